@@ -1,0 +1,137 @@
+"""Everything that can go wrong by someone's doing, as a tree; `kind` names the problem and never changes."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One place in a document and what is wrong there; the pointer is a JSON pointer, `#/training/epochs`."""
+
+    pointer: str
+    detail: str
+
+
+class TrainyardError(Exception):
+    """Its message is a sentence for the user: it names the value and, where there is one, the remedy."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, detail: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = faults
+
+
+class ServiceError(TrainyardError):
+    """A request that cannot be answered; the status it becomes stands in api/problems.py."""
+
+
+class InvalidRequest(ServiceError):
+    kind = "invalid-request"
+
+
+class MalformedRequest(ServiceError):
+    """Not even a document: the bytes cannot be read as what they are said to be."""
+
+    kind = "malformed-request"
+
+
+class RequestTooLarge(ServiceError):
+    kind = "request-too-large"
+
+
+class UnsupportedContent(ServiceError):
+    kind = "unsupported-content"
+
+
+class InvalidImage(ServiceError):
+    kind = "invalid-image"
+
+
+class ImageTooLarge(ServiceError):
+    kind = "image-too-large"
+
+
+class IdempotencyKeyReused(ServiceError):
+    kind = "idempotency-key-reused"
+
+
+class JobNotFound(ServiceError):
+    kind = "job-not-found"
+
+
+class JobHasEnded(ServiceError):
+    kind = "job-has-ended"
+
+
+class ModelNotFound(ServiceError):
+    kind = "model-not-found"
+
+
+class VersionNotFound(ServiceError):
+    kind = "version-not-found"
+
+
+class FileNotFound(ServiceError):
+    kind = "file-not-found"
+
+
+class AliasNotFound(ServiceError):
+    kind = "alias-not-found"
+
+
+class PlanningUnavailable(ServiceError):
+    kind = "planning-unavailable"
+
+
+class VersionNotServable(ServiceError):
+    kind = "version-not-servable"
+
+
+class ArtifactDamaged(ServiceError):
+    kind = "artifact-damaged"
+
+
+class TrainingFailure(TrainyardError):
+    """A job that ends as `failed`, with what its owner should change."""
+
+
+class DatasetUnavailable(TrainingFailure):
+    kind = "dataset-unavailable"
+
+
+class DatasetDoesNotFit(TrainingFailure):
+    kind = "dataset-does-not-fit"
+
+
+class NetworkDoesNotFit(TrainingFailure):
+    kind = "network-does-not-fit"
+
+
+class LossIsNotFinite(TrainingFailure):
+    kind = "loss-is-not-finite"
+
+
+class OutOfMemory(TrainingFailure):
+    kind = "out-of-memory"
+
+
+class DeviceUnavailable(TrainingFailure):
+    kind = "device-unavailable"
+
+
+class TimeLimitReached(TrainingFailure):
+    kind = "time-limit-reached"
+
+
+class ExportDisagrees(TrainingFailure):
+    kind = "export-disagrees"
+
+
+class AttemptsUsedUp(TrainingFailure):
+    kind = "attempts-used-up"
+
+
+class InternalError(TrainingFailure):
+    kind = "internal-error"

@@ -1,0 +1,56 @@
+"""Logging, configured once per process: plain lines on a terminal, JSON otherwise."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_context: ContextVar[dict[str, str]] = ContextVar("log_context", default={})  # noqa: B039 - it is never mutated
+
+
+@contextmanager
+def context(**names: str) -> Iterator[None]:
+    """Every line logged inside carries these, such as `request_id` or `job_id`."""
+    token = _context.set({**_context.get(), **names})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def current(name: str) -> str | None:
+    """What `context` set it to, if anything."""
+    return _context.get().get(name)
+
+
+def configure(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PlainFormatter() if sys.stderr.isatty() else _JsonFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for chatty in ("celery", "tf2onnx"):  # of every bell, and of every step
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class _PlainFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        names = "".join(f" {name}={value}" for name, value in _context.get().items())
+        return super().format(record) + names
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_context.get(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)

@@ -1,0 +1,65 @@
+"""Everything an operator may set: `TRAINYARD_…` in the environment, or in a `.env` file."""
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.devices import Device
+
+
+def _sqlite_in_data_dir(values: dict[str, Any]) -> str:
+    return f"sqlite:///{values['data_dir']}/trainyard.db"
+
+
+def _folder_in_data_dir(values: dict[str, Any]) -> str:
+    return f"file://{values['data_dir']}/artifacts"
+
+
+def _with_psycopg(url: str) -> str:
+    """PostgreSQL's own URL forms name no driver; SQLAlchemy would take psycopg2."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg://{rest}" if separator and scheme in {"postgres", "postgresql"} else url
+
+
+Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+class Settings(BaseSettings):
+    """Read once, by the entry points; everyone else is given a value."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRAINYARD_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    data_dir: Folder = Path("data")
+    database_url: Annotated[str, AfterValidator(_with_psycopg)] = Field(default_factory=_sqlite_in_data_dir)
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    artifacts_url: str = Field(default_factory=_folder_in_data_dir)
+    datasets_dir: Folder = Path("~/.cache/trainyard/datasets")
+    device: Device = Device.AUTO
+    log_level: str = "INFO"
+    alive_file: Path | None = None
+    api_threads: Annotated[int, Field(ge=1)] = 64
+    max_request_bytes: Annotated[int, Field(ge=1)] = 32 * 2**20
+    max_image_bytes: Annotated[int, Field(ge=1)] = 10 * 2**20
+    max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    max_parameters: Annotated[int, Field(ge=1)] = 500_000_000
+    lease_seconds: Annotated[float, Field(gt=0)] = 60.0
+    progress_seconds: Annotated[float, Field(gt=0)] = 0.5
+    reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+
+    @model_validator(mode="after")
+    def _lease_outlives_progress(self) -> Self:
+        if self.lease_seconds < 4 * self.progress_seconds:
+            raise ValueError("lease_seconds must be at least four times progress_seconds, or leases run out by chance")
+        return self

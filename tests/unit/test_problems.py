@@ -1,0 +1,31 @@
+from api.problems import STATUS, problem_of
+from shared import errors
+from shared.errors import Fault, InvalidRequest, ServiceError, TrainingFailure, TrainyardError
+
+
+def kinds_of(base: type[TrainyardError]) -> list[type[TrainyardError]]:
+    return [
+        error
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, base) and error is not base
+    ]
+
+
+def test_every_service_error_has_a_status() -> None:
+    assert set(STATUS) == set(kinds_of(ServiceError))
+
+
+def test_every_problem_has_a_name_of_its_own() -> None:
+    names = [error.kind for error in kinds_of(ServiceError) + kinds_of(TrainingFailure)]
+
+    assert len(names) == len(set(names))
+
+
+def test_the_first_fault_stands_in_the_sentence_and_all_in_the_list() -> None:
+    faults = (Fault("#/a", "Too few."), Fault("#/b", "Too many."))
+
+    problem = problem_of(InvalidRequest("Not so.", faults))
+
+    assert problem.detail == "Not so. #/a: Too few. And 1 more."
+    assert problem.errors is not None
+    assert [place.pointer for place in problem.errors] == ["#/a", "#/b"]
