@@ -1,0 +1,26 @@
+"""What is known of a data set without reading it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TargetKind(StrEnum):
+    """What `y` holds, before a loss says what it wants."""
+
+    CLASSES = "classes"  # (n,) int64: places in the list of class names
+    INTEGERS = "integers"  # (n,) int64: classes or quantities, as the loss decides
+    ONE_HOT = "one_hot"  # (n, k) float32: a single 1 in each row
+    NUMBERS = "numbers"  # (n, k) float32
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """`shape` is that of one row of x, (height, width, channels) for images; `target_width` is k, or 1."""
+
+    shape: tuple[int, ...]
+    images: bool
+    targets: TargetKind
+    train_rows: int
+    test_rows: int
+    classes: tuple[str, ...] = ()
+    target_width: int = 1

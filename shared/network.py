@@ -1,0 +1,231 @@
+"""From a spec's layers to a Keras network. Imports keras and no backend, so that the API, on OpenVINO, and the worker,
+on TensorFlow, build from one file."""
+
+import inspect
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from shared.errors import Fault, InvalidRequest
+from shared.plan import LayerRow
+from shared.training_spec import LayerSpec
+
+AT = "#/network/layers"
+LAYERS = frozenset(
+    """
+    Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveMaxPooling1D
+    AdaptiveMaxPooling2D AlphaDropout AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Conv1D
+    Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM2D Cropping1D Cropping2D Cropping3D Dense
+    DepthwiseConv1D DepthwiseConv2D Dropout ELU EinsumDense Embedding Flatten GRU GaussianDropout GaussianNoise
+    GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D
+    GlobalMaxPooling3D GroupNormalization Identity LSTM LayerNormalization LeakyReLU MaxPooling1D MaxPooling2D
+    MaxPooling3D PReLU Permute RMSNormalization ReLU RepeatVector Rescaling Reshape SeparableConv1D SeparableConv2D
+    SimpleRNN Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D UnitNormalization UpSampling1D UpSampling2D
+    UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    """.split()
+)
+"""The only classes that are ever instantiated: none runs code from a spec or reads a file."""
+PARTS = {
+    "initializer": frozenset(
+        """
+        Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones Orthogonal RandomNormal
+        RandomUniform TruncatedNormal VarianceScaling Zeros
+        """.split()
+    ),
+    "regularizer": frozenset({"L1", "L1L2", "L2", "OrthogonalRegularizer"}),
+    "constraint": frozenset({"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"}),
+}
+"""What an argument that ends so may be, as `{name: L2, l2: 0.001}`."""
+SETTLED = {
+    "dtype": "the precision is one for the whole network",
+    "data_format": "images are (height, width, channels)",
+    "batch_shape": "the input shape follows from the data and the preprocessing",
+    "batch_size": "the batch size stands in `training`",
+}
+"""Arguments that Keras takes and a spec may not give, with the reason."""
+MAX_ELEMENTS = 2**31
+"""Of one layer's output for one input: past this no device could hold it."""
+
+
+def build(layers: Sequence[LayerSpec], input_shape: tuple[int, ...], name: str) -> keras.Model:
+    """The network, its weights drawn. Raises InvalidRequest, with Keras's message, where it cannot be built."""
+    inputs = keras.Input(shape=input_shape, name="input")
+    outputs = [inputs, *(output for _, _, output in _applied(layers, inputs))][-1]
+    return keras.Model(inputs, outputs, name=name)
+
+
+def layer_table(layers: Sequence[LayerSpec], input_shape: tuple[int, ...], max_parameters: int) -> list[LayerRow]:
+    """What `build` would make, without making it: no weight is allocated, however many there would be."""
+    table: list[LayerRow] = []
+    total = 0
+    with _no_allocation():
+        for index, layer, output in _applied(layers, keras.Input(shape=input_shape, name="input")):
+            _check_open_sides(layer, output, index)
+            row = _row(layer, output)
+            total += row.parameters
+            _check_size(row, total, max_parameters, index)
+            table.append(row)
+    return table
+
+
+def _row(layer: keras.Layer, output: Any) -> LayerRow:  # noqa: ANN401 - keras is untyped
+    trainable = sum(math.prod(weight.shape) for weight in layer.trainable_weights)
+    shape = tuple(output.shape[1:])
+    return LayerRow(
+        name=layer.name,
+        type=type(layer).__name__,
+        output_shape=shape,
+        parameters=layer.count_params(),
+        trainable_parameters=trainable,
+    )
+
+
+def _check_open_sides(layer: keras.Layer, output: Any, index: int) -> None:  # noqa: ANN401 - keras is untyped
+    if None in output.shape[1:]:
+        detail = f"{type(layer).__name__} leaves a side of its output open: {tuple(output.shape[1:])}."
+        raise _invalid(f"{AT}/{index}", detail)
+
+
+def _check_size(row: LayerRow, total: int, max_parameters: int, index: int) -> None:
+    if total > max_parameters:
+        detail = f"With {row.type} the network has {total:,} parameters, where {max_parameters:,} are the limit."
+        raise _invalid(f"{AT}/{index}", detail)
+    if math.prod(row.output_shape) > MAX_ELEMENTS:
+        raise _invalid(
+            f"{AT}/{index}", f"{row.type} makes {row.output_shape} of one input, more than a device can hold."
+        )
+
+
+@contextmanager
+def _no_allocation() -> Iterator[None]:
+    """In a stateless scope Keras puts off the drawing of weights; clearing the session forgets what it put off."""
+    with keras.StatelessScope():
+        try:
+            yield
+        finally:
+            keras.utils.clear_session(free_memory=False)
+
+
+def _applied(layers: Sequence[LayerSpec], tensor: Any) -> Iterator[tuple[int, keras.Layer, Any]]:  # noqa: ANN401 - keras
+    """The place of each layer in the spec, the layer, and its output."""
+    names: set[str] = {"input"}
+    for index, spec in enumerate(layers):
+        pointer = f"{AT}/{index}"
+        if spec.layer in ("Input", "InputLayer"):
+            _check_input(spec, index, tuple(tensor.shape[1:]), pointer)
+            continue
+        layer = _layer(spec, index, tuple(tensor.shape[1:]), pointer)
+        if layer.name in names:
+            raise _invalid(f"{pointer}/name", f"Two layers are named {layer.name!r}: each needs a name of its own.")
+        names.add(layer.name)
+        with keras_errors(f"{spec.layer} cannot follow on {tuple(tensor.shape[1:])}", pointer):
+            tensor = layer(tensor)
+        yield index, layer, tensor
+
+
+def _layer(spec: LayerSpec, index: int, shape: tuple[int, ...], pointer: str) -> keras.Layer:
+    if spec.layer == "Residual":
+        raise _invalid(f"{pointer}/layer", "`Residual` is not supported yet.")
+    if spec.layer not in LAYERS:
+        raise _invalid(
+            f"{pointer}/layer", f"{spec.layer!r} is not one of the layers to build with: {', '.join(sorted(LAYERS))}."
+        )
+    arguments = spec.arguments
+    if "name" in arguments and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(arguments["name"])):
+        raise _invalid(f"{pointer}/name", "A layer's name is made of letters, digits, `_`, `.` and `-`.")
+    declared = arguments.pop("input_shape", None)
+    if declared is not None:
+        _check_declared_shape(declared, index, shape, f"{pointer}/input_shape")
+    layer_class = getattr(keras.layers, spec.layer)
+    with keras_errors(f"{spec.layer} cannot be made", pointer):
+        return layer_class(**checked_arguments(layer_class, arguments, pointer))
+
+
+def _check_input(spec: LayerSpec, index: int, shape: tuple[int, ...], pointer: str) -> None:
+    if index != 0:
+        raise _invalid(pointer, "An input can only come first.")
+    for key in sorted(spec.arguments.keys() - {"shape", "name"}):
+        raise _invalid(
+            f"{pointer}/{key}", f"{SETTLED.get(key, 'an input takes `shape` alone').capitalize()}: leave it out."
+        )
+    _check_declared_shape(spec.arguments.get("shape"), index, shape, f"{pointer}/shape")
+
+
+def _check_declared_shape(declared: Any, index: int, shape: tuple[int, ...], pointer: str) -> None:  # noqa: ANN401 - JSON
+    if index != 0 or declared != list(shape):
+        raise _invalid(
+            pointer,
+            f"The network's input is {list(shape)}, as the data and `preprocessing.size` make it, not {declared}: "
+            "leave this out, or change `preprocessing.size` (`data` keeps the data's own).",
+        )
+
+
+def checked_arguments(made: type, arguments: dict[str, Any], pointer: str) -> dict[str, Any]:
+    """JSON values as Keras wants them. It would look up any class by a mapping's word: only PARTS are let through."""
+    parameters = inspect.signature(made.__init__).parameters  # type: ignore[misc]
+    checked = {}
+    for key, value in arguments.items():
+        at = f"{pointer}/{key}"
+        if key in SETTLED:
+            raise _invalid(at, f"{SETTLED[key].capitalize()}: leave it out.")
+        default = parameters[key].default if key in parameters else None
+        checked[key] = _checked_argument(key, value, default, at)
+    return checked
+
+
+def _checked_argument(key: str, value: Any, default: Any, at: str) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, dict):
+        return _part(key, value, at)
+    if isinstance(value, list) and any(isinstance(entry, dict | str) for entry in value):
+        raise _invalid(at, "A list here holds numbers.")
+    if value is None:
+        return None
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise _invalid(at, f"{value!r} is neither true nor false.")
+        return value
+    if isinstance(default, float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _invalid(at, f"{value!r} is not a number.")
+        return float(value)
+    if isinstance(value, bool) and isinstance(default, int | str):
+        raise _invalid(at, f"{str(value).lower()} cannot stand here.")
+    return value
+
+
+def _part(key: str, value: dict[str, Any], at: str) -> Any:  # noqa: ANN401 - keras
+    family = key.rpartition("_")[2]
+    if family not in PARTS:
+        raise _invalid(at, "A mapping cannot stand here.")
+    name = value.get("name")
+    if name not in PARTS[family]:
+        raise _invalid(f"{at}/name", f"{name!r} is no {family} to build with: {', '.join(sorted(PARTS[family]))}.")
+    part_class = getattr(getattr(keras, f"{family}s"), name)
+    rest = {argument: given for argument, given in value.items() if argument != "name"}
+    with keras_errors(f"{name} cannot be made", at):
+        return part_class(**checked_arguments(part_class, rest, at))
+
+
+@contextmanager
+def keras_errors(what: str, pointer: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidRequest:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise _invalid(pointer, f"{what}: {keras_message(error)}") from error
+
+
+def keras_message(error: BaseException) -> str:
+    """Keras's own words, without the terminal colours, the name of the failing call and the dump of its arguments."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error))
+    text = re.sub(r"\AException encountered when calling [^\n]*\n\n", "", text)
+    return text.partition("\n\nArguments received by")[0].strip() or type(error).__name__
+
+
+def _invalid(pointer: str, detail: str) -> InvalidRequest:
+    return InvalidRequest("The network cannot be built.", (Fault(pointer, detail),))

@@ -1,0 +1,209 @@
+"""What a training aims at: loss, metrics and optimizer by name, and labels in the form the loss wants."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.errors import Fault, InvalidRequest
+from shared.network import AT as LAYERS_AT
+from shared.network import checked_arguments, keras_errors
+from shared.training_spec import LayerSpec, OptimizerSpec
+
+TRAINING_AT = "#/training"
+OPTIMIZERS = tuple("SGD Adam AdamW RMSprop Adagrad Adadelta Adafactor Adamax Ftrl Lamb Lion Muon Nadam".split())
+PROBABILITIES = frozenset({"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"})
+"""Activations whose outputs lie between 0 and 1, as a classifier's answers must."""
+PASSED_THROUGH = frozenset(
+    """
+    ActivityRegularization AlphaDropout Dropout Flatten GaussianDropout GaussianNoise GlobalAveragePooling1D
+    GlobalAveragePooling2D GlobalAveragePooling3D Identity Input InputLayer Permute Reshape SpatialDropout1D
+    SpatialDropout2D SpatialDropout3D
+    """.split()
+)
+"""Layers after which probabilities are still probabilities."""
+CHOSEN_BY_SHAPE = frozenset({"accuracy", "acc", "crossentropy", "ce"})
+"""Metrics that Keras finds only once it sees labels and outputs."""
+NO_METRICS = frozenset({"Mean", "MeanMetricWrapper", "Metric", "Sum", "mean", "mean_metric_wrapper", "metric", "sum"})
+
+
+class Family(StrEnum):
+    """Losses by the labels they take."""
+
+    SPARSE = "sparse"  # (n,) int64, the place of the class
+    CATEGORICAL = "categorical"  # (n, classes) float32, one-hot
+    BINARY = "binary"  # (n, width) float32, a yes or no for each output
+    NUMERIC = "numeric"  # (n, width) float32
+
+
+LOSSES = {
+    "sparse_categorical_crossentropy": Family.SPARSE,
+    "categorical_generalized_cross_entropy": Family.SPARSE,
+    "categorical_crossentropy": Family.CATEGORICAL,
+    "categorical_focal_crossentropy": Family.CATEGORICAL,
+    "categorical_hinge": Family.CATEGORICAL,
+    "binary_crossentropy": Family.BINARY,
+    "binary_focal_crossentropy": Family.BINARY,
+    "hinge": Family.BINARY,
+    "squared_hinge": Family.BINARY,
+    "mean_squared_error": Family.NUMERIC,
+    "mean_absolute_error": Family.NUMERIC,
+    "mean_absolute_percentage_error": Family.NUMERIC,
+    "mean_squared_logarithmic_error": Family.NUMERIC,
+    "huber": Family.NUMERIC,
+    "log_cosh": Family.NUMERIC,
+    "poisson": Family.NUMERIC,
+    "kl_divergence": Family.NUMERIC,
+    "cosine_similarity": Family.NUMERIC,
+}
+SHORT_NAMES = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+    "bce": "binary_crossentropy",
+    "kld": "kl_divergence",
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`classes` are the names the answers carry, none where the network answers numbers; `width` its outputs."""
+
+    loss: str
+    classes: tuple[str, ...]
+    width: int
+
+    def labels(self, y: NDArray[Any]) -> NDArray[Any]:
+        """A part's y, as its facts say, in the form the loss takes."""
+        if not self.classes:
+            return y.reshape(len(y), self.width).astype(np.float32)
+        places = y if y.ndim == 1 else y.argmax(axis=1)
+        if LOSSES[self.loss] is Family.SPARSE:
+            return places.astype(np.int64)
+        if self.width == 1:
+            return places.astype(np.float32)[:, np.newaxis]
+        one_hot: NDArray[Any] = np.eye(self.width, dtype=np.float32)[places]
+        return one_hot
+
+
+def choose_objective(
+    loss: str | None, facts: DatasetFacts, layers: Sequence[LayerSpec], output_shape: tuple[int, ...]
+) -> Objective:
+    """Raises InvalidRequest when network, loss and labels cannot go together, at the one that would have to change."""
+    last = f"{LAYERS_AT}/{len(layers) - 1}"
+    if len(output_shape) != 1:
+        raise _invalid(last, f"The network ends in {output_shape}: add Flatten or a global pooling, and a Dense layer.")
+    width, activation = output_shape[0], _last_activation(layers)
+    name = _loss_name(loss) if loss is not None else _default_loss(facts, width, activation)
+    classes = _classes(LOSSES[name], facts, width)
+    _check_width(name, facts, classes, width, last)
+    if classes and activation not in PROBABILITIES:
+        detail = f"A classifier answers probabilities, and this ends in `{activation}`: let the last layer have "
+        raise _invalid(last, detail + f"`activation: {'sigmoid' if width == 1 else 'softmax'}`.")
+    return Objective(name, classes, width)
+
+
+def check_places(objective: Objective, y: NDArray[Any]) -> None:
+    """Whole numbers given inline are classes only if there are outputs for them. Raises InvalidRequest at the first."""
+    if not objective.classes or y.ndim != 1:
+        return
+    outside = np.flatnonzero((y < 0) | (y >= len(objective.classes)))
+    if len(outside):
+        row = int(outside[0])
+        detail = f"Class {y[row]} is none of the network's {len(objective.classes)}, which are numbered from 0."
+        raise InvalidRequest("The labels do not fit.", (Fault(f"#/dataset/inline/y/{row}", detail),))
+
+
+def make_optimizer(spec: OptimizerSpec) -> keras.optimizers.Optimizer:
+    """By class name, in any case. Raises InvalidRequest, with Keras's message, for arguments it does not take."""
+    at = f"{TRAINING_AT}/optimizer"
+    name = {known.lower(): known for known in OPTIMIZERS}.get(spec.name.lower())
+    if name is None:
+        raise _invalid(f"{at}/name", f"{spec.name!r} is no optimizer to train with: {', '.join(OPTIMIZERS)}.")
+    optimizer_class = getattr(keras.optimizers, name)
+    with keras_errors(f"{name} cannot be made", at):
+        arguments = checked_arguments(optimizer_class, spec.arguments, at)
+        if arguments.get("learning_rate", 1) <= 0:
+            raise _invalid(f"{at}/learning_rate", "A learning rate is greater than 0.")
+        return optimizer_class(**arguments)
+
+
+def chosen_metrics(metrics: Sequence[str] | None, objective: Objective) -> list[str]:
+    """Raises InvalidRequest for a name that Keras does not know, or that needs arguments."""
+    if metrics is None:
+        return ["accuracy"] if objective.classes else ["mean_absolute_error"]
+    for index, name in enumerate(metrics):
+        at = f"{TRAINING_AT}/metrics/{index}"
+        if name in NO_METRICS:
+            raise _invalid(at, f"{name!r} compares nothing with the labels.")
+        if name not in CHOSEN_BY_SHAPE:
+            with keras_errors(f"{name!r} cannot be a metric", at):
+                keras.metrics.get(name)
+    return list(metrics)
+
+
+def _last_activation(layers: Sequence[LayerSpec]) -> str:
+    for layer in reversed(layers):
+        if layer.layer == "Softmax":
+            return "softmax"
+        if layer.layer not in PASSED_THROUGH:
+            return str(layer.arguments.get("activation") or "linear")
+    return "linear"
+
+
+def _loss_name(loss: str) -> str:
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", loss).lower()
+    name = SHORT_NAMES.get(snake, snake)
+    if name not in LOSSES:
+        raise _invalid(f"{TRAINING_AT}/loss", f"{loss!r} is no loss to train with: {', '.join(LOSSES)}.")
+    return name
+
+
+def _default_loss(facts: DatasetFacts, width: int, activation: str) -> str:
+    if facts.targets is TargetKind.CLASSES or activation == "softmax":
+        return "binary_crossentropy" if width == 1 else "sparse_categorical_crossentropy"
+    yes_or_no = activation == "sigmoid" and facts.targets in (TargetKind.INTEGERS, TargetKind.ONE_HOT)
+    return "binary_crossentropy" if yes_or_no else "mean_squared_error"
+
+
+def _classes(family: Family, facts: DatasetFacts, width: int) -> tuple[str, ...]:
+    numbered = tuple(str(place) for place in range(max(width, 2)))
+    match facts.targets:
+        case TargetKind.CLASSES:
+            return facts.classes
+        case TargetKind.INTEGERS:
+            return () if family is Family.NUMERIC else numbered
+        case TargetKind.ONE_HOT:
+            return numbered if family in (Family.SPARSE, Family.CATEGORICAL) else ()
+        case TargetKind.NUMBERS:
+            return ()
+
+
+def _check_width(loss: str, facts: DatasetFacts, classes: tuple[str, ...], width: int, last: str) -> None:
+    family = LOSSES[loss]
+    if not classes and family in (Family.SPARSE, Family.CATEGORICAL):
+        raise _invalid(
+            f"{TRAINING_AT}/loss", f"{loss} needs classes, and the labels are numbers: take mean_squared_error."
+        )
+    if not classes:
+        fits, needed = width == facts.target_width, str(facts.target_width)
+    elif family in (Family.SPARSE, Family.CATEGORICAL):
+        wanted = facts.target_width if facts.targets is TargetKind.ONE_HOT else len(classes)
+        fits, needed = width == wanted, str(wanted)
+    else:
+        fits, needed = width == len(classes) or (width, len(classes)) == (1, 2), f"{len(classes)}"
+        needed = f"1 or {needed}" if len(classes) == 2 else needed  # noqa: PLR2004 - yes and no
+    if not fits:
+        what = f"{len(classes)} classes with {loss}" if classes else f"targets of {facts.target_width} numbers"
+        raise _invalid(last, f"The network ends in {width} outputs, and {what} need {needed}.")
+
+
+def _invalid(pointer: str, detail: str) -> InvalidRequest:
+    return InvalidRequest("Network, loss and labels do not go together.", (Fault(pointer, detail),))

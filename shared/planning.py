@@ -1,0 +1,39 @@
+"""The check that every spec passes before it is queued: worked out, not tried."""
+
+from math import ceil
+
+from shared.datasets import facts_of, part_sizes
+from shared.inline_data import read_inline
+from shared.network import layer_table
+from shared.objectives import check_places, choose_objective, chosen_metrics, make_optimizer
+from shared.plan import Plan
+from shared.preprocessing import contract_of
+from shared.training_spec import TrainingSpec
+
+
+def plan(spec: TrainingSpec, max_parameters: int) -> Plan:
+    """Opens no file and allocates no weights. Raises InvalidRequest where the spec cannot be trained."""
+    facts = facts_of(spec.dataset)
+    rows = part_sizes(spec.dataset, facts)
+    contract = contract_of(spec.preprocessing, facts)
+    layers = spec.network.layers
+    table = layer_table(layers, contract.input_shape, max_parameters)
+    output_shape = table[-1].output_shape if table else contract.input_shape
+    objective = choose_objective(spec.training.loss, facts, layers, output_shape)
+    if spec.dataset.inline is not None:
+        _, _, y = read_inline(spec.dataset.inline)
+        check_places(objective, y)
+    return Plan(
+        model=spec.model,
+        input_shape=contract.input_shape,
+        output_shape=output_shape,
+        layers=table,
+        parameters=sum(row.parameters for row in table),
+        trainable_parameters=sum(row.trainable_parameters for row in table),
+        classes=objective.classes,
+        loss=objective.loss,
+        metrics=chosen_metrics(spec.training.metrics, objective),
+        optimizer=type(make_optimizer(spec.training.optimizer)).__name__,
+        rows=rows,
+        steps_per_epoch=ceil(rows.train / spec.training.batch_size),
+    )

@@ -1,0 +1,231 @@
+"""The training spec: one document that says everything about a training. Unknown keys are refused."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, NoReturn, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+
+from shared.devices import Device
+
+MAX_LAYERS = 1000
+
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Fraction = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
+Pixel = Annotated[int, Field(strict=True, ge=0, le=255)]
+Side = Annotated[int, Field(strict=True, ge=1, le=1024)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+def _refuse(_: object) -> NoReturn:
+    raise PydanticCustomError("not_supported_yet", "This key is not supported yet: leave it out.")
+
+
+NotYet = SkipJsonSchema[Annotated[None, BeforeValidator(_refuse), Field(exclude=True)]]
+
+
+class SpecPart(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class InlineData(SpecPart):
+    """Small data inside the spec: one entry of `x` and of `y` for each row."""
+
+    x: Annotated[list[Any], Field(min_length=1, examples=[[[0, 0], [0, 1], [1, 0], [1, 1]]])]
+    y: Annotated[list[Any], Field(min_length=1, examples=[[[0], [1], [1], [0]]])]
+
+
+class Validation(SpecPart):
+    """The rows held back to watch the training: a share drawn by the seed, or a run of rows at one end."""
+
+    split: Fraction | None = None
+    stratify: Annotated[bool, Field(strict=True)] = False
+    rows: Count | None = None
+    from_: Annotated[Literal["start", "end"] | None, Field(alias="from")] = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.split is None) == (self.rows is None):
+            raise ValueError(
+                "Give either `split`, a share such as 0.1, or `rows`, a number, with `from: start` or `end`."
+            )
+        if self.rows is None and self.from_ is not None:
+            raise ValueError("`from` goes with `rows`.")
+        if self.rows is not None and self.stratify:
+            raise ValueError("`stratify` goes with `split`.")
+        return self
+
+
+class DatasetChoice(SpecPart):
+    name: Annotated[str | None, Field(max_length=200, examples=["mnist"])] = None
+    inline: InlineData | None = None
+    limit: Annotated[Count | None, Field(description="The first n training rows after shuffling by the seed.")] = None
+    validation: Validation = Validation(split=0.1)
+    classes: NotYet = None
+    test: NotYet = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.name is None) == (self.inline is None):
+            raise ValueError("Give either `name` or `inline`.")
+        return self
+
+
+class Interpolation(StrEnum):
+    NEAREST = "nearest"
+    LINEAR = "linear"
+    CUBIC = "cubic"
+    AREA = "area"
+    LANCZOS = "lanczos"
+
+
+class Fit(StrEnum):
+    STRETCH = "stretch"
+    PAD = "pad"
+    CROP = "crop"
+
+
+class Scale(StrEnum):
+    NONE = "none"
+    UNIT = "unit"
+    SIGNED = "signed"
+    STANDARDIZE = "standardize"
+
+
+class Color(StrEnum):
+    GRAYSCALE = "grayscale"
+    RGB = "rgb"
+
+
+class Invert(StrEnum):
+    NEVER = "never"
+    ALWAYS = "always"
+
+
+class Preprocessing(SpecPart):
+    """How an image, or a row of numbers, becomes the network's input; serving repeats it exactly."""
+
+    size: Annotated[
+        tuple[Side, Side] | Literal["data"] | None, Field(description="[height, width]; 32×32 if left out.")
+    ] = None
+    color: Annotated[Color | None, Field(description="What the data is, if left out.")] = None
+    interpolation: Interpolation | None = None
+    fit: Fit | None = None
+    background: Annotated[
+        Pixel | tuple[Pixel, Pixel, Pixel] | None,
+        Field(
+            description="Behind transparent pixels and around padded ones: a level, or red, green, blue; 0 if left out."
+        ),
+    ] = None
+    scale: Annotated[Scale | None, Field(description="`unit` for images, `none` for numbers, if left out.")] = None
+    invert: Invert | None = None
+
+    @field_validator("fit", "invert", mode="before")
+    @classmethod
+    def _refuse_later_choices(cls, value: object) -> object:
+        if value in ("mnist", "auto"):
+            raise PydanticCustomError("not_supported_yet", "`{value}` is not supported yet.", {"value": value})
+        return value
+
+
+class LayerSpec(BaseModel):
+    """A Keras layer by its class name; every other key is an argument of that class, as keras.io documents it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    layer: Annotated[Name, Field(examples=["Dense"])]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Network(SpecPart):
+    layers: Annotated[list[LayerSpec], Field(min_length=1, max_length=MAX_LAYERS)]
+    keras: NotYet = None
+    from_: Annotated[NotYet, Field(alias="from")] = None
+    freeze: NotYet = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _later_forms_need_no_layers(cls, value: object) -> object:
+        """Without this, `network: {keras: …}` would be told first that `layers` is missing."""
+        if isinstance(value, dict) and "layers" not in value and {"keras", "from"} & value.keys():
+            form = "keras" if "keras" in value else "from"
+            raise PydanticCustomError(
+                "not_supported_yet", "`{form}` is not supported yet: declare `layers`.", {"form": form}
+            )
+        return value
+
+
+class OptimizerSpec(BaseModel):
+    """A Keras optimizer by its class name; every other key is an argument of that class."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: Annotated[Name, Field(examples=["SGD"])]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Training(SpecPart):
+    epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1
+    batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
+    optimizer: OptimizerSpec = OptimizerSpec(name="Adam")
+    loss: Annotated[
+        Name | None, Field(description="A Keras loss; chosen from the labels and the last layer, if left out.")
+    ] = None
+    metrics: Annotated[
+        list[Name] | None,
+        Field(
+            max_length=20,
+            description="Keras metrics; accuracy for classes and mean_absolute_error for numbers, if left out.",
+        ),
+    ] = None
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = 42
+    learning_rate_schedule: NotYet = None
+    class_weight: NotYet = None
+    early_stopping: NotYet = None
+    keep: NotYet = None
+    deterministic: NotYet = None
+    precision: NotYet = None
+    tensorboard: NotYet = None
+
+
+class Resources(SpecPart):
+    device: Device = Device.AUTO
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100, description="The higher, the sooner.")] = 0
+    max_minutes: Annotated[
+        float | None,
+        Field(
+            strict=True,
+            gt=0,
+            allow_inf_nan=False,
+            description="A training that takes longer fails; no limit if left out.",
+        ),
+    ] = None
+
+
+class TrainingSpec(SpecPart):
+    model: ModelName
+    dataset: DatasetChoice
+    preprocessing: Preprocessing = Preprocessing()
+    network: Network
+    training: Training = Training()
+    resources: Resources = Resources()
+    tags: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,63}$")], Annotated[str, Field(max_length=255)]],
+        Field(max_length=50, examples=[{"course": "2026-fall"}]),
+    ] = {}
+    notes: Annotated[str, Field(max_length=10_000)] = ""
+    augmentation: NotYet = None
+    reuse: NotYet = None

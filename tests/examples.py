@@ -1,0 +1,58 @@
+"""Specs to start from: a test takes one and changes one thing."""
+
+from copy import deepcopy
+from typing import Any
+
+Json = dict[str, Any]
+
+DENSE_SOFTMAX = {"layer": "Dense", "units": 10, "activation": "softmax"}
+DIGITS: Json = {
+    "model": "digits",
+    "dataset": {"name": "digits", "limit": 200},
+    "preprocessing": {"size": "data"},
+    "network": {"layers": [{"layer": "Flatten"}, DENSE_SOFTMAX]},
+    "training": {"epochs": 2, "batch_size": 32, "optimizer": {"name": "Adam", "learning_rate": 0.01}},
+}
+XOR: Json = {
+    "model": "xor",
+    "dataset": {"inline": {"x": [[0, 0], [0, 1], [1, 0], [1, 1]], "y": [[0], [1], [1], [0]]}},
+    "network": {
+        "layers": [
+            {"layer": "Dense", "units": 4, "activation": "tanh"},
+            {"layer": "Dense", "units": 1, "activation": "sigmoid"},
+        ]
+    },
+    "training": {"epochs": 2, "loss": "binary_crossentropy"},
+}
+LINE: Json = {
+    "model": "line",
+    "dataset": {"inline": {"x": [1, 2, 3], "y": [2, 2.5, 3.5]}},
+    "network": {"layers": [{"layer": "Dense", "units": 1}]},
+    "training": {"epochs": 400, "optimizer": {"name": "Adam", "learning_rate": 0.1}, "loss": "mse"},
+}
+IRIS: Json = {
+    "model": "iris",
+    "dataset": {"name": "iris"},
+    "preprocessing": {"scale": "standardize"},
+    "network": {
+        "layers": [
+            {"layer": "Dense", "units": 16, "activation": "relu"},
+            {"layer": "Dense", "units": 3, "activation": "softmax"},
+        ]
+    },
+    "training": {"epochs": 20, "batch_size": 16, "optimizer": {"name": "Adam", "learning_rate": 0.02}},
+}
+
+
+def changed(spec: Json, path: str, value: object) -> Json:
+    """A copy with the value at `a.b.0.c` set, whatever stood there."""
+    copy = deepcopy(spec)
+    *parents, last = path.split(".")
+    here: Any = copy
+    for part in parents:
+        here = here[int(part)] if isinstance(here, list) else here.setdefault(part, {})
+    if isinstance(here, list):
+        here[int(last)] = value
+    else:
+        here[last] = value
+    return copy

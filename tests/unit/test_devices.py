@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from shared.devices import Device, devices_taken_from, queues_of
+from shared.errors import DeviceUnavailable
+from worker.devices import has_gpu, served_queues, tensorflow_device
+
+
+@pytest.mark.parametrize(
+    ("requested", "queues"), [(Device.CPU, ("cpu",)), (Device.GPU, ("gpu",)), (Device.AUTO, ("cpu", "gpu"))]
+)
+def test_a_job_is_rung_where_it_may_be_taken(requested: Device, queues: tuple[str, ...]) -> None:
+    assert queues_of(requested) == queues
+
+
+@pytest.mark.parametrize(
+    ("setting", "gpu_here", "queues"),
+    [
+        (Device.AUTO, False, ("cpu",)),
+        (Device.AUTO, True, ("gpu", "cpu")),
+        (Device.CPU, True, ("cpu",)),
+        (Device.GPU, True, ("gpu", "cpu")),
+    ],
+)
+def test_a_worker_takes_what_its_machine_can_serve(setting: Device, gpu_here: bool, queues: tuple[str, ...]) -> None:  # noqa: FBT001
+    assert served_queues(setting, gpu_here=gpu_here) == queues
+
+
+def test_a_worker_without_a_gpu_leaves_the_jobs_that_need_one() -> None:
+    assert devices_taken_from(("cpu",)) == (Device.AUTO, Device.CPU)
+    assert devices_taken_from(("gpu", "cpu")) == (Device.AUTO, Device.GPU, Device.CPU)
+
+
+@pytest.mark.parametrize(
+    ("requested", "gpus", "device"),
+    [
+        (Device.AUTO, 0, "/CPU:0"),
+        (Device.AUTO, 1, "/GPU:0"),
+        (Device.CPU, 1, "/CPU:0"),
+        (Device.GPU, 2, "/GPU:0"),
+    ],
+)
+def test_a_training_is_placed_where_it_was_asked_for(requested: Device, gpus: int, device: str) -> None:
+    assert tensorflow_device(requested, gpus) == device
+
+
+def test_a_job_for_a_gpu_is_not_trained_without_one() -> None:
+    with pytest.raises(DeviceUnavailable, match="asks for a GPU"):
+        tensorflow_device(Device.GPU, 0)
+
+
+def test_a_machine_without_a_card_has_no_gpu(tmp_path: Path) -> None:
+    assert not has_gpu(tmp_path)
+
+
+def test_a_card_is_of_no_use_without_the_libraries_of_cuda(tmp_path: Path) -> None:
+    (tmp_path / "nvidia0").touch()
+
+    assert not has_gpu(tmp_path)  # this environment has TensorFlow for processors

@@ -1,0 +1,88 @@
+import pytest
+from pydantic import ValidationError
+
+from shared.training_spec import TrainingSpec
+from tests.examples import DIGITS, changed
+
+
+def test_spec_says_everything_when_written_out() -> None:
+    spec = TrainingSpec.model_validate(DIGITS)
+
+    again = TrainingSpec.model_validate(spec.model_dump(mode="json", by_alias=True))
+
+    assert again == spec
+
+
+def test_optimizer_may_be_a_name_alone() -> None:
+    spec = TrainingSpec.model_validate(changed(DIGITS, "training.optimizer", "sgd"))
+
+    assert spec.training.optimizer.name == "sgd"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("model", "Digits"),
+        ("model", "../digits"),
+        ("zork", 1),
+        ("dataset.zork", 1),
+        ("dataset.inline", {"x": [1], "y": [1]}),
+        ("dataset.limit", 0),
+        ("dataset.validation", {"split": 1.0}),
+        ("dataset.validation", {"split": 0.1, "rows": 3}),
+        ("dataset.validation", {"from": "start"}),
+        ("dataset.validation", {}),
+        ("preprocessing.size", [0, 8]),
+        ("preprocessing.size", "big"),
+        ("preprocessing.background", 256),
+        ("network.layers", []),
+        ("network.layers", [{"layer": "Flatten"}] * 10_000),
+        ("network.layers", [{"units": 3}]),
+        ("training.epochs", 0),
+        ("training.epochs", "3"),
+        ("training.epochs", True),
+        ("training.batch_size", 1.5),
+        ("training.seed", -1),
+        ("training.optimizer", 3),
+        ("training.metrics", "accuracy"),
+        ("resources.device", "tpu"),
+        ("resources.priority", 1000),
+        ("resources.max_minutes", 0),
+        ("tags", {"two words": "x"}),
+        ("tags", {"course": 2026}),
+    ],
+)
+def test_what_makes_no_sense_is_refused(path: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        TrainingSpec.model_validate(changed(DIGITS, path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("augmentation", [{"layer": "RandomFlip"}]),
+        ("reuse", False),
+        ("dataset.classes", [0, 1]),
+        ("dataset.test", {"split": 0.2}),
+        ("preprocessing.fit", "mnist"),
+        ("preprocessing.invert", "auto"),
+        ("network.keras", {}),
+        ("network.from", "digits@production"),
+        ("network", {"keras": {}}),
+        ("network", {"from": "digits"}),
+        ("training.learning_rate_schedule", {"name": "CosineDecay"}),
+        ("training.class_weight", "balanced"),
+        ("training.early_stopping", {"monitor": "val_loss"}),
+        ("training.keep", "last"),
+        ("training.deterministic", False),
+        ("training.precision", "auto"),
+        ("training.tensorboard", None),
+    ],
+)
+def test_keys_that_come_later_are_refused_not_ignored(path: str, value: object) -> None:
+    with pytest.raises(ValidationError) as refused:
+        TrainingSpec.model_validate(changed(DIGITS, path, value))
+
+    (error,) = refused.value.errors()
+    assert "not supported yet" in error["msg"]
+    assert path.startswith(".".join(str(part) for part in error["loc"]))
