@@ -1,0 +1,146 @@
+"""The data sets that come with Trainyard: from scikit-learn's wheel, or from a folder of `.npz` files."""
+
+import socket
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.errors import DatasetUnavailable
+
+DIGITS = tuple("0123456789")
+GARMENTS = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+FETCH_TIMEOUT_SECONDS = 60.0
+
+Arrays = dict[str, NDArray[Any]]
+"""x_train, y_train, x_test, y_test."""
+
+
+@dataclass(frozen=True)
+class BuiltInSet:
+    """`read` takes the folder of `.npz` files, and may raise DatasetUnavailable."""
+
+    facts: DatasetFacts
+    read: Callable[[str, DatasetFacts, Path], Arrays]
+
+
+def _read_from_scikit_learn(name: str, facts: DatasetFacts, _: Path) -> Arrays:
+    """They have no test part of their own: a fifth, drawn once and for all, serves as one."""
+    from sklearn import datasets  # the API reads facts alone
+    from sklearn.model_selection import train_test_split
+
+    bunch = getattr(datasets, f"load_{name}")()
+    if facts.images:  # the digits' levels, 0 to 16, as bytes
+        x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+    else:
+        x = bunch.data.astype(np.float32)
+    y = bunch.target.astype(np.int64)
+    train, test = train_test_split(np.arange(len(x)), test_size=facts.test_rows, random_state=0, stratify=y)
+    return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
+
+
+def _read_from_folder(name: str, facts: DatasetFacts, folder: Path) -> Arrays:
+    path = folder / f"{name}.npz"
+    if not _is_there(path):
+        _fetch(name, path)
+    arrays = _open_npz(path)
+    for part, rows in (("train", facts.train_rows), ("test", facts.test_rows)):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if x.dtype != np.uint8 or len(x) != rows or x[0].size != np.prod(facts.shape) or y.size != rows:
+            raise DatasetUnavailable(f"{path} does not hold {name}: delete the file, and it is fetched again.")
+        arrays[f"x_{part}"] = x.reshape(rows, *facts.shape)
+        arrays[f"y_{part}"] = y.reshape(rows).astype(np.int64)
+    return arrays
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # a folder that may not even be looked into
+        raise DatasetUnavailable(f"{path} cannot be reached ({error}): let the worker read that folder.") from error
+
+
+def _open_npz(path: Path) -> Arrays:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DatasetUnavailable(f"{path} cannot be read ({error}): delete it, and it is fetched again.") from error
+
+
+def _fetch(name: str, path: Path) -> None:
+    """Downloads a set that Keras knows, one process at a time, and puts it in place whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if path.exists():  # another process fetched it while this one waited
+                return
+            arrays = _download(name, path)
+            partial = path.with_suffix(".partial")
+            with partial.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+            partial.replace(path)
+    except OSError as error:
+        raise DatasetUnavailable(
+            f"{path} is not there and cannot be written ({error}): put the file there, "
+            "or let TRAINYARD_DATASETS_DIR name a folder that the worker may write to."
+        ) from error
+
+
+def _download(name: str, path: Path) -> Arrays:
+    import keras  # heavy, and the API never fetches
+
+    try:
+        with _socket_timeout(FETCH_TIMEOUT_SECONDS):
+            (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+    except Exception as error:
+        raise DatasetUnavailable(
+            f"{path} is not there, and {name} could not be fetched ({error}): connect this machine to the internet "
+            f"once, or put a {path.name} there, with x_train, y_train, x_test and y_test "
+            f"as tf.keras.datasets.{name} has them."
+        ) from error
+    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Keras opens its connections without one, and a silent host would hold the job for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _images(shape: tuple[int, int, int], classes: tuple[str, ...], train: int, test: int) -> DatasetFacts:
+    return DatasetFacts(
+        shape, images=True, targets=TargetKind.CLASSES, train_rows=train, test_rows=test, classes=classes
+    )
+
+
+def _table(columns: int, classes: tuple[str, ...], train: int, test: int) -> DatasetFacts:
+    return DatasetFacts(
+        (columns,), images=False, targets=TargetKind.CLASSES, train_rows=train, test_rows=test, classes=classes
+    )
+
+
+BUILT_IN = {
+    "digits": BuiltInSet(_images((8, 8, 1), DIGITS, 1438, 359), _read_from_scikit_learn),
+    "iris": BuiltInSet(_table(4, ("setosa", "versicolor", "virginica"), 120, 30), _read_from_scikit_learn),
+    "breast_cancer": BuiltInSet(_table(30, ("malignant", "benign"), 455, 114), _read_from_scikit_learn),
+    "mnist": BuiltInSet(_images((28, 28, 1), DIGITS, 60_000, 10_000), _read_from_folder),
+    "fashion_mnist": BuiltInSet(_images((28, 28, 1), GARMENTS, 60_000, 10_000), _read_from_folder),
+    "cifar10": BuiltInSet(_images((32, 32, 3), THINGS, 50_000, 10_000), _read_from_folder),
+}

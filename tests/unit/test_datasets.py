@@ -1,0 +1,184 @@
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from shared import built_in_data, datasets
+from shared.errors import DatasetDoesNotFit, DatasetUnavailable, InvalidRequest
+from shared.training_spec import DatasetChoice, InlineData, Validation
+
+SEED = 7
+"""Of the sets that lie in files, smaller ones stand in: what is tested is how they are found, not what they hold."""
+
+
+def choose(name: str = "digits", **options: Any) -> DatasetChoice:
+    return DatasetChoice.model_validate({"name": name, **options})
+
+
+@pytest.mark.parametrize("name", ["digits", "iris", "breast_cancer"])
+def test_facts_are_what_is_read(name: str, tmp_path: Path) -> None:
+    facts = datasets.facts_of(choose(name))
+
+    dataset = datasets.load(choose(name, validation={"split": 0}), SEED, tmp_path)
+
+    assert (len(dataset.train), len(dataset.test)) == (facts.train_rows, facts.test_rows)
+    assert dataset.train.x.shape[1:] == facts.shape
+    assert set(dataset.train.y) == set(range(len(facts.classes)))
+    assert dataset.train.x.dtype == (np.uint8 if facts.images else np.float32)
+
+
+def test_digits_use_the_whole_range_of_a_byte(tmp_path: Path) -> None:
+    assert datasets.load(choose(), SEED, tmp_path).train.x.max() == 255
+
+
+def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
+    first, again, other = (datasets.load(choose(limit=100), seed, tmp_path) for seed in (1, 1, 2))
+
+    assert np.array_equal(first.train.x, again.train.x)
+    assert not np.array_equal(first.train.x, other.train.x)
+    assert first.digest == again.digest == other.digest
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({}, (1294, 144, 359)),
+        ({"limit": 100}, (90, 10, 359)),
+        ({"limit": 10_000}, (1294, 144, 359)),
+        ({"validation": {"split": 0}}, (1438, 0, 359)),
+        ({"validation": {"split": 0.2, "stratify": True}}, (1150, 288, 359)),
+        ({"validation": {"rows": 38}}, (1400, 38, 359)),
+        ({"validation": {"rows": 38, "from": "start"}}, (1400, 38, 359)),
+    ],
+)
+def test_parts_have_the_sizes_foretold(options: dict[str, Any], sizes: tuple[int, int, int], tmp_path: Path) -> None:
+    choice = choose(**options)
+
+    foretold = datasets.part_sizes(choice, datasets.facts_of(choice))
+    dataset = datasets.load(choice, SEED, tmp_path)
+
+    assert (foretold.train, foretold.validation, foretold.test) == sizes
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == sizes
+
+
+def test_rows_for_validation_come_from_the_end_they_are_asked_from(tmp_path: Path) -> None:
+    whole, start, end = (
+        datasets.load(choose(validation=validation), SEED, tmp_path)
+        for validation in ({"split": 0}, {"rows": 5, "from": "start"}, {"rows": 5, "from": "end"})
+    )
+
+    assert np.array_equal(start.validation.x, whole.train.x[:5])
+    assert np.array_equal(end.validation.x, whole.train.x[-5:])
+
+
+def test_stratified_rows_have_each_class_in_its_share(tmp_path: Path) -> None:
+    dataset = datasets.load(choose("iris", validation={"split": 0.25, "stratify": True}), SEED, tmp_path)
+
+    assert np.bincount(dataset.validation.y).tolist() == [10, 10, 10]
+
+
+def test_nothing_left_to_train_on_is_refused() -> None:
+    choice = choose("iris", validation={"rows": 120})
+
+    with pytest.raises(InvalidRequest, match="cannot be split"):
+        datasets.part_sizes(choice, datasets.facts_of(choice))
+
+
+def test_a_class_too_small_to_stratify_is_named(tmp_path: Path) -> None:
+    inline = InlineData(x=[1, 2, 3, 4], y=["a", "a", "a", "b"])
+    choice = DatasetChoice(inline=inline, validation=Validation(split=0.5, stratify=True))
+
+    with pytest.raises(DatasetDoesNotFit, match="stratified"):
+        datasets.load(choice, SEED, tmp_path)
+
+
+def test_few_rows_are_all_trained_on(tmp_path: Path) -> None:
+    choice = DatasetChoice(inline=InlineData(x=[1, 2, 3, 4], y=[0, 1, 1, 0]))
+
+    dataset = datasets.load(choice, SEED, tmp_path)
+
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (4, 0, 0)
+
+
+@pytest.fixture
+def small_mnist(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
+    """mnist, as if it had 6 and 2 rows."""
+    whole = built_in_data.BUILT_IN["mnist"]
+    facts = built_in_data._images((28, 28, 1), built_in_data.DIGITS, 6, 2)
+    monkeypatch.setitem(built_in_data.BUILT_IN, "mnist", built_in_data.BuiltInSet(facts, whole.read))
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 28, 28), np.uint8)
+    labels = np.arange(8, dtype=np.uint8)
+    return {"x_train": pixels[:6], "y_train": labels[:6], "x_test": pixels[6:], "y_test": labels[6:]}
+
+
+def test_a_file_in_the_folder_is_read(small_mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
+    np.savez(tmp_path / "mnist.npz", allow_pickle=False, **small_mnist)
+
+    dataset = datasets.load(choose("mnist", validation={"split": 0}), SEED, tmp_path)
+
+    assert np.array_equal(dataset.train.x, small_mnist["x_train"][..., np.newaxis])
+    assert dataset.train.y.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_missing_file_is_fetched_once_and_kept(
+    small_mnist: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = []
+
+    def load_data() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        fetched.append(threading.get_ident())
+        return (small_mnist["x_train"], small_mnist["y_train"]), (small_mnist["x_test"], small_mnist["y_test"])
+
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", load_data)
+    folder = tmp_path / "not" / "there" / "yet"
+    threads = [threading.Thread(target=datasets.load, args=(choose("mnist"), SEED, folder)) for _ in range(4)]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(fetched) == 1
+    assert len(datasets.load(choose("mnist"), SEED, folder).test) == 2
+
+
+def test_no_file_and_no_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_data() -> None:
+        raise Exception("URL fetch failure: no network")
+
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", load_data)
+
+    with pytest.raises(DatasetUnavailable) as refused:
+        datasets.load(choose("mnist"), SEED, tmp_path)
+
+    assert str(tmp_path / "mnist.npz") in refused.value.detail
+    assert "put a mnist.npz there" in refused.value.detail
+    assert os.listdir(tmp_path) == ["mnist.npz.lock"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"hello"])
+def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "mnist.npz").write_bytes(content)
+
+    with pytest.raises(DatasetUnavailable, match=r"mnist\.npz cannot be read"):
+        datasets.load(choose("mnist"), SEED, tmp_path)
+
+
+def test_objects_in_a_file_are_never_unpickled(small_mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
+    pickled = {**small_mnist, "y_train": np.array([object()], dtype=object)}
+    np.savez(tmp_path / "mnist.npz", allow_pickle=True, **pickled)
+
+    with pytest.raises(DatasetUnavailable, match="cannot be read"):
+        datasets.load(choose("mnist"), SEED, tmp_path)
+
+
+def test_another_set_in_the_file_is_noticed(small_mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
+    halved = {**small_mnist, "x_train": small_mnist["x_train"][:, :14]}
+    np.savez(tmp_path / "mnist.npz", allow_pickle=False, **halved)
+
+    with pytest.raises(DatasetUnavailable, match="does not hold mnist"):
+        datasets.load(choose("mnist"), SEED, tmp_path)
