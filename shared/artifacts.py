@@ -1,0 +1,54 @@
+"""Files by the sha256 of their content, in a folder or in an object store, whatever fsspec reaches."""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import fsspec
+
+from shared.errors import ArtifactDamaged
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """`name` is what users call it; it is kept under its digest."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+class ArtifactStore:
+    def __init__(self, url: str) -> None:
+        self._files, self._root = fsspec.url_to_fs(url, auto_mkdir=True)
+
+    def put(self, path: Path) -> StoredFile:
+        """Whole or not at all; the same content twice is one file."""
+        content = path.read_bytes()
+        stored = StoredFile(path.name, hashlib.sha256(content).hexdigest(), len(content))
+        target = self._path(stored.sha256)
+        partial = f"{target}.{uuid.uuid4().hex}.partial"
+        self._files.pipe_file(partial, content)
+        self._files.mv(partial, target)
+        return stored
+
+    def read(self, sha256: str) -> bytes:
+        """Raises ArtifactDamaged when the content is gone, or no longer what its name says."""
+        try:
+            content = bytes(self._files.cat_file(self._path(sha256)))
+        except FileNotFoundError as error:
+            raise ArtifactDamaged(f"The file {sha256} is missing from the artifact store.") from error
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ArtifactDamaged(f"The file {sha256} in the artifact store is damaged: its content has changed.")
+        return content
+
+    def check(self) -> None:
+        """Raises OSError when nothing can be kept here."""
+        self._files.makedirs(self._root, exist_ok=True)
+        probe = f"{self._root}/.probe-{uuid.uuid4().hex}"
+        self._files.pipe_file(probe, b"")
+        self._files.rm_file(probe)
+
+    def _path(self, sha256: str) -> str:
+        return f"{self._root}/{sha256[:2]}/{sha256}"

@@ -1,0 +1,203 @@
+"""What the API answers: one pydantic model for each document."""
+
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.preprocessing import Contract
+from shared.tables import Job, JobStatus
+from shared.version_description import Lineage, Metrics, Signature
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class PlaceAtFault(Document):
+    pointer: str = Field(description="JSON pointer into what was sent", examples=["#/network/layers/3"])
+    detail: str
+
+
+class Problem(Document):
+    """RFC 9457."""
+
+    type: str = Field(description="What went wrong, as a path that never changes", examples=["/problems/job-not-found"])
+    title: str
+    status: int | None = None
+    detail: str
+    errors: list[PlaceAtFault] | None = None
+    request_id: str | None = None
+
+
+class Progress(Document):
+    """Epochs and batches count from 1; metrics are those of the running epoch."""
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    percent: float
+    seconds_left: float | None
+    metrics: dict[str, float | None]
+
+
+class JobSummary(Document):
+    """`place` is 1 for the next to run, and only a queued job has one; `version` is the number it published."""
+
+    id: UUID
+    model: str
+    status: JobStatus
+    place: int | None = None
+    attempt: int
+    progress: Progress | None
+    error: Problem | None
+    version: int | None
+    device: str
+    priority: int
+    tags: dict[str, str]
+    notes: str
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, job: Job, place: int | None = None) -> Self:
+        return cls.model_validate(
+            {
+                **{name: getattr(job, name) for name in cls.model_fields if hasattr(job, name)},
+                "place": place,
+                "version": job.version.number if job.version is not None else None,
+                "tags": {tag.key: tag.value for tag in job.tags},
+                "notes": job.spec["notes"],
+            }
+        )
+
+
+class JobDocument(JobSummary):
+    spec: dict[str, Any] = Field(description="As it was understood, every default filled in")
+
+
+class JobList(Document):
+    jobs: list[JobSummary]
+    next: str | None
+
+
+class EpochDocument(Document):
+    """Validation metrics carry the prefix `val_`."""
+
+    epoch: int
+    seconds: float
+    learning_rate: float
+    metrics: dict[str, float | None]
+
+
+class EpochList(Document):
+    epochs: list[EpochDocument]
+    next: str | None
+
+
+class ModelDocument(Document):
+    name: str
+    latest: int = Field(description="The number of the newest version")
+    versions: int = Field(description="How many there are")
+    aliases: dict[str, int]
+    created_at: datetime
+
+
+class ModelList(Document):
+    models: list[ModelDocument]
+    next: str | None
+
+
+class FileDocument(Document):
+    name: str
+    size: int = Field(description="Bytes")
+    sha256: str
+    href: str
+
+
+class VersionSummary(Document):
+    model: str
+    version: int
+    aliases: list[str]
+    metrics: Metrics
+    created_at: datetime
+
+
+class VersionDocument(VersionSummary):
+    """`classes` is empty for a version that answers numbers."""
+
+    classes: list[str]
+    preprocessing: Contract
+    signature: Signature
+    parameters: int
+    trainable_parameters: int
+    lineage: Lineage
+    files: list[FileDocument]
+
+
+class VersionList(Document):
+    versions: list[VersionSummary]
+    next: str | None
+
+
+class AliasTarget(BaseModel):
+    """Where an alias is to point."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int = Field(strict=True, ge=1)
+
+
+class AliasDocument(Document):
+    model: str
+    alias: str
+    version: int
+
+
+class ClassProbability(Document):
+    """`class` is the place among the version's classes, from 0."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    label: str
+    class_: int = Field(alias="class")
+    probability: float
+
+
+class Prediction(ClassProbability):
+    top: list[ClassProbability]
+    warnings: list[str] = []
+
+
+class NumericPrediction(Document):
+    """What a regression answers: a number, or a list of them."""
+
+    value: float | list[float]
+    warnings: list[str] = []
+
+
+class FailedPrediction(Document):
+    """Stands in the place of an input that could not be read."""
+
+    problem: Problem
+
+
+class Predictions(Document):
+    """In the order of the inputs."""
+
+    model: str
+    version: int
+    predictions: list[Prediction | NumericPrediction | FailedPrediction]
+
+
+class Check(Document):
+    ready: bool
+    detail: str | None = None
+
+
+class Readiness(Document):
+    ready: bool
+    checks: dict[str, Check]

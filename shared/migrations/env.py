@@ -1,0 +1,21 @@
+"""Alembic's entry point: `alembic upgrade head` brings the database of the settings up to date."""
+
+from pathlib import Path
+
+from alembic import context
+from sqlalchemy import NullPool, make_url
+
+from shared.database import make_engine
+from shared.settings import Settings
+from shared.tables import Base
+
+url = make_url(Settings().database_url)
+if url.drivername == "sqlite" and url.database:
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+
+with make_engine(url, poolclass=NullPool).connect() as connection:
+    if url.drivername == "sqlite":  # or else each statement would be a transaction of its own, and a kill leave half
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    context.configure(connection=connection, target_metadata=Base.metadata, transactional_ddl=True)
+    context.run_migrations()
+    connection.commit()

@@ -1,0 +1,134 @@
+"""Every read and write of models, their numbered versions, and the aliases that point at them."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared import jobs
+from shared.artifacts import StoredFile
+from shared.errors import AliasNotFound, FileNotFound, ModelNotFound, VersionNotFound
+from shared.pages import Page
+from shared.tables import Alias, Document, Model, Version, VersionFile
+
+PRODUCTION = "production"
+LATEST = "latest"
+MAX_DIGITS = 9
+
+
+def publish(
+    session: Session, job_id: UUID, attempt: int, model: str, description: Document, files: Iterable[StoredFile]
+) -> int:
+    """The next version of the model, and the job's success: both or neither. Raises jobs.LeaseLost."""
+    number = _next_number(session, model)
+    jobs.succeed(session, job_id, attempt, number)
+    session.add(
+        Version(
+            model=model,
+            number=number,
+            job_id=job_id,
+            description=description,
+            files=[VersionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files],
+        )
+    )
+    return number
+
+
+def find_models(session: Session, page: Page) -> list[Model]:
+    """By name."""
+    query = select(Model).order_by(Model.name).limit(page.limit)
+    if page.after is not None:
+        query = query.where(Model.name > page.after[0])
+    return list(session.scalars(query))
+
+
+def get_model(session: Session, name: str) -> Model:
+    model = session.get(Model, name)
+    if model is None:
+        raise ModelNotFound(f"There is no model {name!r}.")
+    return model
+
+
+def count_versions(session: Session, model: str) -> int:
+    return session.scalars(select(func.count()).select_from(Version).where(Version.model == model)).one()
+
+
+def find_versions(session: Session, model: str, page: Page) -> list[Version]:
+    """Newest first."""
+    query = select(Version).where(Version.model == model).order_by(Version.number.desc()).limit(page.limit)
+    if page.after is not None:
+        query = query.where(Version.number < page.after[0])
+    return list(session.scalars(query))
+
+
+def get_version(session: Session, model: str, reference: str) -> Version:
+    """`reference` is a number, `latest` or an alias. Raises ModelNotFound or VersionNotFound."""
+    versions = select(Version).where(Version.model == model)
+    if reference == LATEST:
+        query = versions.order_by(Version.number.desc()).limit(1)
+    elif reference.isdecimal():
+        query = versions.where(Version.number == _number(reference))
+    else:
+        query = versions.join(Alias, (Alias.model == model) & (Alias.number == Version.number))
+        query = query.where(Alias.alias == reference)
+    version = session.scalars(query).one_or_none()
+    if version is None:
+        get_model(session, model)
+        what = f"version {reference}" if reference.isdecimal() else f"alias {reference!r}"
+        raise VersionNotFound(f"Model {model!r} has no {what}.")
+    return version
+
+
+def get_served_version(session: Session, model: str) -> Version:
+    """What predictions use by default: `production`, else the latest. Raises ModelNotFound or VersionNotFound."""
+    alias = session.get(Alias, (model, PRODUCTION))
+    return get_version(session, model, PRODUCTION if alias is not None else LATEST)
+
+
+def get_file(version: Version, name: str) -> VersionFile:
+    for file in version.files:
+        if file.name == name:
+            return file
+    names = ", ".join(file.name for file in version.files)
+    raise FileNotFound(f"Version {version.number} of {version.model!r} has no file {name!r}; it has {names}.")
+
+
+def find_aliases(session: Session, model: str) -> dict[str, int]:
+    """Alias → version number."""
+    query = select(Alias).where(Alias.model == model).order_by(Alias.alias)
+    return {alias.alias: alias.number for alias in session.scalars(query)}
+
+
+def set_alias(session: Session, model: str, alias: str, number: int) -> Alias:
+    """Moves it when it is there. Raises ModelNotFound or VersionNotFound."""
+    version = get_version(session, model, str(number))
+    return session.merge(Alias(model=model, alias=alias, number=version.number))
+
+
+def remove_alias(session: Session, model: str, alias: str) -> None:
+    found = session.get(Alias, (model, alias))
+    if found is None:
+        raise AliasNotFound(f"Model {model!r} has no alias {alias!r}.")
+    session.delete(found)
+
+
+def _number(digits: str) -> int:
+    """0, which no version has, for more digits than a column can hold, or than Python would read."""
+    return int(digits) if len(digits) <= MAX_DIGITS else 0
+
+
+def _next_number(session: Session, model: str) -> int:
+    """Counts on in one UPDATE, so that two publishers never get the same."""
+    count_on = update(Model).where(Model.name == model).values(last_number=Model.last_number + 1)
+    count_on = count_on.returning(Model.last_number)
+    number = session.execute(count_on).scalar_one_or_none()
+    if number is not None:
+        return int(number)
+    try:
+        with session.begin_nested():
+            session.execute(insert(Model).values(name=model, last_number=1))
+    except IntegrityError:  # another's first version came between
+        return int(session.execute(count_on).scalar_one())
+    return 1

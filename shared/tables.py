@@ -1,0 +1,188 @@
+"""The tables of the registry. Times are UTC, by the database's clock."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+Document = dict[str, Any]
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """SQLite keeps no time zone: what comes back is said to be UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class now(FunctionElement[datetime]):  # noqa: N801 - it stands in SQL, as a function
+    """The database's clock, so many seconds on: no worker's own clock decides anything."""
+
+    type = UtcDateTime()
+    inherit_cache = False
+
+    def __init__(self, plus_seconds: float = 0) -> None:
+        super().__init__()
+        self.plus_seconds = float(plus_seconds)
+
+
+@compiles(now, "postgresql")
+def _now_in_postgresql(element: now, _: SQLCompiler, **__: object) -> str:
+    return f"(clock_timestamp() + interval '{element.plus_seconds} seconds')"
+
+
+@compiles(now, "sqlite")
+def _now_in_sqlite(element: now, _: SQLCompiler, **__: object) -> str:
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.plus_seconds:+} seconds')"
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcDateTime, Document: JSON(none_as_null=True)}
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+class Job(Base):
+    """One request to train. `attempt` is the fence: a worker writes only while the number is still its own."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index(None, "status", "priority", "created_at", "id"),
+        Index(None, "created_at", "id"),
+        Index(None, "model", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    model: Mapped[str] = mapped_column(String(100))
+    spec: Mapped[Document]
+    device: Mapped[str] = mapped_column(String(10))
+    priority: Mapped[int]
+    status: Mapped[str] = mapped_column(String(20), default=JobStatus.QUEUED)
+    attempt: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[int] = mapped_column(default=0)  # attempts that ended because their worker was gone
+    worker: Mapped[str | None] = mapped_column(String(255))
+    lease_until: Mapped[datetime | None]
+    progress: Mapped[Document | None]
+    error: Mapped[Document | None]
+    last_event: Mapped[int] = mapped_column(default=0)
+    idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    spec_digest: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    tags: Mapped[list["JobTag"]] = relationship(lazy="selectin", order_by="JobTag.key")
+    version: Mapped["Version | None"] = relationship(lazy="selectin", viewonly=True)
+
+
+class JobTag(Base):
+    __tablename__ = "job_tags"
+    __table_args__ = (Index(None, "key", "value"),)
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(63), primary_key=True)
+    value: Mapped[str] = mapped_column(String(255))
+
+
+class JobEpoch(Base):
+    """One row of the curves; epochs count from 1."""
+
+    __tablename__ = "job_epochs"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seconds: Mapped[float]
+    learning_rate: Mapped[float]
+    metrics: Mapped[Document]
+
+
+class JobEvent(Base):
+    """What a listener is told, numbered from 1 within its job."""
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(20))
+    content: Mapped[Document]
+    created_at: Mapped[datetime] = mapped_column(default=now())
+
+
+class Model(Base):
+    """A registered name; `last_number` only grows, so that no number is given out twice."""
+
+    __tablename__ = "models"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    last_number: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=now())
+
+
+class Version(Base):
+    """Published weights. A job has one version at the most, and the database sees to it."""
+
+    __tablename__ = "versions"
+    __table_args__ = (UniqueConstraint("model", "number"), UniqueConstraint("job_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    number: Mapped[int]
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"))
+    description: Mapped[Document]
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    files: Mapped[list["VersionFile"]] = relationship(lazy="selectin", order_by="VersionFile.name")
+
+
+class VersionFile(Base):
+    __tablename__ = "version_files"
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int]
+
+
+class Alias(Base):
+    __tablename__ = "aliases"
+    __table_args__ = (ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),)
+
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(100), primary_key=True)
+    number: Mapped[int]

@@ -1,0 +1,83 @@
+"""What a version says of itself: enough to serve it, to explain it, and to train it again."""
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.datasets import PartSizes
+from shared.preprocessing import Contract
+
+INPUT_NAME = "input"
+OUTPUT_NAME = "output"
+DESCRIPTION_FILE = "version.json"
+ONNX_FILE = "model.onnx"
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class DatasetUsed(_Value):
+    """`name` is None for data that stood in the spec; `digest` is the sha256 of what was read."""
+
+    name: str | None
+    digest: str
+    rows: PartSizes
+
+
+class Lineage(_Value):
+    job: UUID
+    spec: dict[str, Any]
+    dataset: DatasetUsed
+    seed: int
+    libraries: dict[str, str]
+
+
+class TensorSignature(_Value):
+    """The first side, -1, is the batch."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Signature(_Value):
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+
+
+class Metrics(_Value):
+    """By name, on each part; None for a part without rows."""
+
+    train: dict[str, float | None]
+    validation: dict[str, float | None] | None
+    test: dict[str, float | None] | None
+
+
+class Description(_Value):
+    """`classes` is empty for a version that answers numbers."""
+
+    model: str
+    classes: tuple[str, ...]
+    preprocessing: Contract
+    signature: Signature
+    parameters: int
+    trainable_parameters: int
+    metrics: Metrics
+    lineage: Lineage
+
+
+class GoldenSample(_Value):
+    """One input as a client would send it, a PNG in base64 or numbers, and what the network must answer to it."""
+
+    b64: str | None = None
+    numbers: list[Any] | None = None
+    outputs: tuple[float, ...]
+
+
+class DescriptionFile(Description):
+    """The content of version.json, which goes with the weights."""
+
+    architecture: dict[str, Any]
+    golden_samples: tuple[GoldenSample, ...]

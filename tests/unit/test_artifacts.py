@@ -1,0 +1,69 @@
+import uuid
+from pathlib import Path
+
+import pytest
+
+from shared.artifacts import ArtifactStore
+from shared.errors import ArtifactDamaged
+
+
+@pytest.fixture(params=["file", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"file://{tmp_path}/with space" if request.param == "file" else f"memory://{uuid.uuid4()}"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"weights")
+    return path
+
+
+def test_what_was_put_is_read_by_its_digest(url: str, file: Path) -> None:
+    stored = ArtifactStore(url).put(file)
+
+    assert (stored.name, stored.size_bytes) == ("model.onnx", 7)
+    assert ArtifactStore(url).read(stored.sha256) == b"weights"
+
+
+def test_the_same_content_twice_is_one_file(url: str, file: Path) -> None:
+    store = ArtifactStore(url)
+
+    assert store.put(file) == store.put(file)
+
+
+def test_a_file_that_is_gone_is_said_to_be_missing(url: str) -> None:
+    with pytest.raises(ArtifactDamaged, match="missing"):
+        ArtifactStore(url).read("0" * 64)
+
+
+def test_a_file_that_changed_is_not_handed_out(file: Path, tmp_path: Path) -> None:
+    store = ArtifactStore(f"file://{tmp_path}/store")
+    stored = store.put(file)
+    (tmp_path / "store" / stored.sha256[:2] / stored.sha256).write_bytes(b"other")
+
+    with pytest.raises(ArtifactDamaged, match="damaged"):
+        store.read(stored.sha256)
+
+
+def test_putting_again_repairs_it(file: Path, tmp_path: Path) -> None:
+    store = ArtifactStore(f"file://{tmp_path}/store")
+    stored = store.put(file)
+    (tmp_path / "store" / stored.sha256[:2] / stored.sha256).write_bytes(b"other")
+
+    store.put(file)
+
+    assert store.read(stored.sha256) == b"weights"
+
+
+def test_nothing_half_written_is_left(file: Path, tmp_path: Path) -> None:
+    stored = ArtifactStore(f"file://{tmp_path}/store").put(file)
+
+    assert [path.name for path in (tmp_path / "store").rglob("*") if path.is_file()] == [stored.sha256]
+
+
+def test_a_store_that_cannot_be_written_is_not_ready(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file where a folder should be")
+
+    with pytest.raises(OSError, match="exists"):
+        ArtifactStore(f"file://{tmp_path}/store").check()

@@ -1,0 +1,20 @@
+import pytest
+
+from shared.errors import InvalidRequest
+from shared.pages import Page, next_cursor, page_of
+
+
+def test_a_cursor_leads_to_where_the_page_ended() -> None:
+    cursor = next_cursor(Page(limit=2), [("a", 1), ("b", 2)])
+
+    assert page_of(2, cursor, (str, int)) == Page(2, ("b", 2))
+
+
+def test_a_page_that_is_not_full_is_the_last() -> None:
+    assert next_cursor(Page(limit=2), [("a", 1)]) is None
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "ä", "bnVsbA==", "WzFd", "WyJhIiwgdHJ1ZV0=", "W" * 400])
+def test_a_cursor_that_was_not_given_out_is_refused(cursor: str) -> None:
+    with pytest.raises(InvalidRequest):
+        page_of(2, cursor, (str, int))
