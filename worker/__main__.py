@@ -1,0 +1,22 @@
+"""`python -m worker`: one training at a time, from the queues that this machine can serve."""
+
+from celery import signals
+
+from worker.app import celery, prepare_child, queues, worker_name
+
+if __name__ == "__main__":
+    # Not in worker/app.py: the scheduler would hear the signal as well, and import TensorFlow for nothing.
+    signals.worker_process_init.connect(prepare_child)
+    celery.worker_main(
+        [
+            "--quiet",
+            "worker",
+            "--pool=prefork",
+            "--concurrency=1",
+            f"--queues={','.join(queues)}",
+            f"--hostname={worker_name}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+        ]
+    )

@@ -1,0 +1,106 @@
+"""What happens between two batches: report, look whether to stop, and watch the loss."""
+
+import math
+import time
+from typing import Any, Protocol
+
+import keras
+
+from shared.errors import LossIsNotFinite, TimeLimitReached
+from shared.jobs import EpochReport
+
+
+class Watch(Protocol):
+    """Whoever looks on. `check` raises what ends the training from outside; the others return at once."""
+
+    def check(self) -> None: ...
+
+    def progress(self, progress: dict[str, Any]) -> None: ...
+
+    def epoch(self, report: EpochReport) -> None: ...
+
+
+class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
+    """Tells the watch of every epoch, and of batches no more often than `progress_seconds`."""
+
+    def __init__(self, watch: Watch, epochs: int, batches: int, progress_seconds: float) -> None:
+        super().__init__()
+        self._watch = watch
+        self._epochs = epochs
+        self._batches = batches
+        self._progress_seconds = progress_seconds
+        self._epoch = 0
+        self._epoch_began = time.monotonic()
+        self._first_batch_ended: float | None = None
+        self._last_told = -math.inf
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._epoch = epoch
+        self._epoch_began = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        self._watch.check()
+        if not math.isfinite(logs["loss"]):
+            raise LossIsNotFinite(
+                f"The loss became {logs['loss']} in epoch {self._epoch + 1}, batch {batch + 1}: try a smaller "
+                "learning rate, scale the inputs (`preprocessing.scale`), or set the optimizer's `clipnorm`."
+            )
+        if time.monotonic() - self._last_told >= self._progress_seconds:
+            self._tell(batch + 1, logs)
+        if self._first_batch_ended is None:
+            self._first_batch_ended = time.monotonic()
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._watch.check()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        seconds = time.monotonic() - self._epoch_began
+        rate = float(self.model.optimizer.learning_rate.numpy())
+        self._watch.epoch(EpochReport(epoch + 1, seconds, rate, finite(logs)))
+        if time.monotonic() - self._last_told >= self._progress_seconds or epoch + 1 == self._epochs:
+            self._tell(self._batches, logs)
+
+    def _tell(self, batch: int, logs: dict[str, float]) -> None:
+        self._last_told = time.monotonic()
+        done = self._epoch * self._batches + batch
+        everything = self._epochs * self._batches
+        self._watch.progress(
+            {
+                "epoch": self._epoch + 1,
+                "epochs": self._epochs,
+                "batch": batch,
+                "batches": self._batches,
+                "percent": round(100 * done / everything, 1),
+                "seconds_left": self._seconds_left(done, everything),
+                "metrics": finite(logs),
+            }
+        )
+
+    def _seconds_left(self, done: int, everything: int) -> float | None:
+        """None until there is something to measure by: the first batch also traces the network."""
+        if done == everything:
+            return 0.0
+        if self._first_batch_ended is None or done == 1:
+            return None
+        return round((self._last_told - self._first_batch_ended) * (everything - done) / (done - 1), 1)
+
+
+class TimeLimit(keras.callbacks.Callback):  # type: ignore[misc]
+    """Raises TimeLimitReached at the first batch past `max_minutes`."""
+
+    def __init__(self, max_minutes: float) -> None:
+        super().__init__()
+        self._max_minutes = max_minutes
+        self._deadline = time.monotonic() + 60 * max_minutes
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        if time.monotonic() > self._deadline:
+            raise TimeLimitReached(
+                f"The training took longer than the {self._max_minutes:g} minutes it was given: "
+                "raise resources.max_minutes, or train fewer epochs."
+            )
+
+
+def finite(logs: dict[str, float]) -> dict[str, float | None]:
+    """JSON knows neither infinities nor NaN: they become None."""
+    return {name: float(value) if math.isfinite(value) else None for name, value in logs.items()}

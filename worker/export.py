@@ -1,0 +1,137 @@
+"""A trained network as files: Keras's own, the weights alone, ONNX for serving, and what explains them."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import onnxruntime
+import tensorflow as tf
+import tf2onnx
+from numpy.typing import NDArray
+from tf2onnx.handler import tf_op
+
+from shared.agreement import TOLERANCE, largest_difference
+from shared.datasets import Dataset
+from shared.errors import ExportDisagrees
+from shared.preprocessing import ImageContract, ImageLimits, NumbersContract, decode, prepare
+from shared.version_description import (
+    DESCRIPTION_FILE,
+    INPUT_NAME,
+    ONNX_FILE,
+    OUTPUT_NAME,
+    Description,
+    DescriptionFile,
+    GoldenSample,
+)
+from worker.training import Trained
+
+OPSET = 18
+GOLDEN_SAMPLES = 8
+_OWN_IMAGE = ImageLimits(max_bytes=2**31, max_pixels=2**31)
+
+
+def export(trained: Trained, description: Description, dataset: Dataset, folder: Path) -> list[Path]:
+    """Writes the files of a version. Raises ExportDisagrees when ONNX does not compute what Keras does."""
+    inputs, samples = _golden_inputs(trained.contract, dataset)
+    outputs = trained.network(inputs, training=False).numpy()
+    paths = [folder / name for name in ("model.keras", "model.weights.h5", ONNX_FILE, DESCRIPTION_FILE)]
+    bare = keras.Model(trained.network.input, trained.network.output, name=trained.network.name)
+    bare.save(paths[0])  # without the optimizer, which weighs twice as much as the network
+    bare.save_weights(paths[1])
+    paths[2].write_bytes(_onnx(trained.network))
+    _check_agreement(paths[2], inputs, outputs)
+    file = DescriptionFile(
+        **dict(description),
+        architecture=json.loads(bare.to_json()),
+        golden_samples=tuple(
+            sample.model_copy(update={"outputs": tuple(row.tolist())})
+            for sample, row in zip(samples, outputs, strict=True)
+        ),
+    )
+    paths[3].write_text(file.model_dump_json(indent=1))
+    return paths
+
+
+def _golden_inputs(
+    contract: ImageContract | NumbersContract, dataset: Dataset
+) -> tuple[NDArray[np.float32], list[GoldenSample]]:
+    """A few rows that the network was not trained on, where there are such, as a client would send them."""
+    part = next(part for part in (dataset.test, dataset.validation, dataset.train) if len(part))
+    rows = part.at(np.linspace(0, len(part) - 1, min(GOLDEN_SAMPLES, len(part))).astype(np.int64))
+    if isinstance(contract, NumbersContract):
+        samples = [GoldenSample(numbers=row.tolist(), outputs=()) for row in rows.x]
+        return contract.normalisation.apply(rows.x), samples
+    encoded = [_png(image) for image in rows.x]
+    images = [prepare(decode(data, _OWN_IMAGE, contract.background), contract) for data in encoded]
+    samples = [GoldenSample(b64=base64.b64encode(data).decode(), outputs=()) for data in encoded]
+    return contract.normalisation.apply(np.stack(images).astype(np.float32)), samples
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    """(height, width, 1 or 3) RGB → PNG."""
+    _, data = cv2.imencode(".png", image[..., ::-1])
+    return data.tobytes()
+
+
+def _onnx(network: keras.Model) -> bytes:
+    signature = [tf.TensorSpec(network.input_shape, tf.float32, name=INPUT_NAME)]
+
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    def answer(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {OUTPUT_NAME: network(inputs, training=False)}
+
+    with _functions_inlined():
+        model, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET)
+    return bytes(model.SerializeToString())
+
+
+@contextmanager
+def _functions_inlined() -> Iterator[None]:
+    """Keras makes some layers, grouped convolutions among them, functions of their own, which ONNX cannot hold."""
+    tf.config.run_functions_eagerly(True)  # noqa: FBT003 - TensorFlow's own signature
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)  # noqa: FBT003
+
+
+def _check_agreement(path: Path, inputs: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (answered,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})
+    difference = largest_difference(answered, expected)
+    if difference > TOLERANCE:
+        raise ExportDisagrees(
+            f"The ONNX file answers differently from Keras, by {difference:.2g} where {TOLERANCE:g} are allowed: "
+            "the version would not serve what was trained. Replace the layers that are out of the common one by one."
+        )
+
+
+# tf2onnx knows erf and exp, but not these two, which gelu, celu and the like are made of.
+@tf_op("Erfc")
+class _Erfc:
+    @classmethod
+    def version_9(cls, graph: Any, node: Any, **_: object) -> None:  # noqa: ANN401 - tf2onnx is untyped
+        _replace_by_difference(graph, node, [_one(graph, node), graph.make_node("Erf", node.input).output[0]])
+
+
+@tf_op("Expm1")
+class _Expm1:
+    @classmethod
+    def version_9(cls, graph: Any, node: Any, **_: object) -> None:  # noqa: ANN401
+        _replace_by_difference(graph, node, [graph.make_node("Exp", node.input).output[0], _one(graph, node)])
+
+
+def _one(graph: Any, node: Any) -> str:  # noqa: ANN401
+    return str(graph.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0])
+
+
+def _replace_by_difference(graph: Any, node: Any, operands: list[str]) -> None:  # noqa: ANN401
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    graph.remove_node(node.name)
+    graph.make_node("Sub", operands, name=node.name, outputs=node.output, shapes=shapes, dtypes=dtypes)

@@ -1,0 +1,107 @@
+"""Holding a job: a thread renews the lease, writes what the training reports, and learns whether it is to stop."""
+
+import logging
+import threading
+import time
+from typing import Any, Self
+from uuid import UUID
+
+from sqlalchemy.exc import OperationalError
+
+from shared import jobs
+from shared.database import Sessions
+from shared.jobs import EpochReport, LeaseLost
+from shared.tables import JobStatus
+
+logger = logging.getLogger(__name__)
+
+SECONDS_WITHOUT_NEWS = 2.0
+"""Between two looks at the job while there is nothing to report: so late can a cancellation be noticed."""
+
+
+class JobCancelled(Exception):
+    """The job's owner wants it to stop."""
+
+
+class Lease:
+    """The training calls `check`, `progress` and `epoch`; none of them waits for the database.
+
+    A database out of reach is borne until the lease would have run out: from then on the job may be another's.
+    """
+
+    def __init__(
+        self, sessions: Sessions, job_id: UUID, attempt: int, lease_seconds: float, progress_seconds: float
+    ) -> None:
+        self._sessions = sessions
+        self._job_id = job_id
+        self._attempt = attempt
+        self._lease_seconds = lease_seconds
+        self._progress_seconds = progress_seconds
+        self._held_until = time.monotonic() + lease_seconds
+        self._next_look = time.monotonic() + SECONDS_WITHOUT_NEWS
+        self._ended_by: LeaseLost | JobCancelled | None = None
+        self._progress: dict[str, Any] | None = None
+        self._epochs: list[EpochReport] = []
+        self._news = threading.Lock()
+        self._writing = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name=f"lease-{job_id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+        if self._ended_by is None and (self._progress or self._epochs):
+            self._renew()  # what a training that failed had still to tell
+
+    def check(self) -> None:
+        """Raises LeaseLost or JobCancelled once there is no use in going on."""
+        if self._ended_by is not None:
+            raise self._ended_by
+
+    def progress(self, progress: dict[str, Any]) -> None:
+        with self._news:
+            self._progress = progress
+
+    def epoch(self, report: EpochReport) -> None:
+        with self._news:
+            self._epochs.append(report)
+
+    def settle(self) -> None:
+        """Writes what is still unwritten and looks once more. Raises LeaseLost or JobCancelled."""
+        self._renew()
+        self.check()
+
+    def _keep(self) -> None:
+        while not self._stopped.wait(self._progress_seconds) and self._ended_by is None:
+            if self._progress is not None or self._epochs or time.monotonic() >= self._next_look:
+                self._renew()
+
+    def _renew(self) -> None:
+        with self._writing:
+            with self._news:
+                progress, self._progress = self._progress, None
+                epochs, self._epochs = self._epochs, []
+            try:
+                with self._sessions.begin() as session:
+                    status = jobs.renew(session, self._job_id, self._attempt, self._lease_seconds, progress, epochs)
+            except LeaseLost as lost:
+                self._ended_by = lost
+            except OperationalError:
+                self._keep_for_later(progress, epochs)
+            else:
+                self._held_until = time.monotonic() + self._lease_seconds
+                if status == JobStatus.CANCELLING:
+                    self._ended_by = JobCancelled()
+            self._next_look = time.monotonic() + min(SECONDS_WITHOUT_NEWS, self._lease_seconds / 4)
+
+    def _keep_for_later(self, progress: dict[str, Any] | None, epochs: list[EpochReport]) -> None:
+        logger.warning("lease not renewed, the database is out of reach", exc_info=True)
+        with self._news:
+            self._progress = self._progress or progress
+            self._epochs = epochs + self._epochs
+        if time.monotonic() > self._held_until:
+            self._ended_by = LeaseLost(f"job {self._job_id}: the database was out of reach for the length of a lease")

@@ -1,0 +1,56 @@
+"""The input pipeline: arrays stay as they are, uint8 for images, until a batch is made of them."""
+
+from math import ceil
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from shared.preprocessing import Normalisation
+
+PREFETCHED_BATCHES = 2
+
+
+def shuffled_batches(
+    x: NDArray[Any], labels: NDArray[Any], normalisation: Normalisation, batch_size: int, seed: int, epochs: int
+) -> tf.data.Dataset:
+    """Every epoch in one stream, each in an order that is a function of (seed, epoch) alone.
+
+    Gives (float32 (n, …), labels), n being batch_size but for an epoch's last batch.
+    """
+    rows = len(x)
+
+    def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
+        seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(rows, dtype=tf.int64), seeds)
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+
+    orders = tf.data.Dataset.range(epochs).flat_map(epoch_order)
+    return _gathered(orders, x, labels, normalisation)
+
+
+def batches_in_order(
+    x: NDArray[Any], labels: NDArray[Any], normalisation: Normalisation, batch_size: int
+) -> tf.data.Dataset:
+    """Once through, as they stand."""
+    return _gathered(tf.data.Dataset.range(len(x)).batch(batch_size), x, labels, normalisation)
+
+
+def steps(rows: int, batch_size: int) -> int:
+    return ceil(rows / batch_size)
+
+
+def _gathered(
+    orders: tf.data.Dataset, x: NDArray[Any], labels: NDArray[Any], normalisation: Normalisation
+) -> tf.data.Dataset:
+    with tf.device("/CPU:0"):  # the whole data set need not fit a GPU
+        all_x, all_labels = tf.constant(np.ascontiguousarray(x)), tf.constant(labels)
+
+    def batch(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        values = tf.cast(tf.gather(all_x, rows), tf.float32)
+        return normalisation.apply(values), tf.gather(all_labels, rows)
+
+    options = tf.data.Options()
+    options.deterministic = True
+    return orders.map(batch, num_parallel_calls=1).prefetch(PREFETCHED_BATCHES).with_options(options)

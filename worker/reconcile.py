@@ -1,0 +1,21 @@
+"""Sets right what a crash left behind: leases run out, jobs that wait without a bell."""
+
+import logging
+
+from shared import jobs
+from shared.database import Sessions
+from shared.queue import Bell
+
+logger = logging.getLogger(__name__)
+
+
+def reconcile(sessions: Sessions, bell: Bell, max_attempts: int) -> None:
+    """Harmless however often it runs, and in however many places at once."""
+    with sessions.begin() as session:
+        taken = jobs.take_from_expired(session, max_attempts)
+    for job in taken:
+        logger.warning("job %s taken from a lost worker, now %s", job.id, job.status)
+    with sessions() as session:
+        waiting = jobs.devices_waited_for(session)
+    for device in waiting:
+        bell.ring(device)

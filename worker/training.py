@@ -1,0 +1,124 @@
+"""Trains one network as a spec says. Knows Keras; of queues and databases it knows nothing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from shared.datasets import Dataset, Part
+from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
+from shared.network import build, keras_message
+from shared.objectives import Objective, choose_objective, chosen_metrics, make_optimizer
+from shared.preprocessing import ImageContract, NumbersContract, contract_of, prepare_all, standardized
+from shared.training_spec import TrainingSpec
+from shared.version_description import Metrics
+from worker.callbacks import Reporter, TimeLimit, Watch, finite
+from worker.memory import available_bytes, check_memory
+from worker.pipeline import batches_in_order, shuffled_batches, steps
+
+SMALLEST_EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with the weights to publish, and the contract its inputs must keep."""
+
+    network: keras.Model
+    contract: ImageContract | NumbersContract
+    objective: Objective
+    metrics: Metrics
+
+
+def train(spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progress_seconds: float) -> Trained:
+    """`device` is TensorFlow's name of it. Raises TrainingFailure, or whatever the watch raises to end it."""
+    training = spec.training
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(training.seed)
+    with _keras_failures(), tf.device(device):
+        parts, contract = _prepared(spec, dataset)
+        network = build(spec.network.layers, contract.input_shape, spec.model)
+        objective = choose_objective(training.loss, dataset.facts, spec.network.layers, network.output_shape[1:])
+        if device == "/CPU:0":
+            check_memory(network, min(training.batch_size, len(parts[0])), available_bytes())
+        network.compile(
+            optimizer=make_optimizer(training.optimizer),
+            loss=objective.loss,
+            metrics=chosen_metrics(training.metrics, objective),
+        )
+        network.optimizer.build(network.trainable_variables)  # or else the first step is traced twice
+        metrics = _fit(network, parts, contract, objective, spec, watch, progress_seconds)
+    return Trained(network, contract, objective, metrics)
+
+
+def _prepared(spec: TrainingSpec, dataset: Dataset) -> tuple[list[Part], ImageContract | NumbersContract]:
+    """Train, validation and test, images resized once, and the contract with the statistics of the first."""
+    contract = contract_of(spec.preprocessing, dataset.facts)
+    parts = [dataset.train, dataset.validation, dataset.test]
+    if isinstance(contract, ImageContract):
+        parts = [Part(prepare_all(part.x, contract), part.y) for part in parts]
+    return parts, standardized(contract, parts[0].x)
+
+
+def _fit(
+    network: keras.Model,
+    parts: list[Part],
+    contract: ImageContract | NumbersContract,
+    objective: Objective,
+    spec: TrainingSpec,
+    watch: Watch,
+    progress_seconds: float,
+) -> Metrics:
+    training = spec.training
+    train_part, validation_part, test_part = parts
+    batches = steps(len(train_part), training.batch_size)
+    reporter = Reporter(watch, training.epochs, batches, progress_seconds)
+    limits = [TimeLimit(spec.resources.max_minutes)] if spec.resources.max_minutes is not None else []
+    evaluation_batch = max(training.batch_size, SMALLEST_EVALUATION_BATCH)
+
+    def in_order(part: Part) -> tf.data.Dataset | None:
+        labels = objective.labels(part.y)
+        return batches_in_order(part.x, labels, contract.normalisation, evaluation_batch) if len(part) else None
+
+    history = network.fit(
+        shuffled_batches(
+            train_part.x,
+            objective.labels(train_part.y),
+            contract.normalisation,
+            training.batch_size,
+            training.seed,
+            training.epochs,
+        ),
+        epochs=training.epochs,
+        steps_per_epoch=batches,
+        validation_data=in_order(validation_part),
+        callbacks=[reporter, *limits],
+        shuffle=False,  # the stream is shuffled already
+        verbose=0,
+    ).history
+    last = finite({name: values[-1] for name, values in history.items()})
+    test = in_order(test_part)
+    measured = network.evaluate(test, callbacks=[reporter], verbose=0, return_dict=True) if test is not None else None
+    return Metrics(
+        train={name: value for name, value in last.items() if not name.startswith("val_")},
+        validation={name.removeprefix("val_"): last[name] for name in last if name.startswith("val_")} or None,
+        test=finite(measured) if measured is not None else None,
+    )
+
+
+@contextmanager
+def _keras_failures() -> Iterator[None]:
+    """What TensorFlow and Keras raise when spec and data do not go together, as what the owner can change."""
+    try:
+        yield
+    except InvalidRequest as error:  # what the API could not know, such as the width of an uploaded set
+        places = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in error.faults)
+        raise NetworkDoesNotFit(f"{error.detail} {places}") from error
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise OutOfMemory(
+            f"The memory did not suffice ({keras_message(error).splitlines()[0]}): lower batch_size, "
+            "or build with fewer parameters or smaller layer outputs."
+        ) from error
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        raise NetworkDoesNotFit(f"Network, labels and data do not go together: {keras_message(error)}") from error
