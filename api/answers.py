@@ -1,0 +1,37 @@
+"""Answers as Flask and the OpenAPI document want them."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response
+from pydantic import BaseModel
+
+from api.problems import MEDIA_TYPE, STATUS
+from shared.errors import InvalidRequest, ServiceError
+
+PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
+
+
+def document(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:
+    body = answer.model_dump_json(by_alias=True)
+    return Response(body, status=status, headers=headers, content_type="application/json")
+
+
+def problems(*errors: type[ServiceError]) -> dict[Any, Any]:
+    """For a route's `responses`: the problems it may answer with, by status; what was sent may always be wrong."""
+    kinds: dict[HTTPStatus, list[str]] = {}
+    every: tuple[type[ServiceError], ...] = (*errors, InvalidRequest)
+    for error in every:
+        kinds.setdefault(STATUS[error], []).append(error.kind)
+    return {
+        str(int(status)): {
+            "description": f"{status.phrase}: {', '.join(names)}",
+            "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}},
+        }
+        for status, names in kinds.items()
+    }
+
+
+def bytes_of(media_type: str, description: str) -> dict[str, Any]:
+    """For a route's `responses`: content that is no JSON."""
+    return {"description": description, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}

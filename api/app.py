@@ -1,0 +1,86 @@
+"""The only place where the API is put together."""
+
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from flask import Flask
+from flask_openapi3 import Info, OpenAPI
+from flask_openapi3_swagger.plugins import RegisterPlugin
+
+from api import problems
+from api.planner import Planner
+from api.requests import YAML_TYPES
+from api.routes import health, jobs, models, predictions
+from api.services import EXTENSION, Services
+from api.serving.shelf import Shelf
+from shared import logs
+from shared.artifacts import ArtifactStore
+from shared.database import make_engine, make_sessions
+from shared.documents import Problem
+from shared.preprocessing import ImageLimits
+from shared.queue import Bell
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+VERSION = "1"
+REQUEST_ID = "X-Request-ID"
+
+
+def create_app(settings: Settings) -> Flask:
+    app = OpenAPI(
+        "api",
+        info=Info(title="Trainyard", version=VERSION, description="Trains and serves small neural networks."),
+        doc_ui=False,
+        static_folder=None,
+        validation_error_model=Problem,
+    )
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # it would ask a server on the internet
+    app.extensions[EXTENSION] = _build_services(settings)
+    for routes in (jobs, models, predictions, health):
+        app.register_api(routes.bp)
+    problems.register(app)
+    _add_documentation(app)
+    app.wsgi_app = _with_request_id(app.wsgi_app)  # type: ignore[method-assign, assignment]  # as Flask has it
+    return app
+
+
+def _build_services(settings: Settings) -> Services:
+    artifacts = ArtifactStore(settings.artifacts_url)
+    return Services(
+        sessions=make_sessions(make_engine(settings.database_url)),
+        artifacts=artifacts,
+        bell=Bell(settings.redis_url),
+        planner=Planner(settings.max_parameters),
+        shelf=Shelf(artifacts),
+        image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+    )
+
+
+def _add_documentation(app: OpenAPI) -> None:
+    """/openapi.json, and /docs, a page that reads it and needs no internet."""
+    submit = app.paths["/api/v1/jobs"].post.requestBody.content
+    submit[YAML_TYPES[0]] = submit["application/json"]  # flask-openapi3 knows bodies of JSON alone
+    app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))
+    app.add_url_rule("/docs", "docs", app.view_functions["swagger.swagger"])
+    app.add_url_rule("/openapi.json", "openapi", lambda: app.api_doc)
+
+
+def _with_request_id(application: "WSGIApplication") -> "WSGIApplication":
+    """The caller's own, where it is fit to print, or a new one: in every log line, problem and answer."""
+
+    def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given) else secrets.token_hex(8)
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: object) -> Callable[[bytes], object]:
+            return start_response(status, [*headers, (REQUEST_ID, request_id)], *rest)  # type: ignore[arg-type]
+
+        with logs.context(request_id=request_id):
+            return application(environ, start)
+
+    return call

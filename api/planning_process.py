@@ -1,0 +1,53 @@
+"""`python -m api.planning_process LIMIT`: says that it is ready, then answers a line with a spec by one with its plan.
+
+A process of its own because Keras weighs more than the whole API, and because a spec may be made to hurt.
+"""
+
+import os
+import resource
+import sys
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.errors import Fault, InvalidRequest
+from shared.plan import Plan
+from shared.training_spec import TrainingSpec
+
+MAX_MEMORY_BYTES = 4 * 2**30
+
+
+class Refusal(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    detail: str
+    faults: tuple[Fault, ...]
+
+
+class Answer(BaseModel):
+    """One of the two."""
+
+    plan: Plan | None = None
+    refusal: Refusal | None = None
+
+
+def main(max_parameters: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)  # whatever a library prints must not stand among the answers
+        os.environ["KERAS_BACKEND"] = "openvino"
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        from shared.planning import plan  # Keras looks at the environment when it is imported
+
+        answers.write("ready\n")
+        answers.flush()
+        for line in sys.stdin:
+            try:
+                answer = Answer(plan=plan(TrainingSpec.model_validate_json(line), max_parameters))
+            except InvalidRequest as refused:
+                answer = Answer(refusal=Refusal.model_validate(refused))
+            answers.write(answer.model_dump_json() + "\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,82 @@
+"""The three forms of a prediction request, each as a list of inputs."""
+
+from typing import Any
+
+from flask import Request, current_app
+
+from api.requests import JSON_TYPES, read_body, read_json
+from api.serving.inputs import ANY_BYTES, ImageInput, Input, input_of
+from shared.errors import InvalidRequest, ServiceError, UnsupportedContent
+from shared.preprocessing import MEDIA_TYPES, ImageLimits
+
+MAX_INPUTS = 1000
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+REQUEST_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        **dict.fromkeys((*MEDIA_TYPES.values(), "application/octet-stream"), _BINARY),
+        "multipart/form-data": {
+            "schema": {"type": "object", "additionalProperties": {"type": "string", "format": "binary"}}
+        },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["instances"],
+                "additionalProperties": False,
+                "properties": {
+                    "instances": {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": MAX_INPUTS,
+                        "description": 'Each `{"b64": "…"}` for an image, or the numbers of one row',
+                        "items": {},
+                    }
+                },
+            },
+            "examples": {
+                "image": {"value": {"instances": [{"b64": "iVBORw0KGgo="}]}},
+                "numbers": {"value": {"instances": [[5.1, 3.5, 1.4, 0.2]]}},
+            },
+        },
+    },
+}
+
+
+def read_inputs(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
+    """An error stands in the place of an input that could not even be unpacked."""
+    if request.mimetype == "multipart/form-data":
+        return _files(request, limits)
+    if request.mimetype in JSON_TYPES:
+        return _instances(read_json(read_body(current_app.config["MAX_CONTENT_LENGTH"])))
+    if request.mimetype.startswith("image/") or request.mimetype in ANY_BYTES:
+        return [ImageInput("the image", read_body(limits.max_bytes), request.mimetype)]
+    raise UnsupportedContent(
+        f"The Content-Type is {request.mimetype!r}: send an image as image/png or the like, "
+        'files as multipart/form-data, or application/json with {"instances": […]}.'
+    )
+
+
+def _files(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
+    files = [file for _, file in request.files.items(multi=True)]
+    if not files:
+        raise InvalidRequest("There is no file in the form: send each image as a file, with a file name.")
+    return [
+        # one byte more than allowed, so that the limit is seen to be passed
+        ImageInput(file.filename or file.name or f"file {place}", file.stream.read(limits.max_bytes + 1), file.mimetype)
+        for place, file in enumerate(files, 1)
+    ]
+
+
+def _instances(body: object) -> list[Input | ServiceError]:
+    if not isinstance(body, dict) or body.keys() != {"instances"} or not isinstance(body["instances"], list):
+        raise InvalidRequest('The body is {"instances": […]}, one entry for each input, and nothing else beside it.')
+    if not 0 < len(body["instances"]) <= MAX_INPUTS:
+        raise InvalidRequest(f"`instances` holds 1 to {MAX_INPUTS} inputs, not {len(body['instances'])}.")
+    return [_instance(instance, f"instances/{place}") for place, instance in enumerate(body["instances"])]
+
+
+def _instance(instance: object, name: str) -> Input | ServiceError:
+    try:
+        return input_of(instance, name)
+    except ServiceError as error:
+        return error

@@ -1,0 +1,79 @@
+"""Every failure becomes a problem document, RFC 9457; here stands which status each has."""
+
+import logging
+from http import HTTPStatus
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from shared import errors, logs
+from shared.documents import PlaceAtFault, Problem
+from shared.errors import ServiceError
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+STATUS: dict[type[ServiceError], HTTPStatus] = {
+    errors.AliasNotFound: HTTPStatus.NOT_FOUND,
+    errors.ArtifactDamaged: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.FileNotFound: HTTPStatus.NOT_FOUND,
+    errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.InvalidImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.JobHasEnded: HTTPStatus.CONFLICT,
+    errors.JobNotFound: HTTPStatus.NOT_FOUND,
+    errors.MalformedRequest: HTTPStatus.BAD_REQUEST,
+    errors.ModelNotFound: HTTPStatus.NOT_FOUND,
+    errors.PlanningUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.VersionNotFound: HTTPStatus.NOT_FOUND,
+    errors.VersionNotServable: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+def register(app: Flask) -> None:
+    """HTTPException includes unknown paths, bodies over the limit and unexpected 500s."""
+    app.register_error_handler(ServiceError, _answer_service_error)
+    app.register_error_handler(HTTPException, _answer_http_exception)
+
+
+def problem_of(error: ServiceError) -> Problem:
+    status = STATUS[type(error)]
+    places = [PlaceAtFault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
+    first = f" {places[0].pointer}: {places[0].detail}" if places else ""
+    more = f" And {len(places) - 1} more." if len(places) > 1 else ""
+    return Problem(
+        type=f"/problems/{error.kind}",
+        title=status.phrase,
+        status=status,
+        detail=f"{error.detail}{first}{more}",
+        errors=places or None,
+        request_id=logs.current("request_id"),
+    )
+
+
+def _answer_service_error(error: ServiceError) -> Response:
+    problem = problem_of(error)
+    if STATUS[type(error)] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s: %s", error.kind, error.detail)
+    return _response(problem)
+
+
+def _answer_http_exception(error: HTTPException) -> Response:
+    code = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    problem = Problem(
+        type="about:blank",
+        title=error.name,
+        status=code,
+        detail=error.description or error.name,
+        request_id=logs.current("request_id"),
+    )
+    response = _response(problem)
+    response.headers.extend((name, value) for name, value in error.get_headers() if name in ("Allow", "Retry-After"))
+    return response
+
+
+def _response(problem: Problem) -> Response:
+    return Response(problem.model_dump_json(exclude_none=True), status=problem.status, content_type=MEDIA_TYPE)

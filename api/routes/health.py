@@ -1,0 +1,55 @@
+"""Whether the process lives, and whether it can do its work."""
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.answers import document
+from api.requests import parsed
+from api.services import services
+from shared.documents import Check, Readiness
+from shared.queue import BrokerUnreachable
+
+logger = logging.getLogger(__name__)
+
+bp = APIBlueprint("health", __name__, url_prefix="/health", abp_tags=[Tag(name="Health")])
+
+
+@bp.get("/live", responses={200: Check})
+@parsed
+def show_liveness() -> Response:
+    """The process answers."""
+    return document(Check(ready=True))
+
+
+@bp.get("/ready", responses={200: Readiness, 503: Readiness})
+@parsed
+def show_readiness() -> Response:
+    """Database, Redis and artifact store, each by name."""
+    checks = {
+        "database": _check("database", _query_database),
+        "redis": _check("redis", services().bell.ping),
+        "artifacts": _check("artifacts", services().artifacts.check),
+    }
+    ready = all(check.ready for check in checks.values())
+    status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+    return document(Readiness(ready=ready, checks=checks), status)
+
+
+def _query_database() -> None:
+    with services().sessions() as session:
+        session.execute(text("SELECT 1 FROM jobs WHERE 1 = 0"))
+
+
+def _check(name: str, attempt: Callable[[], None]) -> Check:
+    try:
+        attempt()
+    except (SQLAlchemyError, BrokerUnreachable, OSError) as error:
+        logger.warning("%s found not ready: %s", name, error)
+        return Check(ready=False, detail=f"The {name} cannot be reached; the log says why.")
+    return Check(ready=True)

@@ -1,0 +1,152 @@
+"""Jobs: submit a spec, watch it, cancel it."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from flask import Response, url_for
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field, StringConstraints
+
+from api.answers import bytes_of, document, problems
+from api.events import follow
+from api.requests import PageQuery, parsed
+from api.services import services
+from shared import jobs
+from shared.devices import Device
+from shared.documents import EpochDocument, EpochList, JobDocument, JobList, JobSummary
+from shared.errors import (
+    IdempotencyKeyReused,
+    JobHasEnded,
+    JobNotFound,
+    MalformedRequest,
+    PlanningUnavailable,
+    RequestTooLarge,
+    UnsupportedContent,
+)
+from shared.pages import next_cursor, page_of
+from shared.plan import Plan
+from shared.tables import ENDED, JobStatus
+from shared.training_spec import ModelName, TrainingSpec
+
+bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="Jobs")])
+
+
+class JobPath(BaseModel):
+    job_id: UUID
+
+
+class SubmitQuery(BaseModel):
+    dry_run: bool = Field(default=False, description="Answer what the spec would do, and queue nothing")
+
+
+class SubmitHeader(BaseModel):
+    idempotency_key: Annotated[str | None, StringConstraints(min_length=1, max_length=255)] = Field(
+        default=None, alias="Idempotency-Key", description="The same key and spec answer the same job for 24 hours"
+    )
+
+
+class JobQuery(PageQuery):
+    status: JobStatus | None = None
+    model: ModelName | None = None
+    tag: str | None = Field(default=None, description="`key`, or `key:value`", max_length=320)
+
+
+class EventsHeader(BaseModel):
+    last_event_id: int = Field(default=0, alias="Last-Event-ID", ge=0, lt=2**31, description="Go on after this event")
+
+
+@bp.post(
+    "",
+    responses={
+        202: JobDocument,
+        200: Plan,
+        **problems(IdempotencyKeyReused, MalformedRequest, PlanningUnavailable, RequestTooLarge, UnsupportedContent),
+    },
+)
+@parsed
+def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> Response:
+    """Queue a training, or with `dry_run` tell what it would do."""
+    plan = services().planner.plan(body)
+    if query.dry_run:
+        return document(plan)
+    with services().sessions.begin() as session:
+        if header.idempotency_key is None:
+            job = jobs.create(session, body)
+        else:
+            job = jobs.create_once(session, body, header.idempotency_key)
+    services().bell.ring(Device(job.device))  # after the commit: inside, a worker may look before the row exists
+    location = url_for("jobs.show_job", job_id=job.id)
+    return document(_job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})
+
+
+@bp.get("", responses={200: JobList, **problems()})
+@parsed
+def list_jobs(query: JobQuery) -> Response:
+    """The newest first."""
+    page = page_of(query.limit, query.cursor, (str, str))
+    key, _, value = (query.tag or "").partition(":")
+    with services().sessions() as session:
+        found = jobs.find(session, page, query.status, query.model, (key, value or None) if key else None)
+        summaries = [JobSummary.of(job, jobs.place_in_queue(session, job)) for job in found]
+    following = next_cursor(page, [(job.created_at.isoformat(), str(job.id)) for job in found])
+    return document(JobList(jobs=summaries, next=following))
+
+
+@bp.get("/<uuid:job_id>", responses={200: JobDocument, **problems(JobNotFound)})
+@parsed
+def show_job(path: JobPath) -> Response:
+    """Where a job stands: its place in the queue, its progress, its error or its version."""
+    return document(_job_document(path.job_id))
+
+
+@bp.post(
+    "/<uuid:job_id>/cancellation", responses={202: JobDocument, 200: JobDocument, **problems(JobNotFound, JobHasEnded)}
+)
+@parsed
+def cancel_job(path: JobPath) -> Response:
+    """At once when it is queued; a running one stops at its next batch."""
+    with services().sessions.begin() as session:
+        job = jobs.cancel(session, path.job_id)
+    status = HTTPStatus.ACCEPTED if job.status == JobStatus.CANCELLING else HTTPStatus.OK
+    return document(_job_document(job.id), status)
+
+
+@bp.get("/<uuid:job_id>/metrics", responses={200: EpochList, **problems(JobNotFound)})
+@parsed
+def show_metrics(path: JobPath, query: PageQuery) -> Response:
+    """One row for each epoch, the first first."""
+    page = page_of(query.limit, query.cursor, (int,))
+    after = int(page.after[0]) if page.after is not None else 0
+    with services().sessions() as session:
+        jobs.get(session, path.job_id)
+        epochs = jobs.epochs_after(session, path.job_id, after, page.limit)
+    documents = [EpochDocument.model_validate(epoch) for epoch in epochs]
+    return document(EpochList(epochs=documents, next=next_cursor(page, [(epoch.epoch,) for epoch in epochs])))
+
+
+@bp.get(
+    "/<uuid:job_id>/events",
+    responses={
+        200: bytes_of("text/event-stream", "`status`, `progress` and `epoch`, to the end of the job"),
+        204: {"description": "The job has ended, and all its events were seen"},
+        **problems(JobNotFound),
+    },
+)
+@parsed
+def follow_job(path: JobPath, header: EventsHeader) -> Response:
+    """Server-sent events: every change of status, progress twice a second at the most, and every epoch."""
+    with services().sessions() as session:
+        job = jobs.get(session, path.job_id)
+    if job.status in ENDED and job.last_event <= header.last_event_id:
+        return Response(status=HTTPStatus.NO_CONTENT)  # anything else, and a browser would come back for ever
+    events = follow(services().sessions, path.job_id, header.last_event_id)
+    return Response(
+        events, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
+
+
+def _job_document(job_id: UUID) -> JobDocument:
+    with services().sessions() as session:
+        job = jobs.get(session, job_id)
+        return JobDocument.of(job, jobs.place_in_queue(session, job))

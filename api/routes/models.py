@@ -1,0 +1,181 @@
+"""Models, their versions with metrics and files, and the aliases that point at them."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from flask import Response, url_for
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import AfterValidator, BaseModel, Field
+from sqlalchemy.orm import Session
+
+from api.answers import bytes_of, document, problems
+from api.requests import PageQuery, parsed
+from api.services import services
+from shared import registry
+from shared.documents import (
+    AliasDocument,
+    AliasTarget,
+    FileDocument,
+    ModelDocument,
+    ModelList,
+    VersionDocument,
+    VersionList,
+    VersionSummary,
+)
+from shared.errors import (
+    AliasNotFound,
+    ArtifactDamaged,
+    FileNotFound,
+    MalformedRequest,
+    ModelNotFound,
+    UnsupportedContent,
+    VersionNotFound,
+)
+from shared.pages import next_cursor, page_of
+from shared.tables import Model, Version
+
+bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="Models")])
+
+
+def _not_latest(alias: str) -> str:
+    if alias == registry.LATEST:
+        raise ValueError("`latest` always is the newest version: it cannot be set.")
+    return alias
+
+
+AliasName = Annotated[
+    str,
+    AfterValidator(_not_latest),
+    Field(
+        pattern=r"^[a-z][a-z0-9._-]{0,99}$",
+        description="Lower case, and neither a number nor `latest`; `production` is what predictions use",
+    ),
+]
+Reference = Annotated[str, Field(description="A number, `latest` or an alias", max_length=200)]
+
+
+class ModelPath(BaseModel):
+    model: str = Field(max_length=200)
+
+
+class VersionPath(ModelPath):
+    reference: Reference
+
+
+class FilePath(VersionPath):
+    file: str = Field(max_length=200)
+
+
+class AliasPath(ModelPath):
+    alias: AliasName
+
+
+@bp.get("", responses={200: ModelList, **problems()})
+@parsed
+def list_models(query: PageQuery) -> Response:
+    """By name."""
+    page = page_of(query.limit, query.cursor, (str,))
+    with services().sessions() as session:
+        found = registry.find_models(session, page)
+        documents = [_model_document(session, model) for model in found]
+    return document(ModelList(models=documents, next=next_cursor(page, [(model.name,) for model in found])))
+
+
+@bp.get("/<model>", responses={200: ModelDocument, **problems(ModelNotFound)})
+@parsed
+def show_model(path: ModelPath) -> Response:
+    """Its newest version, its aliases, and how many versions there are."""
+    with services().sessions() as session:
+        return document(_model_document(session, registry.get_model(session, path.model)))
+
+
+@bp.get("/<model>/versions", responses={200: VersionList, **problems(ModelNotFound)})
+@parsed
+def list_versions(path: ModelPath, query: PageQuery) -> Response:
+    """The newest first."""
+    page = page_of(query.limit, query.cursor, (int,))
+    with services().sessions() as session:
+        registry.get_model(session, path.model)
+        aliases = registry.find_aliases(session, path.model)
+        found = registry.find_versions(session, path.model, page)
+    summaries = [VersionSummary.model_validate(_version_values(version, aliases)) for version in found]
+    return document(VersionList(versions=summaries, next=next_cursor(page, [(version.number,) for version in found])))
+
+
+@bp.get("/<model>/versions/<reference>", responses={200: VersionDocument, **problems(ModelNotFound, VersionNotFound)})
+@parsed
+def show_version(path: VersionPath) -> Response:
+    """All that a version says of itself: metrics, preprocessing, classes, signature, where it came from, files."""
+    with services().sessions() as session:
+        version = registry.get_version(session, path.model, path.reference)
+        aliases = registry.find_aliases(session, path.model)
+    files = [
+        FileDocument(
+            name=file.name,
+            size=file.size_bytes,
+            sha256=file.sha256,
+            href=url_for("models.download_file", model=version.model, reference=version.number, file=file.name),
+        )
+        for file in version.files
+    ]
+    return document(VersionDocument.model_validate({**_version_values(version, aliases), "files": files}))
+
+
+@bp.get(
+    "/<model>/versions/<reference>/files/<file>",
+    responses={
+        200: bytes_of("application/octet-stream", "The file; its ETag is its sha256"),
+        **problems(ModelNotFound, VersionNotFound, FileNotFound, ArtifactDamaged),
+    },
+)
+@parsed
+def download_file(path: FilePath) -> Response:
+    """`model.keras`, `model.weights.h5`, `model.onnx` or `version.json`, checked against its digest."""
+    with services().sessions() as session:
+        version = registry.get_version(session, path.model, path.reference)
+    file = registry.get_file(version, path.file)
+    response = Response(services().artifacts.read(file.sha256), content_type="application/octet-stream")
+    response.headers["Content-Disposition"] = f'attachment; filename="{file.name}"'
+    response.set_etag(file.sha256)
+    return response
+
+
+@bp.put(
+    "/<model>/aliases/<alias>",
+    responses={200: AliasDocument, **problems(ModelNotFound, VersionNotFound, MalformedRequest, UnsupportedContent)},
+)
+@parsed
+def set_alias(path: AliasPath, body: AliasTarget) -> Response:
+    """Point an alias at a version; it moves if it is there."""
+    with services().sessions.begin() as session:
+        alias = registry.set_alias(session, path.model, path.alias, body.version)
+    return document(AliasDocument(model=alias.model, alias=alias.alias, version=alias.number))
+
+
+@bp.delete("/<model>/aliases/<alias>", responses={204: None, **problems(AliasNotFound)})
+@parsed
+def remove_alias(path: AliasPath) -> Response:
+    """The version it pointed at stays."""
+    with services().sessions.begin() as session:
+        registry.remove_alias(session, path.model, path.alias)
+    return Response(status=HTTPStatus.NO_CONTENT)
+
+
+def _model_document(session: Session, model: Model) -> ModelDocument:
+    return ModelDocument(
+        name=model.name,
+        latest=registry.get_version(session, model.name, registry.LATEST).number,
+        versions=registry.count_versions(session, model.name),
+        aliases=registry.find_aliases(session, model.name),
+        created_at=model.created_at,
+    )
+
+
+def _version_values(version: Version, aliases: dict[str, int]) -> dict[str, object]:
+    return {
+        **version.description,
+        "model": version.model,
+        "version": version.number,
+        "aliases": [alias for alias, number in aliases.items() if number == version.number],
+        "created_at": version.created_at,
+    }

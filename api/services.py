@@ -1,0 +1,29 @@
+"""What a route may reach for."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app
+
+from api.planner import Planner
+from api.serving.shelf import Shelf
+from shared.artifacts import ArtifactStore
+from shared.database import Sessions
+from shared.preprocessing import ImageLimits
+from shared.queue import Bell
+
+EXTENSION = "trainyard"
+
+
+@dataclass(frozen=True)
+class Services:
+    sessions: Sessions
+    artifacts: ArtifactStore
+    bell: Bell
+    planner: Planner
+    shelf: Shelf
+    image_limits: ImageLimits
+
+
+def services() -> Services:
+    return cast(Services, current_app.extensions[EXTENSION])  # Flask keeps extensions as Any

@@ -1,0 +1,124 @@
+"""Inputs as they came, and each as a row of the network's input."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, UnsupportedContent
+from shared.preprocessing import (
+    MEDIA_TYPES,
+    ImageContract,
+    ImageLimits,
+    NumbersContract,
+    Pixels,
+    decode,
+    prepare,
+    read_header,
+)
+
+ANY_BYTES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
+"""Said of bytes by clients that do not look at them; the last is what curl says of everything."""
+SAME_TYPE = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/x-ms-bmp": "image/bmp",
+}
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """`name` is how its sender will know it again; `media_type` what the sender said it is."""
+
+    name: str
+    data: bytes
+    media_type: str = ""
+
+
+@dataclass(frozen=True)
+class NumbersInput:
+    """Numbers in nested lists, as JSON gave them."""
+
+    name: str
+    values: Any
+
+
+Input = ImageInput | NumbersInput
+
+
+def input_of(instance: Any, name: str) -> Input:  # noqa: ANN401 - JSON
+    """An instance of a JSON body: `{"b64": …}` for an image, numbers otherwise. Raises InvalidRequest."""
+    if not isinstance(instance, dict):
+        return NumbersInput(name, instance)
+    if instance.keys() != {"b64"} or not isinstance(instance["b64"], str):
+        raise InvalidRequest(f'{name}: an image is {{"b64": "…"}}, and nothing else beside it.')
+    try:
+        return ImageInput(name, base64.b64decode(instance["b64"], validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise InvalidImage(f"{name}: not base64: {error}.") from None
+
+
+def row_of(given: Input, contract: ImageContract | NumbersContract, limits: ImageLimits) -> NDArray[np.float32]:
+    """float32, of the contract's input shape.
+
+    Raises InvalidImage, ImageTooLarge, UnsupportedContent or InvalidRequest, with the input's name.
+    """
+    if isinstance(contract, ImageContract):
+        pixels = _decoded(given, contract, limits) if isinstance(given, ImageInput) else _pixels(given, limits)
+        values = prepare(pixels, contract).astype(np.float32)
+    elif isinstance(given, ImageInput):
+        raise InvalidRequest(f"{given.name}: this version takes {list(contract.shape)} numbers, not an image.")
+    else:
+        values = _numbers(given, contract.shape)
+    return contract.normalisation.apply(values)
+
+
+def _decoded(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> Pixels:
+    try:
+        said = SAME_TYPE.get(given.media_type, given.media_type)
+        found = MEDIA_TYPES[read_header(given.data, limits).format]
+        if said not in ANY_BYTES and said != found:
+            raise UnsupportedContent(f"{given.name}: said to be {said}, and it is {found}: label it so, or not at all.")
+        return decode(given.data, limits, contract.background)
+    except (InvalidImage, ImageTooLarge) as error:
+        raise type(error)(f"{given.name}: {error.detail}.") from error
+
+
+def _pixels(given: NumbersInput, limits: ImageLimits) -> Pixels:
+    """An image that is decoded already: (height, width), or with 1 or 3 channels, whole numbers from 0 to 255."""
+    pixels = _array(given)
+    if pixels.ndim == 2:  # noqa: PLR2004 - height and width
+        pixels = pixels[..., np.newaxis]
+    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or 0 in pixels.shape:  # noqa: PLR2004 - and channels
+        raise InvalidRequest(
+            f"{given.name}: an image is height × width pixels, or × 1 or 3 channels, not {list(pixels.shape)}."
+        )
+    if pixels.shape[0] * pixels.shape[1] > limits.max_pixels:
+        raise ImageTooLarge(f"{given.name}: more than {limits.max_pixels:,} pixels.")
+    if pixels.min() < 0 or pixels.max() > 255 or not np.array_equal(pixels, np.round(pixels)):  # noqa: PLR2004 - a byte
+        raise InvalidRequest(f"{given.name}: pixels are whole numbers from 0 to 255; the version scales them itself.")
+    return pixels.astype(np.uint8)
+
+
+def _numbers(given: NumbersInput, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    values = _array(given)
+    if values.shape != shape and (values.size, shape) != (1, (1,)):
+        raise InvalidRequest(f"{given.name}: this version takes {list(shape)} numbers, not {list(values.shape)}.")
+    return values.reshape(shape).astype(np.float32)
+
+
+def _array(given: NumbersInput) -> NDArray[np.float64]:
+    try:
+        values = np.asarray(given.values)
+    except ValueError:
+        raise InvalidRequest(f"{given.name}: the rows of an input must all have the same length.") from None
+    if values.dtype.kind not in "iuf":
+        raise InvalidRequest(f"{given.name}: an input holds numbers alone.")
+    if not (np.isfinite(values).all() and np.abs(values).max(initial=0) <= LARGEST):
+        raise InvalidRequest(f"{given.name}: an input holds finite 32-bit numbers alone.")
+    return values.astype(np.float64)

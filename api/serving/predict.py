@@ -1,0 +1,58 @@
+"""From inputs to answers: preprocess, run together, name the classes. One bad input does not spoil the others."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.problems import problem_of
+from api.serving.inputs import Input, row_of
+from api.serving.version import LoadedVersion
+from shared.documents import ClassProbability, FailedPrediction, NumericPrediction, Prediction
+from shared.errors import ServiceError
+from shared.preprocessing import ImageLimits
+
+DECIMALS = 7  # of a float32 below 1
+
+Answer = Prediction | NumericPrediction | FailedPrediction
+
+
+def predict(
+    loaded: LoadedVersion, inputs: Sequence[Input | ServiceError], limits: ImageLimits, top: int
+) -> list[Answer]:
+    """An answer for each input, in their order. Raises the input's error where all of them fail."""
+    rows: list[NDArray[np.float32]] = []
+    answers: list[Answer | None] = []
+    errors: list[ServiceError] = []
+    for given in inputs:
+        try:
+            rows.append(_row(given, loaded, limits))
+            answers.append(None)
+        except ServiceError as error:
+            errors.append(error)
+            answers.append(FailedPrediction(problem=problem_of(error)))
+    if not rows:
+        raise errors[0]
+    outputs = iter(loaded.run(np.stack(rows)))
+    return [answer or _answer(next(outputs), loaded.description.classes, top) for answer in answers]
+
+
+def _row(given: Input | ServiceError, loaded: LoadedVersion, limits: ImageLimits) -> NDArray[np.float32]:
+    if isinstance(given, ServiceError):
+        raise given
+    return row_of(given, loaded.description.preprocessing, limits)
+
+
+def _answer(outputs: NDArray[np.float32], classes: tuple[str, ...], top: int) -> Answer:
+    if not classes:
+        values = [float(value) for value in outputs]
+        return NumericPrediction(value=values[0] if len(values) == 1 else values)
+    probabilities = np.array([1 - outputs[0], outputs[0]]) if len(outputs) == 1 else outputs
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    ranked = [
+        ClassProbability(
+            label=classes[place], class_=int(place), probability=round(float(probabilities[place]), DECIMALS)
+        )
+        for place in best
+    ]
+    return Prediction(**dict(ranked[0]), top=ranked)

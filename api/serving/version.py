@@ -1,0 +1,83 @@
+"""One version in memory: loaded, checked against its golden samples, and answering."""
+
+import base64
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from api.serving.inputs import ImageInput, NumbersInput, row_of
+from shared.agreement import TOLERANCE, largest_difference
+from shared.artifacts import ArtifactStore
+from shared.errors import VersionNotServable
+from shared.preprocessing import ImageLimits
+from shared.tables import Version
+from shared.version_description import (
+    DESCRIPTION_FILE,
+    INPUT_NAME,
+    ONNX_FILE,
+    OUTPUT_NAME,
+    DescriptionFile,
+    GoldenSample,
+)
+
+ROWS_AT_ONCE = 256
+_UNLIMITED = ImageLimits(max_bytes=2**31, max_pixels=2**31)
+
+
+class LoadedVersion:
+    """Safe for threads."""
+
+    def __init__(self, name: str, description: DescriptionFile, session: Any) -> None:  # noqa: ANN401 - onnxruntime
+        self.name = name
+        self.description = description
+        self._session = session
+
+    def run(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, …) in the network's input shape → (n, outputs)."""
+        answers = [
+            self._session.run([OUTPUT_NAME], {INPUT_NAME: rows[start : start + ROWS_AT_ONCE]})[0]
+            for start in range(0, len(rows), ROWS_AT_ONCE)
+        ]
+        return np.concatenate(answers)
+
+
+def load_version(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
+    """Raises ArtifactDamaged, or VersionNotServable when it does not answer its golden samples as it must."""
+    import onnxruntime  # with the first prediction: a process that answers none stays light
+
+    name = f"{version.model}/{version.number}"
+    digests = {file.name: file.sha256 for file in version.files}
+    try:
+        description = DescriptionFile.model_validate_json(artifacts.read(digests[DESCRIPTION_FILE]))
+    except ValidationError as error:
+        raise VersionNotServable(
+            f"Version {name} was written by another release of Trainyard: train it again."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        artifacts.read(digests[ONNX_FILE]), options, providers=["CPUExecutionProvider"]
+    )
+    loaded = LoadedVersion(name, description, session)
+    _check_golden_samples(loaded)
+    return loaded
+
+
+def _check_golden_samples(loaded: LoadedVersion) -> None:
+    samples, contract = loaded.description.golden_samples, loaded.description.preprocessing
+    rows = np.stack([row_of(_input(sample), contract, _UNLIMITED) for sample in samples])
+    expected = np.asarray([sample.outputs for sample in samples], np.float32)
+    difference = largest_difference(loaded.run(rows), expected)
+    if difference > TOLERANCE:
+        raise VersionNotServable(
+            f"Version {loaded.name} is not served: it answers its own golden samples with a difference of "
+            f"{difference:.2g}, where {TOLERANCE:g} is allowed."
+        )
+
+
+def _input(sample: GoldenSample) -> ImageInput | NumbersInput:
+    if sample.b64 is not None:
+        return ImageInput("golden sample", base64.b64decode(sample.b64))
+    return NumbersInput("golden sample", sample.numbers)

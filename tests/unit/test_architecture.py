@@ -1,0 +1,120 @@
+"""The lines that the code may not cross."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("api", "worker", "shared", "local")
+
+
+def sources(package: str) -> Iterator[tuple[Path, ast.Module]]:
+    for path in (ROOT / package).rglob("*.py"):
+        yield path.relative_to(ROOT), ast.parse(path.read_text())
+
+
+def imported_by(tree: ast.Module) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(str(node.module))
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [
+        ("api", {"worker", "local", "tensorflow", "keras"}),
+        ("worker", {"api", "local"}),
+        ("shared", {"api", "worker", "local", "tensorflow"}),
+        ("local", {"api", "worker", "tensorflow", "keras"}),
+    ],
+)
+def test_packages_keep_to_themselves(package: str, forbidden: set[str]) -> None:
+    crossings = {str(path): imported_by(tree) & forbidden for path, tree in sources(package)}
+
+    assert {path: names for path, names in crossings.items() if names} == {}
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    readers = set()
+    for package in PACKAGES:
+        for path, tree in sources(package):
+            for node in ast.walk(tree):
+                reads = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load)
+                name = (
+                    ast.unparse(node.value if isinstance(node, ast.Subscript) else node) if reads else ast.unparse(node)
+                )
+                if (reads and name == "os.environ") or name.startswith(("os.environ.", "os.getenv")):
+                    readers.add(str(path))
+
+    assert readers == set()  # pydantic-settings does it for shared/settings.py
+
+
+def test_only_the_entry_points_read_the_settings() -> None:
+    builders = {
+        str(path)
+        for package in PACKAGES
+        for path, tree in sources(package)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Settings"
+    }
+
+    assert builders == {
+        "api/__main__.py",
+        "api/wsgi.py",
+        "local/demo.py",
+        "local/stack.py",
+        "shared/migrations/env.py",
+        "worker/app.py",
+    }
+
+
+def test_a_bare_exception_is_caught_where_it_must_be() -> None:
+    catchers = {
+        str(path)
+        for package in PACKAGES
+        for path, tree in sources(package)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
+    }
+
+    # The second, because Keras raises the bare class when a download fails.
+    assert catchers == {"worker/runner.py", "shared/built_in_data.py"}
+
+
+@pytest.mark.parametrize("module", ["api.wsgi", "worker.app", "worker.runner", "local.stack"])
+def test_light_processes_start_without_tensorflow_and_keras(module: str, tmp_path: Path) -> None:
+    script = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
+
+    loaded = run_python(script, tmp_path)
+
+    assert not {"tensorflow", "keras", "onnxruntime", "openvino"} & set(loaded)
+
+
+def test_networks_are_planned_without_tensorflow(tmp_path: Path) -> None:
+    script = (
+        "import os, json, sys; os.environ['KERAS_BACKEND'] = 'openvino'; import shared.planning; "
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+
+    loaded = set(run_python(script, tmp_path))
+
+    assert "keras" in loaded
+    assert "tensorflow" not in loaded
+
+
+def run_python(script: str, data_dir: Path) -> list[str]:
+    environment = {"PYTHONPATH": str(ROOT), "TRAINYARD_DATA_DIR": str(data_dir), "HOME": str(data_dir)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=data_dir, capture_output=True, check=True
+    )
+    names: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return names
