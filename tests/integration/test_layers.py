@@ -1,0 +1,65 @@
+"""Every layer that a spec may name: planned as it is built, and served as it was trained."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from shared.agreement import TOLERANCE, largest_difference
+from shared.network import LAYERS, build, layer_table
+from shared.training_spec import LayerSpec
+from shared.version_description import INPUT_NAME, OUTPUT_NAME
+from tests.integration.layer_stacks import STACKS
+from worker.export import _onnx
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_layer_is_tried() -> None:
+    assert {layer["layer"] for _, layer in STACKS} == LAYERS
+
+
+def test_the_api_plans_what_the_worker_builds() -> None:
+    """On OpenVINO, without TensorFlow, the tables are those of the networks that TensorFlow makes."""
+    environment = {**os.environ, "KERAS_BACKEND": "openvino", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.integration.layer_stacks"]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
+
+    planned = json.loads(done.stdout.splitlines()[-1])
+
+    assert not planned["tensorflow"]
+    for (shape, layer), row in zip(STACKS, planned["tables"], strict=True):
+        network = build([LayerSpec.model_validate(layer)], shape, "network")
+        assert tuple(row["output_shape"]) == network.output_shape[1:], layer
+        assert row["parameters"] == network.count_params(), layer
+
+
+@pytest.mark.parametrize(("shape", "layer"), STACKS, ids=[str(list(layer.values())[:2]) for _, layer in STACKS])
+def test_onnx_answers_as_keras_does(shape: tuple[int, ...], layer: dict[str, Any]) -> None:
+    network = build([LayerSpec.model_validate(layer)], shape, "network")
+    draw = np.random.default_rng(0)
+    inputs = draw.normal(size=(3, *shape)).astype(np.float32)
+    if layer["layer"] == "Embedding":
+        inputs = draw.integers(0, 50, (3, *shape)).astype(np.float32)
+
+    session = onnxruntime.InferenceSession(_onnx(network), providers=["CPUExecutionProvider"])
+    (answers,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})
+    (first,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs[:1]})
+
+    expected = network(inputs, training=False).numpy()
+    assert largest_difference(answers, expected) <= TOLERANCE
+    assert largest_difference(first, expected[:1]) <= TOLERANCE
+
+
+def test_a_table_of_a_network_beyond_all_memory_allocates_nothing() -> None:
+    layer = LayerSpec.model_validate({"layer": "Dense", "units": 10**9})
+
+    (row,) = layer_table([layer], (1000,), 10**13)
+
+    assert row.parameters == 1000 * 10**9 + 10**9

@@ -1,0 +1,220 @@
+"""Who may write a job, and what becomes of one whose worker is gone."""
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID, uuid4
+
+import pytest
+
+from shared import jobs, registry
+from shared.artifacts import StoredFile
+from shared.database import Sessions
+from shared.devices import Device
+from shared.errors import OutOfMemory
+from shared.jobs import EpochReport, LeaseLost
+from shared.pages import Page
+from shared.tables import Job, JobStatus
+from shared.training_spec import TrainingSpec
+from tests.examples import XOR, changed
+from tests.integration.conftest import SilentBell, Worker
+from worker.reconcile import reconcile
+
+MAX_ATTEMPTS = 3
+
+
+def submit(sessions: Sessions, priority: int = 0) -> UUID:
+    with sessions.begin() as session:
+        return jobs.create(session, TrainingSpec.model_validate(changed(XOR, "resources.priority", priority))).id
+
+
+def claim(sessions: Sessions, lease_seconds: float = 60, worker: str = "worker-1") -> Job:
+    with sessions.begin() as session:
+        job = jobs.claim(session, worker, [Device.AUTO], lease_seconds)
+    assert job is not None
+    return job
+
+
+def status_of(sessions: Sessions, job_id: UUID) -> str:
+    with sessions() as session:
+        return jobs.get(session, job_id).status
+
+
+def test_the_most_urgent_is_claimed_first_then_the_oldest(sessions: Sessions) -> None:
+    first, urgent, last = submit(sessions), submit(sessions, 5), submit(sessions)
+
+    assert [claim(sessions).id for _ in range(3)] == [urgent, first, last]
+
+
+def test_no_job_is_claimed_twice(sessions: Sessions) -> None:
+    submitted = {submit(sessions) for _ in range(20)}
+
+    def claim_all(number: int) -> list[UUID]:
+        claimed: list[UUID] = []
+        while True:
+            with sessions.begin() as session:
+                job = jobs.claim(session, f"worker-{number}", [Device.AUTO], 60)
+            if job is None:
+                return claimed
+            claimed.append(job.id)
+
+    with ThreadPoolExecutor(4) as pool:
+        claimed = [job_id for ids in pool.map(claim_all, range(4)) for job_id in ids]
+
+    # A claimer may find the one row it wanted taken and see nothing else; the bells of the others are still to come.
+    claimed += claim_all(5)
+    assert sorted(claimed) == sorted(submitted)
+
+
+def test_an_attempt_that_lost_its_lease_writes_nothing_more(sessions: Sessions) -> None:
+    submit(sessions)
+    lost = claim(sessions, lease_seconds=-1)
+    with sessions.begin() as session:
+        jobs.take_from_expired(session, MAX_ATTEMPTS)
+    claim(sessions, worker="worker-2")
+
+    for write in (
+        lambda session: jobs.renew(session, lost.id, lost.attempt, 60, {"epoch": 9}, [EpochReport(1, 1, 1, {})]),
+        lambda session: jobs.fail(session, lost.id, lost.attempt, OutOfMemory("")),
+        lambda session: jobs.finish_cancelling(session, lost.id, lost.attempt),
+        lambda session: registry.publish(session, lost.id, lost.attempt, "xor", {}, [StoredFile("a", "0", 1)]),
+    ):
+        with pytest.raises(LeaseLost), sessions.begin() as session:
+            write(session)
+
+    with sessions() as session:
+        job = jobs.get(session, lost.id)
+        assert (job.status, job.attempt, job.worker, job.progress) == ("running", 2, "worker-2", None)
+        assert jobs.epochs_after(session, lost.id, 0, 10) == []
+        assert registry.find_versions(session, "xor", Page(10)) == []
+
+
+def test_a_job_that_is_to_be_cancelled_is_not_published(sessions: Sessions) -> None:
+    job_id = submit(sessions)
+    job = claim(sessions)
+    with sessions.begin() as session:
+        jobs.cancel(session, job_id)
+
+    with pytest.raises(LeaseLost), sessions.begin() as session:
+        registry.publish(session, job.id, job.attempt, "xor", {}, [])
+
+    with sessions.begin() as session:
+        assert jobs.renew(session, job.id, job.attempt, 60, None, []) == JobStatus.CANCELLING
+        jobs.finish_cancelling(session, job.id, job.attempt)
+    assert status_of(sessions, job_id) == "cancelled"
+
+
+def test_a_lease_that_is_renewed_is_left_alone(sessions: Sessions) -> None:
+    job_id = submit(sessions)
+    job = claim(sessions, lease_seconds=-1)
+    with sessions.begin() as session:
+        jobs.renew(session, job.id, job.attempt, 60, None, [])
+
+    with sessions.begin() as session:
+        assert jobs.take_from_expired(session, MAX_ATTEMPTS) == []
+    assert status_of(sessions, job_id) == "running"
+
+
+def test_a_job_whose_worker_is_gone_waits_again_and_is_rung(sessions: Sessions, bell: SilentBell) -> None:
+    job_id = submit(sessions)
+    claim(sessions, lease_seconds=-1)
+
+    reconcile(sessions, bell, MAX_ATTEMPTS)
+
+    assert status_of(sessions, job_id) == "queued"
+    assert bell.rung == [Device.AUTO]
+
+
+def test_a_job_that_lost_too_many_workers_fails_with_the_reason(sessions: Sessions) -> None:
+    job_id = submit(sessions)
+
+    for _ in range(MAX_ATTEMPTS):
+        claim(sessions, lease_seconds=-1)
+        with sessions.begin() as session:
+            jobs.take_from_expired(session, MAX_ATTEMPTS)
+
+    with sessions() as session:
+        job = jobs.get(session, job_id)
+        assert (job.status, job.attempt) == ("failed", MAX_ATTEMPTS)
+        assert job.error is not None
+        assert "batch_size" in job.error["detail"]
+
+
+def test_a_job_that_was_to_be_cancelled_is_so_when_its_worker_is_gone(sessions: Sessions) -> None:
+    job_id = submit(sessions)
+    claim(sessions, lease_seconds=-1)
+    with sessions.begin() as session:
+        jobs.cancel(session, job_id)
+
+    with sessions.begin() as session:
+        jobs.take_from_expired(session, MAX_ATTEMPTS)
+
+    assert status_of(sessions, job_id) == "cancelled"
+
+
+def test_what_is_handed_back_uses_up_no_attempt(sessions: Sessions) -> None:
+    job_id = submit(sessions)
+
+    for _ in range(MAX_ATTEMPTS + 1):
+        claim(sessions)
+        with sessions.begin() as session:
+            jobs.hand_back(session, "worker-1")
+
+    assert status_of(sessions, job_id) == "queued"
+
+
+def test_only_the_lost_workers_jobs_are_taken_from_it(sessions: Sessions) -> None:
+    mine, others = submit(sessions), submit(sessions)
+    claim(sessions, worker="worker-1")
+    claim(sessions, worker="worker-2")
+
+    with sessions.begin() as session:
+        jobs.take_from_lost(session, "worker-1", MAX_ATTEMPTS)
+
+    assert (status_of(sessions, mine), status_of(sessions, others)) == ("queued", "running")
+
+
+def test_a_stale_bell_does_nothing(worker: Worker) -> None:
+    assert worker.run_next() is None
+
+
+def test_the_next_is_rung_when_a_job_ends(sessions: Sessions, worker: Worker, bell: SilentBell) -> None:
+    submit(sessions)
+    submit(sessions)
+
+    worker.run_next()
+    worker.run_next()
+
+    assert bell.rung == [Device.AUTO]
+
+
+def test_two_first_versions_at_once_get_two_numbers(sessions: Sessions) -> None:
+    running = []
+    for _ in range(4):
+        submit(sessions)
+        running.append(claim(sessions))
+
+    def publish(job: Job) -> int:
+        with sessions.begin() as session:
+            return registry.publish(session, job.id, job.attempt, "xor", {}, [StoredFile("a", "0", 1)])
+
+    with ThreadPoolExecutor(4) as pool:
+        numbers = list(pool.map(publish, running))
+
+    assert sorted(numbers) == [1, 2, 3, 4]
+
+
+def test_a_job_is_never_published_twice(sessions: Sessions) -> None:
+    submit(sessions)
+    job = claim(sessions)
+    with sessions.begin() as session:
+        registry.publish(session, job.id, job.attempt, "xor", {}, [])
+
+    with pytest.raises(LeaseLost), sessions.begin() as session:
+        registry.publish(session, job.id, job.attempt, "xor", {}, [])
+
+    with sessions() as session:
+        assert registry.count_versions(session, "xor") == 1
+
+
+def test_a_job_that_is_not_there_cannot_be_renewed(sessions: Sessions) -> None:
+    with pytest.raises(LeaseLost), sessions.begin() as session:
+        jobs.renew(session, uuid4(), 1, 60, None, [])

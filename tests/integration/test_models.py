@@ -1,0 +1,128 @@
+"""The registry as clients see it."""
+
+import hashlib
+import json
+from collections.abc import Callable
+
+import pytest
+from flask.testing import FlaskClient
+
+from shared import jobs, registry
+from shared.artifacts import StoredFile
+from shared.database import Sessions
+from shared.devices import Device
+from shared.training_spec import TrainingSpec
+from tests.examples import XOR, Json, changed
+from tests.integration.conftest import Published, Worker
+
+
+@pytest.fixture
+def xor(http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]) -> FlaskClient:
+    """Two versions of a model."""
+    for _ in range(2):
+        published(XOR).publish(sessions, worker.yard.artifacts)
+    return http
+
+
+def test_a_model_is_shown_with_its_versions(xor: FlaskClient) -> None:
+    model = xor.get("/api/v1/models/xor").json
+
+    assert (model["name"], model["latest"], model["versions"], model["aliases"]) == ("xor", 2, 2, {})
+    assert xor.get("/api/v1/models").json["models"] == [model]
+    assert [version["version"] for version in xor.get("/api/v1/models/xor/versions").json["versions"]] == [2, 1]
+
+
+@pytest.mark.parametrize(("reference", "number"), [("1", 1), ("2", 2), ("latest", 2), ("production", 1)])
+def test_a_version_is_found_by_number_latest_or_alias(xor: FlaskClient, reference: str, number: int) -> None:
+    xor.put("/api/v1/models/xor/aliases/production", json={"version": 1})
+
+    assert xor.get(f"/api/v1/models/xor/versions/{reference}").json["version"] == number
+
+
+def test_files_are_what_their_digest_says(xor: FlaskClient) -> None:
+    for file in xor.get("/api/v1/models/xor/versions/1").json["files"]:
+        answer = xor.get(file["href"])
+
+        assert (len(answer.data), hashlib.sha256(answer.data).hexdigest()) == (file["size"], file["sha256"])
+        assert answer.get_etag() == (file["sha256"], False)
+        assert file["name"] in answer.headers["Content-Disposition"]
+
+
+def test_the_description_is_enough_to_build_the_network_again(xor: FlaskClient) -> None:
+    import keras
+
+    description = json.loads(xor.get("/api/v1/models/xor/versions/1/files/version.json").data)
+
+    network = keras.models.model_from_json(json.dumps(description["architecture"]))
+
+    assert network.count_params() == description["parameters"] == 17
+    assert len(description["golden_samples"]) == 4
+
+
+def test_an_alias_moves_and_goes(xor: FlaskClient) -> None:
+    first = xor.put("/api/v1/models/xor/aliases/production", json={"version": 1})
+    second = xor.put("/api/v1/models/xor/aliases/production", json={"version": 2})
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert second.json == {"model": "xor", "alias": "production", "version": 2}
+    assert xor.get("/api/v1/models/xor").json["aliases"] == {"production": 2}
+    assert xor.get("/api/v1/models/xor/versions/2").json["aliases"] == ["production"]
+    assert xor.delete("/api/v1/models/xor/aliases/production").status_code == 204
+    assert xor.delete("/api/v1/models/xor/aliases/production").json["type"] == "/problems/alias-not-found"
+
+
+@pytest.mark.parametrize(
+    ("alias", "body", "status"),
+    [
+        ("production", {"version": 3}, 404),
+        ("production", {"version": 0}, 422),
+        ("production", {"version": "1"}, 422),
+        ("production", {"version": 99999999999999}, 404),
+        ("production", {}, 422),
+        ("production", {"version": 1, "zork": 1}, 422),
+        ("latest", {"version": 1}, 422),
+        ("7", {"version": 1}, 422),
+        ("Production", {"version": 1}, 422),
+    ],
+)
+def test_an_alias_that_makes_no_sense_is_refused(xor: FlaskClient, alias: str, body: object, status: int) -> None:
+    assert xor.put(f"/api/v1/models/xor/aliases/{alias}", json=body).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("nope", "model-not-found"),
+        ("nope/versions", "model-not-found"),
+        ("nope/versions/latest", "model-not-found"),
+        ("xor/versions/3", "version-not-found"),
+        ("xor/versions/999999999999999999999", "version-not-found"),
+        ("xor/versions/²", "version-not-found"),
+        ("xor/versions/1/files/model.pkl", "file-not-found"),
+        ("xor/versions/1/files/..%2F..%2Fpasswd", None),
+    ],
+)
+def test_what_is_not_there_is_not_found(xor: FlaskClient, path: str, kind: str | None) -> None:
+    answer = xor.get(f"/api/v1/models/{path}")
+
+    assert answer.status_code == 404
+    assert answer.json["type"] == (f"/problems/{kind}" if kind else "about:blank")
+
+
+@pytest.mark.parametrize("address", ["/api/v1/models/%00", "/api/v1/jobs?tag=%00", "/api/v1/models/xor/versions/%00"])
+def test_a_nul_in_an_address_is_refused(http: FlaskClient, address: str) -> None:
+    assert http.get(address).status_code == 422
+
+
+def test_models_are_listed_page_by_page(http: FlaskClient, sessions: Sessions) -> None:
+    for name in ("b", "c", "a"):
+        with sessions.begin() as session:
+            jobs.create(session, TrainingSpec.model_validate(changed(XOR, "model", name)))
+            job = jobs.claim(session, "worker-1", [Device.AUTO], 60)
+            assert job is not None
+            registry.publish(session, job.id, job.attempt, name, {}, [StoredFile("a", "0", 1)])
+
+    first = http.get("/api/v1/models?limit=2").json
+    second = http.get(f"/api/v1/models?limit=2&cursor={first['next']}").json
+
+    assert [model["name"] for model in first["models"] + second["models"]] == ["a", "b", "c"]

@@ -1,0 +1,88 @@
+"""The OpenAPI document says what the routes do, and the pages need no internet."""
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+UNDESCRIBED = {"/docs", "/openapi.json", "/oauth2-redirect.html", "/swagger", "/swagger/{filename}"}
+
+
+def routes_of(app: Flask) -> set[tuple[str, str]]:
+    return {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+def test_every_route_is_described_and_nothing_else(app: Flask, http: FlaskClient) -> None:
+    paths = http.get("/openapi.json").json["paths"]
+
+    described = {(path, method) for path, operations in paths.items() for method in operations}
+
+    assert described == {(path, method) for path, method in routes_of(app) if path not in UNDESCRIBED}
+
+
+def test_every_operation_says_what_it_takes_and_answers(http: FlaskClient) -> None:
+    document = http.get("/openapi.json").json
+
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            named = {parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path)), path
+            assert operation["summary"], path
+            assert any(status.startswith("2") for status in operation["responses"]), path
+            assert ("requestBody" in operation) == (method in ("post", "put") and "cancellation" not in path), path
+
+
+def test_every_reference_leads_somewhere(http: FlaskClient) -> None:
+    document = http.get("/openapi.json").json
+
+    def references(node: Any) -> list[str]:
+        if isinstance(node, list):
+            return [reference for entry in node for reference in references(entry)]
+        if isinstance(node, dict):
+            own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+            return own + [reference for entry in node.values() for reference in references(entry)]
+        return []
+
+    missing = set()
+    for reference in references(document["paths"]):
+        name = reference.removeprefix("#/components/schemas/")
+        if name not in document["components"]["schemas"]:
+            missing.add(reference)
+    assert missing == set()
+
+
+def test_the_spec_is_described_key_by_key(http: FlaskClient) -> None:
+    schema = http.get("/openapi.json").json["components"]["schemas"]["TrainingSpec"]
+
+    assert set(schema["required"]) == {"model", "dataset", "network"}
+    assert "early_stopping" not in str(schema)  # what is not supported yet is not offered
+
+
+def test_problems_are_described_as_such(http: FlaskClient) -> None:
+    responses = http.get("/openapi.json").json["paths"]["/api/v1/jobs/{job_id}"]["get"]["responses"]
+
+    assert "application/problem+json" in responses["404"]["content"]
+
+
+def test_the_documentation_needs_no_internet(http: FlaskClient) -> None:
+    page = http.get("/docs").text
+
+    for link in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert not link.startswith(("http", "//")), link
+        with http.get(f"/{link}") as file:
+            assert file.status_code == 200, link
+
+
+def test_health_says_what_is_not_ready(http: FlaskClient) -> None:
+    assert http.get("/health/live").status_code == 200
+    ready = http.get("/health/ready")
+
+    assert ready.status_code == 200
+    assert set(ready.json["checks"]) == {"database", "redis", "artifacts"}

@@ -1,0 +1,233 @@
+"""The three forms of a prediction request, and all that can be wrong with them."""
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from shared import datasets
+from shared.database import Sessions
+from shared.training_spec import DatasetChoice
+from tests.examples import DIGITS, IRIS, Json
+from tests.images import encoded, photo, png_header
+from tests.integration.conftest import Published, Worker
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+ADDRESS = "/api/v1/models/digits/predictions"
+IRIS_ADDRESS = "/api/v1/models/iris/predictions"
+
+
+@pytest.fixture
+def digit() -> np.ndarray:
+    """(8, 8, 1), a digit the network was not trained on."""
+    first: np.ndarray = datasets.load(DatasetChoice(name="digits"), 0, Path()).test.x[0]
+    return first
+
+
+@pytest.fixture
+def digits(
+    http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]
+) -> FlaskClient:
+    published(DIGITS).publish(sessions, worker.yard.artifacts)
+    return http
+
+
+@pytest.fixture
+def iris(http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]) -> FlaskClient:
+    published(IRIS).publish(sessions, worker.yard.artifacts)
+    return http
+
+
+def test_all_forms_give_the_same_answer(digits: FlaskClient, digit: np.ndarray) -> None:
+    png = encoded(digit)
+    b64 = base64.b64encode(png).decode()
+
+    answers = [
+        digits.post(ADDRESS, data=png, content_type="image/png"),
+        digits.post(ADDRESS, data=png, content_type="application/octet-stream"),
+        digits.post(ADDRESS, data=png, content_type="application/x-www-form-urlencoded"),  # curl, left to itself
+        digits.post(ADDRESS, data=png),
+        digits.post(ADDRESS, data={"file": (io.BytesIO(png), "digit.png")}),
+        digits.post(ADDRESS, json={"instances": [{"b64": b64}]}),
+        digits.post(ADDRESS, json={"instances": [digit.tolist()]}),
+        digits.post(ADDRESS, json={"instances": [digit[..., 0].tolist()]}),
+        digits.post("/api/v1/models/digits/versions/1/predictions", data=png, content_type="image/png"),
+        digits.post("/api/v1/models/digits/versions/latest/predictions", data=png, content_type="image/png"),
+    ]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({json.dumps(answer.json, sort_keys=True) for answer in answers}) == 1
+    document = answers[0].json
+    assert (document["model"], document["version"], len(document["predictions"])) == ("digits", 1, 1)
+    prediction = document["predictions"][0]
+    assert set(prediction) == {"label", "class", "probability", "top", "warnings"}
+    assert prediction["label"] == str(prediction["class"])
+
+
+def test_top_names_the_likeliest_classes(digits: FlaskClient, digit: np.ndarray) -> None:
+    answers = [
+        digits.post(f"{ADDRESS}?top={top}", data=encoded(digit)).json["predictions"][0]["top"] for top in (1, 3, 1000)
+    ]
+
+    assert [len(answer) for answer in answers] == [1, 3, 10]
+    probabilities = [entry["probability"] for entry in answers[2]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def test_many_files_are_answered_in_their_order(digits: FlaskClient, digit: np.ndarray) -> None:
+    images = [encoded(np.roll(digit, shift, axis=1)) for shift in range(5)]
+    one_by_one = [digits.post(ADDRESS, data=image).json["predictions"][0] for image in images]
+
+    together = digits.post(
+        ADDRESS, data={"files": [(io.BytesIO(image), f"{n}.png") for n, image in enumerate(images)]}
+    ).json
+
+    assert [prediction["label"] for prediction in together["predictions"]] == [answer["label"] for answer in one_by_one]
+
+
+def test_one_bad_image_does_not_spoil_the_others(digits: FlaskClient, digit: np.ndarray) -> None:
+    files = [(io.BytesIO(encoded(digit)), "good.png"), (io.BytesIO(b"hello"), "bad.png")]
+
+    answer = digits.post(ADDRESS, data={"files": files})
+
+    good, bad = answer.json["predictions"]
+    assert answer.status_code == 200
+    assert "label" in good
+    assert (bad["problem"]["type"], bad["problem"]["status"]) == ("/problems/invalid-image", 422)
+    assert "bad.png" in bad["problem"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "said"),
+    [
+        (b"", "image/png", 422, "empty"),
+        (b"hello", "image/png", 422, "not an image"),
+        (encoded(photo())[:-20], "image/png", 422, "PNG"),
+        (encoded(photo(), "JPEG")[:-200], "image/jpeg", 422, "cut off"),
+        (encoded(photo(), "JPEG"), "image/png", 415, "image/jpeg"),
+        (png_header(50_000, 50_000), "image/png", 413, "50,000 × 50,000"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 2**20, "image/png", 413, "bytes"),
+        (b"x=1", "text/plain", 415, "text/plain"),
+        (b"{", "application/json", 400, "not JSON"),
+        (b"[" * 50_000, "application/json", 400, ""),
+        (b'{"instances": []}', "application/json", 422, "1 to"),
+        (b'{"instances": 3}', "application/json", 422, "instances"),
+        (b'{"inputs": [1]}', "application/json", 422, "instances"),
+        (b'{"instances": [1], "zork": 1}', "application/json", 422, "nothing else"),
+        (b'{"instances": [{"b64": "@@"}]}', "application/json", 422, "instances/0: not base64"),
+        (b'{"instances": [{"b64": 3}]}', "application/json", 422, "instances/0"),
+        (b'{"instances": [{"b64": "aGVsbG8="}]}', "application/json", 422, "instances/0: not an image"),
+        (b'{"instances": [[[1, 2], [3]]]}', "application/json", 422, "same length"),
+        (b'{"instances": [[[1, 256]]]}', "application/json", 422, "0 to 255"),
+        (b'{"instances": [[[1, 0.5]]]}', "application/json", 422, "0 to 255"),
+        (b'{"instances": [[[1, NaN]]]}', "application/json", 422, "finite"),
+        (b'{"instances": [[[1, 1e999]]]}', "application/json", 422, "finite"),
+        (b'{"instances": [[[1, 99999999999999999999999]]]}', "application/json", 422, "numbers"),
+        (b'{"instances": [[["a", "b"]]]}', "application/json", 422, "numbers alone"),
+        (b'{"instances": [null]}', "application/json", 422, "numbers alone"),
+        (b'{"instances": [[[]]]}', "application/json", 422, "instances/0"),
+        (b'{"instances": [[[[1, 2]]]]}', "application/json", 422, "channels"),
+    ],
+)
+def test_what_cannot_be_answered_is_a_problem_that_names_the_input(
+    digits: FlaskClient, body: bytes, content_type: str, status: int, said: str
+) -> None:
+    answer = digits.post(ADDRESS, data=body, content_type=content_type)
+
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json"), answer.text
+    assert said in answer.json["detail"]
+
+
+def test_a_form_without_files_is_refused(digits: FlaskClient) -> None:
+    assert digits.post(ADDRESS, data={"a": "b"}, content_type="multipart/form-data").status_code == 422
+
+
+def test_rows_of_numbers_are_answered(iris: FlaskClient) -> None:
+    answer = iris.post(IRIS_ADDRESS, json={"instances": [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]}).json
+
+    assert [prediction["label"] for prediction in answer["predictions"]] == ["setosa", "virginica"]
+
+
+@pytest.mark.parametrize(
+    "instance", [[1, 2, 3], [1, 2, 3, "x"], [[1, 2, 3, 4]], 7, [1, 2, 3, 1e39], {"a": 1}, "text", True]
+)
+def test_rows_of_another_shape_are_refused(iris: FlaskClient, instance: object) -> None:
+    answer = iris.post(IRIS_ADDRESS, json={"instances": [instance]})
+
+    assert answer.status_code == 422
+    assert "instances/0" in answer.json["detail"]
+
+
+def test_a_table_takes_no_images(iris: FlaskClient) -> None:
+    answer = iris.post(IRIS_ADDRESS, data=encoded(photo()))
+
+    assert (answer.status_code, answer.json["detail"]) == (
+        422,
+        "the image: this version takes [4] numbers, not an image.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("/api/v1/models/nope/predictions", "model-not-found"),
+        ("/api/v1/models/nope/versions/1/predictions", "model-not-found"),
+        ("/api/v1/models/digits/versions/2/predictions", "version-not-found"),
+        ("/api/v1/models/digits/versions/0/predictions", "version-not-found"),
+        ("/api/v1/models/digits/versions/999999999999999999999/predictions", "version-not-found"),
+        ("/api/v1/models/digits/versions/staging/predictions", "version-not-found"),
+    ],
+)
+def test_a_model_or_version_that_is_not_there_is_not_found(digits: FlaskClient, address: str, kind: str) -> None:
+    answer = digits.post(address, data=encoded(photo()))
+
+    assert (answer.status_code, answer.json["type"]) == (404, f"/problems/{kind}")
+
+
+def test_predictions_come_from_production_when_there_is_one(
+    digits: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published], digit: np.ndarray
+) -> None:
+    published(DIGITS).publish(sessions, worker.yard.artifacts)
+    served = [digits.post(ADDRESS, data=encoded(digit)).json["version"]]
+
+    digits.put("/api/v1/models/digits/aliases/production", json={"version": 1})
+    served.append(digits.post(ADDRESS, data=encoded(digit)).json["version"])
+
+    digits.delete("/api/v1/models/digits/aliases/production")
+    served.append(digits.post(ADDRESS, data=encoded(digit)).json["version"])
+
+    assert served == [2, 1, 2]
+
+
+def test_a_version_whose_file_is_damaged_is_not_served(digits: FlaskClient, tmp_path: Path, digit: np.ndarray) -> None:
+    files = {file["name"]: file["sha256"] for file in digits.get("/api/v1/models/digits/versions/1").json["files"]}
+    (tmp_path / "artifacts" / files["model.onnx"][:2] / files["model.onnx"]).write_bytes(b"")
+
+    answer = digits.post(ADDRESS, data=encoded(digit))
+
+    assert (answer.status_code, answer.json["type"]) == (500, "/problems/artifact-damaged")
+
+
+def test_a_version_that_answers_otherwise_than_it_was_trained_to_is_not_served(
+    digits: FlaskClient, worker: Worker, sessions: Sessions, tmp_path: Path, digit: np.ndarray
+) -> None:
+    from shared import registry
+
+    path = tmp_path / "version.json"
+    description = json.loads(digits.get("/api/v1/models/digits/versions/1/files/version.json").data)
+    description["preprocessing"]["normalisation"]["divisor"] = [100.0]
+    path.write_text(json.dumps(description))
+    stored = worker.yard.artifacts.put(path)
+    with sessions.begin() as session:
+        registry.get_file(registry.get_version(session, "digits", "1"), "version.json").sha256 = stored.sha256
+
+    answer = digits.post(ADDRESS, data=encoded(digit))
+
+    assert (answer.status_code, answer.json["type"]) == (500, "/problems/version-not-servable")
+    assert "golden samples" in answer.json["detail"]

@@ -1,0 +1,234 @@
+"""From a posted spec to a version, or to a reason why not."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from shared.errors import InternalError
+from tests.examples import DIGITS, IRIS, LINE, XOR, Json, changed
+from tests.integration.conftest import Worker
+
+GROWING = [{"layer": "UpSampling2D", "size": 2000}, {"layer": "GlobalAveragePooling2D"}, *DIGITS["network"]["layers"]]
+"""A gibibyte for each image."""
+
+
+def submit(http: FlaskClient, spec: Json) -> str:
+    answer = http.post("/api/v1/jobs", json=spec)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json["id"])
+
+
+def run(http: FlaskClient, worker: Worker, spec: Json) -> Json:
+    job_id = submit(http, spec)
+    worker.run_all()
+    job: Json = json.loads(http.get(f"/api/v1/jobs/{job_id}").data)
+    return job
+
+
+def test_a_spec_becomes_a_version(http: FlaskClient, worker: Worker) -> None:
+    job = run(http, worker, DIGITS)
+
+    assert (job["status"], job["version"], job["attempt"], job["error"]) == ("succeeded", 1, 1, None)
+    version = http.get("/api/v1/models/digits/versions/1").json
+    assert version["metrics"]["test"]["accuracy"] > 0.5
+    assert version["parameters"] == 650
+    assert version["classes"] == list("0123456789")
+    assert version["lineage"]["job"] == job["id"]
+    assert version["lineage"]["dataset"]["rows"] == {"train": 180, "validation": 20, "test": 359}
+    assert version["signature"]["inputs"][0]["shape"] == [-1, 8, 8, 1]
+    assert [file["name"] for file in version["files"]] == [
+        "model.keras",
+        "model.onnx",
+        "model.weights.h5",
+        "version.json",
+    ]
+
+
+def test_progress_and_epochs_are_told(http: FlaskClient, worker: Worker) -> None:
+    job = run(http, worker, DIGITS)
+
+    progress = job["progress"]
+    assert (progress["epoch"], progress["epochs"], progress["batch"], progress["batches"]) == (2, 2, 6, 6)
+    assert (progress["percent"], progress["seconds_left"]) == (100, 0)
+    epochs = http.get(f"/api/v1/jobs/{job['id']}/metrics").json["epochs"]
+    assert [row["epoch"] for row in epochs] == [1, 2]
+    assert set(epochs[0]["metrics"]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert epochs[0]["learning_rate"] == pytest.approx(0.01)
+
+
+def test_each_training_of_a_model_is_a_new_version(http: FlaskClient, worker: Worker) -> None:
+    numbers = [run(http, worker, DIGITS)["version"] for _ in range(2)]
+
+    assert numbers == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("loss", "units"),
+    [
+        ("sparse_categorical_crossentropy", 10),
+        ("categorical_crossentropy", 10),
+        ("SparseCategoricalCrossentropy", 10),
+        ("mse", 10),
+        (None, 10),
+    ],
+)
+def test_labels_take_the_form_that_the_loss_wants(
+    http: FlaskClient, worker: Worker, loss: str | None, units: int
+) -> None:
+    spec = changed(changed(DIGITS, "training.loss", loss), "network.layers.1.units", units)
+
+    job = run(http, worker, spec)
+
+    assert job["status"] == "succeeded", job["error"]
+    assert http.get("/api/v1/models/digits/versions/1").json["metrics"]["test"]["accuracy"] > 0.3
+
+
+def test_a_table_is_learnt(http: FlaskClient, worker: Worker) -> None:
+    run(http, worker, IRIS)
+
+    version = http.get("/api/v1/models/iris/versions/latest").json
+    assert version["metrics"]["test"]["accuracy"] >= 0.9
+    assert version["classes"] == ["setosa", "versicolor", "virginica"]
+    assert len(version["preprocessing"]["normalisation"]["offset"]) == 4
+
+
+def test_a_line_is_fitted(http: FlaskClient, worker: Worker) -> None:
+    run(http, worker, LINE)
+
+    answer = http.post("/api/v1/models/line/predictions", json={"instances": [10, [20]]}).json
+
+    values = [prediction["value"] for prediction in answer["predictions"]]
+    assert values == pytest.approx([8.6667, 16.1667], rel=0.01)
+
+
+def test_two_classes_need_one_output(http: FlaskClient, worker: Worker) -> None:
+    run(http, worker, XOR)
+
+    answer = http.post("/api/v1/models/xor/predictions?top=2", json={"instances": [[0, 1]]}).json
+
+    first, second = answer["predictions"][0]["top"]
+    assert {first["label"], second["label"]} == {"0", "1"}
+    assert first["probability"] + second["probability"] == pytest.approx(1)
+    assert first["probability"] >= second["probability"]
+
+
+def test_the_same_seed_gives_the_same_weights(http: FlaskClient, worker: Worker) -> None:
+    for seed in (1, 1, 2):
+        run(http, worker, changed(IRIS, "training.seed", seed))
+
+    answers = [
+        http.post(f"/api/v1/models/iris/versions/{number}/predictions", json={"instances": [[5.8, 3, 4, 1.2]]}).json[
+            "predictions"
+        ]
+        for number in (1, 2, 3)
+    ]
+    assert answers[0] == answers[1] != answers[2]
+
+
+def test_serving_repeats_what_training_did(http: FlaskClient, worker: Worker, tmp_path: Any) -> None:
+    """The Keras file, given the inputs as the contract says, answers as the service does."""
+    import keras
+
+    run(http, worker, IRIS)
+    path = tmp_path / "model.keras"
+    path.write_bytes(http.get("/api/v1/models/iris/versions/1/files/model.keras").data)
+    norm = http.get("/api/v1/models/iris/versions/1").json["preprocessing"]["normalisation"]
+    row = np.array([[6.1, 2.9, 4.7, 1.4]], np.float32)
+
+    answer = http.post("/api/v1/models/iris/predictions?top=3", json={"instances": row.tolist()}).json
+
+    expected = keras.saving.load_model(path)((row - np.float32(norm["offset"])) / np.float32(norm["divisor"])).numpy()[
+        0
+    ]
+    served = {entry["class"]: entry["probability"] for entry in answer["predictions"][0]["top"]}
+    assert [served[place] for place in range(3)] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_the_weights_load_into_plain_keras(http: FlaskClient, worker: Worker, tmp_path: Any) -> None:
+    import keras
+
+    run(http, worker, IRIS)
+    path = tmp_path / "model.weights.h5"
+    path.write_bytes(http.get("/api/v1/models/iris/versions/1/files/model.weights.h5").data)
+    network = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(3, activation="softmax")]
+    )
+
+    network.load_weights(path)
+
+    assert network.count_params() == http.get("/api/v1/models/iris/versions/1").json["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "said"),
+    [
+        (
+            changed(changed(LINE, "training.optimizer", {"name": "SGD", "learning_rate": 1e6}), "training.epochs", 60),
+            "loss-is-not-finite",
+            "learning rate",
+        ),
+        (changed(DIGITS, "dataset.name", "mnist"), "dataset-unavailable", "mnist.npz"),
+        (
+            changed(changed(DIGITS, "network.layers", GROWING), "training.batch_size", 1000),
+            "out-of-memory",
+            "batch_size",
+        ),
+        (changed(DIGITS, "training.metrics", ["F1Score"]), "network-does-not-fit", "FBetaScore"),
+        (
+            changed(changed(DIGITS, "training.epochs", 100_000), "resources.max_minutes", 0.01),
+            "time-limit-reached",
+            "max_minutes",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_trained_fails_with_a_remedy_and_the_worker_goes_on(
+    http: FlaskClient, worker: Worker, spec: Json, kind: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    def no_network() -> None:
+        raise Exception("URL fetch failure: no network")
+
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", no_network)
+    failed, following = submit(http, spec), submit(http, XOR)
+
+    worker.run_all()
+
+    job = http.get(f"/api/v1/jobs/{failed}").json
+    assert job["status"] == "failed"
+    assert job["error"]["type"] == f"/problems/{kind}"
+    assert said in job["error"]["detail"]
+    assert http.get(f"/api/v1/jobs/{following}").json["status"] == "succeeded"
+
+
+def test_what_nobody_thought_of_fails_without_details(
+    http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.datasets.load", lambda *_: 1 / 0)
+
+    job = run(http, worker, XOR)
+
+    assert job["error"]["type"] == f"/problems/{InternalError.kind}"
+    assert "division" not in job["error"]["detail"]
+
+
+def test_weights_that_export_wrongly_are_not_published(
+    http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from worker import export
+
+    right = export._onnx
+    monkeypatch.setattr(export, "_onnx", lambda network: right(spoilt(network)))
+
+    def spoilt(network: Any) -> Any:
+        network.set_weights([weights + 0.5 for weights in network.get_weights()])
+        return network
+
+    job = run(http, worker, XOR)
+
+    assert job["error"]["type"] == "/problems/export-disagrees"
+    assert http.get("/api/v1/models/xor").status_code == 404
