@@ -1,0 +1,21 @@
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.e2e.stacks import Stack, compose_stack, local_stack
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    if request.config.getoption("--stack") == "compose":
+        with compose_stack() as containers:
+            yield containers
+    else:
+        with local_stack(tmp_path_factory.mktemp("stack")) as processes:
+            yield processes
+
+
+@pytest.fixture
+def http(stack: Stack) -> httpx.Client:
+    return stack.http

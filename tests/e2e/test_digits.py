@@ -1,0 +1,63 @@
+"""The way of the first user: train the digits, and post some that the network has not seen."""
+
+import json
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from shared import datasets
+from shared.training_spec import DatasetChoice
+from tests.e2e.clients import Json, await_end, submit, submit_recipe
+from tests.e2e.stacks import Stack
+from tests.examples import DIGITS
+from tests.images import encoded
+
+
+@pytest.fixture(scope="module")
+def job(stack: Stack) -> Json:
+    return await_end(stack.http, submit_recipe(stack.http, "digits-cnn"))
+
+
+def test_the_recipe_is_learnt(http: httpx.Client, job: Json) -> None:
+    assert job["status"] == "succeeded", job["error"]
+    version = http.get(f"/api/v1/models/digits-cnn/versions/{job['version']}").json()
+    assert version["metrics"]["test"]["accuracy"] >= 0.97
+
+
+@pytest.mark.usefixtures("job")
+def test_digits_it_has_not_seen_are_told_apart(http: httpx.Client) -> None:
+    test = datasets.load(DatasetChoice(name="digits"), 0, Path()).test
+    rows = np.random.default_rng(0).permutation(len(test))[:100]
+    files = [("digits", (f"{row}.png", encoded(test.x[row]), "image/png")) for row in rows]
+
+    answer = http.post("/api/v1/models/digits-cnn/predictions", files=files).json()
+
+    right = sum(prediction["class"] == test.y[row] for prediction, row in zip(answer["predictions"], rows, strict=True))
+    assert right >= 96
+
+
+def test_events_come_while_it_trains(http: httpx.Client) -> None:
+    job = submit(http, DIGITS)
+    with http.stream("GET", f"/api/v1/jobs/{job['id']}/events") as stream:
+        told = [json.loads(line[len("data: ") :]) for line in stream.iter_lines() if line.startswith("data: ")]
+
+    statuses = [event["status"] for event in told if "status" in event]
+    assert statuses == ["queued", "running", "succeeded"]
+    assert any("seconds_left" in event for event in told)
+
+
+def test_the_documentation_is_there(http: httpx.Client) -> None:
+    assert http.get("/docs").is_success
+    assert "/api/v1/jobs" in http.get("/openapi.json").json()["paths"]
+
+
+def test_a_body_over_the_limit_is_refused_however_it_is_sent(http: httpx.Client) -> None:
+    large = b" " * 100 * 2**20
+    address = "/api/v1/models/digits-cnn/predictions"
+
+    whole = http.post(address, content=large, headers={"Content-Type": "image/png"})
+    in_chunks = http.post(address, content=iter([large]), headers={"Content-Type": "image/png"})
+
+    assert (whole.status_code, in_chunks.status_code) == (413, 413)
