@@ -1,5 +1,6 @@
 """The input pipeline: arrays stay as they are, uint8 for images, until a batch is made of them."""
 
+from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
@@ -15,18 +16,19 @@ PREFETCHED_BATCHES = 2
 def shuffled_batches(
     x: NDArray[Any], labels: NDArray[Any], normalisation: Normalisation, batch_size: int, seed: int, epochs: int
 ) -> tf.data.Dataset:
-    """Every epoch in one stream, each in an order that is a function of (seed, epoch) alone.
+    """Every epoch in one stream, each in an order that is a function of (seed, epoch) alone; epochs count from 1.
 
     Gives (float32 (n, …), labels), n being batch_size but for an epoch's last batch.
     """
     rows = len(x)
 
-    def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
-        seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
-        order = tf.random.experimental.stateless_shuffle(tf.range(rows, dtype=tf.int64), seeds)
-        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+    def epoch_orders() -> Iterator[NDArray[np.int64]]:
+        for epoch in range(1, epochs + 1):
+            yield np.random.default_rng([seed, epoch]).permutation(rows)
 
-    orders = tf.data.Dataset.range(epochs).flat_map(epoch_order)
+    orders = tf.data.Dataset.from_generator(epoch_orders, output_signature=tf.TensorSpec((rows,), tf.int64)).flat_map(
+        lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+    )
     return _gathered(orders, x, labels, normalisation)
 
 
