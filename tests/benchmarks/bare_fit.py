@@ -1,0 +1,48 @@
+"""`python -m tests.benchmarks.bare_fit <recipe>`: the recipe as a user's own script would train it, with no service.
+
+Prints the CPU seconds from loading the data to the last metric, imports left out.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from ruamel.yaml import YAML
+
+from shared import datasets
+from shared.network import build
+from shared.objectives import choose_objective, chosen_metrics, make_optimizer
+from shared.training_spec import TrainingSpec
+from tests.e2e.stacks import ROOT, datasets_dir
+
+
+def fit(recipe: Path) -> None:
+    spec = TrainingSpec.model_validate(YAML(typ="safe").load(recipe.read_text()))
+    training = spec.training
+    data = datasets.load(spec.dataset, training.seed, datasets_dir())
+    x, validation_x, test_x = (
+        np.divide(part.x, 255, dtype=np.float32) for part in (data.train, data.validation, data.test)
+    )
+    keras.utils.set_random_seed(training.seed)
+    network = build(spec.network.layers, x.shape[1:], spec.model)
+    objective = choose_objective(training.loss, data.facts, spec.network.layers, network.output_shape[1:])
+    network.compile(
+        make_optimizer(training.optimizer), objective.loss, metrics=chosen_metrics(training.metrics, objective)
+    )
+    network.fit(
+        x,
+        objective.labels(data.train.y),
+        batch_size=training.batch_size,
+        epochs=training.epochs,
+        validation_data=(validation_x, objective.labels(data.validation.y)),
+        verbose=0,
+    )
+    network.evaluate(test_x, objective.labels(data.test.y), verbose=0)
+
+
+if __name__ == "__main__":
+    started = time.process_time()
+    fit(ROOT / "recipes" / f"{sys.argv[1]}.yaml")
+    print(time.process_time() - started)
