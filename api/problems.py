@@ -76,4 +76,4 @@ def _answer_http_exception(error: HTTPException) -> Response:
 
 
 def _response(problem: Problem) -> Response:
-    return Response(problem.model_dump_json(exclude_none=True), status=problem.status, content_type=MEDIA_TYPE)
+    return Response(problem.model_dump_json(), status=problem.status, content_type=MEDIA_TYPE)

@@ -111,7 +111,7 @@ def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
     except UnicodeDecodeError as error:
         raise MalformedRequest(f"The body is not UTF-8: {error}.") from None
     except RecursionError:
-        raise MalformedRequest("The JSON is nested too deeply.") from None
+        raise MalformedRequest(f"The JSON is nested deeper than the {MAX_DEPTH} levels that are read here.") from None
     except ValueError as error:
         raise MalformedRequest(f"The body is not JSON: {error}.") from None
 
@@ -140,14 +140,14 @@ def _read_yaml(body: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
         return yaml.load(body)
     except RecursionError:
-        raise MalformedRequest("The YAML is nested too deeply.") from None
+        raise MalformedRequest(f"The YAML is nested deeper than the {MAX_DEPTH} levels that are read here.") from None
     except (YAMLError, ValueError) as error:
         raise MalformedRequest(f"The body is not YAML: {' '.join(str(error).split())}") from None
 
 
 def _check_values(value: Any, pointer: str, depth: int) -> None:  # noqa: ANN401 - JSON
     if depth > MAX_DEPTH:
-        _refuse(pointer, f"Nested more than {MAX_DEPTH} deep.")
+        _refuse(pointer, f"Nested deeper than the {MAX_DEPTH} levels that are read here.")
     if isinstance(value, list):
         for index, entry in enumerate(value):
             _check_values(entry, f"{pointer}/{index}", depth + 1)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from shared.preprocessing import Contract
 from shared.tables import Job, JobStatus
@@ -21,7 +21,7 @@ class PlaceAtFault(Document):
 
 
 class Problem(Document):
-    """RFC 9457."""
+    """RFC 9457. What is not known is left out."""
 
     type: str = Field(description="What went wrong, as a path that never changes", examples=["/problems/job-not-found"])
     title: str
@@ -29,6 +29,10 @@ class Problem(Document):
     detail: str
     errors: list[PlaceAtFault] | None = None
     request_id: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_unknowns(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
 
 
 class Progress(Document):

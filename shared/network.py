@@ -228,4 +228,4 @@ def keras_message(error: BaseException) -> str:
 
 
 def _invalid(pointer: str, detail: str) -> InvalidRequest:
-    return InvalidRequest("The network cannot be built.", (Fault(pointer, detail),))
+    return InvalidRequest("What the spec describes cannot be built.", (Fault(pointer, detail),))

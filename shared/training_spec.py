@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from shared.devices import Device
 
-MAX_LAYERS = 1000
+MAX_LAYERS = 500  # Keras follows a network layer by layer, by recursion
 
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 Count = Annotated[int, Field(strict=True, ge=1)]

@@ -1,4 +1,4 @@
-"""`make bench`: what the service costs beside what it does, in one run: these machines are shared."""
+"""`make bench`: what the service costs beside what it does. Each figure and its yardstick come from the same run."""
 
 import os
 import statistics

@@ -11,10 +11,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from api.planner import Planner
 from shared.agreement import TOLERANCE, largest_difference
 from shared.network import LAYERS, build, layer_table
-from shared.training_spec import LayerSpec
+from shared.training_spec import MAX_LAYERS, LayerSpec, TrainingSpec
 from shared.version_description import INPUT_NAME, OUTPUT_NAME
+from tests.examples import DENSE_SOFTMAX, IRIS, changed
 from tests.integration.layer_stacks import STACKS
 from worker.export import _onnx
 
@@ -55,6 +57,15 @@ def test_onnx_answers_as_keras_does(shape: tuple[int, ...], layer: dict[str, Any
     expected = network(inputs, training=False).numpy()
     assert largest_difference(answers, expected) <= TOLERANCE
     assert largest_difference(first, expected[:1]) <= TOLERANCE
+
+
+def test_the_deepest_network_allowed_is_planned_and_built(planner: Planner) -> None:
+    layers = [{"layer": "Dense", "units": 4}] * (MAX_LAYERS - 1) + [{**DENSE_SOFTMAX, "units": 3}]
+    spec = TrainingSpec.model_validate(changed(IRIS, "network.layers", layers))
+
+    plan = planner.plan(spec)
+
+    assert build(spec.network.layers, (4,), "network").count_params() == plan.parameters
 
 
 def test_a_table_of_a_network_beyond_all_memory_allocates_nothing() -> None:
