@@ -7,6 +7,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from api.problems import STATUS
+
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 UNDESCRIBED = {"/docs", "/openapi.json", "/oauth2-redirect.html", "/swagger", "/swagger/{filename}"}
 
@@ -69,6 +71,20 @@ def test_problems_are_described_as_such(http: FlaskClient) -> None:
     responses = http.get("/openapi.json").json["paths"]["/api/v1/jobs/{job_id}"]["get"]["responses"]
 
     assert "application/problem+json" in responses["404"]["content"]
+
+
+def test_every_problem_is_described_where_it_may_occur(http: FlaskClient) -> None:
+    paths = http.get("/openapi.json").json["paths"]
+
+    described = {
+        kind
+        for operations in paths.values()
+        for operation in operations.values()
+        for response in operation["responses"].values()
+        for kind in re.findall(r"[a-z-]+", response["description"])
+    }
+
+    assert {error.kind for error in STATUS} <= described
 
 
 def test_the_documentation_needs_no_internet(http: FlaskClient) -> None:
