@@ -124,23 +124,45 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _images(shape: tuple[int, int, int], classes: tuple[str, ...], train: int, test: int) -> DatasetFacts:
+def _facts(
+    shape: tuple[int, ...], classes: tuple[str, ...], train: tuple[int, ...], test: tuple[int, ...], *, own_test: bool
+) -> DatasetFacts:
+    """`train` and `test` are the rows of each class."""
     return DatasetFacts(
-        shape, images=True, targets=TargetKind.CLASSES, train_rows=train, test_rows=test, classes=classes
+        shape,
+        images=len(shape) > 1,
+        targets=TargetKind.CLASSES,
+        train_rows=sum(train),
+        test_rows=sum(test),
+        classes=classes,
+        class_rows=tuple(zip(train, test, strict=True)),
+        own_test=own_test,
     )
 
 
-def _table(columns: int, classes: tuple[str, ...], train: int, test: int) -> DatasetFacts:
-    return DatasetFacts(
-        (columns,), images=False, targets=TargetKind.CLASSES, train_rows=train, test_rows=test, classes=classes
-    )
-
-
+_DIGITS = _facts(
+    (8, 8, 1),
+    DIGITS,
+    (142, 146, 142, 146, 145, 146, 145, 143, 139, 144),
+    (36, 36, 35, 37, 36, 36, 36, 36, 35, 36),
+    own_test=False,
+)
+_IRIS = _facts((4,), ("setosa", "versicolor", "virginica"), (40,) * 3, (10,) * 3, own_test=False)
+_BREAST_CANCER = _facts((30,), ("malignant", "benign"), (170, 285), (42, 72), own_test=False)
+_MNIST = _facts(
+    (28, 28, 1),
+    DIGITS,
+    (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+    (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
+    own_test=True,
+)
+_FASHION_MNIST = _facts((28, 28, 1), GARMENTS, (6000,) * 10, (1000,) * 10, own_test=True)
+_CIFAR10 = _facts((32, 32, 3), THINGS, (5000,) * 10, (1000,) * 10, own_test=True)
 BUILT_IN = {
-    "digits": BuiltInSet(_images((8, 8, 1), DIGITS, 1438, 359), _read_from_scikit_learn),
-    "iris": BuiltInSet(_table(4, ("setosa", "versicolor", "virginica"), 120, 30), _read_from_scikit_learn),
-    "breast_cancer": BuiltInSet(_table(30, ("malignant", "benign"), 455, 114), _read_from_scikit_learn),
-    "mnist": BuiltInSet(_images((28, 28, 1), DIGITS, 60_000, 10_000), _read_from_folder),
-    "fashion_mnist": BuiltInSet(_images((28, 28, 1), GARMENTS, 60_000, 10_000), _read_from_folder),
-    "cifar10": BuiltInSet(_images((32, 32, 3), THINGS, 50_000, 10_000), _read_from_folder),
+    "digits": BuiltInSet(_DIGITS, _read_from_scikit_learn),
+    "iris": BuiltInSet(_IRIS, _read_from_scikit_learn),
+    "breast_cancer": BuiltInSet(_BREAST_CANCER, _read_from_scikit_learn),
+    "mnist": BuiltInSet(_MNIST, _read_from_folder),
+    "fashion_mnist": BuiltInSet(_FASHION_MNIST, _read_from_folder),
+    "cifar10": BuiltInSet(_CIFAR10, _read_from_folder),
 }

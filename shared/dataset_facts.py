@@ -15,7 +15,11 @@ class TargetKind(StrEnum):
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """`shape` is that of one row of x, (height, width, channels) for images; `target_width` is k, or 1."""
+    """`shape` is that of one row of x, (height, width, channels) for images; `target_width` is k, or 1.
+
+    `class_rows` has the training and the test rows of each class, where they are known before the data are read;
+    `own_test` says that the test part came with the data, so that every result on it can be compared.
+    """
 
     shape: tuple[int, ...]
     images: bool
@@ -24,3 +28,5 @@ class DatasetFacts:
     test_rows: int
     classes: tuple[str, ...] = ()
     target_width: int = 1
+    class_rows: tuple[tuple[int, int], ...] = ()
+    own_test: bool = False

@@ -1,7 +1,8 @@
 """The data a spec names: what it holds, how many rows each part gets, and the parts themselves."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,26 @@ class Dataset:
 
 
 def facts_of(choice: DatasetChoice) -> DatasetFacts:
-    """Opens no file. Raises InvalidRequest for a name nobody knows, or inline data that cannot be read."""
-    if choice.inline is not None:
-        facts, _, _ = read_inline(choice.inline)
+    """Opens no file. Raises InvalidRequest for a name or a class that nobody knows, or inline data that cannot be read.
+
+    Of the classes chosen and the parts as `test` makes them, but before `limit` and the validation rows are taken.
+    """
+    facts, y = _whole(choice)
+    if choice.classes is not None:
+        facts = _facts_of_classes(facts, choice.classes, y)
+    if choice.test is None:
         return facts
-    if choice.name not in BUILT_IN:
-        detail = f"There is no data set {choice.name!r}; there are {', '.join(BUILT_IN)}."
-        raise InvalidRequest("The data set is not known.", (Fault("#/dataset/name", detail),))
-    return BUILT_IN[choice.name].facts
+    if facts.own_test:
+        detail = f"{choice.name} comes with a test part of {facts.test_rows:,} rows, which is used: leave this out."
+        raise InvalidRequest("The data cannot be split so.", (Fault("#/dataset/test", detail),))
+    rows = facts.train_rows + facts.test_rows
+    test = max(1, round(rows * choice.test.split))
+    if test >= rows:
+        detail = f"{test} of {rows} rows for the test leave none to train on: take fewer."
+        raise InvalidRequest("The data cannot be split so.", (Fault("#/dataset/test/split", detail),))
+    if choice.test.stratify:
+        _check_stratifiable(facts, "#/dataset/test/stratify")
+    return replace(facts, train_rows=rows - test, test_rows=test)
 
 
 def part_sizes(choice: DatasetChoice, facts: DatasetFacts) -> PartSizes:
@@ -70,9 +83,8 @@ def part_sizes(choice: DatasetChoice, facts: DatasetFacts) -> PartSizes:
     if validation >= rows:
         detail = f"{validation} of {rows} rows for validation leave none to train on: take fewer."
         raise InvalidRequest("The data cannot be split so.", (Fault("#/dataset/validation", detail),))
-    if wanted.stratify and facts.targets not in (TargetKind.CLASSES, TargetKind.INTEGERS):
-        fault = Fault("#/dataset/validation/stratify", "Only rows with one class each can be stratified.")
-        raise InvalidRequest("The data cannot be split so.", (fault,))
+    if wanted.stratify:
+        _check_stratifiable(facts, "#/dataset/validation/stratify")
     return PartSizes(train=rows - validation, validation=validation, test=facts.test_rows)
 
 
@@ -83,11 +95,81 @@ def load(choice: DatasetChoice, seed: int, folder: Path) -> Dataset:
     """
     facts = facts_of(choice)
     arrays = _read(choice, folder)
-    whole = Part(arrays["x_train"], arrays["y_train"])
+    whole, test = Part(arrays["x_train"], arrays["y_train"]), Part(arrays["x_test"], arrays["y_test"])
+    if choice.classes is not None:
+        selection = _selection(_whole(choice)[0], choice.classes)
+        whole, test = _of_classes(whole, selection), _of_classes(test, selection)
+    if choice.test is not None:
+        whole = Part(np.concatenate([whole.x, test.x]), np.concatenate([whole.y, test.y]))
+        rows = np.arange(len(whole))
+        train_rows, test_rows = _draw(rows, facts.test_rows, seed, whole.y if choice.test.stratify else None)
+        whole, test = whole.at(train_rows), whole.at(test_rows)
     if choice.limit is not None:
         whole = whole.at(np.random.default_rng(seed).permutation(len(whole))[: choice.limit])
     train, validation = _split(whole, choice, part_sizes(choice, facts), seed)
-    return Dataset(facts, train, validation, Part(arrays["x_test"], arrays["y_test"]), _digest(arrays))
+    return Dataset(facts, train, validation, test, _digest(arrays))
+
+
+def _whole(choice: DatasetChoice) -> tuple[DatasetFacts, NDArray[Any] | None]:
+    """What the source holds, before anything is chosen from it; y where it is at hand."""
+    if choice.inline is not None:
+        facts, _, y = read_inline(choice.inline)
+        return facts, y
+    if choice.name not in BUILT_IN:
+        detail = f"There is no data set {choice.name!r}; there are {', '.join(BUILT_IN)}."
+        raise InvalidRequest("The data set is not known.", (Fault("#/dataset/name", detail),))
+    return BUILT_IN[choice.name].facts, None
+
+
+def _facts_of_classes(facts: DatasetFacts, classes: Sequence[int | str], y: NDArray[Any] | None) -> DatasetFacts:
+    selection = _selection(facts, classes)
+    if y is not None:
+        class_rows = tuple((int((y == place).sum()), 0) for place in selection)
+    else:
+        class_rows = tuple(facts.class_rows[place] for place in selection)
+    for index, (train, _) in enumerate(class_rows):
+        if train == 0:
+            raise _no_class(index, f"No row is of class {classes[index]!r}.")
+    return replace(
+        facts,
+        targets=TargetKind.CLASSES,
+        classes=tuple(str(name) for name in classes),
+        class_rows=class_rows,
+        train_rows=sum(train for train, _ in class_rows),
+        test_rows=sum(test for _, test in class_rows),
+    )
+
+
+def _selection(facts: DatasetFacts, classes: Sequence[int | str]) -> list[int]:
+    """The labels in the data of the classes named, in their order."""
+    if facts.targets is TargetKind.CLASSES:
+        for index, name in enumerate(classes):
+            if str(name) not in facts.classes:
+                raise _no_class(index, f"There is no class {name!r}; there are {', '.join(facts.classes)}.")
+        return [facts.classes.index(str(name)) for name in classes]
+    if facts.targets is TargetKind.INTEGERS:
+        for index, name in enumerate(classes):
+            if not isinstance(name, int):
+                raise _no_class(index, f"The labels are whole numbers, and {name!r} is none.")
+        return [int(name) for name in classes]
+    raise InvalidRequest("The classes cannot be chosen.", (Fault("#/dataset/classes", "The rows have no classes."),))
+
+
+def _no_class(index: int, detail: str) -> InvalidRequest:
+    return InvalidRequest("The classes cannot be chosen.", (Fault(f"#/dataset/classes/{index}", detail),))
+
+
+def _of_classes(part: Part, selection: Sequence[int]) -> Part:
+    """The rows with these labels, numbered anew in this order."""
+    chosen = part.at(np.flatnonzero(np.isin(part.y, selection)))
+    order = np.argsort(selection)
+    return Part(chosen.x, order[np.searchsorted(selection, chosen.y, sorter=order)].astype(np.int64))
+
+
+def _check_stratifiable(facts: DatasetFacts, pointer: str) -> None:
+    if facts.targets not in (TargetKind.CLASSES, TargetKind.INTEGERS):
+        fault = Fault(pointer, "Only rows with one class each can be stratified.")
+        raise InvalidRequest("The data cannot be split so.", (fault,))
 
 
 def _read(choice: DatasetChoice, folder: Path) -> Arrays:

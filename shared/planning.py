@@ -20,7 +20,7 @@ def plan(spec: TrainingSpec, max_parameters: int) -> Plan:
     table = layer_table(layers, contract.input_shape, max_parameters)
     output_shape = table[-1].output_shape if table else contract.input_shape
     objective = choose_objective(spec.training.loss, facts, layers, output_shape)
-    if spec.dataset.inline is not None:
+    if spec.dataset.inline is not None and spec.dataset.classes is None:
         _, _, y = read_inline(spec.dataset.inline)
         check_places(objective, y)
     return Plan(

@@ -58,13 +58,37 @@ class Validation(SpecPart):
         return self
 
 
+class Test(SpecPart):
+    """A share of all rows, drawn by the seed, that the training never sees."""
+
+    split: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)]
+    stratify: Annotated[bool, Field(strict=True)] = False
+
+
 class DatasetChoice(SpecPart):
     name: Annotated[str | None, Field(max_length=200, examples=["mnist"])] = None
     inline: InlineData | None = None
     limit: Annotated[Count | None, Field(description="The first n training rows after shuffling by the seed.")] = None
     validation: Validation = Validation(split=0.1)
-    classes: NotYet = None
-    test: NotYet = None
+    classes: Annotated[
+        list[Annotated[int, Field(strict=True)] | Name] | None,
+        Field(
+            min_length=2,
+            max_length=1000,
+            description="Rows of these classes alone, which are numbered in this order; all if left out.",
+            examples=[[0, 1]],
+        ),
+    ] = None
+    test: Annotated[
+        Test | None, Field(description="For data that have no test part of their own: none, or a fixed fifth.")
+    ] = None
+
+    @field_validator("classes")
+    @classmethod
+    def _each_once(cls, classes: list[int | str] | None) -> list[int | str] | None:
+        if classes is not None and len({str(name) for name in classes}) < len(classes):
+            raise ValueError("Each class once.")
+        return classes
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

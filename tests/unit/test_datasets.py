@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import threading
 from pathlib import Path
@@ -29,6 +30,8 @@ def test_facts_are_what_is_read(name: str, tmp_path: Path) -> None:
     assert dataset.train.x.shape[1:] == facts.shape
     assert set(dataset.train.y) == set(range(len(facts.classes)))
     assert dataset.train.x.dtype == (np.uint8 if facts.images else np.float32)
+    rows_read = zip(np.bincount(dataset.train.y).tolist(), np.bincount(dataset.test.y).tolist(), strict=True)
+    assert tuple(rows_read) == facts.class_rows
 
 
 def test_digits_use_the_whole_range_of_a_byte(tmp_path: Path) -> None:
@@ -53,6 +56,10 @@ def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
         ({"validation": {"split": 0.2, "stratify": True}}, (1150, 288, 359)),
         ({"validation": {"rows": 38}}, (1400, 38, 359)),
         ({"validation": {"rows": 38, "from": "start"}}, (1400, 38, 359)),
+        ({"test": {"split": 0.5}}, (809, 90, 898)),
+        ({"test": {"split": 0.5, "stratify": True}}, (809, 90, 898)),
+        ({"classes": [0, 1]}, (259, 29, 72)),
+        ({"classes": [3, "8"], "test": {"split": 0.1}, "validation": {"split": 0}}, (321, 0, 36)),
     ],
 )
 def test_parts_have_the_sizes_foretold(options: dict[str, Any], sizes: tuple[int, int, int], tmp_path: Path) -> None:
@@ -96,6 +103,52 @@ def test_a_class_too_small_to_stratify_is_named(tmp_path: Path) -> None:
         datasets.load(choice, SEED, tmp_path)
 
 
+def test_the_classes_chosen_are_numbered_in_their_order(tmp_path: Path) -> None:
+    whole = datasets.load(choose("iris", validation={"split": 0}), SEED, tmp_path).train
+    choice = choose("iris", classes=["virginica", "setosa"], validation={"split": 0})
+
+    dataset = datasets.load(choice, SEED, tmp_path)
+
+    assert dataset.facts.classes == ("virginica", "setosa")
+    assert np.array_equal(dataset.train.x[dataset.train.y == 0], whole.x[whole.y == 2])
+    assert np.array_equal(dataset.train.x[dataset.train.y == 1], whole.x[whole.y == 0])
+
+
+def test_classes_of_inline_whole_numbers_may_be_any(tmp_path: Path) -> None:
+    inline = InlineData(x=[1, 2, 3, 4], y=[7, -3, 7, 5])
+
+    dataset = datasets.load(DatasetChoice(inline=inline, classes=[7, -3]), SEED, tmp_path)
+
+    assert dataset.facts.classes == ("7", "-3")
+    assert dataset.train.x.tolist() == [[1], [2], [3]]
+    assert dataset.train.y.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("choice", "pointer", "said"),
+    [
+        ({"name": "iris", "classes": ["setosa", "rose"]}, "#/dataset/classes/1", "versicolor"),
+        ({"inline": {"x": [1, 2], "y": [0, 1]}, "classes": [0, 2]}, "#/dataset/classes/1", "No row"),
+        ({"inline": {"x": [1, 2], "y": [0, 1]}, "classes": [0, "1"]}, "#/dataset/classes/1", "whole numbers"),
+        ({"inline": {"x": [1, 2], "y": [0.5, 1]}, "classes": [0, 1]}, "#/dataset/classes", "no classes"),
+        ({"name": "mnist", "test": {"split": 0.2}}, "#/dataset/test", "10,000"),
+        ({"inline": {"x": [1, 2], "y": [0, 1]}, "test": {"split": 0.9}}, "#/dataset/test/split", "none to train"),
+        (
+            {"inline": {"x": [1, 2], "y": [0.5, 1]}, "test": {"split": 0.5, "stratify": True}},
+            "#/dataset/test/stratify",
+            "one class each",
+        ),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused_where_it_stands(choice: dict[str, Any], pointer: str, said: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        datasets.facts_of(DatasetChoice.model_validate(choice))
+
+    (fault,) = refused.value.faults
+    assert fault.pointer == pointer
+    assert said in fault.detail
+
+
 def test_few_rows_are_all_trained_on(tmp_path: Path) -> None:
     choice = DatasetChoice(inline=InlineData(x=[1, 2, 3, 4], y=[0, 1, 1, 0]))
 
@@ -108,7 +161,7 @@ def test_few_rows_are_all_trained_on(tmp_path: Path) -> None:
 def small_mnist(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     """mnist, as if it had 6 and 2 rows."""
     whole = built_in_data.BUILT_IN["mnist"]
-    facts = built_in_data._images((28, 28, 1), built_in_data.DIGITS, 6, 2)
+    facts = dataclasses.replace(whole.facts, train_rows=6, test_rows=2)
     monkeypatch.setitem(built_in_data.BUILT_IN, "mnist", built_in_data.BuiltInSet(facts, whole.read))
     pixels = np.random.default_rng(0).integers(0, 256, (8, 28, 28), np.uint8)
     labels = np.arange(8, dtype=np.uint8)
