@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from shared.preprocessing import Contract
 from shared.tables import Job, JobStatus
-from shared.version_description import Lineage, Metrics, Signature
+from shared.version_description import Epochs, Lineage, Metrics, Signature
 
 
 class Document(BaseModel):
@@ -138,6 +138,7 @@ class VersionDocument(VersionSummary):
     signature: Signature
     parameters: int
     trainable_parameters: int
+    epochs: Epochs
     lineage: Lineage
     files: list[FileDocument]
 

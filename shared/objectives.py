@@ -1,10 +1,12 @@
 """What a training aims at: loss, metrics and optimizer by name, and labels in the form the loss wants."""
 
+import inspect
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,10 +16,13 @@ from shared.dataset_facts import DatasetFacts, TargetKind
 from shared.errors import Fault, InvalidRequest
 from shared.network import AT as LAYERS_AT
 from shared.network import checked_arguments, keras_errors
-from shared.training_spec import LayerSpec, OptimizerSpec
+from shared.training_spec import Best, LayerSpec, ScheduleSpec, Training
 
 TRAINING_AT = "#/training"
 OPTIMIZERS = tuple("SGD Adam AdamW RMSprop Adagrad Adadelta Adafactor Adamax Ftrl Lamb Lion Muon Nadam".split())
+SCHEDULES = tuple(
+    "CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay PiecewiseConstantDecay PolynomialDecay".split()
+)
 PROBABILITIES = frozenset({"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"})
 """Activations whose outputs lie between 0 and 1, as a classifier's answers must."""
 PASSED_THROUGH = frozenset(
@@ -92,6 +97,17 @@ class Objective:
         one_hot: NDArray[Any] = np.eye(self.width, dtype=np.float32)[places]
         return one_hot
 
+    def weights(self, y: NDArray[Any], class_weight: Literal["balanced"] | dict[str, float]) -> NDArray[np.float32]:
+        """(n,): how much each row counts. `balanced` as scikit-learn has it: rows / (classes × rows of the class)."""
+        from sklearn.utils.class_weight import compute_sample_weight  # the API weighs nothing
+
+        places = y if y.ndim == 1 else y.argmax(axis=1)
+        if class_weight == "balanced":
+            return np.asarray(compute_sample_weight("balanced", places), np.float32)
+        by_place = np.asarray([class_weight.get(name, 1.0) for name in self.classes], np.float32)
+        weights: NDArray[np.float32] = by_place[places]
+        return weights
+
 
 def choose_objective(
     loss: str | None, facts: DatasetFacts, layers: Sequence[LayerSpec], output_shape: tuple[int, ...]
@@ -121,9 +137,12 @@ def check_places(objective: Objective, y: NDArray[Any]) -> None:
         raise InvalidRequest("The labels do not fit.", (Fault(f"#/dataset/inline/y/{row}", detail),))
 
 
-def make_optimizer(spec: OptimizerSpec) -> keras.optimizers.Optimizer:
-    """By class name, in any case. Raises InvalidRequest, with Keras's message, for arguments it does not take."""
-    at = f"{TRAINING_AT}/optimizer"
+def make_optimizer(training: Training, steps: int) -> keras.optimizers.Optimizer:
+    """By class name, in any case, for a training of so many steps.
+
+    Raises InvalidRequest, with Keras's message, for arguments that optimizer or schedule do not take.
+    """
+    spec, at = training.optimizer, f"{TRAINING_AT}/optimizer"
     name = {known.lower(): known for known in OPTIMIZERS}.get(spec.name.lower())
     if name is None:
         raise _invalid(f"{at}/name", f"{spec.name!r} is no optimizer to train with: {', '.join(OPTIMIZERS)}.")
@@ -132,7 +151,60 @@ def make_optimizer(spec: OptimizerSpec) -> keras.optimizers.Optimizer:
         arguments = checked_arguments(optimizer_class, spec.arguments, at)
         if arguments.get("learning_rate", 1) <= 0:
             raise _invalid(f"{at}/learning_rate", "A learning rate is greater than 0.")
-        return optimizer_class(**arguments)
+        optimizer = optimizer_class(**arguments)
+        if training.learning_rate_schedule is None:
+            return optimizer
+        initial_rate = float(optimizer.get_config()["learning_rate"])
+        schedule = _make_schedule(training.learning_rate_schedule, initial_rate, steps)
+        return optimizer_class(**{**arguments, "learning_rate": schedule})
+
+
+def _make_schedule(spec: ScheduleSpec, initial_rate: float, steps: int) -> Any:  # noqa: ANN401 - keras
+    at = f"{TRAINING_AT}/learning_rate_schedule"
+    if spec.name not in SCHEDULES:
+        raise _invalid(f"{at}/name", f"{spec.name!r} is no schedule to train by: {', '.join(SCHEDULES)}.")
+    schedule_class = getattr(keras.optimizers.schedules, spec.name)
+    arguments = checked_arguments(schedule_class, spec.arguments, at)
+    for key, value in arguments.items():
+        numbers = value if isinstance(value, list) else [value]
+        if value is not None and key != "name" and not all(isinstance(number, int | float) for number in numbers):
+            raise _invalid(f"{at}/{key}", f"{value!r} is not a number.")
+    taken = inspect.signature(schedule_class).parameters
+    decay_steps = max(1, steps - int(arguments.get("warmup_steps", 0)))
+    left_out = {"initial_learning_rate": initial_rate, "decay_steps": decay_steps, "first_decay_steps": decay_steps}
+    with keras_errors(f"{spec.name} cannot be made", at):
+        schedule = schedule_class(**{key: value for key, value in left_out.items() if key in taken} | arguments)
+        for step in (0, steps):
+            rate = float(keras.ops.convert_to_numpy(schedule(step)))
+            if not (math.isfinite(rate) and rate >= 0):
+                raise _invalid(at, f"The learning rate in step {step} would be {rate:g}, and must be 0 or more.")
+    return schedule
+
+
+def check_class_weight(class_weight: Literal["balanced"] | dict[str, float] | None, objective: Objective) -> None:
+    """Raises InvalidRequest for a class that nobody knows, or where there are none."""
+    at = f"{TRAINING_AT}/class_weight"
+    if class_weight is not None and not objective.classes:
+        raise _invalid(at, "The network answers numbers, and has no classes to weigh: leave it out.")
+    for name in class_weight if isinstance(class_weight, dict) else ():
+        if name not in objective.classes:
+            raise _invalid(f"{at}/{name}", f"There is no class {name!r}; there are {', '.join(objective.classes)}.")
+
+
+def check_monitors(training: Training, metrics: Sequence[str], validation_rows: int) -> None:
+    """Raises InvalidRequest for a monitor that no epoch would report."""
+    monitors = {}
+    if training.early_stopping is not None:
+        monitors["early_stopping/monitor"] = training.early_stopping.monitor
+    if isinstance(training.keep, Best):
+        monitors["keep/best"] = training.keep.best
+    reported = ["loss", *metrics]
+    if validation_rows:
+        reported += [f"val_{name}" for name in reported]
+    for key, monitor in monitors.items():
+        if monitor not in reported:
+            why = "" if validation_rows else " There are no validation rows."
+            raise _invalid(f"{TRAINING_AT}/{key}", f"{monitor!r} is none of {', '.join(reported)}.{why}")
 
 
 def chosen_metrics(metrics: Sequence[str] | None, objective: Objective) -> list[str]:

@@ -5,7 +5,14 @@ from math import ceil
 from shared.datasets import facts_of, part_sizes
 from shared.inline_data import read_inline
 from shared.network import layer_table
-from shared.objectives import check_places, choose_objective, chosen_metrics, make_optimizer
+from shared.objectives import (
+    check_class_weight,
+    check_monitors,
+    check_places,
+    choose_objective,
+    chosen_metrics,
+    make_optimizer,
+)
 from shared.plan import Plan
 from shared.preprocessing import contract_of
 from shared.training_spec import TrainingSpec
@@ -23,6 +30,11 @@ def plan(spec: TrainingSpec, max_parameters: int) -> Plan:
     if spec.dataset.inline is not None and spec.dataset.classes is None:
         _, _, y = read_inline(spec.dataset.inline)
         check_places(objective, y)
+    training = spec.training
+    metrics = chosen_metrics(training.metrics, objective)
+    check_monitors(training, metrics, rows.validation)
+    check_class_weight(training.class_weight, objective)
+    steps_per_epoch = ceil(rows.train / training.batch_size)
     return Plan(
         model=spec.model,
         input_shape=contract.input_shape,
@@ -32,8 +44,8 @@ def plan(spec: TrainingSpec, max_parameters: int) -> Plan:
         trainable_parameters=sum(row.trainable_parameters for row in table),
         classes=objective.classes,
         loss=objective.loss,
-        metrics=chosen_metrics(spec.training.metrics, objective),
-        optimizer=type(make_optimizer(spec.training.optimizer)).__name__,
+        metrics=metrics,
+        optimizer=type(make_optimizer(training, training.epochs * steps_per_epoch)).__name__,
         rows=rows,
-        steps_per_epoch=ceil(rows.train / spec.training.batch_size),
+        steps_per_epoch=steps_per_epoch,
     )

@@ -154,16 +154,18 @@ class Preprocessing(SpecPart):
         return value
 
 
-class LayerSpec(BaseModel):
-    """A Keras layer by its class name; every other key is an argument of that class, as keras.io documents it."""
+class KerasPart(BaseModel):
+    """Something of Keras by its class name; every other key is an argument of that class, as keras.io documents it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-
-    layer: Annotated[Name, Field(examples=["Dense"])]
 
     @property
     def arguments(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
+
+
+class LayerSpec(KerasPart):
+    layer: Annotated[Name, Field(examples=["Dense"])]
 
 
 class Network(SpecPart):
@@ -184,11 +186,7 @@ class Network(SpecPart):
         return value
 
 
-class OptimizerSpec(BaseModel):
-    """A Keras optimizer by its class name; every other key is an argument of that class."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
+class OptimizerSpec(KerasPart):
     name: Annotated[Name, Field(examples=["SGD"])]
 
     @model_validator(mode="before")
@@ -196,9 +194,33 @@ class OptimizerSpec(BaseModel):
     def _by_name_alone(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
+
+class ScheduleSpec(KerasPart):
+    """`initial_learning_rate` is the optimizer's, and `decay_steps` all steps of the training, if left out."""
+
+    name: Annotated[Name, Field(examples=["CosineDecay"])]
+
+
+class EarlyStopping(SpecPart):
+    """Ends the training when nothing has improved by more than `min_delta` for more than `patience` epochs."""
+
+    monitor: Name = "val_loss"
+    patience: Annotated[int, Field(strict=True, ge=0)] = 0
+    min_delta: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
+    mode: Literal["auto", "min", "max"] = "auto"
+    start_from_epoch: Annotated[int, Field(strict=True, ge=0)] = 0
+    restore_best: Annotated[
+        bool, Field(strict=True, description="The version gets the best epoch's weights, not the last's.")
+    ] = False
+
+
+class Best(SpecPart):
+    """The epoch in which this loss or metric was best."""
+
+    best: Name
+
+
+Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
 class Training(SpecPart):
@@ -216,13 +238,34 @@ class Training(SpecPart):
         ),
     ] = None
     seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = 42
-    learning_rate_schedule: NotYet = None
-    class_weight: NotYet = None
-    early_stopping: NotYet = None
-    keep: NotYet = None
-    deterministic: NotYet = None
+    learning_rate_schedule: ScheduleSpec | None = None
+    class_weight: Annotated[
+        Literal["balanced"] | dict[Name, Weight] | None,
+        Field(
+            description="How much each class counts in the loss: 1 if left out; `balanced`: the rarer, the more.",
+            examples=["balanced", {"3": 2.0}],
+        ),
+    ] = None
+    early_stopping: EarlyStopping | None = None
+    keep: Annotated[
+        Literal["last"] | Best,
+        Field(description="Which epoch's weights become the version.", examples=[{"best": "val_loss"}]),
+    ] = "last"
+    deterministic: Annotated[
+        bool, Field(strict=True, description="The same spec gives the same weights, bit for bit; somewhat slower.")
+    ] = False
     precision: NotYet = None
     tensorboard: NotYet = None
+
+    @model_validator(mode="after")
+    def _one_best_epoch(self) -> Self:
+        stopping = self.early_stopping
+        if isinstance(self.keep, Best) and stopping and stopping.restore_best and stopping.monitor != self.keep.best:
+            raise ValueError(
+                f"`early_stopping` would restore the best {stopping.monitor} and `keep` the best {self.keep.best}: "
+                "leave one out."
+            )
+        return self
 
 
 class Resources(SpecPart):

@@ -55,6 +55,14 @@ class Metrics(_Value):
     test: dict[str, float | None] | None
 
 
+class Epochs(_Value):
+    """`trained` is less than `asked` where the training stopped early; `kept` is the one whose weights these are."""
+
+    asked: int
+    trained: int
+    kept: int
+
+
 class Description(_Value):
     """`classes` is empty for a version that answers numbers."""
 
@@ -65,6 +73,7 @@ class Description(_Value):
     parameters: int
     trainable_parameters: int
     metrics: Metrics
+    epochs: Epochs
     lineage: Lineage
 
 

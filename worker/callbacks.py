@@ -55,7 +55,7 @@ class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is unty
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         seconds = time.monotonic() - self._epoch_began
-        rate = float(self.model.optimizer.learning_rate.numpy())
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self._watch.epoch(EpochReport(epoch + 1, seconds, rate, finite(logs)))
         if time.monotonic() - self._last_told >= self._progress_seconds or epoch + 1 == self._epochs:
             self._tell(self._batches, logs)

@@ -1,6 +1,6 @@
 """The input pipeline: arrays stay as they are, uint8 for images, until a batch is made of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import Any
 
@@ -14,11 +14,17 @@ PREFETCHED_BATCHES = 2
 
 
 def shuffled_batches(
-    x: NDArray[Any], labels: NDArray[Any], normalisation: Normalisation, batch_size: int, seed: int, epochs: int
+    x: NDArray[Any],
+    columns: Sequence[NDArray[Any]],
+    normalisation: Normalisation,
+    batch_size: int,
+    seed: int,
+    epochs: int,
 ) -> tf.data.Dataset:
     """Every epoch in one stream, each in an order that is a function of (seed, epoch) alone; epochs count from 1.
 
-    Gives (float32 (n, …), labels), n being batch_size but for an epoch's last batch.
+    `columns` are the labels, and perhaps the weights of the rows. Gives (float32 (n, …), *columns), n being batch_size
+    but for an epoch's last batch.
     """
     rows = len(x)
 
@@ -29,14 +35,14 @@ def shuffled_batches(
     orders = tf.data.Dataset.from_generator(epoch_orders, output_signature=tf.TensorSpec((rows,), tf.int64)).flat_map(
         lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
     )
-    return _gathered(orders, x, labels, normalisation)
+    return _gathered(orders, x, columns, normalisation)
 
 
 def batches_in_order(
     x: NDArray[Any], labels: NDArray[Any], normalisation: Normalisation, batch_size: int
 ) -> tf.data.Dataset:
     """Once through, as they stand."""
-    return _gathered(tf.data.Dataset.range(len(x)).batch(batch_size), x, labels, normalisation)
+    return _gathered(tf.data.Dataset.range(len(x)).batch(batch_size), x, [labels], normalisation)
 
 
 def steps(rows: int, batch_size: int) -> int:
@@ -44,14 +50,15 @@ def steps(rows: int, batch_size: int) -> int:
 
 
 def _gathered(
-    orders: tf.data.Dataset, x: NDArray[Any], labels: NDArray[Any], normalisation: Normalisation
+    orders: tf.data.Dataset, x: NDArray[Any], columns: Sequence[NDArray[Any]], normalisation: Normalisation
 ) -> tf.data.Dataset:
     with tf.device("/CPU:0"):  # the whole data set need not fit a GPU
-        all_x, all_labels = tf.constant(np.ascontiguousarray(x)), tf.constant(labels)
+        all_x = tf.constant(np.ascontiguousarray(x))
+        all_columns = [tf.constant(column) for column in columns]
 
-    def batch(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def batch(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
         values = tf.cast(tf.gather(all_x, rows), tf.float32)
-        return normalisation.apply(values), tf.gather(all_labels, rows)
+        return (normalisation.apply(values), *(tf.gather(column, rows) for column in all_columns))
 
     options = tf.data.Options()
     options.deterministic = True

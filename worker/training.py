@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework import config as tensorflow_config
 
 from shared.datasets import Dataset, Part
 from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
 from shared.network import build, keras_message
 from shared.objectives import Objective, choose_objective, chosen_metrics, make_optimizer
 from shared.preprocessing import ImageContract, NumbersContract, contract_of, prepare_all, standardized
-from shared.training_spec import TrainingSpec
-from shared.version_description import Metrics
+from shared.training_spec import Training, TrainingSpec
+from shared.version_description import Epochs, Metrics
 from worker.callbacks import Reporter, TimeLimit, Watch, finite
 from worker.memory import available_bytes, check_memory
 from worker.pipeline import batches_in_order, shuffled_batches, steps
@@ -29,6 +30,7 @@ class Trained:
     contract: ImageContract | NumbersContract
     objective: Objective
     metrics: Metrics
+    epochs: Epochs
 
 
 def train(spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progress_seconds: float) -> Trained:
@@ -36,20 +38,20 @@ def train(spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progr
     training = spec.training
     keras.utils.clear_session()
     keras.utils.set_random_seed(training.seed)
-    with _keras_failures(), tf.device(device):
+    with _keras_failures(), _determinism(wanted=training.deterministic), tf.device(device):
         parts, contract = _prepared(spec, dataset)
         network = build(spec.network.layers, contract.input_shape, spec.model)
         objective = choose_objective(training.loss, dataset.facts, spec.network.layers, network.output_shape[1:])
         if device == "/CPU:0":
             check_memory(network, min(training.batch_size, len(parts[0])), available_bytes())
         network.compile(
-            optimizer=make_optimizer(training.optimizer),
+            optimizer=make_optimizer(training, training.epochs * steps(len(parts[0]), training.batch_size)),
             loss=objective.loss,
             metrics=chosen_metrics(training.metrics, objective),
         )
         network.optimizer.build(network.trainable_variables)  # or else the first step is traced twice
-        metrics = _fit(network, parts, contract, objective, spec, watch, progress_seconds)
-    return Trained(network, contract, objective, metrics)
+        metrics, epochs = _fit(network, parts, contract, objective, spec, watch, progress_seconds)
+    return Trained(network, contract, objective, metrics, epochs)
 
 
 def _prepared(spec: TrainingSpec, dataset: Dataset) -> tuple[list[Part], ImageContract | NumbersContract]:
@@ -69,13 +71,17 @@ def _fit(
     spec: TrainingSpec,
     watch: Watch,
     progress_seconds: float,
-) -> Metrics:
+) -> tuple[Metrics, Epochs]:
     training = spec.training
     train_part, validation_part, test_part = parts
     batches = steps(len(train_part), training.batch_size)
     reporter = Reporter(watch, training.epochs, batches, progress_seconds)
     limits = [TimeLimit(spec.resources.max_minutes)] if spec.resources.max_minutes is not None else []
+    stopping, keeping = _stopping(training), _keeping(training)
     evaluation_batch = max(training.batch_size, SMALLEST_EVALUATION_BATCH)
+    columns = [objective.labels(train_part.y)]
+    if training.class_weight is not None:
+        columns.append(objective.weights(train_part.y, training.class_weight))
 
     def in_order(part: Part) -> tf.data.Dataset | None:
         labels = objective.labels(part.y)
@@ -83,28 +89,63 @@ def _fit(
 
     history = network.fit(
         shuffled_batches(
-            train_part.x,
-            objective.labels(train_part.y),
-            contract.normalisation,
-            training.batch_size,
-            training.seed,
-            training.epochs,
+            train_part.x, columns, contract.normalisation, training.batch_size, training.seed, training.epochs
         ),
         epochs=training.epochs,
         steps_per_epoch=batches,
         validation_data=in_order(validation_part),
-        callbacks=[reporter, *limits],
+        callbacks=[reporter, *limits, *stopping, *keeping],
         shuffle=False,  # the stream is shuffled already
         verbose=0,
     ).history
-    last = finite({name: values[-1] for name, values in history.items()})
+    trained = len(history["loss"])
+    keepers = [callback for callback in (*stopping, *keeping) if callback.restore_best_weights]
+    kept = keepers[-1].best_epoch if keepers else trained - 1
+    values = finite({name: values[kept] for name, values in history.items()})
     test = in_order(test_part)
     measured = network.evaluate(test, callbacks=[reporter], verbose=0, return_dict=True) if test is not None else None
-    return Metrics(
-        train={name: value for name, value in last.items() if not name.startswith("val_")},
-        validation={name.removeprefix("val_"): last[name] for name in last if name.startswith("val_")} or None,
+    metrics = Metrics(
+        train={name: value for name, value in values.items() if not name.startswith("val_")},
+        validation={name.removeprefix("val_"): values[name] for name in values if name.startswith("val_")} or None,
         test=finite(measured) if measured is not None else None,
     )
+    return metrics, Epochs(asked=training.epochs, trained=trained, kept=kept + 1)
+
+
+def _stopping(training: Training) -> list[keras.callbacks.EarlyStopping]:
+    wanted = training.early_stopping
+    if wanted is None:
+        return []
+    return [
+        keras.callbacks.EarlyStopping(
+            wanted.monitor,
+            min_delta=wanted.min_delta,
+            patience=wanted.patience,
+            mode=wanted.mode,
+            start_from_epoch=wanted.start_from_epoch,
+            restore_best_weights=wanted.restore_best,
+        )
+    ]
+
+
+def _keeping(training: Training) -> list[keras.callbacks.EarlyStopping]:
+    """Keras keeps the best epoch's weights in the callback that also could stop: this one never does."""
+    if training.keep == "last":
+        return []
+    return [keras.callbacks.EarlyStopping(training.keep.best, patience=training.epochs, restore_best_weights=True)]
+
+
+@contextmanager
+def _determinism(*, wanted: bool) -> Iterator[None]:
+    """TensorFlow switches it on for the process, which trains other jobs afterwards: so it is switched off again."""
+    if not wanted:
+        yield
+        return
+    tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        tensorflow_config.disable_op_determinism()
 
 
 @contextmanager

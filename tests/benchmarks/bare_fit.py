@@ -5,6 +5,7 @@ Prints the CPU seconds from loading the data to the last metric, imports left ou
 
 import sys
 import time
+from math import ceil
 from pathlib import Path
 
 import keras
@@ -29,7 +30,9 @@ def fit(recipe: Path) -> None:
     network = build(spec.network.layers, x.shape[1:], spec.model)
     objective = choose_objective(training.loss, data.facts, spec.network.layers, network.output_shape[1:])
     network.compile(
-        make_optimizer(training.optimizer), objective.loss, metrics=chosen_metrics(training.metrics, objective)
+        make_optimizer(training, training.epochs * ceil(len(x) / training.batch_size)),
+        objective.loss,
+        metrics=chosen_metrics(training.metrics, objective),
     )
     network.fit(
         x,

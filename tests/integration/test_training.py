@@ -1,11 +1,14 @@
 """From a posted spec to a version, or to a reason why not."""
 
+import io
 import json
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from tensorflow.python.framework import config as tensorflow_config
 
 from shared.errors import InternalError
 from tests.examples import DIGITS, IRIS, LINE, XOR, Json, changed
@@ -126,6 +129,79 @@ def test_the_same_seed_gives_the_same_weights(http: FlaskClient, worker: Worker)
         for number in (1, 2, 3)
     ]
     assert answers[0] == answers[1] != answers[2]
+
+
+def test_a_schedule_sets_the_learning_rate_of_every_step(http: FlaskClient, worker: Worker) -> None:
+    spec = changed(changed(DIGITS, "training.learning_rate_schedule", {"name": "CosineDecay"}), "training.epochs", 3)
+
+    job = run(http, worker, spec)
+
+    rates = [row["learning_rate"] for row in http.get(f"/api/v1/jobs/{job['id']}/metrics").json["epochs"]]
+    assert rates == pytest.approx([0.0075, 0.0025, 0], abs=1e-6)
+
+
+def test_the_weights_of_classes_change_what_is_learnt(http: FlaskClient, worker: Worker) -> None:
+    """Of ten rows that look the same, one is of class 1: the answer is its share, as weighted."""
+    rows = {"x": [[1]] * 10, "y": [0] * 9 + [1]}
+    spec = changed(changed(XOR, "dataset", {"inline": rows, "validation": {"split": 0}}), "training.epochs", 100)
+    spec = changed(spec, "training.optimizer", {"name": "Adam", "learning_rate": 0.1})
+
+    for class_weight in (None, "balanced", {"1": 81.0}):
+        run(http, worker, changed(spec, "training.class_weight", class_weight))
+
+    shares = []
+    for number in (1, 2, 3):
+        path = f"/api/v1/models/xor/versions/{number}/predictions?top=2"
+        top = http.post(path, json={"instances": [[1]]}).json["predictions"][0]["top"]
+        shares.append(next(entry["probability"] for entry in top if entry["label"] == "1"))
+    assert shares == pytest.approx([0.1, 0.5, 0.9], abs=0.03)
+
+
+def test_a_training_that_no_longer_improves_stops_and_keeps_its_best(http: FlaskClient, worker: Worker) -> None:
+    stopping = {"monitor": "val_loss", "patience": 2, "restore_best": True}
+    spec = changed(changed(DIGITS, "training.early_stopping", stopping), "training.epochs", 200)
+
+    job = run(http, worker, changed(spec, "training.optimizer", {"name": "SGD", "learning_rate": 2.0}))
+
+    version = http.get("/api/v1/models/digits/versions/1").json
+    rows = http.get(f"/api/v1/jobs/{job['id']}/metrics?limit=200").json["epochs"]
+    losses = [row["metrics"]["val_loss"] for row in rows]
+    assert version["epochs"] == {"asked": 200, "trained": len(rows), "kept": 1 + losses.index(min(losses))}
+    assert version["epochs"]["kept"] == len(rows) - 2
+    assert version["metrics"]["validation"]["loss"] == min(losses)
+
+
+def test_the_best_epoch_is_kept(http: FlaskClient, worker: Worker) -> None:
+    spec = changed(changed(DIGITS, "training.keep", {"best": "val_accuracy"}), "training.epochs", 8)
+
+    job = run(http, worker, changed(spec, "training.optimizer", {"name": "SGD", "learning_rate": 3.0}))
+
+    version = http.get("/api/v1/models/digits/versions/1").json
+    rows = http.get(f"/api/v1/jobs/{job['id']}/metrics").json["epochs"]
+    accuracies = [row["metrics"]["val_accuracy"] for row in rows]
+    assert version["epochs"] == {"asked": 8, "trained": 8, "kept": 1 + accuracies.index(max(accuracies))}
+    assert version["metrics"]["validation"]["accuracy"] == max(accuracies) > accuracies[-1]
+
+
+def test_a_deterministic_training_gives_the_same_weights_and_leaves_the_next_job_free(
+    http: FlaskClient, worker: Worker
+) -> None:
+    layers = [{"layer": "Conv2D", "filters": 8, "kernel_size": 3}, {"layer": "Dropout", "rate": 0.5}]
+    spec = changed(DIGITS, "network.layers", layers + DIGITS["network"]["layers"])
+    for _ in range(2):
+        run(http, worker, changed(spec, "training.deterministic", value=True))
+
+    first, second = (http.get(f"/api/v1/models/digits/versions/{n}/files/model.weights.h5").data for n in (1, 2))
+    assert arrays_of(first) == arrays_of(second)
+    assert not tensorflow_config.is_op_determinism_enabled()
+
+
+def arrays_of(weights_file: bytes) -> list[bytes]:
+    arrays: list[bytes] = []
+    with h5py.File(io.BytesIO(weights_file)) as file:
+        file.visititems(lambda _, item: arrays.append(item[()].tobytes()) if isinstance(item, h5py.Dataset) else None)
+    assert arrays
+    return arrays
 
 
 def test_serving_repeats_what_training_did(http: FlaskClient, worker: Worker, tmp_path: Any) -> None:
