@@ -15,6 +15,7 @@ from shared.plan import LayerRow
 from shared.training_spec import LayerSpec
 
 AT = "#/network/layers"
+FIRST = f"{AT}/0"
 LAYERS = frozenset(
     """
     Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveMaxPooling1D
@@ -54,7 +55,7 @@ MAX_ELEMENTS = 2**31
 def build(layers: Sequence[LayerSpec], input_shape: tuple[int, ...], name: str) -> keras.Model:
     """The network, its weights drawn. Raises InvalidRequest, with Keras's message, where it cannot be built."""
     inputs = keras.Input(shape=input_shape, name="input")
-    outputs = [inputs, *(output for _, _, output in _applied(layers, inputs))][-1]
+    outputs = [inputs, *(output for _, _, output in _applied(layers, inputs, AT, {inputs.name}))][-1]
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -63,11 +64,12 @@ def layer_table(layers: Sequence[LayerSpec], input_shape: tuple[int, ...], max_p
     table: list[LayerRow] = []
     total = 0
     with _no_allocation():
-        for index, layer, output in _applied(layers, keras.Input(shape=input_shape, name="input")):
-            _check_open_sides(layer, output, index)
+        inputs = keras.Input(shape=input_shape, name="input")
+        for pointer, layer, output in _applied(layers, inputs, AT, {inputs.name}):
+            _check_open_sides(layer, output, pointer)
             row = _row(layer, output)
             total += row.parameters
-            _check_size(row, total, max_parameters, index)
+            _check_size(row, total, max_parameters, pointer)
             table.append(row)
     return table
 
@@ -84,20 +86,18 @@ def _row(layer: keras.Layer, output: Any) -> LayerRow:  # noqa: ANN401 - keras i
     )
 
 
-def _check_open_sides(layer: keras.Layer, output: Any, index: int) -> None:  # noqa: ANN401 - keras is untyped
+def _check_open_sides(layer: keras.Layer, output: Any, pointer: str) -> None:  # noqa: ANN401 - keras is untyped
     if None in output.shape[1:]:
         detail = f"{type(layer).__name__} leaves a side of its output open: {tuple(output.shape[1:])}."
-        raise _invalid(f"{AT}/{index}", detail)
+        raise _invalid(pointer, detail)
 
 
-def _check_size(row: LayerRow, total: int, max_parameters: int, index: int) -> None:
+def _check_size(row: LayerRow, total: int, max_parameters: int, pointer: str) -> None:
     if total > max_parameters:
         detail = f"With {row.type} the network has {total:,} parameters, where {max_parameters:,} are the limit."
-        raise _invalid(f"{AT}/{index}", detail)
+        raise _invalid(pointer, detail)
     if math.prod(row.output_shape) > MAX_ELEMENTS:
-        raise _invalid(
-            f"{AT}/{index}", f"{row.type} makes {row.output_shape} of one input, more than a device can hold."
-        )
+        raise _invalid(pointer, f"{row.type} makes {row.output_shape} of one input, more than a device can hold.")
 
 
 @contextmanager
@@ -110,26 +110,68 @@ def _no_allocation() -> Iterator[None]:
             keras.utils.clear_session(free_memory=False)
 
 
-def _applied(layers: Sequence[LayerSpec], tensor: Any) -> Iterator[tuple[int, keras.Layer, Any]]:  # noqa: ANN401 - keras
-    """The place of each layer in the spec, the layer, and its output."""
-    names: set[str] = {"input"}
+def _applied(
+    layers: Sequence[LayerSpec],
+    tensor: Any,  # noqa: ANN401 - keras is untyped
+    at: str,
+    names: set[str],
+) -> Iterator[tuple[str, keras.Layer, Any]]:
+    """The place of each layer in the spec, the layer, and its output. `names` are those already given."""
     for index, spec in enumerate(layers):
-        pointer = f"{AT}/{index}"
+        pointer = f"{at}/{index}"
         if spec.layer in ("Input", "InputLayer"):
-            _check_input(spec, index, tuple(tensor.shape[1:]), pointer)
-            continue
-        layer = _layer(spec, index, tuple(tensor.shape[1:]), pointer)
-        if layer.name in names:
-            raise _invalid(f"{pointer}/name", f"Two layers are named {layer.name!r}: each needs a name of its own.")
-        names.add(layer.name)
-        with keras_errors(f"{spec.layer} cannot follow on {tuple(tensor.shape[1:])}", pointer):
-            tensor = layer(tensor)
-        yield index, layer, tensor
+            _check_input(spec, tuple(tensor.shape[1:]), pointer)
+        elif spec.layers is not None:
+            for step in _residual(spec, tensor, pointer, names):
+                yield step
+                *_, output = step
+            tensor = output
+        else:
+            layer = _named_once(_layer(spec, tensor, pointer), names, pointer)
+            with keras_errors(f"{spec.layer} cannot follow on {tuple(tensor.shape[1:])}", pointer):
+                tensor = layer(tensor)
+            yield pointer, layer, tensor
 
 
-def _layer(spec: LayerSpec, index: int, shape: tuple[int, ...], pointer: str) -> keras.Layer:
-    if spec.layer == "Residual":
-        raise _invalid(f"{pointer}/layer", "`Residual` is not supported yet.")
+def _residual(
+    spec: LayerSpec,
+    tensor: Any,  # noqa: ANN401 - keras is untyped
+    pointer: str,
+    names: set[str],
+) -> Iterator[tuple[str, keras.Layer, Any]]:
+    """The layers inside, the projection where one is needed, and the sum: He et al., 2015, arXiv:1512.03385."""
+    if spec.arguments:
+        raise _invalid(f"{pointer}/{next(iter(spec.arguments))}", "`Residual` takes `layers` and nothing else.")
+    output = tensor
+    for place, layer, output in _applied(spec.layers or (), tensor, f"{pointer}/layers", names):
+        yield place, layer, output
+    if output.shape[1:] != tensor.shape[1:]:
+        layer = _named_once(_projection(tuple(tensor.shape[1:]), tuple(output.shape[1:]), pointer), names, pointer)
+        tensor = layer(tensor)
+        yield pointer, layer, tensor
+    layer = _named_once(keras.layers.Add(), names, pointer)
+    yield pointer, layer, layer([output, tensor])
+
+
+def _named_once(layer: keras.Layer, names: set[str], pointer: str) -> keras.Layer:
+    if layer.name in names:
+        raise _invalid(f"{pointer}/name", f"Two layers are named {layer.name!r}: each needs a name of its own.")
+    names.add(layer.name)
+    return layer
+
+
+def _projection(shape: tuple[int, ...], wanted: tuple[int, ...], pointer: str) -> keras.Layer:
+    """A Dense layer, or a 1×1 convolution whose strides make up for those inside."""
+    if len(shape) == len(wanted) == 1:
+        return keras.layers.Dense(wanted[0], use_bias=False)
+    if len(shape) == len(wanted) == 3 and None not in (*shape, *wanted):  # noqa: PLR2004 - height, width, channels
+        strides = tuple(math.ceil(side / to) for side, to in zip(shape[:2], wanted[:2], strict=True))
+        if all(math.ceil(side / stride) == to for side, stride, to in zip(shape, strides, wanted, strict=False)):
+            return keras.layers.Conv2D(wanted[2], 1, strides=strides, padding="same", use_bias=False)
+    raise _invalid(pointer, f"The layers make {wanted} of {shape}, and no 1×1 projection does the same.")
+
+
+def _layer(spec: LayerSpec, tensor: Any, pointer: str) -> keras.Layer:  # noqa: ANN401 - keras is untyped
     if spec.layer not in LAYERS:
         raise _invalid(
             f"{pointer}/layer", f"{spec.layer!r} is not one of the layers to build with: {', '.join(sorted(LAYERS))}."
@@ -139,26 +181,26 @@ def _layer(spec: LayerSpec, index: int, shape: tuple[int, ...], pointer: str) ->
         raise _invalid(f"{pointer}/name", "A layer's name is made of letters, digits, `_`, `.` and `-`.")
     declared = arguments.pop("input_shape", None)
     if declared is not None:
-        _check_declared_shape(declared, index, shape, f"{pointer}/input_shape")
+        _check_declared_shape(declared, tuple(tensor.shape[1:]), pointer, "input_shape")
     layer_class = getattr(keras.layers, spec.layer)
     with keras_errors(f"{spec.layer} cannot be made", pointer):
         return layer_class(**checked_arguments(layer_class, arguments, pointer))
 
 
-def _check_input(spec: LayerSpec, index: int, shape: tuple[int, ...], pointer: str) -> None:
-    if index != 0:
+def _check_input(spec: LayerSpec, shape: tuple[int, ...], pointer: str) -> None:
+    if pointer != FIRST:
         raise _invalid(pointer, "An input can only come first.")
     for key in sorted(spec.arguments.keys() - {"shape", "name"}):
         raise _invalid(
             f"{pointer}/{key}", f"{SETTLED.get(key, 'an input takes `shape` alone').capitalize()}: leave it out."
         )
-    _check_declared_shape(spec.arguments.get("shape"), index, shape, f"{pointer}/shape")
+    _check_declared_shape(spec.arguments.get("shape"), shape, pointer, "shape")
 
 
-def _check_declared_shape(declared: Any, index: int, shape: tuple[int, ...], pointer: str) -> None:  # noqa: ANN401 - JSON
-    if index != 0 or declared != list(shape):
+def _check_declared_shape(declared: object, shape: tuple[int, ...], pointer: str, key: str) -> None:
+    if pointer != FIRST or declared != list(shape):
         raise _invalid(
-            pointer,
+            f"{pointer}/{key}",
             f"The network's input is {list(shape)}, as the data and `preprocessing.size` make it, not {declared}: "
             "leave this out, or change `preprocessing.size` (`data` keeps the data's own).",
         )

@@ -2,6 +2,7 @@
 
 from math import ceil
 
+from shared.augmentation import augmentation_layers
 from shared.datasets import facts_of, part_sizes
 from shared.inline_data import read_inline
 from shared.network import layer_table
@@ -23,6 +24,7 @@ def plan(spec: TrainingSpec, max_parameters: int) -> Plan:
     facts = facts_of(spec.dataset)
     rows = part_sizes(spec.dataset, facts)
     contract = contract_of(spec.preprocessing, facts)
+    augmentation_layers(spec.augmentation, contract)
     layers = spec.network.layers
     table = layer_table(layers, contract.input_shape, max_parameters)
     output_shape = table[-1].output_shape if table else contract.input_shape

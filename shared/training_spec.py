@@ -165,7 +165,23 @@ class KerasPart(BaseModel):
 
 
 class LayerSpec(KerasPart):
+    """`Residual` is our own: its `layers`, and a way around them that is added to what they make."""
+
     layer: Annotated[Name, Field(examples=["Dense"])]
+    layers: Annotated[
+        list["LayerSpec"] | None,
+        Field(min_length=1, description="For `Residual`.", exclude_if=lambda layers: layers is None),
+    ] = None
+
+    @model_validator(mode="after")
+    def _layers_are_for_residual(self) -> Self:
+        if (self.layers is None) == (self.layer == "Residual"):
+            raise ValueError("`layers` goes with `layer: Residual`, and with no other.")
+        return self
+
+    def count(self) -> int:
+        """Of the layers that it stands for."""
+        return 1 + sum(layer.count() for layer in self.layers or ())
 
 
 class Network(SpecPart):
@@ -173,6 +189,13 @@ class Network(SpecPart):
     keras: NotYet = None
     from_: Annotated[NotYet, Field(alias="from")] = None
     freeze: NotYet = None
+
+    @field_validator("layers")
+    @classmethod
+    def _not_too_many(cls, layers: list[LayerSpec]) -> list[LayerSpec]:
+        if (count := sum(layer.count() for layer in layers)) > MAX_LAYERS:
+            raise ValueError(f"{count} layers with those inside of others, where {MAX_LAYERS} are the limit.")
+        return layers
 
     @model_validator(mode="before")
     @classmethod
@@ -286,6 +309,10 @@ class TrainingSpec(SpecPart):
     model: ModelName
     dataset: DatasetChoice
     preprocessing: Preprocessing = Preprocessing()
+    augmentation: Annotated[
+        list[LayerSpec],
+        Field(max_length=20, description="Keras layers that change the images of the training, each time anew."),
+    ] = []
     network: Network
     training: Training = Training()
     resources: Resources = Resources()
@@ -294,5 +321,4 @@ class TrainingSpec(SpecPart):
         Field(max_length=50, examples=[{"course": "2026-fall"}]),
     ] = {}
     notes: Annotated[str, Field(max_length=10_000)] = ""
-    augmentation: NotYet = None
     reuse: NotYet = None

@@ -1,14 +1,16 @@
 """The input pipeline: arrays stay as they are, uint8 for images, until a batch is made of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from shared.preprocessing import Normalisation
+from worker.augmentation import augment
 
 PREFETCHED_BATCHES = 2
 
@@ -20,6 +22,7 @@ def shuffled_batches(
     batch_size: int,
     seed: int,
     epochs: int,
+    augmentation: Sequence[keras.layers.Layer] = (),
 ) -> tf.data.Dataset:
     """Every epoch in one stream, each in an order that is a function of (seed, epoch) alone; epochs count from 1.
 
@@ -35,14 +38,19 @@ def shuffled_batches(
     orders = tf.data.Dataset.from_generator(epoch_orders, output_signature=tf.TensorSpec((rows,), tf.int64)).flat_map(
         lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
     )
-    return _gathered(orders, x, columns, normalisation)
+
+    def prepare(step: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        return normalisation.apply(augment(augmentation, values, seed, step) if augmentation else values)
+
+    return _gathered(orders, x, columns, prepare)
 
 
 def batches_in_order(
     x: NDArray[Any], labels: NDArray[Any], normalisation: Normalisation, batch_size: int
 ) -> tf.data.Dataset:
     """Once through, as they stand."""
-    return _gathered(tf.data.Dataset.range(len(x)).batch(batch_size), x, [labels], normalisation)
+    orders = tf.data.Dataset.range(len(x)).batch(batch_size)
+    return _gathered(orders, x, [labels], lambda _, values: normalisation.apply(values))
 
 
 def steps(rows: int, batch_size: int) -> int:
@@ -50,16 +58,20 @@ def steps(rows: int, batch_size: int) -> int:
 
 
 def _gathered(
-    orders: tf.data.Dataset, x: NDArray[Any], columns: Sequence[NDArray[Any]], normalisation: Normalisation
+    orders: tf.data.Dataset,
+    x: NDArray[Any],
+    columns: Sequence[NDArray[Any]],
+    prepare: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
 ) -> tf.data.Dataset:
+    """`prepare` takes the batch's place in the stream, and its rows of x as float32."""
     with tf.device("/CPU:0"):  # the whole data set need not fit a GPU
         all_x = tf.constant(np.ascontiguousarray(x))
         all_columns = [tf.constant(column) for column in columns]
 
-    def batch(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        values = tf.cast(tf.gather(all_x, rows), tf.float32)
-        return (normalisation.apply(values), *(tf.gather(column, rows) for column in all_columns))
+    def batch(step: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        values = prepare(step, tf.cast(tf.gather(all_x, rows), tf.float32))
+        return (values, *(tf.gather(column, rows) for column in all_columns))
 
     options = tf.data.Options()
     options.deterministic = True
-    return orders.map(batch, num_parallel_calls=1).prefetch(PREFETCHED_BATCHES).with_options(options)
+    return orders.enumerate().map(batch, num_parallel_calls=1).prefetch(PREFETCHED_BATCHES).with_options(options)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.framework import config as tensorflow_config
 
+from shared.augmentation import augmentation_layers
 from shared.datasets import Dataset, Part
 from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
 from shared.network import build, keras_message
@@ -89,7 +90,13 @@ def _fit(
 
     history = network.fit(
         shuffled_batches(
-            train_part.x, columns, contract.normalisation, training.batch_size, training.seed, training.epochs
+            train_part.x,
+            columns,
+            contract.normalisation,
+            training.batch_size,
+            training.seed,
+            training.epochs,
+            augmentation_layers(spec.augmentation, contract),
         ),
         epochs=training.epochs,
         steps_per_epoch=batches,

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 IMAGE, SEQUENCE, VOLUME, ROW = (12, 12, 6), (10, 6), (6, 6, 6, 2), (8,)
+CONVOLUTION = {"layer": "Conv2D", "filters": 6, "kernel_size": 3, "padding": "same"}
 STACKS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     (ROW, {"layer": "Dense", "units": 5, "activation": "gelu", "kernel_initializer": {"name": "HeNormal", "seed": 1}}),
     (IMAGE, {"layer": "Dense", "units": 5, "kernel_regularizer": {"name": "L2", "l2": 0.01}}),
@@ -81,6 +82,21 @@ STACKS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
             "sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink"
         ).split()
     ),
+    (ROW, {"layer": "Residual", "layers": [{"layer": "Dense", "units": 8}, {"layer": "ReLU"}]}),
+    (ROW, {"layer": "Residual", "layers": [{"layer": "Dense", "units": 5}]}),
+    (IMAGE, {"layer": "Residual", "layers": [CONVOLUTION, {"layer": "BatchNormalization"}, CONVOLUTION]}),
+    (IMAGE, {"layer": "Residual", "layers": [{**CONVOLUTION, "strides": 2}, {**CONVOLUTION, "filters": 9}]}),
+    (
+        IMAGE,
+        {
+            "layer": "Residual",
+            "layers": [
+                {"layer": "Residual", "layers": [CONVOLUTION]},
+                {"layer": "MaxPooling2D", "padding": "same"},
+                {"layer": "Residual", "layers": [{**CONVOLUTION, "filters": 9}]},
+            ],
+        },
+    ),
 ]
 
 
@@ -89,7 +105,14 @@ def main() -> None:
     from shared.training_spec import LayerSpec
 
     tables = [layer_table([LayerSpec.model_validate(layer)], shape, 10**9) for shape, layer in STACKS]
-    print(json.dumps({"tables": [row.model_dump() for (row,) in tables], "tensorflow": "tensorflow" in sys.modules}))
+    print(
+        json.dumps(
+            {
+                "tables": [[row.model_dump() for row in rows] for rows in tables],
+                "tensorflow": "tensorflow" in sys.modules,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

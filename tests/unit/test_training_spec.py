@@ -42,6 +42,7 @@ def test_optimizer_may_be_a_name_alone() -> None:
         ("preprocessing.background", 256),
         ("network.layers", []),
         ("network.layers", [{"layer": "Flatten"}] * 10_000),
+        ("network.layers", [{"layer": "Residual", "layers": [{"layer": "Flatten"}] * 499}] * 2),
         ("network.layers", [{"units": 3}]),
         ("training.epochs", 0),
         ("training.epochs", "3"),
@@ -73,7 +74,6 @@ def test_what_makes_no_sense_is_refused(path: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("augmentation", [{"layer": "RandomFlip"}]),
         ("reuse", False),
         ("preprocessing.fit", "mnist"),
         ("preprocessing.invert", "auto"),
