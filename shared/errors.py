@@ -77,6 +77,10 @@ class FileNotFound(ServiceError):
     kind = "file-not-found"
 
 
+class EvaluationNotFound(ServiceError):
+    kind = "evaluation-not-found"
+
+
 class AliasNotFound(ServiceError):
     kind = "alias-not-found"
 

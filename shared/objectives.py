@@ -89,9 +89,9 @@ class Objective:
         """A part's y, as its facts say, in the form the loss takes."""
         if not self.classes:
             return y.reshape(len(y), self.width).astype(np.float32)
-        places = y if y.ndim == 1 else y.argmax(axis=1)
+        places = self.places(y)
         if LOSSES[self.loss] is Family.SPARSE:
-            return places.astype(np.int64)
+            return places
         if self.width == 1:
             return places.astype(np.float32)[:, np.newaxis]
         one_hot: NDArray[Any] = np.eye(self.width, dtype=np.float32)[places]
@@ -101,12 +101,15 @@ class Objective:
         """(n,): how much each row counts. `balanced` as scikit-learn has it: rows / (classes × rows of the class)."""
         from sklearn.utils.class_weight import compute_sample_weight  # the API weighs nothing
 
-        places = y if y.ndim == 1 else y.argmax(axis=1)
         if class_weight == "balanced":
-            return np.asarray(compute_sample_weight("balanced", places), np.float32)
+            return np.asarray(compute_sample_weight("balanced", self.places(y)), np.float32)
         by_place = np.asarray([class_weight.get(name, 1.0) for name in self.classes], np.float32)
-        weights: NDArray[np.float32] = by_place[places]
+        weights: NDArray[np.float32] = by_place[self.places(y)]
         return weights
+
+    def places(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        """A classifier's y, as its facts say, as (n,) places among the classes."""
+        return (y if y.ndim == 1 else y.argmax(axis=1)).astype(np.int64)
 
 
 def choose_objective(

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from shared import jobs
 from shared.artifacts import StoredFile
-from shared.errors import AliasNotFound, FileNotFound, ModelNotFound, VersionNotFound
+from shared.errors import AliasNotFound, EvaluationNotFound, FileNotFound, ModelNotFound, VersionNotFound
 from shared.pages import Page
 from shared.tables import Alias, Document, Model, Version, VersionFile
 
@@ -93,6 +93,16 @@ def get_file(version: Version, name: str) -> VersionFile:
             return file
     names = ", ".join(file.name for file in version.files)
     raise FileNotFound(f"Version {version.number} of {version.model!r} has no file {name!r}; it has {names}.")
+
+
+def get_evaluation_file(version: Version, name: str) -> VersionFile:
+    for file in version.files:
+        if file.name == name:
+            return file
+    raise EvaluationNotFound(
+        f"Version {version.number} of {version.model!r} has no {name}: its data had no test part, "
+        "or it answers numbers, among which there are no mistakes."
+    )
 
 
 def find_aliases(session: Session, model: str) -> dict[str, int]:

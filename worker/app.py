@@ -64,6 +64,7 @@ def yard() -> Yard:
     """What a child works with, built in the child: TensorFlow does not survive a fork."""
     import tensorflow as tf
 
+    import worker.evaluation
     import worker.export  # noqa: F401 - imported while idle, not when a job waits
 
     gc.freeze()  # a collection need not look through all of TensorFlow after each job

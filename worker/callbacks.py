@@ -53,6 +53,9 @@ class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is unty
     def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._watch.check()
 
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        self._watch.check()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         seconds = time.monotonic() - self._epoch_began
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))

@@ -85,6 +85,7 @@ def _run(yard: Yard, job: Job) -> None:
 
 
 def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None:
+    from worker.evaluation import write_evaluation
     from worker.export import export  # TensorFlow: this process has it loaded, the parent must not
     from worker.training import train
 
@@ -106,6 +107,9 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
         lineage=_lineage(job, spec, dataset),
     )
     paths = export(trained, description, dataset, folder)
+    if trained.test_outputs is not None and trained.metrics.test is not None:
+        test = trained.metrics.test
+        paths += write_evaluation(trained.objective, dataset.test.y, trained.test_outputs, test, folder)
     lease.settle()
     files = [yard.artifacts.put(path) for path in paths]
     number = _publish(yard, job, description, files, lease)

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from tensorflow.python.framework import config as tensorflow_config
 
 from shared.augmentation import augmentation_layers
@@ -25,13 +28,17 @@ SMALLEST_EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the weights to publish, and the contract its inputs must keep."""
+    """A network with the weights to publish, and the contract its inputs must keep.
+
+    `test_outputs` is (n, width), what it answered to the test part; None where there is none.
+    """
 
     network: keras.Model
     contract: ImageContract | NumbersContract
     objective: Objective
     metrics: Metrics
     epochs: Epochs
+    test_outputs: NDArray[np.float32] | None
 
 
 def train(spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progress_seconds: float) -> Trained:
@@ -51,8 +58,8 @@ def train(spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progr
             metrics=chosen_metrics(training.metrics, objective),
         )
         network.optimizer.build(network.trainable_variables)  # or else the first step is traced twice
-        metrics, epochs = _fit(network, parts, contract, objective, spec, watch, progress_seconds)
-    return Trained(network, contract, objective, metrics, epochs)
+        metrics, epochs, outputs = _fit(network, parts, contract, objective, spec, watch, progress_seconds)
+    return Trained(network, contract, objective, metrics, epochs, outputs)
 
 
 def _prepared(spec: TrainingSpec, dataset: Dataset) -> tuple[list[Part], ImageContract | NumbersContract]:
@@ -72,7 +79,7 @@ def _fit(
     spec: TrainingSpec,
     watch: Watch,
     progress_seconds: float,
-) -> tuple[Metrics, Epochs]:
+) -> tuple[Metrics, Epochs, NDArray[np.float32] | None]:
     training = spec.training
     train_part, validation_part, test_part = parts
     batches = steps(len(train_part), training.batch_size)
@@ -110,13 +117,22 @@ def _fit(
     kept = keepers[-1].best_epoch if keepers else trained - 1
     values = finite({name: values[kept] for name, values in history.items()})
     test = in_order(test_part)
-    measured = network.evaluate(test, callbacks=[reporter], verbose=0, return_dict=True) if test is not None else None
+    outputs = network.predict(test, callbacks=[reporter], verbose=0) if test is not None else None
     metrics = Metrics(
         train={name: value for name, value in values.items() if not name.startswith("val_")},
         validation={name.removeprefix("val_"): values[name] for name in values if name.startswith("val_")} or None,
-        test=finite(measured) if measured is not None else None,
+        test=_measured(network, objective.labels(test_part.y), outputs) if outputs is not None else None,
     )
-    return metrics, Epochs(asked=training.epochs, trained=trained, kept=kept + 1)
+    return metrics, Epochs(asked=training.epochs, trained=trained, kept=kept + 1), outputs
+
+
+def _measured(network: keras.Model, labels: NDArray[Any], outputs: NDArray[np.float32]) -> dict[str, float | None]:
+    """What `network.evaluate` would say, without asking the network again."""
+    network.reset_metrics()
+    labels, answers = tf.constant(labels), tf.constant(outputs)
+    loss = network.compute_loss(y=labels, y_pred=answers, training=False)
+    measured = network.compute_metrics(None, labels, answers)
+    return finite({name: float(value) for name, value in {**measured, "loss": loss}.items()})
 
 
 def _stopping(training: Training) -> list[keras.callbacks.EarlyStopping]:

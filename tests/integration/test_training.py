@@ -43,9 +43,11 @@ def test_a_spec_becomes_a_version(http: FlaskClient, worker: Worker) -> None:
     assert version["lineage"]["dataset"]["rows"] == {"train": 180, "validation": 20, "test": 359}
     assert version["signature"]["inputs"][0]["shape"] == [-1, 8, 8, 1]
     assert [file["name"] for file in version["files"]] == [
+        "evaluation.json",
         "model.keras",
         "model.onnx",
         "model.weights.h5",
+        "test_answers.npz",
         "version.json",
     ]
 

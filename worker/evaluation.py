@@ -1,0 +1,92 @@
+"""What a trained network makes of the test part."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import (
+    confusion_matrix,
+    mean_absolute_error,
+    mean_squared_error,
+    precision_recall_fscore_support,
+    r2_score,
+    top_k_accuracy_score,
+)
+
+from shared.evaluation import (
+    ANSWERS_FILE,
+    EVALUATION_FILE,
+    ClassificationReport,
+    ClassReport,
+    Evaluation,
+    RegressionReport,
+    TestAnswers,
+)
+from shared.objectives import Objective
+
+TOP_K = (3, 5)
+CALIBRATION_BINS = 15
+
+
+def write_evaluation(
+    objective: Objective,
+    y: NDArray[Any],
+    outputs: NDArray[np.float32],
+    metrics: Mapping[str, float | None],
+    folder: Path,
+) -> list[Path]:
+    """The files; `outputs` is (n, width), what the network answered to the test part, and y what is right."""
+    path = folder / EVALUATION_FILE
+    if not objective.classes:
+        report = _regression(objective.labels(y), outputs)
+        path.write_text(Evaluation(rows=len(y), metrics=dict(metrics), regression=report).model_dump_json())
+        return [path]
+    true = objective.places(y)
+    probabilities = np.hstack([1 - outputs, outputs]) if objective.width == 1 else outputs
+    predicted = probabilities.argmax(axis=1)
+    report_of_classes = _classification(true, predicted, probabilities, objective.classes)
+    path.write_text(Evaluation(rows=len(y), metrics=dict(metrics), classification=report_of_classes).model_dump_json())
+    answers = TestAnswers(true.astype(np.int32), predicted.astype(np.int32), probabilities.max(axis=1))
+    answers_path = folder / ANSWERS_FILE
+    answers_path.write_bytes(answers.to_bytes())
+    return [path, answers_path]
+
+
+def calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> float:
+    """Σ over bins of (share of rows) × |accuracy - mean confidence|: Guo et al., 2017, arXiv:1706.04599."""
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, right.astype(np.float64) - confidence, CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(right))
+
+
+def _classification(
+    true: NDArray[np.int64], predicted: NDArray[np.int64], probabilities: NDArray[np.float32], classes: tuple[str, ...]
+) -> ClassificationReport:
+    places = np.arange(len(classes))
+    precision, recall, f1, support = precision_recall_fscore_support(true, predicted, labels=places, zero_division=0)
+    right = true == predicted
+    return ClassificationReport(
+        accuracy=float(right.mean()),
+        top_k={
+            str(k): float(top_k_accuracy_score(true, probabilities, k=k, labels=places))
+            for k in TOP_K
+            if k < len(classes)
+        },
+        calibration_error=calibration_error(right, probabilities.max(axis=1)),
+        mistakes=int((~right).sum()),
+        classes=[
+            ClassReport(label=label, precision=p, recall=r, f1=f, support=int(s))
+            for label, p, r, f, s in zip(classes, precision, recall, f1, support, strict=True)
+        ],
+        confusion=confusion_matrix(true, predicted, labels=places).tolist(),
+    )
+
+
+def _regression(labels: NDArray[np.float32], outputs: NDArray[np.float32]) -> RegressionReport:
+    return RegressionReport(
+        mae=float(mean_absolute_error(labels, outputs)),
+        mse=float(mean_squared_error(labels, outputs)),
+        r2=float(r2_score(labels, outputs)) if len(labels) > 1 else None,
+    )
