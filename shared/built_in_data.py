@@ -24,7 +24,7 @@ THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse
 FETCH_TIMEOUT_SECONDS = 60.0
 
 Arrays = dict[str, NDArray[Any]]
-"""x_train, y_train, x_test, y_test."""
+"""x_train, y_train, x_test, y_test; and place, where the parts were made here of one whole."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,10 @@ class BuiltInSet:
 
 
 def _read_from_scikit_learn(name: str, facts: DatasetFacts, _: Path) -> Arrays:
-    """They have no test part of their own: a fifth, drawn once and for all, serves as one."""
+    """They have no test part of their own: a fifth, drawn once and for all, serves as one.
+
+    `place` is where each row, of the training part and then of the test part, stands in scikit-learn's own order.
+    """
     from sklearn import datasets  # the API reads facts alone
     from sklearn.model_selection import train_test_split
 
@@ -47,7 +50,8 @@ def _read_from_scikit_learn(name: str, facts: DatasetFacts, _: Path) -> Arrays:
         x = bunch.data.astype(np.float32)
     y = bunch.target.astype(np.int64)
     train, test = train_test_split(np.arange(len(x)), test_size=facts.test_rows, random_state=0, stratify=y)
-    return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
+    place = np.concatenate([train, test])
+    return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test], "place": place}
 
 
 def _read_from_folder(name: str, facts: DatasetFacts, folder: Path) -> Arrays:

@@ -96,18 +96,27 @@ def load(choice: DatasetChoice, seed: int, folder: Path) -> Dataset:
     facts = facts_of(choice)
     arrays = _read(choice, folder)
     whole, test = Part(arrays["x_train"], arrays["y_train"]), Part(arrays["x_test"], arrays["y_test"])
+    if choice.test is not None:
+        whole, test = _joined(arrays), whole.at(np.arange(0))
     if choice.classes is not None:
         selection = _selection(_whole(choice)[0], choice.classes)
         whole, test = _of_classes(whole, selection), _of_classes(test, selection)
     if choice.test is not None:
-        whole = Part(np.concatenate([whole.x, test.x]), np.concatenate([whole.y, test.y]))
-        rows = np.arange(len(whole))
-        train_rows, test_rows = _draw(rows, facts.test_rows, seed, whole.y if choice.test.stratify else None)
+        classes = whole.y if choice.test.stratify else None
+        train_rows, test_rows = _draw(np.arange(len(whole)), facts.test_rows, seed, classes)
         whole, test = whole.at(train_rows), whole.at(test_rows)
     if choice.limit is not None:
         whole = whole.at(np.random.default_rng(seed).permutation(len(whole))[: choice.limit])
     train, validation = _split(whole, choice, part_sizes(choice, facts), seed)
     return Dataset(facts, train, validation, test, _digest(arrays))
+
+
+def _joined(arrays: Arrays) -> Part:
+    """All rows in the order of their source: what the seed draws from it, anyone can draw with scikit-learn."""
+    whole = Part(
+        np.concatenate([arrays["x_train"], arrays["x_test"]]), np.concatenate([arrays["y_train"], arrays["y_test"]])
+    )
+    return whole.at(np.argsort(arrays["place"])) if "place" in arrays else whole
 
 
 def _whole(choice: DatasetChoice) -> tuple[DatasetFacts, NDArray[Any] | None]:

@@ -24,6 +24,10 @@ from worker.memory import available_bytes, check_memory
 from worker.pipeline import batches_in_order, shuffled_batches, steps
 
 SMALLEST_EVALUATION_BATCH = 256
+LIGHT_STEP = 300_000
+"""Parameters × rows: what one processor does in well under a millisecond."""
+MOST_STEPS_AT_ONCE = 32
+"""Between two looks whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,17 @@ def train(spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progr
             optimizer=make_optimizer(training, training.epochs * steps(len(parts[0]), training.batch_size)),
             loss=objective.loss,
             metrics=chosen_metrics(training.metrics, objective),
+            steps_per_execution=_steps_at_once(network, training.batch_size, steps(len(parts[0]), training.batch_size)),
         )
         network.optimizer.build(network.trainable_variables)  # or else the first step is traced twice
         metrics, epochs, outputs = _fit(network, parts, contract, objective, spec, watch, progress_seconds)
     return Trained(network, contract, objective, metrics, epochs, outputs)
+
+
+def _steps_at_once(network: keras.Model, batch_size: int, steps_per_epoch: int) -> int:
+    """Steps of a few microseconds are run many in a row: going back to Python after each would take far longer."""
+    is_light = network.count_params() * batch_size <= LIGHT_STEP
+    return min(steps_per_epoch, MOST_STEPS_AT_ONCE) if is_light else 1
 
 
 def _prepared(spec: TrainingSpec, dataset: Dataset) -> tuple[list[Part], ImageContract | NumbersContract]:

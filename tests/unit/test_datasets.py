@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from sklearn.datasets import load_iris
+from sklearn.model_selection import train_test_split
 
 from shared import built_in_data, datasets
 from shared.errors import DatasetDoesNotFit, DatasetUnavailable, InvalidRequest
@@ -112,6 +114,16 @@ def test_the_classes_chosen_are_numbered_in_their_order(tmp_path: Path) -> None:
     assert dataset.facts.classes == ("virginica", "setosa")
     assert np.array_equal(dataset.train.x[dataset.train.y == 0], whole.x[whole.y == 2])
     assert np.array_equal(dataset.train.x[dataset.train.y == 1], whole.x[whole.y == 0])
+
+
+def test_a_test_part_is_what_scikit_learn_draws_by_the_same_seed(tmp_path: Path) -> None:
+    x, y = load_iris(return_X_y=True)
+    _, expected_x, _, expected_y = train_test_split(x, y, test_size=0.2, random_state=13)
+
+    test = datasets.load(choose("iris", test={"split": 0.2}), 13, tmp_path).test
+
+    assert np.array_equal(test.x, expected_x.astype(np.float32))
+    assert np.array_equal(test.y, expected_y)
 
 
 def test_classes_of_inline_whole_numbers_may_be_any(tmp_path: Path) -> None:
