@@ -12,7 +12,7 @@ from flask_openapi3_swagger.plugins import RegisterPlugin
 from api import problems
 from api.planner import Planner
 from api.requests import YAML_TYPES
-from api.routes import evaluations, health, jobs, models, predictions
+from api.routes import catalog, evaluations, health, jobs, models, predictions
 from api.services import EXTENSION, Services
 from api.serving.shelf import Shelf
 from shared import logs
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # it would ask a server on the internet
     app.extensions[EXTENSION] = _build_services(settings)
-    for routes in (jobs, models, evaluations, predictions, health):
+    for routes in (jobs, models, evaluations, predictions, catalog, health):
         app.register_api(routes.bp)
     problems.register(app)
     _add_documentation(app)

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 
-from api.planning_process import Answer
+from api.planning_process import CATALOG, Answer
+from shared.catalog import Catalog
 from shared.errors import InvalidRequest, PlanningUnavailable
 from shared.plan import Plan
 from shared.training_spec import TrainingSpec
@@ -28,6 +29,7 @@ class Planner:
         self._command = [sys.executable, "-m", "api.planning_process", str(max_parameters)]
         self._process: subprocess.Popen[str] | None = None
         self._is_ready = False
+        self._catalog: Catalog | None = None
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -42,6 +44,12 @@ class Planner:
             raise InvalidRequest(answer.refusal.detail, answer.refusal.faults)
         assert answer.plan is not None  # noqa: S101 - one of the two
         return answer.plan
+
+    def catalog(self) -> Catalog:
+        """What a spec may name; asked for once. Raises PlanningUnavailable."""
+        if self._catalog is None:
+            self._catalog = Catalog.model_validate_json(self._asked_twice(CATALOG))
+        return self._catalog
 
     def close(self) -> None:
         with self._lock:

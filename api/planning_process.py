@@ -1,4 +1,5 @@
-"""`python -m api.planning_process LIMIT`: says that it is ready, then answers a line with a spec by one with its plan.
+"""`python -m api.planning_process LIMIT`: says that it is ready, then answers a line with a spec by one with its plan,
+and the line `catalog` by one with the catalog.
 
 A process of its own because Keras weighs more than the whole API, and because a spec may be made to hurt.
 """
@@ -14,6 +15,7 @@ from shared.plan import Plan
 from shared.training_spec import TrainingSpec
 
 MAX_MEMORY_BYTES = 4 * 2**30
+CATALOG = "catalog"
 
 
 class Refusal(BaseModel):
@@ -36,11 +38,16 @@ def main(max_parameters: int) -> None:
         os.dup2(2, 1)  # whatever a library prints must not stand among the answers
         os.environ["KERAS_BACKEND"] = "openvino"
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        from shared.planning import plan  # Keras looks at the environment when it is imported
+        from shared.cataloguing import read_catalog  # Keras looks at the environment when it is imported
+        from shared.planning import plan
 
         answers.write("ready\n")
         answers.flush()
         for line in sys.stdin:
+            if line.strip() == CATALOG:
+                answers.write(read_catalog().model_dump_json() + "\n")
+                answers.flush()
+                continue
             try:
                 answer = Answer(plan=plan(TrainingSpec.model_validate_json(line), max_parameters))
             except InvalidRequest as refused:

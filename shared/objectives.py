@@ -49,7 +49,6 @@ class Family(StrEnum):
 
 LOSSES = {
     "sparse_categorical_crossentropy": Family.SPARSE,
-    "categorical_generalized_cross_entropy": Family.SPARSE,
     "categorical_crossentropy": Family.CATEGORICAL,
     "categorical_focal_crossentropy": Family.CATEGORICAL,
     "categorical_hinge": Family.CATEGORICAL,
