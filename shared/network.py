@@ -6,13 +6,15 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any
 
 import keras
 
 from shared.errors import Fault, InvalidRequest
+from shared.keras_json import KerasJson, read_keras_json
 from shared.plan import LayerRow
-from shared.training_spec import LayerSpec
+from shared.training_spec import MAX_LAYERS, LayerSpec, Network
 
 AT = "#/network/layers"
 FIRST = f"{AT}/0"
@@ -30,6 +32,16 @@ LAYERS = frozenset(
     """.split()
 )
 """The only classes that are ever instantiated: none runs code from a spec or reads a file."""
+MERGES = frozenset("Add Average Concatenate Dot Maximum Minimum Multiply Subtract".split())
+"""Layers that take several inputs, as only `network.keras` can connect them."""
+PASSED_THROUGH = frozenset(
+    """
+    ActivityRegularization AlphaDropout Dropout Flatten GaussianDropout GaussianNoise GlobalAveragePooling1D
+    GlobalAveragePooling2D GlobalAveragePooling3D Identity Input InputLayer Permute Reshape SpatialDropout1D
+    SpatialDropout2D SpatialDropout3D
+    """.split()
+)
+"""Layers after which probabilities are still probabilities."""
 PARTS = {
     "initializer": frozenset(
         """
@@ -52,26 +64,47 @@ MAX_ELEMENTS = 2**31
 """Of one layer's output for one input: past this no device could hold it."""
 
 
-def build(layers: Sequence[LayerSpec], input_shape: tuple[int, ...], name: str) -> keras.Model:
+def build(network: Network, input_shape: tuple[int, ...], name: str) -> keras.Model:
     """The network, its weights drawn. Raises InvalidRequest, with Keras's message, where it cannot be built."""
     inputs = keras.Input(shape=input_shape, name="input")
-    outputs = [inputs, *(output for _, _, output in _applied(layers, inputs, AT, {inputs.name}))][-1]
+    outputs = [inputs, *(output for _, _, output in _steps(network, inputs))][-1]
     return keras.Model(inputs, outputs, name=name)
 
 
-def layer_table(layers: Sequence[LayerSpec], input_shape: tuple[int, ...], max_parameters: int) -> list[LayerRow]:
+def layer_table(network: Network, input_shape: tuple[int, ...], max_parameters: int) -> list[LayerRow]:
     """What `build` would make, without making it: no weight is allocated, however many there would be."""
-    table: list[LayerRow] = []
+    table: dict[str, LayerRow] = {}
     total = 0
     with _no_allocation():
-        inputs = keras.Input(shape=input_shape, name="input")
-        for pointer, layer, output in _applied(layers, inputs, AT, {inputs.name}):
+        for pointer, layer, output in _steps(network, keras.Input(shape=input_shape, name="input")):
             _check_open_sides(layer, output, pointer)
             row = _row(layer, output)
-            total += row.parameters
+            total += row.parameters if row.name not in table else 0  # used again: the same weights
             _check_size(row, total, max_parameters, pointer)
-            table.append(row)
-    return table
+            table.pop(row.name, None)  # the last row is the output's
+            table[row.name] = row
+    return list(table.values())
+
+
+def final_activation(network: Network) -> tuple[str, str]:
+    """The place of the last layer, and the activation that its outputs have been through last."""
+    if network.layers is not None:
+        chain = [(layer.layer, layer.arguments) for layer in network.layers]
+        pointer = f"{AT}/{len(chain) - 1}"
+    else:
+        read = read_keras_json(network.keras or {}, MAX_LAYERS)
+        place = len(read.calls) - 1
+        pointer, chain = read.layers[read.calls[place].layer].pointer, []
+        while read.calls[place].inputs:
+            layer = read.layers[read.calls[place].layer]
+            chain.insert(0, (layer.class_name, layer.arguments))
+            place = read.calls[place].inputs[0]
+    for name, arguments in reversed(chain):
+        if name == "Softmax":
+            return pointer, "softmax"
+        if name not in PASSED_THROUGH:
+            return pointer, str(arguments.get("activation") or "linear")
+    return pointer, "linear"
 
 
 def _row(layer: keras.Layer, output: Any) -> LayerRow:  # noqa: ANN401 - keras is untyped
@@ -110,6 +143,40 @@ def _no_allocation() -> Iterator[None]:
             keras.utils.clear_session(free_memory=False)
 
 
+def _steps(network: Network, inputs: Any) -> Iterator[tuple[str, keras.Layer, Any]]:  # noqa: ANN401 - keras is untyped
+    """The place of each layer in the spec, the layer, and its output; the last output is the network's."""
+    if network.layers is not None:
+        return _applied(network.layers, inputs, AT, {inputs.name})
+    return _called(read_keras_json(network.keras or {}, MAX_LAYERS), inputs)
+
+
+def _called(read: KerasJson, inputs: Any) -> Iterator[tuple[str, keras.Layer, Any]]:  # noqa: ANN401 - keras is untyped
+    declared, shape = read.layers[0].declared_shape, tuple(inputs.shape[1:])
+    if declared is not None and any(side not in (None, own) for side, own in zip_longest(declared, shape, fillvalue=0)):
+        raise _invalid(
+            f"{read.layers[0].pointer}/config/batch_shape",
+            f"The network's input is {list(shape)}, as the data and `preprocessing.size` make it, not "
+            f"{list(declared)}: change `preprocessing.size` (`data` keeps the data's own).",
+        )
+    made: dict[int, keras.Layer] = {}
+    names = {inputs.name}
+    tensors = [inputs]
+    for call in read.calls[1:]:
+        config = read.layers[call.layer]
+        if call.layer not in made:
+            _check_class(config.class_name, LAYERS | MERGES, f"{config.pointer}/class_name")
+            at = f"{config.pointer}/config"
+            layer = _layer(config.class_name, dict(config.arguments), tensors[call.inputs[0]], at)
+            made[call.layer] = _named_once(layer, names, at)
+        layer = made[call.layer]
+        given = [tensors[place] for place in call.inputs]
+        with keras_errors(
+            f"{config.class_name} cannot follow on {[tuple(one.shape[1:]) for one in given]}", config.pointer
+        ):
+            tensors.append(layer(given if config.class_name in MERGES else given[0]))
+        yield config.pointer, layer, tensors[-1]
+
+
 def _applied(
     layers: Sequence[LayerSpec],
     tensor: Any,  # noqa: ANN401 - keras is untyped
@@ -127,7 +194,8 @@ def _applied(
                 *_, output = step
             tensor = output
         else:
-            layer = _named_once(_layer(spec, tensor, pointer), names, pointer)
+            _check_class(spec.layer, LAYERS, f"{pointer}/layer")
+            layer = _named_once(_layer(spec.layer, spec.arguments, tensor, pointer), names, pointer)
             with keras_errors(f"{spec.layer} cannot follow on {tuple(tensor.shape[1:])}", pointer):
                 tensor = layer(tensor)
             yield pointer, layer, tensor
@@ -171,19 +239,19 @@ def _projection(shape: tuple[int, ...], wanted: tuple[int, ...], pointer: str) -
     raise _invalid(pointer, f"The layers make {wanted} of {shape}, and no 1×1 projection does the same.")
 
 
-def _layer(spec: LayerSpec, tensor: Any, pointer: str) -> keras.Layer:  # noqa: ANN401 - keras is untyped
-    if spec.layer not in LAYERS:
-        raise _invalid(
-            f"{pointer}/layer", f"{spec.layer!r} is not one of the layers to build with: {', '.join(sorted(LAYERS))}."
-        )
-    arguments = spec.arguments
+def _check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
+    if name not in allowed:
+        raise _invalid(pointer, f"{name!r} is not one of the layers to build with: {', '.join(sorted(allowed))}.")
+
+
+def _layer(class_name: str, arguments: dict[str, Any], tensor: Any, pointer: str) -> keras.Layer:  # noqa: ANN401 - keras
     if "name" in arguments and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(arguments["name"])):
         raise _invalid(f"{pointer}/name", "A layer's name is made of letters, digits, `_`, `.` and `-`.")
     declared = arguments.pop("input_shape", None)
     if declared is not None:
         _check_declared_shape(declared, tuple(tensor.shape[1:]), pointer, "input_shape")
-    layer_class = getattr(keras.layers, spec.layer)
-    with keras_errors(f"{spec.layer} cannot be made", pointer):
+    layer_class = getattr(keras.layers, class_name)
+    with keras_errors(f"{class_name} cannot be made", pointer):
         return layer_class(**checked_arguments(layer_class, arguments, pointer))
 
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from shared.dataset_facts import DatasetFacts, TargetKind
 from shared.errors import Fault, InvalidRequest
-from shared.network import AT as LAYERS_AT
-from shared.network import checked_arguments, keras_errors
-from shared.training_spec import Best, LayerSpec, ScheduleSpec, Training
+from shared.network import checked_arguments, final_activation, keras_errors
+from shared.training_spec import Best, Network, ScheduleSpec, Training
 
 TRAINING_AT = "#/training"
 OPTIMIZERS = tuple("SGD Adam AdamW RMSprop Adagrad Adadelta Adafactor Adamax Ftrl Lamb Lion Muon Nadam".split())
@@ -25,14 +24,6 @@ SCHEDULES = tuple(
 )
 PROBABILITIES = frozenset({"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"})
 """Activations whose outputs lie between 0 and 1, as a classifier's answers must."""
-PASSED_THROUGH = frozenset(
-    """
-    ActivityRegularization AlphaDropout Dropout Flatten GaussianDropout GaussianNoise GlobalAveragePooling1D
-    GlobalAveragePooling2D GlobalAveragePooling3D Identity Input InputLayer Permute Reshape SpatialDropout1D
-    SpatialDropout2D SpatialDropout3D
-    """.split()
-)
-"""Layers after which probabilities are still probabilities."""
 CHOSEN_BY_SHAPE = frozenset({"accuracy", "acc", "crossentropy", "ce"})
 """Metrics that Keras finds only once it sees labels and outputs."""
 NO_METRICS = frozenset({"Mean", "MeanMetricWrapper", "Metric", "Sum", "mean", "mean_metric_wrapper", "metric", "sum"})
@@ -112,13 +103,13 @@ class Objective:
 
 
 def choose_objective(
-    loss: str | None, facts: DatasetFacts, layers: Sequence[LayerSpec], output_shape: tuple[int, ...]
+    loss: str | None, facts: DatasetFacts, network: Network, output_shape: tuple[int, ...]
 ) -> Objective:
     """Raises InvalidRequest when network, loss and labels cannot go together, at the one that would have to change."""
-    last = f"{LAYERS_AT}/{len(layers) - 1}"
+    last, activation = final_activation(network)
     if len(output_shape) != 1:
         raise _invalid(last, f"The network ends in {output_shape}: add Flatten or a global pooling, and a Dense layer.")
-    width, activation = output_shape[0], _last_activation(layers)
+    width = output_shape[0]
     name = _loss_name(loss) if loss is not None else _default_loss(facts, width, activation)
     classes = _classes(LOSSES[name], facts, width)
     _check_width(name, facts, classes, width, last)
@@ -221,15 +212,6 @@ def chosen_metrics(metrics: Sequence[str] | None, objective: Objective) -> list[
             with keras_errors(f"{name!r} cannot be a metric", at):
                 keras.metrics.get(name)
     return list(metrics)
-
-
-def _last_activation(layers: Sequence[LayerSpec]) -> str:
-    for layer in reversed(layers):
-        if layer.layer == "Softmax":
-            return "softmax"
-        if layer.layer not in PASSED_THROUGH:
-            return str(layer.arguments.get("activation") or "linear")
-    return "linear"
 
 
 def _loss_name(loss: str) -> str:

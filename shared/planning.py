@@ -25,10 +25,9 @@ def plan(spec: TrainingSpec, max_parameters: int) -> Plan:
     rows = part_sizes(spec.dataset, facts)
     contract = contract_of(spec.preprocessing, facts)
     augmentation_layers(spec.augmentation, contract)
-    layers = spec.network.layers
-    table = layer_table(layers, contract.input_shape, max_parameters)
+    table = layer_table(spec.network, contract.input_shape, max_parameters)
     output_shape = table[-1].output_shape if table else contract.input_shape
-    objective = choose_objective(spec.training.loss, facts, layers, output_shape)
+    objective = choose_objective(spec.training.loss, facts, spec.network, output_shape)
     if spec.dataset.inline is not None and spec.dataset.classes is None:
         _, _, y = read_inline(spec.dataset.inline)
         check_places(objective, y)

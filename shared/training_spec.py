@@ -1,5 +1,6 @@
 """The training spec: one document that says everything about a training. Unknown keys are refused."""
 
+import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NoReturn, Self
 
@@ -185,27 +186,45 @@ class LayerSpec(KerasPart):
 
 
 class Network(SpecPart):
-    layers: Annotated[list[LayerSpec], Field(min_length=1, max_length=MAX_LAYERS)]
-    keras: NotYet = None
+    """Either `layers`, one after the other, or `keras`, what `model.to_json()` prints of a network in Keras."""
+
+    layers: Annotated[list[LayerSpec] | None, Field(min_length=1, max_length=MAX_LAYERS)] = None
+    keras: Annotated[
+        dict[str, Any] | None, Field(examples=[{"class_name": "Sequential", "config": {"layers": []}}])
+    ] = None
     from_: Annotated[NotYet, Field(alias="from")] = None
     freeze: NotYet = None
 
     @field_validator("layers")
     @classmethod
-    def _not_too_many(cls, layers: list[LayerSpec]) -> list[LayerSpec]:
-        if (count := sum(layer.count() for layer in layers)) > MAX_LAYERS:
+    def _not_too_many(cls, layers: list[LayerSpec] | None) -> list[LayerSpec] | None:
+        if (count := sum(layer.count() for layer in layers or ())) > MAX_LAYERS:
             raise ValueError(f"{count} layers with those inside of others, where {MAX_LAYERS} are the limit.")
         return layers
+
+    @field_validator("keras", mode="before")
+    @classmethod
+    def _as_printed(cls, value: object) -> object:
+        """`to_json()` answers a string: it may stand as it is."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"Not JSON: {error}") from None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.layers is None) == (self.keras is None):
+            raise ValueError("Give either `layers` or `keras`.")
+        return self
 
     @model_validator(mode="before")
     @classmethod
     def _later_forms_need_no_layers(cls, value: object) -> object:
-        """Without this, `network: {keras: …}` would be told first that `layers` is missing."""
-        if isinstance(value, dict) and "layers" not in value and {"keras", "from"} & value.keys():
-            form = "keras" if "keras" in value else "from"
-            raise PydanticCustomError(
-                "not_supported_yet", "`{form}` is not supported yet: declare `layers`.", {"form": form}
-            )
+        """Without this, `network: {from: …}` would be told first that `layers` is missing."""
+        if isinstance(value, dict) and "from" in value and not {"layers", "keras"} & value.keys():
+            raise PydanticCustomError("not_supported_yet", "`from` is not supported yet: declare `layers`.")
         return value
 
 

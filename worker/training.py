@@ -52,8 +52,8 @@ def train(spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progr
     keras.utils.set_random_seed(training.seed)
     with _keras_failures(), _determinism(wanted=training.deterministic), tf.device(device):
         parts, contract = _prepared(spec, dataset)
-        network = build(spec.network.layers, contract.input_shape, spec.model)
-        objective = choose_objective(training.loss, dataset.facts, spec.network.layers, network.output_shape[1:])
+        network = build(spec.network, contract.input_shape, spec.model)
+        objective = choose_objective(training.loss, dataset.facts, spec.network, network.output_shape[1:])
         if device == "/CPU:0":
             check_memory(network, min(training.batch_size, len(parts[0])), available_bytes())
         network.compile(

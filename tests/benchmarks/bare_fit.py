@@ -27,8 +27,8 @@ def fit(recipe: Path) -> None:
         np.divide(part.x, 255, dtype=np.float32) for part in (data.train, data.validation, data.test)
     )
     keras.utils.set_random_seed(training.seed)
-    network = build(spec.network.layers, x.shape[1:], spec.model)
-    objective = choose_objective(training.loss, data.facts, spec.network.layers, network.output_shape[1:])
+    network = build(spec.network, x.shape[1:], spec.model)
+    objective = choose_objective(training.loss, data.facts, spec.network, network.output_shape[1:])
     network.compile(
         make_optimizer(training, training.epochs * ceil(len(x) / training.batch_size)),
         objective.loss,

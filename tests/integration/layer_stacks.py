@@ -102,9 +102,9 @@ STACKS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 
 def main() -> None:
     from shared.network import layer_table
-    from shared.training_spec import LayerSpec
+    from shared.training_spec import Network
 
-    tables = [layer_table([LayerSpec.model_validate(layer)], shape, 10**9) for shape, layer in STACKS]
+    tables = [layer_table(Network.model_validate({"layers": [layer]}), shape, 10**9) for shape, layer in STACKS]
     print(
         json.dumps(
             {

@@ -14,7 +14,7 @@ import pytest
 from api.planner import Planner
 from shared.agreement import TOLERANCE, largest_difference
 from shared.network import LAYERS, build, layer_table
-from shared.training_spec import MAX_LAYERS, LayerSpec, TrainingSpec
+from shared.training_spec import MAX_LAYERS, Network, TrainingSpec
 from shared.version_description import INPUT_NAME, OUTPUT_NAME
 from tests.examples import DENSE_SOFTMAX, IRIS, changed
 from tests.integration.layer_stacks import STACKS
@@ -37,14 +37,14 @@ def test_the_api_plans_what_the_worker_builds() -> None:
 
     assert not planned["tensorflow"]
     for (shape, layer), rows in zip(STACKS, planned["tables"], strict=True):
-        network = build([LayerSpec.model_validate(layer)], shape, "network")
+        network = build(Network.model_validate({"layers": [layer]}), shape, "network")
         assert tuple(rows[-1]["output_shape"]) == network.output_shape[1:], layer
         assert sum(row["parameters"] for row in rows) == network.count_params(), layer
 
 
 @pytest.mark.parametrize(("shape", "layer"), STACKS, ids=[str(list(layer.values())[:2]) for _, layer in STACKS])
 def test_onnx_answers_as_keras_does(shape: tuple[int, ...], layer: dict[str, Any]) -> None:
-    network = build([LayerSpec.model_validate(layer)], shape, "network")
+    network = build(Network.model_validate({"layers": [layer]}), shape, "network")
     draw = np.random.default_rng(0)
     inputs = draw.normal(size=(3, *shape)).astype(np.float32)
     if layer["layer"] == "Embedding":
@@ -65,12 +65,12 @@ def test_the_deepest_network_allowed_is_planned_and_built(planner: Planner) -> N
 
     plan = planner.plan(spec)
 
-    assert build(spec.network.layers, (4,), "network").count_params() == plan.parameters
+    assert build(spec.network, (4,), "network").count_params() == plan.parameters
 
 
 def test_a_table_of_a_network_beyond_all_memory_allocates_nothing() -> None:
-    layer = LayerSpec.model_validate({"layer": "Dense", "units": 10**9})
+    network = Network.model_validate({"layers": [{"layer": "Dense", "units": 10**9}]})
 
-    (row,) = layer_table([layer], (1000,), 10**13)
+    (row,) = layer_table(network, (1000,), 10**13)
 
     assert row.parameters == 1000 * 10**9 + 10**9

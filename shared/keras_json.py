@@ -1,0 +1,196 @@
+"""What Keras's `model.to_json()` prints, of Keras 2 and 3, read as layers and the ways between them.
+
+Keras is not asked to deserialise anything: a document may name classes, functions and code of anyone's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from shared.errors import Fault, InvalidRequest
+
+AT = "#/network/keras"
+LAYERS_AT = f"{AT}/config/layers"
+INPUTS = ("InputLayer",)
+LEFT_OUT = frozenset({"batch_input_shape", "batch_shape", "data_format", "dtype", "ragged", "sparse"})
+"""Keys of a layer's `config` that are looked at here, or follow from the data."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of a layer: a second one shares its weights. `inputs` are the places of the calls that feed it."""
+
+    layer: int
+    inputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """`arguments` are the class's own, parts such as initializers as `{name: …, **their arguments}`."""
+
+    pointer: str
+    name: str
+    class_name: str
+    arguments: dict[str, Any]
+    declared_shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class KerasJson:
+    """`calls` stand in an order in which each finds its inputs made; the first is the input, the last the output."""
+
+    layers: tuple[LayerConfig, ...]
+    calls: tuple[Call, ...]
+
+
+def read_keras_json(document: dict[str, Any], max_layers: int) -> KerasJson:
+    """Raises InvalidRequest where it is not what `to_json()` prints of a network with one input and one output."""
+    kind = document.get("class_name")
+    if kind not in ("Sequential", "Functional", "Model"):
+        raise _invalid(f"{AT}/class_name", f"{kind!r} is neither Sequential nor Functional.")
+    config = _mapping(document.get("config"), f"{AT}/config")
+    entries = config.get("layers")
+    if not isinstance(entries, list) or not 0 < len(entries) <= max_layers:
+        raise _invalid(LAYERS_AT, f"A list of 1 to {max_layers} layers was expected here.")
+    layers = tuple(
+        _layer(_mapping(entry, f"{LAYERS_AT}/{index}"), f"{LAYERS_AT}/{index}") for index, entry in enumerate(entries)
+    )
+    if kind == "Sequential":
+        return _chained(layers)
+    return _connected(layers, entries, config, max_layers)
+
+
+def _layer(entry: dict[str, Any], pointer: str) -> LayerConfig:
+    class_name = _class_name(entry, pointer)
+    config = _mapping(entry.get("config"), f"{pointer}/config")
+    declared = config.get("batch_shape", config.get("batch_input_shape"))
+    if config.get("data_format") not in (None, "channels_last"):
+        raise _invalid(f"{pointer}/config/data_format", "Images are (height, width, channels): `channels_last`.")
+    arguments = {
+        key: _argument(key, value, f"{pointer}/config/{key}")
+        for key, value in config.items()
+        if key not in LEFT_OUT and value is not None
+    }
+    return LayerConfig(
+        pointer=pointer,
+        name=str(config.get("name", entry.get("name", ""))),
+        class_name=class_name,
+        arguments=arguments,
+        declared_shape=tuple(declared[1:]) if isinstance(declared, list) else None,
+    )
+
+
+def _class_name(entry: dict[str, Any], pointer: str) -> str:
+    """Keras writes its own classes with no registered name, or with the class's; other names are someone's code."""
+    class_name, registered = entry.get("class_name"), entry.get("registered_name")
+    if not isinstance(class_name, str):
+        raise _invalid(f"{pointer}/class_name", "The name of a Keras class was expected here.")
+    if registered not in (None, class_name):
+        raise _invalid(f"{pointer}/registered_name", f"{registered!r} is not a class of Keras: it is not run here.")
+    return class_name
+
+
+def _argument(key: str, value: object, pointer: str) -> object:
+    if key == "axis" and isinstance(value, list) and len(value) == 1:  # as Keras 2 wrote it
+        return value[0]
+    if not isinstance(value, dict) or "class_name" not in value:
+        return value
+    name = _class_name(value, pointer)
+    if name == "function":
+        raise _invalid(pointer, f"{value.get('config')!r} is a function of your own: it is not run here.")
+    config = _mapping(value.get("config") or {}, f"{pointer}/config")
+    return {"name": name, **{inner: given for inner, given in config.items() if given is not None}}
+
+
+def _chained(layers: tuple[LayerConfig, ...]) -> KerasJson:
+    if layers[0].class_name not in INPUTS:  # a Sequential that was never built has none
+        layers = (LayerConfig(layers[0].pointer, "input", INPUTS[0], {}, layers[0].declared_shape), *layers)
+    calls = (Call(0, ()), *(Call(index, (index - 1,)) for index in range(1, len(layers))))
+    return KerasJson(layers, calls)
+
+
+def _connected(
+    layers: tuple[LayerConfig, ...], entries: list[dict[str, Any]], config: dict[str, Any], max_layers: int
+) -> KerasJson:
+    places = {layer.name: index for index, layer in enumerate(layers)}
+    (output,) = _ends(config.get("output_layers"), f"{AT}/config/output_layers", places)
+    (start,) = _ends(config.get("input_layers"), f"{AT}/config/input_layers", places)
+    waiting: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for index, entry in enumerate(entries):
+        nodes = entry.get("inbound_nodes")
+        for number, node in enumerate(nodes if isinstance(nodes, list) else []):
+            pointer = f"{LAYERS_AT}/{index}/inbound_nodes/{number}"
+            waiting[index, number] = [_source(history, places, pointer) for history in _histories(node, pointer)]
+    if len(waiting) > max_layers:
+        raise _invalid(LAYERS_AT, f"The layers are used {len(waiting)} times, where {max_layers} are the limit.")
+    return KerasJson(layers, _ordered(waiting, start, output))
+
+
+def _ordered(
+    waiting: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int], output: tuple[int, int]
+) -> tuple[Call, ...]:
+    """Of (layer, use) and what each needs: those that the output needs, each after its inputs."""
+    made: dict[tuple[int, int], int] = {start: 0}
+    calls = [Call(start[0], ())]
+    stack = [output]
+    while stack:
+        use = stack[-1]
+        if use in made:
+            stack.pop()
+            continue
+        needed = waiting.get(use)
+        if not needed or len(stack) > len(waiting) + 1:
+            raise _invalid(f"{LAYERS_AT}/{use[0]}", "No way leads from the input to this layer.")
+        missing = [source for source in needed if source not in made]
+        if missing:
+            stack.append(missing[0])
+            continue
+        made[use] = len(calls)
+        calls.append(Call(use[0], tuple(made[source] for source in needed)))
+        stack.pop()
+    return tuple(calls)
+
+
+def _ends(value: object, pointer: str, places: dict[str, int]) -> list[tuple[int, int]]:
+    """`["dense", 0, 0]`, or a list of one such."""
+    ends = [value] if isinstance(value, list) and value and isinstance(value[0], str) else value
+    if not isinstance(ends, list) or len(ends) != 1:
+        raise _invalid(pointer, "A network has one input and one output here.")
+    return [_source(ends[0], places, pointer)]
+
+
+def _histories(node: object, pointer: str) -> Iterator[object]:
+    """The places of a node's inputs: Keras 3 keeps them in tensors among its arguments, Keras 2 in a list."""
+    if isinstance(node, list):
+        for history in node:
+            if isinstance(history, list) and len(history) > 3 and history[3]:  # noqa: PLR2004 - name, use, tensor
+                raise _invalid(pointer, "A layer is called with its inputs alone.")
+            yield history
+        return
+    call = _mapping(node, pointer)
+    if any(value not in (None, False) for value in _mapping(call.get("kwargs") or {}, f"{pointer}/kwargs").values()):
+        raise _invalid(f"{pointer}/kwargs", "A layer is called with its inputs alone.")
+    arguments = call.get("args")
+    tensors = arguments if isinstance(arguments, list) else []
+    if len(tensors) == 1 and isinstance(tensors[0], list):
+        tensors = tensors[0]
+    for tensor in tensors:
+        yield _mapping(_mapping(tensor, pointer).get("config"), pointer).get("keras_history")
+
+
+def _source(history: object, places: dict[str, int], pointer: str) -> tuple[int, int]:
+    """(layer, use)"""
+    match history:
+        case [str(name), int(use), 0, *_] if name in places:
+            return places[name], use
+    raise _invalid(pointer, f"{str(history)[:100]} does not say where an input comes from.")
+
+
+def _mapping(value: object, pointer: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _invalid(pointer, "A mapping was expected here, as `model.to_json()` prints it.")
+    return value
+
+
+def _invalid(pointer: str, detail: str) -> InvalidRequest:
+    return InvalidRequest("The Keras network cannot be read.", (Fault(pointer, detail),))
