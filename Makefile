@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check e2e e2e-compose bench migrate lock
+.PHONY: help install demo run test check e2e e2e-compose bench recipes migrate lock
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,6 +45,9 @@ e2e-compose: install ## Run them against `docker compose up`
 
 bench: install ## Measure, and print ratios
 	@exec $(BIN)/python -m tests.benchmarks
+
+recipes: install ## Train every recipe and write docs/recipes.md: a quarter of an hour
+	@exec $(BIN)/python -m local.recipes
 
 migrate: install ## Bring the database up to date
 	@exec $(BIN)/alembic upgrade head

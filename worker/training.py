@@ -68,9 +68,13 @@ def train(spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progr
 
 
 def _steps_at_once(network: keras.Model, batch_size: int, steps_per_epoch: int) -> int:
-    """Steps of a few microseconds are run many in a row: going back to Python after each would take far longer."""
-    is_light = network.count_params() * batch_size <= LIGHT_STEP
-    return min(steps_per_epoch, MOST_STEPS_AT_ONCE) if is_light else 1
+    """Steps of a few microseconds are run many in a row: going back to Python after each would take far longer.
+
+    A divisor of the steps of an epoch, for Keras would overrun the epoch's end by the rest.
+    """
+    if network.count_params() * batch_size > LIGHT_STEP:
+        return 1
+    return max(count for count in range(1, MOST_STEPS_AT_ONCE + 1) if steps_per_epoch % count == 0)
 
 
 def _prepared(spec: TrainingSpec, dataset: Dataset) -> tuple[list[Part], ImageContract | NumbersContract]:

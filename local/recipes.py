@@ -1,0 +1,76 @@
+"""`python -m local.recipes`: trains every recipe on a stack of its own, and writes docs/recipes.md."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from local.client import StackFailed, follow_job, running_stack, submit_recipe, version_of
+from local.demo import end_in_order
+from local.stack import ROOT, CannotStart
+from shared.settings import Settings
+
+TABLE = ROOT / "docs" / "recipes.md"
+HEAD = """# The recipes
+
+Every file of [recipes](../recipes) is a training spec: post it as it is. This table is written by `make recipes`, which
+trains them all, one after the other, through the service; the seconds are those of one machine with two cores.
+*Published* is what the course material prints, or what the recipe must show.
+
+| recipe | parameters | published | ours | epochs | seconds |
+| --- | ---: | --- | --- | ---: | ---: |
+"""
+
+
+def run(settings: Settings) -> None:
+    """Raises StackFailed or CannotStart."""
+    rows = []
+    with running_stack(settings) as http:
+        for path in sorted((ROOT / "recipes").glob("*.yaml")):
+            rows.append(_row(http, path))
+            print(rows[-1], flush=True)
+    TABLE.parent.mkdir(exist_ok=True)
+    TABLE.write_text(HEAD + "\n".join(rows) + "\n")
+
+
+def _row(http: httpx.Client, path: Path) -> str:
+    posted_at = time.monotonic()
+    *_, job = follow_job(http, submit_recipe(http, path))
+    seconds = time.monotonic() - posted_at
+    version = version_of(http, job)
+    published = job["tags"].get("published", "")
+    name = f"[{path.stem}](../recipes/{path.name})"
+    figures = [name, f"{version['parameters']:,}", published, _figures(version["metrics"]), _epochs(version["epochs"])]
+    return f"| {' | '.join(figures)} | {seconds:.1f} |"
+
+
+def _figures(metrics: dict[str, Any]) -> str:
+    """Of each part but for the training's, where there is another; the loss only where nothing else was measured."""
+    parts = {
+        part: values
+        for part, values in metrics.items()
+        if values and (part != "train" or not any(metrics[other] for other in ("validation", "test")))
+    }
+    return "; ".join(
+        f"{part} {name} {value:.4f}"
+        for part, values in parts.items()
+        for name, value in values.items()
+        if name != "loss" or part == "train"
+    )
+
+
+def _epochs(epochs: dict[str, int]) -> str:
+    kept = "" if epochs["kept"] == epochs["trained"] else f", kept {epochs['kept']}"
+    asked = "" if epochs["asked"] == epochs["trained"] else f" of {epochs['asked']}"
+    return f"{epochs['trained']}{asked}{kept}"
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, end_in_order)
+    try:
+        run(Settings())
+    except (CannotStart, StackFailed) as reason:
+        sys.exit(f"trainyard: {reason}")

@@ -1,0 +1,45 @@
+"""What each recipe must show that needs no training, or one of seconds."""
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.integration.conftest import ROOT, Worker
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+YAML_TYPE = "application/yaml"
+PARAMETERS = {
+    "breast-cancer": 31,
+    "cifar10-cnn": 571_770,
+    "cifar10-mlp": 1_578_506,
+    "fashion-dropout-best": 79_510,
+    "fashion-sigmoid": 79_510,
+    "mnist-cnn": 910_222,
+}
+
+
+def recipe(name: str) -> bytes:
+    return (ROOT / "recipes" / f"{name}.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "recipes").glob("*.yaml"))])
+def test_a_recipe_can_be_trained_as_it_is(http: FlaskClient, name: str) -> None:
+    plan = http.post("/api/v1/jobs?dry_run=true", data=recipe(name), content_type=YAML_TYPE)
+
+    assert plan.status_code == 200, plan.text
+    assert plan.json["parameters"] == PARAMETERS.get(name, plan.json["parameters"])
+
+
+def test_gates_and_lines_answer_as_they_must(http: FlaskClient, worker: Worker) -> None:
+    for name in ("line", "line-10x-plus-2", "and"):
+        http.post("/api/v1/jobs", data=recipe(name), content_type=YAML_TYPE)
+    worker.run_all()
+
+    def ask(name: str, instances: list[object]) -> list[dict[str, object]]:
+        answer = http.post(f"/api/v1/models/{name}/predictions", json={"instances": instances})
+        predictions: list[dict[str, object]] = answer.json["predictions"]
+        return predictions
+
+    assert [answer["value"] for answer in ask("line", [10, 20])] == pytest.approx([8.6667, 16.1667], abs=0.01)
+    (both,) = ask("line-10x-plus-2", [2])
+    assert both["value"] == pytest.approx([22, 22], abs=0.5)
+    assert [answer["label"] for answer in ask("and", [[0, 0], [0, 1], [1, 0], [1, 1]])] == ["0", "0", "0", "1"]
