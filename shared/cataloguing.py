@@ -11,7 +11,8 @@ from shared.augmentation import SETTLED as SETTLED_FOR_AUGMENTATION
 from shared.built_in_data import BUILT_IN
 from shared.catalog import Argument, Catalog, DatasetEntry, Entry
 from shared.network import LAYERS, PARTS, SETTLED
-from shared.objectives import CHOSEN_BY_SHAPE, LOSSES, NO_METRICS, OPTIMIZERS, SCHEDULES
+from shared.objectives import CHOSEN_BY_SHAPE, LOSSES, NO_METRICS
+from shared.optimizers import OPTIMIZERS, SCHEDULES
 
 NOT_OFFERED = frozenset({"self", "kwargs", "args", *SETTLED})
 WORDS = {

@@ -1,7 +1,5 @@
-"""What a training aims at: loss, metrics and optimizer by name, and labels in the form the loss wants."""
+"""What a training aims at: loss and metrics by name, labels in the form that the loss wants, weights of classes."""
 
-import inspect
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +12,10 @@ from numpy.typing import NDArray
 
 from shared.dataset_facts import DatasetFacts, TargetKind
 from shared.errors import Fault, InvalidRequest
-from shared.network import checked_arguments, final_activation, keras_errors
-from shared.training_spec import Best, Network, ScheduleSpec, Training
+from shared.network import final_activation, keras_errors
+from shared.training_spec import Best, Network, Training
 
 TRAINING_AT = "#/training"
-OPTIMIZERS = tuple("SGD Adam AdamW RMSprop Adagrad Adadelta Adafactor Adamax Ftrl Lamb Lion Muon Nadam".split())
-SCHEDULES = tuple(
-    "CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay PiecewiseConstantDecay PolynomialDecay".split()
-)
 PROBABILITIES = frozenset({"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"})
 """Activations whose outputs lie between 0 and 1, as a classifier's answers must."""
 CHOSEN_BY_SHAPE = frozenset({"accuracy", "acc", "crossentropy", "ce"})
@@ -128,50 +122,6 @@ def check_places(objective: Objective, y: NDArray[Any]) -> None:
         row = int(outside[0])
         detail = f"Class {y[row]} is none of the network's {len(objective.classes)}, which are numbered from 0."
         raise InvalidRequest("The labels do not fit.", (Fault(f"#/dataset/inline/y/{row}", detail),))
-
-
-def make_optimizer(training: Training, steps: int) -> keras.optimizers.Optimizer:
-    """By class name, in any case, for a training of so many steps.
-
-    Raises InvalidRequest, with Keras's message, for arguments that optimizer or schedule do not take.
-    """
-    spec, at = training.optimizer, f"{TRAINING_AT}/optimizer"
-    name = {known.lower(): known for known in OPTIMIZERS}.get(spec.name.lower())
-    if name is None:
-        raise _invalid(f"{at}/name", f"{spec.name!r} is no optimizer to train with: {', '.join(OPTIMIZERS)}.")
-    optimizer_class = getattr(keras.optimizers, name)
-    with keras_errors(f"{name} cannot be made", at):
-        arguments = checked_arguments(optimizer_class, spec.arguments, at)
-        if arguments.get("learning_rate", 1) <= 0:
-            raise _invalid(f"{at}/learning_rate", "A learning rate is greater than 0.")
-        optimizer = optimizer_class(**arguments)
-        if training.learning_rate_schedule is None:
-            return optimizer
-        initial_rate = float(optimizer.get_config()["learning_rate"])
-        schedule = _make_schedule(training.learning_rate_schedule, initial_rate, steps)
-        return optimizer_class(**{**arguments, "learning_rate": schedule})
-
-
-def _make_schedule(spec: ScheduleSpec, initial_rate: float, steps: int) -> Any:  # noqa: ANN401 - keras
-    at = f"{TRAINING_AT}/learning_rate_schedule"
-    if spec.name not in SCHEDULES:
-        raise _invalid(f"{at}/name", f"{spec.name!r} is no schedule to train by: {', '.join(SCHEDULES)}.")
-    schedule_class = getattr(keras.optimizers.schedules, spec.name)
-    arguments = checked_arguments(schedule_class, spec.arguments, at)
-    for key, value in arguments.items():
-        numbers = value if isinstance(value, list) else [value]
-        if value is not None and key != "name" and not all(isinstance(number, int | float) for number in numbers):
-            raise _invalid(f"{at}/{key}", f"{value!r} is not a number.")
-    taken = inspect.signature(schedule_class).parameters
-    decay_steps = max(1, steps - int(arguments.get("warmup_steps", 0)))
-    left_out = {"initial_learning_rate": initial_rate, "decay_steps": decay_steps, "first_decay_steps": decay_steps}
-    with keras_errors(f"{spec.name} cannot be made", at):
-        schedule = schedule_class(**{key: value for key, value in left_out.items() if key in taken} | arguments)
-        for step in (0, steps):
-            rate = float(keras.ops.convert_to_numpy(schedule(step)))
-            if not (math.isfinite(rate) and rate >= 0):
-                raise _invalid(at, f"The learning rate in step {step} would be {rate:g}, and must be 0 or more.")
-    return schedule
 
 
 def check_class_weight(class_weight: Literal["balanced"] | dict[str, float] | None, objective: Objective) -> None:

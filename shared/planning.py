@@ -12,8 +12,8 @@ from shared.objectives import (
     check_places,
     choose_objective,
     chosen_metrics,
-    make_optimizer,
 )
+from shared.optimizers import make_optimizer
 from shared.plan import Plan
 from shared.preprocessing import contract_of
 from shared.training_spec import TrainingSpec

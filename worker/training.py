@@ -15,7 +15,8 @@ from shared.augmentation import augmentation_layers
 from shared.datasets import Dataset, Part
 from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
 from shared.network import build, keras_message
-from shared.objectives import Objective, choose_objective, chosen_metrics, make_optimizer
+from shared.objectives import Objective, choose_objective, chosen_metrics
+from shared.optimizers import make_optimizer
 from shared.preprocessing import ImageContract, NumbersContract, contract_of, prepare_all, standardized
 from shared.training_spec import Training, TrainingSpec
 from shared.version_description import Epochs, Metrics

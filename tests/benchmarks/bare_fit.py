@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 
 from shared import datasets
 from shared.network import build
-from shared.objectives import choose_objective, chosen_metrics, make_optimizer
+from shared.objectives import choose_objective, chosen_metrics
+from shared.optimizers import make_optimizer
 from shared.training_spec import TrainingSpec
 from tests.e2e.stacks import ROOT, datasets_dir
 

@@ -7,7 +7,8 @@ from flask.testing import FlaskClient
 
 from shared.augmentation import AUGMENTATIONS
 from shared.network import LAYERS
-from shared.objectives import LOSSES, OPTIMIZERS, SCHEDULES
+from shared.objectives import LOSSES
+from shared.optimizers import OPTIMIZERS, SCHEDULES
 from tests.examples import DIGITS, LINE, Json, changed
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

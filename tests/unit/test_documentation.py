@@ -1,14 +1,23 @@
 """What a reader is told is what there is."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel
+from ruamel.yaml import YAML
 
 from shared import errors
 from shared.errors import TrainingFailure
+from shared.planning import plan
 from shared.settings import Settings
+from shared.training_spec import TrainingSpec
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+SPEC_PAGE = (ROOT / "docs" / "spec.md").read_text()
 EXAMPLE = (ROOT / ".env.example").read_text()
 SETTINGS = {f"TRAINYARD_{name.upper()}" for name in Settings.model_fields}
 
@@ -36,6 +45,37 @@ def test_every_file_the_readme_names_is_there() -> None:
 
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_page_of_the_spec_has_every_key() -> None:
+    told = set(re.findall(r"[a-z_]+", SPEC_PAGE))
+
+    assert keys_of(TrainingSpec) - told == set()
+
+
+@pytest.mark.parametrize("example", re.findall(r"```(?:yaml|json)\n(.*?)```", SPEC_PAGE, re.DOTALL))
+def test_every_example_on_the_page_can_be_trained(example: str) -> None:
+    spec = TrainingSpec.model_validate(YAML(typ="safe").load(example))
+
+    assert plan(spec, max_parameters=10**6).parameters > 0
+
+
+def keys_of(model: type[BaseModel]) -> set[str]:
+    """Of the spec and all that stands inside of it, but for those that only say they are not supported yet."""
+    keys = set()
+    for name, field in model.model_fields.items():
+        if not field.exclude:
+            keys |= {field.alias or name}
+            for inner in models_in(field.annotation):
+                keys |= keys_of(inner) if inner is not model else set()
+    return keys
+
+
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from models_in(argument)
 
 
 def is_failure(error: object) -> bool:
