@@ -71,6 +71,7 @@ def test_only_the_entry_points_read_the_settings() -> None:
         "api/__main__.py",
         "api/wsgi.py",
         "local/demo.py",
+        "local/recipes.py",
         "local/stack.py",
         "shared/migrations/env.py",
         "worker/app.py",
