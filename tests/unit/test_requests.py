@@ -93,9 +93,9 @@ def test_every_fault_is_named_with_its_place() -> None:
 
 
 def test_a_missing_key_is_named_where_it_should_stand() -> None:
-    spec = changed(DIGITS, "network", {})
+    spec = changed(DIGITS, "dataset.test", {})
 
     with pytest.raises(InvalidRequest) as refused:
         validated(TrainingSpec, spec)
 
-    assert [fault.pointer for fault in refused.value.faults] == ["#/network/layers"]
+    assert [fault.pointer for fault in refused.value.faults] == ["#/dataset/test/split"]
