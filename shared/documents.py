@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from shared.preprocessing import Contract
 from shared.tables import Job, JobStatus
+from shared.training_spec import Precision
 from shared.version_description import Epochs, Lineage, Metrics, Signature
 
 
@@ -139,6 +140,7 @@ class VersionDocument(VersionSummary):
     parameters: int
     trainable_parameters: int
     epochs: Epochs
+    precision: Precision = Field(description="Of the training; all that is done with the weights is float32")
     lineage: Lineage
     files: list[FileDocument]
 

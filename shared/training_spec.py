@@ -265,6 +265,13 @@ class Best(SpecPart):
 Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
+class Precision(StrEnum):
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    MIXED_BFLOAT16 = "mixed_bfloat16"
+    MIXED_FLOAT16 = "mixed_float16"
+
+
 class Training(SpecPart):
     epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
@@ -296,7 +303,10 @@ class Training(SpecPart):
     deterministic: Annotated[
         bool, Field(strict=True, description="The same spec gives the same weights, bit for bit; somewhat slower.")
     ] = False
-    precision: NotYet = None
+    precision: Annotated[
+        Precision,
+        Field(description="Of the training alone: `auto` is mixed_bfloat16 where the device is faster with it."),
+    ] = Precision.AUTO
     tensorboard: NotYet = None
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.datasets import PartSizes
 from shared.preprocessing import Contract
+from shared.training_spec import Precision
 
 INPUT_NAME = "input"
 OUTPUT_NAME = "output"
@@ -64,7 +65,7 @@ class Epochs(_Value):
 
 
 class Description(_Value):
-    """`classes` is empty for a version that answers numbers."""
+    """`classes` is empty for a version that answers numbers; `precision` is what it was trained in."""
 
     model: str
     classes: tuple[str, ...]
@@ -74,6 +75,7 @@ class Description(_Value):
     trainable_parameters: int
     metrics: Metrics
     epochs: Epochs
+    precision: Precision
     lineage: Lineage
 
 

@@ -104,6 +104,7 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
         trainable_parameters=sum(math.prod(weight.shape) for weight in network.trainable_weights),
         metrics=trained.metrics,
         epochs=trained.epochs,
+        precision=trained.precision,
         lineage=_lineage(job, spec, dataset),
     )
     paths = export(trained, description, dataset, folder)

@@ -18,11 +18,12 @@ from shared.network import build, keras_message
 from shared.objectives import Objective, choose_objective, chosen_metrics
 from shared.optimizers import make_optimizer
 from shared.preprocessing import ImageContract, NumbersContract, contract_of, prepare_all, standardized
-from shared.training_spec import Training, TrainingSpec
+from shared.training_spec import Precision, Training, TrainingSpec
 from shared.version_description import Epochs, Metrics
 from worker.callbacks import Reporter, TimeLimit, Watch, finite
 from worker.memory import available_bytes, check_memory
 from worker.pipeline import batches_in_order, shuffled_batches, steps
+from worker.precision import choose_precision, computed_in
 
 SMALLEST_EVALUATION_BATCH = 256
 LIGHT_STEP = 300_000
@@ -35,7 +36,8 @@ MOST_STEPS_AT_ONCE = 32
 class Trained:
     """A network with the weights to publish, and the contract its inputs must keep.
 
-    `test_outputs` is (n, width), what it answered to the test part; None where there is none.
+    `precision` is that of the training, never `auto`; `test_outputs` is (n, width), what the network answered to the
+    test part, None where there is none.
     """
 
     network: keras.Model
@@ -43,6 +45,7 @@ class Trained:
     objective: Objective
     metrics: Metrics
     epochs: Epochs
+    precision: Precision
     test_outputs: NDArray[np.float32] | None
 
 
@@ -57,15 +60,19 @@ def train(spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progr
         objective = choose_objective(training.loss, dataset.facts, spec.network, network.output_shape[1:])
         if device == "/CPU:0":
             check_memory(network, min(training.batch_size, len(parts[0])), available_bytes())
+        precision = choose_precision(training.precision, network, training.batch_size, device)
+        optimizer = make_optimizer(training, training.epochs * steps(len(parts[0]), training.batch_size))
+        if precision is Precision.MIXED_FLOAT16:  # its smallest numbers are too large for a gradient
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         network.compile(
-            optimizer=make_optimizer(training, training.epochs * steps(len(parts[0]), training.batch_size)),
+            optimizer=optimizer,
             loss=objective.loss,
             metrics=chosen_metrics(training.metrics, objective),
             steps_per_execution=_steps_at_once(network, training.batch_size, steps(len(parts[0]), training.batch_size)),
         )
         network.optimizer.build(network.trainable_variables)  # or else the first step is traced twice
-        metrics, epochs, outputs = _fit(network, parts, contract, objective, spec, watch, progress_seconds)
-    return Trained(network, contract, objective, metrics, epochs, outputs)
+        metrics, epochs, outputs = _fit(network, parts, contract, objective, spec, precision, watch, progress_seconds)
+    return Trained(network, contract, objective, metrics, epochs, precision, outputs)
 
 
 def _steps_at_once(network: keras.Model, batch_size: int, steps_per_epoch: int) -> int:
@@ -93,6 +100,7 @@ def _fit(
     contract: ImageContract | NumbersContract,
     objective: Objective,
     spec: TrainingSpec,
+    precision: Precision,
     watch: Watch,
     progress_seconds: float,
 ) -> tuple[Metrics, Epochs, NDArray[np.float32] | None]:
@@ -111,23 +119,25 @@ def _fit(
         labels = objective.labels(part.y)
         return batches_in_order(part.x, labels, contract.normalisation, evaluation_batch) if len(part) else None
 
-    history = network.fit(
-        shuffled_batches(
-            train_part.x,
-            columns,
-            contract.normalisation,
-            training.batch_size,
-            training.seed,
-            training.epochs,
-            augmentation_layers(spec.augmentation, contract),
-        ),
-        epochs=training.epochs,
-        steps_per_epoch=batches,
-        validation_data=in_order(validation_part),
-        callbacks=[reporter, *limits, *stopping, *keeping],
-        shuffle=False,  # the stream is shuffled already
-        verbose=0,
-    ).history
+    batches_of_all_epochs = shuffled_batches(
+        train_part.x,
+        columns,
+        contract.normalisation,
+        training.batch_size,
+        training.seed,
+        training.epochs,
+        augmentation_layers(spec.augmentation, contract),
+    )
+    with computed_in(network, precision):
+        history = network.fit(
+            batches_of_all_epochs,
+            epochs=training.epochs,
+            steps_per_epoch=batches,
+            validation_data=in_order(validation_part),
+            callbacks=[reporter, *limits, *stopping, *keeping],
+            shuffle=False,  # the stream is shuffled already
+            verbose=0,
+        ).history
     trained = len(history["loss"])
     keepers = [callback for callback in (*stopping, *keeping) if callback.restore_best_weights]
     kept = keepers[-1].best_epoch if keepers else trained - 1

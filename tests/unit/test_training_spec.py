@@ -63,6 +63,7 @@ def test_optimizer_may_be_a_name_alone() -> None:
         ("training.keep", {"best": None}),
         ("training", {"early_stopping": {"restore_best": True}, "keep": {"best": "val_accuracy"}}),
         ("training.deterministic", "yes"),
+        ("training.precision", "bfloat16"),
         ("resources.device", "tpu"),
         ("resources.priority", 1000),
         ("resources.max_minutes", 0),
@@ -83,7 +84,6 @@ def test_what_makes_no_sense_is_refused(path: str, value: object) -> None:
         ("preprocessing.invert", "auto"),
         ("network.from", "digits@production"),
         ("network", {"from": "digits"}),
-        ("training.precision", "auto"),
         ("training.tensorboard", None),
     ],
 )

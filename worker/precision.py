@@ -1,0 +1,75 @@
+"""In which numbers a training computes: float32, or a mix with a shorter type where the device is faster with it.
+
+The weights are float32 in either case, and so is all that is done with them after the training.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from shared.training_spec import Precision
+
+LEAST_PRODUCTS = 100_000_000
+"""Multiplications in one step, below which the conversions cost more than the shorter type saves."""
+FAST_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+FAST_CAPABILITY = (8, 0)
+"""Of the first NVIDIA GPUs that compute with bfloat16."""
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def choose_precision(asked: Precision, network: keras.Model, batch_size: int, device: str) -> Precision:
+    """What `auto` comes to; `device` is TensorFlow's name of it.
+
+    Of images alone: a column of a table may hold numbers that need all their digits.
+    """
+    if asked is not Precision.AUTO:
+        return asked
+    of_images = len(network.input_shape) > 2  # noqa: PLR2004 - the batch, and a row of numbers
+    has_places = any(isinstance(layer, keras.layers.Embedding) for layer in network.layers)
+    worth_it = products(network) * batch_size >= LEAST_PRODUCTS
+    if of_images and worth_it and not has_places and has_fast_bfloat16(device):
+        return Precision.MIXED_BFLOAT16
+    return Precision.FLOAT32
+
+
+@contextmanager
+def computed_in(network: keras.Model, precision: Precision) -> Iterator[None]:
+    """Every layer before the last with weights; from there on float32, for a loss needs the digits of its outputs."""
+    if precision is Precision.FLOAT32:
+        yield
+        return
+    weighted = [place for place, layer in enumerate(network.layers) if layer.weights]
+    before = network.layers[: weighted[-1] if weighted else 0]
+    parts = [*before, *(layer.cell for layer in before if hasattr(layer, "cell"))]  # as a recurrent layer has
+    usual = {part: part.dtype_policy for part in parts}
+    try:
+        for part in parts:
+            part.dtype_policy = keras.DTypePolicy(precision)
+        yield
+    finally:
+        for part, policy in usual.items():
+            part.dtype_policy = policy
+
+
+def products(network: keras.Model) -> int:
+    """Multiplications for one input, forward: each weight of a kernel once for every place it is applied at."""
+    return sum(
+        math.prod(weight.shape) * math.prod(layer.output.shape[1:-1])
+        for layer in network.layers
+        for weight in layer.weights
+        if len(weight.shape) > 1
+    )
+
+
+def has_fast_bfloat16(device: str, cpu_info: Path = _CPU_INFO) -> bool:
+    if device.startswith("/GPU"):
+        gpu = tf.config.list_physical_devices("GPU")[0]
+        return bool(tf.config.experimental.get_device_details(gpu).get("compute_capability", (0,)) >= FAST_CAPABILITY)
+    if not cpu_info.exists():
+        return False
+    flags = next((line for line in cpu_info.read_text().splitlines() if line.startswith("flags")), "")
+    return bool(FAST_FLAGS & set(flags.split()))
