@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.datasets import PartSizes
+from shared.dataset_parts import PartSizes
 
 
 class LayerRow(BaseModel):

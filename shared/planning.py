@@ -3,7 +3,7 @@
 from math import ceil
 
 from shared.augmentation import augmentation_layers
-from shared.datasets import facts_of, part_sizes
+from shared.dataset_parts import facts_of, part_sizes
 from shared.inline_data import read_inline
 from shared.network import layer_table
 from shared.objectives import (

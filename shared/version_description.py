@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.datasets import PartSizes
+from shared.dataset_parts import PartSizes
 from shared.preprocessing import Contract
 from shared.training_spec import Precision
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tf2onnx.handler import tf_op
 
 from shared.agreement import TOLERANCE, largest_difference
-from shared.datasets import Dataset
+from shared.dataset_parts import Dataset
 from shared.errors import ExportDisagrees
 from shared.preprocessing import ImageContract, ImageLimits, NumbersContract, decode, prepare
 from shared.version_description import (

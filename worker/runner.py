@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from uuid import UUID
 
-from shared import datasets, jobs, logs, registry
+from shared import dataset_parts, jobs, logs, registry
 from shared.artifacts import ArtifactStore, StoredFile
 from shared.database import Sessions
 from shared.devices import Device, devices_taken_from
@@ -91,7 +91,7 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
 
     spec = TrainingSpec.model_validate(job.spec)
     device = tensorflow_device(spec.resources.device, yard.count_gpus())
-    dataset = datasets.load(spec.dataset, spec.training.seed, yard.datasets_dir)
+    dataset = dataset_parts.load(spec.dataset, spec.training.seed, yard.datasets_dir)
     lease.check()
     trained = train(spec, dataset, device, lease, yard.progress_seconds)
     network = trained.network
@@ -151,8 +151,8 @@ def _signature(input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> S
     return Signature(inputs=(tensor(INPUT_NAME, input_shape),), outputs=(tensor(OUTPUT_NAME, output_shape),))
 
 
-def _lineage(job: Job, spec: TrainingSpec, dataset: datasets.Dataset) -> Lineage:
-    rows = datasets.PartSizes(train=len(dataset.train), validation=len(dataset.validation), test=len(dataset.test))
+def _lineage(job: Job, spec: TrainingSpec, dataset: dataset_parts.Dataset) -> Lineage:
+    rows = dataset_parts.PartSizes(train=len(dataset.train), validation=len(dataset.validation), test=len(dataset.test))
     return Lineage(
         job=job.id,
         spec=job.spec,

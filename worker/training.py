@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tensorflow.python.framework import config as tensorflow_config
 
 from shared.augmentation import augmentation_layers
-from shared.datasets import Dataset, Part
+from shared.dataset_parts import Dataset, Part
 from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
 from shared.network import build, keras_message
 from shared.objectives import Objective, choose_objective, chosen_metrics

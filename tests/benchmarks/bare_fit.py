@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from ruamel.yaml import YAML
 
-from shared import datasets
+from shared import dataset_parts
 from shared.network import build
 from shared.objectives import choose_objective, chosen_metrics
 from shared.optimizers import make_optimizer
@@ -23,7 +23,7 @@ from tests.e2e.stacks import ROOT, datasets_dir
 def fit(recipe: Path) -> None:
     spec = TrainingSpec.model_validate(YAML(typ="safe").load(recipe.read_text()))
     training = spec.training
-    data = datasets.load(spec.dataset, training.seed, datasets_dir())
+    data = dataset_parts.load(spec.dataset, training.seed, datasets_dir())
     x, validation_x, test_x = (
         np.divide(part.x, 255, dtype=np.float32) for part in (data.train, data.validation, data.test)
     )

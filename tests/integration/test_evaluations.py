@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from sklearn.metrics import classification_report, confusion_matrix
 
-from shared import datasets
+from shared import dataset_parts
 from shared.database import Sessions
 from shared.training_spec import DatasetChoice
 from tests.examples import DIGITS, IRIS, LINE, XOR, Json, changed
@@ -35,7 +35,7 @@ def served(http: FlaskClient, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_report_is_what_scikit_learn_says_of_the_served_answers(digits: FlaskClient) -> None:
-    test = datasets.load(DatasetChoice(name="digits"), 42, None).test  # type: ignore[arg-type]
+    test = dataset_parts.load(DatasetChoice(name="digits"), 42, None).test  # type: ignore[arg-type]
     answered, _ = served(digits, test.x)
 
     evaluation = digits.get(PATH).json
@@ -56,7 +56,7 @@ def test_the_report_is_what_scikit_learn_says_of_the_served_answers(digits: Flas
 
 
 def test_every_mistake_is_listed_the_surest_first(digits: FlaskClient) -> None:
-    test = datasets.load(DatasetChoice(name="digits"), 42, None).test  # type: ignore[arg-type]
+    test = dataset_parts.load(DatasetChoice(name="digits"), 42, None).test  # type: ignore[arg-type]
     answered, probabilities = served(digits, test.x)
     wrong = np.flatnonzero(answered != test.y)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from shared import datasets
+from shared import dataset_parts
 from shared.database import Sessions
 from shared.training_spec import DatasetChoice
 from tests.examples import DIGITS, IRIS, Json
@@ -25,7 +25,7 @@ IRIS_ADDRESS = "/api/v1/models/iris/predictions"
 @pytest.fixture
 def digit() -> np.ndarray:
     """(8, 8, 1), a digit the network was not trained on."""
-    first: np.ndarray = datasets.load(DatasetChoice(name="digits"), 0, Path()).test.x[0]
+    first: np.ndarray = dataset_parts.load(DatasetChoice(name="digits"), 0, Path()).test.x[0]
     return first
 
 

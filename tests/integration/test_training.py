@@ -306,7 +306,7 @@ def test_what_cannot_be_trained_fails_with_a_remedy_and_the_worker_goes_on(
 def test_what_nobody_thought_of_fails_without_details(
     http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.datasets.load", lambda *_: 1 / 0)
+    monkeypatch.setattr("shared.dataset_parts.load", lambda *_: 1 / 0)
 
     job = run(http, worker, XOR)
 
