@@ -10,9 +10,10 @@ from flask_openapi3 import Info, OpenAPI
 from flask_openapi3_swagger.plugins import RegisterPlugin
 
 from api import problems
+from api.ingestion.ingested import Limits
 from api.planner import Planner
 from api.requests import YAML_TYPES
-from api.routes import catalog, evaluations, health, jobs, models, predictions
+from api.routes import catalog, datasets, evaluations, health, jobs, models, predictions
 from api.services import EXTENSION, Services
 from api.serving.shelf import Shelf
 from shared import logs
@@ -41,7 +42,7 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # it would ask a server on the internet
     app.extensions[EXTENSION] = _build_services(settings)
-    for routes in (jobs, models, evaluations, predictions, catalog, health):
+    for routes in (jobs, models, evaluations, predictions, datasets, catalog, health):
         app.register_api(routes.bp)
     problems.register(app)
     _add_documentation(app)
@@ -58,6 +59,12 @@ def _build_services(settings: Settings) -> Services:
         planner=Planner(settings.max_parameters),
         shelf=Shelf(artifacts),
         image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+        upload_limits=Limits(
+            bytes=settings.max_dataset_bytes,
+            files=settings.max_dataset_files,
+            image_bytes=settings.max_image_bytes,
+            image_pixels=settings.max_image_pixels,
+        ),
     )
 
 

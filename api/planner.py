@@ -6,8 +6,9 @@ import subprocess
 import sys
 import threading
 
-from api.planning_process import CATALOG, Answer
+from api.planning_process import CATALOG, Answer, Question
 from shared.catalog import Catalog
+from shared.dataset_facts import DatasetFacts
 from shared.errors import InvalidRequest, PlanningUnavailable
 from shared.plan import Plan
 from shared.training_spec import TrainingSpec
@@ -37,9 +38,10 @@ class Planner:
         with self._lock:
             self._running()
 
-    def plan(self, spec: TrainingSpec) -> Plan:
+    def plan(self, spec: TrainingSpec, uploaded: DatasetFacts | None = None) -> Plan:
         """Raises InvalidRequest where the spec cannot be trained, PlanningUnavailable where no spec can be planned."""
-        answer = Answer.model_validate_json(self._asked_twice(spec.model_dump_json(by_alias=True)))
+        question = Question(spec=spec, uploaded=uploaded)
+        answer = Answer.model_validate_json(self._asked_twice(question.model_dump_json(by_alias=True)))
         if answer.refusal is not None:
             raise InvalidRequest(answer.refusal.detail, answer.refusal.faults)
         assert answer.plan is not None  # noqa: S101 - one of the two

@@ -1,5 +1,5 @@
-"""`python -m api.planning_process LIMIT`: says that it is ready, then answers a line with a spec by one with its plan,
-and the line `catalog` by one with the catalog.
+"""`python -m api.planning_process LIMIT`: says that it is ready, then answers a line with a question by one with
+the plan, and the line `catalog` by one with the catalog.
 
 A process of its own because Keras weighs more than the whole API, and because a spec may be made to hurt.
 """
@@ -10,12 +10,20 @@ import sys
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.dataset_facts import DatasetFacts
 from shared.errors import Fault, InvalidRequest
 from shared.plan import Plan
 from shared.training_spec import TrainingSpec
 
 MAX_MEMORY_BYTES = 4 * 2**30
 CATALOG = "catalog"
+
+
+class Question(BaseModel):
+    """A spec, and what the data set holds that it names, where users brought it."""
+
+    spec: TrainingSpec
+    uploaded: DatasetFacts | None = None
 
 
 class Refusal(BaseModel):
@@ -49,7 +57,8 @@ def main(max_parameters: int) -> None:
                 answers.flush()
                 continue
             try:
-                answer = Answer(plan=plan(TrainingSpec.model_validate_json(line), max_parameters))
+                question = Question.model_validate_json(line)
+                answer = Answer(plan=plan(question.spec, max_parameters, question.uploaded))
             except InvalidRequest as refused:
                 answer = Answer(refusal=Refusal.model_validate(refused))
             answers.write(answer.model_dump_json() + "\n")

@@ -16,6 +16,8 @@ MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.AliasNotFound: HTTPStatus.NOT_FOUND,
     errors.ArtifactDamaged: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.DatasetNotFound: HTTPStatus.NOT_FOUND,
+    errors.DatasetRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.EvaluationNotFound: HTTPStatus.NOT_FOUND,
     errors.FileNotFound: HTTPStatus.NOT_FOUND,
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,

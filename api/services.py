@@ -5,6 +5,7 @@ from typing import cast
 
 from flask import current_app
 
+from api.ingestion.ingested import Limits
 from api.planner import Planner
 from api.serving.shelf import Shelf
 from shared.artifacts import ArtifactStore
@@ -23,6 +24,7 @@ class Services:
     planner: Planner
     shelf: Shelf
     image_limits: ImageLimits
+    upload_limits: Limits
 
 
 def services() -> Services:

@@ -62,7 +62,7 @@ def _predict(http: httpx.Client, job: dict[str, Any], settings: Settings) -> Non
     folder.mkdir(exist_ok=True)
     paths = [folder / f"digit-{row}.png" for row in rows]
     for path, row in zip(paths, rows, strict=True):
-        cv2.imwrite(str(path), test.x[row])
+        cv2.imwrite(str(path), test.array[row])
     files = [("images", (path.name, path.read_bytes(), "image/png")) for path in paths]
     answers = body_of(http.post(f"/api/v1/models/{job['model']}/predictions", files=files))["predictions"]
     _say(f"Posted {IMAGES} test images from {folder}:")

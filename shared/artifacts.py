@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from shared.errors import ArtifactDamaged
 
@@ -25,11 +26,10 @@ class ArtifactStore:
 
     def put(self, path: Path) -> StoredFile:
         """Whole or not at all; the same content twice is one file."""
-        content = path.read_bytes()
-        stored = StoredFile(path.name, hashlib.sha256(content).hexdigest(), len(content))
+        stored = StoredFile(path.name, digest_of(path), path.stat().st_size)
         target = self._path(stored.sha256)
         partial = f"{target}.{uuid.uuid4().hex}.partial"
-        self._files.pipe_file(partial, content)
+        self._files.put_file(str(path), partial)
         self._files.mv(partial, target)
         return stored
 
@@ -43,6 +43,29 @@ class ArtifactStore:
             raise ArtifactDamaged(f"The file {sha256} in the artifact store is damaged: its content has changed.")
         return content
 
+    def local_path(self, sha256: str, folder: Path) -> Path:
+        """For what is too large to be read whole: where it lies, or a copy in the folder. Raises ArtifactDamaged."""
+        path = Path(self._path(sha256))
+        if not isinstance(self._files, LocalFileSystem):
+            path = folder / sha256
+            self._copy_once(sha256, path)
+        if not path.exists():
+            raise ArtifactDamaged(f"The file {sha256} is missing from the artifact store.")
+        if digest_of(path) != sha256:
+            raise ArtifactDamaged(f"The file {sha256} in the artifact store is damaged: its content has changed.")
+        return path
+
+    def _copy_once(self, sha256: str, path: Path) -> None:
+        if path.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+        try:
+            self._files.get_file(self._path(sha256), str(partial))
+        except FileNotFoundError as error:
+            raise ArtifactDamaged(f"The file {sha256} is missing from the artifact store.") from error
+        partial.replace(path)
+
     def check(self) -> None:
         """Raises OSError when nothing can be kept here."""
         self._files.makedirs(self._root, exist_ok=True)
@@ -52,3 +75,9 @@ class ArtifactStore:
 
     def _path(self, sha256: str) -> str:
         return f"{self._root}/{sha256[:2]}/{sha256}"
+
+
+def digest_of(path: Path) -> str:
+    """sha256 of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

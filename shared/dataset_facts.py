@@ -15,7 +15,8 @@ class TargetKind(StrEnum):
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """`shape` is that of one row of x, (height, width, channels) for images; `target_width` is k, or 1.
+    """`shape` is that of one row of x, (height, width, channels) for images, (0, 0, channels) where each has a size of
+    its own; `target_width` is k, or 1. `classes` are names, or the whole numbers that occur where they are known.
 
     `class_rows` has the training and the test rows of each class, where they are known before the data are read;
     `own_test` says that the test part came with the data, so that every result on it can be compared.

@@ -14,7 +14,9 @@ from shared.built_in_data import BUILT_IN, Arrays
 from shared.dataset_facts import DatasetFacts, TargetKind
 from shared.errors import DatasetDoesNotFit, Fault, InvalidRequest
 from shared.inline_data import read_inline
+from shared.rows import MappedRows
 from shared.training_spec import DatasetChoice
+from shared.uploaded_data import Rows, UploadedData
 
 
 class PartSizes(BaseModel):
@@ -29,16 +31,27 @@ class PartSizes(BaseModel):
 
 @dataclass(frozen=True)
 class Part:
-    """x: (n, *shape), uint8 for images, float32 otherwise; y: (n,) int64, or (n, k) float32, as the facts say."""
+    """x: (n, *shape), uint8 for images, float32 otherwise; y: (n,) int64, or (n, k) float32, as the facts say.
 
-    x: NDArray[Any]
+    What users brought may stay in its file until it is needed.
+    """
+
+    x: Rows
     y: NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def array(self) -> NDArray[Any]:
+        """x in memory; for a few rows, or for data that is never left in a file."""
+        if isinstance(self.x, MappedRows):
+            return self.x.read(np.arange(len(self.x)))
+        assert isinstance(self.x, np.ndarray), "encoded images have no array before they are prepared"  # noqa: S101
+        return self.x
+
     def at(self, rows: NDArray[np.int64]) -> "Part":
-        return Part(self.x[rows], self.y[rows])
+        return Part(self.x[rows] if isinstance(self.x, np.ndarray) else self.x.at(rows), self.y[rows])
 
 
 @dataclass(frozen=True)
@@ -52,12 +65,13 @@ class Dataset:
     digest: str
 
 
-def facts_of(choice: DatasetChoice) -> DatasetFacts:
+def facts_of(choice: DatasetChoice, uploaded: DatasetFacts | None = None) -> DatasetFacts:
     """Opens no file. Raises InvalidRequest for a name or a class that nobody knows, or inline data that cannot be read.
 
-    Of the classes chosen and the parts as `test` makes them, but before `limit` and the validation rows are taken.
+    `uploaded` are those of the set that users brought, if the choice names one. Of the classes chosen and the parts as
+    `test` makes them, but before `limit` and the validation rows are taken.
     """
-    facts, y = _whole(choice)
+    facts, y = _whole(choice, uploaded)
     if choice.classes is not None:
         facts = _facts_of_classes(facts, choice.classes, y)
     if choice.test is None:
@@ -88,18 +102,16 @@ def part_sizes(choice: DatasetChoice, facts: DatasetFacts) -> PartSizes:
     return PartSizes(train=rows - validation, validation=validation, test=facts.test_rows)
 
 
-def load(choice: DatasetChoice, seed: int, folder: Path) -> Dataset:
-    """The parts as arrays, drawn by the seed; `folder` is where the larger built-in sets lie, or are put once fetched.
+def load(choice: DatasetChoice, seed: int, folder: Path, uploaded: UploadedData | None = None) -> Dataset:
+    """The parts, drawn by the seed; `folder` is where the larger built-in sets lie, or are put once fetched.
 
     Raises DatasetUnavailable when it is neither there nor to be had, DatasetDoesNotFit when it cannot be split.
     """
-    facts = facts_of(choice)
-    arrays = _read(choice, folder)
-    whole, test = Part(arrays["x_train"], arrays["y_train"]), Part(arrays["x_test"], arrays["y_test"])
-    if choice.test is not None:
-        whole, test = _joined(arrays), whole.at(np.arange(0))
+    source = uploaded.facts if uploaded is not None else None
+    facts = facts_of(choice, source)
+    whole, test, digest = _source_parts(choice, folder, uploaded)
     if choice.classes is not None:
-        selection = _selection(_whole(choice)[0], choice.classes)
+        selection = _selection(_whole(choice, source)[0], choice.classes)
         whole, test = _of_classes(whole, selection), _of_classes(test, selection)
     if choice.test is not None:
         classes = whole.y if choice.test.stratify else None
@@ -108,7 +120,21 @@ def load(choice: DatasetChoice, seed: int, folder: Path) -> Dataset:
     if choice.limit is not None:
         whole = whole.at(np.random.default_rng(seed).permutation(len(whole))[: choice.limit])
     train, validation = _split(whole, choice, part_sizes(choice, facts), seed)
-    return Dataset(facts, train, validation, test, _digest(arrays))
+    return Dataset(facts, train, validation, test, digest)
+
+
+def _source_parts(choice: DatasetChoice, folder: Path, uploaded: UploadedData | None) -> tuple[Part, Part, str]:
+    """The training and the test part, or all rows and none where `test` is to draw them; and the digest."""
+    if uploaded is not None:
+        whole = Part(*uploaded.read())
+        train_rows, test_rows = np.split(np.arange(len(whole)), [uploaded.facts.train_rows])
+        return whole.at(train_rows), whole.at(test_rows), uploaded.digest
+    arrays = _read(choice, folder)
+    if choice.test is not None:
+        whole = _joined(arrays)
+        return whole, whole.at(np.arange(0)), _digest(arrays)
+    train, test = Part(arrays["x_train"], arrays["y_train"]), Part(arrays["x_test"], arrays["y_test"])
+    return train, test, _digest(arrays)
 
 
 def _joined(arrays: Arrays) -> Part:
@@ -119,13 +145,15 @@ def _joined(arrays: Arrays) -> Part:
     return whole.at(np.argsort(arrays["place"])) if "place" in arrays else whole
 
 
-def _whole(choice: DatasetChoice) -> tuple[DatasetFacts, NDArray[Any] | None]:
+def _whole(choice: DatasetChoice, uploaded: DatasetFacts | None) -> tuple[DatasetFacts, NDArray[Any] | None]:
     """What the source holds, before anything is chosen from it; y where it is at hand."""
+    if uploaded is not None:
+        return uploaded, None
     if choice.inline is not None:
         facts, _, y = read_inline(choice.inline)
         return facts, y
     if choice.name not in BUILT_IN:
-        detail = f"There is no data set {choice.name!r}; there are {', '.join(BUILT_IN)}."
+        detail = f"There is no data set {choice.name!r}; built in are {', '.join(BUILT_IN)}, others can be uploaded."
         raise InvalidRequest("The data set is not known.", (Fault("#/dataset/name", detail),))
     return BUILT_IN[choice.name].facts, None
 
@@ -135,7 +163,8 @@ def _facts_of_classes(facts: DatasetFacts, classes: Sequence[int | str], y: NDAr
     if y is not None:
         class_rows = tuple((int((y == place).sum()), 0) for place in selection)
     else:
-        class_rows = tuple(facts.class_rows[place] for place in selection)
+        rows = dict(zip(facts.classes, facts.class_rows, strict=True))
+        class_rows = tuple(rows.get(str(name), (0, 0)) for name in classes)
     for index, (train, _) in enumerate(class_rows):
         if train == 0:
             raise _no_class(index, f"No row is of class {classes[index]!r}.")

@@ -81,6 +81,16 @@ class EvaluationNotFound(ServiceError):
     kind = "evaluation-not-found"
 
 
+class DatasetNotFound(ServiceError):
+    kind = "dataset-not-found"
+
+
+class DatasetRefused(ServiceError):
+    """A file that cannot become a data set; each fault names a row or a member."""
+
+    kind = "dataset-refused"
+
+
 class AliasNotFound(ServiceError):
     kind = "alias-not-found"
 

@@ -63,11 +63,15 @@ SHORT_NAMES = {
 
 @dataclass(frozen=True)
 class Objective:
-    """`classes` are the names the answers carry, none where the network answers numbers; `width` its outputs."""
+    """`classes` are the names the answers carry, none where the network answers numbers; `width` its outputs.
+
+    `values` are the labels that stand for the classes, in their order, where those are not 0, 1, ….
+    """
 
     loss: str
     classes: tuple[str, ...]
     width: int
+    values: tuple[int, ...] = ()
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
         """A part's y, as its facts say, in the form the loss takes."""
@@ -93,6 +97,8 @@ class Objective:
 
     def places(self, y: NDArray[Any]) -> NDArray[np.int64]:
         """A classifier's y, as its facts say, as (n,) places among the classes."""
+        if self.values:
+            return np.searchsorted(self.values, y).astype(np.int64)
         return (y if y.ndim == 1 else y.argmax(axis=1)).astype(np.int64)
 
 
@@ -110,7 +116,8 @@ def choose_objective(
     if classes and activation not in PROBABILITIES:
         detail = f"A classifier answers probabilities, and this ends in `{activation}`: let the last layer have "
         raise _invalid(last, detail + f"`activation: {'sigmoid' if width == 1 else 'softmax'}`.")
-    return Objective(name, classes, width)
+    numbers = classes if classes == facts.classes and facts.targets is TargetKind.INTEGERS else ()
+    return Objective(name, classes, width, tuple(int(number) for number in numbers))
 
 
 def check_places(objective: Objective, y: NDArray[Any]) -> None:
@@ -185,7 +192,9 @@ def _classes(family: Family, facts: DatasetFacts, width: int) -> tuple[str, ...]
         case TargetKind.CLASSES:
             return facts.classes
         case TargetKind.INTEGERS:
-            return () if family is Family.NUMERIC else numbered
+            if family is Family.NUMERIC:
+                return ()
+            return numbered if set(facts.classes) <= set(numbered) else facts.classes
         case TargetKind.ONE_HOT:
             return numbered if family in (Family.SPARSE, Family.CATEGORICAL) else ()
         case TargetKind.NUMBERS:

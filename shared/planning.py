@@ -3,6 +3,7 @@
 from math import ceil
 
 from shared.augmentation import augmentation_layers
+from shared.dataset_facts import DatasetFacts
 from shared.dataset_parts import facts_of, part_sizes
 from shared.inline_data import read_inline
 from shared.network import layer_table
@@ -19,9 +20,12 @@ from shared.preprocessing import contract_of
 from shared.training_spec import TrainingSpec
 
 
-def plan(spec: TrainingSpec, max_parameters: int) -> Plan:
-    """Opens no file and allocates no weights. Raises InvalidRequest where the spec cannot be trained."""
-    facts = facts_of(spec.dataset)
+def plan(spec: TrainingSpec, max_parameters: int, uploaded: DatasetFacts | None = None) -> Plan:
+    """Opens no file and allocates no weights. Raises InvalidRequest where the spec cannot be trained.
+
+    `uploaded` is what the data set holds that the spec names, where users brought it.
+    """
+    facts = facts_of(spec.dataset, uploaded)
     rows = part_sizes(spec.dataset, facts)
     contract = contract_of(spec.preprocessing, facts)
     augmentation_layers(spec.augmentation, contract)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.dataset_facts import DatasetFacts
 from shared.errors import Fault, ImageTooLarge, InvalidImage, InvalidRequest
+from shared.rows import MappedRows
 from shared.training_spec import Color, Fit, Interpolation, Invert, Preprocessing, Scale
 
 Pixels = NDArray[np.uint8]
@@ -28,6 +29,8 @@ MEDIA_TYPES = {
 }
 DEFAULT_SIZE = (32, 32)
 GRAY_CHANNELS = 1
+GRAY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F"})
+"""As Pillow names them."""
 WHITE = 255
 _INTERPOLATIONS = {
     Interpolation.NEAREST: cv2.INTER_NEAREST,
@@ -113,15 +116,30 @@ def contract_of(preprocessing: Preprocessing, facts: DatasetFacts) -> ImageContr
     return NumbersContract(shape=facts.shape, scale=scale, normalisation=Normalisation())
 
 
-def standardized(contract: ImageContract | NumbersContract, x: NDArray[Any]) -> ImageContract | NumbersContract:
+def standardized(
+    contract: ImageContract | NumbersContract, x: NDArray[Any] | MappedRows
+) -> ImageContract | NumbersContract:
     """With mean and deviation of the prepared training part where the contract asks for them: by channel or column."""
     if contract.scale is not Scale.STANDARDIZE:
         return contract
-    axes = tuple(range(x.ndim - 1))
-    deviation = x.std(axis=axes, dtype=np.float64)
+    mean, deviation = _statistics_of_file(x) if isinstance(x, MappedRows) else _statistics(x)
     divisor = np.where(deviation > 0, deviation, 1)  # a column that never changes carries nothing: leave it at 0
-    normalisation = Normalisation(offset=tuple(x.mean(axis=axes, dtype=np.float64)), divisor=tuple(divisor))
+    normalisation = Normalisation(offset=tuple(mean), divisor=tuple(divisor))
     return contract.model_copy(update={"normalisation": normalisation})
+
+
+def _statistics(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    axes = tuple(range(x.ndim - 1))
+    return x.mean(axis=axes, dtype=np.float64), x.std(axis=axes, dtype=np.float64)
+
+
+def _statistics_of_file(x: MappedRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    from sklearn.preprocessing import StandardScaler  # the API standardises nothing anew
+
+    scaler = StandardScaler()
+    for chunk in x.chunks():
+        scaler.partial_fit(chunk.reshape(-1, chunk.shape[-1]).astype(np.float64))
+    return scaler.mean_, np.sqrt(scaler.var_)
 
 
 def decode(data: bytes, limits: ImageLimits, background: tuple[int, ...] = (0,)) -> Pixels:
@@ -148,6 +166,7 @@ class ImageHeader:
 
     format: str
     transparent: bool
+    gray: bool
 
 
 def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
@@ -158,7 +177,7 @@ def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
         raise InvalidImage("empty: there are no bytes to decode")
     try:
         with Image.open(io.BytesIO(data), formats=list(MEDIA_TYPES)) as image:
-            header = ImageHeader(str(image.format), image.has_transparency_data)
+            header = ImageHeader(str(image.format), image.has_transparency_data, image.mode in GRAY_MODES)
             width, height = image.size
     except (OSError, SyntaxError, ValueError, OverflowError, TypeError, KeyError, IndexError, struct.error) as error:
         raise InvalidImage(f"not an image that can be read; {', '.join(MEDIA_TYPES)} are") from error
@@ -190,6 +209,8 @@ def _image_contract(preprocessing: Preprocessing, facts: DatasetFacts) -> ImageC
     background = preprocessing.background if preprocessing.background is not None else 0
     if isinstance(background, tuple) and color is Color.GRAYSCALE:
         raise _invalid("background", "The images are grayscale: give one level from 0 to 255.")
+    if preprocessing.size == "data" and 0 in facts.shape[:2]:
+        raise _invalid("size", "The images have sizes of their own: give [height, width].")
     scale = preprocessing.scale or Scale.UNIT
     offset, divisor = {Scale.UNIT: (0.0, 255.0), Scale.SIGNED: (127.5, 127.5)}.get(scale, (0.0, 1.0))
     return ImageContract(

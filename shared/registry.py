@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from shared import jobs
 from shared.artifacts import StoredFile
 from shared.errors import AliasNotFound, EvaluationNotFound, FileNotFound, ModelNotFound, VersionNotFound
+from shared.numbers import number_of
 from shared.pages import Page
 from shared.tables import Alias, Document, Model, Version, VersionFile
 
 PRODUCTION = "production"
 LATEST = "latest"
-MAX_DIGITS = 9
 
 
 def publish(
@@ -69,7 +69,7 @@ def get_version(session: Session, model: str, reference: str) -> Version:
     if reference == LATEST:
         query = versions.order_by(Version.number.desc()).limit(1)
     elif reference.isdecimal():
-        query = versions.where(Version.number == _number(reference))
+        query = versions.where(Version.number == number_of(reference))
     else:
         query = versions.join(Alias, (Alias.model == model) & (Alias.number == Version.number))
         query = query.where(Alias.alias == reference)
@@ -122,11 +122,6 @@ def remove_alias(session: Session, model: str, alias: str) -> None:
     if found is None:
         raise AliasNotFound(f"Model {model!r} has no alias {alias!r}.")
     session.delete(found)
-
-
-def _number(digits: str) -> int:
-    """0, which no version has, for more digits than a column can hold, or than Python would read."""
-    return int(digits) if len(digits) <= MAX_DIGITS else 0
 
 
 def _next_number(session: Session, model: str) -> int:

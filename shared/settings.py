@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     max_request_bytes: Annotated[int, Field(ge=1)] = 32 * 2**20
     max_image_bytes: Annotated[int, Field(ge=1)] = 10 * 2**20
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    max_dataset_bytes: Annotated[int, Field(ge=1)] = 16 * 2**30
+    max_dataset_files: Annotated[int, Field(ge=1)] = 1_000_000
     max_parameters: Annotated[int, Field(ge=1)] = 500_000_000
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     progress_seconds: Annotated[float, Field(gt=0)] = 0.5

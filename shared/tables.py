@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     ForeignKey,
@@ -186,3 +187,37 @@ class Alias(Base):
     model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
     alias: Mapped[str] = mapped_column(String(100), primary_key=True)
     number: Mapped[int]
+
+
+class DatasetName(Base):
+    """A data set that users brought; `last_number` only grows."""
+
+    __tablename__ = "datasets"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    last_number: Mapped[int] = mapped_column(default=0)
+
+
+class Revision(Base):
+    """What was brought at one time. It never changes, and the same content twice is one revision."""
+
+    __tablename__ = "dataset_revisions"
+    __table_args__ = (UniqueConstraint("dataset", "number"), UniqueConstraint("dataset", "digest"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset: Mapped[str] = mapped_column(ForeignKey("datasets.name"))
+    number: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(64))
+    facts: Mapped[Document]
+    description: Mapped[Document]
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    files: Mapped[list["RevisionFile"]] = relationship(lazy="selectin", order_by="RevisionFile.name")
+
+
+class RevisionFile(Base):
+    __tablename__ = "dataset_files"
+
+    revision_id: Mapped[int] = mapped_column(ForeignKey("dataset_revisions.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)

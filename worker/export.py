@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from tf2onnx.handler import tf_op
 
 from shared.agreement import TOLERANCE, largest_difference
-from shared.dataset_parts import Dataset
+from shared.dataset_parts import Dataset, Part
 from shared.errors import ExportDisagrees
-from shared.preprocessing import ImageContract, ImageLimits, NumbersContract, decode, prepare
+from shared.preprocessing import ImageContract, NumbersContract, decode, prepare
+from shared.rows import EncodedImages
 from shared.version_description import (
     DESCRIPTION_FILE,
     INPUT_NAME,
@@ -30,13 +31,14 @@ from shared.version_description import (
     DescriptionFile,
     GoldenSample,
 )
+from worker.preparation import OWN_IMAGE
 from worker.training import Trained
 
 # Or else tf2onnx copies the whole network before each of its passes, which is a quarter of the export.
 os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
 OPSET = 18
 GOLDEN_SAMPLES = 8
-_OWN_IMAGE = ImageLimits(max_bytes=2**31, max_pixels=2**31)
+LARGEST_SAMPLE_BYTES = 2**17
 
 
 def export(trained: Trained, description: Description, dataset: Dataset, folder: Path) -> list[Path]:
@@ -68,12 +70,23 @@ def _golden_inputs(
     part = next(part for part in (dataset.test, dataset.validation, dataset.train) if len(part))
     rows = part.at(np.linspace(0, len(part) - 1, min(GOLDEN_SAMPLES, len(part))).astype(np.int64))
     if isinstance(contract, NumbersContract):
-        samples = [GoldenSample(numbers=row.tolist(), outputs=()) for row in rows.x]
-        return contract.normalisation.apply(rows.x), samples
-    encoded = [_png(image) for image in rows.x]
-    images = [prepare(decode(data, _OWN_IMAGE, contract.background), contract) for data in encoded]
+        x = rows.array
+        return contract.normalisation.apply(x), [GoldenSample(numbers=row.tolist(), outputs=()) for row in x]
+    encoded = list(_encoded(rows, contract))
+    images = [prepare(decode(data, OWN_IMAGE, contract.background), contract) for data in encoded]
     samples = [GoldenSample(b64=base64.b64encode(data).decode(), outputs=()) for data in encoded]
     return contract.normalisation.apply(np.stack(images).astype(np.float32)), samples
+
+
+def _encoded(rows: Part, contract: ImageContract) -> Iterator[bytes]:
+    """Files as they came, unless they are large."""
+    if not isinstance(rows.x, EncodedImages):
+        yield from (_png(image) for image in rows.array)
+        return
+    for row in range(len(rows)):
+        data = rows.x.encoded(row)
+        is_small = len(data) <= LARGEST_SAMPLE_BYTES
+        yield data if is_small else _png(prepare(decode(data, OWN_IMAGE, contract.background), contract))
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:

@@ -1,4 +1,7 @@
-"""The input pipeline: arrays stay as they are, uint8 for images, until a batch is made of them."""
+"""The input pipeline: arrays stay as they are, uint8 for images, until a batch is made of them.
+
+What does not fit memory stays in its file until then.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
@@ -10,13 +13,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from shared.preprocessing import Normalisation
+from shared.rows import MappedRows
 from worker.augmentation import augment
 
 PREFETCHED_BATCHES = 2
 
 
 def shuffled_batches(
-    x: NDArray[Any],
+    x: NDArray[Any] | MappedRows,
     columns: Sequence[NDArray[Any]],
     normalisation: Normalisation,
     batch_size: int,
@@ -46,7 +50,7 @@ def shuffled_batches(
 
 
 def batches_in_order(
-    x: NDArray[Any], labels: NDArray[Any], normalisation: Normalisation, batch_size: int
+    x: NDArray[Any] | MappedRows, labels: NDArray[Any], normalisation: Normalisation, batch_size: int
 ) -> tf.data.Dataset:
     """Once through, as they stand."""
     orders = tf.data.Dataset.range(len(x)).batch(batch_size)
@@ -59,19 +63,32 @@ def steps(rows: int, batch_size: int) -> int:
 
 def _gathered(
     orders: tf.data.Dataset,
-    x: NDArray[Any],
+    x: NDArray[Any] | MappedRows,
     columns: Sequence[NDArray[Any]],
     prepare: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
 ) -> tf.data.Dataset:
     """`prepare` takes the batch's place in the stream, and its rows of x as float32."""
     with tf.device("/CPU:0"):  # the whole data set need not fit a GPU
-        all_x = tf.constant(np.ascontiguousarray(x))
+        rows_of_x = _reader(x)
         all_columns = [tf.constant(column) for column in columns]
 
     def batch(step: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        values = prepare(step, tf.cast(tf.gather(all_x, rows), tf.float32))
+        values = prepare(step, tf.cast(rows_of_x(rows), tf.float32))
         return (values, *(tf.gather(column, rows) for column in all_columns))
 
     options = tf.data.Options()
     options.deterministic = True
     return orders.enumerate().map(batch, num_parallel_calls=1).prefetch(PREFETCHED_BATCHES).with_options(options)
+
+
+def _reader(x: NDArray[Any] | MappedRows) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From the numbers of rows to the rows."""
+    if not isinstance(x, MappedRows):
+        all_x = tf.constant(np.ascontiguousarray(x))
+        return lambda rows: tf.gather(all_x, rows)
+
+    def read(rows: tf.Tensor) -> tf.Tensor:
+        found = tf.numpy_function(x.read, [rows], tf.as_dtype(x.dtype), stateful=False)
+        return tf.ensure_shape(found, (None, *x.shape[1:]))
+
+    return read

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from uuid import UUID
 
-from shared import dataset_parts, jobs, logs, registry
+from shared import dataset_parts, datasets, jobs, logs, registry
 from shared.artifacts import ArtifactStore, StoredFile
 from shared.database import Sessions
 from shared.devices import Device, devices_taken_from
@@ -91,9 +91,11 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
 
     spec = TrainingSpec.model_validate(job.spec)
     device = tensorflow_device(spec.resources.device, yard.count_gpus())
-    dataset = dataset_parts.load(spec.dataset, spec.training.seed, yard.datasets_dir)
+    with yard.sessions() as session:
+        uploaded = datasets.uploaded_data(session, yard.artifacts, spec.dataset, yard.datasets_dir / "uploaded")
+    dataset = dataset_parts.load(spec.dataset, spec.training.seed, yard.datasets_dir, uploaded)
     lease.check()
-    trained = train(spec, dataset, device, lease, yard.progress_seconds)
+    trained = train(spec, dataset, device, lease, yard.progress_seconds, yard.datasets_dir / "prepared")
     network = trained.network
     description = Description(
         model=spec.model,

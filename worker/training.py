@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,18 +13,20 @@ from numpy.typing import NDArray
 from tensorflow.python.framework import config as tensorflow_config
 
 from shared.augmentation import augmentation_layers
-from shared.dataset_parts import Dataset, Part
+from shared.dataset_parts import Dataset
 from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
 from shared.network import build, keras_message
 from shared.objectives import Objective, choose_objective, chosen_metrics
 from shared.optimizers import make_optimizer
-from shared.preprocessing import ImageContract, NumbersContract, contract_of, prepare_all, standardized
+from shared.preprocessing import ImageContract, NumbersContract, contract_of, standardized
+from shared.rows import MappedRows
 from shared.training_spec import Precision, Training, TrainingSpec
 from shared.version_description import Epochs, Metrics
 from worker.callbacks import Reporter, TimeLimit, Watch, finite
 from worker.memory import available_bytes, check_memory
 from worker.pipeline import batches_in_order, shuffled_batches, steps
 from worker.precision import choose_precision, computed_in
+from worker.preparation import prepared
 
 SMALLEST_EVALUATION_BATCH = 256
 LIGHT_STEP = 300_000
@@ -49,13 +52,29 @@ class Trained:
     test_outputs: NDArray[np.float32] | None
 
 
-def train(spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progress_seconds: float) -> Trained:
-    """`device` is TensorFlow's name of it. Raises TrainingFailure, or whatever the watch raises to end it."""
+@dataclass(frozen=True)
+class _Rows:
+    """A part whose x the network can take, but for the normalisation."""
+
+    x: NDArray[Any] | MappedRows
+    y: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def train(
+    spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progress_seconds: float, prepared_dir: Path
+) -> Trained:
+    """`device` is TensorFlow's name of it; in `prepared_dir` stay images that were decoded or resized.
+
+    Raises TrainingFailure, or whatever the watch raises to end it.
+    """
     training = spec.training
     keras.utils.clear_session()
     keras.utils.set_random_seed(training.seed)
     with _keras_failures(), _determinism(wanted=training.deterministic), tf.device(device):
-        parts, contract = _prepared(spec, dataset)
+        parts, contract = _prepared(spec, dataset, prepared_dir, watch)
         network = build(spec.network, contract.input_shape, spec.model)
         objective = choose_objective(training.loss, dataset.facts, spec.network, network.output_shape[1:])
         if device == "/CPU:0":
@@ -85,18 +104,21 @@ def _steps_at_once(network: keras.Model, batch_size: int, steps_per_epoch: int) 
     return max(count for count in range(1, MOST_STEPS_AT_ONCE + 1) if steps_per_epoch % count == 0)
 
 
-def _prepared(spec: TrainingSpec, dataset: Dataset) -> tuple[list[Part], ImageContract | NumbersContract]:
+def _prepared(
+    spec: TrainingSpec, dataset: Dataset, prepared_dir: Path, watch: Watch
+) -> tuple[list[_Rows], ImageContract | NumbersContract]:
     """Train, validation and test, images resized once, and the contract with the statistics of the first."""
     contract = contract_of(spec.preprocessing, dataset.facts)
-    parts = [dataset.train, dataset.validation, dataset.test]
-    if isinstance(contract, ImageContract):
-        parts = [Part(prepare_all(part.x, contract), part.y) for part in parts]
+    parts = [
+        _Rows(prepared(part.x, contract, dataset.digest, prepared_dir, watch.check), part.y)
+        for part in (dataset.train, dataset.validation, dataset.test)
+    ]
     return parts, standardized(contract, parts[0].x)
 
 
 def _fit(
     network: keras.Model,
-    parts: list[Part],
+    parts: list[_Rows],
     contract: ImageContract | NumbersContract,
     objective: Objective,
     spec: TrainingSpec,
@@ -115,7 +137,7 @@ def _fit(
     if training.class_weight is not None:
         columns.append(objective.weights(train_part.y, training.class_weight))
 
-    def in_order(part: Part) -> tf.data.Dataset | None:
+    def in_order(part: _Rows) -> tf.data.Dataset | None:
         labels = objective.labels(part.y)
         return batches_in_order(part.x, labels, contract.normalisation, evaluation_batch) if len(part) else None
 

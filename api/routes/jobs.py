@@ -12,7 +12,7 @@ from api.answers import bytes_of, document, problems
 from api.events import follow
 from api.requests import PageQuery, parsed
 from api.services import services
-from shared import jobs
+from shared import datasets, jobs
 from shared.devices import Device
 from shared.documents import EpochDocument, EpochList, JobDocument, JobList, JobSummary
 from shared.errors import (
@@ -67,14 +67,17 @@ class EventsHeader(BaseModel):
 @parsed
 def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> Response:
     """Queue a training, or with `dry_run` tell what it would do."""
-    plan = services().planner.plan(body)
+    with services().sessions() as session:
+        choice, uploaded = datasets.pinned(session, body.dataset)
+    spec = body.model_copy(update={"dataset": choice})
+    plan = services().planner.plan(spec, uploaded)
     if query.dry_run:
         return document(plan)
     with services().sessions.begin() as session:
         if header.idempotency_key is None:
-            job = jobs.create(session, body)
+            job = jobs.create(session, spec)
         else:
-            job = jobs.create_once(session, body, header.idempotency_key)
+            job = jobs.create_once(session, spec, header.idempotency_key)
     services().bell.ring(Device(job.device))  # after the commit: inside, a worker may look before the row exists
     location = url_for("jobs.show_job", job_id=job.id)
     return document(_job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})

@@ -25,7 +25,7 @@ def fit(recipe: Path) -> None:
     training = spec.training
     data = dataset_parts.load(spec.dataset, training.seed, datasets_dir())
     x, validation_x, test_x = (
-        np.divide(part.x, 255, dtype=np.float32) for part in (data.train, data.validation, data.test)
+        np.divide(part.array, 255, dtype=np.float32) for part in (data.train, data.validation, data.test)
     )
     keras.utils.set_random_seed(training.seed)
     network = build(spec.network, x.shape[1:], spec.model)

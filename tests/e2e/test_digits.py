@@ -30,7 +30,7 @@ def test_the_recipe_is_learnt(http: httpx.Client, job: Json) -> None:
 def test_digits_it_has_not_seen_are_told_apart(http: httpx.Client) -> None:
     test = dataset_parts.load(DatasetChoice(name="digits"), 0, Path()).test
     rows = np.random.default_rng(0).permutation(len(test))[:100]
-    files = [("digits", (f"{row}.png", encoded(test.x[row]), "image/png")) for row in rows]
+    files = [("digits", (f"{row}.png", encoded(test.array[row]), "image/png")) for row in rows]
 
     answer = http.post("/api/v1/models/digits-cnn/predictions", files=files).json()
 

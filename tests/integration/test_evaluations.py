@@ -36,7 +36,7 @@ def served(http: FlaskClient, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_report_is_what_scikit_learn_says_of_the_served_answers(digits: FlaskClient) -> None:
     test = dataset_parts.load(DatasetChoice(name="digits"), 42, None).test  # type: ignore[arg-type]
-    answered, _ = served(digits, test.x)
+    answered, _ = served(digits, test.array)
 
     evaluation = digits.get(PATH).json
 
@@ -57,7 +57,7 @@ def test_the_report_is_what_scikit_learn_says_of_the_served_answers(digits: Flas
 
 def test_every_mistake_is_listed_the_surest_first(digits: FlaskClient) -> None:
     test = dataset_parts.load(DatasetChoice(name="digits"), 42, None).test  # type: ignore[arg-type]
-    answered, probabilities = served(digits, test.x)
+    answered, probabilities = served(digits, test.array)
     wrong = np.flatnonzero(answered != test.y)
 
     pages: list[Json] = []

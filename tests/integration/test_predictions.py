@@ -25,7 +25,7 @@ IRIS_ADDRESS = "/api/v1/models/iris/predictions"
 @pytest.fixture
 def digit() -> np.ndarray:
     """(8, 8, 1), a digit the network was not trained on."""
-    first: np.ndarray = dataset_parts.load(DatasetChoice(name="digits"), 0, Path()).test.x[0]
+    first: np.ndarray = dataset_parts.load(DatasetChoice(name="digits"), 0, Path()).test.array[0]
     return first
 
 

@@ -29,22 +29,22 @@ def test_facts_are_what_is_read(name: str, tmp_path: Path) -> None:
     dataset = dataset_parts.load(choose(name, validation={"split": 0}), SEED, tmp_path)
 
     assert (len(dataset.train), len(dataset.test)) == (facts.train_rows, facts.test_rows)
-    assert dataset.train.x.shape[1:] == facts.shape
+    assert dataset.train.array.shape[1:] == facts.shape
     assert set(dataset.train.y) == set(range(len(facts.classes)))
-    assert dataset.train.x.dtype == (np.uint8 if facts.images else np.float32)
+    assert dataset.train.array.dtype == (np.uint8 if facts.images else np.float32)
     rows_read = zip(np.bincount(dataset.train.y).tolist(), np.bincount(dataset.test.y).tolist(), strict=True)
     assert tuple(rows_read) == facts.class_rows
 
 
 def test_digits_use_the_whole_range_of_a_byte(tmp_path: Path) -> None:
-    assert dataset_parts.load(choose(), SEED, tmp_path).train.x.max() == 255
+    assert dataset_parts.load(choose(), SEED, tmp_path).train.array.max() == 255
 
 
 def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
     first, again, other = (dataset_parts.load(choose(limit=100), seed, tmp_path) for seed in (1, 1, 2))
 
-    assert np.array_equal(first.train.x, again.train.x)
-    assert not np.array_equal(first.train.x, other.train.x)
+    assert np.array_equal(first.train.array, again.train.array)
+    assert not np.array_equal(first.train.array, other.train.array)
     assert first.digest == again.digest == other.digest
 
 
@@ -80,8 +80,8 @@ def test_rows_for_validation_come_from_the_end_they_are_asked_from(tmp_path: Pat
         for validation in ({"split": 0}, {"rows": 5, "from": "start"}, {"rows": 5, "from": "end"})
     )
 
-    assert np.array_equal(start.validation.x, whole.train.x[:5])
-    assert np.array_equal(end.validation.x, whole.train.x[-5:])
+    assert np.array_equal(start.validation.array, whole.train.array[:5])
+    assert np.array_equal(end.validation.array, whole.train.array[-5:])
 
 
 def test_stratified_rows_have_each_class_in_its_share(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_the_classes_chosen_are_numbered_in_their_order(tmp_path: Path) -> None:
     dataset = dataset_parts.load(choice, SEED, tmp_path)
 
     assert dataset.facts.classes == ("virginica", "setosa")
-    assert np.array_equal(dataset.train.x[dataset.train.y == 0], whole.x[whole.y == 2])
-    assert np.array_equal(dataset.train.x[dataset.train.y == 1], whole.x[whole.y == 0])
+    assert np.array_equal(dataset.train.array[dataset.train.y == 0], whole.array[whole.y == 2])
+    assert np.array_equal(dataset.train.array[dataset.train.y == 1], whole.array[whole.y == 0])
 
 
 def test_a_test_part_is_what_scikit_learn_draws_by_the_same_seed(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_test_part_is_what_scikit_learn_draws_by_the_same_seed(tmp_path: Path)
 
     test = dataset_parts.load(choose("iris", test={"split": 0.2}), 13, tmp_path).test
 
-    assert np.array_equal(test.x, expected_x.astype(np.float32))
+    assert np.array_equal(test.array, expected_x.astype(np.float32))
     assert np.array_equal(test.y, expected_y)
 
 
@@ -132,7 +132,7 @@ def test_classes_of_inline_whole_numbers_may_be_any(tmp_path: Path) -> None:
     dataset = dataset_parts.load(DatasetChoice(inline=inline, classes=[7, -3]), SEED, tmp_path)
 
     assert dataset.facts.classes == ("7", "-3")
-    assert dataset.train.x.tolist() == [[1], [2], [3]]
+    assert dataset.train.array.tolist() == [[1], [2], [3]]
     assert dataset.train.y.tolist() == [0, 1, 0]
 
 
@@ -185,7 +185,7 @@ def test_a_file_in_the_folder_is_read(small_mnist: dict[str, np.ndarray], tmp_pa
 
     dataset = dataset_parts.load(choose("mnist", validation={"split": 0}), SEED, tmp_path)
 
-    assert np.array_equal(dataset.train.x, small_mnist["x_train"][..., np.newaxis])
+    assert np.array_equal(dataset.train.array, small_mnist["x_train"][..., np.newaxis])
     assert dataset.train.y.tolist() == [0, 1, 2, 3, 4, 5]
 
 

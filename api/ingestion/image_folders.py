@@ -1,0 +1,261 @@
+"""A zip of `class/image` folders as a data set of images. Nothing is unpacked onto the disk under a name of its own."""
+
+import contextlib
+import re
+import stat
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.ingestion.ingested import MOST_FAULTS, Ingested, Limits, refused
+from api.ingestion.targets import Targets
+from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.errors import ServiceError
+from shared.preprocessing import ImageLimits, decode, read_header
+
+JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+PARTS = ("train", "test")
+UTF8_NAME = 0x800
+ENCRYPTED = 0x1
+UNIX_MODE_SHIFT = 16
+FEWEST_CLASSES = 2
+THREADS = 4
+BATCH = 64
+
+
+class _Member(NamedTuple):
+    info: zipfile.ZipInfo
+    path: tuple[str, ...]
+
+
+class _Image(NamedTuple):
+    """`path` is where it stood in the archive, `name` the same without the folders around all classes."""
+
+    part: str
+    label: str
+    path: str
+    name: str
+    info: zipfile.ZipInfo
+
+
+class _Decoded(NamedTuple):
+    data: bytes
+    shape: tuple[int, int]
+    gray: bool
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    images: list[_Image]
+    classes: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def ingest_folders(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> Ingested:
+    """Writes images.bin, the files as they came, and index.npz. Raises DatasetRefused with the members at fault."""
+    found = _sorted(_members(archive, limits))
+    train_rows = sum(image.part == "train" for image in found.images)
+    shapes, all_gray, offsets = _write_images(archive, found.images, limits, folder / "images.bin")
+    places = {label: place for place, label in enumerate(found.classes)}
+    y = np.asarray([places[image.label] for image in found.images], np.int64)
+    names = np.asarray([image.name for image in found.images], np.str_)
+    np.savez(folder / "index.npz", allow_pickle=False, offsets=offsets, y=y, names=names)
+    size = next(iter(shapes)) if len(shapes) == 1 else (0, 0)
+    facts = DatasetFacts(
+        (*size, 1 if all_gray else 3),
+        images=True,
+        targets=TargetKind.CLASSES,
+        train_rows=train_rows,
+        test_rows=len(y) - train_rows,
+        classes=found.classes,
+        class_rows=Targets(TargetKind.CLASSES, y, found.classes).rows_of_classes(train_rows),
+        own_test=train_rows < len(y),
+    )
+    return Ingested(facts, (folder / "images.bin", folder / "index.npz"), ignored=found.ignored)
+
+
+def _members(archive: zipfile.ZipFile, limits: Limits) -> list[_Member]:
+    """Each with its name as it was meant. Raises DatasetRefused."""
+    infos = archive.infolist()
+    if len(infos) > limits.files:
+        raise refused([f"{len(infos):,} members, where {limits.files:,} are the limit."])
+    unpacked = sum(info.file_size for info in infos)
+    if unpacked > limits.bytes:
+        raise refused([f"The members unpack to {unpacked:,} bytes, where {limits.bytes:,} are the limit."])
+    members = [_Member(info, _path(info)) for info in infos]
+    faults = [
+        f"{'/'.join(member.path)[:200]!r}: {fault}" for member in members if (fault := _fault(member)) is not None
+    ]
+    seen: dict[tuple[str, ...], int] = {}
+    for member in members:
+        seen[member.path] = seen.get(member.path, 0) + 1
+    faults += [f"{'/'.join(path)!r} stands {times} times in the zip." for path, times in seen.items() if times > 1]
+    if faults:
+        raise refused(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS))
+    return members
+
+
+def _path(info: zipfile.ZipInfo) -> tuple[str, ...]:
+    """Windows wrote backslashes, and macOS UTF-8 without saying so, with accents apart from their letters."""
+    name = info.filename
+    if not info.flag_bits & UTF8_NAME:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    name = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    if name.startswith("/"):
+        return ("", *name.strip("/").split("/"))
+    return tuple(part for part in name.rstrip("/").split("/") if part != ".")
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return info.filename.endswith(("/", "\\"))
+
+
+def _fault(member: _Member) -> str | None:
+    info, path = member
+    mode = info.external_attr >> UNIX_MODE_SHIFT
+    if ".." in path or "" in path or re.match(r"[A-Za-z]:", path[0] if path else ""):
+        return "a path that leads out of the folder: give every member a name inside of it."
+    if any(ord(sign) < ord(" ") for part in path for sign in part) and path[-1].lower() not in JUNK_FILES:
+        return "a name with control characters."
+    if stat.S_ISLNK(mode):
+        return "a link: put the file itself into the zip."
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "neither a file nor a folder."
+    if info.flag_bits & ENCRYPTED:
+        return "encrypted: send the zip without a password."
+    return None
+
+
+def _sorted(members: Sequence[_Member]) -> _Sorted:
+    """Every image with its part and class. Raises DatasetRefused where folders do not say it."""
+    files = [member for member in members if not _is_folder(member.info)]
+    kept = [member for member in files if not _is_junk(member.path)]
+    ignored = ["/".join(member.path) for member in files if _is_junk(member.path)]
+    prefix = _common_folders([member.path for member in kept])
+    tops = {member.path[prefix] for member in kept if len(member.path) > prefix + 1}
+    has_parts = "train" in {top.lower() for top in tops}
+    faults, images = [], []
+    if has_parts:
+        others = sorted(top for top in tops if top.lower() not in PARTS)
+        faults = [f"The folder {other!r} stands beside `train`: only `test` may." for other in others]
+    for member in kept:
+        part, inner = _part(member.path[prefix:], has_parts=has_parts)
+        name = "/".join(member.path)
+        if len(inner) > 1:
+            images.append(_Image(part, inner[0], name, "/".join(member.path[prefix:]), member.info))
+        elif _looks_like_image(name):
+            faults.append(f"{name!r} lies in no class folder.")
+        else:
+            ignored.append(name)
+    folders = {
+        inner[0]
+        for member in members
+        if not _is_junk(member.path[:-1] or member.path) and member.path[prefix:]
+        for _, inner in [_part(member.path[prefix:], has_parts=has_parts)]
+        if len(inner) > 1 or (inner and _is_folder(member.info))
+    }
+    faults += _faults_of_classes(images, folders)
+    if faults:
+        raise refused(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS))
+    images.sort(key=lambda image: (image.part != "train", image.label, image.name))
+    return _Sorted(images, tuple(sorted({image.label for image in images})), tuple(ignored))
+
+
+def _part(path: tuple[str, ...], *, has_parts: bool) -> tuple[str, tuple[str, ...]]:
+    """The part, and the path inside of it."""
+    return (path[0].lower(), path[1:]) if has_parts else ("train", path)
+
+
+def _faults_of_classes(images: Sequence[_Image], folders: Iterable[str]) -> list[str]:
+    """A class that the training part does not show cannot be learnt."""
+    classes = {image.label for image in images if image.part == "train"}
+    tested = {image.label for image in images if image.part == "test"}
+    faults = [f"The class {label!r} has images under `test` and none under `train`." for label in tested - classes]
+    faults += [f"The class {label!r} has no image." for label in sorted(set(folders) - classes - tested)]
+    faults += [f"The class name {label[:100]!r}… is longer than 100 signs." for label in classes if len(label) > 100]  # noqa: PLR2004 - as it says
+    if len(classes) < FEWEST_CLASSES and not faults:
+        names = f"only {next(iter(classes))!r}" if classes else "none"
+        faults.append(f"Two class folders at least are needed, each with images; there is {names}.")
+    return faults
+
+
+def _is_junk(path: tuple[str, ...]) -> bool:
+    """What operating systems leave behind, and hidden files."""
+    return (
+        bool(JUNK_FOLDERS & set(path)) or path[-1].lower() in JUNK_FILES or any(part.startswith(".") for part in path)
+    )
+
+
+def _looks_like_image(name: str) -> bool:
+    return name.lower().endswith((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
+
+
+def _common_folders(paths: Sequence[tuple[str, ...]]) -> int:
+    """How many folders stand around all classes: those that hold a single folder and no image of their own."""
+    depth = 0
+    while True:
+        inner = [path for path in paths if len(path) > depth + 1]
+        tops = {path[depth] for path in inner}
+        deep_enough = all(len(path) > depth + 2 or not _looks_like_image(path[-1]) for path in inner)
+        if len(tops) != 1 or not deep_enough or {top.lower() for top in tops} & set(PARTS):
+            return depth
+        depth += 1
+
+
+def _write_images(
+    archive: zipfile.ZipFile, images: Sequence[_Image], limits: Limits, path: Path
+) -> tuple[set[tuple[int, int]], bool, NDArray[np.int64]]:
+    """The sizes that occur, whether all are gray, and offsets (n + 1,). Raises DatasetRefused with all that fail."""
+    image_limits = ImageLimits(limits.image_bytes, limits.image_pixels)
+    shapes: set[tuple[int, int]] = set()
+    offsets = [0]
+    faults: list[str] = []
+    all_gray = True
+    with path.open("wb") as file, ThreadPoolExecutor(THREADS) as threads:
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            contents = [_content(archive, image.info, limits) for image in batch]
+            decoded = threads.map(lambda data: _checked(data, image_limits), contents)
+            for image, one in zip(batch, decoded, strict=True):
+                if isinstance(one, str):
+                    faults.append(f"{image.path}: {one}")
+                    continue
+                shapes.add(one.shape)
+                all_gray = all_gray and one.gray
+                file.write(one.data)
+                offsets.append(file.tell())
+    if faults:
+        raise refused(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS))
+    return shapes, all_gray, np.asarray(offsets, np.int64)
+
+
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits) -> bytes | str:
+    """The bytes, or what is wrong; a member that holds more than it says is no further read."""
+    if info.file_size > limits.image_bytes:
+        return f"an image of {info.file_size:,} bytes, where {limits.image_bytes:,} are the limit"
+    try:
+        with archive.open(info) as member:
+            return member.read(limits.image_bytes)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+        return f"a member that cannot be unpacked: {error}"
+
+
+def _checked(content: bytes | str, limits: ImageLimits) -> _Decoded | str:
+    if isinstance(content, str):
+        return content
+    try:
+        pixels = decode(content, limits)
+    except ServiceError as error:
+        return error.detail
+    height, width, _ = pixels.shape
+    return _Decoded(content, (height, width), read_header(content, limits).gray)

@@ -1,0 +1,61 @@
+"""What an upload came to."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from shared.artifacts import digest_of
+from shared.dataset_facts import DatasetFacts
+from shared.errors import DatasetRefused, Fault
+from shared.training_spec import SpecPart
+
+MOST_FAULTS = 20
+"""In one answer."""
+FILE = "#/file"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is refused; `files` counts the members of an archive, `bytes` what they unpack to."""
+
+    bytes: int
+    files: int
+    image_bytes: int
+    image_pixels: int
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """`columns` are a table's, without the label; `ignored` are members of an archive that are no data."""
+
+    facts: DatasetFacts
+    files: tuple[Path, ...]
+    columns: tuple[str, ...] = ()
+    label: str | None = None
+    ignored: tuple[str, ...] = field(default=())
+
+    def digest(self) -> str:
+        """sha256 of all that a training could see: the same content is the same, whatever archive it came in."""
+        content = {
+            "facts": asdict(self.facts),
+            "columns": self.columns,
+            "files": {path.name: digest_of(path) for path in self.files},
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class TableOptions(SpecPart):
+    """How a CSV is to be read; None leaves it to the file."""
+
+    task: str | None = None
+    label: str | None = None
+    header: bool | None = None
+    leave_out: tuple[str, ...] = ()
+
+
+def refused(details: Sequence[str], more: int = 0) -> DatasetRefused:
+    """`more` is how many there are beyond these."""
+    rest = f" {more} more of the same kind." if more else ""
+    return DatasetRefused(f"The file cannot become a data set.{rest}", tuple(Fault(FILE, text) for text in details))

@@ -1,0 +1,322 @@
+"""A CSV file as a data set of numbers: delimiter and header told apart by themselves, every fault by its row."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.ingestion.ingested import MOST_FAULTS, Ingested, TableOptions, refused
+from api.ingestion.targets import MOST_CLASSES, Targets, Task, targets_of_names, targets_of_numbers
+from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.errors import DatasetRefused, Fault
+
+DELIMITERS = (",", ";", "\t", "|")
+SAMPLE_ROWS = 100
+SAMPLE_CHARACTERS = 2**20
+CHUNK_ROWS = 4096
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
+LARGEST = float(np.finfo(np.float32).max)
+FEWEST_COLUMNS = 2
+
+
+@dataclass
+class _Faults:
+    """What is wrong with the rows, by kind: the first of each, and how many."""
+
+    rows: list[str] = field(default_factory=list)
+    more: int = 0
+    missing: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, text: str) -> None:
+        if len(self.rows) < MOST_FAULTS:
+            self.rows.append(text)
+        else:
+            self.more += 1
+
+    def check(self) -> None:
+        texts = [*self.rows, *(_missing(column, rows) for column, rows in self.missing.items())]
+        if texts:
+            raise refused(texts[:MOST_FAULTS], self.more + max(0, len(texts) - MOST_FAULTS))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Which cells of a row are what."""
+
+    names: tuple[str, ...]
+    features: tuple[int, ...]
+    label: int
+    has_header: bool
+
+
+def ingest_table(stream: IO[bytes], options: TableOptions, folder: Path) -> Ingested:
+    """Writes x.npy (n, columns) float32 and y.npy. Raises DatasetRefused with the rows at fault, or InvalidRequest."""
+    text = _decoded(stream)
+    delimiter = _delimiter(text)
+    rows = _rows(text, delimiter)
+    sample = list(islice(rows, SAMPLE_ROWS))
+    if not sample:
+        raise refused(["The file holds no rows."])
+    layout = _layout(sample, options)
+    x, labels = _read(chain(sample[layout.has_header :], rows), layout, decimal_comma=delimiter != ",")
+    targets = _targets(labels, options, layout.names[layout.label], decimal_comma=delimiter != ",")
+    np.save(folder / "x.npy", x)
+    np.save(folder / "y.npy", targets.y)
+    facts = DatasetFacts(
+        (len(layout.features),),
+        images=False,
+        targets=targets.kind,
+        train_rows=len(x),
+        test_rows=0,
+        classes=targets.classes,
+        class_rows=targets.rows_of_classes(len(x)),
+    )
+    return Ingested(
+        facts,
+        (folder / "x.npy", folder / "y.npy"),
+        columns=tuple(layout.names[place] for place in layout.features),
+        label=layout.names[layout.label],
+    )
+
+
+def _decoded(stream: IO[bytes]) -> io.TextIOWrapper:
+    mark = stream.read(4)
+    stream.seek(0)
+    encoding = "utf-16" if mark[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return io.TextIOWrapper(stream, encoding=encoding, newline="")
+
+
+def _delimiter(text: io.TextIOWrapper) -> str:
+    """The one by which most rows of the sample have the same number of cells, and most cells are numbers."""
+    with _readable():
+        sample = text.read(SAMPLE_CHARACTERS)
+        text.seek(0)
+    lines = sample.splitlines(keepends=True)[:SAMPLE_ROWS]
+    scores = []
+    for delimiter in DELIMITERS:
+        with _readable():
+            rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+        widths = [len(row) for row in rows]
+        common = max(set(widths), key=widths.count, default=0)
+        cells = [cell for row in rows for cell in row]
+        numeric = sum(_number(cell, decimal_comma=delimiter != ",") is not None for cell in cells)
+        scores.append((widths.count(common), numeric / len(cells), common) if common > 1 else (0, 0.0, 0))
+    return DELIMITERS[scores.index(max(scores))]
+
+
+def _rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of every row that is not blank; lines count from 1."""
+    lines = _Counted(text)
+    with _readable(lines):
+        for cells in csv.reader(lines, delimiter=delimiter, strict=True):
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                yield lines.read, stripped
+
+
+class _Counted:
+    """Lines, and how many of them were read."""
+
+    def __init__(self, text: Iterable[str]) -> None:
+        self._lines = iter(text)
+        self.read = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.read += 1
+            if "\0" in line:
+                raise refused([f"Line {self.read}: a NUL, which no text holds: is this a CSV?"])
+            yield line
+
+
+@contextmanager
+def _readable(lines: _Counted | None = None) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeError as error:
+        raise refused([f"The file is not UTF-8 text ({error}): save it as CSV in UTF-8."]) from None
+    except csv.Error as error:
+        where = f"Line {lines.read}: " if lines is not None else ""
+        raise refused([f"{where}{error}; look for a quote that is not closed."]) from None
+
+
+def _layout(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -> _Layout:
+    first = sample[0][1]
+    if len(first) < FEWEST_COLUMNS:
+        raise refused(
+            ["The first row has a single cell: numbers and a label are needed, divided by commas, ; | or tabs."]
+        )
+    has_header = options.header if options.header is not None else _has_header(sample, options)
+    names = tuple(first) if has_header else tuple(f"column {place}" for place in range(len(first)))
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise refused(
+            [f"Two columns are named {name!r}: each needs a name of its own." for name in twice[:MOST_FAULTS]]
+        )
+    label = len(names) - 1 if options.label is None else _column(options.label, names, "label", has_header=has_header)
+    out = {_column(text, names, "leave_out", has_header=has_header) for text in options.leave_out}
+    features = tuple(place for place in range(len(names)) if place != label and place not in out)
+    if label in out:
+        raise DatasetRefused(
+            "The label column cannot be left out.", (Fault("#/leave_out", f"{names[label]!r} is the label."),)
+        )
+    if not features:
+        raise refused(["There is no column beside the label: nothing to learn from."])
+    return _Layout(names, features, label, has_header)
+
+
+def _has_header(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -> bool:
+    """Whether the first row has a word above a column of numbers, or is named by what was asked for."""
+    first, rest = sample[0][1], [cells for _, cells in sample[1:]]
+    if any(_position(text) is None for text in (options.label, *options.leave_out) if text is not None):
+        return True
+    if not rest:
+        return all(_number(cell, decimal_comma=True) is None for cell in first)
+    for place, cell in enumerate(first):
+        below = [cells[place] for cells in rest if place < len(cells) and cells[place].lower() not in MISSING]
+        numeric = sum(_number(text, decimal_comma=True) is not None for text in below)
+        is_word = cell.lower() not in MISSING and _number(cell, decimal_comma=True) is None
+        if is_word and below and numeric > len(below) / 2:
+            return True
+    return False
+
+
+def _position(text: str) -> int | None:
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdecimal() and len(digits) < 7 else None  # noqa: PLR2004 - a place
+
+
+def _column(text: str, names: tuple[str, ...], key: str, *, has_header: bool) -> int:
+    """By name, or by position from 0, where -1 is the last."""
+    if has_header and text in names:
+        return names.index(text)
+    position = _position(text)
+    if position is not None and -len(names) <= position < len(names):
+        return position % len(names)
+    there = f"; there are {', '.join(repr(name) for name in names)}" if has_header else ""
+    detail = f"There is no column {text!r}{there}, at positions 0 to {len(names) - 1}."
+    raise DatasetRefused("A column is not there.", (Fault(f"#/{key}", detail),))
+
+
+def _read(
+    rows: Iterable[tuple[int, list[str]]], layout: _Layout, *, decimal_comma: bool
+) -> tuple[NDArray[np.float32], list[str]]:
+    faults = _Faults()
+    width = len(layout.names)
+    chunks: list[NDArray[np.float32]] = []
+    labels: list[str] = []
+    known: dict[str, str] = {}
+    number = 0
+    iterator = iter(rows)
+    while batch := list(islice(iterator, CHUNK_ROWS)):
+        whole = []
+        for line, cells in batch:
+            number += 1
+            if len(cells) != width:
+                faults.add(f"Row {number} (line {line}) has {len(cells)} cells, where {width} are in the first.")
+                continue
+            whole.append((number, line, cells))
+            label = cells[layout.label]
+            if label.lower() in MISSING:
+                faults.missing.setdefault(layout.names[layout.label], []).append(number)
+            labels.append(known.setdefault(label, label))
+        chunks.append(_numbers(whole, layout, faults, decimal_comma=decimal_comma))
+    faults.check()
+    if not labels:
+        raise refused(["The file holds a header and no rows."])
+    return np.concatenate(chunks), labels
+
+
+def _numbers(
+    rows: Sequence[tuple[int, int, list[str]]], layout: _Layout, faults: _Faults, *, decimal_comma: bool
+) -> NDArray[np.float32]:
+    x = np.zeros((len(rows), len(layout.features)), np.float64)
+    for index, place in enumerate(layout.features):
+        column = [cells[place] for _, _, cells in rows]
+        try:
+            x[:, index] = np.asarray(column, np.float64)
+        except ValueError:
+            x[:, index] = _one_by_one(rows, place, layout.names[place], faults, decimal_comma=decimal_comma)
+        for row in np.flatnonzero(~(np.abs(x[:, index]) <= LARGEST)).tolist():
+            text = rows[row][2][place]
+            if text.lower() in MISSING:
+                faults.missing.setdefault(layout.names[place], []).append(rows[row][0])
+            else:
+                faults.add(_at(rows[row], layout.names[place], f"{text[:40]!r} is not a finite 32-bit number"))
+            x[row, index] = 0
+    return x.astype(np.float32)
+
+
+def _one_by_one(
+    rows: Sequence[tuple[int, int, list[str]]], place: int, name: str, faults: _Faults, *, decimal_comma: bool
+) -> list[float]:
+    """A missing value as NaN, which is looked for afterwards."""
+    values = []
+    for row in rows:
+        text = row[2][place]
+        value = math.nan if text.lower() in MISSING else _number(text, decimal_comma=decimal_comma)
+        if value is None:
+            what = f"{text[:40]!r} is not a number: leave the column out, or write numbers"
+            faults.add(_at(row, name, what))
+            value = 0.0
+        values.append(value)
+    return values
+
+
+def _targets(labels: list[str], options: TableOptions, name: str, *, decimal_comma: bool) -> Targets:
+    task = Task(options.task) if options.task is not None else None
+    numbers = [_number(label, decimal_comma=decimal_comma) for label in labels]
+    texts = [row for row, number in enumerate(numbers, 1) if number is None]
+    if not texts:
+        y = np.asarray(numbers, np.float64)
+        outside = np.flatnonzero(~(np.abs(y) <= LARGEST))
+        if len(outside):
+            row = int(outside[0])
+            raise refused([f"Row {row + 1}, column {name!r}: {labels[row]!r} is not a finite 32-bit number."])
+        targets = targets_of_numbers(y, task)
+        if targets.kind is TargetKind.NUMBERS and task is Task.CLASSIFICATION:
+            targets = targets_of_names(labels)
+    elif task is Task.REGRESSION or (task is None and len(texts) < len(labels) / 2):
+        shown = [
+            f"Row {row}, column {name!r}: {labels[row - 1][:40]!r} is not a number." for row in texts[:MOST_FAULTS]
+        ]
+        raise refused(shown, max(0, len(texts) - MOST_FAULTS))
+    else:
+        targets = targets_of_names(labels)
+    if targets.kind is TargetKind.CLASSES and not FEWEST_COLUMNS <= len(targets.classes) <= MOST_CLASSES:
+        raise refused(
+            [f"The label column {name!r} holds {len(targets.classes):,} classes: 2 to {MOST_CLASSES:,} are needed."]
+        )
+    return targets
+
+
+def _number(text: str, *, decimal_comma: bool) -> float | None:
+    """None for what is no number. Python would also take `1_000`."""
+    if "_" in text:
+        return None
+    try:
+        return float(text.replace(",", ".") if decimal_comma and text.count(",") == 1 and "." not in text else text)
+    except ValueError:
+        return None
+
+
+def _at(row: tuple[int, int, list[str]], column: str, what: str) -> str:
+    return f"Row {row[0]} (line {row[1]}), column {column!r}: {what}."
+
+
+def _missing(column: str, rows: list[int]) -> str:
+    shown = ", ".join(str(row) for row in rows[:MOST_FAULTS])
+    more = f" and {len(rows) - MOST_FAULTS} more" if len(rows) > MOST_FAULTS else ""
+    values = "value is" if len(rows) == 1 else "values are"
+    return (
+        f"Column {column!r}: {len(rows)} {values} missing, in row {shown}{more}: fill them in, or leave out "
+        "the rows or the column."
+    )

@@ -1,0 +1,67 @@
+"""What a data set's labels are: classes, whole numbers, one-hot rows or numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.dataset_facts import TargetKind
+
+MOST_CLASSES = 10_000
+
+
+class Task(StrEnum):
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """y as TargetKind says; `classes` are names, or the whole numbers that occur."""
+
+    kind: TargetKind
+    y: NDArray[Any]
+    classes: tuple[str, ...] = ()
+
+    def rows_of_classes(self, train_rows: int) -> tuple[tuple[int, int], ...]:
+        """(training, test) rows of each class."""
+        if not self.classes:
+            return ()
+        places = self.y
+        if self.kind is TargetKind.INTEGERS:
+            places = np.searchsorted(np.asarray([int(name) for name in self.classes]), self.y)
+        train, test = (np.bincount(part, minlength=len(self.classes)) for part in np.split(places, [train_rows]))
+        return tuple(zip(train.tolist(), test.tolist(), strict=True))
+
+
+def targets_of_names(labels: Sequence[str] | NDArray[np.str_]) -> Targets:
+    """Classes in the order of the alphabet, or of their numbers where all are such."""
+    names, places = np.unique(np.asarray(labels), return_inverse=True)
+    if all(_is_whole(name) for name in names):
+        order = np.argsort([int(name) for name in names], kind="stable")
+        names, places = names[order], np.argsort(order)[places]
+    return Targets(TargetKind.CLASSES, places.astype(np.int64), tuple(str(name) for name in names))
+
+
+def targets_of_numbers(y: NDArray[Any], task: Task | None) -> Targets:
+    """(n,) or (n, k), finite. Whole numbers stay open, as the loss decides, unless the task is said."""
+    y = y.reshape(len(y), -1)
+    if y.shape[1] > 1:
+        one_hot = bool(np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
+        return Targets(TargetKind.ONE_HOT if one_hot else TargetKind.NUMBERS, y.astype(np.float32))
+    whole = bool(np.array_equal(y, np.round(y)) and np.abs(y).max(initial=0) < 2**31)
+    if task is Task.REGRESSION or not whole:
+        return Targets(TargetKind.NUMBERS, y.astype(np.float32))
+    numbers = y[:, 0].astype(np.int64)
+    values = np.unique(numbers)
+    if task is Task.CLASSIFICATION:
+        return targets_of_names(numbers.astype(np.str_))
+    names = tuple(str(value) for value in values) if len(values) <= MOST_CLASSES else ()
+    return Targets(TargetKind.INTEGERS, numbers, names)
+
+
+def _is_whole(name: str) -> bool:
+    return name.removeprefix("-").isdecimal() and name.isascii()

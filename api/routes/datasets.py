@@ -1,0 +1,170 @@
+"""Data sets that users bring."""
+
+import tempfile
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any
+
+from flask import Response, request, url_for
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from api.answers import document, problems
+from api.ingestion.ingested import Ingested, TableOptions
+from api.ingestion.targets import Task
+from api.ingestion.uploads import ingest
+from api.requests import PageQuery, parsed, validated
+from api.services import services
+from shared import datasets
+from shared.built_in_data import BUILT_IN
+from shared.documents import ClassRows, DatasetDocument, DatasetList, RevisionDocument
+from shared.errors import DatasetNotFound, DatasetRefused, MalformedRequest, RequestTooLarge, UnsupportedContent
+from shared.pages import next_cursor, page_of
+from shared.tables import Revision
+from shared.training_spec import ModelName
+
+bp = APIBlueprint("datasets", __name__, url_prefix="/api/v1/datasets", abp_tags=[Tag(name="Data sets")])
+UPLOAD: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["name", "file"],
+                "properties": {
+                    "name": {"type": "string", "description": "Lower case letters, digits, `.`, `_` and `-`"},
+                    "file": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "A CSV, a zip of `class/image` folders, or an npz with x and y",
+                    },
+                    "task": {
+                        "type": "string",
+                        "enum": list(Task),
+                        "description": "Of a CSV; the loss decides if not said",
+                    },
+                    "label": {
+                        "type": "string",
+                        "description": "Of a CSV: the column's name, or its position from 0; the last if not said",
+                    },
+                    "header": {"type": "boolean", "description": "Of a CSV; told apart by itself if not said"},
+                    "leave_out": {
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "description": "Columns of a CSV, by name or position; repeat the field for each",
+                    },
+                },
+            }
+        }
+    },
+}
+
+
+def _not_built_in(name: str) -> str:
+    if name in BUILT_IN:
+        raise ValueError(f"{name} is built in: take another name.")
+    return name
+
+
+class UploadForm(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ModelName
+    task: Task | None = None
+    label: Annotated[str, Field(max_length=1000)] | None = None
+    header: bool | None = None
+    leave_out: tuple[Annotated[str, Field(max_length=1000)], ...] = ()
+
+    _own_name = field_validator("name")(_not_built_in)
+
+
+class DatasetPath(BaseModel):
+    name: str = Field(description="`name`, or `name@revision`", max_length=200)
+
+
+@bp.post(
+    "",
+    responses={
+        201: RevisionDocument,
+        200: RevisionDocument,
+        **problems(DatasetRefused, RequestTooLarge, UnsupportedContent, MalformedRequest),
+    },
+    openapi_extensions={"requestBody": UPLOAD},
+)
+@parsed
+def upload_dataset() -> Response:
+    """A new revision; the same content again answers the one that is there."""
+    request.max_content_length = services().upload_limits.bytes
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedContent(
+            f"The Content-Type is {request.mimetype or 'missing'!r}: send multipart/form-data with `name` and `file`."
+        )
+    given: dict[str, object] = {key: value for key, value in request.form.items() if key != "leave_out"}
+    form = validated(UploadForm, {**given, "leave_out": request.form.getlist("leave_out")})
+    file = request.files.get("file")
+    if file is None:
+        raise MalformedRequest("There is no `file` in the form: send it as a file, with a file name.")
+    options = TableOptions(**form.model_dump(exclude={"name"}))
+    with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
+        ingested = ingest(file.stream, options, services().upload_limits, Path(folder))
+        digest = ingested.digest()
+        stored = [services().artifacts.put(path) for path in ingested.files]
+    with services().sessions.begin() as session:
+        revision, is_new = datasets.add_revision(
+            session, form.name, digest, ingested.facts, _description(ingested), stored
+        )
+    status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
+    location = url_for("datasets.show_dataset", name=f"{revision.dataset}@{revision.number}")
+    return document(_revision_document(revision), status, {"Location": location})
+
+
+@bp.get("", responses={200: DatasetList, **problems()})
+@parsed
+def list_datasets(query: PageQuery) -> Response:
+    """Those that users brought, by name; the catalog has those that are built in."""
+    page = page_of(query.limit, query.cursor, (str,))
+    with services().sessions() as session:
+        names = [found.name for found in datasets.find_names(session, page)]
+        documents = [_dataset_document(name, datasets.find_revisions(session, name)) for name in names]
+    return document(DatasetList(datasets=documents, next=next_cursor(page, [(name,) for name in names])))
+
+
+@bp.get("/<name>", responses={200: DatasetDocument, **problems(DatasetNotFound)})
+@parsed
+def show_dataset(path: DatasetPath) -> Response:
+    """Every revision, the newest first, or the one that is asked for."""
+    with services().sessions() as session:
+        if "@" in path.name:
+            revisions = [datasets.get_revision(session, path.name)]
+        else:
+            revisions = datasets.find_revisions(session, path.name)
+    return document(_dataset_document(revisions[0].dataset, revisions))
+
+
+def _dataset_document(name: str, revisions: list[Revision]) -> DatasetDocument:
+    return DatasetDocument(name=name, revisions=[_revision_document(revision) for revision in revisions])
+
+
+def _description(ingested: Ingested) -> dict[str, Any]:
+    return {"columns": ingested.columns, "label": ingested.label, "ignored": ingested.ignored[:100]}
+
+
+def _revision_document(revision: Revision) -> RevisionDocument:
+    facts = datasets.facts_of_revision(revision)
+    rows = zip(facts.classes, facts.class_rows, strict=True)
+    return RevisionDocument(
+        name=revision.dataset,
+        revision=revision.number,
+        reference=f"{revision.dataset}@{revision.number}",
+        kind="images" if facts.images else "numbers",
+        targets=facts.targets,
+        shape=facts.shape if 0 not in facts.shape else (None, None, facts.shape[-1]),
+        train_rows=facts.train_rows,
+        test_rows=facts.test_rows,
+        classes=[ClassRows(label=label, train_rows=train, test_rows=test) for label, (train, test) in rows],
+        columns=revision.description["columns"],
+        label=revision.description["label"],
+        ignored=revision.description["ignored"],
+        digest=revision.digest,
+        created_at=revision.created_at,
+    )

@@ -1,0 +1,128 @@
+"""Every read and write of the data sets that users bring: names, and revisions that never change."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared.artifacts import ArtifactStore, StoredFile
+from shared.built_in_data import BUILT_IN
+from shared.dataset_facts import DatasetFacts
+from shared.errors import ArtifactDamaged, DatasetNotFound, DatasetUnavailable
+from shared.numbers import number_of
+from shared.pages import Page
+from shared.tables import DatasetName, Document, Revision, RevisionFile
+from shared.training_spec import DatasetChoice
+from shared.uploaded_data import UploadedData
+
+_FACTS = TypeAdapter(DatasetFacts)
+
+
+def add_revision(
+    session: Session, name: str, digest: str, facts: DatasetFacts, description: Document, files: Iterable[StoredFile]
+) -> tuple[Revision, bool]:
+    """The revision with this content, and whether it is new: the same content twice is one revision."""
+    number = _next_number(session, name)
+    existing = session.scalars(select(Revision).where(Revision.dataset == name, Revision.digest == digest))
+    if (found := existing.one_or_none()) is not None:
+        session.execute(update(DatasetName).where(DatasetName.name == name).values(last_number=number - 1))
+        return found, False
+    revision = Revision(
+        dataset=name,
+        number=number,
+        digest=digest,
+        facts=asdict(facts),
+        description=description,
+        files=[RevisionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files],
+    )
+    session.add(revision)
+    session.flush()
+    session.refresh(revision)
+    return revision, True
+
+
+def find_names(session: Session, page: Page) -> list[DatasetName]:
+    """In the order of the alphabet."""
+    query = select(DatasetName).order_by(DatasetName.name).limit(page.limit)
+    if page.after is not None:
+        query = query.where(DatasetName.name > page.after[0])
+    return list(session.scalars(query))
+
+
+def find_revisions(session: Session, name: str) -> list[Revision]:
+    """Newest first. Raises DatasetNotFound."""
+    found = list(session.scalars(select(Revision).where(Revision.dataset == name).order_by(Revision.number.desc())))
+    if not found:
+        raise DatasetNotFound(f"There is no data set {name!r}.")
+    return found
+
+
+def get_revision(session: Session, reference: str) -> Revision:
+    """`name`, for the newest, or `name@revision`. Raises DatasetNotFound."""
+    name, separator, number = reference.partition("@")
+    query = select(Revision).where(Revision.dataset == name).order_by(Revision.number.desc()).limit(1)
+    if separator:
+        query = query.where(Revision.number == number_of(number))
+    revision = session.scalars(query).one_or_none()
+    if revision is None:
+        find_revisions(session, name)
+        raise DatasetNotFound(f"Data set {name!r} has no revision {number!r}.")
+    return revision
+
+
+def pinned(session: Session, choice: DatasetChoice) -> tuple[DatasetChoice, DatasetFacts | None]:
+    """With the number of the revision that it means now, and what that holds; as it was for any other data."""
+    revision = _revision_of(session, choice)
+    if revision is None:
+        return choice, None
+    name = f"{revision.dataset}@{revision.number}"
+    return choice.model_copy(update={"name": name}), facts_of_revision(revision)
+
+
+def uploaded_data(
+    session: Session, artifacts: ArtifactStore, choice: DatasetChoice, folder: Path
+) -> UploadedData | None:
+    """The revision chosen, its files on this machine, in the folder if need be; None for any other data.
+
+    Raises DatasetUnavailable where they cannot be had.
+    """
+    revision = _revision_of(session, choice)
+    if revision is None:
+        return None
+    try:
+        files = {file.name: artifacts.local_path(file.sha256, folder) for file in revision.files}
+    except ArtifactDamaged as error:
+        raise DatasetUnavailable(f"{choice.name}: {error.detail} Upload it again.") from error
+    return UploadedData(facts_of_revision(revision), revision.digest, files)
+
+
+def _revision_of(session: Session, choice: DatasetChoice) -> Revision | None:
+    if choice.name is None or choice.name in BUILT_IN:
+        return None
+    try:
+        return get_revision(session, choice.name)
+    except DatasetNotFound:
+        return None  # who reads the facts names the place
+
+
+def facts_of_revision(revision: Revision) -> DatasetFacts:
+    return _FACTS.validate_python(revision.facts)
+
+
+def _next_number(session: Session, name: str) -> int:
+    """Counts on in one UPDATE, which also makes another upload to this name wait until this one is done."""
+    count_on = update(DatasetName).where(DatasetName.name == name).values(last_number=DatasetName.last_number + 1)
+    count_on = count_on.returning(DatasetName.last_number)
+    number = session.execute(count_on).scalar_one_or_none()
+    if number is not None:
+        return int(number)
+    try:
+        with session.begin_nested():
+            session.execute(insert(DatasetName).values(name=name, last_number=1))
+    except IntegrityError:  # another's first revision came between
+        return int(session.execute(count_on).scalar_one())
+    return 1

@@ -1,0 +1,83 @@
+"""Rows that stay in their file until they are asked for: data that does not fit memory trains from here."""
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK_BYTES = 64 * 2**20
+LARGEST_IN_MEMORY = 512 * 2**20
+"""Bytes of an array that is read whole."""
+
+
+class FileRows:
+    """Some rows, in some order, of a file that holds `rows_in_file`."""
+
+    def __init__(self, rows_in_file: int, places: NDArray[np.int64] | None = None) -> None:
+        self.rows_in_file = rows_in_file
+        self.places = np.arange(rows_in_file) if places is None else places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+class MappedRows(FileRows):
+    """Of an array in an `.npy` file. What was read is let go of again: the process stays as small as it was."""
+
+    def __init__(self, path: Path, places: NDArray[np.int64] | None = None) -> None:
+        self._array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        super().__init__(len(self._array), places)
+        self.path = path
+        self.shape = (len(self), *self._array.shape[1:])
+        self.dtype = self._array.dtype
+        self._bytes_read = 0
+
+    def at(self, rows: NDArray[np.int64]) -> Self:
+        return type(self)(self.path, self.places[rows])
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """(len(rows), …), in the order asked for."""
+        found = np.asarray(self._array[self.places[rows]])
+        self._bytes_read += found.nbytes
+        if self._bytes_read > CHUNK_BYTES:
+            self._bytes_read = 0
+            mapped: mmap.mmap = self._array._mmap  # type: ignore[attr-defined]  # noqa: SLF001 - NumPy hands it out nowhere else
+            mapped.madvise(mmap.MADV_DONTNEED)
+        return found
+
+    def chunks(self) -> Iterator[NDArray[Any]]:
+        """All of them, some at a time."""
+        row_bytes = max(1, self.dtype.itemsize * int(np.prod(self.shape[1:])))
+        step = max(1, CHUNK_BYTES // row_bytes)
+        for start in range(0, len(self), step):
+            yield self.read(np.arange(start, min(start + step, len(self))))
+
+
+class EncodedImages(FileRows):
+    """Image files, as they came, one after the other in one file; `offsets` (n + 1,) says where each begins."""
+
+    def __init__(self, path: Path, offsets: NDArray[np.int64], places: NDArray[np.int64] | None = None) -> None:
+        super().__init__(len(offsets) - 1, places)
+        self.path = path
+        self.offsets = offsets
+
+    def at(self, rows: NDArray[np.int64]) -> Self:
+        return type(self)(self.path, self.offsets, self.places[rows])
+
+    def encoded(self, row: int) -> bytes:
+        place = self.places[row]
+        start, end = self.offsets[place], self.offsets[place + 1]
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(int(end - start))
+
+
+def open_rows(path: Path) -> NDArray[Any] | MappedRows:
+    """In memory, where it fits comfortably."""
+    if path.stat().st_size <= LARGEST_IN_MEMORY:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        return array
+    return MappedRows(path)

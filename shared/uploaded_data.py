@@ -1,0 +1,31 @@
+"""A revision of a data set that users brought, as this machine's files hold it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.dataset_facts import DatasetFacts
+from shared.rows import EncodedImages, MappedRows, open_rows
+
+Rows = NDArray[Any] | MappedRows | EncodedImages
+
+
+@dataclass(frozen=True)
+class UploadedData:
+    """`files` by name: x.npy and y.npy, or images.bin and index.npz. Training rows come before those of the test."""
+
+    facts: DatasetFacts
+    digest: str
+    files: Mapping[str, Path]
+
+    def read(self) -> tuple[Rows, NDArray[Any]]:
+        """x (n, …) and y, as the facts say."""
+        if "images.bin" in self.files:
+            with np.load(self.files["index.npz"], allow_pickle=False) as index:
+                return EncodedImages(self.files["images.bin"], index["offsets"]), index["y"]
+        y: NDArray[Any] = np.load(self.files["y.npy"], allow_pickle=False)
+        return open_rows(self.files["x.npy"]), y

@@ -1,0 +1,172 @@
+"""CSV files, as they come out of the world's programs."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from api.ingestion.ingested import Ingested, TableOptions
+from api.ingestion.tables import ingest_table
+from shared.dataset_facts import TargetKind
+from shared.errors import DatasetRefused
+
+PLAIN = "a,b,y\n1,2.5,0\n3,4,1\n-5,6e2,1\n"
+X = [[1, 2.5], [3, 4], [-5, 600]]
+
+
+def read(text: str | bytes, folder: Path, **options: Any) -> tuple[Ingested, NDArray[Any], NDArray[Any]]:
+    content = text if isinstance(text, bytes) else text.encode()
+    ingested = ingest_table(io.BytesIO(content), TableOptions(**options), folder)
+    return ingested, np.load(folder / "x.npy"), np.load(folder / "y.npy")
+
+
+def refusal(text: str | bytes, folder: Path, **options: Any) -> str:
+    with pytest.raises(DatasetRefused) as refused:
+        read(text, folder, **options)
+    return "\n".join(fault.detail for fault in refused.value.faults)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN,
+        PLAIN.encode("utf-8-sig"),
+        PLAIN.encode("utf-16"),
+        PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("\n", "\r"),
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace(",", ";").replace("2.5", "2,5"),
+        PLAIN.replace("2.5", '"2.5"').replace("a,", '"a",'),
+        PLAIN.replace("1,2.5", " 1 , 2.5 "),
+        PLAIN + "\n\n",
+        PLAIN.rstrip("\n"),
+    ],
+)
+def test_the_same_table_is_read_from_every_program(tmp_path: Path, text: str | bytes) -> None:
+    ingested, x, y = read(text, tmp_path)
+
+    assert (ingested.columns, ingested.label) == (("a", "b"), "y")
+    assert x.dtype == np.float32
+    assert x.tolist() == X
+    assert y.tolist() == [0, 1, 1]
+
+
+def test_a_file_without_a_header_names_its_columns_by_place(tmp_path: Path) -> None:
+    ingested, x, _ = read("1,2,0\n3,4,1\n", tmp_path)
+
+    assert ingested.columns == ("column 0", "column 1")
+    assert len(x) == 2
+
+
+def test_a_semicolon_table_with_decimal_commas_and_no_header_is_not_taken_for_commas(tmp_path: Path) -> None:
+    _, x, _ = read("1,5;2,5;0\n3,5;4,5;1\n", tmp_path)
+
+    assert x.tolist() == [[1.5, 2.5], [3.5, 4.5]]
+
+
+@pytest.mark.parametrize(("label", "header"), [("y", None), ("0", None), ("-3", True)])
+def test_the_label_is_a_column_by_name_or_place(tmp_path: Path, label: str, header: object) -> None:
+    ingested, x, y = read("y,a,b\n0,1,2\n1,3,4\n", tmp_path, label=label, header=header)
+
+    assert ingested.columns == ("a", "b")
+    assert (x.tolist(), y.tolist()) == ([[1, 2], [3, 4]], [0, 1])
+
+
+def test_columns_are_left_out_by_name_or_place(tmp_path: Path) -> None:
+    ingested, x, _ = read("id,a,b,y\nx1,1,2,0\nx2,3,4,1\n", tmp_path, leave_out=("id", "2"))
+
+    assert ingested.columns == ("a",)
+    assert x.tolist() == [[1], [3]]
+
+
+def test_names_are_classes_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
+    ingested, _, y = read('a,kind\n1,"Öl, rot"\n2,Blau\n3,Blau\n', tmp_path)
+
+    assert ingested.facts.targets is TargetKind.CLASSES
+    assert ingested.facts.classes == ("Blau", "Öl, rot")
+    assert ingested.facts.class_rows == ((2, 0), (1, 0))
+    assert y.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "classes"),
+    [
+        (None, TargetKind.INTEGERS, ("2", "10")),
+        ("classification", TargetKind.CLASSES, ("2", "10")),
+        ("regression", TargetKind.NUMBERS, ()),
+    ],
+)
+def test_whole_numbers_are_what_the_task_says(
+    tmp_path: Path, task: str | None, kind: TargetKind, classes: tuple[str, ...]
+) -> None:
+    ingested, _, _ = read("a,y\n1,10\n2,2\n3,10\n", tmp_path, task=task)
+
+    assert (ingested.facts.targets, ingested.facts.classes) == (kind, classes)
+
+
+def test_numbers_with_a_point_are_numbers(tmp_path: Path) -> None:
+    ingested, _, y = read("a,y\n1,10.5\n2,2\n", tmp_path)
+
+    assert ingested.facts.targets is TargetKind.NUMBERS
+    assert y.tolist() == [[10.5], [2]]
+
+
+def test_a_hundred_thousand_rows_are_read(tmp_path: Path) -> None:
+    rows = "\n".join(f"{row},{row / 7:.3f},{row % 3}" for row in range(100_000))
+
+    ingested, x, _ = read(f"a,b,y\n{rows}\n", tmp_path)
+
+    assert x.shape == (100_000, 2)
+    assert ingested.facts.class_rows == ((33_334, 0), (33_333, 0), (33_333, 0))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b,y\n1,2,0\n3,4\n5,6,1,9\n", ["Row 2 (line 3) has 2 cells, where 3", "Row 3 (line 4) has 4 cells"]),
+        ("a,b,y\n1,2,0\n3,old,1\n", ["Row 2 (line 3), column 'b': 'old' is not a number"]),
+        ("a,b,y\n1,2,0\n3,1_000,1\n4,x,0\n", ["Row 2 (line 3), column 'b': '1_000' is not a number"]),
+        ("a,b,y\n1,2,0\n3,1e300,1\n", ["'1e300' is not a finite 32-bit number"]),
+        ("a,b,y\n1,inf,0\n3,1,1\n", ["Row 1 (line 2), column 'b': 'inf' is not a finite"]),
+        (
+            "a,b,y\n1,,0\n3,NA,1\n4,5,\n",
+            ["Column 'b': 2 values are missing, in row 1, 2", "Column 'y': 1 value is missing"],
+        ),
+        ("a,a,y\n1,2,0\n", ["Two columns are named 'a'"]),
+        ("1,2,0\n3,4,x\n5,6,1\n", ["Row 2, column 'column 2': 'x' is not a number"]),
+        ("a,b,y\n", ["a header and no rows"]),
+        ("\n\n", ["no rows"]),
+        ("only\n1\n2\n", ["a single cell"]),
+        ('a,b,y\n1,2,"0\n3,4,1\n', ["Line 3: ", "a quote that is not closed"]),
+        (b"a,b,y\n1,2,\xff\xfe\xfa\n", ["not UTF-8"]),
+        (b"a,b,y\n1,2,\0\n", ["NUL"]),
+        ("a,y\n1,same\n2,same\n", ["1 classes: 2 to"]),
+        ("sex,y\nmale,0\nfemale,1\n", ["'male' is not a number"]),
+    ],
+)
+def test_what_is_wrong_is_told_by_row_and_column(tmp_path: Path, text: str | bytes, words: list[str]) -> None:
+    told = refusal(text, tmp_path)
+
+    assert [word for word in words if word not in told] == [], told
+
+
+@pytest.mark.parametrize(
+    "options", [{"label": "z"}, {"label": "3"}, {"label": "-4"}, {"leave_out": ("z",)}, {"leave_out": ("y",)}]
+)
+def test_a_column_that_cannot_be_is_told_with_those_that_can(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(DatasetRefused) as refused:
+        read(PLAIN, tmp_path, **options)
+
+    assert refused.value.faults[0].pointer == f"#/{next(iter(options))}"
+
+
+def test_twenty_faults_are_told_and_the_others_counted(tmp_path: Path) -> None:
+    with pytest.raises(DatasetRefused) as refused:
+        read("a,b,y\n" + "1,2,0\n" * 60 + "1,x,0\n" * 50, tmp_path)
+
+    assert len(refused.value.faults) == 20
+    assert "30 more" in refused.value.detail

@@ -1,0 +1,85 @@
+"""Images as the contract wants them, made once for each data set and contract and kept as an array."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from shared.preprocessing import ImageContract, ImageLimits, NumbersContract, Pixels, decode, prepare, prepare_all
+from shared.rows import EncodedImages, MappedRows, open_rows
+from shared.training_spec import Invert
+from shared.uploaded_data import Rows
+
+OWN_IMAGE = ImageLimits(max_bytes=2**31, max_pixels=2**31)
+"""What is kept here was checked when it came."""
+THREADS = 4
+BATCH = 256
+
+
+def prepared(
+    x: Rows, contract: ImageContract | NumbersContract, digest: str, folder: Path, check: Callable[[], None]
+) -> NDArray[Any] | MappedRows:
+    """A part's x as the network takes it, but for the normalisation.
+
+    `digest` is that of the data set; in the folder stays what had to be decoded or resized. `check` is called now and
+    then, and may raise to end it.
+    """
+    if isinstance(x, np.ndarray):
+        return prepare_all(x, contract) if isinstance(contract, ImageContract) else x
+    if isinstance(contract, NumbersContract):
+        assert isinstance(x, MappedRows)  # noqa: S101 - encoded images have a contract for images
+        return x
+    if isinstance(x, MappedRows) and x.shape[1:] == contract.input_shape and contract.invert is Invert.NEVER:
+        return x
+    path = folder / f"{digest}-{_key(contract)}.npy"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            _write(x, contract, path, check)
+    rows = open_rows(path)
+    return rows[x.places] if isinstance(rows, np.ndarray) else rows.at(x.places)
+
+
+def _key(contract: ImageContract) -> str:
+    """Of all that `prepare` looks at."""
+    content = contract.model_dump_json(exclude={"scale", "normalisation"})
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _write(x: EncodedImages | MappedRows, contract: ImageContract, path: Path, check: Callable[[], None]) -> None:
+    """Every image of the data set, whole or not at all."""
+    unfinished = path.with_suffix(".partial")
+    with unfinished.open("wb") as file, ThreadPoolExecutor(THREADS) as threads:
+        descr = npy.dtype_to_descr(np.dtype(np.uint8))
+        header = {"descr": descr, "fortran_order": False, "shape": (x.rows_in_file, *contract.input_shape)}
+        npy.write_array_header_2_0(file, header)
+        images = _images(x, contract)
+        while batch := list(islice(images, BATCH)):
+            check()
+            for image in threads.map(lambda read: prepare(read(), contract), batch):
+                file.write(image.tobytes())
+    unfinished.replace(path)
+
+
+def _images(x: EncodedImages | MappedRows, contract: ImageContract) -> Iterator[Callable[[], Pixels]]:
+    """Each as something to call in a thread."""
+    if isinstance(x, EncodedImages):
+        whole = EncodedImages(x.path, x.offsets)
+        for row in range(len(whole)):
+            yield partial(_decoded, whole, row, contract)
+        return
+    for chunk in MappedRows(x.path).chunks():
+        for image in chunk:
+            yield partial(np.asarray, image)
+
+
+def _decoded(images: EncodedImages, row: int, contract: ImageContract) -> Pixels:
+    return decode(images.encoded(row), OWN_IMAGE, contract.background)
