@@ -8,10 +8,8 @@ import threading
 
 from api.planning_process import CATALOG, Answer, Question
 from shared.catalog import Catalog
-from shared.dataset_facts import DatasetFacts
 from shared.errors import InvalidRequest, PlanningUnavailable
 from shared.plan import Plan
-from shared.training_spec import TrainingSpec
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +36,8 @@ class Planner:
         with self._lock:
             self._running()
 
-    def plan(self, spec: TrainingSpec, uploaded: DatasetFacts | None = None) -> Plan:
+    def plan(self, question: Question) -> Plan:
         """Raises InvalidRequest where the spec cannot be trained, PlanningUnavailable where no spec can be planned."""
-        question = Question(spec=spec, uploaded=uploaded)
         answer = Answer.model_validate_json(self._asked_twice(question.model_dump_json(by_alias=True)))
         if answer.refusal is not None:
             raise InvalidRequest(answer.refusal.detail, answer.refusal.faults)

@@ -10,6 +10,7 @@ import sys
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.base_versions import Base
 from shared.dataset_facts import DatasetFacts
 from shared.errors import Fault, InvalidRequest
 from shared.plan import Plan
@@ -20,10 +21,11 @@ CATALOG = "catalog"
 
 
 class Question(BaseModel):
-    """A spec, and what the data set holds that it names, where users brought it."""
+    """A spec, what the data set holds that it names, where users brought it, and the version it starts from."""
 
     spec: TrainingSpec
     uploaded: DatasetFacts | None = None
+    base: Base | None = None
 
 
 class Refusal(BaseModel):
@@ -58,7 +60,7 @@ def main(max_parameters: int) -> None:
                 continue
             try:
                 question = Question.model_validate_json(line)
-                answer = Answer(plan=plan(question.spec, max_parameters, question.uploaded))
+                answer = Answer(plan=plan(question.spec, max_parameters, question.uploaded, question.base))
             except InvalidRequest as refused:
                 answer = Answer(refusal=Refusal.model_validate(refused))
             answers.write(answer.model_dump_json() + "\n")

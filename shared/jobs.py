@@ -41,12 +41,16 @@ def create(session: Session, spec: TrainingSpec) -> Job:
     return job
 
 
-def create_once(session: Session, spec: TrainingSpec, key: str) -> Job:
-    """The same key answers the same job for a day. Raises IdempotencyKeyReused when the spec is another."""
+def create_once(session: Session, spec: TrainingSpec, key: str, asked: TrainingSpec) -> Job:
+    """The same key answers the same job for a day. Raises IdempotencyKeyReused when it was asked for something else.
+
+    `asked` is the spec as it came, before the newest of anything was looked up.
+    """
     forgotten = (Job.idempotency_key == key) & (Job.created_at < now(-IDEMPOTENCY_HOURS * 3600))
     session.execute(update(Job).where(forgotten).values(idempotency_key=None))
     job = _queued(spec)
     job.idempotency_key = key
+    job.spec_digest = digest_of(asked)
     try:
         with session.begin_nested():  # the database decides which of two is first
             session.add(job)
@@ -242,13 +246,17 @@ def problem_of(failure: TrainingFailure) -> Document:
     return {"type": f"/problems/{failure.kind}", "title": title, "detail": failure.detail}
 
 
+def digest_of(spec: TrainingSpec) -> str:
+    """sha256 of all that it says, every default filled in."""
+    return hashlib.sha256(json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True).encode()).hexdigest()
+
+
 def _queued(spec: TrainingSpec) -> Job:
-    document = spec.model_dump(mode="json", by_alias=True)
     return Job(
         id=uuid4(),
         model=spec.model,
-        spec=document,
-        spec_digest=hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest(),
+        spec=spec.model_dump(mode="json", by_alias=True),
+        spec_digest=digest_of(spec),
         device=spec.resources.device,
         priority=spec.resources.priority,
         status=JobStatus.QUEUED,

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from itertools import zip_longest
 from typing import Any
 
@@ -146,8 +147,13 @@ def _no_allocation() -> Iterator[None]:
 def _steps(network: Network, inputs: Any) -> Iterator[tuple[str, keras.Layer, Any]]:  # noqa: ANN401 - keras is untyped
     """The place of each layer in the spec, the layer, and its output; the last output is the network's."""
     if network.layers is not None:
-        return _applied(network.layers, inputs, AT, {inputs.name})
-    return _called(read_keras_json(network.keras or {}, MAX_LAYERS), inputs)
+        steps = _applied(network.layers, inputs, AT, {inputs.name})
+    else:
+        steps = _called(read_keras_json(network.keras or {}, MAX_LAYERS), inputs)
+    for pointer, layer, output in steps:
+        if any(fnmatchcase(layer.name, pattern) for pattern in network.freeze):
+            layer.trainable = False
+        yield pointer, layer, output
 
 
 def _called(read: KerasJson, inputs: Any) -> Iterator[tuple[str, keras.Layer, Any]]:  # noqa: ANN401 - keras is untyped

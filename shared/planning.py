@@ -3,6 +3,7 @@
 from math import ceil
 
 from shared.augmentation import augmentation_layers
+from shared.base_versions import Base, check_freeze
 from shared.dataset_facts import DatasetFacts
 from shared.dataset_parts import facts_of, part_sizes
 from shared.inline_data import read_inline
@@ -20,18 +21,25 @@ from shared.preprocessing import contract_of
 from shared.training_spec import TrainingSpec
 
 
-def plan(spec: TrainingSpec, max_parameters: int, uploaded: DatasetFacts | None = None) -> Plan:
+def plan(
+    spec: TrainingSpec, max_parameters: int, uploaded: DatasetFacts | None = None, base: Base | None = None
+) -> Plan:
     """Opens no file and allocates no weights. Raises InvalidRequest where the spec cannot be trained.
 
-    `uploaded` is what the data set holds that the spec names, where users brought it.
+    `uploaded` is what the data set holds that the spec names, where users brought it; `base` the version to start from.
     """
     facts = facts_of(spec.dataset, uploaded)
     rows = part_sizes(spec.dataset, facts)
-    contract = contract_of(spec.preprocessing, facts)
+    if base is None:
+        network, contract = spec.network, contract_of(spec.preprocessing, facts)
+    else:
+        network = base.network(facts, spec.network.freeze)
+        contract = base.contract_for(spec.preprocessing, facts)
     augmentation_layers(spec.augmentation, contract)
-    table = layer_table(spec.network, contract.input_shape, max_parameters)
+    table = layer_table(network, contract.input_shape, max_parameters)
+    check_freeze(network.freeze, table)
     output_shape = table[-1].output_shape if table else contract.input_shape
-    objective = choose_objective(spec.training.loss, facts, spec.network, output_shape)
+    objective = choose_objective(spec.training.loss, facts, network, output_shape)
     if spec.dataset.inline is not None and spec.dataset.classes is None:
         _, _, y = read_inline(spec.dataset.inline)
         check_places(objective, y)

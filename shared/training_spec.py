@@ -186,14 +186,30 @@ class LayerSpec(KerasPart):
 
 
 class Network(SpecPart):
-    """Either `layers`, one after the other, or `keras`, what `model.to_json()` prints of a network in Keras."""
+    """`layers`, one after the other; or `keras`, what `model.to_json()` prints of a network in Keras; or `from`, a
+    version whose network and weights to start from.
+    """
 
     layers: Annotated[list[LayerSpec] | None, Field(min_length=1, max_length=MAX_LAYERS)] = None
     keras: Annotated[
         dict[str, Any] | None, Field(examples=[{"class_name": "Sequential", "config": {"layers": []}}])
     ] = None
-    from_: Annotated[NotYet, Field(alias="from")] = None
-    freeze: NotYet = None
+    from_: Annotated[
+        str | None,
+        Field(
+            alias="from",
+            pattern=r"^[a-z0-9][a-z0-9._-]{0,99}(@[a-z0-9._-]{1,100})?$",
+            description="`model@number`, `model@alias`, or `model` for the version that it serves.",
+            examples=["mnist-cnn@production"],
+        ),
+    ] = None
+    freeze: Annotated[
+        tuple[Name, ...],
+        Field(
+            max_length=MAX_LAYERS,
+            description="With `from`: layers that keep their weights, by name or by a pattern such as `conv2d*`.",
+        ),
+    ] = ()
 
     @field_validator("layers")
     @classmethod
@@ -215,17 +231,11 @@ class Network(SpecPart):
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        if (self.layers is None) == (self.keras is None):
-            raise ValueError("Give either `layers` or `keras`.")
+        if sum(form is not None for form in (self.layers, self.keras, self.from_)) != 1:
+            raise ValueError("Give one of `layers`, `keras` and `from`.")
+        if self.freeze and self.from_ is None:
+            raise ValueError("`freeze` goes with `from`.")
         return self
-
-    @model_validator(mode="before")
-    @classmethod
-    def _later_forms_need_no_layers(cls, value: object) -> object:
-        """Without this, `network: {from: …}` would be told first that `layers` is missing."""
-        if isinstance(value, dict) and "from" in value and not {"layers", "keras"} & value.keys():
-            raise PydanticCustomError("not_supported_yet", "`from` is not supported yet: declare `layers`.")
-        return value
 
 
 class OptimizerSpec(KerasPart):

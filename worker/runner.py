@@ -7,16 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from shared import dataset_parts, datasets, jobs, logs, registry
+from shared import base_versions, dataset_parts, datasets, jobs, logs, registry
 from shared.artifacts import ArtifactStore, StoredFile
 from shared.database import Sessions
 from shared.devices import Device, devices_taken_from
 from shared.errors import InternalError, TrainingFailure
 from shared.jobs import LeaseLost
 from shared.queue import Bell
-from shared.tables import Job
+from shared.tables import Job, Version
 from shared.training_spec import TrainingSpec
 from shared.version_description import (
     INPUT_NAME,
@@ -29,6 +30,9 @@ from shared.version_description import (
 )
 from worker.devices import tensorflow_device
 from worker.lease import JobCancelled, Lease
+
+if TYPE_CHECKING:
+    from worker.fine_tuning import Start
 
 logger = logging.getLogger(__name__)
 
@@ -87,15 +91,18 @@ def _run(yard: Yard, job: Job) -> None:
 def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None:
     from worker.evaluation import write_evaluation
     from worker.export import export  # TensorFlow: this process has it loaded, the parent must not
-    from worker.training import train
+    from worker.training import Workplace, train
 
     spec = TrainingSpec.model_validate(job.spec)
     device = tensorflow_device(spec.resources.device, yard.count_gpus())
     with yard.sessions() as session:
         uploaded = datasets.uploaded_data(session, yard.artifacts, spec.dataset, yard.datasets_dir / "uploaded")
+        base = base_versions.find_base(session, spec.network)
     dataset = dataset_parts.load(spec.dataset, spec.training.seed, yard.datasets_dir, uploaded)
+    start = _start(yard, base, folder) if base is not None else None
     lease.check()
-    trained = train(spec, dataset, device, lease, yard.progress_seconds, yard.datasets_dir / "prepared")
+    place = Workplace(device, lease, yard.progress_seconds, yard.datasets_dir / "prepared")
+    trained = train(spec, dataset, place, start)
     network = trained.network
     description = Description(
         model=spec.model,
@@ -117,6 +124,14 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     files = [yard.artifacts.put(path) for path in paths]
     number = _publish(yard, job, description, files, lease)
     logger.info("version %s/%d published", spec.model, number)
+
+
+def _start(yard: Yard, version: Version, folder: Path) -> "Start":
+    from worker.fine_tuning import Start
+
+    weights = folder / "base.weights.h5"
+    weights.write_bytes(yard.artifacts.read(registry.get_file(version, "model.weights.h5").sha256))
+    return Start(base_versions.read_base(version, yard.artifacts), weights)
 
 
 def _publish(yard: Yard, job: Job, description: Description, files: list[StoredFile], lease: Lease) -> int:

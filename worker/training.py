@@ -23,6 +23,7 @@ from shared.rows import MappedRows
 from shared.training_spec import Precision, Training, TrainingSpec
 from shared.version_description import Epochs, Metrics
 from worker.callbacks import Reporter, TimeLimit, Watch, finite
+from worker.fine_tuning import Start, take_weights
 from worker.memory import available_bytes, check_memory
 from worker.pipeline import batches_in_order, shuffled_batches, steps
 from worker.precision import choose_precision, computed_in
@@ -33,6 +34,19 @@ LIGHT_STEP = 300_000
 """Parameters × rows: what one processor does in well under a millisecond."""
 MOST_STEPS_AT_ONCE = 32
 """Between two looks whether to stop."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a network is trained, and who looks on.
+
+    `device` is TensorFlow's name of it; in `prepared_dir` stay images that were decoded or resized.
+    """
+
+    device: str
+    watch: Watch
+    progress_seconds: float
+    prepared_dir: Path
 
 
 @dataclass(frozen=True)
@@ -63,23 +77,21 @@ class _Rows:
         return len(self.x)
 
 
-def train(
-    spec: TrainingSpec, dataset: Dataset, device: str, watch: Watch, progress_seconds: float, prepared_dir: Path
-) -> Trained:
-    """`device` is TensorFlow's name of it; in `prepared_dir` stay images that were decoded or resized.
-
-    Raises TrainingFailure, or whatever the watch raises to end it.
-    """
+def train(spec: TrainingSpec, dataset: Dataset, place: Workplace, start: Start | None = None) -> Trained:
+    """Raises TrainingFailure, or whatever the watch raises to end it."""
     training = spec.training
     keras.utils.clear_session()
     keras.utils.set_random_seed(training.seed)
-    with _keras_failures(), _determinism(wanted=training.deterministic), tf.device(device):
-        parts, contract = _prepared(spec, dataset, prepared_dir, watch)
-        network = build(spec.network, contract.input_shape, spec.model)
-        objective = choose_objective(training.loss, dataset.facts, spec.network, network.output_shape[1:])
-        if device == "/CPU:0":
+    with _keras_failures(), _determinism(wanted=training.deterministic), tf.device(place.device):
+        parts, contract = _prepared(spec, dataset, place, start)
+        declared = start.base.network(dataset.facts, spec.network.freeze) if start is not None else spec.network
+        network = build(declared, contract.input_shape, spec.model)
+        objective = choose_objective(training.loss, dataset.facts, declared, network.output_shape[1:])
+        if place.device == "/CPU:0":
             check_memory(network, min(training.batch_size, len(parts[0])), available_bytes())
-        precision = choose_precision(training.precision, network, training.batch_size, device)
+        if start is not None:
+            take_weights(network, start)
+        precision = choose_precision(training.precision, network, training.batch_size, place.device)
         optimizer = make_optimizer(training, training.epochs * steps(len(parts[0]), training.batch_size))
         if precision is Precision.MIXED_FLOAT16:  # its smallest numbers are too large for a gradient
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -90,7 +102,7 @@ def train(
             steps_per_execution=_steps_at_once(network, training.batch_size, steps(len(parts[0]), training.batch_size)),
         )
         network.optimizer.build(network.trainable_variables)  # or else the first step is traced twice
-        metrics, epochs, outputs = _fit(network, parts, contract, objective, spec, precision, watch, progress_seconds)
+        metrics, epochs, outputs = _fit(network, parts, contract, objective, spec, precision, place)
     return Trained(network, contract, objective, metrics, epochs, precision, outputs)
 
 
@@ -105,14 +117,19 @@ def _steps_at_once(network: keras.Model, batch_size: int, steps_per_epoch: int) 
 
 
 def _prepared(
-    spec: TrainingSpec, dataset: Dataset, prepared_dir: Path, watch: Watch
+    spec: TrainingSpec, dataset: Dataset, place: Workplace, start: Start | None
 ) -> tuple[list[_Rows], ImageContract | NumbersContract]:
-    """Train, validation and test, images resized once, and the contract with the statistics of the first."""
-    contract = contract_of(spec.preprocessing, dataset.facts)
+    """Train, validation and test, images resized once, and the contract with the statistics it is to keep."""
+    if start is None:
+        contract = contract_of(spec.preprocessing, dataset.facts)
+    else:
+        contract = start.base.contract_for(spec.preprocessing, dataset.facts)
     parts = [
-        _Rows(prepared(part.x, contract, dataset.digest, prepared_dir, watch.check), part.y)
+        _Rows(prepared(part.x, contract, dataset.digest, place.prepared_dir, place.watch.check), part.y)
         for part in (dataset.train, dataset.validation, dataset.test)
     ]
+    if start is not None and contract.scale is start.base.contract.scale:
+        return parts, contract
     return parts, standardized(contract, parts[0].x)
 
 
@@ -123,13 +140,12 @@ def _fit(
     objective: Objective,
     spec: TrainingSpec,
     precision: Precision,
-    watch: Watch,
-    progress_seconds: float,
+    place: Workplace,
 ) -> tuple[Metrics, Epochs, NDArray[np.float32] | None]:
     training = spec.training
     train_part, validation_part, test_part = parts
     batches = steps(len(train_part), training.batch_size)
-    reporter = Reporter(watch, training.epochs, batches, progress_seconds)
+    reporter = Reporter(place.watch, training.epochs, batches, place.progress_seconds)
     limits = [TimeLimit(spec.resources.max_minutes)] if spec.resources.max_minutes is not None else []
     stopping, keeping = _stopping(training), _keeping(training)
     evaluation_batch = max(training.batch_size, SMALLEST_EVALUATION_BATCH)

@@ -10,12 +10,14 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from api.answers import bytes_of, document, problems
 from api.events import follow
+from api.planning_process import Question
 from api.requests import PageQuery, parsed
 from api.services import services
-from shared import datasets, jobs
+from shared import base_versions, datasets, jobs
 from shared.devices import Device
 from shared.documents import EpochDocument, EpochList, JobDocument, JobList, JobSummary
 from shared.errors import (
+    ArtifactDamaged,
     IdempotencyKeyReused,
     JobHasEnded,
     JobNotFound,
@@ -61,7 +63,14 @@ class EventsHeader(BaseModel):
     responses={
         202: JobDocument,
         200: Plan,
-        **problems(IdempotencyKeyReused, MalformedRequest, PlanningUnavailable, RequestTooLarge, UnsupportedContent),
+        **problems(
+            ArtifactDamaged,
+            IdempotencyKeyReused,
+            MalformedRequest,
+            PlanningUnavailable,
+            RequestTooLarge,
+            UnsupportedContent,
+        ),
     },
 )
 @parsed
@@ -69,15 +78,17 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
     """Queue a training, or with `dry_run` tell what it would do."""
     with services().sessions() as session:
         choice, uploaded = datasets.pinned(session, body.dataset)
-    spec = body.model_copy(update={"dataset": choice})
-    plan = services().planner.plan(spec, uploaded)
+        version = base_versions.find_base(session, body.network)
+    spec = base_versions.pinned(body.model_copy(update={"dataset": choice}), version)
+    base = base_versions.read_base(version, services().artifacts) if version is not None else None
+    plan = services().planner.plan(Question(spec=spec, uploaded=uploaded, base=base))
     if query.dry_run:
         return document(plan)
     with services().sessions.begin() as session:
         if header.idempotency_key is None:
             job = jobs.create(session, spec)
         else:
-            job = jobs.create_once(session, spec, header.idempotency_key)
+            job = jobs.create_once(session, spec, header.idempotency_key, asked=body)
     services().bell.ring(Device(job.device))  # after the commit: inside, a worker may look before the row exists
     location = url_for("jobs.show_job", job_id=job.id)
     return document(_job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})

@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 
 from api.planner import Planner
+from api.planning_process import Question
 from shared.agreement import TOLERANCE, largest_difference
 from shared.network import LAYERS, build, layer_table
 from shared.training_spec import MAX_LAYERS, Network, TrainingSpec
@@ -63,7 +64,7 @@ def test_the_deepest_network_allowed_is_planned_and_built(planner: Planner) -> N
     layers = [{"layer": "Dense", "units": 4}] * (MAX_LAYERS - 1) + [{**DENSE_SOFTMAX, "units": 3}]
     spec = TrainingSpec.model_validate(changed(IRIS, "network.layers", layers))
 
-    plan = planner.plan(spec)
+    plan = planner.plan(Question(spec=spec))
 
     assert build(spec.network, (4,), "network").count_params() == plan.parameters
 

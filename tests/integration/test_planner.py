@@ -6,6 +6,7 @@ import pytest
 
 from api import planner as planner_module
 from api.planner import Planner
+from api.planning_process import Question
 from shared.errors import InvalidRequest, PlanningUnavailable
 from shared.training_spec import TrainingSpec
 from tests.examples import DIGITS
@@ -13,25 +14,25 @@ from tests.examples import DIGITS
 
 def test_a_planning_process_that_dies_is_replaced(planner: Planner) -> None:
     spec = TrainingSpec.model_validate(DIGITS)
-    before = planner.plan(spec)
+    before = planner.plan(Question(spec=spec))
     assert planner._process is not None
     os.kill(planner._process.pid, signal.SIGKILL)
 
-    assert planner.plan(spec) == before
+    assert planner.plan(Question(spec=spec)) == before
 
 
 def test_a_spec_that_takes_too_long_is_refused_and_the_next_is_planned(
     planner: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = TrainingSpec.model_validate(DIGITS)
-    planner.plan(spec)
+    planner.plan(Question(spec=spec))
     with monkeypatch.context() as patch:
         patch.setattr(planner_module, "ANSWER_SECONDS", 0.0)
         patch.setattr(planner, "_await_readiness", lambda _: None)
         with pytest.raises(InvalidRequest, match="took longer"):
-            planner.plan(spec)
+            planner.plan(Question(spec=spec))
 
-    assert planner.plan(spec).parameters == 650
+    assert planner.plan(Question(spec=spec)).parameters == 650
 
 
 def test_a_planning_process_that_cannot_start_is_no_fault_of_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,4 +40,4 @@ def test_a_planning_process_that_cannot_start_is_no_fault_of_the_spec(monkeypatc
     monkeypatch.setattr(planner, "_command", [sys.executable, "-c", "raise SystemExit('no Keras')"])
 
     with pytest.raises(PlanningUnavailable):
-        planner.plan(TrainingSpec.model_validate(DIGITS))
+        planner.plan(Question(spec=TrainingSpec.model_validate(DIGITS)))

@@ -46,6 +46,9 @@ def test_optimizer_may_be_a_name_alone() -> None:
         ("network.layers", [{"units": 3}]),
         ("network.keras", {}),
         ("network", {}),
+        ("network", {"from": "digits", "layers": [{"layer": "Flatten"}]}),
+        ("network", {"from": "../digits"}),
+        ("network.freeze", ["dense"]),
         ("network", {"keras": "{"}),
         ("network", {"keras": [1]}),
         ("training.epochs", 0),
@@ -82,8 +85,6 @@ def test_what_makes_no_sense_is_refused(path: str, value: object) -> None:
         ("reuse", False),
         ("preprocessing.fit", "mnist"),
         ("preprocessing.invert", "auto"),
-        ("network.from", "digits@production"),
-        ("network", {"from": "digits"}),
         ("training.tensorboard", None),
     ],
 )
