@@ -282,6 +282,26 @@ class Precision(StrEnum):
     MIXED_FLOAT16 = "mixed_float16"
 
 
+class TensorBoard(SpecPart):
+    """What is logged beside the scalars: the histograms of weights every so many epochs, 0 for never; the weights as
+    images with them; the graph.
+    """
+
+    histograms: Annotated[int, Field(strict=True, ge=0)] = 1
+    images: Annotated[bool, Field(strict=True)] = False
+    graph: Annotated[bool, Field(strict=True)] = True
+
+    @model_validator(mode="after")
+    def _images_come_with_histograms(self) -> Self:
+        if self.images and not self.histograms:
+            raise ValueError("`images` are written with the histograms: set `histograms` to 1 or more.")
+        return self
+
+
+def _true_for_all_defaults(value: object) -> object:
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
 class Training(SpecPart):
     epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
@@ -317,7 +337,14 @@ class Training(SpecPart):
         Precision,
         Field(description="Of the training alone: `auto` is mixed_bfloat16 where the device is faster with it."),
     ] = Precision.AUTO
-    tensorboard: NotYet = None
+    tensorboard: Annotated[
+        TensorBoard | None,
+        BeforeValidator(_true_for_all_defaults, json_schema_input_type=bool | TensorBoard | None),
+        Field(
+            description="Logs for TensorBoard; `true` for those that are not left out.",
+            examples=[True, {"histograms": 1, "images": True, "graph": True}],
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _one_best_epoch(self) -> Self:

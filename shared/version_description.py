@@ -13,6 +13,7 @@ INPUT_NAME = "input"
 OUTPUT_NAME = "output"
 DESCRIPTION_FILE = "version.json"
 ONNX_FILE = "model.onnx"
+TENSORBOARD_FILE = "tensorboard.zip"
 
 
 class _Value(BaseModel):

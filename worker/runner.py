@@ -91,6 +91,7 @@ def _run(yard: Yard, job: Job) -> None:
 def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None:
     from worker.evaluation import write_evaluation
     from worker.export import export  # TensorFlow: this process has it loaded, the parent must not
+    from worker.tensorboard import zip_logs
     from worker.training import Workplace, train
 
     spec = TrainingSpec.model_validate(job.spec)
@@ -101,7 +102,7 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     dataset = dataset_parts.load(spec.dataset, spec.training.seed, yard.datasets_dir, uploaded)
     start = _start(yard, base, folder) if base is not None else None
     lease.check()
-    place = Workplace(device, lease, yard.progress_seconds, yard.datasets_dir / "prepared")
+    place = Workplace(device, lease, yard.progress_seconds, yard.datasets_dir / "prepared", folder / "logs")
     trained = train(spec, dataset, place, start)
     network = trained.network
     description = Description(
@@ -120,6 +121,7 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     if trained.test_outputs is not None and trained.metrics.test is not None:
         test = trained.metrics.test
         paths += write_evaluation(trained.objective, dataset.test.y, trained.test_outputs, test, folder)
+    paths += zip_logs(place.logs_dir, folder)
     lease.settle()
     files = [yard.artifacts.put(path) for path in paths]
     number = _publish(yard, job, description, files, lease)

@@ -28,6 +28,7 @@ from worker.memory import available_bytes, check_memory
 from worker.pipeline import batches_in_order, shuffled_batches, steps
 from worker.precision import choose_precision, computed_in
 from worker.preparation import prepared
+from worker.tensorboard import tensorboard_callbacks
 
 SMALLEST_EVALUATION_BATCH = 256
 LIGHT_STEP = 300_000
@@ -40,13 +41,15 @@ MOST_STEPS_AT_ONCE = 32
 class Workplace:
     """Where a network is trained, and who looks on.
 
-    `device` is TensorFlow's name of it; in `prepared_dir` stay images that were decoded or resized.
+    `device` is TensorFlow's name of it; in `prepared_dir` stay images that were decoded or resized, and `logs_dir`
+    takes what TensorBoard is to show.
     """
 
     device: str
     watch: Watch
     progress_seconds: float
     prepared_dir: Path
+    logs_dir: Path
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,13 @@ def _fit(
             epochs=training.epochs,
             steps_per_epoch=batches,
             validation_data=in_order(validation_part),
-            callbacks=[reporter, *limits, *stopping, *keeping],
+            callbacks=[
+                reporter,
+                *limits,
+                *stopping,
+                *keeping,
+                *tensorboard_callbacks(network, training.tensorboard, place.logs_dir),
+            ],
             shuffle=False,  # the stream is shuffled already
             verbose=0,
         ).history

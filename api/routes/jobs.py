@@ -13,11 +13,12 @@ from api.events import follow
 from api.planning_process import Question
 from api.requests import PageQuery, parsed
 from api.services import services
-from shared import base_versions, datasets, jobs
+from shared import base_versions, datasets, jobs, registry
 from shared.devices import Device
 from shared.documents import EpochDocument, EpochList, JobDocument, JobList, JobSummary
 from shared.errors import (
     ArtifactDamaged,
+    FileNotFound,
     IdempotencyKeyReused,
     JobHasEnded,
     JobNotFound,
@@ -30,6 +31,7 @@ from shared.pages import next_cursor, page_of
 from shared.plan import Plan
 from shared.tables import ENDED, JobStatus
 from shared.training_spec import ModelName, TrainingSpec
+from shared.version_description import TENSORBOARD_FILE
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="Jobs")])
 
@@ -158,6 +160,25 @@ def follow_job(path: JobPath, header: EventsHeader) -> Response:
     return Response(
         events, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
+
+
+@bp.get(
+    "/<uuid:job_id>/tensorboard",
+    responses={
+        200: bytes_of("application/zip", "The log folder, for `tensorboard --logdir` once it is unpacked"),
+        **problems(JobNotFound, FileNotFound, ArtifactDamaged),
+    },
+)
+@parsed
+def download_tensorboard(path: JobPath) -> Response:
+    """What a job logged that asked for `training.tensorboard` and succeeded."""
+    with services().sessions() as session:
+        job = jobs.get(session, path.job_id)
+    if job.version is None:
+        raise FileNotFound(f"Job {job.id} has no logs: it is {job.status}.")
+    file = registry.get_file(job.version, TENSORBOARD_FILE)
+    headers = {"Content-Disposition": f'attachment; filename="{job.model}-{job.id}.zip"'}
+    return Response(services().artifacts.read(file.sha256), content_type="application/zip", headers=headers)
 
 
 def _job_document(job_id: UUID) -> JobDocument:

@@ -67,6 +67,8 @@ def test_optimizer_may_be_a_name_alone() -> None:
         ("training", {"early_stopping": {"restore_best": True}, "keep": {"best": "val_accuracy"}}),
         ("training.deterministic", "yes"),
         ("training.precision", "bfloat16"),
+        ("training.tensorboard", "yes"),
+        ("training.tensorboard", {"histograms": 0, "images": True}),
         ("resources.device", "tpu"),
         ("resources.priority", 1000),
         ("resources.max_minutes", 0),
@@ -85,7 +87,6 @@ def test_what_makes_no_sense_is_refused(path: str, value: object) -> None:
         ("reuse", False),
         ("preprocessing.fit", "mnist"),
         ("preprocessing.invert", "auto"),
-        ("training.tensorboard", None),
     ],
 )
 def test_keys_that_come_later_are_refused_not_ignored(path: str, value: object) -> None:
