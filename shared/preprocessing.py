@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.dataset_facts import DatasetFacts
 from shared.errors import Fault, ImageTooLarge, InvalidImage, InvalidRequest
+from shared.ink import is_dark_on_light, laid_out
 from shared.rows import MappedRows
 from shared.training_spec import Color, Fit, Interpolation, Invert, Preprocessing, Scale
 
@@ -85,6 +86,10 @@ class ImageContract(BaseModel):
     def input_shape(self) -> tuple[int, ...]:
         """(height, width, channels)"""
         return (*self.size, _channels(self.color))
+
+    def leaves_alone(self, shape: tuple[int, ...]) -> bool:
+        """Whether `prepare` changes nothing about images of this shape."""
+        return shape == self.input_shape and self.invert is Invert.NEVER and self.fit is not Fit.MNIST
 
 
 class NumbersContract(BaseModel):
@@ -188,14 +193,21 @@ def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
 
 
 def prepare(image: Pixels, contract: ImageContract) -> Pixels:
-    """(height, width, 1 or 3) of any size → (*contract.size, channels): colour, size, inversion."""
-    image = _fitted(_colored(image, contract.color), contract)
-    return WHITE - image if contract.invert is Invert.ALWAYS else image
+    """(height, width, 1 or 3) of any size → (*contract.size, channels): colour, inversion, size."""
+    image = _colored(image, contract.color)
+    return _fitted(WHITE - image if is_inverted(image, contract) else image, contract)
+
+
+def is_inverted(image: Pixels, contract: ImageContract) -> bool:
+    """Whether `prepare` makes dark of light in this image, of any size and colour."""
+    if contract.invert is Invert.AUTO:
+        return is_dark_on_light(image)
+    return contract.invert is Invert.ALWAYS
 
 
 def prepare_all(images: Pixels, contract: ImageContract) -> Pixels:
     """(n, height, width, 1 or 3) → (n, *contract.size, channels); the array itself where there is nothing to do."""
-    if images.shape[1:] == contract.input_shape and contract.invert is Invert.NEVER:
+    if contract.leaves_alone(images.shape[1:]):
         return images
     prepared = np.empty((len(images), *contract.input_shape), np.uint8)
     for index, image in enumerate(images):
@@ -211,6 +223,8 @@ def _image_contract(preprocessing: Preprocessing, facts: DatasetFacts) -> ImageC
         raise _invalid("background", "The images are grayscale: give one level from 0 to 255.")
     if preprocessing.size == "data" and 0 in facts.shape[:2]:
         raise _invalid("size", "The images have sizes of their own: give [height, width].")
+    if preprocessing.fit is Fit.MNIST and color is not Color.GRAYSCALE:
+        raise _invalid("fit", "`mnist` lays out handwriting in shades of gray: say `color: grayscale`.")
     scale = preprocessing.scale or Scale.UNIT
     offset, divisor = {Scale.UNIT: (0.0, 255.0), Scale.SIGNED: (127.5, 127.5)}.get(scale, (0.0, 1.0))
     return ImageContract(
@@ -253,6 +267,8 @@ def _colored(image: Pixels, color: Color) -> Pixels:
 
 
 def _fitted(image: Pixels, contract: ImageContract) -> Pixels:
+    if contract.fit is Fit.MNIST:
+        return laid_out(image, contract.size, _INTERPOLATIONS[contract.interpolation])
     if image.shape[:2] == contract.size:
         return image
     if contract.fit is Fit.STRETCH:

@@ -110,6 +110,7 @@ class Fit(StrEnum):
     STRETCH = "stretch"
     PAD = "pad"
     CROP = "crop"
+    MNIST = "mnist"
 
 
 class Scale(StrEnum):
@@ -127,6 +128,7 @@ class Color(StrEnum):
 class Invert(StrEnum):
     NEVER = "never"
     ALWAYS = "always"
+    AUTO = "auto"
 
 
 class Preprocessing(SpecPart):
@@ -146,13 +148,6 @@ class Preprocessing(SpecPart):
     ] = None
     scale: Annotated[Scale | None, Field(description="`unit` for images, `none` for numbers, if left out.")] = None
     invert: Invert | None = None
-
-    @field_validator("fit", "invert", mode="before")
-    @classmethod
-    def _refuse_later_choices(cls, value: object) -> object:
-        if value in ("mnist", "auto"):
-            raise PydanticCustomError("not_supported_yet", "`{value}` is not supported yet.", {"value": value})
-        return value
 
 
 class KerasPart(BaseModel):

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from shared.preprocessing import ImageContract, ImageLimits, NumbersContract, Pixels, decode, prepare, prepare_all
 from shared.rows import EncodedImages, MappedRows, open_rows
-from shared.training_spec import Invert
 from shared.uploaded_data import Rows
 
 OWN_IMAGE = ImageLimits(max_bytes=2**31, max_pixels=2**31)
@@ -37,7 +36,7 @@ def prepared(
     if isinstance(contract, NumbersContract):
         assert isinstance(x, MappedRows)  # noqa: S101 - encoded images have a contract for images
         return x
-    if isinstance(x, MappedRows) and x.shape[1:] == contract.input_shape and contract.invert is Invert.NEVER:
+    if isinstance(x, MappedRows) and contract.leaves_alone(x.shape[1:]):
         return x
     path = folder / f"{digest}-{_key(contract)}.npy"
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,11 @@ from shared.preprocessing import (
     NumbersContract,
     Pixels,
     decode,
+    is_inverted,
     prepare,
     read_header,
 )
+from shared.training_spec import Invert
 
 ANY_BYTES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
 """Said of bytes by clients that do not look at them; the last is what curl says of everything."""
@@ -28,6 +30,7 @@ SAME_TYPE = {
     "image/x-png": "image/png",
     "image/x-ms-bmp": "image/bmp",
 }
+INVERTED = "The image is dark on light, and was inverted."
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -63,19 +66,27 @@ def input_of(instance: Any, name: str) -> Input:  # noqa: ANN401 - JSON
         raise InvalidImage(f"{name}: not base64: {error}.") from None
 
 
-def row_of(given: Input, contract: ImageContract | NumbersContract, limits: ImageLimits) -> NDArray[np.float32]:
-    """float32, of the contract's input shape.
+class Row(NamedTuple):
+    """`values` are float32, of the contract's input shape; `warnings` what a sender may not have expected."""
+
+    values: NDArray[np.float32]
+    warnings: list[str]
+
+
+def row_of(given: Input, contract: ImageContract | NumbersContract, limits: ImageLimits) -> Row:
+    """As the network takes it.
 
     Raises InvalidImage, ImageTooLarge, UnsupportedContent or InvalidRequest, with the input's name.
     """
     if isinstance(contract, ImageContract):
         pixels = _decoded(given, contract, limits) if isinstance(given, ImageInput) else _pixels(given, limits)
         values = prepare(pixels, contract).astype(np.float32)
+        warnings = [INVERTED] if contract.invert is Invert.AUTO and is_inverted(pixels, contract) else []
     elif isinstance(given, ImageInput):
         raise InvalidRequest(f"{given.name}: this version takes {list(contract.shape)} numbers, not an image.")
     else:
-        values = _numbers(given, contract.shape)
-    return contract.normalisation.apply(values)
+        values, warnings = _numbers(given, contract.shape), []
+    return Row(contract.normalisation.apply(values), warnings)
 
 
 def _decoded(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> Pixels:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.problems import problem_of
-from api.serving.inputs import Input, row_of
+from api.serving.inputs import Input, Row, row_of
 from api.serving.version import LoadedVersion
 from shared.documents import ClassProbability, FailedPrediction, NumericPrediction, Prediction
 from shared.errors import ServiceError
@@ -21,7 +21,7 @@ def predict(
     loaded: LoadedVersion, inputs: Sequence[Input | ServiceError], limits: ImageLimits, top: int
 ) -> list[Answer]:
     """An answer for each input, in their order. Raises the input's error where all of them fail."""
-    rows: list[NDArray[np.float32]] = []
+    rows: list[Row] = []
     answers: list[Answer | None] = []
     errors: list[ServiceError] = []
     for given in inputs:
@@ -33,20 +33,22 @@ def predict(
             answers.append(FailedPrediction(problem=problem_of(error)))
     if not rows:
         raise errors[0]
-    outputs = iter(loaded.run(np.stack(rows)))
-    return [answer or _answer(next(outputs), loaded.description.classes, top) for answer in answers]
+    outputs = loaded.run(np.stack([row.values for row in rows]))
+    classes = loaded.description.classes
+    answered = iter([_answer(values, row.warnings, classes, top) for values, row in zip(outputs, rows, strict=True)])
+    return [answer or next(answered) for answer in answers]
 
 
-def _row(given: Input | ServiceError, loaded: LoadedVersion, limits: ImageLimits) -> NDArray[np.float32]:
+def _row(given: Input | ServiceError, loaded: LoadedVersion, limits: ImageLimits) -> Row:
     if isinstance(given, ServiceError):
         raise given
     return row_of(given, loaded.description.preprocessing, limits)
 
 
-def _answer(outputs: NDArray[np.float32], classes: tuple[str, ...], top: int) -> Answer:
+def _answer(outputs: NDArray[np.float32], warnings: list[str], classes: tuple[str, ...], top: int) -> Answer:
     if not classes:
         values = [float(value) for value in outputs]
-        return NumericPrediction(value=values[0] if len(values) == 1 else values)
+        return NumericPrediction(value=values[0] if len(values) == 1 else values, warnings=warnings)
     probabilities = np.array([1 - outputs[0], outputs[0]]) if len(outputs) == 1 else outputs
     best = np.argsort(-probabilities, kind="stable")[:top]
     ranked = [
@@ -55,4 +57,4 @@ def _answer(outputs: NDArray[np.float32], classes: tuple[str, ...], top: int) ->
         )
         for place in best
     ]
-    return Prediction(**dict(ranked[0]), top=ranked)
+    return Prediction(**dict(ranked[0]), top=ranked, warnings=warnings)

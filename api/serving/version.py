@@ -67,7 +67,7 @@ def load_version(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
 
 def _check_golden_samples(loaded: LoadedVersion) -> None:
     samples, contract = loaded.description.golden_samples, loaded.description.preprocessing
-    rows = np.stack([row_of(_input(sample), contract, _UNLIMITED) for sample in samples])
+    rows = np.stack([row_of(_input(sample), contract, _UNLIMITED).values for sample in samples])
     expected = np.asarray([sample.outputs for sample in samples], np.float32)
     difference = largest_difference(loaded.run(rows), expected)
     if difference > TOLERANCE:

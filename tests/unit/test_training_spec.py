@@ -85,8 +85,6 @@ def test_what_makes_no_sense_is_refused(path: str, value: object) -> None:
     ("path", "value"),
     [
         ("reuse", False),
-        ("preprocessing.fit", "mnist"),
-        ("preprocessing.invert", "auto"),
     ],
 )
 def test_keys_that_come_later_are_refused_not_ignored(path: str, value: object) -> None:
