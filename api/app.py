@@ -13,7 +13,7 @@ from api import problems
 from api.ingestion.ingested import Limits
 from api.planner import Planner
 from api.requests import YAML_TYPES
-from api.routes import catalog, datasets, evaluations, health, jobs, models, predictions
+from api.routes import catalog, datasets, evaluations, health, jobs, models, predictions, reproductions
 from api.services import EXTENSION, Services
 from api.serving.shelf import Shelf
 from shared import logs
@@ -42,7 +42,7 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # it would ask a server on the internet
     app.extensions[EXTENSION] = _build_services(settings)
-    for routes in (jobs, models, evaluations, predictions, datasets, catalog, health):
+    for routes in (jobs, models, evaluations, reproductions, predictions, datasets, catalog, health):
         app.register_api(routes.bp)
     problems.register(app)
     _add_documentation(app)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from shared.dataset_facts import TargetKind
 from shared.preprocessing import Contract
+from shared.reproduction import Reproduction
 from shared.tables import Job, JobStatus
 from shared.training_spec import Precision
 from shared.version_description import Epochs, Lineage, Metrics, Signature
@@ -81,8 +82,17 @@ class JobSummary(Document):
         )
 
 
+class VersionReference(Document):
+    model: str
+    version: int
+
+
 class JobDocument(JobSummary):
+    """`reproduces` is the version that the job trains once more, and `reproduction` what that came to."""
+
     spec: dict[str, Any] = Field(description="As it was understood, every default filled in")
+    reproduces: VersionReference | None
+    reproduction: Reproduction | None
 
 
 class JobList(Document):
@@ -142,6 +152,7 @@ class VersionDocument(VersionSummary):
     trainable_parameters: int
     epochs: Epochs
     precision: Precision = Field(description="Of the training; all that is done with the weights is float32")
+    weights_digest: str = Field(description="sha256 of all arrays")
     lineage: Lineage
     files: list[FileDocument]
 

@@ -19,6 +19,8 @@ from shared.tables import ENDED, Document, Job, JobEpoch, JobEvent, JobStatus, J
 from shared.training_spec import TrainingSpec
 
 IDEMPOTENCY_HOURS = 24
+CODE_VERSION = 1
+"""Raised whenever the same spec and data would train to other weights than before."""
 
 
 class LeaseLost(Exception):
@@ -39,6 +41,30 @@ def create(session: Session, spec: TrainingSpec) -> Job:
     job = _queued(spec)
     session.add_all((job, _first_event(job)))
     return job
+
+
+def create_reproduction(session: Session, spec: TrainingSpec, model: str, number: int) -> Job:
+    """Trains what the version was trained from, and publishes nothing: it is compared."""
+    job = _queued(spec)
+    job.reproduces = {"model": model, "version": number}
+    session.add_all((job, _first_event(job)))
+    return job
+
+
+def find_same(session: Session, spec: TrainingSpec) -> Job | None:
+    """The newest job that came to a version of the same training; None when there is none."""
+    query = select(Job).where(Job.training_digest == training_digest(spec), Job.status == JobStatus.SUCCEEDED)
+    query = query.where(Job.version.has()).order_by(Job.created_at.desc()).limit(1)
+    return session.scalars(query).one_or_none()
+
+
+def find_reproduction(session: Session, model: str, number: int) -> Job:
+    """The newest of a version. Raises JobNotFound."""
+    query = select(Job).where(Job.model == model, Job.reproduces.is_not(None)).order_by(Job.created_at.desc())
+    for job in session.scalars(query):
+        if job.reproduces == {"model": model, "version": number}:
+            return job
+    raise JobNotFound(f"Version {number} of {model!r} was never trained once more: POST to this address does it.")
 
 
 def create_once(session: Session, spec: TrainingSpec, key: str, asked: TrainingSpec) -> Job:
@@ -184,6 +210,13 @@ def succeed(session: Session, job_id: UUID, attempt: int, number: int) -> None:
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
 
 
+def finish_reproduction(session: Session, job_id: UUID, attempt: int, reproduction: Document) -> None:
+    """Raises LeaseLost, also when the job is to be cancelled."""
+    moves = {JobStatus.RUNNING: JobStatus.SUCCEEDED}
+    if not _move(session, _own(job_id, attempt), moves, lease_until=None, reproduction=reproduction):
+        raise LeaseLost(f"job {job_id}, attempt {attempt}")
+
+
 def fail(session: Session, job_id: UUID, attempt: int, failure: TrainingFailure) -> None:
     """Raises LeaseLost."""
     problem = problem_of(failure)
@@ -251,12 +284,20 @@ def digest_of(spec: TrainingSpec) -> str:
     return hashlib.sha256(json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True).encode()).hexdigest()
 
 
+def training_digest(spec: TrainingSpec) -> str:
+    """sha256 of all that decides about the weights and where they go, and of the code that makes them."""
+    document = spec.model_dump(mode="json", by_alias=True, exclude={"resources", "tags", "notes", "reuse"})
+    content = json.dumps([CODE_VERSION, document], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
 def _queued(spec: TrainingSpec) -> Job:
     return Job(
         id=uuid4(),
         model=spec.model,
         spec=spec.model_dump(mode="json", by_alias=True),
         spec_digest=digest_of(spec),
+        training_digest=training_digest(spec),
         device=spec.resources.device,
         priority=spec.resources.priority,
         status=JobStatus.QUEUED,

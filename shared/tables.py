@@ -89,6 +89,7 @@ class Job(Base):
         Index(None, "status", "priority", "created_at", "id"),
         Index(None, "created_at", "id"),
         Index(None, "model", "created_at", "id"),
+        Index(None, "training_digest", "status"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -106,6 +107,9 @@ class Job(Base):
     last_event: Mapped[int] = mapped_column(default=0)
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     spec_digest: Mapped[str] = mapped_column(String(64))
+    training_digest: Mapped[str] = mapped_column(String(64))
+    reproduces: Mapped[Document | None]  # the model and number of a version that is to be trained once more
+    reproduction: Mapped[Document | None]
     created_at: Mapped[datetime] = mapped_column(default=now())
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]

@@ -2,11 +2,9 @@
 
 import json
 from enum import StrEnum
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import PydanticCustomError
 
 from shared.devices import Device
 
@@ -18,13 +16,6 @@ Fraction = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Pixel = Annotated[int, Field(strict=True, ge=0, le=255)]
 Side = Annotated[int, Field(strict=True, ge=1, le=1024)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-
-
-def _refuse(_: object) -> NoReturn:
-    raise PydanticCustomError("not_supported_yet", "This key is not supported yet: leave it out.")
-
-
-NotYet = SkipJsonSchema[Annotated[None, BeforeValidator(_refuse), Field(exclude=True)]]
 
 
 class SpecPart(BaseModel):
@@ -382,4 +373,7 @@ class TrainingSpec(SpecPart):
         Field(max_length=50, examples=[{"course": "2026-fall"}]),
     ] = {}
     notes: Annotated[str, Field(max_length=10_000)] = ""
-    reuse: NotYet = None
+    reuse: Annotated[
+        bool,
+        Field(strict=True, description="A job that trained the same from the same data is answered, if there is one."),
+    ] = False

@@ -66,7 +66,9 @@ class Epochs(_Value):
 
 
 class Description(_Value):
-    """`classes` is empty for a version that answers numbers; `precision` is what it was trained in."""
+    """`classes` is empty for a version that answers numbers; `precision` is what it was trained in, and
+    `weights_digest` the sha256 of all arrays.
+    """
 
     model: str
     classes: tuple[str, ...]
@@ -77,6 +79,7 @@ class Description(_Value):
     metrics: Metrics
     epochs: Epochs
     precision: Precision
+    weights_digest: str
     lineage: Lineage
 
 

@@ -1,6 +1,7 @@
 """A trained network as files: Keras's own, the weights alone, ONNX for serving, and what explains them."""
 
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -61,6 +62,15 @@ def export(trained: Trained, description: Description, dataset: Dataset, folder:
     )
     paths[3].write_text(file.model_dump_json(indent=1))
     return paths
+
+
+def weights_digest(network: keras.Model) -> str:
+    """sha256 of every array, with its type and shape, in the order of the layers."""
+    digest = hashlib.sha256()
+    for array in network.get_weights():
+        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _golden_inputs(

@@ -17,6 +17,7 @@ from shared.devices import Device, devices_taken_from
 from shared.errors import InternalError, TrainingFailure
 from shared.jobs import LeaseLost
 from shared.queue import Bell
+from shared.reproduction import compare
 from shared.tables import Job, Version
 from shared.training_spec import TrainingSpec
 from shared.version_description import (
@@ -90,7 +91,7 @@ def _run(yard: Yard, job: Job) -> None:
 
 def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None:
     from worker.evaluation import write_evaluation
-    from worker.export import export  # TensorFlow: this process has it loaded, the parent must not
+    from worker.export import export, weights_digest  # TensorFlow: this process has it loaded, the parent must not
     from worker.tensorboard import zip_logs
     from worker.training import Workplace, train
 
@@ -115,8 +116,12 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
         metrics=trained.metrics,
         epochs=trained.epochs,
         precision=trained.precision,
+        weights_digest=weights_digest(network),
         lineage=_lineage(job, spec, dataset),
     )
+    if job.reproduces is not None:
+        _finish_reproduction(yard, job, description, lease)
+        return
     paths = export(trained, description, dataset, folder)
     if trained.test_outputs is not None and trained.metrics.test is not None:
         test = trained.metrics.test
@@ -126,6 +131,16 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     files = [yard.artifacts.put(path) for path in paths]
     number = _publish(yard, job, description, files, lease)
     logger.info("version %s/%d published", spec.model, number)
+
+
+def _finish_reproduction(yard: Yard, job: Job, again: Description, lease: Lease) -> None:
+    assert job.reproduces is not None  # noqa: S101 - or it would not be one
+    lease.settle()
+    with yard.sessions.begin() as session:
+        version = registry.get_version(session, job.reproduces["model"], str(job.reproduces["version"]))
+        reproduction = compare(Description.model_validate(version.description), again)
+        jobs.finish_reproduction(session, job.id, job.attempt, reproduction.model_dump(mode="json"))
+    logger.info("version %s/%d trained once more", version.model, version.number)
 
 
 def _start(yard: Yard, version: Version, folder: Path) -> "Start":

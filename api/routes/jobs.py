@@ -86,6 +86,10 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
     plan = services().planner.plan(Question(spec=spec, uploaded=uploaded, base=base))
     if query.dry_run:
         return document(plan)
+    with services().sessions() as session:
+        same = jobs.find_same(session, spec) if spec.reuse else None
+    if same is not None:
+        return document(job_document(same.id), HTTPStatus.OK, {"Location": url_for("jobs.show_job", job_id=same.id)})
     with services().sessions.begin() as session:
         if header.idempotency_key is None:
             job = jobs.create(session, spec)
@@ -93,7 +97,7 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
             job = jobs.create_once(session, spec, header.idempotency_key, asked=body)
     services().bell.ring(Device(job.device))  # after the commit: inside, a worker may look before the row exists
     location = url_for("jobs.show_job", job_id=job.id)
-    return document(_job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})
+    return document(job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})
 
 
 @bp.get("", responses={200: JobList, **problems()})
@@ -113,7 +117,7 @@ def list_jobs(query: JobQuery) -> Response:
 @parsed
 def show_job(path: JobPath) -> Response:
     """Where a job stands: its place in the queue, its progress, its error or its version."""
-    return document(_job_document(path.job_id))
+    return document(job_document(path.job_id))
 
 
 @bp.post(
@@ -125,7 +129,7 @@ def cancel_job(path: JobPath) -> Response:
     with services().sessions.begin() as session:
         job = jobs.cancel(session, path.job_id)
     status = HTTPStatus.ACCEPTED if job.status == JobStatus.CANCELLING else HTTPStatus.OK
-    return document(_job_document(job.id), status)
+    return document(job_document(job.id), status)
 
 
 @bp.get("/<uuid:job_id>/metrics", responses={200: EpochList, **problems(JobNotFound)})
@@ -181,7 +185,8 @@ def download_tensorboard(path: JobPath) -> Response:
     return Response(services().artifacts.read(file.sha256), content_type="application/zip", headers=headers)
 
 
-def _job_document(job_id: UUID) -> JobDocument:
+def job_document(job_id: UUID) -> JobDocument:
+    """Raises JobNotFound."""
     with services().sessions() as session:
         job = jobs.get(session, job_id)
         return JobDocument.of(job, jobs.place_in_queue(session, job))

@@ -61,13 +61,12 @@ def test_every_example_on_the_page_can_be_trained(example: str) -> None:
 
 
 def keys_of(model: type[BaseModel]) -> set[str]:
-    """Of the spec and all that stands inside of it, but for those that only say they are not supported yet."""
+    """Of the spec and all that stands inside of it."""
     keys = set()
     for name, field in model.model_fields.items():
-        if not field.exclude:
-            keys |= {field.alias or name}
-            for inner in models_in(field.annotation):
-                keys |= keys_of(inner) if inner is not model else set()
+        keys |= {field.alias or name}
+        for inner in models_in(field.annotation):
+            keys |= keys_of(inner) if inner is not model else set()
     return keys
 
 

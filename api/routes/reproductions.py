@@ -1,0 +1,47 @@
+"""Versions, trained once more."""
+
+from http import HTTPStatus
+
+from flask import Response, url_for
+from flask_openapi3 import APIBlueprint, Tag
+
+from api.answers import document, problems
+from api.requests import parsed
+from api.routes.jobs import job_document
+from api.routes.models import VersionPath
+from api.services import services
+from shared import jobs, registry
+from shared.devices import Device
+from shared.documents import JobDocument
+from shared.errors import JobNotFound, ModelNotFound, VersionNotFound
+from shared.training_spec import TrainingSpec
+
+bp = APIBlueprint(
+    "reproductions",
+    __name__,
+    url_prefix="/api/v1/models/<model>/versions/<reference>/reproduction",
+    abp_tags=[Tag(name="Models")],
+)
+
+
+@bp.post("", responses={202: JobDocument, **problems(ModelNotFound, VersionNotFound)})
+@parsed
+def reproduce_version(path: VersionPath) -> Response:
+    """Train once more from the recorded spec and data; the job says whether the weights came out equal."""
+    with services().sessions.begin() as session:
+        version = registry.get_version(session, path.model, path.reference)
+        spec = TrainingSpec.model_validate(version.description["lineage"]["spec"])
+        job = jobs.create_reproduction(session, spec, version.model, version.number)
+    services().bell.ring(Device(job.device))
+    location = url_for("jobs.show_job", job_id=job.id)
+    return document(job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})
+
+
+@bp.get("", responses={200: JobDocument, **problems(ModelNotFound, VersionNotFound, JobNotFound)})
+@parsed
+def show_reproduction(path: VersionPath) -> Response:
+    """The newest job that trained this version once more."""
+    with services().sessions() as session:
+        version = registry.get_version(session, path.model, path.reference)
+        job = jobs.find_reproduction(session, version.model, version.number)
+    return document(job_document(job.id))

@@ -1,0 +1,56 @@
+"""Whether a version could be trained once more, and what differs where it could not."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.version_description import Description, Metrics
+
+
+class Difference(BaseModel):
+    """None for what one of the two does not have."""
+
+    model_config = ConfigDict(frozen=True)
+
+    recorded: float | str | None
+    again: float | str | None
+
+
+class Reproduction(BaseModel):
+    """Metrics are named `test.accuracy` and the like; libraries and metrics that agree are left out."""
+
+    model_config = ConfigDict(frozen=True)
+
+    weights_equal: bool
+    data_equal: bool
+    metrics: dict[str, Difference]
+    libraries: dict[str, Difference]
+    precision: Difference | None
+    """None where both were trained in the same."""
+
+
+def compare(recorded: Description, again: Description) -> Reproduction:
+    same_precision = recorded.precision == again.precision
+    return Reproduction(
+        weights_equal=recorded.weights_digest == again.weights_digest,
+        data_equal=recorded.lineage.dataset.digest == again.lineage.dataset.digest,
+        metrics=_differences(_flat(recorded.metrics), _flat(again.metrics)),
+        libraries=_differences(recorded.lineage.libraries, again.lineage.libraries),
+        precision=None if same_precision else Difference(recorded=recorded.precision, again=again.precision),
+    )
+
+
+def _flat(metrics: Metrics) -> dict[str, float | None]:
+    return {
+        f"{part}.{name}": value for part, values in dict(metrics).items() for name, value in dict(values or {}).items()
+    }
+
+
+def _differences(
+    recorded: Mapping[str, float | str | None], again: Mapping[str, float | str | None]
+) -> dict[str, Difference]:
+    return {
+        name: Difference(recorded=recorded.get(name), again=again.get(name))
+        for name in sorted(recorded.keys() | again.keys())
+        if recorded.get(name) != again.get(name)
+    }
