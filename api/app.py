@@ -11,9 +11,21 @@ from flask_openapi3_swagger.plugins import RegisterPlugin
 
 from api import problems
 from api.ingestion.ingested import Limits
+from api.pictures.cache import PictureCache
 from api.planner import Planner
 from api.requests import YAML_TYPES
-from api.routes import catalog, datasets, evaluations, health, jobs, models, predictions, reproductions
+from api.routes import (
+    catalog,
+    datasets,
+    evaluations,
+    health,
+    jobs,
+    layers,
+    models,
+    predictions,
+    reproductions,
+    version_pictures,
+)
 from api.services import EXTENSION, Services
 from api.serving.shelf import Shelf
 from shared import logs
@@ -42,7 +54,18 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # it would ask a server on the internet
     app.extensions[EXTENSION] = _build_services(settings)
-    for routes in (jobs, models, evaluations, reproductions, predictions, datasets, catalog, health):
+    for routes in (
+        jobs,
+        models,
+        layers,
+        evaluations,
+        version_pictures,
+        reproductions,
+        predictions,
+        datasets,
+        catalog,
+        health,
+    ):
         app.register_api(routes.bp)
     problems.register(app)
     _add_documentation(app)
@@ -65,6 +88,7 @@ def _build_services(settings: Settings) -> Services:
             image_bytes=settings.max_image_bytes,
             image_pixels=settings.max_image_pixels,
         ),
+        pictures=PictureCache(),
     )
 
 

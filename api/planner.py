@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-from api.planning_process import CATALOG, Answer, Question
+from api.planning_process import CATALOG, Answer, Line, Look, Question
 from shared.catalog import Catalog
 from shared.errors import InvalidRequest, PlanningUnavailable
 from shared.plan import Plan
@@ -38,11 +38,16 @@ class Planner:
 
     def plan(self, question: Question) -> Plan:
         """Raises InvalidRequest where the spec cannot be trained, PlanningUnavailable where no spec can be planned."""
-        answer = Answer.model_validate_json(self._asked_twice(question.model_dump_json(by_alias=True)))
+        line = Line(question=question).model_dump_json(by_alias=True)
+        answer = Answer.model_validate_json(self._asked_twice(line))
         if answer.refusal is not None:
             raise InvalidRequest(answer.refusal.detail, answer.refusal.faults)
         assert answer.plan is not None  # noqa: S101 - one of the two
         return answer.plan
+
+    def look(self, look: Look) -> None:
+        """Writes what is to be seen into the folder. Raises InvalidRequest or PlanningUnavailable."""
+        self._asked_twice(Line(look=look).model_dump_json())
 
     def catalog(self) -> Catalog:
         """What a spec may name; asked for once. Raises PlanningUnavailable."""

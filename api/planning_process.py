@@ -7,6 +7,7 @@ A process of its own because Keras weighs more than the whole API, and because a
 import os
 import resource
 import sys
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
@@ -28,6 +29,25 @@ class Question(BaseModel):
     base: Base | None = None
 
 
+class Look(BaseModel):
+    """Into a layer of a network whose architecture.json and model.weights.h5 lie in the folder.
+
+    Its kernel, or, where the folder has an input.npy, (n, *input_shape) float32, what it makes of that; written to
+    output.npy.
+    """
+
+    folder: Path
+    input_shape: tuple[int, ...]
+    layer: str
+
+
+class Line(BaseModel):
+    """What is asked: one of the two."""
+
+    question: Question | None = None
+    look: Look | None = None
+
+
 class Refusal(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
@@ -36,7 +56,7 @@ class Refusal(BaseModel):
 
 
 class Answer(BaseModel):
-    """One of the two."""
+    """A plan, a refusal, or neither to a look that was taken."""
 
     plan: Plan | None = None
     refusal: Refusal | None = None
@@ -49,6 +69,7 @@ def main(max_parameters: int) -> None:
         os.environ["KERAS_BACKEND"] = "openvino"
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         from shared.cataloguing import read_catalog  # Keras looks at the environment when it is imported
+        from shared.layer_views import look_into_layer
         from shared.planning import plan
 
         answers.write("ready\n")
@@ -59,8 +80,12 @@ def main(max_parameters: int) -> None:
                 answers.flush()
                 continue
             try:
-                question = Question.model_validate_json(line)
-                answer = Answer(plan=plan(question.spec, max_parameters, question.uploaded, question.base))
+                asked = Line.model_validate_json(line)
+                if asked.look is not None:
+                    look_into_layer(asked.look.folder, asked.look.input_shape, asked.look.layer)
+                    answer = Answer()
+                elif (question := asked.question) is not None:
+                    answer = Answer(plan=plan(question.spec, max_parameters, question.uploaded, question.base))
             except InvalidRequest as refused:
                 answer = Answer(refusal=Refusal.model_validate(refused))
             answers.write(answer.model_dump_json() + "\n")

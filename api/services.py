@@ -6,6 +6,7 @@ from typing import cast
 from flask import current_app
 
 from api.ingestion.ingested import Limits
+from api.pictures.cache import PictureCache
 from api.planner import Planner
 from api.serving.shelf import Shelf
 from shared.artifacts import ArtifactStore
@@ -25,6 +26,7 @@ class Services:
     shelf: Shelf
     image_limits: ImageLimits
     upload_limits: Limits
+    pictures: PictureCache
 
 
 def services() -> Services:

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from shared.dataset_facts import TargetKind
+from shared.plan import LayerRow
 from shared.preprocessing import Contract
 from shared.reproduction import Reproduction
 from shared.tables import Job, JobStatus
@@ -155,6 +156,14 @@ class VersionDocument(VersionSummary):
     weights_digest: str = Field(description="sha256 of all arrays")
     lineage: Lineage
     files: list[FileDocument]
+
+
+class LayerList(Document):
+    """In the order of the network; shapes are without the batch."""
+
+    layers: list[LayerRow]
+    parameters: int
+    trainable_parameters: int
 
 
 class VersionList(Document):

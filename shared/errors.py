@@ -91,6 +91,16 @@ class DatasetRefused(ServiceError):
     kind = "dataset-refused"
 
 
+class LayerNotFound(ServiceError):
+    kind = "layer-not-found"
+
+
+class PictureNotFound(ServiceError):
+    """There is nothing to draw."""
+
+    kind = "picture-not-found"
+
+
 class AliasNotFound(ServiceError):
     kind = "alias-not-found"
 

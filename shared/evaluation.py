@@ -1,6 +1,7 @@
 """How a version did on the test part: what the worker works out, keeps as files, and the API shows."""
 
 import io
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 EVALUATION_FILE = "evaluation.json"
+IMAGES_FILE = "test_images.npz"
 ANSWERS_FILE = "test_answers.npz"
 
 
@@ -88,3 +90,21 @@ class TestAnswers:
     def from_bytes(cls, content: bytes) -> "TestAnswers":
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return cls(archive["true"], archive["predicted"], archive["probability"])
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """Test rows that can be shown, (n,) int64, and how the network saw them, (n, height, width, channels) uint8."""
+
+    rows: NDArray[np.int64]
+    images: NDArray[np.uint8]
+
+    def to_bytes(self) -> bytes:
+        file = io.BytesIO()
+        np.savez_compressed(file, allow_pickle=False, rows=self.rows, images=self.images)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "TestImages":
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return cls(archive["rows"], archive["images"])

@@ -108,6 +108,11 @@ def final_activation(network: Network) -> tuple[str, str]:
     return pointer, "linear"
 
 
+def layer_rows(network: keras.Model) -> list[LayerRow]:
+    """The layer table of a network that is built; without its input."""
+    return [_row(layer, layer.output) for layer in network.layers[1:]]
+
+
 def _row(layer: keras.Layer, output: Any) -> LayerRow:  # noqa: ANN401 - keras is untyped
     trainable = sum(math.prod(weight.shape) for weight in layer.trainable_weights)
     shape = tuple(output.shape[1:])

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from shared.dataset_parts import PartSizes
+from shared.plan import LayerRow
 from shared.preprocessing import Contract
 from shared.training_spec import Precision
 
@@ -76,6 +77,7 @@ class Description(_Value):
     signature: Signature
     parameters: int
     trainable_parameters: int
+    layers: list[LayerRow]
     metrics: Metrics
     epochs: Epochs
     precision: Precision

@@ -18,16 +18,21 @@ from sklearn.metrics import (
 from shared.evaluation import (
     ANSWERS_FILE,
     EVALUATION_FILE,
+    IMAGES_FILE,
     ClassificationReport,
     ClassReport,
     Evaluation,
     RegressionReport,
     TestAnswers,
+    TestImages,
 )
 from shared.objectives import Objective
+from shared.rows import MappedRows
 
 TOP_K = (3, 5)
 CALIBRATION_BINS = 15
+FIRST_SHOWN = 32
+MOST_IMAGE_BYTES = 16 * 2**20
 
 
 def write_evaluation(
@@ -35,9 +40,13 @@ def write_evaluation(
     y: NDArray[Any],
     outputs: NDArray[np.float32],
     metrics: Mapping[str, float | None],
+    images: NDArray[Any] | MappedRows | None,
     folder: Path,
 ) -> list[Path]:
-    """The files; `outputs` is (n, width), what the network answered to the test part, and y what is right."""
+    """The files; `outputs` is (n, width), what the network answered to the test part, and y what is right.
+
+    `images` are (n, height, width, channels) uint8, None for rows of numbers.
+    """
     path = folder / EVALUATION_FILE
     if not objective.classes:
         report = _regression(objective.labels(y), outputs)
@@ -51,7 +60,22 @@ def write_evaluation(
     answers = TestAnswers(true.astype(np.int32), predicted.astype(np.int32), probabilities.max(axis=1))
     answers_path = folder / ANSWERS_FILE
     answers_path.write_bytes(answers.to_bytes())
-    return [path, answers_path]
+    if images is None:
+        return [path, answers_path]
+    images_path = folder / IMAGES_FILE
+    images_path.write_bytes(_shown(answers, images).to_bytes())
+    return [path, answers_path, images_path]
+
+
+def _shown(answers: TestAnswers, images: NDArray[Any] | MappedRows) -> TestImages:
+    """The first of the test part, and the mistakes, the surest first, as many as fit."""
+    mistakes = answers.surest_first(answers.find_mistakes())
+    rows = np.unique(np.concatenate([np.arange(min(FIRST_SHOWN, len(images))), mistakes[: _fitting(images)]]))
+    return TestImages(rows, images.read(rows) if isinstance(images, MappedRows) else images[rows])
+
+
+def _fitting(images: NDArray[Any] | MappedRows) -> int:
+    return MOST_IMAGE_BYTES // int(np.prod(images.shape[1:]))
 
 
 def calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> float:

@@ -90,6 +90,7 @@ def _run(yard: Yard, job: Job) -> None:
 
 
 def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None:
+    from shared.network import layer_rows
     from worker.evaluation import write_evaluation
     from worker.export import export, weights_digest  # TensorFlow: this process has it loaded, the parent must not
     from worker.tensorboard import zip_logs
@@ -113,6 +114,7 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
         signature=_signature(trained.contract.input_shape, network.output_shape[1:]),
         parameters=network.count_params(),
         trainable_parameters=sum(math.prod(weight.shape) for weight in network.trainable_weights),
+        layers=layer_rows(network),
         metrics=trained.metrics,
         epochs=trained.epochs,
         precision=trained.precision,
@@ -125,7 +127,9 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     paths = export(trained, description, dataset, folder)
     if trained.test_outputs is not None and trained.metrics.test is not None:
         test = trained.metrics.test
-        paths += write_evaluation(trained.objective, dataset.test.y, trained.test_outputs, test, folder)
+        paths += write_evaluation(
+            trained.objective, dataset.test.y, trained.test_outputs, test, trained.test_images, folder
+        )
     paths += zip_logs(place.logs_dir, folder)
     lease.settle()
     files = [yard.artifacts.put(path) for path in paths]

@@ -57,7 +57,7 @@ class Trained:
     """A network with the weights to publish, and the contract its inputs must keep.
 
     `precision` is that of the training, never `auto`; `test_outputs` is (n, width), what the network answered to the
-    test part, None where there is none.
+    test part, None where there is none, and `test_images` (n, height, width, channels) uint8 what it was shown.
     """
 
     network: keras.Model
@@ -67,6 +67,7 @@ class Trained:
     epochs: Epochs
     precision: Precision
     test_outputs: NDArray[np.float32] | None
+    test_images: NDArray[Any] | MappedRows | None
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def train(spec: TrainingSpec, dataset: Dataset, place: Workplace, start: Start |
         )
         network.optimizer.build(network.trainable_variables)  # or else the first step is traced twice
         metrics, epochs, outputs = _fit(network, parts, contract, objective, spec, precision, place)
-    return Trained(network, contract, objective, metrics, epochs, precision, outputs)
+    images = parts[2].x if isinstance(contract, ImageContract) else None
+    return Trained(network, contract, objective, metrics, epochs, precision, outputs, images)
 
 
 def _steps_at_once(network: keras.Model, batch_size: int, steps_per_epoch: int) -> int:

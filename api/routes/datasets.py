@@ -13,12 +13,23 @@ from api.answers import document, problems
 from api.ingestion.ingested import Ingested, TableOptions
 from api.ingestion.targets import Task
 from api.ingestion.uploads import ingest
+from api.pictures.answers import PICTURE, PictureQuery, answer_picture
+from api.pictures.kinds import PictureFormat
+from api.pictures.previews import preview_of
 from api.requests import PageQuery, parsed, validated
 from api.services import services
 from shared import datasets
 from shared.built_in_data import BUILT_IN
 from shared.documents import ClassRows, DatasetDocument, DatasetList, RevisionDocument
-from shared.errors import DatasetNotFound, DatasetRefused, MalformedRequest, RequestTooLarge, UnsupportedContent
+from shared.errors import (
+    ArtifactDamaged,
+    DatasetNotFound,
+    DatasetRefused,
+    MalformedRequest,
+    PictureNotFound,
+    RequestTooLarge,
+    UnsupportedContent,
+)
 from shared.pages import next_cursor, page_of
 from shared.tables import Revision
 from shared.training_spec import ModelName
@@ -82,6 +93,10 @@ class DatasetPath(BaseModel):
     name: str = Field(description="`name`, or `name@revision`", max_length=200)
 
 
+class PreviewPath(DatasetPath):
+    picture_format: PictureFormat
+
+
 @bp.post(
     "",
     responses={
@@ -139,6 +154,22 @@ def show_dataset(path: DatasetPath) -> Response:
         else:
             revisions = datasets.find_revisions(session, path.name)
     return document(_dataset_document(revisions[0].dataset, revisions))
+
+
+@bp.get(
+    "/<name>/preview.<picture_format>",
+    responses={200: PICTURE, **problems(DatasetNotFound, PictureNotFound, ArtifactDamaged)},
+)
+@parsed
+def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
+    """Some images of each class, or how the values of each column are spread."""
+    with services().sessions() as session:
+        revision = datasets.get_revision(session, path.name)
+    reference = f"{revision.dataset}@{revision.number}"
+    content = ("preview", reference, revision.digest)
+    return answer_picture(
+        path.picture_format, query, content, lambda: preview_of(reference, revision, services().artifacts)
+    )
 
 
 def _dataset_document(name: str, revisions: list[Revision]) -> DatasetDocument:

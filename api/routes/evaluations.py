@@ -2,9 +2,11 @@
 
 from enum import StrEnum
 
+import numpy as np
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import Field
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from api.answers import document, problems
 from api.requests import PageQuery, parsed
@@ -36,30 +38,32 @@ class Order(StrEnum):
     INDEX = "index"
 
 
-class MistakesQuery(PageQuery):
+class MistakesFilter(BaseModel):
     true: str | None = Field(default=None, description="Of this class alone", max_length=200)
     predicted: str | None = Field(default=None, description="Taken for this class alone", max_length=200)
     sort: Order = Field(default=Order.CONFIDENCE, description="The surest first, or in the order of the data")
+
+
+class MistakesQuery(PageQuery, MistakesFilter):
+    pass
 
 
 @bp.get("/evaluation", responses={200: Evaluation, **FAILURES})
 @parsed
 def show_evaluation(path: VersionPath) -> Response:
     """On the test part: metrics, and what scikit-learn says of classes, or of the errors of numbers."""
-    return document(Evaluation.model_validate_json(_read(_find_version(path), EVALUATION_FILE)))
+    return document(Evaluation.model_validate_json(read_evaluation_file(find_version(path), EVALUATION_FILE)))
 
 
 @bp.get("/evaluation/mistakes", responses={200: MistakeList, **FAILURES})
 @parsed
 def list_mistakes(path: VersionPath, query: MistakesQuery) -> Response:
     """Every test row that was taken for another class."""
-    version = _find_version(path)
+    version = find_version(path)
     page = page_of(query.limit, query.cursor, (int,))
-    answers = TestAnswers.from_bytes(_read(version, ANSWERS_FILE))
+    answers = TestAnswers.from_bytes(read_evaluation_file(version, ANSWERS_FILE))
     classes = version.description["classes"]
-    rows = answers.find_mistakes(_place(classes, query.true, "true"), _place(classes, query.predicted, "predicted"))
-    if query.sort is Order.CONFIDENCE:
-        rows = answers.surest_first(rows)
+    rows = find_mistakes(answers, classes, query)
     start = max(0, int(page.after[0])) if page.after is not None else 0
     mistakes = [
         Mistake(
@@ -75,16 +79,26 @@ def list_mistakes(path: VersionPath, query: MistakesQuery) -> Response:
     return document(MistakeList(mistakes=mistakes, next=next_cursor(page, keys)))
 
 
-def _find_version(path: VersionPath) -> Version:
+def find_mistakes(answers: TestAnswers, classes: list[str], wanted: MistakesFilter) -> NDArray[np.int64]:
+    """The rows, in the order that is wanted. Raises InvalidRequest for a class that nobody knows."""
+    rows = answers.find_mistakes(
+        _place_of_class(classes, wanted.true, "true"), _place_of_class(classes, wanted.predicted, "predicted")
+    )
+    return answers.surest_first(rows) if wanted.sort is Order.CONFIDENCE else rows
+
+
+def find_version(path: VersionPath) -> Version:
+    """Raises ModelNotFound or VersionNotFound."""
     with services().sessions() as session:
         return registry.get_version(session, path.model, path.reference)
 
 
-def _read(version: Version, name: str) -> bytes:
+def read_evaluation_file(version: Version, name: str) -> bytes:
+    """Raises EvaluationNotFound or ArtifactDamaged."""
     return services().artifacts.read(registry.get_evaluation_file(version, name).sha256)
 
 
-def _place(classes: list[str], label: str | None, key: str) -> int | None:
+def _place_of_class(classes: list[str], label: str | None, key: str) -> int | None:
     if label is None:
         return None
     if label not in classes:

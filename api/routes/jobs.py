@@ -10,6 +10,9 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from api.answers import bytes_of, document, problems
 from api.events import follow
+from api.pictures import drawings
+from api.pictures.answers import PICTURE, PictureQuery, answer_picture
+from api.pictures.kinds import PictureFormat
 from api.planning_process import Question
 from api.requests import PageQuery, parsed
 from api.services import services
@@ -23,6 +26,7 @@ from shared.errors import (
     JobHasEnded,
     JobNotFound,
     MalformedRequest,
+    PictureNotFound,
     PlanningUnavailable,
     RequestTooLarge,
     UnsupportedContent,
@@ -33,11 +37,17 @@ from shared.tables import ENDED, JobStatus
 from shared.training_spec import ModelName, TrainingSpec
 from shared.version_description import TENSORBOARD_FILE
 
+MOST_EPOCHS = 100_000
+
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="Jobs")])
 
 
 class JobPath(BaseModel):
     job_id: UUID
+
+
+class JobPicturePath(JobPath):
+    picture_format: PictureFormat
 
 
 class SubmitQuery(BaseModel):
@@ -183,6 +193,22 @@ def download_tensorboard(path: JobPath) -> Response:
     file = registry.get_file(job.version, TENSORBOARD_FILE)
     headers = {"Content-Disposition": f'attachment; filename="{job.model}-{job.id}.zip"'}
     return Response(services().artifacts.read(file.sha256), content_type="application/zip", headers=headers)
+
+
+@bp.get("/<uuid:job_id>/curves.<picture_format>", responses={200: PICTURE, **problems(JobNotFound, PictureNotFound)})
+@parsed
+def draw_curves(path: JobPicturePath, query: PictureQuery) -> Response:
+    """Loss and metrics by epoch, of training and validation, as far as the job has come."""
+    with services().sessions() as session:
+        job = jobs.get(session, path.job_id)
+        epochs = jobs.epochs_after(session, path.job_id, 0, MOST_EPOCHS)
+    if not epochs:
+        raise PictureNotFound(f"Job {job.id} has not finished an epoch yet.")
+    numbers = [epoch.epoch for epoch in epochs]
+    metrics = {name: [epoch.metrics.get(name) for epoch in epochs] for name in epochs[-1].metrics}
+    title = f"{job.model}, job {str(job.id)[:8]}"
+    content = ("curves", title, job.attempt, metrics)
+    return answer_picture(path.picture_format, query, content, lambda: drawings.curves(title, numbers, metrics))
 
 
 def job_document(job_id: UUID) -> JobDocument:

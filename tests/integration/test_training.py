@@ -48,6 +48,7 @@ def test_a_spec_becomes_a_version(http: FlaskClient, worker: Worker) -> None:
         "model.onnx",
         "model.weights.h5",
         "test_answers.npz",
+        "test_images.npz",
         "version.json",
     ]
 

@@ -1,0 +1,67 @@
+"""From a drawing to an SVG or a PNG, for a light page or a dark one. Nothing here is shared between two drawings."""
+
+import io
+import warnings
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from api.pictures.kinds import Colors, Draw, PictureFormat, Theme
+
+# Class names are shown as they are, and drawn alike every time.
+mpl.rcParams.update(
+    {
+        "text.parse_math": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "trainyard",
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+)
+warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a PNG shows a box for such a sign
+
+DOTS_PER_INCH = 120
+COLORS = {
+    Theme.LIGHT: Colors(page="#ffffff", ink="#1f2329", faint="#d0d6dd"),
+    Theme.DARK: Colors(page="#0e1117", ink="#e7ecf2", faint="#3b434d"),
+}
+
+
+def rendered(draw: Draw, size: tuple[float, float], picture_format: PictureFormat, theme: Theme | None) -> bytes:
+    """`size` is (width, height) in inches. With no theme, an SVG follows its reader's, and a PNG is light."""
+    colors = COLORS[theme or Theme.LIGHT]
+    figure = Figure(figsize=size, layout="constrained", facecolor=colors.page)
+    draw(figure, colors)
+    for axes in figure.axes:
+        _color(axes, colors)
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if picture_format is PictureFormat.SVG else {"Software": None}
+    figure.savefig(buffer, format=picture_format, dpi=DOTS_PER_INCH, metadata=metadata)
+    picture = buffer.getvalue()
+    if picture_format is PictureFormat.SVG and theme is None:
+        return picture.replace(b"<defs>", _dark_style() + b"<defs>", 1)
+    return picture
+
+
+def _color(axes: Axes, colors: Colors) -> None:
+    axes.set_facecolor(colors.page)
+    axes.tick_params(colors=colors.ink)
+    for spine in axes.spines.values():
+        spine.set_color(colors.faint)
+    for text in (axes.xaxis.label, axes.yaxis.label):
+        text.set_color(colors.ink)
+    if axes.title.get_color() == "black":
+        axes.title.set_color(colors.ink)
+
+
+def _dark_style() -> bytes:
+    """Matplotlib writes every colour into a style of its own: those of the light page are exchanged."""
+    light, dark = COLORS[Theme.LIGHT], COLORS[Theme.DARK]
+    rules = "".join(
+        f'[style*="{kind}: {old}"]{{{kind}:{new} !important}}'
+        for kind in ("fill", "stroke")
+        for old, new in ((light.page, dark.page), (light.ink, dark.ink), (light.faint, dark.faint))
+    )
+    return f"<style>@media (prefers-color-scheme: dark){{{rules}}}</style>".encode()

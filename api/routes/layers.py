@@ -1,0 +1,172 @@
+"""The layers of a version, and what is inside of them."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flask import Response, request
+from flask_openapi3 import APIBlueprint, Tag
+from numpy.typing import NDArray
+
+from api.answers import document, problems
+from api.pictures import drawings
+from api.pictures.answers import PICTURE, PictureQuery, answer_picture
+from api.pictures.kinds import Drawing, PictureFormat
+from api.planning_process import Look
+from api.prediction_requests import REQUEST_BODY, read_inputs
+from api.requests import parsed
+from api.routes.evaluations import find_version
+from api.routes.models import VersionPath
+from api.services import services
+from api.serving.inputs import row_of
+from shared import registry
+from shared.documents import LayerList
+from shared.errors import (
+    ArtifactDamaged,
+    ImageTooLarge,
+    InvalidImage,
+    LayerNotFound,
+    MalformedRequest,
+    ModelNotFound,
+    PictureNotFound,
+    PlanningUnavailable,
+    RequestTooLarge,
+    ServiceError,
+    UnsupportedContent,
+    VersionNotFound,
+)
+from shared.tables import Version
+from shared.version_description import DESCRIPTION_FILE, DescriptionFile
+
+MOST_TILES = 64
+COLOR_CHANNELS = 3
+KERNEL_RANK = 4  # height, width, channels in, channels out
+MAP_RANK = 3  # height, width, channels
+
+bp = APIBlueprint(
+    "layers", __name__, url_prefix="/api/v1/models/<model>/versions/<reference>/layers", abp_tags=[Tag(name="Pictures")]
+)
+
+
+class LayerPath(VersionPath):
+    layer: str
+
+
+class LayerPicturePath(LayerPath):
+    picture_format: PictureFormat
+
+
+FAILURES: dict[Any, Any] = problems(
+    ModelNotFound, VersionNotFound, LayerNotFound, PictureNotFound, ArtifactDamaged, PlanningUnavailable
+)
+POSTED: dict[Any, Any] = problems(
+    ModelNotFound,
+    VersionNotFound,
+    LayerNotFound,
+    PictureNotFound,
+    ArtifactDamaged,
+    PlanningUnavailable,
+    ImageTooLarge,
+    InvalidImage,
+    MalformedRequest,
+    RequestTooLarge,
+    UnsupportedContent,
+)
+
+
+@bp.get("", responses={200: LayerList, **problems(ModelNotFound, VersionNotFound)})
+@parsed
+def list_layers(path: VersionPath) -> Response:
+    """The layer table: name, type, output shape, parameters."""
+    description = find_version(path).description
+    return document(LayerList.model_validate({key: description[key] for key in LayerList.model_fields}))
+
+
+@bp.get("/<layer>/kernels.<picture_format>", responses={200: PICTURE, **FAILURES})
+@parsed
+def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
+    """The kernels of a convolution: in colour where it sees three channels, else the mean over its channels."""
+    version = find_version(path)
+    _check_layer(version, path.layer)
+    title = f"{version.model} version {version.number}, {path.layer}"
+    content = ("kernels", title, version.description["weights_digest"])
+
+    def make() -> Drawing:
+        kernel = _look(version, path.layer, None)
+        if kernel.ndim != KERNEL_RANK:
+            raise PictureNotFound(f"{path.layer} is no convolution over images: it has no kernels to show.")
+        height, width, channels, filters = kernel.shape
+        stack = np.moveaxis(kernel, -1, 0)[:MOST_TILES]
+        words = [f"filter {place}" for place in range(len(stack))]
+        if channels == COLOR_CHANNELS:
+            low, high = stack.min(), stack.max()
+            return drawings.maps(
+                f"{title}: {filters} kernels of {height} × {width}, in colour", (stack - low) / (high - low or 1), words
+            )
+        mean = f", the mean of {channels} channels" if channels > 1 else ""
+        return drawings.maps(
+            f"{title}: {filters} kernels of {height} × {width}{mean}", stack.mean(axis=-1).astype(np.float64), words
+        )
+
+    return answer_picture(path.picture_format, query, content, make)
+
+
+@bp.post(
+    "/<layer>/feature-maps.<picture_format>",
+    responses={200: PICTURE, **POSTED},
+    openapi_extensions={"requestBody": REQUEST_BODY},
+)
+@parsed
+def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
+    """What a layer makes of the image that is posted."""
+    version = find_version(path)
+    _check_layer(version, path.layer)
+    limits = services().image_limits
+    given = read_inputs(request, limits)[0]
+    if isinstance(given, ServiceError):
+        raise given
+    description = _description(version)
+    row = row_of(given, description.preprocessing, limits).values
+    title = f"{version.model} version {version.number}, {path.layer}"
+    content = ("feature maps", title, version.description["weights_digest"], row.tobytes())
+
+    def make() -> Drawing:
+        (output,) = _look(version, path.layer, row[np.newaxis])
+        if output.ndim != MAP_RANK:
+            raise PictureNotFound(f"{path.layer} makes {list(output.shape)} of an image: those are no maps.")
+        height, width, channels = output.shape
+        stack = np.moveaxis(output, -1, 0)[:MOST_TILES].astype(np.float64)
+        words = [f"channel {place}" for place in range(len(stack))]
+        return drawings.maps(f"{title}: {channels} maps of {height} × {width}", stack, words)
+
+    return answer_picture(path.picture_format, query, content, make)
+
+
+def _check_layer(version: Version, name: str) -> None:
+    names = [row["name"] for row in version.description["layers"]]
+    if name not in names:
+        raise LayerNotFound(
+            f"Version {version.number} of {version.model!r} has no layer {name!r}; it has {', '.join(names)}."
+        )
+
+
+def _description(version: Version) -> DescriptionFile:
+    content = services().artifacts.read(registry.get_file(version, DESCRIPTION_FILE).sha256)
+    return DescriptionFile.model_validate_json(content)
+
+
+def _look(version: Version, layer: str, inputs: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """The layer's kernel, or what it makes of the inputs (n, *input_shape)."""
+    description = _description(version)
+    with tempfile.TemporaryDirectory(prefix="trainyard-") as name:
+        folder = Path(name)
+        (folder / "architecture.json").write_text(json.dumps(description.architecture))
+        weights = services().artifacts.read(registry.get_file(version, "model.weights.h5").sha256)
+        (folder / "model.weights.h5").write_bytes(weights)
+        if inputs is not None:
+            np.save(folder / "input.npy", inputs)
+        services().planner.look(Look(folder=folder, input_shape=description.preprocessing.input_shape, layer=layer))
+        seen: NDArray[np.float32] = np.load(folder / "output.npy", allow_pickle=False)
+        return seen

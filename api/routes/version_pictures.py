@@ -1,0 +1,143 @@
+"""Pictures of how a version did on the test part, and of what it makes of two inputs."""
+
+from typing import Any
+
+import numpy as np
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import Field
+
+from api.answers import problems
+from api.pictures import drawings
+from api.pictures.answers import PICTURE, PictureQuery, answer_picture
+from api.pictures.drawings import Tile
+from api.pictures.kinds import Drawing, PictureFormat
+from api.pictures.surfaces import surface_of
+from api.requests import parsed
+from api.routes.evaluations import MistakesFilter, find_mistakes, find_version, read_evaluation_file
+from api.routes.models import VersionPath
+from api.services import services
+from shared import datasets, registry
+from shared.errors import (
+    ArtifactDamaged,
+    EvaluationNotFound,
+    ModelNotFound,
+    PictureNotFound,
+    VersionNotFound,
+    VersionNotServable,
+)
+from shared.evaluation import ANSWERS_FILE, EVALUATION_FILE, IMAGES_FILE, Evaluation, TestAnswers, TestImages
+from shared.tables import Version
+
+ANSWERS: dict[Any, Any] = {
+    200: PICTURE,
+    **problems(
+        ModelNotFound, VersionNotFound, EvaluationNotFound, PictureNotFound, ArtifactDamaged, VersionNotServable
+    ),
+}
+SAMPLE_ROWS = 32
+
+bp = APIBlueprint(
+    "version_pictures",
+    __name__,
+    url_prefix="/api/v1/models/<model>/versions/<reference>",
+    abp_tags=[Tag(name="Pictures")],
+)
+
+
+class VersionPicturePath(VersionPath):
+    picture_format: PictureFormat
+
+
+class GalleryQuery(PictureQuery, MistakesFilter):
+    limit: int = Field(default=16, ge=1, le=100)
+
+
+@bp.get("/evaluation/confusion.<picture_format>", responses=ANSWERS)
+@parsed
+def draw_confusion(path: VersionPicturePath, query: PictureQuery) -> Response:
+    """The confusion matrix of the test part: how many, and as colour the share of the true class."""
+    version = find_version(path)
+    evaluation = Evaluation.model_validate_json(read_evaluation_file(version, EVALUATION_FILE))
+    if evaluation.classification is None:
+        raise PictureNotFound("The version answers numbers, and has no classes to confuse.")
+    matrix, classes = np.asarray(evaluation.classification.confusion), version.description["classes"]
+    title = f"{_name(version)}: accuracy {evaluation.classification.accuracy:.4f} on {evaluation.rows:,} test rows"
+    content = ("confusion", title, classes, matrix.tolist())
+    return answer_picture(path.picture_format, query, content, lambda: drawings.confusion(title, classes, matrix))
+
+
+@bp.get("/evaluation/mistakes.<picture_format>", responses=ANSWERS)
+@parsed
+def draw_mistakes(path: VersionPicturePath, query: GalleryQuery) -> Response:
+    """Images of the test part that were taken for another class."""
+    version = find_version(path)
+    content = ("mistakes", _name(version), _digest(version, ANSWERS_FILE), _digest(version, IMAGES_FILE))
+
+    def make() -> Drawing:
+        answers, shown, classes = _evaluated(version)
+        rows = find_mistakes(answers, classes, query)
+        at = {int(row): place for place, row in enumerate(shown.rows)}
+        tiles = [
+            Tile(shown.images[at[row]], _words(answers, classes, row), right=False)
+            for row in rows.tolist()
+            if row in at
+        ]
+        if not tiles:
+            raise PictureNotFound("There is no such mistake.")
+        return drawings.gallery(f"{_name(version)}: {len(rows):,} mistakes", tiles[: query.limit])
+
+    return answer_picture(path.picture_format, query, content, make)
+
+
+@bp.get("/evaluation/sample.<picture_format>", responses=ANSWERS)
+@parsed
+def draw_sample(path: VersionPicturePath, query: PictureQuery) -> Response:
+    """The first images of the test part, the right ones in green and the wrong ones in red."""
+    version = find_version(path)
+    content = ("sample", _name(version), _digest(version, ANSWERS_FILE), _digest(version, IMAGES_FILE))
+
+    def make() -> Drawing:
+        answers, shown, classes = _evaluated(version)
+        count = int((shown.rows[:SAMPLE_ROWS] == np.arange(len(shown.rows[:SAMPLE_ROWS]))).sum())
+        right = answers.true[:count] == answers.predicted[:count]
+        tiles = [Tile(shown.images[row], _words(answers, classes, row), right=bool(right[row])) for row in range(count)]
+        return drawings.gallery(f"{_name(version)}: {int(right.sum())} of {count} right", tiles)
+
+    return answer_picture(path.picture_format, query, content, make)
+
+
+@bp.get("/decision-surface.<picture_format>", responses=ANSWERS)
+@parsed
+def draw_surface(path: VersionPicturePath, query: PictureQuery) -> Response:
+    """What a network of two inputs answers all over their plane."""
+    version = find_version(path)
+    with services().sessions() as session:
+        names = datasets.columns_of(session, version.description["lineage"]["dataset"]["name"])
+    content = ("surface", _name(version), version.description["weights_digest"], names)
+
+    def make() -> Drawing:
+        return drawings.surface(_name(version), surface_of(services().shelf.take(version), names))
+
+    return answer_picture(path.picture_format, query, content, make)
+
+
+def _evaluated(version: Version) -> tuple[TestAnswers, TestImages, list[str]]:
+    answers = TestAnswers.from_bytes(read_evaluation_file(version, ANSWERS_FILE))
+    shown = TestImages.from_bytes(read_evaluation_file(version, IMAGES_FILE))
+    return answers, shown, version.description["classes"]
+
+
+def _digest(version: Version, name: str) -> str:
+    return registry.get_evaluation_file(version, name).sha256
+
+
+def _words(answers: TestAnswers, classes: list[str], row: int) -> str:
+    predicted, true = int(answers.predicted[row]), int(answers.true[row])
+    if predicted == true:
+        return classes[predicted]
+    return f"{classes[predicted]}, not\n{classes[true]} ({answers.probability[row]:.0%})"
+
+
+def _name(version: Version) -> str:
+    return f"{version.model} version {version.number}"
