@@ -1,5 +1,9 @@
-"""`python -m local.recipes`: trains every recipe on a stack of its own, and writes docs/recipes.md."""
+"""`python -m local.recipes [FOLDER]`: trains every recipe on a stack of its own, and writes docs/recipes.md.
 
+The folder has the CSV files that some of them say, in a comment, to upload first.
+"""
+
+import re
 import signal
 import sys
 import time
@@ -8,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from local.client import StackFailed, follow_job, running_stack, submit_recipe, version_of
+from local.client import StackFailed, body_of, follow_job, running_stack, submit_recipe, version_of
 from local.demo import end_in_order
 from local.stack import ROOT, CannotStart
 from shared.settings import Settings
@@ -18,22 +22,46 @@ HEAD = """# The recipes
 
 Every file of [recipes](../recipes) is a training spec: post it as it is. This table is written by `make recipes`, which
 trains them all, one after the other, through the service; the seconds are those of one machine with two cores.
-*Published* is what the course material prints, or what the recipe must show.
+*Published* is what the course material prints, or what the recipe must show. Those that need a CSV say in a comment how
+it is uploaded.
 
 | recipe | parameters | published | ours | epochs | seconds |
 | --- | ---: | --- | --- | ---: | ---: |
 """
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, tables: Path | None) -> None:
     """Raises StackFailed or CannotStart."""
     rows = []
     with running_stack(settings) as http:
         for path in sorted((ROOT / "recipes").glob("*.yaml")):
+            fields = upload_fields(path)
+            if fields and tables is None:
+                print(f"{path.stem}: not trained, `python -m local.recipes FOLDER` says where {fields['file'][0]} lies")
+                continue
+            if fields and tables is not None:
+                _upload(http, fields, tables)
             rows.append(_row(http, path))
             print(rows[-1], flush=True)
     TABLE.parent.mkdir(exist_ok=True)
     TABLE.write_text(HEAD + "\n".join(rows) + "\n")
+
+
+def upload_fields(recipe: Path) -> dict[str, list[str]]:
+    """What the recipe's comment says to upload, the file's name under `file`; nothing where it says nothing."""
+    fields: dict[str, list[str]] = {}
+    for line in recipe.read_text().splitlines():
+        if line.startswith("# curl "):
+            for key, value in re.findall(r"-F (\w+)=@?(\S+)", line):
+                fields.setdefault(key, []).append(value)
+    return fields
+
+
+def _upload(http: httpx.Client, fields: dict[str, list[str]], tables: Path) -> None:
+    path = tables / fields["file"][0]
+    form = {key: values for key, values in fields.items() if key != "file"}
+    with path.open("rb") as file:
+        body_of(http.post("/api/v1/datasets", data=form, files={"file": file}))
 
 
 def _row(http: httpx.Client, path: Path) -> str:
@@ -71,6 +99,6 @@ def _epochs(epochs: dict[str, int]) -> str:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, end_in_order)
     try:
-        run(Settings())
+        run(Settings(), Path(sys.argv[1]) if len(sys.argv) > 1 else None)
     except (CannotStart, StackFailed) as reason:
         sys.exit(f"trainyard: {reason}")

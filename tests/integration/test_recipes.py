@@ -1,20 +1,33 @@
 """What each recipe must show that needs no training, or one of seconds."""
 
+import io
+
 import pytest
 from flask.testing import FlaskClient
 
+from local.recipes import upload_fields
 from tests.integration.conftest import ROOT, Worker
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 YAML_TYPE = "application/yaml"
 PARAMETERS = {
+    "blood-fat": 3,
     "breast-cancer": 31,
     "cifar10-cnn": 571_770,
     "cifar10-mlp": 1_578_506,
+    "diabetes": 221,
     "fashion-dropout-best": 79_510,
+    "fashion-mlp-300-100": 266_610,
     "fashion-sigmoid": 79_510,
     "mnist-cnn": 910_222,
+    "thoracic": 571,
 }
+TABLES = {
+    "x09.csv": "index,one,weight,age,blood_fat\n1,1,84,46,354\n2,1,73,20,190\n",
+    "pima-indians-diabetes.csv": "6,148,72,35,0,33.6,0.627,50,1\n1,85,66,29,0,26.6,0.351,31,0\n" * 10,
+    "ThoraricSurgery.csv": "".join(",".join([str(row)] * 17) + f",{row % 2}\n" for row in range(20)),
+}
+"""Each by the name of the file that the recipe's own uploads, with its columns and few rows."""
 
 
 def recipe(name: str) -> bytes:
@@ -23,6 +36,10 @@ def recipe(name: str) -> bytes:
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "recipes").glob("*.yaml"))])
 def test_a_recipe_can_be_trained_as_it_is(http: FlaskClient, name: str) -> None:
+    if fields := upload_fields(ROOT / "recipes" / f"{name}.yaml"):
+        (file,) = fields.pop("file")
+        form = {**fields, "file": (io.BytesIO(TABLES[file].encode()), file)}
+        assert http.post("/api/v1/datasets", data=form).status_code == 201
     plan = http.post("/api/v1/jobs?dry_run=true", data=recipe(name), content_type=YAML_TYPE)
 
     assert plan.status_code == 200, plan.text
