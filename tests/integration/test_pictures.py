@@ -2,7 +2,7 @@
 
 import io
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ CONVOLUTION: Json = changed(
 
 def words_of(answer: Any) -> str:
     assert (answer.status_code, answer.mimetype) == (200, "image/svg+xml"), answer.text
-    return " ".join(ElementTree.fromstring(answer.data).itertext())  # noqa: S314 - it is our own
+    return " ".join(ET.fromstring(answer.data).itertext())  # noqa: S314 - it is our own
 
 
 def pixels_of(answer: Any) -> np.ndarray:
