@@ -41,10 +41,7 @@ class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is unty
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         self._watch.check()
         if not math.isfinite(logs["loss"]):
-            raise LossIsNotFinite(
-                f"The loss became {logs['loss']} in epoch {self._epoch + 1}, batch {batch + 1}: try a smaller "
-                "learning rate, scale the inputs (`preprocessing.scale`), or set the optimizer's `clipnorm`."
-            )
+            raise loss_is_not_finite(logs["loss"], f"epoch {self._epoch + 1}, batch {batch + 1}")
         if time.monotonic() - self._last_told >= self._progress_seconds:
             self._tell(batch + 1, logs)
         if self._first_batch_ended is None:
@@ -60,6 +57,20 @@ class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is unty
         seconds = time.monotonic() - self._epoch_began
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self._watch.epoch(EpochReport(epoch + 1, seconds, rate, finite(logs)))
+        self._tell_now_and_then(epoch, logs)
+
+    def epoch_done(self, epoch: int, seconds: float, rate: float, logs: dict[str, float]) -> None:
+        """An epoch, counted from 1, that ran where no callback is called."""
+        self._watch.check()
+        if not math.isfinite(logs["loss"]):
+            raise loss_is_not_finite(logs["loss"], f"epoch {epoch}")
+        self._epoch = epoch - 1
+        self._watch.epoch(EpochReport(epoch, seconds, rate, finite(logs)))
+        self._tell_now_and_then(epoch - 1, logs)
+        if self._first_batch_ended is None:
+            self._first_batch_ended = time.monotonic()
+
+    def _tell_now_and_then(self, epoch: int, logs: dict[str, float]) -> None:
         if time.monotonic() - self._last_told >= self._progress_seconds or epoch + 1 == self._epochs:
             self._tell(self._batches, logs)
 
@@ -97,11 +108,24 @@ class TimeLimit(keras.callbacks.Callback):  # type: ignore[misc]
         self._deadline = time.monotonic() + 60 * max_minutes
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._check()
+
+    def epoch_done(self, epoch: int, seconds: float, rate: float, logs: dict[str, float]) -> None:  # noqa: ARG002
+        self._check()
+
+    def _check(self) -> None:
         if time.monotonic() > self._deadline:
             raise TimeLimitReached(
                 f"The training took longer than the {self._max_minutes:g} minutes it was given: "
                 "raise resources.max_minutes, or train fewer epochs."
             )
+
+
+def loss_is_not_finite(loss: float, where: str) -> LossIsNotFinite:
+    return LossIsNotFinite(
+        f"The loss became {loss} in {where}: try a smaller learning rate, scale the inputs (`preprocessing.scale`), "
+        "or set the optimizer's `clipnorm`."
+    )
 
 
 def finite(logs: dict[str, float]) -> dict[str, float | None]:

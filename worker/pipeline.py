@@ -37,7 +37,7 @@ def shuffled_batches(
 
     def epoch_orders() -> Iterator[NDArray[np.int64]]:
         for epoch in range(1, epochs + 1):
-            yield np.random.default_rng([seed, epoch]).permutation(rows)
+            yield epoch_order(seed, epoch, rows)
 
     orders = tf.data.Dataset.from_generator(epoch_orders, output_signature=tf.TensorSpec((rows,), tf.int64)).flat_map(
         lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
@@ -55,6 +55,11 @@ def batches_in_order(
     """Once through, as they stand."""
     orders = tf.data.Dataset.range(len(x)).batch(batch_size)
     return _gathered(orders, x, [labels], lambda _, values: normalisation.apply(values))
+
+
+def epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
+    """The rows in the order of an epoch; epochs count from 1."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
 def steps(rows: int, batch_size: int) -> int:

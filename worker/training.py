@@ -24,7 +24,8 @@ from shared.training_spec import Precision, Training, TrainingSpec
 from shared.version_description import Epochs, Metrics
 from worker.callbacks import Reporter, TimeLimit, Watch, finite
 from worker.fine_tuning import Start, take_weights
-from worker.memory import available_bytes, check_memory
+from worker.light_training import MOST_BYTES, fit_light
+from worker.memory import FLOAT_BYTES, available_bytes, check_memory
 from worker.pipeline import batches_in_order, shuffled_batches, steps
 from worker.precision import choose_precision, computed_in
 from worker.preparation import prepared
@@ -162,31 +163,34 @@ def _fit(
         labels = objective.labels(part.y)
         return batches_in_order(part.x, labels, contract.normalisation, evaluation_batch) if len(part) else None
 
-    batches_of_all_epochs = shuffled_batches(
-        train_part.x,
-        columns,
-        contract.normalisation,
-        training.batch_size,
-        training.seed,
-        training.epochs,
-        augmentation_layers(spec.augmentation, contract),
-    )
-    with computed_in(network, precision):
-        history = network.fit(
-            batches_of_all_epochs,
-            epochs=training.epochs,
-            steps_per_epoch=batches,
-            validation_data=in_order(validation_part),
-            callbacks=[
-                reporter,
-                *limits,
-                *stopping,
-                *keeping,
-                *tensorboard_callbacks(network, training.tensorboard, place.logs_dir),
-            ],
-            shuffle=False,  # the stream is shuffled already
-            verbose=0,
-        ).history
+    if _is_light(network, train_part, spec):
+        history = _fit_in_one(network, columns, parts, contract, objective, spec, [reporter, *limits], place)
+    else:
+        batches_of_all_epochs = shuffled_batches(
+            train_part.x,
+            columns,
+            contract.normalisation,
+            training.batch_size,
+            training.seed,
+            training.epochs,
+            augmentation_layers(spec.augmentation, contract),
+        )
+        with computed_in(network, precision):
+            history = network.fit(
+                batches_of_all_epochs,
+                epochs=training.epochs,
+                steps_per_epoch=batches,
+                validation_data=in_order(validation_part),
+                callbacks=[
+                    reporter,
+                    *limits,
+                    *stopping,
+                    *keeping,
+                    *tensorboard_callbacks(network, training.tensorboard, place.logs_dir),
+                ],
+                shuffle=False,  # the stream is shuffled already
+                verbose=0,
+            ).history
     trained = len(history["loss"])
     keepers = [callback for callback in (*stopping, *keeping) if callback.restore_best_weights]
     kept = keepers[-1].best_epoch if keepers else trained - 1
@@ -199,6 +203,52 @@ def _fit(
         test=_measured(network, objective.labels(test_part.y), outputs) if outputs is not None else None,
     )
     return metrics, Epochs(asked=training.epochs, trained=trained, kept=kept + 1), outputs
+
+
+def _is_light(network: keras.Model, part: _Rows, spec: TrainingSpec) -> bool:
+    """Whether its steps are light, its data small, and nothing is asked for between two epochs."""
+    training = spec.training
+    asks_between = training.early_stopping, training.tensorboard, *spec.augmentation
+    return (
+        network.count_params() * training.batch_size <= LIGHT_STEP
+        and isinstance(part.x, np.ndarray)
+        and part.x.size * FLOAT_BYTES <= MOST_BYTES
+        and training.keep == "last"
+        and not any(asks_between)
+    )
+
+
+def _fit_in_one(
+    network: keras.Model,
+    columns: list[NDArray[Any]],
+    parts: list[_Rows],
+    contract: ImageContract | NumbersContract,
+    objective: Objective,
+    spec: TrainingSpec,
+    watchers: list[Reporter | TimeLimit],
+    place: Workplace,
+) -> dict[str, list[float]]:
+    training = spec.training
+
+    def normalised(part: _Rows) -> NDArray[np.float32]:
+        return contract.normalisation.apply(np.asarray(part.x, np.float32))
+
+    def told(epoch: int, seconds: float, rate: float, logs: dict[str, float]) -> None:
+        for watcher in watchers:
+            watcher.epoch_done(epoch, seconds, rate, logs)
+
+    validation = [normalised(parts[1]), objective.labels(parts[1].y)] if len(parts[1]) else None
+    return fit_light(
+        network,
+        [normalised(parts[0]), *columns],
+        validation,
+        batch_size=training.batch_size,
+        evaluation_batch=max(training.batch_size, SMALLEST_EVALUATION_BATCH),
+        seed=training.seed,
+        epochs=training.epochs,
+        seconds_at_once=place.progress_seconds,
+        told=told,
+    )
 
 
 def _measured(network: keras.Model, labels: NDArray[Any], outputs: NDArray[np.float32]) -> dict[str, float | None]:

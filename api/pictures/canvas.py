@@ -52,8 +52,6 @@ def _color(axes: Axes, colors: Colors) -> None:
         spine.set_color(colors.faint)
     for text in (axes.xaxis.label, axes.yaxis.label):
         text.set_color(colors.ink)
-    if axes.title.get_color() == "black":
-        axes.title.set_color(colors.ink)
 
 
 def _dark_style() -> bytes:

@@ -62,7 +62,7 @@ def curves(title: str, epochs: Sequence[int], metrics: Mapping[str, Sequence[flo
             axes.set_ylabel(name)
             axes.grid(color=colors.faint, linewidth=0.5)
             axes.legend(frameon=False, labelcolor=colors.ink)
-        rows[0].set_title(title, loc="left")
+        rows[0].set_title(title, loc="left", color=colors.ink)
         rows[-1].set_xlabel("epoch")
         rows[-1].xaxis.get_major_locator().set_params(integer=True)
 
@@ -82,7 +82,7 @@ def confusion(title: str, classes: Sequence[str], matrix: NDArray[np.int64]) -> 
         _name_ticks(axes, classes)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
-        axes.set_title(title, loc="left")
+        axes.set_title(title, loc="left", color=colors.ink)
         if len(classes) <= MOST_NUMBERED_CLASSES:
             for row, column in np.ndindex(*matrix.shape):
                 shade = "#101010" if shares[row, column] > 55 else "#fafafa"  # noqa: PLR2004 - of cividis, dark to light
@@ -151,7 +151,7 @@ def surface(title: str, what: Surface) -> Drawing:
             dots.set(edgecolor="#fafafa", linewidth=1.5)
         axes.set_xlabel(what.axis_names[0])
         axes.set_ylabel(what.axis_names[1])
-        axes.set_title(title, loc="left")
+        axes.set_title(title, loc="left", color=colors.ink)
 
     return draw, (7.0, 5.5)
 
