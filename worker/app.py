@@ -18,6 +18,7 @@ from shared.database import make_engine, make_sessions
 from shared.processes import end_with_parent
 from shared.queue import MAINTENANCE_QUEUE, RECONCILE, TRAIN, Bell, make_celery
 from shared.settings import Settings
+from worker.children import LARGEST_KIB, let_go
 from worker.devices import has_gpu, served_queues
 from worker.reconcile import reconcile
 from worker.runner import Yard, run_next_job
@@ -42,6 +43,7 @@ celery.conf.update(
     beat_max_loop_interval=settings.reconcile_seconds,
     # TensorFlow never gives GPU memory back: a child that used a GPU is replaced, one that did not is kept.
     worker_max_tasks_per_child=1 if gpu_here else None,
+    worker_max_memory_per_child=LARGEST_KIB,
     worker_proc_alive_timeout=300,  # a child is up once it has imported TensorFlow
 )
 bell = Bell(settings.redis_url)
@@ -52,6 +54,7 @@ parent_sessions = make_sessions(make_engine(settings.database_url, poolclass=Nul
 @celery.task(name=TRAIN)
 def train_next() -> None:
     run_next_job(yard())
+    let_go()
 
 
 @celery.task(name=RECONCILE)
