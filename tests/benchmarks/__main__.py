@@ -7,17 +7,25 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-from local.client import follow_job
-from tests.e2e.clients import await_end, await_status, submit, submit_recipe
+from ruamel.yaml import YAML
+
+from local.client import follow_job, version_of
+from tests.e2e.clients import await_end, await_status, submit
 from tests.e2e.stacks import ROOT, LocalStack, datasets_dir, local_stack
-from tests.examples import DIGITS
+from tests.examples import DIGITS, Json
 
-TRAININGS = {"digits-cnn": None, "mnist-cnn": "mnist.npz"}
-"""Each with the file it needs."""
+TRAININGS = {"digits-cnn": (20, None), "mnist-cnn": (1, "mnist.npz"), "cifar10-cnn": (3, "cifar10.npz")}
+"""Each with its epochs, and the file it needs."""
 LATENCY_JOBS = 20
 IMPORTS = 5
 MIB = 2**20
+
+
+class Cost(NamedTuple):
+    cpu_seconds: float
+    seconds: float
 
 
 def main() -> None:
@@ -28,9 +36,9 @@ def main() -> None:
         await_end(stack.http, submit(stack.http, DIGITS))  # from now on every process is there, and idle
         measure_memory(stack)
         measure_latency(stack)
-        for recipe, file in TRAININGS.items():
+        for recipe, (epochs, file) in TRAININGS.items():
             if file is None or (datasets_dir() / file).exists():
-                measure_training(stack, recipe)
+                measure_training(stack, recipe, epochs)
             else:
                 print(f"{recipe}: not measured, {datasets_dir() / file} is not there")
 
@@ -63,15 +71,33 @@ def measure_latency(stack: LocalStack) -> None:
     print(f"POST to running: median {statistics.median(seconds) * 1000:.0f} ms, longest {max(seconds) * 1000:.0f} ms")
 
 
-def measure_training(stack: LocalStack, recipe: str) -> None:
+def measure_training(stack: LocalStack, recipe: str, epochs: int) -> None:
     """All processes of the service, from before the POST until the version is there, against a script's own fit."""
-    before = _cpu_seconds(stack)
-    *_, job = follow_job(stack.http, submit_recipe(stack.http, recipe))  # seldom, for each look costs CPU as well
-    service = _cpu_seconds(stack) - before
+    spec = YAML(typ="safe").load((ROOT / "recipes" / f"{recipe}.yaml").read_text())
+    spec["training"]["epochs"] = epochs
+    measured = {}
+    for precision in ("auto", "float32"):
+        spec["training"]["precision"] = precision
+        measured[precision], rows = _trained(stack, spec)
+    command = [sys.executable, "-m", "tests.benchmarks.bare_fit", recipe, str(epochs)]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.split()
+    bare = Cost(*(float(figure) for figure in answer[-2:]))
+    for name, cost in (*measured.items(), ("notebook", bare)):
+        per_image = 1e6 * cost.cpu_seconds / (rows * epochs)
+        ratio = cost.cpu_seconds / bare.cpu_seconds
+        print(
+            f"{recipe}, {name}: {cost.cpu_seconds:.1f} CPU seconds, {per_image:.0f} µs for each image and epoch, "
+            f"{ratio:.2f} × the notebook; {cost.seconds:.1f} s in all"
+        )
+
+
+def _trained(stack: LocalStack, spec: Json) -> tuple[Cost, int]:
+    """What a job took, and how many rows it was trained on."""
+    before, posted_at = _cpu_seconds(stack), time.monotonic()
+    *_, job = follow_job(stack.http, submit(stack.http, spec))  # seldom, for each look costs CPU as well
+    cost = Cost(_cpu_seconds(stack) - before, time.monotonic() - posted_at)
     assert job["status"] == "succeeded", job["error"]
-    command = [sys.executable, "-m", "tests.benchmarks.bare_fit", recipe]
-    bare = float(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.split()[-1])
-    print(f"{recipe}: {service:.1f} CPU seconds through the service, {bare:.1f} by a bare fit: {service / bare:.3f} ×")
+    return cost, version_of(stack.http, job)["lineage"]["dataset"]["rows"]["train"]
 
 
 def _cpu_of_import(module: str) -> float:

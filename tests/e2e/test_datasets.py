@@ -1,0 +1,72 @@
+"""A data set of one's own, from the upload to the answer, and what can be looked at on the way."""
+
+import httpx
+import pytest
+
+from tests.e2e.clients import Json, await_end, submit
+from tests.e2e.stacks import Stack
+from tests.uploads import BLUE, colors, flat, zipped
+
+SPEC: Json = {
+    "model": "colors",
+    "dataset": {"name": "colors", "validation": {"split": 0.2}, "test": {"split": 0.25, "stratify": True}},
+    "preprocessing": {"size": [16, 16]},
+    "network": {
+        "layers": [
+            {"layer": "Conv2D", "filters": 4, "kernel_size": 3, "activation": "relu", "name": "colours"},
+            {"layer": "GlobalAveragePooling2D"},
+            {"layer": "Dense", "units": 2, "activation": "softmax"},
+        ]
+    },
+    "training": {
+        "epochs": 60,
+        "batch_size": 8,
+        "optimizer": {"name": "Adam", "learning_rate": 0.05},
+        "deterministic": True,
+        "tensorboard": True,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def version(stack: Stack) -> Json:
+    form = {"name": "colors"}
+    uploaded = stack.http.post("/api/v1/datasets", data=form, files={"file": ("colors.zip", zipped(colors(40)))})
+    assert uploaded.status_code in (200, 201), uploaded.text
+    job = await_end(stack.http, submit(stack.http, SPEC))
+    assert job["status"] == "succeeded", job["error"]
+    version: Json = stack.http.get(f"/api/v1/models/colors/versions/{job['version']}").json()
+    return version
+
+
+def test_images_are_answered_with_the_names_of_the_folders(http: httpx.Client, version: Json) -> None:
+    assert version["metrics"]["test"]["accuracy"] == 1
+
+    answer = http.post("/api/v1/models/colors/predictions", content=flat(BLUE), headers={"Content-Type": "image/png"})
+
+    assert answer.json()["predictions"][0]["label"] == "blue"
+
+
+@pytest.mark.parametrize(
+    "picture",
+    ["evaluation/confusion.svg", "evaluation/confusion.png", "evaluation/sample.png", "layers/colours/kernels.png"],
+)
+def test_pictures_are_drawn(http: httpx.Client, version: Json, picture: str) -> None:
+    answer = http.get(f"/api/v1/models/colors/versions/{version['version']}/{picture}")
+
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"].startswith("image/")
+
+
+def test_what_was_logged_can_be_had(http: httpx.Client, version: Json) -> None:
+    answer = http.get(f"/api/v1/jobs/{version['lineage']['job']}/tensorboard")
+
+    assert answer.content.startswith(b"PK")
+
+
+def test_the_version_can_be_trained_once_more(http: httpx.Client, version: Json) -> None:
+    posted = http.post(f"/api/v1/models/colors/versions/{version['version']}/reproduction").json()
+
+    job = await_end(http, posted)
+
+    assert job["reproduction"]["weights_equal"], job
