@@ -4,7 +4,7 @@ import ctypes
 import gc
 from pathlib import Path
 
-LARGEST_KIB = 1_280_000
+LARGEST_KIB = 1_000_000
 """Past which another process takes its place: TensorFlow and Keras keep some megabytes of every network for ever."""
 _PEAK = Path("/proc/self/clear_refs")
 _FORGET_PEAK = "5"  # proc_pid_clear_refs(5)
