@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 8 * 2**20
 LARGEST_IN_MEMORY = 512 * 2**20
 """Bytes of an array that is read whole."""
 
@@ -33,7 +33,7 @@ class MappedRows(FileRows):
         self.path = path
         self.shape = (len(self), *self._array.shape[1:])
         self.dtype = self._array.dtype
-        self._bytes_read = 0
+        self._mapped: mmap.mmap = self._array._mmap  # noqa: SLF001 - NumPy hands it out nowhere else
 
     def at(self, rows: NDArray[np.int64]) -> Self:
         return type(self)(self.path, self.places[rows])
@@ -41,11 +41,7 @@ class MappedRows(FileRows):
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """(len(rows), …), in the order asked for."""
         found = np.asarray(self._array[self.places[rows]])
-        self._bytes_read += found.nbytes
-        if self._bytes_read > CHUNK_BYTES:
-            self._bytes_read = 0
-            mapped: mmap.mmap = self._array._mmap  # type: ignore[attr-defined]  # noqa: SLF001 - NumPy hands it out nowhere else
-            mapped.madvise(mmap.MADV_DONTNEED)
+        self._mapped.madvise(mmap.MADV_DONTNEED)  # with each row the system maps what lies around it, too
         return found
 
     def chunks(self) -> Iterator[NDArray[Any]]:

@@ -109,7 +109,10 @@ class PreviewPath(DatasetPath):
 @parsed
 def upload_dataset() -> Response:
     """A new revision; the same content again answers the one that is there."""
-    request.max_content_length = services().upload_limits.bytes
+    limit = services().upload_limits.bytes
+    request.max_content_length = limit
+    if (request.content_length or 0) > limit:
+        raise RequestTooLarge(f"The upload is larger than the {limit:,} bytes that are read here.")
     if request.mimetype != "multipart/form-data":
         raise UnsupportedContent(
             f"The Content-Type is {request.mimetype or 'missing'!r}: send multipart/form-data with `name` and `file`."

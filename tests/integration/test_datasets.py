@@ -1,13 +1,16 @@
 """Data sets over HTTP, and what is trained from them."""
 
+import dataclasses
 import io
 import json
 from typing import Any
 
 import numpy as np
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
+from api.services import EXTENSION, Services
 from shared import rows
 from tests.examples import Json, changed
 from tests.images import encoded, photo
@@ -183,6 +186,16 @@ def test_other_bodies_are_refused(http: FlaskClient) -> None:
     assert http.post("/api/v1/datasets", data={"name": "colors"}).status_code == 415
     no_file = http.post("/api/v1/datasets", data={"name": "colors"}, content_type="multipart/form-data")
     assert no_file.status_code == 400
+
+
+def test_an_upload_over_the_limit_is_refused_unread(http: FlaskClient, app: Flask) -> None:
+    built: Services = app.extensions[EXTENSION]
+    limits = dataclasses.replace(built.upload_limits, bytes=1000)
+    app.extensions[EXTENSION] = dataclasses.replace(built, upload_limits=limits)
+
+    answer = upload(http, TABLE.encode() * 10)
+
+    assert (answer.status_code, answer.json["type"]) == (413, "/problems/request-too-large")
 
 
 def test_arrays_too_large_for_memory_train_the_same_from_their_file(
