@@ -46,8 +46,8 @@ e2e-compose: install ## Run them against `docker compose up`
 bench: install ## Measure, and print ratios
 	@exec $(BIN)/python -m tests.benchmarks
 
-recipes: install ## Train every recipe and write docs/recipes.md: an hour; TABLES=folder has the CSVs that some need
-	@exec $(BIN)/python -m local.recipes $(TABLES)
+recipes: install ## Train every recipe and write docs/recipes.md, an hour; TABLES=folder has CSVs, ONLY="and or" chooses
+	@exec $(BIN)/python -m local.recipes $(if $(TABLES),--tables $(TABLES)) $(ONLY)
 
 migrate: install ## Bring the database up to date
 	@exec $(BIN)/alembic upgrade head

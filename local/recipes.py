@@ -1,12 +1,15 @@
-"""`python -m local.recipes [FOLDER]`: trains every recipe on a stack of its own, and writes docs/recipes.md.
+"""`python -m local.recipes [--tables FOLDER] [RECIPE…]`: trains recipes on a stack of its own, for docs/recipes.md.
 
-The folder has the CSV files that some of them say, in a comment, to upload first.
+All of them, or those that are named, and then the others keep the rows they have. The folder has the CSV files that
+some say, in a comment, to upload first.
 """
 
+import argparse
 import re
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +33,28 @@ it is uploaded.
 """
 
 
-def run(settings: Settings, tables: Path | None) -> None:
+def run(settings: Settings, names: Sequence[str], tables: Path | None) -> None:
     """Raises StackFailed or CannotStart."""
-    rows = []
+    rows = _rows_there_are()
     with running_stack(settings) as http:
         for path in sorted((ROOT / "recipes").glob("*.yaml")):
             fields = upload_fields(path)
+            if names and path.stem not in names:
+                continue
             if fields and tables is None:
-                print(f"{path.stem}: not trained, `python -m local.recipes FOLDER` says where {fields['file'][0]} lies")
+                print(f"{path.stem}: not trained, `--tables FOLDER` says where {fields['file'][0]} lies")
                 continue
             if fields and tables is not None:
                 _upload(http, fields, tables)
-            rows.append(_row(http, path))
-            print(rows[-1], flush=True)
-    TABLE.parent.mkdir(exist_ok=True)
-    TABLE.write_text(HEAD + "\n".join(rows) + "\n")
+            rows[path.stem] = _row(http, path)
+            print(rows[path.stem], flush=True)
+            TABLE.write_text(HEAD + "".join(f"{rows[name]}\n" for name in sorted(rows)))
+
+
+def _rows_there_are() -> dict[str, str]:
+    """By recipe, of those that still are."""
+    found = re.finditer(r"^\| \[(.+?)\]\(.*$", TABLE.read_text(), re.MULTILINE) if TABLE.exists() else ()
+    return {row[1]: row[0] for row in found if (ROOT / "recipes" / f"{row[1]}.yaml").exists()}
 
 
 def upload_fields(recipe: Path) -> dict[str, list[str]]:
@@ -97,8 +107,12 @@ def _epochs(epochs: dict[str, int]) -> str:
 
 
 if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(prog="python -m local.recipes")
+    arguments.add_argument("--tables", type=Path, help="where the CSV files lie that some recipes need")
+    arguments.add_argument("recipes", nargs="*", help="the recipes to train; all if left out")
+    given = arguments.parse_args()
     signal.signal(signal.SIGTERM, end_in_order)
     try:
-        run(Settings(), Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+        run(Settings(), given.recipes, given.tables)
     except (CannotStart, StackFailed) as reason:
         sys.exit(f"trainyard: {reason}")
