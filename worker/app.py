@@ -78,6 +78,7 @@ def yard() -> Yard:
         worker=worker_name,
         queues=queues,
         datasets_dir=settings.datasets_dir,
+        cache_dir=settings.data_dir / "cache",
         lease_seconds=settings.lease_seconds,
         progress_seconds=settings.progress_seconds,
         count_gpus=lambda: len(tf.config.list_physical_devices("GPU")),

@@ -50,6 +50,7 @@ class Yard:
     worker: str
     queues: tuple[str, ...]
     datasets_dir: Path
+    cache_dir: Path
     lease_seconds: float
     progress_seconds: float
     count_gpus: Callable[[], int]
@@ -99,12 +100,12 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     spec = TrainingSpec.model_validate(job.spec)
     device = tensorflow_device(spec.resources.device, yard.count_gpus())
     with yard.sessions() as session:
-        uploaded = datasets.uploaded_data(session, yard.artifacts, spec.dataset, yard.datasets_dir / "uploaded")
+        uploaded = datasets.uploaded_data(session, yard.artifacts, spec.dataset, yard.cache_dir / "uploaded")
         base = base_versions.find_base(session, spec.network)
     dataset = dataset_parts.load(spec.dataset, spec.training.seed, yard.datasets_dir, uploaded)
     start = _start(yard, base, folder) if base is not None else None
     lease.check()
-    place = Workplace(device, lease, yard.progress_seconds, yard.datasets_dir / "prepared", folder / "logs")
+    place = Workplace(device, lease, yard.progress_seconds, yard.cache_dir / "prepared", folder / "logs")
     trained = train(spec, dataset, place, start)
     network = trained.network
     description = Description(

@@ -204,6 +204,7 @@ def make_yard(sessions: Sessions, artifacts: ArtifactStore, bell: SilentBell, fo
         worker="worker-1",
         queues=(Device.CPU,),
         datasets_dir=folder / "datasets",
+        cache_dir=folder / "cache",
         lease_seconds=LEASE_SECONDS,
         progress_seconds=PROGRESS_SECONDS,
         count_gpus=lambda: 0,
