@@ -24,7 +24,7 @@ TABLE = ROOT / "docs" / "recipes.md"
 HEAD = """# The recipes
 
 Every file of [recipes](../recipes) is a training spec: post it as it is. This table is written by `make recipes`, which
-trains them all, one after the other, through the service; the seconds are those of one machine with two cores.
+trains them through the service; the seconds are those of one machine with two cores, which had other work as well.
 *Published* is what the course material prints, or what the recipe must show. Those that need a CSV say in a comment how
 it is uploaded.
 
