@@ -83,37 +83,33 @@ def columns_of(session: Session, name: str | None) -> tuple[str, ...]:
 
 def pinned(session: Session, choice: DatasetChoice) -> tuple[DatasetChoice, DatasetFacts | None]:
     """With the number of the revision that it means now, and what that holds; as it was for any other data."""
-    revision = _revision_of(session, choice)
+    revision = find_chosen(session, choice)
     if revision is None:
         return choice, None
     name = f"{revision.dataset}@{revision.number}"
     return choice.model_copy(update={"name": name}), facts_of_revision(revision)
 
 
-def uploaded_data(
-    session: Session, artifacts: ArtifactStore, choice: DatasetChoice, folder: Path
-) -> UploadedData | None:
-    """The revision chosen, its files on this machine, in the folder if need be; None for any other data.
+def uploaded_data(revision: Revision, artifacts: ArtifactStore, folder: Path) -> UploadedData:
+    """The revision with its files on this machine, in the folder if need be; takes its time over large ones.
 
     Raises DatasetUnavailable where they cannot be had.
     """
-    revision = _revision_of(session, choice)
-    if revision is None:
-        return None
     try:
         files = {file.name: artifacts.local_path(file.sha256, folder) for file in revision.files}
     except ArtifactDamaged as error:
-        raise DatasetUnavailable(f"{choice.name}: {error.detail} Upload it again.") from error
+        raise DatasetUnavailable(f"{revision.dataset}@{revision.number}: {error.detail} Upload it again.") from error
     return UploadedData(facts_of_revision(revision), revision.digest, files)
 
 
-def _revision_of(session: Session, choice: DatasetChoice) -> Revision | None:
+def find_chosen(session: Session, choice: DatasetChoice) -> Revision | None:
+    """None for any other data than an upload, and for names that nobody knows: who reads the facts names the place."""
     if choice.name is None or choice.name in BUILT_IN:
         return None
     try:
         return get_revision(session, choice.name)
     except DatasetNotFound:
-        return None  # who reads the facts names the place
+        return None
 
 
 def facts_of_revision(revision: Revision) -> DatasetFacts:

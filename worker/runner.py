@@ -100,8 +100,11 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     spec = TrainingSpec.model_validate(job.spec)
     device = tensorflow_device(spec.resources.device, yard.count_gpus())
     with yard.sessions() as session:
-        uploaded = datasets.uploaded_data(session, yard.artifacts, spec.dataset, yard.cache_dir / "uploaded")
+        revision = datasets.find_chosen(session, spec.dataset)
         base = base_versions.find_base(session, spec.network)
+    uploaded = None
+    if revision is not None:
+        uploaded = datasets.uploaded_data(revision, yard.artifacts, yard.cache_dir / "uploaded")
     dataset = dataset_parts.load(spec.dataset, spec.training.seed, yard.datasets_dir, uploaded)
     start = _start(yard, base, folder) if base is not None else None
     lease.check()

@@ -163,7 +163,7 @@ def _fit(
         labels = objective.labels(part.y)
         return batches_in_order(part.x, labels, contract.normalisation, evaluation_batch) if len(part) else None
 
-    if _is_light(network, train_part, spec):
+    if precision is Precision.FLOAT32 and _is_light(network, train_part, spec):
         history = _fit_in_one(network, columns, parts, contract, objective, spec, [reporter, *limits], place)
     else:
         batches_of_all_epochs = shuffled_batches(

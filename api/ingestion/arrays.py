@@ -2,7 +2,6 @@
 
 import shutil
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from api.ingestion.ingested import Ingested, Limits, refused
+from api.ingestion.ingested import UNREADABLE, Ingested, Limits, refused
 from api.ingestion.targets import Targets, targets_of_names, targets_of_numbers
 from shared.dataset_facts import DatasetFacts, TargetKind
 from shared.rows import CHUNK_BYTES
@@ -82,8 +81,8 @@ def _headers(archive: zipfile.ZipFile, limits: Limits) -> dict[str, _Header]:
         try:
             with archive.open(info) as member:
                 headers[name] = _header(member)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as e:
-            raise refused([f"The array {name!r} cannot be read: {e}"]) from None
+        except UNREADABLE as error:
+            raise refused([f"The array {name!r} cannot be read: {error}"]) from None
         dtype = headers[name].dtype
         if dtype.hasobject:
             raise refused([f"The array {name!r} holds Python objects, which are never loaded: save plain numbers."])
@@ -106,7 +105,7 @@ def _mapped(archive: zipfile.ZipFile, name: str, folder: Path) -> NDArray[Any]:
         with archive.open(f"{name}.npy") as member, path.open("wb") as file:
             shutil.copyfileobj(member, file, 2**20)
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise refused([f"The array {name!r} cannot be read: {error}"]) from None
     return array
 

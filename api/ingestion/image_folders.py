@@ -5,7 +5,6 @@ import re
 import stat
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from api.ingestion.ingested import MOST_FAULTS, Ingested, Limits, refused
+from api.ingestion.ingested import MOST_FAULTS, UNREADABLE, Ingested, Limits, refused
 from api.ingestion.targets import Targets
 from shared.dataset_facts import DatasetFacts, TargetKind
 from shared.errors import ServiceError
@@ -91,7 +90,7 @@ def _members(archive: zipfile.ZipFile, limits: Limits) -> list[_Member]:
     unpacked = sum(info.file_size for info in infos)
     if unpacked > limits.bytes:
         raise refused([f"The members unpack to {unpacked:,} bytes, where {limits.bytes:,} are the limit."])
-    members = [_Member(info, _path(info)) for info in infos]
+    members = [_Member(info, path) for info in infos if (path := _path(info))]  # `./` is the folder itself
     faults = [
         f"{'/'.join(member.path)[:200]!r}: {fault}" for member in members if (fault := _fault(member)) is not None
     ]
@@ -123,7 +122,7 @@ def _is_folder(info: zipfile.ZipInfo) -> bool:
 def _fault(member: _Member) -> str | None:
     info, path = member
     mode = info.external_attr >> UNIX_MODE_SHIFT
-    if ".." in path or "" in path or re.match(r"[A-Za-z]:", path[0] if path else ""):
+    if ".." in path or "" in path or re.match(r"[A-Za-z]:", path[0]):
         return "a path that leads out of the folder: give every member a name inside of it."
     if any(ord(sign) < ord(" ") for part in path for sign in part) and path[-1].lower() not in JUNK_FILES:
         return "a name with control characters."
@@ -246,7 +245,7 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits) ->
     try:
         with archive.open(info) as member:
             return member.read(limits.image_bytes)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except UNREADABLE as error:
         return f"a member that cannot be unpacked: {error}"
 
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from shared.artifacts import digest_of
@@ -14,6 +16,9 @@ from shared.training_spec import SpecPart
 MOST_FAULTS = 20
 """In one answer."""
 FILE = "#/file"
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
+"""What Python raises over damaged, encrypted or exotic archives and arrays; NotImplementedError is zipfile's word for a
+compression that it does not know."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Ingested:
     files: tuple[Path, ...]
     columns: tuple[str, ...] = ()
     label: str | None = None
-    ignored: tuple[str, ...] = field(default=())
+    ignored: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """sha256 of all that a training could see: the same content is the same, whatever archive it came in."""

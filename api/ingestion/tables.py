@@ -58,7 +58,7 @@ class _Layout:
 
 
 def ingest_table(stream: IO[bytes], options: TableOptions, folder: Path) -> Ingested:
-    """Writes x.npy (n, columns) float32 and y.npy. Raises DatasetRefused with the rows at fault, or InvalidRequest."""
+    """Writes x.npy (n, columns) float32 and y.npy. Raises DatasetRefused with the rows at fault."""
     text = _decoded(stream)
     delimiter = _delimiter(text)
     rows = _rows(text, delimiter)

@@ -6,7 +6,7 @@ from typing import IO
 
 from api.ingestion.arrays import ingest_arrays, is_npz
 from api.ingestion.image_folders import ingest_folders
-from api.ingestion.ingested import Ingested, Limits, TableOptions, refused
+from api.ingestion.ingested import UNREADABLE, Ingested, Limits, TableOptions, refused
 from api.ingestion.tables import ingest_table
 from shared.errors import DatasetRefused, Fault
 
@@ -26,7 +26,7 @@ BINARY_STARTS = {
 def ingest(stream: IO[bytes], options: TableOptions, limits: Limits, folder: Path) -> Ingested:
     """Told apart by content, whatever its name; the files of the data set are written to the folder.
 
-    Raises DatasetRefused with what is wrong and where, or InvalidRequest for options that do not fit.
+    Raises DatasetRefused with what is wrong and where.
     """
     start = stream.read(6)
     stream.seek(0)
@@ -44,7 +44,7 @@ def ingest(stream: IO[bytes], options: TableOptions, limits: Limits, folder: Pat
 def _ingest_archive(stream: IO[bytes], limits: Limits, folder: Path) -> Ingested:
     try:
         archive = zipfile.ZipFile(stream)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise refused([f"The zip cannot be read: {error}"]) from None
     with archive:
         if is_npz(archive):

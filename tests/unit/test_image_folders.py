@@ -93,6 +93,10 @@ def test_folders_around_all_classes_do_not_matter(tmp_path: Path, folder: str) -
     assert wrapped.ignored == (f"{folder}readme.txt",)
 
 
+def test_the_folder_itself_may_stand_in_the_zip(tmp_path: Path) -> None:
+    assert ingest(zipped({"./": b"", **colors(folder="./")}), tmp_path).facts.classes == ("blue", "red")
+
+
 def test_folders_inside_of_a_class_belong_to_it(tmp_path: Path) -> None:
     members: Members = {"a/x/1.png": flat(RED), "a/2.png": flat(RED), "b/y/z/3.png": flat(BLUE)}
 
