@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check e2e e2e-compose bench recipes migrate lock
+.PHONY: help install demo run test check e2e e2e-compose bench chaos recipes tidy migrate lock
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,8 +46,14 @@ e2e-compose: install ## Run them against `docker compose up`
 bench: install ## Measure, and print ratios
 	@exec $(BIN)/python -m tests.benchmarks
 
+chaos: install ## Kill, freeze and fill whatever there is while clients work; SEED=7 FAULTS=200
+	@exec $(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+
 recipes: install ## Train every recipe and write docs/recipes.md, an hour; TABLES=folder has CSVs, ONLY="and or" chooses
 	@exec $(BIN)/python -m local.recipes $(if $(TABLES),--tables $(TABLES)) $(ONLY)
+
+tidy: install ## Remove old checkpoints and events, and files that nothing names, as the scheduler does every few minutes
+	@exec $(BIN)/python -m worker.tidy
 
 migrate: install ## Bring the database up to date
 	@exec $(BIN)/alembic upgrade head

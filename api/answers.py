@@ -7,7 +7,7 @@ from flask import Response
 from pydantic import BaseModel
 
 from api.problems import MEDIA_TYPE, STATUS
-from shared.errors import InvalidRequest, ServiceError
+from shared.errors import DatabaseUnavailable, InvalidRequest, ServiceError
 
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
@@ -18,9 +18,10 @@ def document(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK, headers: dic
 
 
 def problems(*errors: type[ServiceError]) -> dict[Any, Any]:
-    """For a route's `responses`: the problems it may answer with, by status; what was sent may always be wrong."""
+    """For a route's `responses`: the problems it may answer with, by status; what was sent may always be wrong, and the
+    database be away."""
     kinds: dict[HTTPStatus, list[str]] = {}
-    every: tuple[type[ServiceError], ...] = (*errors, InvalidRequest)
+    every: tuple[type[ServiceError], ...] = (*errors, InvalidRequest, DatabaseUnavailable)
     for error in every:
         kinds.setdefault(STATUS[error], []).append(error.kind)
     return {

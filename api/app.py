@@ -10,7 +10,9 @@ from flask_openapi3 import Info, OpenAPI
 from flask_openapi3_swagger.plugins import RegisterPlugin
 
 from api import problems
+from api.events import Feeds
 from api.ingestion.ingested import Limits
+from api.owners import Owners
 from api.pictures.cache import PictureCache
 from api.planner import Planner
 from api.requests import YAML_TYPES
@@ -25,6 +27,7 @@ from api.routes import (
     predictions,
     reproductions,
     version_pictures,
+    workers,
 )
 from api.services import EXTENSION, Services
 from api.serving.shelf import Shelf
@@ -64,6 +67,7 @@ def create_app(settings: Settings) -> Flask:
         predictions,
         datasets,
         catalog,
+        workers,
         health,
     ):
         app.register_api(routes.bp)
@@ -75,8 +79,9 @@ def create_app(settings: Settings) -> Flask:
 
 def _build_services(settings: Settings) -> Services:
     artifacts = ArtifactStore(settings.artifacts_url)
+    sessions = make_sessions(make_engine(settings.database_url))
     return Services(
-        sessions=make_sessions(make_engine(settings.database_url)),
+        sessions=sessions,
         artifacts=artifacts,
         bell=Bell(settings.redis_url),
         planner=Planner(settings.max_parameters),
@@ -89,6 +94,8 @@ def _build_services(settings: Settings) -> Services:
             image_pixels=settings.max_image_pixels,
         ),
         pictures=PictureCache(),
+        owners=Owners(settings.owner_header, settings.max_queued_per_owner),
+        feeds=Feeds(sessions, most=max(1, settings.api_threads // 2)),
     )
 
 

@@ -1,36 +1,108 @@
-"""A job's events as a stream that lasts as long as the job."""
+"""A job's events as a stream that lasts as long as the job.
+
+All listeners to one job share a feed: whoever finds that it is a second old looks for all of them.
+"""
 
 import json
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 from shared import jobs
 from shared.database import Sessions
+from shared.errors import TooManyListeners
 from shared.tables import ENDED, JobEvent
 
-EVENTS_AT_ONCE = 200
-SECONDS_BETWEEN_LOOKS = 0.5
+EVENTS_AT_ONCE = 500
+EVENTS_REMEMBERED = 2000
+SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 15.0
 
 
-def follow(sessions: Sessions, job_id: UUID, after: int) -> Iterator[str]:
-    """Server-sent events from the one after `after`, to the one that says how the job ended."""
-    last_sign = time.monotonic()
-    while True:
-        with sessions() as session:
-            events = jobs.events_after(session, job_id, after, EVENTS_AT_ONCE)
-        for event in events:
-            yield _lines(event)
-            if event.content.get("status") in ENDED:
-                return
-        if events:
-            after, last_sign = events[-1].number, time.monotonic()
-        elif time.monotonic() - last_sign > SECONDS_BETWEEN_SIGNS_OF_LIFE:
-            yield ":\n\n"  # a comment: proxies keep the connection, and one that is gone is noticed
-            last_sign = time.monotonic()
-        if len(events) < EVENTS_AT_ONCE:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+class Feed:
+    """What happened to one job of late, for those who listen now."""
+
+    def __init__(self, sessions: Sessions, job_id: UUID) -> None:
+        self.listeners = 0
+        self._sessions = sessions
+        self._job_id = job_id
+        self._events: deque[JobEvent] = deque(maxlen=EVENTS_REMEMBERED)
+        self._looking = threading.Lock()
+        self._looked_at = float("-inf")
+
+    def after(self, number: int) -> list[JobEvent]:
+        """The next events, in order; none while there is nothing new."""
+        with self._looking:
+            if time.monotonic() - self._looked_at >= SECONDS_BETWEEN_LOOKS:
+                self._look(number)
+            remembered = bool(self._events) and number >= self._events[0].number - 1
+            if remembered or not self._events:
+                return [event for event in self._events if event.number > number]
+        return self._read(number)  # of long ago: for this listener alone
+
+    def _look(self, number: int) -> None:
+        newest = self._events[-1].number if self._events else number
+        while events := self._read(newest):
+            self._events.extend(events)
+            newest = events[-1].number
+            if len(events) < EVENTS_AT_ONCE:
+                break
+        self._looked_at = time.monotonic()
+
+    def _read(self, number: int) -> list[JobEvent]:
+        with self._sessions() as session:
+            return jobs.events_after(session, self._job_id, number, EVENTS_AT_ONCE)
+
+
+class Feeds:
+    """Of all jobs that somebody listens to. Each listener holds a thread: there are never more than `most`."""
+
+    def __init__(self, sessions: Sessions, most: int) -> None:
+        self._sessions = sessions
+        self._most = most
+        self._feeds: dict[UUID, Feed] = {}
+        self._changing = threading.Lock()
+
+    @contextmanager
+    def listening(self, job_id: UUID) -> Iterator[Feed]:
+        with self._changing:
+            feed = self._feeds.setdefault(job_id, Feed(self._sessions, job_id))
+            feed.listeners += 1
+        try:
+            yield feed
+        finally:
+            with self._changing:
+                feed.listeners -= 1
+                if feed.listeners == 0:
+                    del self._feeds[job_id]
+
+    def check_room(self) -> None:
+        """Raises TooManyListeners."""
+        with self._changing:
+            listeners = sum(feed.listeners for feed in self._feeds.values())
+        if listeners >= self._most:
+            raise TooManyListeners(f"{listeners} listen to events here, and no more can: ask for the job now and then.")
+
+    def follow(self, job_id: UUID, after: int) -> Iterator[str]:
+        """Server-sent events from the one after `after`, to the one that says how the job ended."""
+        last_sign = time.monotonic()
+        with self.listening(job_id) as feed:
+            while True:
+                events = feed.after(after)
+                for event in events:
+                    yield _lines(event)
+                    if event.content.get("status") in ENDED:
+                        return
+                if events:
+                    after, last_sign = events[-1].number, time.monotonic()
+                elif time.monotonic() - last_sign > SECONDS_BETWEEN_SIGNS_OF_LIFE:
+                    yield ":\n\n"  # a comment: proxies keep the connection, and one that is gone is noticed
+                    last_sign = time.monotonic()
+                else:
+                    time.sleep(SECONDS_BETWEEN_LOOKS / 4)
 
 
 def _lines(event: JobEvent) -> str:

@@ -7,15 +7,18 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from shared import errors, logs
+from shared.database import OUT_OF_REACH
 from shared.documents import PlaceAtFault, Problem
 from shared.errors import ServiceError
 
 logger = logging.getLogger(__name__)
 
+RETRY_AFTER_SECONDS = 5
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.AliasNotFound: HTTPStatus.NOT_FOUND,
     errors.ArtifactDamaged: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatasetNotFound: HTTPStatus.NOT_FOUND,
     errors.DatasetRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.EvaluationNotFound: HTTPStatus.NOT_FOUND,
@@ -24,14 +27,18 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidImage: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.JobCannotBeRetried: HTTPStatus.CONFLICT,
     errors.JobHasEnded: HTTPStatus.CONFLICT,
     errors.JobNotFound: HTTPStatus.NOT_FOUND,
+    errors.JobNotStarted: HTTPStatus.CONFLICT,
     errors.LayerNotFound: HTTPStatus.NOT_FOUND,
     errors.MalformedRequest: HTTPStatus.BAD_REQUEST,
     errors.ModelNotFound: HTTPStatus.NOT_FOUND,
     errors.PictureNotFound: HTTPStatus.NOT_FOUND,
     errors.PlanningUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.TooManyListeners: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.TooManyJobs: HTTPStatus.TOO_MANY_REQUESTS,
     errors.UnsupportedContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.VersionNotFound: HTTPStatus.NOT_FOUND,
     errors.VersionNotServable: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -42,6 +49,8 @@ def register(app: Flask) -> None:
     """HTTPException includes unknown paths, bodies over the limit and unexpected 500s."""
     app.register_error_handler(ServiceError, _answer_service_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
+    for error in OUT_OF_REACH:
+        app.register_error_handler(error, _answer_without_database)
 
 
 def problem_of(error: ServiceError) -> Problem:
@@ -64,6 +73,14 @@ def _answer_service_error(error: ServiceError) -> Response:
     if STATUS[type(error)] >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", error.kind, error.detail)
     return _response(problem)
+
+
+def _answer_without_database(error: Exception) -> Response:
+    logger.error("the database is out of reach: %s", error)
+    unavailable = errors.DatabaseUnavailable("The database is out of reach: try again in a moment, nothing was lost.")
+    response = _response(problem_of(unavailable))
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
 
 def _answer_http_exception(error: HTTPException) -> Response:

@@ -5,7 +5,9 @@ from typing import cast
 
 from flask import current_app
 
+from api.events import Feeds
 from api.ingestion.ingested import Limits
+from api.owners import Owners
 from api.pictures.cache import PictureCache
 from api.planner import Planner
 from api.serving.shelf import Shelf
@@ -27,6 +29,8 @@ class Services:
     image_limits: ImageLimits
     upload_limits: Limits
     pictures: PictureCache
+    owners: Owners
+    feeds: Feeds
 
 
 def services() -> Services:

@@ -30,6 +30,11 @@ class Program:
         self._started_at = 0.0
         self._pause_seconds = 0.0
 
+    @property
+    def pid(self) -> int | None:
+        """None before it was started."""
+        return self._process.pid if self._process is not None else None
+
     def keep_running(self) -> None:
         """To be called again and again, from the main thread: what it starts ends with the thread that started it."""
         if self._process is None:

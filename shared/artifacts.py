@@ -1,6 +1,9 @@
 """Files by the sha256 of their content, in a folder or in an object store, whatever fsspec reaches."""
 
+import contextlib
 import hashlib
+import os
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +12,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from shared.errors import ArtifactDamaged
+
+UNFINISHED = ".partial"
 
 
 @dataclass(frozen=True)
@@ -23,15 +28,37 @@ class StoredFile:
 class ArtifactStore:
     def __init__(self, url: str) -> None:
         self._files, self._root = fsspec.url_to_fs(url, auto_mkdir=True)
+        self._is_local = isinstance(self._files, LocalFileSystem)
 
     def put(self, path: Path) -> StoredFile:
-        """Whole or not at all; the same content twice is one file."""
+        """Whole or not at all; the same content twice is one file. Raises OSError."""
         stored = StoredFile(path.name, digest_of(path), path.stat().st_size)
         target = self._path(stored.sha256)
-        partial = f"{target}.{uuid.uuid4().hex}.partial"
-        self._files.put_file(str(path), partial)
-        self._files.mv(partial, target)
+        partial = f"{target}.{uuid.uuid4().hex}{UNFINISHED}"
+        try:
+            self._files.put_file(str(path), partial)
+            if self._is_local:
+                _flush(partial)
+            self._files.mv(partial, target)
+        except OSError:  # the disk is full, as a rule: what was written of it is in the way
+            with contextlib.suppress(OSError):
+                self._files.rm_file(partial)
+            raise
         return stored
+
+    def remove(self, sha256: str) -> None:
+        """Nothing where it is gone already."""
+        with contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(self._path(sha256))
+
+    def remove_unfinished(self, older_than_seconds: float) -> None:
+        """What was killed while it wrote leaves on a disk; an object store never shows half a file."""
+        if not self._is_local:
+            return
+        for path in Path(self._root).glob(f"*/*{UNFINISHED}"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > older_than_seconds:
+                    path.unlink()
 
     def read(self, sha256: str) -> bytes:
         """Raises ArtifactDamaged when the content is gone, or no longer what its name says."""
@@ -46,7 +73,7 @@ class ArtifactStore:
     def local_path(self, sha256: str, folder: Path) -> Path:
         """For what is too large to be read whole: where it lies, or a copy in the folder. Raises ArtifactDamaged."""
         path = Path(self._path(sha256))
-        if not isinstance(self._files, LocalFileSystem):
+        if not self._is_local:
             path = folder / sha256
             self._copy_once(sha256, path)
         if not path.exists():
@@ -81,3 +108,9 @@ def digest_of(path: Path) -> str:
     """sha256 of a file of any size."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: str) -> None:
+    """To the disk itself: the database must not know of a file that a power cut takes away."""
+    with open(path, "rb") as file:  # noqa: PTH123 - fsspec's paths are texts
+        os.fsync(file.fileno())

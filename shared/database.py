@@ -2,16 +2,26 @@
 
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin, sessionmaker
 
 BUSY_TIMEOUT_SECONDS = 30
+IDLE_TRANSACTION_SECONDS = 15
+"""A process that is frozen in the middle of a transaction holds its locks no longer than that."""
+CONNECT_SECONDS = 5
+OUT_OF_REACH = (OperationalError, InterfaceError, InternalError)
+"""What is raised when the database is gone, shuts down, or has ended a transaction that stood still."""
 
 Sessions = sessionmaker[Session]
 
 
 def make_engine(url: str | URL, **options: Any) -> Engine:  # noqa: ANN401 - SQLAlchemy's own
+    if make_url(url).get_backend_name() == "postgresql":
+        options.setdefault("connect_args", {"connect_timeout": CONNECT_SECONDS})
     engine = create_engine(url, pool_pre_ping=True, **options)
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _configure_postgresql)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
     return engine
@@ -24,6 +34,11 @@ def make_sessions(engine: Engine) -> Sessions:
     if engine.dialect.name == "sqlite":
         event.listen(sessions, "after_begin", _begin_sqlite)
     return sessions
+
+
+def _configure_postgresql(connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's connection
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'")
+    connection.commit()
 
 
 def _configure_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's connection

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from shared import kept_files
 from shared.artifacts import ArtifactStore, StoredFile
 from shared.built_in_data import BUILT_IN
 from shared.dataset_facts import DatasetFacts
@@ -25,19 +26,24 @@ _FACTS = TypeAdapter(DatasetFacts)
 def add_revision(
     session: Session, name: str, digest: str, facts: DatasetFacts, description: Document, files: Iterable[StoredFile]
 ) -> tuple[Revision, bool]:
-    """The revision with this content, and whether it is new: the same content twice is one revision."""
+    """The revision with this content, and whether it is new: the same content twice is one revision.
+
+    Raises kept_files.FilesSwept.
+    """
     number = _next_number(session, name)
     existing = session.scalars(select(Revision).where(Revision.dataset == name, Revision.digest == digest))
     if (found := existing.one_or_none()) is not None:
         session.execute(update(DatasetName).where(DatasetName.name == name).values(last_number=number - 1))
         return found, False
+    rows = [RevisionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
+    kept_files.hold(session, [row.sha256 for row in rows])
     revision = Revision(
         dataset=name,
         number=number,
         digest=digest,
         facts=asdict(facts),
         description=description,
-        files=[RevisionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files],
+        files=rows,
     )
     session.add(revision)
     session.flush()

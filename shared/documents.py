@@ -10,7 +10,7 @@ from shared.dataset_facts import TargetKind
 from shared.plan import LayerRow
 from shared.preprocessing import Contract
 from shared.reproduction import Reproduction
-from shared.tables import Job, JobStatus
+from shared.tables import Job, JobStatus, WorkerProcess
 from shared.training_spec import Precision
 from shared.version_description import Epochs, Lineage, Metrics, Signature
 
@@ -52,13 +52,15 @@ class Progress(Document):
 
 
 class JobSummary(Document):
-    """`place` is 1 for the next to run, and only a queued job has one; `version` is the number it published."""
+    """`version` is the number it published; `checkpoint_epoch` how many whole epochs need not be trained again."""
 
     id: UUID
+    owner: str
     model: str
     status: JobStatus
-    place: int | None = None
     attempt: int
+    checkpoint_epoch: int
+    retry_of: UUID | None
     progress: Progress | None
     error: Problem | None
     version: int | None
@@ -71,14 +73,14 @@ class JobSummary(Document):
     ended_at: datetime | None
 
     @classmethod
-    def of(cls, job: Job, place: int | None = None) -> Self:
+    def of(cls, job: Job, **known: object) -> Self:
         return cls.model_validate(
             {
                 **{name: getattr(job, name) for name in cls.model_fields if hasattr(job, name)},
-                "place": place,
                 "version": job.version.number if job.version is not None else None,
                 "tags": {tag.key: tag.value for tag in job.tags},
                 "notes": job.spec["notes"],
+                **known,
             }
         )
 
@@ -91,6 +93,12 @@ class VersionReference(Document):
 class JobDocument(JobSummary):
     """`reproduces` is the version that the job trains once more, and `reproduction` what that came to."""
 
+    place: int | None = Field(default=None, description="1 for the next to run; only a queued job has one")
+    seconds_to_start: float | None = Field(
+        default=None,
+        description="Of a queued job, by how long its like took; null where there is nothing to measure by",
+    )
+    worker: str | None
     spec: dict[str, Any] = Field(description="As it was understood, every default filled in")
     reproduces: VersionReference | None
     reproduction: Reproduction | None
@@ -99,6 +107,30 @@ class JobDocument(JobSummary):
 class JobList(Document):
     jobs: list[JobSummary]
     next: str | None
+
+
+class WorkerDocument(Document):
+    name: str
+    host: str
+    devices: list[str] = Field(description="What it trains on")
+    state: Literal["idle", "training", "vanished", "ended"] = Field(
+        description="`vanished`: it has not been heard of; its job is queued again once its lease runs out"
+    )
+    job: UUID | None
+    started_at: datetime
+    heartbeat_at: datetime
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, worker: WorkerProcess, is_alive: bool, job: Job | None) -> Self:  # noqa: FBT001 - as it was found
+        known = {name: getattr(worker, name) for name in ("name", "host", "started_at", "heartbeat_at", "ended_at")}
+        here = "training" if job is not None else "idle"
+        state = "ended" if worker.ended_at is not None else here if is_alive else "vanished"
+        return cls(**known, devices=worker.queues, state=state, job=job.id if job is not None else None)
+
+
+class WorkerList(Document):
+    workers: list[WorkerDocument]
 
 
 class EpochDocument(Document):

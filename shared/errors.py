@@ -65,6 +65,28 @@ class JobHasEnded(ServiceError):
     kind = "job-has-ended"
 
 
+class JobNotStarted(ServiceError):
+    """There is nothing yet that could be published."""
+
+    kind = "job-not-started"
+
+
+class JobCannotBeRetried(ServiceError):
+    kind = "job-cannot-be-retried"
+
+
+class TooManyJobs(ServiceError):
+    kind = "too-many-jobs"
+
+
+class TooManyListeners(ServiceError):
+    kind = "too-many-listeners"
+
+
+class DatabaseUnavailable(ServiceError):
+    kind = "database-unavailable"
+
+
 class ModelNotFound(ServiceError):
     kind = "model-not-found"
 
@@ -155,6 +177,10 @@ class ExportDisagrees(TrainingFailure):
 
 class AttemptsUsedUp(TrainingFailure):
     kind = "attempts-used-up"
+
+
+class StorageUnavailable(TrainingFailure):
+    kind = "storage-unavailable"
 
 
 class InternalError(TrainingFailure):

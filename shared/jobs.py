@@ -8,23 +8,84 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Uuid,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from shared import job_queue, kept_files
 from shared.devices import Device
-from shared.errors import AttemptsUsedUp, IdempotencyKeyReused, JobHasEnded, JobNotFound, TrainingFailure
+from shared.errors import (
+    AttemptsUsedUp,
+    IdempotencyKeyReused,
+    JobCannotBeRetried,
+    JobHasEnded,
+    JobNotFound,
+    JobNotStarted,
+    TooManyJobs,
+    TrainingFailure,
+)
+from shared.job_moves import (
+    CANCEL,
+    CLAIM,
+    FAIL,
+    FINISH_CANCELLING,
+    GIVE_UP,
+    HAND_BACK,
+    LOSE,
+    STOP,
+    SUCCEED,
+    Move,
+)
 from shared.pages import Page
-from shared.tables import ENDED, Document, Job, JobEpoch, JobEvent, JobStatus, JobTag, now
+from shared.tables import (
+    ANONYMOUS,
+    ENDED,
+    HELD,
+    Document,
+    Job,
+    JobEpoch,
+    JobEvent,
+    JobStatus,
+    JobTag,
+    Owner,
+    UtcDateTime,
+    now,
+)
 from shared.training_spec import TrainingSpec
 
 IDEMPOTENCY_HOURS = 24
+PASSING_EVENTS = ("progress", "log")
 CODE_VERSION = 1
 """Raised whenever the same spec and data would train to other weights than before."""
 
 
 class LeaseLost(Exception):
     """This attempt is no longer the job's: whatever it still has to say, nobody may hear."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How many attempts in a row may come to nothing, and how long a job waits after the first: then twice as long."""
+
+    attempts: int
+    seconds: float
+
+    def seconds_after(self, losses: int) -> float:
+        return self.seconds * 2.0 ** (losses - 1)
 
 
 @dataclass(frozen=True)
@@ -37,18 +98,51 @@ class EpochReport:
     metrics: dict[str, float | None]
 
 
-def create(session: Session, spec: TrainingSpec) -> Job:
-    job = _queued(spec)
+def create(session: Session, spec: TrainingSpec, owner: str = ANONYMOUS, most_queued: int | None = None) -> Job:
+    """Raises TooManyJobs when the owner has as many queued as it may."""
+    job = _queued(session, spec, owner)
     session.add_all((job, _first_event(job)))
+    _check_limit(session, owner, most_queued)
     return job
 
 
-def create_reproduction(session: Session, spec: TrainingSpec, model: str, number: int) -> Job:
-    """Trains what the version was trained from, and publishes nothing: it is compared."""
-    job = _queued(spec)
+def create_reproduction(
+    session: Session,
+    spec: TrainingSpec,
+    model: str,
+    number: int,
+    owner: str = ANONYMOUS,
+    most_queued: int | None = None,
+) -> Job:
+    """Trains what the version was trained from, and publishes nothing: it is compared. Raises TooManyJobs."""
+    job = create(session, spec, owner, most_queued)
     job.reproduces = {"model": model, "version": number}
-    session.add_all((job, _first_event(job)))
     return job
+
+
+def create_retry(
+    session: Session, job_id: UUID, most_queued: int | None = None, *, from_start: bool = False
+) -> tuple[Job, bool]:
+    """A new job from the same spec that goes on from the checkpoint, and whether it is new: while one has not ended,
+    it is the answer. Raises JobNotFound, JobCannotBeRetried or TooManyJobs.
+    """
+    get(session, job_id)
+    old = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()  # its checkpoint stays till then
+    if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        raise JobCannotBeRetried(f"Job {job_id} is {old.status}: only what failed or was cancelled can be tried again.")
+    job = _queued(session, TrainingSpec.model_validate(old.spec), old.owner)
+    unended = select(Job).where(Job.retry_of == job_id, Job.status.not_in(ENDED)).order_by(Job.created_at).limit(1)
+    if (running := session.scalars(unended).one_or_none()) is not None:
+        return running, False
+    job.retry_of = old.id
+    job.reproduces = old.reproduces
+    session.add_all((job, _first_event(job)))
+    if not from_start:
+        job.checkpoint_file, job.checkpoint_epoch = old.checkpoint_file, old.checkpoint_epoch
+        done = epochs_after(session, old.id, 0, old.checkpoint_epoch)
+        session.add_all(JobEpoch(job_id=job.id, **_epoch_content(epoch)) for epoch in done)
+    _check_limit(session, old.owner, most_queued)
+    return job, True
 
 
 def find_same(session: Session, spec: TrainingSpec) -> Job | None:
@@ -67,28 +161,33 @@ def find_reproduction(session: Session, model: str, number: int) -> Job:
     raise JobNotFound(f"Version {number} of {model!r} was never trained once more: POST to this address does it.")
 
 
-def create_once(session: Session, spec: TrainingSpec, key: str, asked: TrainingSpec) -> Job:
-    """The same key answers the same job for a day. Raises IdempotencyKeyReused when it was asked for something else.
+def create_once(
+    session: Session,
+    spec: TrainingSpec,
+    key: str,
+    asked: TrainingSpec,
+    owner: str = ANONYMOUS,
+    most_queued: int | None = None,
+) -> Job:
+    """The same key of the same owner answers the same job for a day. Raises IdempotencyKeyReused when it was asked for
+    something else, or TooManyJobs.
 
     `asked` is the spec as it came, before the newest of anything was looked up.
     """
-    forgotten = (Job.idempotency_key == key) & (Job.created_at < now(-IDEMPOTENCY_HOURS * 3600))
-    session.execute(update(Job).where(forgotten).values(idempotency_key=None))
-    job = _queued(spec)
+    job = _queued(session, spec, owner)
     job.idempotency_key = key
     job.spec_digest = digest_of(asked)
-    try:
-        with session.begin_nested():  # the database decides which of two is first
-            session.add(job)
-    except IntegrityError:
-        first = session.scalars(select(Job).where(Job.idempotency_key == key)).one()
-        if first.spec_digest != job.spec_digest:
-            raise IdempotencyKeyReused(
-                f"The key {key!r} stands for another spec: give each job a key of its own."
-            ) from None
-        return first
-    session.add(_first_event(job))
-    return job
+    same_key = and_(Job.owner == owner, Job.idempotency_key == key)
+    forgotten = and_(same_key, Job.created_at < now(-IDEMPOTENCY_HOURS * 3600))
+    session.execute(update(Job).where(forgotten).values(idempotency_key=None))
+    # The owner's row is locked: whoever sent the same at the same time waits, and finds this job.
+    if (first := session.scalars(select(Job).where(same_key)).one_or_none()) is None:
+        session.add_all((job, _first_event(job)))
+        _check_limit(session, owner, most_queued)
+        return job
+    if first.spec_digest != job.spec_digest:
+        raise IdempotencyKeyReused(f"The key {key!r} stands for another spec: give each job a key of its own.")
+    return first
 
 
 def get(session: Session, job_id: UUID) -> Job:
@@ -107,9 +206,8 @@ def find(
 ) -> list[Job]:
     """Newest first."""
     query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(page.limit)
-    if page.after is not None:
-        created_at, job_id = page.after
-        query = query.where(_older_than(datetime.fromisoformat(str(created_at)), UUID(str(job_id))))
+    if page.after is not None and tag is None:
+        query = query.where(_before(Job.created_at, Job.id, page))
     if status is not None:
         query = query.where(Job.status == status)
     if model is not None:
@@ -117,48 +215,37 @@ def find(
     if tag is not None:
         key, value = tag
         same = JobTag.key == key if value is None else and_(JobTag.key == key, JobTag.value == value)
-        query = query.where(Job.tags.any(same))
+        query = query.join(JobTag, JobTag.job_id == Job.id).where(same)
+        query = query.order_by(None).order_by(JobTag.created_at.desc(), JobTag.job_id.desc())
+        if page.after is not None:
+            query = query.where(_before(JobTag.created_at, JobTag.job_id, page))
     return list(session.scalars(query))
 
 
-def place_in_queue(session: Session, job: Job) -> int | None:
-    """1 for the next to run, among the jobs that could take the same device; None once it is not queued."""
-    if job.status != JobStatus.QUEUED:
-        return None
-    ahead = or_(
-        Job.priority > job.priority,
-        and_(Job.priority == job.priority, Job.created_at < job.created_at),
-        and_(Job.priority == job.priority, Job.created_at == job.created_at, Job.id < job.id),
-    )
-    rivals = select(func.count()).select_from(Job).where(Job.status == JobStatus.QUEUED, ahead)
-    if job.device != Device.AUTO:
-        rivals = rivals.where(Job.device.in_((job.device, Device.AUTO)))
-    return session.scalars(rivals).one() + 1
+def claim(
+    session: Session, worker: str, devices: Iterable[Device], lease_seconds: float, most_running: int | None = None
+) -> Job | None:
+    """The next job for a worker of these devices, now its own until the lease runs out; None when there is none.
 
-
-def claim(session: Session, worker: str, devices: Iterable[Device], lease_seconds: float) -> Job | None:
-    """The next job for a worker of these devices, now its own until the lease runs out; None when there is none."""
-    following = (
-        select(Job.id)
-        .where(Job.status == JobStatus.QUEUED, Job.device.in_(tuple(devices)))
-        .order_by(Job.priority.desc(), Job.created_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    moved = _move(
-        session,
-        Job.id == following,
-        {JobStatus.QUEUED: JobStatus.RUNNING},
-        attempt=Job.attempt + 1,
-        worker=worker,
-        lease_until=now(lease_seconds),
-        started_at=func.coalesce(Job.started_at, now()),
-        progress=None,
-    )
-    for job in moved:  # it starts from the beginning, and so do its curves
-        session.execute(delete(JobEpoch).where(JobEpoch.job_id == job.id))
-    return moved[0] if moved else None
+    `most_running` is how many of one owner may run at a time.
+    """
+    job_queue.take_turns(session)
+    line = job_queue.next_in_line(devices, most_running)
+    while (following := session.scalars(line).one_or_none()) is not None:
+        claimed = _move(
+            session,
+            CLAIM,
+            Job.id == following.id,
+            attempt=Job.attempt + 1,
+            worker=worker,
+            lease_until=now(lease_seconds),
+            ready_at=None,
+            started_at=func.coalesce(Job.started_at, now()),
+            progress=None,
+        )
+        if claimed:
+            return _begin(session, claimed[0])
+    return None  # or it was cancelled in the meantime, and the next was looked for
 
 
 def renew(
@@ -169,13 +256,13 @@ def renew(
     progress: Document | None,
     epochs: Sequence[EpochReport],
 ) -> JobStatus:
-    """Holds the lease and writes what is new. Answers the status, which may be `cancelling`; raises LeaseLost."""
+    """Holds the lease and writes what is new. Answers the status, which may tell to end; raises LeaseLost."""
     values: dict[str, Any] = {"lease_until": now(lease_seconds), "last_event": Job.last_event + len(epochs)}
     if progress is not None:
         values |= {"progress": progress, "last_event": Job.last_event + len(epochs) + 1}
     held = session.execute(
         update(Job)
-        .where(_own(job_id, attempt), Job.status.in_((JobStatus.RUNNING, JobStatus.CANCELLING)))
+        .where(_own(job_id, attempt), Job.status.in_(HELD))
         .values(values)
         .returning(Job.status, Job.last_event)
     ).one_or_none()
@@ -190,70 +277,113 @@ def renew(
     return JobStatus(held.status)
 
 
+def save_checkpoint(session: Session, job_id: UUID, attempt: int, digest: str, epoch: int) -> str | None:
+    """The job now goes on from this file, in which so many whole epochs are. Answers the file before it.
+
+    An attempt that came further than the one before shows that the job is not to blame for what was lost so far.
+    Raises LeaseLost, or kept_files.FilesSwept.
+    """
+    kept_files.hold(session, [digest])
+    held = and_(_own(job_id, attempt), Job.status.in_(HELD))
+    before = session.scalars(select(Job.checkpoint_file).where(held).with_for_update()).all()
+    if not before:
+        raise LeaseLost(f"job {job_id}, attempt {attempt}")
+    session.execute(update(Job).where(held).values(checkpoint_file=digest, checkpoint_epoch=epoch, losses=0))
+    return before[0] if before[0] != digest else None
+
+
+def forget_checkpoint(session: Session, job_id: UUID, attempt: int) -> None:
+    """It cannot be read: this attempt begins anew, and so do the job's curves. Raises LeaseLost."""
+    held = and_(_own(job_id, attempt), Job.status.in_(HELD))
+    forgotten = update(Job).where(held).values(checkpoint_file=None, checkpoint_epoch=0).returning(Job.id)
+    if session.execute(forgotten).one_or_none() is None:
+        raise LeaseLost(f"job {job_id}, attempt {attempt}")
+    session.execute(delete(JobEpoch).where(JobEpoch.job_id == job_id))
+
+
 def cancel(session: Session, job_id: UUID) -> Job:
-    """A queued job is cancelled at once; a running one is told to stop. Twice is the same as once."""
-    moved = _move(
-        session,
-        Job.id == job_id,
-        {JobStatus.QUEUED: JobStatus.CANCELLED, JobStatus.RUNNING: JobStatus.CANCELLING},
-    )
+    """A queued job is cancelled at once; a running one is told to end. Twice is the same as once."""
+    moved = _move(session, CANCEL, Job.id == job_id)
     job = moved[0] if moved else get(session, job_id)
     if not moved and job.status in ENDED:
         raise JobHasEnded(f"Job {job_id} has ended: it is {job.status}.")
     return job
 
 
+def stop(session: Session, job_id: UUID) -> Job:
+    """A running job is told to publish after the epoch it is in. Twice is the same as once.
+
+    Raises JobNotFound, JobHasEnded, or JobNotStarted where there is nothing yet that could be published.
+    """
+    moved = _move(session, STOP, Job.id == job_id, stop_asked=True)
+    if moved:
+        return moved[0]
+    waiting = and_(Job.id == job_id, Job.status == JobStatus.QUEUED, Job.checkpoint_file.is_not(None))
+    session.execute(update(Job).where(waiting).values(stop_asked=True))
+    job = get(session, job_id)
+    session.refresh(job)
+    if job.status == JobStatus.QUEUED and not job.stop_asked:
+        raise JobNotStarted(f"Job {job_id} has not trained yet, and there is nothing to publish: cancel it instead.")
+    if job.status in ENDED or job.status == JobStatus.CANCELLING:
+        raise JobHasEnded(f"Job {job_id} does not go on: it is {job.status}.")
+    return job
+
+
 def succeed(session: Session, job_id: UUID, attempt: int, number: int) -> None:
     """Part of the publishing of version `number`. Raises LeaseLost, also when the job is to be cancelled."""
-    moves = {JobStatus.RUNNING: JobStatus.SUCCEEDED}
-    if not _move(session, _own(job_id, attempt), moves, {"version": number}, lease_until=None):
-        raise LeaseLost(f"job {job_id}, attempt {attempt}")
+    _move_own(session, SUCCEED, job_id, attempt, {"version": number}, checkpoint_file=None)
 
 
 def finish_reproduction(session: Session, job_id: UUID, attempt: int, reproduction: Document) -> None:
     """Raises LeaseLost, also when the job is to be cancelled."""
-    moves = {JobStatus.RUNNING: JobStatus.SUCCEEDED}
-    if not _move(session, _own(job_id, attempt), moves, lease_until=None, reproduction=reproduction):
-        raise LeaseLost(f"job {job_id}, attempt {attempt}")
+    _move_own(session, SUCCEED, job_id, attempt, checkpoint_file=None, reproduction=reproduction)
 
 
 def fail(session: Session, job_id: UUID, attempt: int, failure: TrainingFailure) -> None:
     """Raises LeaseLost."""
     problem = problem_of(failure)
-    moves = {JobStatus.RUNNING: JobStatus.FAILED, JobStatus.CANCELLING: JobStatus.CANCELLED}
-    if not _move(session, _own(job_id, attempt), moves, {"error": problem}, lease_until=None, error=problem):
-        raise LeaseLost(f"job {job_id}, attempt {attempt}")
+    _move_own(session, FAIL, job_id, attempt, {"error": problem}, error=problem)
 
 
 def finish_cancelling(session: Session, job_id: UUID, attempt: int) -> None:
     """The attempt has stopped, as it was told. Raises LeaseLost."""
-    moves = {JobStatus.CANCELLING: JobStatus.CANCELLED}
-    if not _move(session, _own(job_id, attempt), moves, lease_until=None):
+    _move_own(session, FINISH_CANCELLING, job_id, attempt)
+
+
+def hand_back(session: Session, job_id: UUID, attempt: int) -> None:
+    """It waits for the next worker, and this attempt does not count. Raises LeaseLost."""
+    _move_own(session, HAND_BACK, job_id, attempt, **_LET_GO)
+
+
+def hand_back_all(session: Session, worker: str) -> list[Job]:
+    """The same for whatever the worker still holds."""
+    return _move(session, HAND_BACK, Job.worker == worker, **_LET_GO)
+
+
+def put_off(session: Session, job_id: UUID, attempt: int, patience: Patience, failure: TrainingFailure) -> None:
+    """The attempt is lost by nobody's fault but this machine's; `failure` is what is said once none is left.
+
+    Raises LeaseLost.
+    """
+    if not _take(session, _own(job_id, attempt), patience, failure):
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
 
 
-def hand_back(session: Session, worker: str) -> list[Job]:
-    """A worker that shuts down lets go of its jobs: they wait for the next, and their attempts here are fenced out."""
-    moves = {JobStatus.RUNNING: JobStatus.QUEUED, JobStatus.CANCELLING: JobStatus.CANCELLED}
-    return _move(session, Job.worker == worker, moves, lease_until=None, worker=None, progress=None)
+def take_from_expired(session: Session, patience: Patience) -> list[Job]:
+    """Jobs whose lease ran out wait again, or fail once so many attempts came to nothing."""
+    return _take(session, Job.lease_until < now(), patience, _lost(patience))
 
 
-def take_from_expired(session: Session, max_attempts: int) -> list[Job]:
-    """Jobs whose lease ran out wait again, or fail once so many of their workers were lost."""
-    return _take(session, Job.lease_until < now(), max_attempts)
-
-
-def take_from_lost(session: Session, worker: str, max_attempts: int) -> list[Job]:
+def take_from_lost(session: Session, worker: str, patience: Patience) -> list[Job]:
     """The same, at once, for a worker whose training process is known to be gone."""
-    return _take(session, Job.worker == worker, max_attempts)
+    return _take(session, Job.worker == worker, patience, _lost(patience))
 
 
 def devices_waited_for(session: Session) -> list[Device]:
-    """The devices that queued jobs ask for, each once."""
-    return [
-        Device(device)
-        for device in session.scalars(select(Job.device).where(Job.status == JobStatus.QUEUED).distinct())
-    ]
+    """The devices that jobs ask for which could be claimed now, each once."""
+    ready = or_(Job.ready_at.is_(None), Job.ready_at <= now())
+    queued = [select(Job.id).where(Job.status == JobStatus.QUEUED, Job.device == device, ready) for device in Device]
+    return [device for device, jobs in zip(Device, queued, strict=True) if session.scalar(select(jobs.exists()))]
 
 
 def epochs_after(session: Session, job_id: UUID, epoch: int, limit: int) -> list[JobEpoch]:
@@ -271,6 +401,22 @@ def events_after(session: Session, job_id: UUID, number: int, limit: int) -> lis
         .limit(limit)
     )
     return list(session.scalars(query))
+
+
+def forget_old_checkpoints(session: Session, seconds: float) -> int:
+    """Those of jobs that ended so long ago; answers how many there were."""
+    old = and_(Job.checkpoint_file.is_not(None), Job.status.in_(ENDED), Job.ended_at < now(-seconds))
+    forgotten = update(Job).where(old).values(checkpoint_file=None, checkpoint_epoch=0).returning(Job.id)
+    return len(session.scalars(forgotten).all())
+
+
+def trim_events(session: Session, seconds: float, most: int) -> int:
+    """Of jobs that ended so long ago, the events that only told how it went; answers of how many jobs."""
+    old = and_(Job.status.in_(ENDED), Job.ended_at < now(-seconds), Job.events_trimmed.is_(False))
+    chosen = list(session.scalars(select(Job.id).where(old).limit(most).with_for_update(skip_locked=True)))
+    session.execute(delete(JobEvent).where(JobEvent.job_id.in_(chosen), JobEvent.kind.in_(PASSING_EVENTS)))
+    session.execute(update(Job).where(Job.id.in_(chosen)).values(events_trimmed=True))
+    return len(chosen)
 
 
 def problem_of(failure: TrainingFailure) -> Document:
@@ -291,9 +437,16 @@ def training_digest(spec: TrainingSpec) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _queued(spec: TrainingSpec) -> Job:
+_LET_GO: dict[str, Any] = {"worker": None, "progress": None}
+
+
+def _queued(session: Session, spec: TrainingSpec, owner: str) -> Job:
+    """Locks the owner's row, to the end of the transaction: its jobs are created one after another."""
+    _lock_owner(session, owner)
+    created_at = session.scalars(select(now())).one()
     return Job(
         id=uuid4(),
+        owner=owner,
         model=spec.model,
         spec=spec.model_dump(mode="json", by_alias=True),
         spec_digest=digest_of(spec),
@@ -302,24 +455,58 @@ def _queued(spec: TrainingSpec) -> Job:
         priority=spec.resources.priority,
         status=JobStatus.QUEUED,
         last_event=1,
-        tags=[JobTag(key=key, value=value) for key, value in spec.tags.items()],
+        created_at=created_at,
+        tags=[JobTag(key=key, value=value, created_at=created_at) for key, value in spec.tags.items()],
     )
+
+
+def _lock_owner(session: Session, owner: str) -> None:
+    locked = update(Owner).where(Owner.name == owner).values(name=owner).returning(Owner.name)
+    if session.execute(locked).one_or_none() is not None:
+        return
+    try:
+        with session.begin_nested():
+            session.execute(insert(Owner).values(name=owner))
+    except IntegrityError:  # another's first request came between
+        session.execute(locked)
+
+
+def _check_limit(session: Session, owner: str, most_queued: int | None) -> None:
+    if most_queued is None:
+        return
+    session.flush()
+    mine = select(func.count()).select_from(Job).where(Job.owner == owner, Job.status == JobStatus.QUEUED)
+    if session.scalars(mine).one() > most_queued:
+        raise TooManyJobs(
+            f"{owner!r} has {most_queued} jobs queued, and may have no more (TRAINYARD_MAX_QUEUED_PER_OWNER): "
+            "wait until some have run, or cancel some."
+        )
+
+
+def _begin(session: Session, job: Job) -> Job:
+    """What the attempt is about to do again is no part of the curves any more."""
+    session.execute(delete(JobEpoch).where(JobEpoch.job_id == job.id, JobEpoch.epoch > job.checkpoint_epoch))
+    session.execute(update(Owner).where(Owner.name == job.owner).values(served_at=now()))
+    return _move(session, STOP, Job.id == job.id)[0] if job.stop_asked else job
 
 
 def _move(
     session: Session,
+    move: Move,
     condition: ColumnElement[bool],
-    moves: dict[JobStatus, JobStatus],
     news: Document | None = None,
     **values: Any,  # noqa: ANN401 - columns take what they take
 ) -> list[Job]:
-    """The one place where a status changes: only from the states named, and each change is an event."""
-    ending = [old for old, new in moves.items() if new in ENDED]
+    """The one place where a status changes: only from the states that the move names, and each change is an event."""
+    ending = [old for old, new in move.changes.items() if new in ENDED]
+    letting_go = [old for old, new in move.changes.items() if new not in HELD]
+    if letting_go:
+        values["lease_until"] = case((Job.status.in_(letting_go), null()), else_=Job.lease_until)
     moved = session.scalars(
         update(Job)
-        .where(condition, Job.status.in_(moves))
+        .where(condition, Job.status.in_(move.changes))
         .values(
-            status=case(moves, value=Job.status),
+            status=case(move.changes, value=Job.status),
             ended_at=case((Job.status.in_(ending), now()), else_=None) if ending else None,
             last_event=Job.last_event + 1,
             **values,
@@ -333,32 +520,41 @@ def _move(
     return list(moved)
 
 
-def _take(session: Session, lost: ColumnElement[bool], max_attempts: int) -> list[Job]:
-    problem = problem_of(
-        AttemptsUsedUp(
-            f"The training process was lost {max_attempts} times. Most often that is for want of memory: "
-            "try a smaller batch_size, or a network with fewer parameters or smaller layer outputs."
-        )
-    )
+def _move_own(
+    session: Session,
+    move: Move,
+    job_id: UUID,
+    attempt: int,
+    news: Document | None = None,
+    **values: Any,  # noqa: ANN401
+) -> None:
+    if not _move(session, move, _own(job_id, attempt), news, **values):
+        raise LeaseLost(f"job {job_id}, attempt {attempt}")
+
+
+def _take(session: Session, lost: ColumnElement[bool], patience: Patience, failure: TrainingFailure) -> list[Job]:
+    problem = problem_of(failure)
+    losses = Job.losses + 1
     given_up = _move(
-        session,
-        and_(lost, Job.losses + 1 >= max_attempts),
-        {JobStatus.RUNNING: JobStatus.FAILED},
-        {"error": problem},
-        losses=Job.losses + 1,
-        lease_until=None,
-        error=problem,
+        session, GIVE_UP, and_(lost, losses >= patience.attempts), {"error": problem}, losses=losses, error=problem
     )
-    moves = {JobStatus.RUNNING: JobStatus.QUEUED, JobStatus.CANCELLING: JobStatus.CANCELLED}
-    taken = _move(session, lost, moves, losses=Job.losses + 1, lease_until=None, worker=None, progress=None)
-    return given_up + taken
+    waits = [now(patience.seconds_after(count)) for count in range(1, patience.attempts)]
+    ready_at = case(dict(enumerate(waits)), value=Job.losses) if waits else None
+    return given_up + _move(session, LOSE, lost, losses=losses, ready_at=ready_at, **_LET_GO)
+
+
+def _lost(patience: Patience) -> TrainingFailure:
+    return AttemptsUsedUp(
+        f"The training process was lost {patience.attempts} times, and never came further than before. Most often that "
+        "is for want of memory: try a smaller batch_size, or a network with fewer parameters or smaller layer outputs."
+    )
 
 
 def _first_event(job: Job) -> JobEvent:
     return JobEvent(job_id=job.id, number=1, kind="status", content={"status": job.status, "attempt": 0})
 
 
-def _epoch_content(report: EpochReport) -> Document:
+def _epoch_content(report: EpochReport | JobEpoch) -> Document:
     return {
         "epoch": report.epoch,
         "seconds": report.seconds,
@@ -371,5 +567,12 @@ def _own(job_id: UUID, attempt: int) -> ColumnElement[bool]:
     return and_(Job.id == job_id, Job.attempt == attempt)
 
 
-def _older_than(created_at: datetime, job_id: UUID) -> ColumnElement[bool]:
-    return or_(Job.created_at < created_at, and_(Job.created_at == created_at, Job.id < job_id))
+def _before(
+    created_at: InstrumentedAttribute[datetime], job_id: InstrumentedAttribute[UUID], page: Page
+) -> ColumnElement[bool]:
+    """As a row comparison, which one look into an index answers."""
+    assert page.after is not None  # noqa: S101 - or there would be nothing to compare with
+    last_time, last_id = page.after
+    return tuple_(created_at, job_id) < tuple_(
+        literal(datetime.fromisoformat(str(last_time)), UtcDateTime()), literal(UUID(str(last_id)), Uuid())
+    )

@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 TRAIN = "trainyard.train"
 RECONCILE = "trainyard.reconcile"
+TIDY = "trainyard.tidy"
 MAINTENANCE_QUEUE = "maintenance"
 MAX_BELLS = 100
 """In one queue: nobody may be listening there, and one bell is as good as many."""

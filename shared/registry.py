@@ -7,7 +7,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from shared import jobs
+from shared import jobs, kept_files
 from shared.artifacts import StoredFile
 from shared.errors import AliasNotFound, EvaluationNotFound, FileNotFound, ModelNotFound, VersionNotFound
 from shared.numbers import number_of
@@ -21,18 +21,15 @@ LATEST = "latest"
 def publish(
     session: Session, job_id: UUID, attempt: int, model: str, description: Document, files: Iterable[StoredFile]
 ) -> int:
-    """The next version of the model, and the job's success: both or neither. Raises jobs.LeaseLost."""
+    """The next version of the model, and the job's success: both or neither.
+
+    Raises jobs.LeaseLost, or kept_files.FilesSwept.
+    """
+    rows = [VersionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
+    kept_files.hold(session, [row.sha256 for row in rows])
     number = _next_number(session, model)
     jobs.succeed(session, job_id, attempt, number)
-    session.add(
-        Version(
-            model=model,
-            number=number,
-            job_id=job_id,
-            description=description,
-            files=[VersionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files],
-        )
-    )
+    session.add(Version(model=model, number=number, job_id=job_id, description=description, files=rows))
     return number
 
 

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     device: Device = Device.AUTO
     log_level: str = "INFO"
     alive_file: Path | None = None
-    api_threads: Annotated[int, Field(ge=1)] = 64
+    api_threads: Annotated[int, Field(ge=1)] = 256
     max_request_bytes: Annotated[int, Field(ge=1)] = 32 * 2**20
     max_image_bytes: Annotated[int, Field(ge=1)] = 10 * 2**20
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
@@ -59,6 +59,13 @@ class Settings(BaseSettings):
     progress_seconds: Annotated[float, Field(gt=0)] = 0.5
     reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0
     max_attempts: Annotated[int, Field(ge=1)] = 3
+    retry_seconds: Annotated[float, Field(ge=0)] = 10.0
+    owner_header: str | None = None
+    max_queued_per_owner: Annotated[int, Field(ge=1)] = 10_000
+    max_running_per_owner: Annotated[int | None, Field(ge=1)] = None
+    retain_checkpoints_days: Annotated[float, Field(ge=0)] = 7.0
+    retain_events_days: Annotated[float, Field(ge=0)] = 30.0
+    sweep_after_seconds: Annotated[float, Field(gt=0)] = 3600.0
 
     @model_validator(mode="after")
     def _lease_outlives_progress(self) -> Self:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -66,19 +67,48 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcDateTime, Document: JSON(none_as_null=True)}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime,
+        Document: JSON(none_as_null=True),
+        list[str]: JSON,
+    }
 
 
 class JobStatus(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
+    STOPPING = "stopping"
     CANCELLING = "cancelling"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
 
+HELD = frozenset({JobStatus.RUNNING, JobStatus.STOPPING, JobStatus.CANCELLING})
+"""By a worker, for as long as its lease lasts."""
 ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
+ANONYMOUS = "anonymous"
+
+
+class Owner(Base):
+    """Whoever submits jobs. Its row is what two of its requests at the same time wait for."""
+
+    __tablename__ = "owners"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    served_at: Mapped[datetime | None]  # when a job of its was last given to a worker
+
+
+class KeptFile(Base):
+    """A file in the artifact store, announced here before it is written there, and forgotten here before it is removed.
+
+    What a version, a data set or a job names cannot be forgotten: the database sees to it.
+    """
+
+    __tablename__ = "kept_files"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    touched_at: Mapped[datetime] = mapped_column(default=now())
 
 
 class Job(Base):
@@ -86,26 +116,38 @@ class Job(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index(None, "status", "priority", "created_at", "id"),
+        UniqueConstraint("owner", "idempotency_key"),
+        Index("ix_jobs_head", "status", "owner", text("priority DESC"), "created_at", "id"),
+        Index(None, "status", "created_at", "id"),
         Index(None, "created_at", "id"),
         Index(None, "model", "created_at", "id"),
         Index(None, "training_digest", "status"),
+        Index(None, "checkpoint_file"),
+        Index(None, "retry_of"),
+        Index(None, "events_trimmed", "ended_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    owner: Mapped[str] = mapped_column(ForeignKey("owners.name"), default=ANONYMOUS)
     model: Mapped[str] = mapped_column(String(100))
     spec: Mapped[Document]
     device: Mapped[str] = mapped_column(String(10))
     priority: Mapped[int]
     status: Mapped[str] = mapped_column(String(20), default=JobStatus.QUEUED)
     attempt: Mapped[int] = mapped_column(default=0)
-    losses: Mapped[int] = mapped_column(default=0)  # attempts that ended because their worker was gone
+    losses: Mapped[int] = mapped_column(default=0)  # attempts in a row that were lost and came no further
+    stop_asked: Mapped[bool] = mapped_column(default=False)
     worker: Mapped[str | None] = mapped_column(String(255))
     lease_until: Mapped[datetime | None]
+    ready_at: Mapped[datetime | None]  # not to be claimed before
+    checkpoint_file: Mapped[str | None] = mapped_column(ForeignKey("kept_files.sha256"))
+    checkpoint_epoch: Mapped[int] = mapped_column(default=0)  # whole epochs that are in it
+    retry_of: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id"))
     progress: Mapped[Document | None]
     error: Mapped[Document | None]
     last_event: Mapped[int] = mapped_column(default=0)
-    idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    events_trimmed: Mapped[bool] = mapped_column(default=False)
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
     spec_digest: Mapped[str] = mapped_column(String(64))
     training_digest: Mapped[str] = mapped_column(String(64))
     reproduces: Mapped[Document | None]  # the model and number of a version that is to be trained once more
@@ -119,11 +161,12 @@ class Job(Base):
 
 class JobTag(Base):
     __tablename__ = "job_tags"
-    __table_args__ = (Index(None, "key", "value"),)
+    __table_args__ = (Index(None, "key", "value", "created_at", "job_id"), Index(None, "key", "created_at", "job_id"))
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(63), primary_key=True)
     value: Mapped[str] = mapped_column(String(255))
+    created_at: Mapped[datetime]  # the job's own, so that one index finds and sorts
 
 
 class JobEpoch(Base):
@@ -177,10 +220,11 @@ class Version(Base):
 
 class VersionFile(Base):
     __tablename__ = "version_files"
+    __table_args__ = (Index(None, "sha256"),)
 
     version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    sha256: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(ForeignKey("kept_files.sha256"))
     size_bytes: Mapped[int]
 
 
@@ -220,8 +264,22 @@ class Revision(Base):
 
 class RevisionFile(Base):
     __tablename__ = "dataset_files"
+    __table_args__ = (Index(None, "sha256"),)
 
     revision_id: Mapped[int] = mapped_column(ForeignKey("dataset_revisions.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    sha256: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(ForeignKey("kept_files.sha256"))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class WorkerProcess(Base):
+    """A worker as it last said of itself; one that says no more has vanished."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    queues: Mapped[list[str]]
+    started_at: Mapped[datetime] = mapped_column(default=now())
+    heartbeat_at: Mapped[datetime] = mapped_column(default=now())
+    ended_at: Mapped[datetime | None]

@@ -2,11 +2,12 @@
 
 from celery import signals
 
-from worker.app import celery, prepare_child, queues, worker_name
+from worker.app import be_listed, celery, prepare_child, queues, worker_name
 
 if __name__ == "__main__":
-    # Not in worker/app.py: the scheduler would hear the signal as well, and import TensorFlow for nothing.
+    # Not in worker/app.py: the scheduler would hear the signals as well, import TensorFlow for nothing, and be listed.
     signals.worker_process_init.connect(prepare_child)
+    signals.worker_ready.connect(be_listed)
     celery.worker_main(
         [
             "--quiet",

@@ -2,9 +2,12 @@
 
 import functools
 import gc
+import logging
+import mmap
 import os
 import secrets
 import socket
+import threading
 from typing import Any
 
 from celery import signals
@@ -12,24 +15,36 @@ from celery.exceptions import WorkerLostError
 from celery.worker.consumer import Consumer
 from sqlalchemy.pool import NullPool
 
-from shared import jobs, logs
+from shared import jobs, logs, workers
 from shared.artifacts import ArtifactStore
-from shared.database import make_engine, make_sessions
+from shared.database import OUT_OF_REACH, make_engine, make_sessions
+from shared.jobs import Patience
 from shared.processes import end_with_parent
-from shared.queue import MAINTENANCE_QUEUE, RECONCILE, TRAIN, Bell, make_celery
+from shared.queue import MAINTENANCE_QUEUE, RECONCILE, TIDY, TRAIN, Bell, make_celery
 from shared.settings import Settings
 from worker.children import LARGEST_KIB, let_go
 from worker.devices import has_gpu, served_queues
 from worker.reconcile import reconcile
+from worker.retention import Retention, tidy
 from worker.runner import Yard, run_next_job
 
+logger = logging.getLogger(__name__)
+
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 5.0
+SECONDS_TO_LEAVE = 20.0
+"""For a training to write its checkpoint and hand its job back, before it is done for it."""
+SECONDS_BETWEEN_TIDYINGS = 600.0
 
 settings = Settings()
 gpu_here = has_gpu()
 queues = served_queues(settings.device, gpu_here=gpu_here)
+host = socket.gethostname()
 # Known to the parent and, by the fork, to its children: the parent answers for the jobs that a child held.
-worker_name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+worker_name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+
+patience = Patience(settings.max_attempts, settings.retry_seconds)
+# Shared with the children: written by the parent when it is told to shut down. A lock could not be taken in a signal.
+leaving = mmap.mmap(-1, 1)
 
 celery = make_celery(settings.redis_url)
 celery.conf.update(
@@ -38,12 +53,18 @@ celery.conf.update(
             "task": RECONCILE,
             "schedule": settings.reconcile_seconds,
             "options": {"queue": MAINTENANCE_QUEUE, "expires": settings.reconcile_seconds},
-        }
+        },
+        TIDY: {
+            "task": TIDY,
+            "schedule": min(SECONDS_BETWEEN_TIDYINGS, settings.sweep_after_seconds),
+            "options": {"queue": MAINTENANCE_QUEUE, "expires": SECONDS_BETWEEN_TIDYINGS},
+        },
     },
     beat_max_loop_interval=settings.reconcile_seconds,
     # TensorFlow never gives GPU memory back: a child that used a GPU is replaced, one that did not is kept.
     worker_max_tasks_per_child=1 if gpu_here else None,
     worker_max_memory_per_child=LARGEST_KIB,
+    worker_disable_prefetch=True,  # a busy worker would take a bell that an idle one could answer
     worker_proc_alive_timeout=300,  # a child is up once it has imported TensorFlow
 )
 bell = Bell(settings.redis_url)
@@ -59,7 +80,13 @@ def train_next() -> None:
 
 @celery.task(name=RECONCILE)
 def set_right() -> None:
-    reconcile(parent_sessions, bell, settings.max_attempts)
+    reconcile(parent_sessions, bell, patience)
+
+
+@celery.task(name=TIDY)
+def tidy_up() -> None:
+    retention = Retention(settings.retain_checkpoints_days, settings.retain_events_days, settings.sweep_after_seconds)
+    tidy(parent_sessions, ArtifactStore(settings.artifacts_url), retention)
 
 
 @functools.cache
@@ -81,6 +108,9 @@ def yard() -> Yard:
         cache_dir=settings.data_dir / "cache",
         lease_seconds=settings.lease_seconds,
         progress_seconds=settings.progress_seconds,
+        patience=patience,
+        most_running=settings.max_running_per_owner,
+        is_leaving=lambda: leaving[0] != 0,
         count_gpus=lambda: len(tf.config.list_physical_devices("GPU")),
     )
 
@@ -116,17 +146,41 @@ def show_signs_of_life(sender: Consumer, **_: object) -> None:
         sender.timer.call_repeatedly(SECONDS_BETWEEN_SIGNS_OF_LIFE, settings.alive_file.touch)
 
 
+def be_listed(sender: Consumer, **_: object) -> None:
+    """Among the workers that the API shows."""
+
+    def beat() -> None:
+        try:
+            with parent_sessions.begin() as session:
+                workers.beat(session, worker_name, host, queues)
+        except OUT_OF_REACH as error:
+            logger.warning("no heartbeat, the database is out of reach: %s", error)
+
+    beat()
+    sender.timer.call_repeatedly(SECONDS_BETWEEN_SIGNS_OF_LIFE, beat)
+
+
 @signals.task_failure.connect
 def answer_for_lost_child(exception: BaseException, **_: object) -> None:
     """Killed from outside, for want of memory as a rule: its job need not wait for the lease to run out."""
     if isinstance(exception, WorkerLostError):
         with parent_sessions.begin() as session:
-            jobs.take_from_lost(session, worker_name, settings.max_attempts)
+            jobs.take_from_lost(session, worker_name, patience)
         set_right()
 
 
 @signals.worker_shutting_down.connect
-def hand_back(**_: Any) -> None:  # noqa: ANN401
-    """The child notices that its attempt is fenced out, stops at the next batch, and the shutdown need not wait."""
+def leave(**_: Any) -> None:  # noqa: ANN401
+    """The child writes a checkpoint and hands its job back; Celery waits for it, but we do not wait for ever."""
+    leaving[0] = 1
+    timer = threading.Timer(SECONDS_TO_LEAVE, let_all_go)
+    timer.daemon = True
+    timer.start()
+
+
+@signals.worker_shutdown.connect
+def let_all_go(**_: Any) -> None:  # noqa: ANN401
+    """A child that has not let go finds that it is fenced out, stops at its next batch, and writes nothing more."""
     with parent_sessions.begin() as session:
-        jobs.hand_back(session, worker_name)
+        jobs.hand_back_all(session, worker_name)
+        workers.leave(session, worker_name)

@@ -11,9 +11,19 @@ from shared.jobs import EpochReport
 
 
 class Watch(Protocol):
-    """Whoever looks on. `check` raises what ends the training from outside; the others return at once."""
+    """Whoever looks on. `check` raises what ends the training from outside; the others return at once.
+
+    `is_stopping`: the owner wants what there is after this epoch; `is_leaving`: this process is to end, and `leave`,
+    which raises, ends the training once its checkpoint is written.
+    """
 
     def check(self) -> None: ...
+
+    def is_stopping(self) -> bool: ...
+
+    def is_leaving(self) -> bool: ...
+
+    def leave(self) -> None: ...
 
     def progress(self, progress: dict[str, Any]) -> None: ...
 
@@ -21,13 +31,17 @@ class Watch(Protocol):
 
 
 class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
-    """Tells the watch of every epoch, and of batches no more often than `progress_seconds`."""
+    """Tells the watch of every epoch, and of batches no more often than `progress_seconds`.
 
-    def __init__(self, watch: Watch, epochs: int, batches: int, progress_seconds: float) -> None:
+    `done` is how many batches were done before, in an attempt that this one follows.
+    """
+
+    def __init__(self, watch: Watch, epochs: int, batches: int, progress_seconds: float, done: int = 0) -> None:
         super().__init__()
         self._watch = watch
         self._epochs = epochs
         self._batches = batches
+        self._done_before = done
         self._progress_seconds = progress_seconds
         self._epoch = 0
         self._epoch_began = time.monotonic()
@@ -40,6 +54,8 @@ class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is unty
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         self._watch.check()
+        if self._epoch * self._batches + batch + 1 <= self._done_before:
+            return
         if not math.isfinite(logs["loss"]):
             raise loss_is_not_finite(logs["loss"], f"epoch {self._epoch + 1}, batch {batch + 1}")
         if time.monotonic() - self._last_told >= self._progress_seconds:
@@ -58,6 +74,8 @@ class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is unty
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self._watch.epoch(EpochReport(epoch + 1, seconds, rate, finite(logs)))
         self._tell_now_and_then(epoch, logs)
+        if self._watch.is_stopping():
+            self.model.stop_training = True
 
     def epoch_done(self, epoch: int, seconds: float, rate: float, logs: dict[str, float]) -> None:
         """An epoch, counted from 1, that ran where no callback is called."""
@@ -94,18 +112,19 @@ class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is unty
         """None until there is something to measure by: the first batch also traces the network."""
         if done == everything:
             return 0.0
-        if self._first_batch_ended is None or done == 1:
+        measured = done - self._done_before - 1
+        if self._first_batch_ended is None or measured < 1:
             return None
-        return round((self._last_told - self._first_batch_ended) * (everything - done) / (done - 1), 1)
+        return round((self._last_told - self._first_batch_ended) * (everything - done) / measured, 1)
 
 
 class TimeLimit(keras.callbacks.Callback):  # type: ignore[misc]
-    """Raises TimeLimitReached at the first batch past `max_minutes`."""
+    """Raises TimeLimitReached at the first batch past `max_minutes`, of which some seconds were used before."""
 
-    def __init__(self, max_minutes: float) -> None:
+    def __init__(self, max_minutes: float, used_seconds: float) -> None:
         super().__init__()
         self._max_minutes = max_minutes
-        self._deadline = time.monotonic() + 60 * max_minutes
+        self._deadline = time.monotonic() + 60 * max_minutes - used_seconds
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._check()

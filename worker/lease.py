@@ -3,24 +3,31 @@
 import logging
 import threading
 import time
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from shared import jobs
-from shared.database import Sessions
+from shared.database import OUT_OF_REACH, Sessions
 from shared.jobs import EpochReport, LeaseLost
 from shared.tables import JobStatus
 
 logger = logging.getLogger(__name__)
+
+Written = TypeVar("Written")
 
 SECONDS_WITHOUT_NEWS = 2.0
 """Between two looks at the job while there is nothing to report: so late can a cancellation be noticed."""
 
 
 class JobCancelled(Exception):
-    """The job's owner wants it to stop."""
+    """The job's owner wants it to end, and nothing of it."""
+
+
+class WorkerLeaves(Exception):
+    """This process is to end: the job goes on elsewhere."""
 
 
 class Lease:
@@ -30,13 +37,21 @@ class Lease:
     """
 
     def __init__(
-        self, sessions: Sessions, job_id: UUID, attempt: int, lease_seconds: float, progress_seconds: float
+        self,
+        sessions: Sessions,
+        job_id: UUID,
+        attempt: int,
+        lease_seconds: float,
+        progress_seconds: float,
+        is_leaving: Callable[[], bool],
     ) -> None:
         self._sessions = sessions
         self._job_id = job_id
         self._attempt = attempt
         self._lease_seconds = lease_seconds
         self._progress_seconds = progress_seconds
+        self.is_leaving = is_leaving
+        self._stop_asked = False
         self._held_until = time.monotonic() + lease_seconds
         self._next_look = time.monotonic() + SECONDS_WITHOUT_NEWS
         self._ended_by: LeaseLost | JobCancelled | None = None
@@ -62,6 +77,13 @@ class Lease:
         if self._ended_by is not None:
             raise self._ended_by
 
+    def is_stopping(self) -> bool:
+        return self._stop_asked
+
+    def leave(self) -> None:
+        """Raises WorkerLeaves."""
+        raise WorkerLeaves
+
     def progress(self, progress: dict[str, Any]) -> None:
         with self._news:
             self._progress = progress
@@ -74,6 +96,21 @@ class Lease:
         """Writes what is still unwritten and looks once more. Raises LeaseLost or JobCancelled."""
         self._renew()
         self.check()
+
+    def insist(self, write: Callable[[Session], Written]) -> Written:
+        """In a transaction of its own, again and again while the database is out of reach and the lease lasts.
+
+        Raises LeaseLost when it does not any more, and whatever `write` raises.
+        """
+        while True:
+            try:
+                with self._sessions.begin() as session:
+                    return write(session)
+            except OUT_OF_REACH as error:
+                if time.monotonic() > self._held_until:
+                    raise LeaseLost(f"job {self._job_id}: the database was out of reach for too long") from error
+                logger.warning("the database is out of reach, to be tried again: %s", error)
+                time.sleep(self._progress_seconds)
 
     def _keep(self) -> None:
         while not self._stopped.wait(self._progress_seconds) and self._ended_by is None:
@@ -90,16 +127,17 @@ class Lease:
                     status = jobs.renew(session, self._job_id, self._attempt, self._lease_seconds, progress, epochs)
             except LeaseLost as lost:
                 self._ended_by = lost
-            except OperationalError:
+            except OUT_OF_REACH as error:
+                logger.warning("lease not renewed, the database is out of reach: %s", error)
                 self._keep_for_later(progress, epochs)
             else:
                 self._held_until = time.monotonic() + self._lease_seconds
+                self._stop_asked = status == JobStatus.STOPPING
                 if status == JobStatus.CANCELLING:
                     self._ended_by = JobCancelled()
             self._next_look = time.monotonic() + min(SECONDS_WITHOUT_NEWS, self._lease_seconds / 4)
 
     def _keep_for_later(self, progress: dict[str, Any] | None, epochs: list[EpochReport]) -> None:
-        logger.warning("lease not renewed, the database is out of reach", exc_info=True)
         with self._news:
             self._progress = self._progress or progress
             self._epochs = epochs + self._epochs

@@ -35,16 +35,17 @@ def fit_light(
     epochs: int,
     seconds_at_once: float,
     told: Callable[[int, float, float, Logs], None],
-) -> dict[str, list[float]]:
-    """What `fit(…).history` has. `train` and `validation` are (x float32, labels, and perhaps weights).
+    goes_on: Callable[[], bool],
+    done: int = 0,
+) -> None:
+    """`train` and `validation` are (x float32, labels, and perhaps weights); `done` epochs have been trained before.
 
     `told` hears of every epoch, counted from 1: the seconds it took, the learning rate after it, and its metrics. It
-    may raise to end the training.
+    may raise to end the training. `goes_on` is asked whenever the weights are those of the last epoch that was told.
     """
     run, names = _compiled(network, train, validation, batch_size, evaluation_batch)
     rows = len(train[0])
-    history: dict[str, list[float]] = {}
-    done, at_once = 0, 1
+    at_once = 1
     while done < epochs:
         count = min(at_once, epochs - done)
         began = time.monotonic()
@@ -57,10 +58,9 @@ def fit_light(
             logs = dict(zip(names, values, strict=True))
             rate = logs.pop(LEARNING_RATE)
             told(done, seconds, rate, logs)
-            for name, value in logs.items():
-                history.setdefault(name, []).append(value)
+        if not goes_on():
+            return
         at_once = max(1, min(2 * at_once, int(seconds_at_once / seconds), MOST_ORDERS // rows))
-    return history
 
 
 def _compiled(

@@ -27,26 +27,31 @@ def shuffled_batches(
     seed: int,
     epochs: int,
     augmentation: Sequence[keras.layers.Layer] = (),
+    done: tuple[int, int] = (0, 0),
 ) -> tf.data.Dataset:
     """Every epoch in one stream, each in an order that is a function of (seed, epoch) alone; epochs count from 1.
 
-    `columns` are the labels, and perhaps the weights of the rows. Gives (float32 (n, …), *columns), n being batch_size
-    but for an epoch's last batch.
+    `done` are the whole epochs, and the batches of the next one, after which the stream begins. `columns` are the
+    labels, and perhaps the weights of the rows. Gives (float32 (n, …), *columns), n being batch_size but for an epoch's
+    last batch.
     """
     rows = len(x)
+    epochs_done, batches_done = done
 
     def epoch_orders() -> Iterator[NDArray[np.int64]]:
-        for epoch in range(1, epochs + 1):
-            yield epoch_order(seed, epoch, rows)
+        skipped = batches_done * batch_size
+        for epoch in range(epochs_done + 1, epochs + 1):
+            yield epoch_order(seed, epoch, rows)[skipped:]
+            skipped = 0
 
-    orders = tf.data.Dataset.from_generator(epoch_orders, output_signature=tf.TensorSpec((rows,), tf.int64)).flat_map(
+    orders = tf.data.Dataset.from_generator(epoch_orders, output_signature=tf.TensorSpec((None,), tf.int64)).flat_map(
         lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
     )
 
     def prepare(step: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         return normalisation.apply(augment(augmentation, values, seed, step) if augmentation else values)
 
-    return _gathered(orders, x, columns, prepare)
+    return _gathered(orders, x, columns, prepare, epochs_done * steps(rows, batch_size) + batches_done)
 
 
 def batches_in_order(
@@ -71,8 +76,9 @@ def _gathered(
     x: NDArray[Any] | MappedRows,
     columns: Sequence[NDArray[Any]],
     prepare: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    first_step: int = 0,
 ) -> tf.data.Dataset:
-    """`prepare` takes the batch's place in the stream, and its rows of x as float32."""
+    """`prepare` takes the batch's place in the whole training, and its rows of x as float32."""
     with tf.device("/CPU:0"):  # the whole data set need not fit a GPU
         rows_of_x = _reader(x)
         all_columns = [tf.constant(column) for column in columns]
@@ -83,7 +89,9 @@ def _gathered(
 
     options = tf.data.Options()
     options.deterministic = True
-    return orders.enumerate().map(batch, num_parallel_calls=1).prefetch(PREFETCHED_BATCHES).with_options(options)
+    return (
+        orders.enumerate(first_step).map(batch, num_parallel_calls=1).prefetch(PREFETCHED_BATCHES).with_options(options)
+    )
 
 
 def _reader(x: NDArray[Any] | MappedRows) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -4,15 +4,16 @@ import logging
 
 from shared import jobs
 from shared.database import Sessions
+from shared.jobs import Patience
 from shared.queue import Bell
 
 logger = logging.getLogger(__name__)
 
 
-def reconcile(sessions: Sessions, bell: Bell, max_attempts: int) -> None:
+def reconcile(sessions: Sessions, bell: Bell, patience: Patience) -> None:
     """Harmless however often it runs, and in however many places at once."""
     with sessions.begin() as session:
-        taken = jobs.take_from_expired(session, max_attempts)
+        taken = jobs.take_from_expired(session, patience)
     for job in taken:
         logger.warning("job %s taken from a lost worker, now %s", job.id, job.status)
     with sessions() as session:

@@ -5,17 +5,21 @@ import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from shared import base_versions, dataset_parts, datasets, jobs, logs, registry
-from shared.artifacts import ArtifactStore, StoredFile
-from shared.database import Sessions
+from sqlalchemy.orm import Session
+
+from shared import base_versions, dataset_parts, datasets, jobs, kept_files, logs, registry
+from shared.artifacts import ArtifactStore
+from shared.database import OUT_OF_REACH, Sessions
 from shared.devices import Device, devices_taken_from
-from shared.errors import InternalError, TrainingFailure
-from shared.jobs import LeaseLost
+from shared.errors import InternalError, StorageUnavailable, TrainingFailure
+from shared.jobs import LeaseLost, Patience
+from shared.kept_files import FilesSwept
 from shared.queue import Bell
 from shared.reproduction import compare
 from shared.tables import Job, Version
@@ -29,8 +33,9 @@ from shared.version_description import (
     Signature,
     TensorSignature,
 )
+from worker.checkpoint_keeper import CheckpointKeeper
 from worker.devices import tensorflow_device
-from worker.lease import JobCancelled, Lease
+from worker.lease import JobCancelled, Lease, WorkerLeaves
 
 if TYPE_CHECKING:
     from worker.fine_tuning import Start
@@ -42,7 +47,7 @@ LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu", "numpy", "opencv-python-he
 
 @dataclass(frozen=True)
 class Yard:
-    """What a training process works with."""
+    """What a training process works with; `is_leaving` says that it is to end soon."""
 
     sessions: Sessions
     artifacts: ArtifactStore
@@ -53,14 +58,19 @@ class Yard:
     cache_dir: Path
     lease_seconds: float
     progress_seconds: float
+    patience: Patience
+    most_running: int | None
+    is_leaving: Callable[[], bool]
     count_gpus: Callable[[], int]
 
 
 def run_next_job(yard: Yard) -> UUID | None:
     """Answers the job that was run; None when the bell was stale and nothing waits."""
     devices = devices_taken_from(yard.queues)
+    if yard.is_leaving():
+        return None
     with yard.sessions.begin() as session:
-        job = jobs.claim(session, yard.worker, devices, yard.lease_seconds)
+        job = jobs.claim(session, yard.worker, devices, yard.lease_seconds, yard.most_running)
     if job is None:
         return None
     with logs.context(job_id=str(job.id)):
@@ -71,23 +81,46 @@ def run_next_job(yard: Yard) -> UUID | None:
 
 
 def _run(yard: Yard, job: Job) -> None:
-    lease = Lease(yard.sessions, job.id, job.attempt, yard.lease_seconds, yard.progress_seconds)
+    lease = Lease(
+        yard.sessions, job.id, job.attempt, yard.lease_seconds, yard.progress_seconds, is_leaving=yard.is_leaving
+    )
+    try:
+        ended = _ended(yard, job, lease)
+        if ended is not None:
+            lease.insist(ended)
+            logger.info("job %s ended its attempt %d", job.id, job.attempt)
+    except LeaseLost:
+        logger.warning("job %s given up, attempt %d no longer holds it", job.id, job.attempt)
+    except OUT_OF_REACH:
+        logger.exception("job %s left alone: its lease runs out, and it is queued again", job.id)
+
+
+def _ended(yard: Yard, job: Job, lease: Lease) -> Callable[[Session], None] | None:
+    """Trains, and answers what is still to be written of how it ended; None when it was published.
+
+    Raises LeaseLost, or what a database raises that is out of reach.
+    """
     try:
         with lease, tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
             _train_and_publish(yard, job, lease, Path(folder))
-    except LeaseLost:
-        logger.warning("job %s given up, attempt %d no longer holds it", job.id, job.attempt)
     except JobCancelled:
-        with yard.sessions.begin() as session:
-            jobs.finish_cancelling(session, job.id, job.attempt)
-        logger.info("job %s cancelled", job.id)
+        return lambda session: jobs.finish_cancelling(session, job.id, job.attempt)
+    except WorkerLeaves:
+        return lambda session: jobs.hand_back(session, job.id, job.attempt)
     except TrainingFailure as failure:
-        _fail(yard, job, failure)
+        known = failure
+        return lambda session: jobs.fail(session, job.id, job.attempt, known)
+    except (LeaseLost, *OUT_OF_REACH):
+        raise
+    except OSError as error:
+        logger.exception("job %s put off", job.id)
+        reason = StorageUnavailable(f"Files could not be read or written ({error}): see whether the disk is full.")
+        return lambda session: jobs.put_off(session, job.id, job.attempt, yard.patience, reason)
     except Exception:
         logger.exception("job %s failed unexpectedly", job.id)
-        _fail(
-            yard, job, InternalError("Something went wrong that is not the spec's fault; the worker's log says what.")
-        )
+        defect = InternalError("Something went wrong that is not the spec's fault; the worker's log says what.")
+        return lambda session: jobs.fail(session, job.id, job.attempt, defect)
+    return None
 
 
 def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None:
@@ -108,7 +141,8 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     dataset = dataset_parts.load(spec.dataset, spec.training.seed, yard.datasets_dir, uploaded)
     start = _start(yard, base, folder) if base is not None else None
     lease.check()
-    place = Workplace(device, lease, yard.progress_seconds, yard.cache_dir / "prepared", folder / "logs")
+    keeper = CheckpointKeeper(yard.sessions, yard.artifacts, job, folder)
+    place = Workplace(device, lease, yard.progress_seconds, yard.cache_dir / "prepared", folder / "logs", keeper)
     trained = train(spec, dataset, place, start)
     network = trained.network
     description = Description(
@@ -126,7 +160,8 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
         lineage=_lineage(job, spec, dataset),
     )
     if job.reproduces is not None:
-        _finish_reproduction(yard, job, description, lease)
+        _finish_reproduction(job, description, lease)
+        keeper.drop()
         return
     paths = export(trained, description, dataset, folder)
     if trained.test_outputs is not None and trained.metrics.test is not None:
@@ -136,19 +171,23 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
         )
     paths += zip_logs(place.logs_dir, folder)
     lease.settle()
-    files = [yard.artifacts.put(path) for path in paths]
-    number = _publish(yard, job, description, files, lease)
+    number = _publish(yard, job, description, paths, lease)
+    keeper.drop()
     logger.info("version %s/%d published", spec.model, number)
 
 
-def _finish_reproduction(yard: Yard, job: Job, again: Description, lease: Lease) -> None:
-    assert job.reproduces is not None  # noqa: S101 - or it would not be one
-    lease.settle()
-    with yard.sessions.begin() as session:
-        version = registry.get_version(session, job.reproduces["model"], str(job.reproduces["version"]))
+def _finish_reproduction(job: Job, again: Description, lease: Lease) -> None:
+    reproduces = job.reproduces
+    assert reproduces is not None  # noqa: S101 - or it would not be one
+
+    def finish(session: Session) -> None:
+        version = registry.get_version(session, reproduces["model"], str(reproduces["version"]))
         reproduction = compare(Description.model_validate(version.description), again)
         jobs.finish_reproduction(session, job.id, job.attempt, reproduction.model_dump(mode="json"))
-    logger.info("version %s/%d trained once more", version.model, version.number)
+
+    lease.settle()
+    lease.insist(finish)
+    logger.info("version %s/%s trained once more", reproduces["model"], reproduces["version"])
 
 
 def _start(yard: Yard, version: Version, folder: Path) -> "Start":
@@ -159,23 +198,25 @@ def _start(yard: Yard, version: Version, folder: Path) -> "Start":
     return Start(base_versions.read_base(version, yard.artifacts), weights)
 
 
-def _publish(yard: Yard, job: Job, description: Description, files: list[StoredFile], lease: Lease) -> int:
-    try:
-        with yard.sessions.begin() as session:
-            return registry.publish(session, job.id, job.attempt, job.model, description.model_dump(mode="json"), files)
-    except LeaseLost:
-        lease.settle()  # a cancellation that came at the last moment is told apart here
-        raise
-
-
-def _fail(yard: Yard, job: Job, failure: TrainingFailure) -> None:
-    try:
-        with yard.sessions.begin() as session:
-            jobs.fail(session, job.id, job.attempt, failure)
-    except LeaseLost:
-        logger.warning("job %s given up, attempt %d no longer holds it", job.id, job.attempt)
-    else:
-        logger.info("job %s failed: %s", job.id, failure.detail)
+def _publish(yard: Yard, job: Job, description: Description, paths: list[Path], lease: Lease) -> int:
+    document = description.model_dump(mode="json")
+    while True:
+        files = kept_files.keep(yard.sessions, yard.artifacts, paths)
+        publish = partial(
+            registry.publish,
+            job_id=job.id,
+            attempt=job.attempt,
+            model=job.model,
+            description=document,
+            files=files,
+        )
+        try:
+            return lease.insist(publish)
+        except FilesSwept as swept:
+            logger.warning("file %s was swept before it was published, and is written once more", swept)
+        except LeaseLost:
+            lease.settle()  # a cancellation that came at the last moment is told apart here
+            raise
 
 
 def _ring_for_the_next(yard: Yard, devices: tuple[Device, ...]) -> None:

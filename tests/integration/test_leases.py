@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared import jobs, registry
-from shared.artifacts import StoredFile
 from shared.database import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory
@@ -15,10 +14,8 @@ from shared.pages import Page
 from shared.tables import Job, JobStatus
 from shared.training_spec import TrainingSpec
 from tests.examples import XOR, changed
-from tests.integration.conftest import SilentBell, Worker
+from tests.integration.conftest import PATIENCE, SilentBell, Worker
 from worker.reconcile import reconcile
-
-MAX_ATTEMPTS = 3
 
 
 def submit(sessions: Sessions, priority: int = 0) -> UUID:
@@ -68,14 +65,14 @@ def test_an_attempt_that_lost_its_lease_writes_nothing_more(sessions: Sessions) 
     submit(sessions)
     lost = claim(sessions, lease_seconds=-1)
     with sessions.begin() as session:
-        jobs.take_from_expired(session, MAX_ATTEMPTS)
+        jobs.take_from_expired(session, PATIENCE)
     claim(sessions, worker="worker-2")
 
     for write in (
         lambda session: jobs.renew(session, lost.id, lost.attempt, 60, {"epoch": 9}, [EpochReport(1, 1, 1, {})]),
         lambda session: jobs.fail(session, lost.id, lost.attempt, OutOfMemory("")),
         lambda session: jobs.finish_cancelling(session, lost.id, lost.attempt),
-        lambda session: registry.publish(session, lost.id, lost.attempt, "xor", {}, [StoredFile("a", "0", 1)]),
+        lambda session: registry.publish(session, lost.id, lost.attempt, "xor", {}, []),
     ):
         with pytest.raises(LeaseLost), sessions.begin() as session:
             write(session)
@@ -109,7 +106,7 @@ def test_a_lease_that_is_renewed_is_left_alone(sessions: Sessions) -> None:
         jobs.renew(session, job.id, job.attempt, 60, None, [])
 
     with sessions.begin() as session:
-        assert jobs.take_from_expired(session, MAX_ATTEMPTS) == []
+        assert jobs.take_from_expired(session, PATIENCE) == []
     assert status_of(sessions, job_id) == "running"
 
 
@@ -117,7 +114,7 @@ def test_a_job_whose_worker_is_gone_waits_again_and_is_rung(sessions: Sessions, 
     job_id = submit(sessions)
     claim(sessions, lease_seconds=-1)
 
-    reconcile(sessions, bell, MAX_ATTEMPTS)
+    reconcile(sessions, bell, PATIENCE)
 
     assert status_of(sessions, job_id) == "queued"
     assert bell.rung == [Device.AUTO]
@@ -126,14 +123,14 @@ def test_a_job_whose_worker_is_gone_waits_again_and_is_rung(sessions: Sessions, 
 def test_a_job_that_lost_too_many_workers_fails_with_the_reason(sessions: Sessions) -> None:
     job_id = submit(sessions)
 
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(PATIENCE.attempts):
         claim(sessions, lease_seconds=-1)
         with sessions.begin() as session:
-            jobs.take_from_expired(session, MAX_ATTEMPTS)
+            jobs.take_from_expired(session, PATIENCE)
 
     with sessions() as session:
         job = jobs.get(session, job_id)
-        assert (job.status, job.attempt) == ("failed", MAX_ATTEMPTS)
+        assert (job.status, job.attempt) == ("failed", PATIENCE.attempts)
         assert job.error is not None
         assert "batch_size" in job.error["detail"]
 
@@ -145,7 +142,7 @@ def test_a_job_that_was_to_be_cancelled_is_so_when_its_worker_is_gone(sessions: 
         jobs.cancel(session, job_id)
 
     with sessions.begin() as session:
-        jobs.take_from_expired(session, MAX_ATTEMPTS)
+        jobs.take_from_expired(session, PATIENCE)
 
     assert status_of(sessions, job_id) == "cancelled"
 
@@ -153,10 +150,10 @@ def test_a_job_that_was_to_be_cancelled_is_so_when_its_worker_is_gone(sessions: 
 def test_what_is_handed_back_uses_up_no_attempt(sessions: Sessions) -> None:
     job_id = submit(sessions)
 
-    for _ in range(MAX_ATTEMPTS + 1):
+    for _ in range(PATIENCE.attempts + 1):
         claim(sessions)
         with sessions.begin() as session:
-            jobs.hand_back(session, "worker-1")
+            jobs.hand_back_all(session, "worker-1")
 
     assert status_of(sessions, job_id) == "queued"
 
@@ -167,7 +164,7 @@ def test_only_the_lost_workers_jobs_are_taken_from_it(sessions: Sessions) -> Non
     claim(sessions, worker="worker-2")
 
     with sessions.begin() as session:
-        jobs.take_from_lost(session, "worker-1", MAX_ATTEMPTS)
+        jobs.take_from_lost(session, "worker-1", PATIENCE)
 
     assert (status_of(sessions, mine), status_of(sessions, others)) == ("queued", "running")
 
@@ -194,7 +191,7 @@ def test_two_first_versions_at_once_get_two_numbers(sessions: Sessions) -> None:
 
     def publish(job: Job) -> int:
         with sessions.begin() as session:
-            return registry.publish(session, job.id, job.attempt, "xor", {}, [StoredFile("a", "0", 1)])
+            return registry.publish(session, job.id, job.attempt, "xor", {}, [])
 
     with ThreadPoolExecutor(4) as pool:
         numbers = list(pool.map(publish, running))

@@ -1,16 +1,30 @@
+from typing import Any
+
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import inspect
 
 from shared.database import make_engine
 from shared.settings import Settings
 from shared.tables import Base
 
+DESCENDING = "ix_jobs_head"
+"""Alembic cannot compare an index that has a column in descending order."""
 
+
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
 def test_the_migrations_make_the_tables_as_they_are_declared(settings: Settings) -> None:
     engine = make_engine(settings.database_url)
 
+    def is_comparable(_: object, name: str | None, kind: str, *__: Any) -> bool:
+        return (kind, name) != ("index", DESCENDING)
+
     with engine.connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+        context = MigrationContext.configure(connection, opts={"include_object": is_comparable})
+        differences = compare_metadata(context, Base.metadata)
+        indexes = {str(index["name"]) for index in inspect(connection).get_indexes("jobs")}
 
     engine.dispose()
     assert differences == []
+    assert DESCENDING in indexes or engine.dialect.name == "sqlite"

@@ -8,7 +8,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared import jobs, registry
-from shared.artifacts import StoredFile
 from shared.database import Sessions
 from shared.devices import Device
 from shared.training_spec import TrainingSpec
@@ -120,7 +119,7 @@ def test_models_are_listed_page_by_page(http: FlaskClient, sessions: Sessions) -
             jobs.create(session, TrainingSpec.model_validate(changed(XOR, "model", name)))
             job = jobs.claim(session, "worker-1", [Device.AUTO], 60)
             assert job is not None
-            registry.publish(session, job.id, job.attempt, name, {}, [StoredFile("a", "0", 1)])
+            registry.publish(session, job.id, job.attempt, name, {}, [])
 
     first = http.get("/api/v1/models?limit=2").json
     second = http.get(f"/api/v1/models?limit=2&cursor={first['next']}").json

@@ -217,13 +217,13 @@ def test_a_version_whose_file_is_damaged_is_not_served(digits: FlaskClient, tmp_
 def test_a_version_that_answers_otherwise_than_it_was_trained_to_is_not_served(
     digits: FlaskClient, worker: Worker, sessions: Sessions, tmp_path: Path, digit: np.ndarray
 ) -> None:
-    from shared import registry
+    from shared import kept_files, registry
 
     path = tmp_path / "version.json"
     description = json.loads(digits.get("/api/v1/models/digits/versions/1/files/version.json").data)
     description["preprocessing"]["normalisation"]["divisor"] = [100.0]
     path.write_text(json.dumps(description))
-    stored = worker.yard.artifacts.put(path)
+    (stored,) = kept_files.keep(sessions, worker.yard.artifacts, [path])
     with sessions.begin() as session:
         registry.get_file(registry.get_version(session, "digits", "1"), "version.json").sha256 = stored.sha256
 

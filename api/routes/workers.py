@@ -1,0 +1,21 @@
+"""Who trains: the workers that are there, and those that vanished."""
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+
+from api.answers import document, problems
+from api.requests import parsed
+from api.services import services
+from shared import workers
+from shared.documents import WorkerDocument, WorkerList
+
+bp = APIBlueprint("workers", __name__, url_prefix="/api/v1/workers", abp_tags=[Tag(name="Service")])
+
+
+@bp.get("", responses={200: WorkerList, **problems()})
+@parsed
+def list_workers() -> Response:
+    """The newest first, with what each trains now; one that vanished is shown for a day."""
+    with services().sessions() as session:
+        found = workers.find(session)
+    return document(WorkerList(workers=[WorkerDocument.of(worker, is_alive, job) for worker, is_alive, job in found]))

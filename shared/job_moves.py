@@ -1,0 +1,39 @@
+"""How a job may come from one status to another, and who may see to it: docs/jobs.md shows this table."""
+
+from dataclasses import dataclass
+
+from shared.tables import JobStatus
+
+QUEUED, RUNNING, STOPPING, CANCELLING = (
+    JobStatus.QUEUED,
+    JobStatus.RUNNING,
+    JobStatus.STOPPING,
+    JobStatus.CANCELLING,
+)
+SUCCEEDED, FAILED, CANCELLED = JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED
+
+
+@dataclass(frozen=True)
+class Move:
+    """`by` is who makes it; an attempt makes it only while it holds the job."""
+
+    name: str
+    by: str
+    changes: dict[JobStatus, JobStatus]
+
+
+CLAIM = Move("claim", "an idle worker", {QUEUED: RUNNING})
+CANCEL = Move("cancel", "the owner", {QUEUED: CANCELLED, RUNNING: CANCELLING, STOPPING: CANCELLING})
+STOP = Move("stop", "the owner", {RUNNING: STOPPING})
+SUCCEED = Move("succeed", "the attempt", {RUNNING: SUCCEEDED, STOPPING: SUCCEEDED})
+FAIL = Move("fail", "the attempt", {RUNNING: FAILED, STOPPING: FAILED, CANCELLING: CANCELLED})
+FINISH_CANCELLING = Move("finish cancelling", "the attempt", {CANCELLING: CANCELLED})
+HAND_BACK = Move("hand back", "a worker that shuts down", {RUNNING: QUEUED, STOPPING: QUEUED, CANCELLING: CANCELLED})
+LOSE = Move(
+    "lose",
+    "the reconciler, the parent of a training process that is gone, or an attempt that cannot store its files",
+    {RUNNING: QUEUED, STOPPING: QUEUED, CANCELLING: CANCELLED},
+)
+GIVE_UP = Move("give up", "the same, when no attempt is left", {RUNNING: FAILED, STOPPING: FAILED})
+
+MOVES = (CLAIM, CANCEL, STOP, SUCCEED, FAIL, FINISH_CANCELLING, HAND_BACK, LOSE, GIVE_UP)

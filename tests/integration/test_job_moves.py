@@ -1,0 +1,251 @@
+"""shared/jobs.py against the table of docs/jobs.md: whatever is done in whatever order, by however many at once."""
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from uuid import UUID
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import delete, update
+from sqlalchemy.orm import Session
+
+from shared import jobs, registry
+from shared.database import Sessions
+from shared.devices import Device
+from shared.errors import JobHasEnded, JobNotStarted, OutOfMemory
+from shared.job_moves import MOVES
+from shared.jobs import LeaseLost, Patience
+from shared.pages import Page
+from shared.tables import ENDED, Base, Job, now
+from shared.training_spec import TrainingSpec
+from tests.examples import XOR
+from tests.integration.conftest import ROOT
+
+SPEC = TrainingSpec.model_validate(XOR)
+PATIENCE = Patience(attempts=2, seconds=0)
+MOST_JOBS = 2
+"""At a time that have not ended: so that much happens to each."""
+WORKERS = ("worker-1", "worker-2", "worker-3")
+Write = Callable[[Session, UUID, int], object]
+
+
+def moves_on_the_page() -> dict[str, dict[str, str]]:
+    """Move → status before → status after."""
+    lines = [line.strip("|").split("|") for line in (ROOT / "docs/jobs.md").read_text().splitlines() if "|" in line]
+    header = next(cells for cells in lines if cells[0].strip() == "move")
+    before = [re.sub(r"from|`", "", cell).strip() for cell in header[2:]]
+    table = {}
+    for cells in lines[lines.index(header) + 2 :]:
+        after = [cell.strip(" `") for cell in cells[2:]]
+        if len(after) != len(before):
+            break
+        table[cells[0].strip()] = {old: new for old, new in zip(before, after, strict=True) if new}
+    return table
+
+
+TABLE = moves_on_the_page()
+
+
+def test_the_page_shows_the_moves_there_are() -> None:
+    assert {move.name: {str(old): str(new) for old, new in move.changes.items()} for move in MOVES} == TABLE
+    page = (ROOT / "docs/jobs.md").read_text()
+    assert [move.by for move in MOVES if f"| {move.name} | {move.by} |" not in page] == []
+
+
+@dataclass
+class Known:
+    """What a job must be, by the table."""
+
+    status: str = "queued"
+    attempt: int = 0
+    losses: int = 0
+    worker: str | None = None
+
+    def move(self, name: str) -> bool:
+        """Whether the table allows it."""
+        after = TABLE[name].get(self.status)
+        self.status = after or self.status
+        return after is not None
+
+
+class Jobs(RuleBasedStateMachine):
+    sessions: Sessions
+
+    @initialize()
+    def empty(self) -> None:
+        self.known: dict[UUID, Known] = {}
+        with self.sessions.begin() as session:
+            session.execute(update(Job).values(retry_of=None))
+            for table in reversed(Base.metadata.sorted_tables):
+                session.execute(delete(table))
+
+    @precondition(lambda self: sum(known.status not in ENDED for known in self.known.values()) < MOST_JOBS)
+    @rule(owner=st.sampled_from(["ada", "bob"]))
+    def create(self, owner: str) -> None:
+        with self.sessions.begin() as session:
+            self.known[jobs.create(session, SPEC, owner).id] = Known()
+
+    @rule(claimers=st.integers(1, 3))
+    def claim_at_once(self, claimers: int) -> None:
+        def claim(worker: str) -> Job | None:
+            with self.sessions.begin() as session:
+                return jobs.claim(session, worker, [Device.AUTO], 60)
+
+        queued = sum(known.status == "queued" for known in self.known.values())
+        with ThreadPoolExecutor(claimers) as pool:
+            claimed = [job for job in pool.map(claim, WORKERS[:claimers]) if job is not None]
+        assert len({job.id for job in claimed}) == len(claimed) == min(claimers, queued)
+        for job in claimed:
+            known = self.known[job.id]
+            assert known.move("claim")
+            known.attempt, known.worker = known.attempt + 1, job.worker
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        if (job_id := self._any(data)) is None:
+            return
+        known = self.known[job_id]
+        if known.status in ENDED:
+            with pytest.raises(JobHasEnded), self.sessions.begin() as session:
+                jobs.cancel(session, job_id)
+            return
+        assert known.move("cancel") or known.status == "cancelling"
+        with self.sessions.begin() as session:
+            assert jobs.cancel(session, job_id).status == known.status
+
+    @rule(data=st.data())
+    def stop(self, data: st.DataObject) -> None:
+        if (job_id := self._any(data)) is None:
+            return
+        known = self.known[job_id]
+        if known.move("stop") or known.status == "stopping":
+            with self.sessions.begin() as session:
+                assert jobs.stop(session, job_id).status == "stopping"
+            return
+        with pytest.raises((JobHasEnded, JobNotStarted)), self.sessions.begin() as session:
+            jobs.stop(session, job_id)
+
+    @rule(data=st.data())
+    def succeed(self, data: st.DataObject) -> None:
+        self._by_an_attempt(
+            data, "succeed", lambda session, job_id, attempt: registry.publish(session, job_id, attempt, "xor", {}, [])
+        )
+
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        self._by_an_attempt(
+            data, "fail", lambda session, job_id, attempt: jobs.fail(session, job_id, attempt, OutOfMemory(""))
+        )
+
+    @rule(data=st.data())
+    def finish_cancelling(self, data: st.DataObject) -> None:
+        self._by_an_attempt(data, "finish cancelling", jobs.finish_cancelling)
+
+    @rule(data=st.data())
+    def hand_back(self, data: st.DataObject) -> None:
+        self._by_an_attempt(data, "hand back", jobs.hand_back)
+
+    @rule(data=st.data())
+    def renew(self, data: st.DataObject) -> None:
+        """No move: whoever holds the job is told its status, and nobody else may."""
+        if (job_id := self._any(data)) is None:
+            return
+        known, attempt = self.known[job_id], self._any_attempt(data, job_id)
+        if attempt == known.attempt and known.status in ("running", "stopping", "cancelling"):
+            with self.sessions.begin() as session:
+                assert jobs.renew(session, job_id, attempt, 60, None, []) == known.status
+            return
+        with pytest.raises(LeaseLost), self.sessions.begin() as session:
+            jobs.renew(session, job_id, attempt, 60, None, [])
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def lose_a_training_process(self, worker: str) -> None:
+        with self.sessions.begin() as session:
+            jobs.take_from_lost(session, worker, PATIENCE)
+        self._lose([known for known in self.known.values() if known.worker == worker])
+
+    @rule(data=st.data())
+    def let_a_lease_run_out(self, data: st.DataObject) -> None:
+        if (job_id := self._any(data)) is None:
+            return
+        with self.sessions.begin() as session:
+            session.execute(
+                update(Job).where(Job.id == job_id, Job.lease_until.is_not(None)).values(lease_until=now(-1))
+            )
+        with self.sessions.begin() as session:
+            jobs.take_from_expired(session, PATIENCE)
+        self._lose([self.known[job_id]])
+
+    @invariant()
+    def the_database_says_what_the_table_says(self) -> None:
+        with self.sessions() as session:
+            found = {job.id: job for job in jobs.find(session, Page(200))}
+            versions = registry.find_versions(session, "xor", Page(200))
+        assert {job_id: job.status for job_id, job in found.items()} == {
+            job_id: known.status for job_id, known in self.known.items()
+        }
+        assert {job_id: job.attempt for job_id, job in found.items()} == {
+            job_id: known.attempt for job_id, known in self.known.items()
+        }
+        succeeded = [job_id for job_id, known in self.known.items() if known.status == "succeeded"]
+        assert sorted(version.job_id for version in versions) == sorted(succeeded)
+        assert [version.number for version in versions] == list(range(len(versions), 0, -1))
+        held = {job_id for job_id, job in found.items() if job.lease_until is not None}
+        assert held == {
+            job_id for job_id, known in self.known.items() if known.status in ("running", "stopping", "cancelling")
+        }
+
+    def _any(self, data: st.DataObject) -> UUID | None:
+        """One that has not ended, if there is one; now and then any."""
+        going_on = [job_id for job_id, known in self.known.items() if known.status not in ENDED]
+        choices = (going_on * MOST_JOBS + list(self.known)[-1:]) if going_on else list(self.known)
+        return data.draw(st.sampled_from(choices)) if choices else None
+
+    def _any_attempt(self, data: st.DataObject, job_id: UUID) -> int:
+        """The one that holds the job, or one that lost it."""
+        attempt = self.known[job_id].attempt
+        return data.draw(st.sampled_from([attempt, max(0, attempt - 1)]))
+
+    def _by_an_attempt(self, data: st.DataObject, move: str, write: Write) -> None:
+        if (job_id := self._any(data)) is None:
+            return
+        known, attempt = self.known[job_id], self._any_attempt(data, job_id)
+        if attempt == known.attempt and known.move(move):
+            known.worker = known.worker if known.status in ENDED else None
+            with self.sessions.begin() as session:
+                write(session, job_id, attempt)
+            return
+        with pytest.raises(LeaseLost), self.sessions.begin() as session:
+            write(session, job_id, attempt)
+
+    def _lose(self, lost: list[Known]) -> None:
+        for known in lost:
+            last_chance = known.losses + 1 >= PATIENCE.attempts
+            if (last_chance and known.move("give up")) or known.move("lose"):
+                known.losses, known.worker = known.losses + 1, None
+
+
+def test_whatever_is_done_the_table_holds(sessions: Sessions) -> None:
+    machine = type("JobsHere", (Jobs,), {"sessions": sessions})
+
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        ),
+    )

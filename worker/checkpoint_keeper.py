@@ -1,0 +1,67 @@
+"""Where a job's checkpoints are kept: in the artifact store, named by the job's row. The row moves on to the next when
+that is whole, and then the one before is removed.
+"""
+
+import logging
+from pathlib import Path
+
+from shared import jobs, kept_files
+from shared.artifacts import ArtifactStore
+from shared.database import OUT_OF_REACH, Sessions
+from shared.errors import ArtifactDamaged
+from shared.kept_files import FilesSwept
+from shared.tables import Job
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointKeeper:
+    """Of one attempt; `folder` is its own. A checkpoint that cannot be kept costs nothing but what it would save."""
+
+    def __init__(self, sessions: Sessions, artifacts: ArtifactStore, job: Job, folder: Path) -> None:
+        self._sessions = sessions
+        self._artifacts = artifacts
+        self._job = job
+        self._folder = folder
+        self._digest = job.checkpoint_file
+
+    def newest(self) -> Path | None:
+        if self._digest is None:
+            return None
+        try:
+            content = self._artifacts.read(self._digest)
+        except ArtifactDamaged as error:
+            logger.warning("the training begins anew: %s", error)
+            self.forget()
+            return None
+        path = self._folder / "newest-checkpoint.npz"
+        path.write_bytes(content)
+        return path
+
+    def save(self, path: Path, epoch: int) -> None:
+        """Raises LeaseLost."""
+        try:
+            (stored,) = kept_files.keep(self._sessions, self._artifacts, [path])
+            with self._sessions.begin() as session:
+                before = jobs.save_checkpoint(session, self._job.id, self._job.attempt, stored.sha256, epoch)
+            self._digest = stored.sha256
+            if before is not None:
+                kept_files.drop(self._sessions, self._artifacts, before)
+        except (OSError, FilesSwept, *OUT_OF_REACH) as error:
+            logger.warning("a checkpoint could not be kept, and the training goes on: %s", error)
+
+    def forget(self) -> None:
+        """Raises LeaseLost."""
+        with self._sessions.begin() as session:
+            jobs.forget_checkpoint(session, self._job.id, self._job.attempt)
+        self.drop()
+
+    def drop(self) -> None:
+        """Once the job names it no more; what is not removed here is swept later."""
+        if self._digest is None:
+            return
+        digest, self._digest = self._digest, None
+        try:
+            kept_files.drop(self._sessions, self._artifacts, digest)
+        except (OSError, *OUT_OF_REACH) as error:
+            logger.warning("a checkpoint was left to be swept: %s", error)

@@ -1,0 +1,41 @@
+"""Removes what has had its time: checkpoints and events of jobs that ended long ago, files that nothing names."""
+
+import logging
+from dataclasses import dataclass
+
+from shared import jobs, kept_files, workers
+from shared.artifacts import ArtifactStore
+from shared.database import Sessions
+
+logger = logging.getLogger(__name__)
+
+JOBS_AT_ONCE = 500
+DAY_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long what is kept, counted from the end of the job; `sweep_seconds` from the writing of the file."""
+
+    checkpoint_days: float
+    event_days: float
+    sweep_seconds: float
+
+
+def tidy(sessions: Sessions, artifacts: ArtifactStore, retention: Retention) -> None:
+    """Harmless however often it runs, and in however many places at once."""
+    with sessions.begin() as session:
+        checkpoints = jobs.forget_old_checkpoints(session, retention.checkpoint_days * DAY_SECONDS)
+        workers.forget(session)
+    trimmed = 0
+    while True:
+        with sessions.begin() as session:
+            some = jobs.trim_events(session, retention.event_days * DAY_SECONDS, JOBS_AT_ONCE)
+        trimmed += some
+        if some < JOBS_AT_ONCE:
+            break
+    swept = kept_files.sweep(sessions, artifacts, retention.sweep_seconds)
+    if checkpoints or trimmed or swept:
+        logger.info(
+            "%d checkpoints, the events of %d jobs and %d files had had their time", checkpoints, trimmed, swept
+        )
