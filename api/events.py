@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from uuid import UUID
 
 from shared import jobs
@@ -30,6 +31,7 @@ class Feed:
         self._sessions = sessions
         self._job_id = job_id
         self._events: deque[JobEvent] = deque(maxlen=EVENTS_REMEMBERED)
+        self._all_after: int | None = None  # every event after this number is remembered
         self._looking = threading.Lock()
         self._looked_at = float("-inf")
 
@@ -38,16 +40,19 @@ class Feed:
         with self._looking:
             if time.monotonic() - self._looked_at >= SECONDS_BETWEEN_LOOKS:
                 self._look(number)
-            remembered = bool(self._events) and number >= self._events[0].number - 1
-            if remembered or not self._events:
-                return [event for event in self._events if event.number > number]
+            if self._all_after is not None and number >= self._all_after:
+                newer = takewhile(lambda event: event.number > number, reversed(self._events))
+                return list(newer)[::-1]
         return self._read(number)  # of long ago: for this listener alone
 
     def _look(self, number: int) -> None:
-        newest = self._events[-1].number if self._events else number
+        if self._all_after is None:
+            self._all_after = number
+        newest = self._events[-1].number if self._events else self._all_after
         while events := self._read(newest):
-            self._events.extend(events)
             newest = events[-1].number
+            self._events.extend(events)
+            self._all_after = max(self._all_after, self._events[0].number - 1)
             if len(events) < EVENTS_AT_ONCE:
                 break
         self._looked_at = time.monotonic()

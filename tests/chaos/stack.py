@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from tests.e2e.stacks import ROOT, free_port
 
 LEASE_SECONDS = 4.0
 SWEEP_SECONDS = 5.0
+SECONDS_TO_END = 30.0
 DISK_BYTES = 96 * 2**20
 SETTINGS = {
     "TRAINYARD_LEASE_SECONDS": str(LEASE_SECONDS),
@@ -93,7 +93,9 @@ class ChaosStack:
     def kill_database(self) -> None:
         pid = self._database.get_pid()
         assert pid is not None
-        os.kill(pid, signal.SIGKILL)
+        server = psutil.Process(pid)
+        server.kill()
+        server.wait(SECONDS_TO_END)  # or it would be found running when it is to be started again
 
     def start_database(self) -> bool:
         """Whether it is there: what it left behind may be in the way for a moment."""
@@ -114,7 +116,7 @@ class ChaosStack:
     def end(self) -> None:
         for program in reversed(self.programs.values()):
             program.ask_to_end()
-        give_up_at = time.monotonic() + 30
+        give_up_at = time.monotonic() + SECONDS_TO_END
         for program in reversed(self.programs.values()):
             program.end(max(0.0, give_up_at - time.monotonic()))
         self._database.cleanup()

@@ -1,0 +1,117 @@
+"""Many who listen to one job cost the database what one would."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from uuid import UUID
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from api import events
+from api.events import Feeds
+from shared import jobs
+from shared.database import Sessions
+from shared.devices import Device
+from shared.errors import OutOfMemory, TooManyListeners
+from shared.jobs import EpochReport
+from shared.training_spec import TrainingSpec
+from tests.examples import XOR
+
+LISTENERS = 100
+
+
+@pytest.fixture
+def running(sessions: Sessions) -> UUID:
+    """A job with 1 status of the queue, 1 of the run, and 3 epochs: 5 events."""
+    with sessions.begin() as session:
+        job = jobs.create(session, TrainingSpec.model_validate(XOR))
+        jobs.claim(session, "worker-1", [Device.AUTO], 60)
+        jobs.renew(session, job.id, 1, 60, None, [EpochReport(epoch, 1, 1, {}) for epoch in (1, 2, 3)])
+    return job.id
+
+
+@contextmanager
+def counted(sessions: Sessions) -> Iterator[list[str]]:
+    statements: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        statements.append(statement)
+
+    engine = sessions.kw["bind"]
+    event.listen(engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def numbers(stream: Iterator[str]) -> list[int]:
+    return [int(text.split("\n")[0].removeprefix("id: ")) for text in stream if text.startswith("id")]
+
+
+def end(sessions: Sessions, job_id: UUID) -> None:
+    with sessions.begin() as session:
+        jobs.fail(session, job_id, 1, OutOfMemory(""))
+
+
+def test_a_hundred_listeners_ask_once_a_second(sessions: Sessions, running: UUID) -> None:
+    feeds = Feeds(sessions, most=LISTENERS)
+
+    with ThreadPoolExecutor(LISTENERS) as pool:
+        heard = [pool.submit(numbers, feeds.follow(running, 0)) for _ in range(LISTENERS)]
+        with counted(sessions) as statements:
+            began = time.monotonic()
+            while len(statements) < 3:
+                time.sleep(0.05)
+            seconds = time.monotonic() - began
+        end(sessions, running)
+
+    assert len(statements) <= seconds / events.SECONDS_BETWEEN_LOOKS + 2
+    assert [future.result() for future in heard] == [[1, 2, 3, 4, 5, 6]] * LISTENERS
+
+
+def test_who_comes_later_hears_what_was_before(sessions: Sessions, running: UUID) -> None:
+    feeds = Feeds(sessions, most=3)
+    heard: dict[int, list[int]] = {}
+
+    def listen(after: int) -> None:
+        heard[after] = numbers(feeds.follow(running, after))
+
+    listeners = [threading.Thread(target=listen, args=(after,)) for after in (5, 0, 2)]
+    for listener in listeners:
+        listener.start()
+        time.sleep(0.1)  # one after the other: the first has seen all there is
+    end(sessions, running)
+    for listener in listeners:
+        listener.join()
+
+    assert heard == {5: [6], 0: [1, 2, 3, 4, 5, 6], 2: [3, 4, 5, 6]}
+
+
+def test_what_is_long_ago_is_read_again(sessions: Sessions, running: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "EVENTS_REMEMBERED", 2)
+    monkeypatch.setattr(events, "EVENTS_AT_ONCE", 2)
+    end(sessions, running)
+
+    assert numbers(Feeds(sessions, most=1).follow(running, 0)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_one_listener_too_many_is_refused(sessions: Sessions, running: UUID) -> None:
+    feeds = Feeds(sessions, most=1)
+
+    with feeds.listening(running), pytest.raises(TooManyListeners):
+        feeds.check_room()
+
+    feeds.check_room()
+
+
+def test_a_listener_that_is_gone_is_forgotten(http: FlaskClient, sessions: Sessions, running: UUID) -> None:
+    stream = Feeds(sessions, most=1).follow(running, 0)
+    next(stream)
+
+    stream.close()  # type: ignore[attr-defined]  # as a server does it when the connection breaks
+
+    end(sessions, running)
+    assert http.get(f"/api/v1/jobs/{running}/events").text.count("id: ") == 6
