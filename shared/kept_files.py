@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.artifacts import ArtifactStore, StoredFile, digest_of
@@ -64,8 +65,11 @@ def sweep(sessions: Sessions, artifacts: ArtifactStore, older_than_seconds: floa
 
 def _remove(sessions: Sessions, artifacts: ArtifactStore, chosen: ColumnElement[bool]) -> bool:
     """The file goes while its row is locked: whoever announces the same content waits, and writes it afterwards."""
-    with sessions.begin() as session:
-        digest = session.scalars(delete(KeptFile).where(chosen, _UNNAMED).returning(KeptFile.sha256)).one_or_none()
-        if digest is not None:
-            artifacts.remove(digest)
+    try:
+        with sessions.begin() as session:
+            digest = session.scalars(delete(KeptFile).where(chosen, _UNNAMED).returning(KeptFile.sha256)).one_or_none()
+            if digest is not None:
+                artifacts.remove(digest)
+    except IntegrityError:  # it was named in this moment, and the database would not let it go
+        return False
     return digest is not None
