@@ -98,6 +98,12 @@ class EpochReport:
     metrics: dict[str, float | None]
 
 
+@dataclass(frozen=True)
+class LogLine:
+    level: str
+    message: str
+
+
 def create(session: Session, spec: TrainingSpec, owner: str = ANONYMOUS, most_queued: int | None = None) -> Job:
     """Raises TooManyJobs when the owner has as many queued as it may."""
     job = _queued(session, spec, owner)
@@ -255,22 +261,23 @@ def renew(
     lease_seconds: float,
     progress: Document | None,
     epochs: Sequence[EpochReport],
+    lines: Sequence[LogLine] = (),
 ) -> JobStatus:
     """Holds the lease and writes what is new. Answers the status, which may tell to end; raises LeaseLost."""
-    values: dict[str, Any] = {"lease_until": now(lease_seconds), "last_event": Job.last_event + len(epochs)}
+    news: list[tuple[str, Document]] = [("log", {"level": line.level, "message": line.message}) for line in lines]
+    news += [("epoch", _epoch_content(report)) for report in epochs]
+    values: dict[str, Any] = {"lease_until": now(lease_seconds)}
     if progress is not None:
-        values |= {"progress": progress, "last_event": Job.last_event + len(epochs) + 1}
+        news.append(("progress", progress))
+        values["progress"] = progress
     held = session.execute(
         update(Job)
         .where(_own(job_id, attempt), Job.status.in_(HELD))
-        .values(values)
+        .values(values | {"last_event": Job.last_event + len(news)})
         .returning(Job.status, Job.last_event)
     ).one_or_none()
     if held is None:
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
-    news: list[tuple[str, Document]] = [("epoch", _epoch_content(report)) for report in epochs]
-    if progress is not None:
-        news.append(("progress", progress))
     for number, (kind, content) in enumerate(news, held.last_event - len(news) + 1):
         session.add(JobEvent(job_id=job_id, number=number, kind=kind, content=content))
     session.add_all(JobEpoch(job_id=job_id, **vars(report)) for report in epochs)
@@ -417,6 +424,13 @@ def trim_events(session: Session, seconds: float, most: int) -> int:
     session.execute(delete(JobEvent).where(JobEvent.job_id.in_(chosen), JobEvent.kind.in_(PASSING_EVENTS)))
     session.execute(update(Job).where(Job.id.in_(chosen)).values(events_trimmed=True))
     return len(chosen)
+
+
+def log_of(session: Session, job_id: UUID, limit: int) -> list[JobEvent]:
+    """The last so many events of which a log tells, in order."""
+    told = and_(JobEvent.job_id == job_id, JobEvent.kind != "progress")
+    newest = select(JobEvent).where(told).order_by(JobEvent.number.desc()).limit(limit)
+    return list(session.scalars(newest))[::-1]
 
 
 def problem_of(failure: TrainingFailure) -> Document:

@@ -8,6 +8,8 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import signals
@@ -72,6 +74,15 @@ bell = Bell(settings.redis_url)
 parent_sessions = make_sessions(make_engine(settings.database_url, poolclass=NullPool))
 
 
+@contextmanager
+def bearing_without_database() -> Iterator[None]:
+    """What is not done now is done at the next turn, or when a lease has run out."""
+    try:
+        yield
+    except OUT_OF_REACH as error:
+        logger.warning("the database is out of reach: %s", error)
+
+
 @celery.task(name=TRAIN)
 def train_next() -> None:
     run_next_job(yard())
@@ -80,13 +91,15 @@ def train_next() -> None:
 
 @celery.task(name=RECONCILE)
 def set_right() -> None:
-    reconcile(parent_sessions, bell, patience)
+    with bearing_without_database():
+        reconcile(parent_sessions, bell, patience)
 
 
 @celery.task(name=TIDY)
 def tidy_up() -> None:
     retention = Retention(settings.retain_checkpoints_days, settings.retain_events_days, settings.sweep_after_seconds)
-    tidy(parent_sessions, ArtifactStore(settings.artifacts_url), retention)
+    with bearing_without_database():
+        tidy(parent_sessions, ArtifactStore(settings.artifacts_url), retention)
 
 
 @functools.cache
@@ -150,11 +163,8 @@ def be_listed(sender: Consumer, **_: object) -> None:
     """Among the workers that the API shows."""
 
     def beat() -> None:
-        try:
-            with parent_sessions.begin() as session:
-                workers.beat(session, worker_name, host, queues)
-        except OUT_OF_REACH as error:
-            logger.warning("no heartbeat, the database is out of reach: %s", error)
+        with bearing_without_database(), parent_sessions.begin() as session:
+            workers.beat(session, worker_name, host, queues)
 
     beat()
     sender.timer.call_repeatedly(SECONDS_BETWEEN_SIGNS_OF_LIFE, beat)
@@ -164,7 +174,7 @@ def be_listed(sender: Consumer, **_: object) -> None:
 def answer_for_lost_child(exception: BaseException, **_: object) -> None:
     """Killed from outside, for want of memory as a rule: its job need not wait for the lease to run out."""
     if isinstance(exception, WorkerLostError):
-        with parent_sessions.begin() as session:
+        with bearing_without_database(), parent_sessions.begin() as session:
             jobs.take_from_lost(session, worker_name, patience)
         set_right()
 
@@ -181,6 +191,6 @@ def leave(**_: Any) -> None:  # noqa: ANN401
 @signals.worker_shutdown.connect
 def let_all_go(**_: Any) -> None:  # noqa: ANN401
     """A child that has not let go finds that it is fenced out, stops at its next batch, and writes nothing more."""
-    with parent_sessions.begin() as session:
+    with bearing_without_database(), parent_sessions.begin() as session:
         jobs.hand_back_all(session, worker_name)
         workers.leave(session, worker_name)

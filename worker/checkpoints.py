@@ -119,6 +119,7 @@ class Checkpoints:
             return
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
+        logger.info("goes on after epoch %d, batch %d", self.position.epoch, self.position.batch)
         if self._saved.logs:
             self._logs_dir.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(io.BytesIO(self._saved.logs)) as archive:

@@ -11,12 +11,14 @@ from sqlalchemy.orm import Session
 
 from shared import jobs
 from shared.database import OUT_OF_REACH, Sessions
-from shared.jobs import EpochReport, LeaseLost
+from shared.jobs import EpochReport, LeaseLost, LogLine
 from shared.tables import JobStatus
 
 logger = logging.getLogger(__name__)
 
 Written = TypeVar("Written")
+
+MOST_LINES = 1000
 
 SECONDS_WITHOUT_NEWS = 2.0
 """Between two looks at the job while there is nothing to report: so late can a cancellation be noticed."""
@@ -57,6 +59,8 @@ class Lease:
         self._ended_by: LeaseLost | JobCancelled | None = None
         self._progress: dict[str, Any] | None = None
         self._epochs: list[EpochReport] = []
+        self._lines: list[LogLine] = []
+        self._lines_left = MOST_LINES
         self._news = threading.Lock()
         self._writing = threading.Lock()
         self._stopped = threading.Event()
@@ -69,7 +73,7 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._thread.join()
-        if self._ended_by is None and (self._progress or self._epochs):
+        if self._ended_by is None and (self._progress or self._epochs or self._lines):
             self._renew()  # what a training that failed had still to tell
 
     def check(self) -> None:
@@ -91,6 +95,13 @@ class Lease:
     def epoch(self, report: EpochReport) -> None:
         with self._news:
             self._epochs.append(report)
+
+    def line(self, line: LogLine) -> None:
+        """For the job's log, which has an end: nobody reads the ten thousandth line."""
+        with self._news:
+            if self._lines_left:
+                self._lines_left -= 1
+                self._lines.append(line)
 
     def settle(self) -> None:
         """Writes what is still unwritten and looks once more. Raises LeaseLost or JobCancelled."""
@@ -114,7 +125,7 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._stopped.wait(self._progress_seconds) and self._ended_by is None:
-            if self._progress is not None or self._epochs or time.monotonic() >= self._next_look:
+            if self._progress is not None or self._epochs or self._lines or time.monotonic() >= self._next_look:
                 self._renew()
 
     def _renew(self) -> None:
@@ -122,14 +133,17 @@ class Lease:
             with self._news:
                 progress, self._progress = self._progress, None
                 epochs, self._epochs = self._epochs, []
+                lines, self._lines = self._lines, []
             try:
                 with self._sessions.begin() as session:
-                    status = jobs.renew(session, self._job_id, self._attempt, self._lease_seconds, progress, epochs)
+                    status = jobs.renew(
+                        session, self._job_id, self._attempt, self._lease_seconds, progress, epochs, lines
+                    )
             except LeaseLost as lost:
                 self._ended_by = lost
             except OUT_OF_REACH as error:
                 logger.warning("lease not renewed, the database is out of reach: %s", error)
-                self._keep_for_later(progress, epochs)
+                self._keep_for_later(progress, epochs, lines)
             else:
                 self._held_until = time.monotonic() + self._lease_seconds
                 self._stop_asked = status == JobStatus.STOPPING
@@ -137,9 +151,10 @@ class Lease:
                     self._ended_by = JobCancelled()
             self._next_look = time.monotonic() + min(SECONDS_WITHOUT_NEWS, self._lease_seconds / 4)
 
-    def _keep_for_later(self, progress: dict[str, Any] | None, epochs: list[EpochReport]) -> None:
+    def _keep_for_later(self, progress: dict[str, Any] | None, epochs: list[EpochReport], lines: list[LogLine]) -> None:
         with self._news:
             self._progress = self._progress or progress
             self._epochs = epochs + self._epochs
+            self._lines = lines + self._lines
         if time.monotonic() > self._held_until:
             self._ended_by = LeaseLost(f"job {self._job_id}: the database was out of reach for the length of a lease")

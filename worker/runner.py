@@ -35,6 +35,7 @@ from shared.version_description import (
 )
 from worker.checkpoint_keeper import CheckpointKeeper
 from worker.devices import tensorflow_device
+from worker.job_log import logged
 from worker.lease import JobCancelled, Lease, WorkerLeaves
 
 if TYPE_CHECKING:
@@ -69,8 +70,12 @@ def run_next_job(yard: Yard) -> UUID | None:
     devices = devices_taken_from(yard.queues)
     if yard.is_leaving():
         return None
-    with yard.sessions.begin() as session:
-        job = jobs.claim(session, yard.worker, devices, yard.lease_seconds, yard.most_running)
+    try:
+        with yard.sessions.begin() as session:
+            job = jobs.claim(session, yard.worker, devices, yard.lease_seconds, yard.most_running)
+    except OUT_OF_REACH as error:
+        logger.warning("no job claimed, the database is out of reach: %s", error)
+        return None
     if job is None:
         return None
     with logs.context(job_id=str(job.id)):
@@ -101,7 +106,7 @@ def _ended(yard: Yard, job: Job, lease: Lease) -> Callable[[Session], None] | No
     Raises LeaseLost, or what a database raises that is out of reach.
     """
     try:
-        with lease, tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
+        with lease, logged(lease), tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
             _train_and_publish(yard, job, lease, Path(folder))
     except JobCancelled:
         return lambda session: jobs.finish_cancelling(session, job.id, job.attempt)
@@ -139,6 +144,13 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     if revision is not None:
         uploaded = datasets.uploaded_data(revision, yard.artifacts, yard.cache_dir / "uploaded")
     dataset = dataset_parts.load(spec.dataset, spec.training.seed, yard.datasets_dir, uploaded)
+    logger.info(
+        "%s: %d rows to train on, %d to validate, %d to test",
+        spec.dataset.name or "the data in the spec",
+        len(dataset.train),
+        len(dataset.validation),
+        len(dataset.test),
+    )
     start = _start(yard, base, folder) if base is not None else None
     lease.check()
     keeper = CheckpointKeeper(yard.sessions, yard.artifacts, job, folder)
@@ -159,6 +171,7 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
         weights_digest=weights_digest(network),
         lineage=_lineage(job, spec, dataset),
     )
+    logger.info("trained %d of %d epochs, in %s", trained.epochs.trained, trained.epochs.asked, trained.precision)
     if job.reproduces is not None:
         _finish_reproduction(job, description, lease)
         keeper.drop()
@@ -221,8 +234,11 @@ def _publish(yard: Yard, job: Job, description: Description, paths: list[Path], 
 
 def _ring_for_the_next(yard: Yard, devices: tuple[Device, ...]) -> None:
     """The job that waits next may have lost its bell, to a restart of the broker for one."""
-    with yard.sessions() as session:
-        waiting = jobs.devices_waited_for(session)
+    try:
+        with yard.sessions() as session:
+            waiting = jobs.devices_waited_for(session)
+    except OUT_OF_REACH:  # the reconciler rings later
+        return
     for device in set(waiting) & set(devices):
         yard.bell.ring(device)
 

@@ -9,6 +9,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.answers import bytes_of, document, problems
+from api.job_log import lines_of
 from api.pictures import drawings
 from api.pictures.answers import PICTURE, PictureQuery, answer_picture
 from api.pictures.kinds import PictureFormat
@@ -42,6 +43,7 @@ from shared.version_description import TENSORBOARD_FILE
 from shared.workers import VANISHED_AFTER_SECONDS
 
 MOST_EPOCHS = 100_000
+MOST_LINES = 10_000
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="Jobs")])
 
@@ -194,7 +196,7 @@ def show_metrics(path: JobPath, query: PageQuery) -> Response:
 @bp.get(
     "/<uuid:job_id>/events",
     responses={
-        200: bytes_of("text/event-stream", "`status`, `progress` and `epoch`, to the end of the job"),
+        200: bytes_of("text/event-stream", "`status`, `progress`, `epoch` and `log`, to the end of the job"),
         204: {"description": "The job has ended, and all its events were seen"},
         **problems(JobNotFound, TooManyListeners),
     },
@@ -211,6 +213,19 @@ def follow_job(path: JobPath, header: EventsHeader) -> Response:
     return Response(
         events, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
+
+
+@bp.get(
+    "/<uuid:job_id>/log",
+    responses={200: bytes_of("text/plain", "The last 10,000 lines, by the database's clock"), **problems(JobNotFound)},
+)
+@parsed
+def show_log(path: JobPath) -> Response:
+    """What happened to a job, and what its training had to say, as text."""
+    with services().sessions() as session:
+        jobs.get(session, path.job_id)
+        events = jobs.log_of(session, path.job_id, MOST_LINES)
+    return Response("".join(lines_of(events)), content_type="text/plain; charset=utf-8")
 
 
 @bp.get(

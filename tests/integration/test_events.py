@@ -19,7 +19,9 @@ from shared.devices import Device
 from shared.errors import OutOfMemory, TooManyListeners
 from shared.jobs import EpochReport
 from shared.training_spec import TrainingSpec
-from tests.examples import XOR
+from tests.examples import DIGITS, XOR, changed
+from tests.integration.conftest import Worker
+from tests.integration.test_training import run
 
 LISTENERS = 100
 
@@ -115,3 +117,29 @@ def test_a_listener_that_is_gone_is_forgotten(http: FlaskClient, sessions: Sessi
 
     end(sessions, running)
     assert http.get(f"/api/v1/jobs/{running}/events").text.count("id: ") == 6
+
+
+def test_the_log_tells_what_happened(http: FlaskClient, worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    job = run(http, worker, DIGITS)
+
+    log = http.get(f"/api/v1/jobs/{job['id']}/log")
+
+    assert log.content_type == "text/plain; charset=utf-8"
+    lines = [line.partition("Z  ")[2] for line in log.text.splitlines()]
+    assert lines[:3] == [
+        "queued, attempt 0",
+        "running, attempt 1",
+        "info: digits: 180 rows to train on, 20 to validate, 359 to test",
+    ]
+    assert [line.partition(":")[0] for line in lines if line.startswith("epoch")] == ["epoch 1", "epoch 2"]
+    assert lines[-1] == "succeeded, attempt 1"
+
+
+def test_the_log_says_why_a_job_failed(http: FlaskClient, worker: Worker) -> None:
+    spec = changed(XOR, "training", {"epochs": 50, "loss": "mse", "optimizer": {"name": "SGD", "learning_rate": 1e30}})
+    job = run(http, worker, changed(spec, "network.layers", [{"layer": "Dense", "units": 1}]))
+
+    lines = http.get(f"/api/v1/jobs/{job['id']}/log").text.splitlines()
+
+    assert lines[-1].endswith(f"failed, attempt 1: {job['error']['detail']}")

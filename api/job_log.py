@@ -1,0 +1,25 @@
+"""A job's events as lines to read."""
+
+from collections.abc import Iterable, Iterator
+
+from shared.tables import Document, JobEvent
+
+
+def lines_of(events: Iterable[JobEvent]) -> Iterator[str]:
+    for event in events:
+        yield f"{event.created_at:%Y-%m-%d %H:%M:%S}Z  {_text(event.kind, event.content)}\n"
+
+
+def _text(kind: str, content: Document) -> str:
+    match kind:
+        case "epoch":
+            values = ", ".join(f"{name} {_number(value)}" for name, value in content["metrics"].items())
+            return f"epoch {content['epoch']}: {values}; {content['seconds']:.1f} s"
+        case "log":
+            return f"{content['level'].lower()}: {content['message']}"
+    reason = f": {content['error']['detail']}" if "error" in content else ""
+    return f"{content['status']}, attempt {content['attempt']}{reason}"
+
+
+def _number(value: float | None) -> str:
+    return "not a number" if value is None else f"{value:.4g}"

