@@ -20,6 +20,8 @@ TRAININGS = {"digits-cnn": (20, None), "mnist-cnn": (1, "mnist.npz"), "cifar10-c
 """Each with its epochs, and the file it needs."""
 LATENCY_JOBS = 20
 IMPORTS = 5
+OVERHEAD_RUNS = 3
+OVERHEAD_EPOCHS = 3
 MIB = 2**20
 CPU_FIELDS = 4
 """User and system, of a process and of those of its children that have ended."""
@@ -36,6 +38,7 @@ def main() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # for the bare script, as the worker has it
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     measure_import()
+    measure_overhead()
     with tempfile.TemporaryDirectory() as folder, local_stack(Path(folder)) as stack:
         await_end(stack.http, submit(stack.http, DIGITS))  # from now on every process is there, and idle
         measure_memory(stack)
@@ -52,6 +55,21 @@ def measure_import() -> None:
         statistics.median(_cpu_of_import(module) for _ in range(IMPORTS)) for module in ("api.wsgi", "flask")
     )
     print(f"import api.wsgi: {ours:.2f} CPU seconds, {ours / flask:.1f} × import flask")
+
+
+def measure_overhead() -> None:
+    """What lease, progress and checkpoints add to a training; in turns, for the machine is not always equally fast."""
+    if not (datasets_dir() / "mnist.npz").exists():
+        print(f"overhead: not measured, {datasets_dir() / 'mnist.npz'} is not there")
+        return
+    costs: dict[str, list[float]] = {"watched": [], "alone": []}
+    for _ in range(OVERHEAD_RUNS):
+        for how, seconds in costs.items():
+            command = [sys.executable, "-m", "tests.benchmarks.watched_fit", "mnist-cnn", str(OVERHEAD_EPOCHS), how]
+            answer = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+            seconds.append(float(answer.split()[-1]))
+    watched, alone = (statistics.median(seconds) for seconds in costs.values())
+    print(f"lease, progress and checkpoints: {watched:.1f} CPU seconds, {watched / alone:.3f} × the training alone")
 
 
 def measure_memory(stack: LocalStack) -> None:

@@ -5,10 +5,25 @@ import pytest
 
 from tests.e2e.clients import Json, await_end, await_status, show, submit
 from tests.e2e.stacks import ComposeStack, LocalStack, Stack
-from tests.examples import DIGITS, changed
+from tests.examples import DENSE_SOFTMAX, DIGITS, changed
 from tests.waiting import wait_for
 
 SOME_SECONDS: Json = changed(changed(DIGITS, "training.epochs", 60), "model", "survivor")
+DETERMINISTIC: Json = {
+    **DIGITS,
+    "model": "deterministic",
+    "dataset": {"name": "digits"},
+    "network": {
+        "layers": [
+            {"layer": "Conv2D", "filters": 64, "kernel_size": 3, "activation": "relu", "padding": "same"},
+            {"layer": "Flatten"},
+            {"layer": "Dropout", "rate": 0.4},
+            {"layer": "Dense", "units": 128, "activation": "relu"},
+            DENSE_SOFTMAX,
+        ]
+    },
+    "training": {"epochs": 40, "batch_size": 16, "deterministic": True},
+}
 MANY_SECONDS: Json = changed(DIGITS, "training.epochs", 20_000)
 
 
@@ -59,6 +74,51 @@ def test_a_running_job_is_cancelled_and_the_worker_goes_on(stack: Stack) -> None
 
     assert await_end(stack.http, running)["status"] == "cancelled"
     assert await_end(stack.http, waiting)["status"] == "succeeded"
+
+
+def test_a_training_that_is_killed_five_times_comes_to_the_same_weights(stack: Stack) -> None:
+    if not isinstance(stack, LocalStack):
+        pytest.skip("the processes in a container cannot be told apart from outside: `make e2e` runs this")
+    undisturbed = await_end(stack.http, submit(stack.http, DETERMINISTIC))
+    job = submit(stack.http, DETERMINISTIC)
+
+    for kill in range(5):
+        await_checkpoint(stack.http, job, 2 * kill + 1)
+        (training,) = stack.program("worker").children()
+        training.kill()
+
+    ended = await_end(stack.http, job)
+    assert (ended["status"], ended["attempt"]) == ("succeeded", 6), ended["error"]
+    assert digest(stack.http, ended) == digest(stack.http, undisturbed)
+
+
+def test_a_worker_that_is_told_to_end_hands_its_job_back_with_a_checkpoint(stack: Stack) -> None:
+    if not isinstance(stack, LocalStack):
+        pytest.skip("a container is restarted by the test of a restart: `make e2e` runs this")
+    undisturbed = await_end(stack.http, submit(stack.http, DETERMINISTIC))
+    job = submit(stack.http, DETERMINISTIC)
+    await_checkpoint(stack.http, job, 1)
+
+    stack.program("worker").terminate()
+
+    handed_back = await_status(stack.http, job, "queued")
+    assert handed_back["checkpoint_epoch"] >= 1
+    ended = await_end(stack.http, job)
+    assert (ended["status"], ended["attempt"]) == ("succeeded", 2)
+    assert digest(stack.http, ended) == digest(stack.http, undisturbed)
+
+
+def digest(http: httpx.Client, job: Json) -> str:
+    return str(http.get(f"/api/v1/models/{job['model']}/versions/{job['version']}").json()["weights_digest"])
+
+
+def await_checkpoint(http: httpx.Client, job: Json, epoch: int) -> None:
+    def is_there() -> bool:
+        shown = show(http, job)
+        assert shown["status"] in ("queued", "running"), shown["error"]
+        return shown["status"] == "running" and int(shown["checkpoint_epoch"]) >= epoch
+
+    wait_for(is_there, 120)
 
 
 def test_a_training_process_that_is_killed_is_replaced_and_the_job_gives_up_in_the_end(stack: Stack) -> None:

@@ -1,0 +1,84 @@
+"""`python -m tests.benchmarks.watched_fit <recipe> <epochs> watched|alone`: the training itself, with a job's lease,
+progress and checkpoints, or with none of them. Prints the CPU seconds, imports left out.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from shared import dataset_parts, jobs
+from shared.artifacts import ArtifactStore
+from shared.database import make_engine, make_sessions
+from shared.devices import Device
+from shared.jobs import EpochReport
+from shared.settings import Settings
+from shared.training_spec import TrainingSpec
+from tests.e2e.stacks import ROOT, datasets_dir
+from worker.checkpoint_keeper import CheckpointKeeper
+from worker.lease import Lease
+from worker.training import Workplace, train
+
+
+class Nobody:
+    """Looks on, and does nothing."""
+
+    def check(self) -> None:
+        pass
+
+    def is_stopping(self) -> bool:
+        return False
+
+    def is_leaving(self) -> bool:
+        return False
+
+    def leave(self) -> None:
+        pass
+
+    def progress(self, progress: dict[str, Any]) -> None:
+        pass
+
+    def epoch(self, report: EpochReport) -> None:
+        pass
+
+
+def fit_alone(spec: TrainingSpec, folder: Path) -> None:
+    dataset = dataset_parts.load(spec.dataset, spec.training.seed, datasets_dir())
+    train(spec, dataset, Workplace("/CPU:0", Nobody(), sys.float_info.max, folder, folder / "logs"))
+
+
+def fit_watched(spec: TrainingSpec, folder: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=folder)
+    sessions = make_sessions(make_engine(settings.database_url))
+    with sessions.begin() as session:
+        jobs.create(session, spec)
+        job = jobs.claim(session, "worker-1", list(Device), settings.lease_seconds)
+    assert job is not None
+    dataset = dataset_parts.load(spec.dataset, spec.training.seed, datasets_dir())
+    keeper = CheckpointKeeper(sessions, ArtifactStore(settings.artifacts_url), job, folder)
+    seconds = settings.progress_seconds
+    with Lease(sessions, job.id, job.attempt, settings.lease_seconds, seconds, lambda: False) as lease:
+        train(spec, dataset, Workplace("/CPU:0", lease, seconds, folder, folder / "logs", keeper))
+
+
+def main(recipe: str, epochs: int, how: str) -> None:
+    document = YAML(typ="safe").load((ROOT / "recipes" / f"{recipe}.yaml").read_text())
+    document["training"]["epochs"] = epochs
+    spec = TrainingSpec.model_validate(document)
+    with tempfile.TemporaryDirectory() as folder:
+        url = Settings(_env_file=None, data_dir=Path(folder)).database_url
+        command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, "TRAINYARD_DATABASE_URL": url}, check=True)
+        started = time.process_time()
+        fit = {"watched": fit_watched, "alone": fit_alone}[how]
+        fit(spec, Path(folder))
+        print(time.process_time() - started)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
