@@ -30,7 +30,7 @@ run: install ## Start everything and stay until Ctrl-C
 	@exec $(BIN)/python -m local.stack
 
 test: install ## Run the unit and integration tests
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 check: install ## Lint, formatting and types
 	$(BIN)/ruff check

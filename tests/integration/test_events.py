@@ -41,7 +41,8 @@ def counted(sessions: Sessions) -> Iterator[list[str]]:
     statements: list[str] = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
-        statements.append(statement)
+        if statement.startswith("SELECT"):
+            statements.append(statement)
 
     engine = sessions.kw["bind"]
     event.listen(engine, "before_cursor_execute", note)
