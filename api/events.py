@@ -21,6 +21,8 @@ EVENTS_AT_ONCE = 500
 EVENTS_REMEMBERED = 2000
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 15.0
+SLOW_SECONDS = 10.0
+"""A listener that takes so long for one event is dropped: it may come back with `Last-Event-ID`, when it has time."""
 
 
 class Feed:
@@ -98,8 +100,9 @@ class Feeds:
             while True:
                 events = feed.after(after)
                 for event in events:
+                    told_at = time.monotonic()
                     yield _lines(event)
-                    if event.content.get("status") in ENDED:
+                    if event.content.get("status") in ENDED or time.monotonic() - told_at > SLOW_SECONDS:
                         return
                 if events:
                     after, last_sign = events[-1].number, time.monotonic()

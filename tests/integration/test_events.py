@@ -110,6 +110,16 @@ def test_one_listener_too_many_is_refused(sessions: Sessions, running: UUID) -> 
     feeds.check_room()
 
 
+def test_a_slow_listener_is_dropped(sessions: Sessions, running: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "SLOW_SECONDS", 0.01)
+    stream = Feeds(sessions, most=1).follow(running, 0)
+
+    next(stream)
+    time.sleep(0.05)
+
+    assert list(stream) == []
+
+
 def test_a_listener_that_is_gone_is_forgotten(http: FlaskClient, sessions: Sessions, running: UUID) -> None:
     stream = Feeds(sessions, most=1).follow(running, 0)
     next(stream)
