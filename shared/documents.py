@@ -98,6 +98,7 @@ class JobDocument(JobSummary):
         default=None,
         description="Of a queued job, by how long its like took; null where there is nothing to measure by",
     )
+    ready_at: datetime | None = Field(description="Of a job that waits after a lost attempt: not before then")
     worker: str | None
     spec: dict[str, Any] = Field(description="As it was understood, every default filled in")
     reproduces: VersionReference | None

@@ -53,11 +53,11 @@ def drop(sessions: Sessions, artifacts: ArtifactStore, digest: str) -> None:
     _remove(sessions, artifacts, KeptFile.sha256 == digest)
 
 
-def sweep(sessions: Sessions, artifacts: ArtifactStore, older_than_seconds: float) -> int:
-    """Removes what nothing has named for so long, and answers how many files that were."""
+def sweep(sessions: Sessions, artifacts: ArtifactStore, older_than_seconds: float, most: int = 500) -> int:
+    """Removes what nothing has named for so long, and answers how many files that were, `most` of them at a time."""
     old = KeptFile.touched_at < now(-older_than_seconds)
     with sessions() as session:
-        digests = list(session.scalars(select(KeptFile.sha256).where(old, _UNNAMED)))
+        digests = list(session.scalars(select(KeptFile.sha256).where(old, _UNNAMED).limit(most)))
     removed = sum(_remove(sessions, artifacts, and_(KeptFile.sha256 == digest, old)) for digest in digests)
     artifacts.remove_unfinished(older_than_seconds)
     return removed

@@ -2,12 +2,13 @@
 
 from celery import signals
 
-from worker.app import be_listed, celery, prepare_child, queues, worker_name
+from worker.app import be_listed, celery, prepare_child, queues, scratch, worker_name
 
 if __name__ == "__main__":
     # Not in worker/app.py: the scheduler would hear the signals as well, import TensorFlow for nothing, and be listed.
     signals.worker_process_init.connect(prepare_child)
     signals.worker_ready.connect(be_listed)
+    scratch.open()
     celery.worker_main(
         [
             "--quiet",

@@ -29,10 +29,12 @@ from worker.devices import has_gpu, served_queues
 from worker.reconcile import reconcile
 from worker.retention import Retention, tidy
 from worker.runner import Yard, run_next_job
+from worker.scratch import Scratch
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 5.0
+SECONDS_BETWEEN_LOOKS = 30.0
 SECONDS_TO_LEAVE = 20.0
 """For a training to write its checkpoint and hand its job back, before it is done for it."""
 SECONDS_BETWEEN_TIDYINGS = 600.0
@@ -47,6 +49,8 @@ worker_name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
 patience = Patience(settings.max_attempts, settings.retry_seconds)
 # Shared with the children: written by the parent when it is told to shut down. A lock could not be taken in a signal.
 leaving = mmap.mmap(-1, 1)
+
+scratch = Scratch(settings.data_dir / "scratch", worker_name)
 
 celery = make_celery(settings.redis_url)
 celery.conf.update(
@@ -135,6 +139,7 @@ def configure_logging(**_: object) -> None:
 
 def prepare_child(**_: object) -> None:
     end_with_parent()
+    scratch.enter()
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     yard()
@@ -168,6 +173,7 @@ def be_listed(sender: Consumer, **_: object) -> None:
 
     beat()
     sender.timer.call_repeatedly(SECONDS_BETWEEN_SIGNS_OF_LIFE, beat)
+    sender.timer.call_repeatedly(SECONDS_BETWEEN_LOOKS, set_right)  # a scheduler may be frozen or gone
 
 
 @signals.task_failure.connect
