@@ -3,6 +3,7 @@ that is whole, and then the one before is removed.
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from shared import jobs, kept_files
@@ -16,13 +17,20 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointKeeper:
-    """Of one attempt; `folder` is its own. A checkpoint that cannot be kept costs nothing but what it would save."""
+    """Of one attempt; `folder` is its own. A checkpoint that cannot be kept costs nothing but what it would save.
 
-    def __init__(self, sessions: Sessions, artifacts: ArtifactStore, job: Job, folder: Path) -> None:
+    `write_curves` says whether all epochs so far stand in the database: who goes on from the checkpoint does not train
+    them again.
+    """
+
+    def __init__(
+        self, sessions: Sessions, artifacts: ArtifactStore, job: Job, folder: Path, write_curves: Callable[[], bool]
+    ) -> None:
         self._sessions = sessions
         self._artifacts = artifacts
         self._job = job
         self._folder = folder
+        self._write_curves = write_curves
         self._digest = job.checkpoint_file
 
     def newest(self) -> Path | None:
@@ -40,6 +48,8 @@ class CheckpointKeeper:
 
     def save(self, path: Path, epoch: int) -> None:
         """Raises LeaseLost."""
+        if not self._write_curves():
+            return
         try:
             (stored,) = kept_files.keep(self._sessions, self._artifacts, [path])
             with self._sessions.begin() as session:

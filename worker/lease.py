@@ -108,6 +108,12 @@ class Lease:
         self._renew()
         self.check()
 
+    def write_now(self) -> bool:
+        """Whether all that was reported stands in the database now."""
+        self._renew()
+        with self._news:
+            return not self._epochs
+
     def insist(self, write: Callable[[Session], Written]) -> Written:
         """In a transaction of its own, again and again while the database is out of reach and the lease lasts.
 

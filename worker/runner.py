@@ -153,7 +153,7 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     )
     start = _start(yard, base, folder) if base is not None else None
     lease.check()
-    keeper = CheckpointKeeper(yard.sessions, yard.artifacts, job, folder)
+    keeper = CheckpointKeeper(yard.sessions, yard.artifacts, job, folder, lease.write_now)
     place = Workplace(device, lease, yard.progress_seconds, yard.cache_dir / "prepared", folder / "logs", keeper)
     trained = train(spec, dataset, place, start)
     network = trained.network

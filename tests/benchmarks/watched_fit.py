@@ -60,9 +60,9 @@ def fit_watched(spec: TrainingSpec, folder: Path) -> None:
         job = jobs.claim(session, "worker-1", list(Device), settings.lease_seconds)
     assert job is not None
     dataset = dataset_parts.load(spec.dataset, spec.training.seed, datasets_dir())
-    keeper = CheckpointKeeper(sessions, ArtifactStore(settings.artifacts_url), job, folder)
-    seconds = settings.progress_seconds
+    artifacts, seconds = ArtifactStore(settings.artifacts_url), settings.progress_seconds
     with Lease(sessions, job.id, job.attempt, settings.lease_seconds, seconds, lambda: False) as lease:
+        keeper = CheckpointKeeper(sessions, artifacts, job, folder, lease.write_now)
         train(spec, dataset, Workplace("/CPU:0", lease, seconds, folder, folder / "logs", keeper))
 
 

@@ -17,6 +17,7 @@ from tests.examples import DENSE_SOFTMAX, DIGITS, XOR, Json, changed
 from tests.integration.conftest import PATIENCE, Worker
 from tests.integration.test_training import run, submit
 from worker import checkpoints
+from worker.checkpoint_keeper import CheckpointKeeper
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -126,6 +127,27 @@ def test_a_checkpoint_is_in_the_store_until_the_job_has_ended_well(
 
     named = {file["sha256"] for file in http.get("/api/v1/models/best/versions/1").json["files"]}
     assert {path.name for path in files_of(worker.yard.artifacts)} == named
+
+
+def test_the_epochs_in_a_checkpoint_stand_in_the_curves(
+    http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the process is killed right after it: the lease's thread writes them only now and then."""
+    monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "COST_FACTOR", 0)
+    seen: list[tuple[int, list[int]]] = []
+
+    def save(keeper: CheckpointKeeper, path: Path, epoch: int) -> None:
+        original(keeper, path, epoch)
+        seen.append((show(http, job_id)["checkpoint_epoch"], [row[0] for row in curve(http, job_id)]))
+
+    original = CheckpointKeeper.save
+    monkeypatch.setattr(CheckpointKeeper, "save", save)
+    slow = Worker(dataclasses.replace(worker.yard, progress_seconds=15.0))
+    job_id = submit(http, BEST)
+    slow.run_all()
+
+    assert seen == [(epoch, list(range(1, epoch + 1))) for epoch in (1, 2, 3, 4)]
 
 
 def test_a_damaged_checkpoint_costs_the_epochs_and_nothing_else(http: FlaskClient, worker: Worker) -> None:
