@@ -5,6 +5,7 @@ Ends with a line that counts faults, jobs and violations, and fails unless there
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 import threading
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--keep", type=Path, help="a folder that stays, with the logs of all processes")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # and take everything along
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True)
         sys.exit(run(arguments.seed, arguments.faults, arguments.keep))
