@@ -1,5 +1,6 @@
 """The only place where the API is put together."""
 
+import os
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -30,7 +31,8 @@ from api.routes import (
     workers,
 )
 from api.services import EXTENSION, Services
-from api.serving.shelf import Shelf
+from api.serving.gate import Gate
+from api.serving.versions import Versions
 from shared import logs
 from shared.artifacts import ArtifactStore
 from shared.database import make_engine, make_sessions
@@ -85,7 +87,8 @@ def _build_services(settings: Settings) -> Services:
         artifacts=artifacts,
         bell=Bell(settings.redis_url),
         planner=Planner(settings.max_parameters),
-        shelf=Shelf(artifacts),
+        versions=Versions(sessions, artifacts, settings.serving_memory_bytes),
+        gate=Gate(os.cpu_count() or 1, settings.max_waiting_predictions, settings.prediction_seconds),
         image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
         upload_limits=Limits(
             bytes=settings.max_dataset_bytes,

@@ -14,6 +14,14 @@ from shared.errors import ServiceError
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+PASSING = (
+    errors.DatabaseUnavailable,
+    errors.Overloaded,
+    errors.PlanningUnavailable,
+    errors.TooManyJobs,
+    errors.TooManyListeners,
+)
+"""What may have passed when it is tried again."""
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.AliasNotFound: HTTPStatus.NOT_FOUND,
@@ -34,6 +42,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.LayerNotFound: HTTPStatus.NOT_FOUND,
     errors.MalformedRequest: HTTPStatus.BAD_REQUEST,
     errors.ModelNotFound: HTTPStatus.NOT_FOUND,
+    errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.PictureNotFound: HTTPStatus.NOT_FOUND,
     errors.PlanningUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -72,15 +81,17 @@ def _answer_service_error(error: ServiceError) -> Response:
     problem = problem_of(error)
     if STATUS[type(error)] >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", error.kind, error.detail)
-    return _response(problem)
+    response = _response(problem)
+    if isinstance(error, PASSING):
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
 
 def _answer_without_database(error: Exception) -> Response:
     logger.error("the database is out of reach: %s", error)
-    unavailable = errors.DatabaseUnavailable("The database is out of reach: try again in a moment, nothing was lost.")
-    response = _response(problem_of(unavailable))
-    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return response
+    return _answer_service_error(
+        errors.DatabaseUnavailable("The database is out of reach: try again in a moment, nothing was lost.")
+    )
 
 
 def _answer_http_exception(error: HTTPException) -> Response:

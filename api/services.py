@@ -10,7 +10,8 @@ from api.ingestion.ingested import Limits
 from api.owners import Owners
 from api.pictures.cache import PictureCache
 from api.planner import Planner
-from api.serving.shelf import Shelf
+from api.serving.gate import Gate
+from api.serving.versions import Versions
 from shared.artifacts import ArtifactStore
 from shared.database import Sessions
 from shared.preprocessing import ImageLimits
@@ -25,7 +26,8 @@ class Services:
     artifacts: ArtifactStore
     bell: Bell
     planner: Planner
-    shelf: Shelf
+    versions: Versions
+    gate: Gate
     image_limits: ImageLimits
     upload_limits: Limits
     pictures: PictureCache

@@ -83,6 +83,10 @@ class TooManyListeners(ServiceError):
     kind = "too-many-listeners"
 
 
+class Overloaded(ServiceError):
+    kind = "overloaded"
+
+
 class DatabaseUnavailable(ServiceError):
     kind = "database-unavailable"
 

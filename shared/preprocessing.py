@@ -3,6 +3,7 @@
 import io
 import struct
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
 import cv2
@@ -41,6 +42,15 @@ _INTERPOLATIONS = {
     Interpolation.LANCZOS: cv2.INTER_LANCZOS4,
 }
 
+SIDES_LEFT = 3
+# These flags are the bits for the size alone: those named after colours ask for BGR.
+_REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+
 # Our own limit is checked before anything is decoded; Pillow's would only add a warning.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -67,12 +77,20 @@ class Normalisation(BaseModel):
         return (values - offset) / divisor  # type: ignore[operator, no-any-return]
 
 
+class Decoding(StrEnum):
+    """`reduced`: a JPEG is decoded at a half, a quarter or an eighth of its size, where enough is left of it."""
+
+    WHOLE = "whole"
+    REDUCED = "reduced"
+
+
 class ImageContract(BaseModel):
     """`background` has one level for each channel."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["images"] = "images"
+    decoding: Decoding = Decoding.WHOLE  # as in the versions of old, which do not say
     size: tuple[int, int]
     color: Color
     interpolation: Interpolation
@@ -147,22 +165,37 @@ def _statistics_of_file(x: MappedRows) -> tuple[NDArray[np.float64], NDArray[np.
     return scaler.mean_, np.sqrt(scaler.var_)
 
 
-def decode(data: bytes, limits: ImageLimits, background: tuple[int, ...] = (0,)) -> Pixels:
-    """An encoded image as (height, width, 3) RGB, upright, its transparent pixels over the background.
+def decode(data: bytes, limits: ImageLimits, contract: ImageContract | None = None) -> Pixels:
+    """An encoded image as (height, width, 3) RGB, upright, its transparent pixels over the contract's background.
 
-    Raises InvalidImage for bytes that are no whole image, ImageTooLarge for one over the limits.
+    Whole, and over black, without a contract. Raises InvalidImage for bytes that are no whole image, ImageTooLarge for
+    one over the limits.
     """
-    header = read_header(data, limits)
-    flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR_RGB
+    return decode_known(data, read_header(data, limits), contract)
+
+
+def decode_known(data: bytes, header: "ImageHeader", contract: ImageContract | None = None) -> Pixels:
+    """The same, of bytes whose header was looked at. Raises InvalidImage."""
+    reduced = _REDUCED[reduction_of(header, contract)]
+    flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR_RGB | reduced
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise InvalidImage(f"a {header.format} image that cannot be decoded: {error.err}") from error
     if image is None:
         raise InvalidImage(f"a {header.format} image that is damaged or cut off")
-    if not header.transparent:
-        return image.astype(np.uint8, copy=False)
-    return _over_background(image, background, premultiplied=header.format == "TIFF")
+    if header.transparent:
+        background = contract.background if contract is not None else (0,)
+        return _over_background(image, background, premultiplied=header.format == "TIFF")
+    return image.astype(np.uint8, copy=False)
+
+
+def reduction_of(header: "ImageHeader", contract: ImageContract | None) -> int:
+    """1, 2, 4 or 8: by as much is a JPEG decoded smaller, so that three times the wanted side is left at the least."""
+    if contract is None or contract.decoding is Decoding.WHOLE or header.format != "JPEG":
+        return 1
+    enough = SIDES_LEFT * max(contract.size)
+    return next((factor for factor in (8, 4, 2) if min(header.width, header.height) >= factor * enough), 1)
 
 
 @dataclass(frozen=True)
@@ -172,6 +205,8 @@ class ImageHeader:
     format: str
     transparent: bool
     gray: bool
+    width: int
+    height: int
 
 
 def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
@@ -182,8 +217,10 @@ def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
         raise InvalidImage("empty: there are no bytes to decode")
     try:
         with Image.open(io.BytesIO(data), formats=list(MEDIA_TYPES)) as image:
-            header = ImageHeader(str(image.format), image.has_transparency_data, image.mode in GRAY_MODES)
             width, height = image.size
+            header = ImageHeader(
+                str(image.format), image.has_transparency_data, image.mode in GRAY_MODES, width, height
+            )
     except (OSError, SyntaxError, ValueError, OverflowError, TypeError, KeyError, IndexError, struct.error) as error:
         raise InvalidImage(f"not an image that can be read; {', '.join(MEDIA_TYPES)} are") from error
     if width * height > limits.max_pixels:
@@ -227,11 +264,13 @@ def _image_contract(preprocessing: Preprocessing, facts: DatasetFacts) -> ImageC
         raise _invalid("fit", "`mnist` lays out handwriting in shades of gray: say `color: grayscale`.")
     scale = preprocessing.scale or Scale.UNIT
     offset, divisor = {Scale.UNIT: (0.0, 255.0), Scale.SIGNED: (127.5, 127.5)}.get(scale, (0.0, 1.0))
+    fit = preprocessing.fit or Fit.STRETCH
     return ImageContract(
+        decoding=Decoding.WHOLE if fit is Fit.MNIST else Decoding.REDUCED,  # thin strokes need all their pixels
         size=facts.shape[:2] if size == "data" else size,
         color=color,
         interpolation=preprocessing.interpolation or Interpolation.AREA,
-        fit=preprocessing.fit or Fit.STRETCH,
+        fit=fit,
         background=background if isinstance(background, tuple) else (background,) * _channels(color),
         invert=preprocessing.invert or Invert.NEVER,
         scale=scale,

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 16 * 2**30
     max_dataset_files: Annotated[int, Field(ge=1)] = 1_000_000
+    serving_memory_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
+    max_waiting_predictions: Annotated[int, Field(ge=0)] = 128
+    prediction_seconds: Annotated[float, Field(gt=0)] = 10.0
     max_parameters: Annotated[int, Field(ge=1)] = 500_000_000
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     progress_seconds: Annotated[float, Field(gt=0)] = 0.5

@@ -83,7 +83,7 @@ def _golden_inputs(
         x = rows.array
         return contract.normalisation.apply(x), [GoldenSample(numbers=row.tolist(), outputs=()) for row in x]
     encoded = list(_encoded(rows, contract))
-    images = [prepare(decode(data, OWN_IMAGE, contract.background), contract) for data in encoded]
+    images = [prepare(decode(data, OWN_IMAGE, contract), contract) for data in encoded]
     samples = [GoldenSample(b64=base64.b64encode(data).decode(), outputs=()) for data in encoded]
     return contract.normalisation.apply(np.stack(images).astype(np.float32)), samples
 
@@ -96,7 +96,7 @@ def _encoded(rows: Part, contract: ImageContract) -> Iterator[bytes]:
     for row in range(len(rows)):
         data = rows.x.encoded(row)
         is_small = len(data) <= LARGEST_SAMPLE_BYTES
-        yield data if is_small else _png(prepare(decode(data, OWN_IMAGE, contract.background), contract))
+        yield data if is_small else _png(prepare(decode(data, OWN_IMAGE, contract), contract))
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:

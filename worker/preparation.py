@@ -81,4 +81,4 @@ def _images(x: EncodedImages | MappedRows, contract: ImageContract) -> Iterator[
 
 
 def _decoded(images: EncodedImages, row: int, contract: ImageContract) -> Pixels:
-    return decode(images.encoded(row), OWN_IMAGE, contract.background)
+    return decode(images.encoded(row), OWN_IMAGE, contract)

@@ -30,13 +30,15 @@ def show_liveness() -> Response:
 @bp.get("/ready", responses={200: Readiness, 503: Readiness})
 @parsed
 def show_readiness() -> Response:
-    """Database, Redis and artifact store, each by name."""
+    """Database, Redis and artifact store, each by name; and versions that cannot be served, if there are any."""
     checks = {
         "database": _check("database", _query_database),
         "redis": _check("redis", services().bell.ping),
         "artifacts": _check("artifacts", services().artifacts.check),
     }
     ready = all(check.ready for check in checks.values())
+    if failures := services().versions.failures():  # of those versions alone: the others are served
+        checks["versions"] = Check(ready=False, detail=" ".join(failures))
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
     return document(Readiness(ready=ready, checks=checks), status)
 

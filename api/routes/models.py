@@ -149,6 +149,7 @@ def set_alias(path: AliasPath, body: AliasTarget) -> Response:
     """Point an alias at a version; it moves if it is there."""
     with services().sessions.begin() as session:
         alias = registry.set_alias(session, path.model, path.alias, body.version)
+    services().versions.look_again(path.model)
     return document(AliasDocument(model=alias.model, alias=alias.alias, version=alias.number))
 
 
@@ -158,6 +159,7 @@ def remove_alias(path: AliasPath) -> Response:
     """The version it pointed at stays."""
     with services().sessions.begin() as session:
         registry.remove_alias(session, path.model, path.alias)
+    services().versions.look_again(path.model)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 

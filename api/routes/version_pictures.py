@@ -117,7 +117,7 @@ def draw_surface(path: VersionPicturePath, query: PictureQuery) -> Response:
     content = ("surface", _name(version), version.description["weights_digest"], names)
 
     def make() -> Drawing:
-        return drawings.surface(_name(version), surface_of(services().shelf.take(version), names))
+        return drawings.surface(_name(version), surface_of(services().versions.take(version), names))
 
     return answer_picture(path.picture_format, query, content, make)
 

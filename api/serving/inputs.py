@@ -15,7 +15,7 @@ from shared.preprocessing import (
     ImageLimits,
     NumbersContract,
     Pixels,
-    decode,
+    decode_known,
     is_inverted,
     prepare,
     read_header,
@@ -92,10 +92,11 @@ def row_of(given: Input, contract: ImageContract | NumbersContract, limits: Imag
 def _decoded(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> Pixels:
     try:
         said = SAME_TYPE.get(given.media_type, given.media_type)
-        found = MEDIA_TYPES[read_header(given.data, limits).format]
+        header = read_header(given.data, limits)
+        found = MEDIA_TYPES[header.format]
         if said not in ANY_BYTES and said != found:
             raise UnsupportedContent(f"{given.name}: said to be {said}, and it is {found}: label it so, or not at all.")
-        return decode(given.data, limits, contract.background)
+        return decode_known(given.data, header, contract)
     except (InvalidImage, ImageTooLarge) as error:
         raise type(error)(f"{given.name}: {error.detail}.") from error
 

@@ -1,6 +1,7 @@
 """One version in memory: loaded, checked against its golden samples, and answering."""
 
 import base64
+import time
 from typing import Any
 
 import numpy as np
@@ -23,19 +24,28 @@ from shared.version_description import (
 )
 
 ROWS_AT_ONCE = 256
+SESSION_BYTES = 1_000_000
+SESSION_FACTOR = 2
+"""What a session of ONNX Runtime takes beside the weights, and for each byte of them."""
 _UNLIMITED = ImageLimits(max_bytes=2**31, max_pixels=2**31)
 
 
 class LoadedVersion:
-    """Safe for threads."""
+    """Safe for threads. `size_bytes` is about what it holds of the memory; `used_at` is by the monotonic clock."""
 
-    def __init__(self, name: str, description: DescriptionFile, session: Any) -> None:  # noqa: ANN401 - onnxruntime
-        self.name = name
+    def __init__(self, version: Version, description: DescriptionFile, session: Any, size_bytes: int) -> None:  # noqa: ANN401 - onnxruntime
+        self.model = version.model
+        self.number = version.number
+        self.name = f"{version.model}/{version.number}"
         self.description = description
+        self.size_bytes = size_bytes
+        self.used_at = time.monotonic()
         self._session = session
 
     def run(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, …) in the network's input shape → (n, outputs)."""
+        if len(rows) <= ROWS_AT_ONCE:
+            return self._session.run([OUTPUT_NAME], {INPUT_NAME: rows})[0]  # type: ignore[no-any-return]
         answers = [
             self._session.run([OUTPUT_NAME], {INPUT_NAME: rows[start : start + ROWS_AT_ONCE]})[0]
             for start in range(0, len(rows), ROWS_AT_ONCE)
@@ -57,10 +67,10 @@ def load_version(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        artifacts.read(digests[ONNX_FILE]), options, providers=["CPUExecutionProvider"]
-    )
-    loaded = LoadedVersion(name, description, session)
+    network = artifacts.read(digests[ONNX_FILE])
+    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    size_bytes = SESSION_BYTES + SESSION_FACTOR * len(network)
+    loaded = LoadedVersion(version, description, session, size_bytes)
     _check_golden_samples(loaded)
     return loaded
 

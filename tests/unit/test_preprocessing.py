@@ -78,6 +78,44 @@ def test_every_format_is_decoded_as_another_decoder_does(name: str) -> None:
     assert np.abs(decoded - over_black).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("sides", "decoded_sides"),
+    [
+        ((480, 640), (120, 160)),  # a quarter: at an eighth, less than three times 32 would be left
+        ((191, 640), (191, 640)),
+        ((192, 192), (96, 96)),
+        ((768, 900), (96, 113)),
+    ],
+)
+def test_a_large_jpeg_is_decoded_smaller(sides: tuple[int, int], decoded_sides: tuple[int, int]) -> None:
+    contract = image_contract()
+    data = encoded(photo(*sides), "JPEG", quality=95)
+
+    decoded = decode(data, LIMITS, contract)
+
+    assert decoded.shape[:2] == decoded_sides
+    whole = decode(data, LIMITS)
+    difference = np.abs(prepare(decoded, contract).astype(float) - prepare(whole, contract))
+    assert difference.mean() < 1.0
+
+
+@pytest.mark.parametrize("choices", [{"fit": "mnist", "color": "grayscale"}, {"size": (300, 300)}])
+def test_what_needs_its_pixels_is_decoded_whole(choices: dict[str, Any]) -> None:
+    data = encoded(photo(480, 640), "JPEG")
+
+    assert decode(data, LIMITS, image_contract(**choices)).shape == (480, 640, 3)
+
+
+def test_what_is_no_jpeg_is_decoded_whole() -> None:
+    assert decode(encoded(photo(480, 640)), LIMITS, image_contract()).shape == (480, 640, 3)
+
+
+def test_a_contract_of_old_says_nothing_and_means_whole() -> None:
+    document = image_contract().model_dump(mode="json", exclude={"decoding"})
+
+    assert ImageContract.model_validate(document).decoding == "whole"
+
+
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("background", [(0,), (255,), (10, 200, 30)])
 def test_transparent_pixels_show_the_background(file_format: str, background: tuple[int, ...]) -> None:
@@ -86,7 +124,9 @@ def test_transparent_pixels_show_the_background(file_format: str, background: tu
     options = {"lossless": True, "exact": True} if file_format == "WEBP" else {}
     data = encoded(np.dstack([pixels, alpha]), file_format, **options)
 
-    decoded = decode(data, LIMITS, background)
+    contract = image_contract(background=background if len(background) > 1 else background[0])
+
+    decoded = decode(data, LIMITS, contract)
 
     share = alpha[..., np.newaxis] / 255
     assert np.abs(decoded - (pixels * share + np.array(background) * (1 - share))).max() <= 1.5

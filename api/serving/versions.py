@@ -1,0 +1,143 @@
+"""The versions in memory: found by name, loaded once, and let go when others need the room."""
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from api.serving.version import LoadedVersion, load_version
+from shared import registry
+from shared.artifacts import ArtifactStore
+from shared.database import OUT_OF_REACH, Sessions
+from shared.errors import ArtifactDamaged, ServiceError, VersionNotServable
+from shared.tables import Version
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 1.0
+"""So late is it noticed that an alias was moved."""
+SECONDS_UNTIL_RETRY = 5.0
+"""After a version could not be loaded."""
+MOST_NAMES = 10_000
+
+Name = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class _Found:
+    version_id: int
+    until: float
+
+
+@dataclass(frozen=True)
+class _Failure:
+    name: str
+    error: ServiceError
+    until: float
+
+
+class Versions:
+    """Safe for threads. The database is asked about a name once a second at the most, and never while it is away."""
+
+    def __init__(self, sessions: Sessions, artifacts: ArtifactStore, budget_bytes: int) -> None:
+        self._sessions = sessions
+        self._artifacts = artifacts
+        self._budget_bytes = budget_bytes
+        self._found: dict[Name, _Found] = {}
+        self._loaded: dict[int, LoadedVersion] = {}
+        self._failures: dict[int, _Failure] = {}
+        self._changing = threading.Lock()
+        self._looking: defaultdict[Name, threading.Lock] = defaultdict(threading.Lock)
+        self._loading: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+
+    def find(self, model: str, reference: str | None = None) -> LoadedVersion:
+        """`reference` is a number, `latest` or an alias; None for the version that is served.
+
+        Raises ModelNotFound, VersionNotFound, ArtifactDamaged or VersionNotServable.
+        """
+        name = (model, reference)
+        found = self._found.get(name)
+        loaded = self._loaded.get(found.version_id) if found is not None else None
+        now = time.monotonic()
+        if found is None or loaded is None or now > found.until:
+            loaded = self._look(name, loaded)
+        loaded.used_at = now
+        return loaded
+
+    def take(self, version: Version) -> LoadedVersion:
+        """Two that ask for the same wait for one loading. Raises ArtifactDamaged or VersionNotServable."""
+        with self._loading[version.id]:
+            if (loaded := self._loaded.get(version.id)) is not None:
+                return loaded
+            failure = self._failures.get(version.id)
+            if failure is not None and time.monotonic() < failure.until:
+                raise type(failure.error)(failure.error.detail)
+            try:
+                loaded = load_version(version, self._artifacts)
+            except (ArtifactDamaged, VersionNotServable) as error:
+                self._remember_failure(version, error)
+                raise
+            self._put(version.id, loaded)
+            return loaded
+
+    def look_again(self, model: str) -> None:
+        """An alias was moved here: whoever asks next need not wait a second to see it."""
+        for name, found in list(self._found.items()):
+            if name[0] == model:
+                self._found[name] = replace(found, until=0.0)
+
+    def failures(self) -> list[str]:
+        """Of the versions that could not be loaded, each with the reason."""
+        return [f"{failure.name}: {failure.error.detail}" for failure in list(self._failures.values())]
+
+    def loaded(self) -> tuple[int, int]:
+        """How many there are, and of how many bytes."""
+        versions = list(self._loaded.values())
+        return len(versions), sum(version.size_bytes for version in versions)
+
+    def _look(self, name: Name, usual: LoadedVersion | None) -> LoadedVersion:
+        """One asks the database and loads what is new; meanwhile the others go on with what they have."""
+        looking = self._looking[name]
+        if not looking.acquire(blocking=usual is None):
+            assert usual is not None  # noqa: S101 - or it would have waited
+            return usual
+        try:
+            with self._sessions() as session:
+                model, reference = name
+                version = (
+                    registry.get_served_version(session, model)
+                    if reference is None
+                    else registry.get_version(session, model, reference)
+                )
+            loaded, version_id = self.take(version), version.id
+        except OUT_OF_REACH as error:
+            if usual is None:
+                raise
+            logger.warning("the database is out of reach, and %s goes on as it was: %s", usual.name, error)
+            loaded, version_id = usual, self._found[name].version_id
+        finally:
+            looking.release()
+        if len(self._found) >= MOST_NAMES:
+            self._found.clear()
+        self._found[name] = _Found(version_id, time.monotonic() + SECONDS_BETWEEN_LOOKS)
+        return loaded
+
+    def _put(self, version_id: int, loaded: LoadedVersion) -> None:
+        with self._changing:
+            self._failures.pop(version_id, None)
+            self._loaded = {**self._loaded, version_id: loaded}
+            by_age = sorted(self._loaded, key=lambda key: self._loaded[key].used_at)
+            size = sum(version.size_bytes for version in self._loaded.values())
+            for key in by_age:
+                if size <= self._budget_bytes or key == version_id:
+                    continue
+                size -= self._loaded[key].size_bytes
+                self._loaded = {other: version for other, version in self._loaded.items() if other != key}
+        logger.info("version %s loaded, %d in memory", loaded.name, len(self._loaded))
+
+    def _remember_failure(self, version: Version, error: ServiceError) -> None:
+        logger.error("version %s/%d cannot be served: %s", version.model, version.number, error.detail)
+        failure = _Failure(f"{version.model}/{version.number}", error, time.monotonic() + SECONDS_UNTIL_RETRY)
+        with self._changing:
+            self._failures[version.id] = failure

@@ -1,0 +1,198 @@
+"""Versions in memory: loaded once, let go for others, and never in each other's way."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy.exc import OperationalError
+
+from api.serving import versions as module
+from api.serving.version import LoadedVersion, load_version
+from api.serving.versions import Versions
+from shared import registry
+from shared.artifacts import ArtifactStore
+from shared.database import Sessions
+from shared.errors import ArtifactDamaged
+from shared.settings import Settings
+from shared.tables import Version
+from tests.examples import XOR
+from tests.integration.conftest import Published, Worker
+from tests.integration.test_checkpoints import files_of
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+LARGE = 2**40
+
+
+@pytest.fixture
+def artifacts(settings: Settings) -> ArtifactStore:
+    return ArtifactStore(settings.artifacts_url)
+
+
+@pytest.fixture
+def xor(published: Callable[[object], Published]) -> Published:
+    return published(XOR)
+
+
+@pytest.fixture
+def loadings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the versions, as they are loaded; each takes a moment."""
+    names: list[str] = []
+
+    def load(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
+        names.append(f"{version.model}/{version.number}")
+        time.sleep(0.1)
+        return load_version(version, artifacts)
+
+    monkeypatch.setattr(module, "load_version", load)
+    return names
+
+
+def point_at(sessions: Sessions, number: int) -> None:
+    with sessions.begin() as session:
+        registry.set_alias(session, "xor", registry.PRODUCTION, number)
+
+
+def test_many_that_ask_at_once_wait_for_one_loading(
+    sessions: Sessions, artifacts: ArtifactStore, xor: Published, loadings: list[str]
+) -> None:
+    xor.publish(sessions, artifacts)
+    versions = Versions(sessions, artifacts, LARGE)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: versions.find("xor"), range(8)))
+
+    assert len(set(map(id, found))) == 1
+    assert loadings == ["xor/1"]
+
+
+def test_the_one_unused_for_longest_makes_room(
+    sessions: Sessions, artifacts: ArtifactStore, xor: Published, loadings: list[str]
+) -> None:
+    for _ in range(3):
+        xor.publish(sessions, artifacts)
+    size = Versions(sessions, artifacts, LARGE).find("xor", "1").size_bytes
+    loadings.clear()
+    versions = Versions(sessions, artifacts, 2 * size)
+
+    for reference in ("1", "2", "1", "3", "1", "2"):
+        versions.find("xor", reference)
+
+    assert loadings == ["xor/1", "xor/2", "xor/3", "xor/2"]
+    assert versions.loaded() == (2, 2 * size)
+
+
+def test_one_that_is_larger_than_the_memory_for_all_is_served_all_the_same(
+    sessions: Sessions, artifacts: ArtifactStore, xor: Published
+) -> None:
+    xor.publish(sessions, artifacts)
+    xor.publish(sessions, artifacts)
+    versions = Versions(sessions, artifacts, 1)
+
+    assert [versions.find("xor", reference).number for reference in ("1", "2", "1")] == [1, 2, 1]
+    assert versions.loaded()[0] == 1
+
+
+def test_an_alias_that_moves_is_seen_a_second_later_and_nobody_waits(
+    sessions: Sessions, artifacts: ArtifactStore, xor: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the new version is loaded, the old one answers."""
+    for _ in range(2):
+        xor.publish(sessions, artifacts)
+    point_at(sessions, 1)
+    may_load, is_loading = threading.Event(), threading.Event()
+    may_load.set()
+
+    def load(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
+        is_loading.set()
+        may_load.wait()
+        return load_version(version, artifacts)
+
+    monkeypatch.setattr(module, "load_version", load)
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_LOOKS", 0.2)
+    versions = Versions(sessions, artifacts, LARGE)
+    versions.find("xor")
+    point_at(sessions, 2)
+    assert versions.find("xor").number == 1
+    time.sleep(0.25)
+    may_load.clear()
+    is_loading.clear()
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(versions.find, "xor")
+        is_loading.wait()
+        meanwhile = versions.find("xor").number
+        may_load.set()
+        assert (meanwhile, first.result().number) == (1, 2)
+    assert versions.find("xor").number == 2
+
+
+def test_a_damaged_version_is_an_error_of_its_own(
+    http: FlaskClient, worker: Worker, sessions: Sessions, xor: Published
+) -> None:
+    xor.publish(sessions, worker.yard.artifacts)
+    before = set(files_of(worker.yard.artifacts))
+    point_at(sessions, 1)
+    for path in before:
+        path.write_bytes(b"damaged")
+
+    broken = http.post("/api/v1/models/xor/predictions", json={"instances": [[0, 1]]})
+    health = http.get("/health/ready").json
+
+    assert (broken.status_code, broken.json["type"]) == (500, "/problems/artifact-damaged")
+    assert health["checks"]["versions"]["ready"] is False
+    assert health["checks"]["versions"]["detail"].startswith("xor/1: ")
+
+
+def test_a_version_that_cannot_be_loaded_is_not_tried_again_at_once(
+    sessions: Sessions, artifacts: ArtifactStore, xor: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xor.publish(sessions, artifacts)
+    tried = []
+
+    def load(version: Version, _: ArtifactStore) -> LoadedVersion:
+        tried.append(version.number)
+        raise ArtifactDamaged("gone")
+
+    monkeypatch.setattr(module, "load_version", load)
+    versions = Versions(sessions, artifacts, LARGE)
+    for _ in range(3):
+        with pytest.raises(ArtifactDamaged, match="gone"):
+            versions.find("xor")
+
+    assert tried == [1]
+    monkeypatch.setattr(module, "load_version", load_version)
+    monkeypatch.setattr(module, "SECONDS_UNTIL_RETRY", 0)
+    with pytest.raises(ArtifactDamaged):
+        versions.find("xor")
+    versions._failures.clear()
+    assert versions.find("xor").number == 1
+    assert versions.failures() == []
+
+
+def test_what_is_loaded_is_served_while_the_database_is_away(
+    sessions: Sessions, artifacts: ArtifactStore, xor: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xor.publish(sessions, artifacts)
+    versions = Versions(sessions, artifacts, LARGE)
+    loaded = versions.find("xor")
+
+    def fail(*_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    monkeypatch.setattr(registry, "get_served_version", fail)
+    versions.look_again("xor")
+
+    assert versions.find("xor") is loaded
+    with pytest.raises(OperationalError):
+        Versions(sessions, artifacts, LARGE).find("xor")
+
+
+def test_every_answer_names_its_version(http: FlaskClient, worker: Worker, sessions: Sessions, xor: Published) -> None:
+    xor.publish(sessions, worker.yard.artifacts)
+
+    answer = http.post("/api/v1/models/xor/predictions", json={"instances": [[0, 1]]})
+
+    assert answer.headers["Trainyard-Version"] == "xor/1"
