@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ruamel.yaml import YAML
 
 from local.client import follow_job, version_of
+from tests.benchmarks.serving import measure_serving
 from tests.e2e.clients import await_end, await_status, submit
 from tests.e2e.stacks import ROOT, LocalStack, datasets_dir, local_stack
 from tests.examples import DIGITS, Json
@@ -43,6 +44,7 @@ def main() -> None:
         await_end(stack.http, submit(stack.http, DIGITS))  # from now on every process is there, and idle
         measure_memory(stack)
         measure_latency(stack)
+        measure_serving(stack)
         for recipe, (epochs, file) in TRAININGS.items():
             if file is None or (datasets_dir() / file).exists():
                 measure_training(stack, recipe, epochs)

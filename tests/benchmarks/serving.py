@@ -1,0 +1,136 @@
+"""What a prediction over HTTP costs beside the work itself: decoding, resizing and the network, in a bare loop."""
+
+import http.client
+import json
+import statistics
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import psutil
+from ruamel.yaml import YAML
+
+from tests.e2e.clients import await_end, submit
+from tests.e2e.stacks import ROOT, LocalStack
+from tests.examples import Json
+
+SIDE = 32
+REQUESTS = 1200
+WARM_UP = 100
+CONNECTIONS = (1, 16)
+IMAGES = (1, 32)
+MIB = 2**20
+
+
+def measure_serving(stack: LocalStack) -> None:
+    job = await_end(stack.http, submit(stack.http, _spec()))
+    assert job["status"] == "succeeded", job["error"]
+    network = stack.http.get(f"/api/v1/models/{job['model']}/versions/latest/files/model.onnx").content
+    for name, image in (("PNG 32×32", _png()), ("JPEG 640×480", _jpeg())):
+        bare = _bare_loop(network, image)
+        print(f"{name}, {len(image) / 1000:.0f} kB, bare loop: {1000 * bare:.2f} CPU-ms")
+        for images in IMAGES:
+            for connections in CONNECTIONS:
+                _measure_server(stack, name, job["model"], image, images, connections, bare)
+
+
+def _spec() -> Json:
+    """The CNN of the recipe, 570,000 parameters, on data that are always there; what it answers is of no matter."""
+    spec: Json = YAML(typ="safe").load((ROOT / "recipes" / "cifar10-cnn.yaml").read_text())
+    return {
+        **spec,
+        "model": "served",
+        "dataset": {"name": "digits", "limit": 200},
+        "preprocessing": {"size": [SIDE, SIDE], "color": "rgb"},
+        "training": {**spec["training"], "epochs": 1},
+    }
+
+
+def _measure_server(
+    stack: LocalStack, name: str, model: str, image: bytes, images: int, connections: int, bare: float
+) -> None:
+    if images == 1:
+        body, media_type = image, "application/octet-stream"
+    else:
+        instances = [{"b64": b64encode(image).decode()}] * images
+        body, media_type = json.dumps({"instances": instances}).encode(), "application/json"
+    path = f"/api/v1/models/{model}/predictions"
+    requests = max(connections * 4, REQUESTS // images)
+    seconds: list[float] = []
+
+    def ask(count: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", stack.port)
+        for _ in range(count):
+            began = time.perf_counter()
+            connection.request("POST", path, body, {"Content-Type": media_type})
+            answer = connection.getresponse()
+            content = answer.read()
+            assert answer.status == 200, content
+            seconds.append(time.perf_counter() - began)
+
+    ask(max(1, WARM_UP // images))
+    seconds.clear()
+    process = _server(stack)
+    before = sum(process.cpu_times()[:2])
+    with ThreadPoolExecutor(connections) as pool:
+        list(pool.map(ask, [requests // connections] * connections))
+    cpu = (sum(process.cpu_times()[:2]) - before) / (len(seconds) * images)
+    p50, p99 = (1000 * statistics.quantiles(seconds, n=100)[rank - 1] for rank in (50, 99))
+    print(
+        f"{name}, {images} a request, {connections} connections: {1000 * cpu:.2f} CPU-ms an image, "
+        f"{cpu / bare:.2f} × the bare loop; p50 {p50:.1f} ms, p99 {p99:.1f} ms; "
+        f"{process.memory_full_info().uss / MIB:.0f} MiB"
+    )
+
+
+def _server(stack: LocalStack) -> psutil.Process:
+    """The process that answers: the one below granian's own."""
+    parent = stack.program("api")
+    (process,) = [child for child in parent.children() if "planning" not in " ".join(child.cmdline())]
+    return process
+
+
+def _bare_loop(network: bytes, image: bytes) -> float:
+    """CPU seconds for each image, of one thread that decodes at full scale, resizes and runs ONNX."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def one() -> Any:
+        pixels: Any = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        pixels = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        return session.run(None, {name: np.divide(pixels[np.newaxis], 255, dtype=np.float32)})
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    cost = min(_cpu_of(one) for _ in range(3))
+    cv2.setNumThreads(threads)
+    return cost
+
+
+def _cpu_of(one: Callable[[], object]) -> float:
+    for _ in range(WARM_UP):
+        one()
+    began = time.process_time()
+    for _ in range(REQUESTS):
+        one()
+    return (time.process_time() - began) / REQUESTS
+
+
+def _png() -> bytes:
+    return bytes(cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8))[1])
+
+
+def _jpeg() -> bytes:
+    """As large as a photo of its size, about 90 kB."""
+    coarse = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    noise = np.random.default_rng(1).normal(0, 8, (480, 640, 3))
+    photo = np.clip(cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC) + noise, 0, 255).astype(np.uint8)
+    return bytes(cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 88])[1])
