@@ -13,6 +13,7 @@ from flask_openapi3_swagger.plugins import RegisterPlugin
 from api import problems
 from api.events import Feeds
 from api.ingestion.ingested import Limits
+from api.metrics import Metrics
 from api.owners import Owners
 from api.pictures.cache import PictureCache
 from api.planner import Planner
@@ -24,6 +25,7 @@ from api.routes import (
     health,
     jobs,
     layers,
+    metrics,
     models,
     predictions,
     reproductions,
@@ -32,6 +34,7 @@ from api.routes import (
 )
 from api.services import EXTENSION, Services
 from api.serving.gate import Gate
+from api.serving.predict import Predictor
 from api.serving.versions import Versions
 from shared import logs
 from shared.artifacts import ArtifactStore
@@ -71,6 +74,7 @@ def create_app(settings: Settings) -> Flask:
         catalog,
         workers,
         health,
+        metrics,
     ):
         app.register_api(routes.bp)
     problems.register(app)
@@ -82,14 +86,19 @@ def create_app(settings: Settings) -> Flask:
 def _build_services(settings: Settings) -> Services:
     artifacts = ArtifactStore(settings.artifacts_url)
     sessions = make_sessions(make_engine(settings.database_url))
+    versions = Versions(sessions, artifacts, settings.serving_memory_bytes)
+    metrics = Metrics(sessions, versions)
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    gate = Gate(os.cpu_count() or 1, settings.max_waiting_predictions, settings.prediction_seconds)
     return Services(
         sessions=sessions,
         artifacts=artifacts,
         bell=Bell(settings.redis_url),
         planner=Planner(settings.max_parameters),
-        versions=Versions(sessions, artifacts, settings.serving_memory_bytes),
-        gate=Gate(os.cpu_count() or 1, settings.max_waiting_predictions, settings.prediction_seconds),
-        image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+        versions=versions,
+        metrics=metrics,
+        predictor=Predictor(limits, gate, metrics),
+        image_limits=limits,
         upload_limits=Limits(
             bytes=settings.max_dataset_bytes,
             files=settings.max_dataset_files,

@@ -7,10 +7,11 @@ from flask import current_app
 
 from api.events import Feeds
 from api.ingestion.ingested import Limits
+from api.metrics import Metrics
 from api.owners import Owners
 from api.pictures.cache import PictureCache
 from api.planner import Planner
-from api.serving.gate import Gate
+from api.serving.predict import Predictor
 from api.serving.versions import Versions
 from shared.artifacts import ArtifactStore
 from shared.database import Sessions
@@ -27,7 +28,8 @@ class Services:
     bell: Bell
     planner: Planner
     versions: Versions
-    gate: Gate
+    predictor: Predictor
+    metrics: Metrics
     image_limits: ImageLimits
     upload_limits: Limits
     pictures: PictureCache

@@ -393,6 +393,33 @@ def devices_waited_for(session: Session) -> list[Device]:
     return [device for device, jobs in zip(Device, queued, strict=True) if session.scalar(select(jobs.exists()))]
 
 
+def count_by_status(session: Session) -> dict[str, int]:
+    rows = session.execute(select(Job.status, func.count()).group_by(Job.status)).all()
+    return {str(status): sum(count for found, count in rows if found == status) for status in JobStatus}
+
+
+def waiting_by_device(session: Session) -> dict[str, tuple[int, float]]:
+    """How many wait for each device, and for how many seconds the oldest has."""
+    waiting = select(Job.device, func.count(), func.min(Job.created_at)).where(Job.status == JobStatus.QUEUED)
+    time = session.scalars(select(now())).one()
+    found = {str(device): (0, 0.0) for device in Device}
+    for device, count, oldest in session.execute(waiting.group_by(Job.device)):
+        found[device] = (count, (time - oldest).total_seconds())
+    return found
+
+
+def epoch_seconds(session: Session) -> dict[str, float]:
+    """What the last epoch of each model took that is trained now."""
+    newest = select(func.max(JobEpoch.epoch)).where(JobEpoch.job_id == Job.id).correlate(Job).scalar_subquery()
+    query = select(Job.model, JobEpoch.seconds).join(JobEpoch, JobEpoch.job_id == Job.id)
+    found = session.execute(query.where(Job.status.in_(HELD), JobEpoch.epoch == newest)).all()
+    return {model: seconds for model, seconds in found}  # noqa: C416 - rows are no pairs to mypy
+
+
+def count_lost_attempts(session: Session) -> int:
+    return session.scalars(select(func.coalesce(func.sum(Job.lost_attempts), 0))).one()
+
+
 def epochs_after(session: Session, job_id: UUID, epoch: int, limit: int) -> list[JobEpoch]:
     query = (
         select(JobEpoch).where(JobEpoch.job_id == job_id, JobEpoch.epoch > epoch).order_by(JobEpoch.epoch).limit(limit)
@@ -549,12 +576,13 @@ def _move_own(
 def _take(session: Session, lost: ColumnElement[bool], patience: Patience, failure: TrainingFailure) -> list[Job]:
     problem = problem_of(failure)
     losses = Job.losses + 1
+    counted: dict[str, Any] = {"losses": losses, "lost_attempts": Job.lost_attempts + 1}
     given_up = _move(
-        session, GIVE_UP, and_(lost, losses >= patience.attempts), {"error": problem}, losses=losses, error=problem
+        session, GIVE_UP, and_(lost, losses >= patience.attempts), {"error": problem}, error=problem, **counted
     )
     waits = [now(patience.seconds_after(count)) for count in range(1, patience.attempts)]
     ready_at = case(dict(enumerate(waits)), value=Job.losses) if waits else None
-    return given_up + _move(session, LOSE, lost, losses=losses, ready_at=ready_at, **_LET_GO)
+    return given_up + _move(session, LOSE, lost, ready_at=ready_at, **counted, **_LET_GO)
 
 
 def _lost(patience: Patience) -> TrainingFailure:

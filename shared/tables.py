@@ -136,6 +136,7 @@ class Job(Base):
     status: Mapped[str] = mapped_column(String(20), default=JobStatus.QUEUED)
     attempt: Mapped[int] = mapped_column(default=0)
     losses: Mapped[int] = mapped_column(default=0)  # attempts in a row that were lost and came no further
+    lost_attempts: Mapped[int] = mapped_column(default=0)  # all of them
     stop_asked: Mapped[bool] = mapped_column(default=False)
     worker: Mapped[str | None] = mapped_column(String(255))
     lease_until: Mapped[datetime | None]

@@ -12,8 +12,7 @@ from api.prediction_requests import REQUEST_BODY, read_inputs
 from api.requests import parsed
 from api.routes.models import ModelPath, VersionPath
 from api.services import services
-from api.serving.predict import predict
-from api.serving.version import LoadedVersion
+from api.serving.predict import answers_of
 from shared.documents import Predictions
 from shared.errors import (
     ArtifactDamaged,
@@ -58,7 +57,7 @@ class PredictionQuery(BaseModel):
 @parsed
 def predict_with_model(path: ModelPath, query: PredictionQuery) -> Response:
     """By the version that `production` points at, or else the latest."""
-    return _predictions(services().versions.find(path.model), query.top)
+    return _predictions(path.model, None, query.top)
 
 
 @bp.post(
@@ -67,17 +66,21 @@ def predict_with_model(path: ModelPath, query: PredictionQuery) -> Response:
 @parsed
 def predict_with_version(path: VersionPath, query: PredictionQuery) -> Response:
     """By one version: a number, `latest` or an alias."""
-    return _predictions(services().versions.find(path.model, path.reference), query.top)
+    return _predictions(path.model, path.reference, query.top)
 
 
-def _predictions(loaded: LoadedVersion, top: int) -> Response:
-    limits = services().image_limits
-    inputs = read_inputs(request, limits)  # before its turn: whoever sends slowly holds up nobody
-    with services().gate:
-        answers = predict(loaded, inputs, limits, top)
-    answer = {"model": loaded.model, "version": loaded.number, "predictions": answers}
+def _predictions(model: str, reference: str | None, top: int) -> Response:
+    with services().metrics.counted("predictions") as served:
+        loaded = services().versions.find(model, reference)
+        served.model, served.version = loaded.model, str(loaded.number)
+        outputs = services().predictor.outputs(loaded, read_inputs(request, services().image_limits))
+    answers = answers_of(outputs, loaded.description.classes, top)
     return Response(
-        orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY),  # float32 as short as it can be told apart
+        # Numbers of float32 as short as they can be told apart.
+        orjson.dumps(
+            {"model": loaded.model, "version": loaded.number, "predictions": answers},
+            option=orjson.OPT_SERIALIZE_NUMPY,
+        ),
         headers={VERSION_HEADER: loaded.name},
         content_type="application/json",
     )

