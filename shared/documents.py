@@ -199,6 +199,18 @@ class LayerList(Document):
     trainable_parameters: int
 
 
+class SelfTest(Document):
+    """The golden samples once more, through the path that serves; what does not pass is not served."""
+
+    model: str
+    version: int
+    passed: bool
+    samples: int = Field(description="How many there are; 0 where the version's files cannot be read")
+    difference: float | None = Field(description="The largest from what Keras answered when the version was made")
+    tolerance: float
+    detail: str | None = Field(description="Why it did not pass")
+
+
 class VersionList(Document):
     versions: list[VersionSummary]
     next: str | None

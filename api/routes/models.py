@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from api.answers import bytes_of, document, problems
 from api.requests import PageQuery, parsed
 from api.services import services
+from api.serving.self_test import run_self_test
 from shared import registry
 from shared.documents import (
     AliasDocument,
@@ -18,6 +19,7 @@ from shared.documents import (
     FileDocument,
     ModelDocument,
     ModelList,
+    SelfTest,
     VersionDocument,
     VersionList,
     VersionSummary,
@@ -119,6 +121,17 @@ def show_version(path: VersionPath) -> Response:
         for file in version.files
     ]
     return document(VersionDocument.model_validate({**_version_values(version, aliases), "files": files}))
+
+
+@bp.get(
+    "/<model>/versions/<reference>/self-test", responses={200: SelfTest, **problems(ModelNotFound, VersionNotFound)}
+)
+@parsed
+def test_version(path: VersionPath) -> Response:
+    """Replay the golden samples through the path that serves: does it still answer as Keras did?"""
+    with services().sessions() as session:
+        version = registry.get_version(session, path.model, path.reference)
+    return document(run_self_test(version, services().artifacts))
 
 
 @bp.get(

@@ -20,7 +20,7 @@ from shared.preprocessing import (
     prepare,
     read_header,
 )
-from shared.training_spec import Invert
+from shared.training_spec import Fit, Invert
 
 ANY_BYTES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
 """Said of bytes by clients that do not look at them; the last is what curl says of everything."""
@@ -31,6 +31,10 @@ SAME_TYPE = {
     "image/x-ms-bmp": "image/bmp",
 }
 INVERTED = "The image is dark on light, and was inverted."
+LEAST_CONTRAST = 6
+MOST_ELONGATED = 4
+SMALL = 2
+"""Both sides a half of what the network takes, or less."""
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -52,6 +56,8 @@ class NumbersInput:
 
 
 Input = ImageInput | NumbersInput
+Sides = tuple[int, int]
+"""Height and width, as they came."""
 
 
 def input_of(instance: Any, name: str) -> Input:  # noqa: ANN401 - JSON
@@ -79,9 +85,11 @@ def row_of(given: Input, contract: ImageContract | NumbersContract, limits: Imag
     Raises InvalidImage, ImageTooLarge, UnsupportedContent or InvalidRequest, with the input's name.
     """
     if isinstance(contract, ImageContract):
-        pixels = _decoded(given, contract, limits) if isinstance(given, ImageInput) else _pixels(given, limits)
-        values = prepare(pixels, contract).astype(np.float32)
-        warnings = [INVERTED] if contract.invert is Invert.AUTO and is_inverted(pixels, contract) else []
+        pixels, sides = _decoded(given, contract, limits) if isinstance(given, ImageInput) else _pixels(given, limits)
+        prepared = prepare(pixels, contract)
+        values, warnings = prepared.astype(np.float32), _warnings(prepared, sides, contract)
+        if contract.invert is Invert.AUTO and is_inverted(pixels, contract):
+            warnings.append(INVERTED)
     elif isinstance(given, ImageInput):
         raise InvalidRequest(f"{given.name}: this version takes {list(contract.shape)} numbers, not an image.")
     else:
@@ -89,19 +97,38 @@ def row_of(given: Input, contract: ImageContract | NumbersContract, limits: Imag
     return Row(contract.normalisation.apply(values), warnings)
 
 
-def _decoded(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> Pixels:
+def _warnings(prepared: Pixels, sides: Sides, contract: ImageContract) -> list[str]:
+    """Of images that people did not mean to send, or that a network of this size sees little of."""
+    height, width = sides
+    warnings = []
+    if int(prepared.max()) - int(prepared.min()) < LEAST_CONTRAST:
+        warnings.append("The image is blank: all its pixels are about the same.")
+    if (
+        max(sides) > MOST_ELONGATED * min(sides)
+        and contract.fit is Fit.STRETCH
+        and contract.size[0] == contract.size[1]
+    ):
+        warnings.append(f"The image is {width} × {height} and was squeezed into a square: `fit: pad` keeps its shape.")
+    if SMALL * height <= contract.size[0] and SMALL * width <= contract.size[1]:
+        warnings.append(
+            f"The image is only {width} × {height}, where the network takes {contract.size[1]} × {contract.size[0]}."
+        )
+    return warnings
+
+
+def _decoded(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> tuple[Pixels, Sides]:
     try:
         said = SAME_TYPE.get(given.media_type, given.media_type)
         header = read_header(given.data, limits)
         found = MEDIA_TYPES[header.format]
         if said not in ANY_BYTES and said != found:
             raise UnsupportedContent(f"{given.name}: said to be {said}, and it is {found}: label it so, or not at all.")
-        return decode_known(given.data, header, contract)
+        return decode_known(given.data, header, contract), (header.height, header.width)
     except (InvalidImage, ImageTooLarge) as error:
         raise type(error)(f"{given.name}: {error.detail}.") from error
 
 
-def _pixels(given: NumbersInput, limits: ImageLimits) -> Pixels:
+def _pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Sides]:
     """An image that is decoded already: (height, width), or with 1 or 3 channels, whole numbers from 0 to 255."""
     pixels = _array(given)
     if pixels.ndim == 2:  # noqa: PLR2004 - height and width
@@ -114,7 +141,7 @@ def _pixels(given: NumbersInput, limits: ImageLimits) -> Pixels:
         raise ImageTooLarge(f"{given.name}: more than {limits.max_pixels:,} pixels.")
     if pixels.min() < 0 or pixels.max() > 255 or not np.array_equal(pixels, np.round(pixels)):  # noqa: PLR2004 - a byte
         raise InvalidRequest(f"{given.name}: pixels are whole numbers from 0 to 255; the version scales them itself.")
-    return pixels.astype(np.uint8)
+    return pixels.astype(np.uint8), (pixels.shape[0], pixels.shape[1])
 
 
 def _numbers(given: NumbersInput, shape: tuple[int, ...]) -> NDArray[np.float32]:

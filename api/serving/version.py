@@ -55,6 +55,18 @@ class LoadedVersion:
 
 def load_version(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
     """Raises ArtifactDamaged, or VersionNotServable when it does not answer its golden samples as it must."""
+    loaded = open_version(version, artifacts)
+    difference = golden_difference(loaded)
+    if difference > TOLERANCE:
+        raise VersionNotServable(
+            f"Version {loaded.name} is not served: it answers its own golden samples with a difference of "
+            f"{difference:.2g}, where {TOLERANCE:g} is allowed."
+        )
+    return loaded
+
+
+def open_version(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
+    """Whatever it may answer. Raises ArtifactDamaged or VersionNotServable."""
     import onnxruntime  # with the first prediction: a process that answers none stays light
 
     name = f"{version.model}/{version.number}"
@@ -69,22 +81,15 @@ def load_version(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     network = artifacts.read(digests[ONNX_FILE])
     session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    size_bytes = SESSION_BYTES + SESSION_FACTOR * len(network)
-    loaded = LoadedVersion(version, description, session, size_bytes)
-    _check_golden_samples(loaded)
-    return loaded
+    return LoadedVersion(version, description, session, SESSION_BYTES + SESSION_FACTOR * len(network))
 
 
-def _check_golden_samples(loaded: LoadedVersion) -> None:
+def golden_difference(loaded: LoadedVersion) -> float:
+    """The largest between what it answers to its golden samples and what Keras did, as `largest_difference` counts."""
     samples, contract = loaded.description.golden_samples, loaded.description.preprocessing
     rows = np.stack([row_of(_input(sample), contract, _UNLIMITED).values for sample in samples])
     expected = np.asarray([sample.outputs for sample in samples], np.float32)
-    difference = largest_difference(loaded.run(rows), expected)
-    if difference > TOLERANCE:
-        raise VersionNotServable(
-            f"Version {loaded.name} is not served: it answers its own golden samples with a difference of "
-            f"{difference:.2g}, where {TOLERANCE:g} is allowed."
-        )
+    return largest_difference(loaded.run(rows), expected)
 
 
 def _input(sample: GoldenSample) -> ImageInput | NumbersInput:

@@ -205,6 +205,33 @@ def test_predictions_come_from_production_when_there_is_one(
     assert served == [2, 1, 2]
 
 
+def test_a_version_that_is_as_it_was_passes_its_self_test(digits: FlaskClient) -> None:
+    result = digits.get("/api/v1/models/digits/versions/latest/self-test").json
+
+    assert result["passed"] is True
+    assert result["difference"] <= 1e-4
+    assert (result["model"], result["version"], result["samples"], result["detail"]) == ("digits", 1, 8, None)
+
+
+@pytest.mark.parametrize(
+    ("sides", "level", "warning"),
+    [
+        ((8, 8), 200, "The image is blank: all its pixels are about the same."),
+        ((8, 40), None, "The image is 40 × 8 and was squeezed into a square: `fit: pad` keeps its shape."),
+        ((4, 3), None, "The image is only 3 × 4, where the network takes 8 × 8."),
+        ((9, 30), None, None),
+    ],
+)
+def test_images_that_nobody_meant_to_send_are_answered_with_a_warning(
+    digits: FlaskClient, sides: tuple[int, int], level: int | None, warning: str | None
+) -> None:
+    image = np.full((*sides, 3), level, np.uint8) if level is not None else photo(*sides)
+
+    (prediction,) = digits.post(ADDRESS, data=encoded(image)).json["predictions"]
+
+    assert prediction["warnings"] == ([warning] if warning is not None else [])
+
+
 def test_a_version_whose_file_is_damaged_is_not_served(digits: FlaskClient, tmp_path: Path, digit: np.ndarray) -> None:
     files = {file["name"]: file["sha256"] for file in digits.get("/api/v1/models/digits/versions/1").json["files"]}
     (tmp_path / "artifacts" / files["model.onnx"][:2] / files["model.onnx"]).write_bytes(b"")
@@ -212,6 +239,9 @@ def test_a_version_whose_file_is_damaged_is_not_served(digits: FlaskClient, tmp_
     answer = digits.post(ADDRESS, data=encoded(digit))
 
     assert (answer.status_code, answer.json["type"]) == (500, "/problems/artifact-damaged")
+    result = digits.get("/api/v1/models/digits/versions/1/self-test").json
+    assert (result["passed"], result["difference"]) == (False, None)
+    assert "damaged" in result["detail"]
 
 
 def test_a_version_that_answers_otherwise_than_it_was_trained_to_is_not_served(
@@ -231,3 +261,7 @@ def test_a_version_that_answers_otherwise_than_it_was_trained_to_is_not_served(
 
     assert (answer.status_code, answer.json["type"]) == (500, "/problems/version-not-servable")
     assert "golden samples" in answer.json["detail"]
+    result = digits.get("/api/v1/models/digits/versions/1/self-test").json
+    assert (result["passed"], result["samples"], result["tolerance"]) == (False, 8, 1e-4)
+    assert result["difference"] > 1e-4
+    assert "golden samples" in result["detail"]

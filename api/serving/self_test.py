@@ -1,0 +1,33 @@
+"""Whether a version still answers as it was trained to, and if not, why."""
+
+from api.serving.version import golden_difference, open_version
+from shared.agreement import TOLERANCE
+from shared.artifacts import ArtifactStore
+from shared.documents import SelfTest
+from shared.errors import ArtifactDamaged, VersionNotServable
+from shared.tables import Version
+
+
+def run_self_test(version: Version, artifacts: ArtifactStore) -> SelfTest:
+    """From the files as they are now, whatever is in memory."""
+    try:
+        loaded = open_version(version, artifacts)
+    except (ArtifactDamaged, VersionNotServable) as error:
+        return _result(version, samples=0, difference=None, detail=error.detail)
+    difference = golden_difference(loaded)
+    detail = None
+    if difference > TOLERANCE:
+        detail = f"It answers its golden samples otherwise than Keras did, by more than {TOLERANCE:g}."
+    return _result(version, len(loaded.description.golden_samples), difference, detail)
+
+
+def _result(version: Version, samples: int, difference: float | None, detail: str | None) -> SelfTest:
+    return SelfTest(
+        model=version.model,
+        version=version.number,
+        passed=detail is None,
+        samples=samples,
+        difference=difference,
+        tolerance=TOLERANCE,
+        detail=detail,
+    )
