@@ -17,6 +17,7 @@ from api.metrics import Metrics
 from api.owners import Owners
 from api.pictures.cache import PictureCache
 from api.planner import Planner
+from api.protocols import mlflow, open_inference, tf_serving
 from api.requests import YAML_TYPES
 from api.routes import (
     catalog,
@@ -77,6 +78,8 @@ def create_app(settings: Settings) -> Flask:
         metrics,
     ):
         app.register_api(routes.bp)
+    for protocol in (tf_serving, open_inference, mlflow):
+        app.register_blueprint(protocol.bp)
     problems.register(app)
     _add_documentation(app)
     app.wsgi_app = _with_request_id(app.wsgi_app)  # type: ignore[method-assign, assignment]  # as Flask has it
@@ -98,6 +101,7 @@ def _build_services(settings: Settings) -> Services:
         versions=versions,
         metrics=metrics,
         predictor=Predictor(limits, gate, metrics),
+        default_model=settings.default_model,
         image_limits=limits,
         upload_limits=Limits(
             bytes=settings.max_dataset_bytes,

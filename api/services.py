@@ -29,6 +29,7 @@ class Services:
     planner: Planner
     versions: Versions
     predictor: Predictor
+    default_model: str | None
     metrics: Metrics
     image_limits: ImageLimits
     upload_limits: Limits

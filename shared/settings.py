@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 16 * 2**30
     max_dataset_files: Annotated[int, Field(ge=1)] = 1_000_000
+    default_model: str | None = None
     serving_memory_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
     max_waiting_predictions: Annotated[int, Field(ge=0)] = 128
     prediction_seconds: Annotated[float, Field(gt=0)] = 10.0

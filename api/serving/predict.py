@@ -53,7 +53,21 @@ class Predictor:
         self._metrics.waited.observe(entered - began)
         self._metrics.inferred.observe(answered - prepared)
         self._metrics.batch.observe(len(inputs))
+        loaded.statistics.count(len(rows), answered - prepared)
         return Outputs(values, read)
+
+    def run(self, loaded: LoadedVersion, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, …) as the network takes them → (n, outputs). Raises Overloaded."""
+        began = perf_counter()
+        with self._gate:
+            entered = perf_counter()
+            values = loaded.run(rows)
+            answered = perf_counter()
+        self._metrics.waited.observe(entered - began)
+        self._metrics.inferred.observe(answered - entered)
+        self._metrics.batch.observe(len(rows))
+        loaded.statistics.count(len(rows), answered - entered)
+        return values
 
     def _rows(
         self, loaded: LoadedVersion, inputs: Sequence[Input | ServiceError]

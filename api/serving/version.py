@@ -1,7 +1,9 @@
 """One version in memory: loaded, checked against its golden samples, and answering."""
 
 import base64
+import threading
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,24 @@ SESSION_FACTOR = 2
 _UNLIMITED = ImageLimits(max_bytes=2**31, max_pixels=2**31)
 
 
+@dataclass
+class Statistics:
+    """Since it was loaded; `last_milliseconds` is the time of the last run, since 1970."""
+
+    requests: int = 0
+    inputs: int = 0
+    nanoseconds: int = 0
+    last_milliseconds: int = 0
+    _counting: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, inputs: int, seconds: float) -> None:
+        with self._counting:
+            self.requests += 1
+            self.inputs += inputs
+            self.nanoseconds += int(1e9 * seconds)
+            self.last_milliseconds = int(1000 * time.time())
+
+
 class LoadedVersion:
     """Safe for threads. `size_bytes` is about what it holds of the memory; `used_at` is by the monotonic clock."""
 
@@ -40,6 +60,7 @@ class LoadedVersion:
         self.description = description
         self.size_bytes = size_bytes
         self.used_at = time.monotonic()
+        self.statistics = Statistics()
         self._session = session
 
     def run(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -87,9 +87,22 @@ class Versions:
             if name[0] == model:
                 self._found[name] = replace(found, until=0.0)
 
+    def in_memory(self) -> list[LoadedVersion]:
+        return sorted(self._loaded.values(), key=lambda loaded: (loaded.model, loaded.number))
+
+    def let_go(self, model: str) -> None:
+        """Whoever asks for one of its versions loads it again."""
+        with self._changing:
+            self._loaded = {key: loaded for key, loaded in self._loaded.items() if loaded.model != model}
+
     def failures(self) -> list[str]:
         """Of the versions that could not be loaded, each with the reason."""
         return [f"{failure.name}: {failure.error.detail}" for failure in list(self._failures.values())]
+
+    def failure(self, version_id: int) -> str | None:
+        """Why a version could not be loaded, if it could not."""
+        failure = self._failures.get(version_id)
+        return failure.error.detail if failure is not None else None
 
     def loaded(self) -> tuple[int, int]:
         """How many there are, and of how many bytes."""

@@ -1,0 +1,194 @@
+"""MLflow's scoring protocol, whose paths SageMaker uses as well, and images as Hugging Face's client sends them."""
+
+import csv
+import io
+import json
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from flask import Blueprint, Response, current_app, request
+from numpy.typing import NDArray
+
+from api.problems import STATUS
+from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers
+from api.requests import read_body
+from api.services import services
+from api.serving.inputs import ImageInput
+from api.serving.predict import answers_of
+from api.serving.version import LoadedVersion
+from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, UnsupportedContent
+
+FIELDS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+JSON, CSV = "application/json", "text/csv"
+IMAGES = ("image/", "application/x-image")
+TYPES = f"Types: ['{JSON}', '{CSV}', 'image/jpeg', 'image/png', 'application/x-image']"
+MOST_LABELS = 1000
+
+bp = Blueprint("mlflow", __name__)
+
+
+@bp.errorhandler(ServiceError)
+def answer_error(error: ServiceError) -> Response:
+    if isinstance(error, UnsupportedContent):
+        return Response(error.detail, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE, content_type="text/plain")
+    status = STATUS[type(error)]
+    if isinstance(error, MalformedRequest):
+        code = {"error_code": "BAD_REQUEST"}
+    elif status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+        status = HTTPStatus.BAD_REQUEST
+        code = {"error_code": "INVALID_PARAMETER_VALUE", "error_class": "SCHEMA_ENFORCEMENT_FAILED"}
+    elif status is HTTPStatus.NOT_FOUND:
+        code = {"error_code": "RESOURCE_DOES_NOT_EXIST"}
+    elif status is HTTPStatus.SERVICE_UNAVAILABLE:
+        code = {"error_code": "TEMPORARILY_UNAVAILABLE"}
+    else:
+        code = {"error_code": "INTERNAL_ERROR"}
+    return answer({**code, "message": error.detail}, status=status)
+
+
+@bp.get("/ping")
+@bp.get("/health")
+def show_health() -> Response:
+    return Response("\n", content_type=JSON)
+
+
+@bp.get("/version")
+def show_version() -> Response:
+    """Of the library that runs the networks."""
+    return Response(version("onnxruntime"), content_type="text/plain")
+
+
+@bp.post("/invocations")
+def invoke_default() -> Response:
+    """The model that TRAINYARD_DEFAULT_MODEL names."""
+    name = services().default_model
+    if name is None:
+        raise ModelNotFound(
+            "No model is named for this path: set TRAINYARD_DEFAULT_MODEL, or POST to /models/<name>/invocations."
+        )
+    return _invoke(name)
+
+
+@bp.post("/models/<name>/invocations")
+def invoke(name: str) -> Response:
+    """`name`, `name@alias` or `name@3`."""
+    return _invoke(name)
+
+
+@bp.post("/models/<name>")
+def classify_as_hugging_face(name: str) -> Response:
+    """An image as the body, or `{"inputs": base64}`, to `[{"label", "score"}]`, the surest first."""
+    with services().metrics.counted("hugging-face") as served:
+        loaded = _find(name)
+        served.model, served.version = loaded.model, str(loaded.number)
+        image, top = _image_and_top()
+        outputs = services().predictor.outputs(loaded, [ImageInput("the image", image)])
+    (named,) = answers_of(outputs, loaded.description.classes, top)
+    if "top" not in named:
+        raise InvalidRequest(f"{loaded.name} answers numbers, and names no classes.")
+    return answer([{"label": found["label"], "score": found["probability"]} for found in named["top"]], loaded)
+
+
+def _invoke(name: str) -> Response:
+    with services().metrics.counted("mlflow") as served:
+        loaded = _find(name)
+        served.model, served.version = loaded.model, str(loaded.number)
+        outputs = _outputs(loaded)
+    return answer({"predictions": outputs}, loaded)
+
+
+def _find(name: str) -> LoadedVersion:
+    model, _, reference = name.partition("@")
+    return services().versions.find(model, reference or None)
+
+
+def _outputs(loaded: LoadedVersion) -> NDArray[np.float32]:
+    media_type, _, parameters = request.headers.get("Content-Type", "").partition(";")
+    media_type, parameters = media_type.strip().lower(), parameters.strip().lower().replace('"', "")
+    if media_type.startswith(IMAGES):
+        return outputs_of_images(loaded, [_body()])
+    if media_type not in (JSON, CSV) or parameters not in ("", "charset=utf-8"):
+        got = request.headers.get("Content-Type", "")[:100]
+        raise UnsupportedContent(f"This predictor only supports the following content types: {TYPES}. Got '{got}'.")
+    rows = _rows_of_csv() if media_type == CSV else _rows_of_json()
+    if rows and all(isinstance(row, str) for row in rows):
+        return outputs_of_images(loaded, [from_base64(row) for row in rows])
+    return outputs_of_numbers(loaded, rows)
+
+
+def _body() -> bytes:
+    return read_body(current_app.config["MAX_CONTENT_LENGTH"])
+
+
+def _rows_of_csv() -> list[Any]:
+    """Below the names of the columns."""
+    try:
+        lines = list(csv.reader(io.StringIO(_body().decode("utf-8-sig"))))
+        return [[float(cell) for cell in line] for line in lines[1:] if line]
+    except (UnicodeDecodeError, ValueError, csv.Error) as error:
+        raise MalformedRequest(f"Invalid input. The CSV cannot be read: {error}.") from None
+
+
+def _rows_of_json() -> list[Any]:
+    try:
+        document = json.loads(_body())
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest(f"Invalid input. Ensure that input is a valid JSON formatted string: {error}") from None
+    if not isinstance(document, dict):
+        raise MalformedRequest("Invalid input. The input must be a JSON dictionary.")
+    given = [name for name in FIELDS if name in document]
+    if len(given) != 1:
+        raise MalformedRequest(
+            f"The input must be a JSON dictionary with exactly one of the input fields {set(FIELDS)}. "
+            f"Received dictionary with input fields: {sorted(document)[:20]}."
+        )
+    value = document[given[0]]
+    match given[0]:
+        case "dataframe_split":
+            return _of_split(value)
+        case "dataframe_records":
+            return _of_records(value)
+    if isinstance(value, dict):
+        if len(value) != 1:
+            raise InvalidRequest(f"The network has one input, and {sorted(value)[:20]} were given.")
+        (value,) = value.values()
+    if not isinstance(value, list):
+        raise InvalidRequest(f"`{given[0]}` is a list, of one entry for each input.")
+    return value
+
+
+def _of_split(value: object) -> list[Any]:
+    if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+        raise InvalidRequest('`dataframe_split` is {"columns": […], "data": [[…], …]}.')
+    return [_unwrapped(row) for row in value["data"]]
+
+
+def _of_records(value: object) -> list[Any]:
+    if not isinstance(value, list) or not all(isinstance(record, dict) for record in value):
+        raise InvalidRequest("`dataframe_records` is a list of objects, one for each row.")
+    if len({tuple(record) for record in value}) > 1:
+        raise InvalidRequest("The records of `dataframe_records` do not have the same columns in the same order.")
+    return [_unwrapped(list(record.values())) for record in value]
+
+
+def _unwrapped(row: Any) -> Any:  # noqa: ANN401 - JSON
+    """A row with an image has that one column."""
+    return row[0] if isinstance(row, list) and len(row) == 1 and isinstance(row[0], str) else row
+
+
+def _image_and_top() -> tuple[bytes, int]:
+    if request.mimetype != JSON:
+        return _body(), MOST_LABELS
+    try:
+        document = json.loads(_body())
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest(f"The body is not JSON: {error}") from None
+    if not isinstance(document, dict) or "inputs" not in document:
+        raise InvalidRequest('The body is {"inputs": "<base64>"}, or the image itself.')
+    parameters = document.get("parameters") or {}
+    top = parameters.get("top_k", MOST_LABELS) if isinstance(parameters, dict) else None
+    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+        raise InvalidRequest("`top_k` is how many labels to name.")
+    return from_base64(document["inputs"]), top

@@ -1,0 +1,66 @@
+"""What other systems send and want: the network's input as it stands, encoded images, and answers in JSON."""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+import orjson
+from flask import Response
+from numpy.typing import NDArray
+
+from api.routes.predictions import VERSION_HEADER
+from api.services import services
+from api.serving.inputs import ImageInput
+from api.serving.version import LoadedVersion
+from shared.errors import InvalidImage, InvalidRequest, ServiceError
+
+
+def as_they_stand(values: Any, loaded: LoadedVersion) -> NDArray[np.float32]:  # noqa: ANN401 - nested lists, or an array
+    """(n, …) float32 as the network takes it. Raises InvalidRequest, with the shape that is expected."""
+    shape = loaded.description.preprocessing.input_shape
+    expected = f"{loaded.name} takes float32 of shape {[-1, *shape]}"
+    try:
+        rows = np.asarray(values, np.float32)
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest(f"Not a tensor of numbers ({error}): {expected}.") from None
+    if rows.ndim == 1 and shape == (1,):
+        rows = rows[:, np.newaxis]
+    if rows.ndim == 0 or rows.shape[1:] != shape:
+        raise InvalidRequest(f"The tensor has the shape {list(rows.shape)}: {expected}.")
+    if len(rows) == 0:
+        raise InvalidRequest(f"The tensor is empty: {expected}.")
+    return rows
+
+
+def from_base64(text: object) -> bytes:
+    """Raises InvalidImage."""
+    if not isinstance(text, str):
+        raise InvalidImage("The base64 of an image is a text.")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidImage(f"Not base64: {error}.") from None
+
+
+def outputs_of_images(loaded: LoadedVersion, images: Iterable[bytes]) -> NDArray[np.float32]:
+    """(n, outputs). These protocols have no room for one that failed among others: raises its error."""
+    inputs = [ImageInput(f"image {place}", image) for place, image in enumerate(images)]
+    outputs = services().predictor.outputs(loaded, inputs)
+    for found in outputs.read:
+        if isinstance(found, ServiceError):
+            raise found
+    return outputs.values
+
+
+def outputs_of_numbers(loaded: LoadedVersion, values: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    """(n, outputs). Raises InvalidRequest."""
+    return services().predictor.run(loaded, as_they_stand(values, loaded))
+
+
+def answer(document: object, loaded: LoadedVersion | None = None, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    headers = {VERSION_HEADER: loaded.name} if loaded is not None else None
+    body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, status=status, headers=headers, content_type="application/json")

@@ -1,0 +1,265 @@
+"""TensorFlow Serving's REST API: its paths, its bodies, its error texts."""
+
+import json
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, Response, current_app, request
+
+from api.problems import STATUS
+from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers
+from api.requests import read_body
+from api.services import services
+from api.serving.version import LoadedVersion
+from shared import registry
+from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, VersionNotFound
+from shared.numbers import number_of
+from shared.pages import Page
+from shared.tables import Version
+from shared.version_description import INPUT_NAME
+
+SIGNATURE = "serving_default"
+MOST_VERSIONS = 100
+MOST_MODELS = 1000
+LARGEST_VERSION = 2**63 - 1
+_PATH = re.compile(
+    r"/v1/models(?:/(?P<model>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?)?"
+    r"(?::(?P<verb>predict|classify|regress)|/(?P<metadata>metadata))?/?",
+    re.IGNORECASE,
+)
+
+bp = Blueprint("tf_serving", __name__)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a path names; no version and no label for the one that is served."""
+
+    model: str
+    version: str | None
+    label: str | None
+
+    def find(self) -> LoadedVersion:
+        """Raises ServiceError, with TensorFlow Serving's texts."""
+        try:
+            return services().versions.find(self.model, self.reference())
+        except (ModelNotFound, VersionNotFound) as error:
+            raise self.unknown(error) from None
+
+    def reference(self) -> str | None:
+        if self.version is None:
+            return self.label
+        if int(self.version) > LARGEST_VERSION:
+            raise MalformedRequest(f"Failed to convert version: {self.version} to numeric.")
+        return self.version if number_of(self.version) else None  # ovmsclient means the default by 0
+
+    def unknown(self, error: ServiceError) -> ServiceError:
+        if self.label is not None and isinstance(error, VersionNotFound):
+            return MalformedRequest(f"Unrecognized servable version label: {self.label}")
+        which = f"Specific({self.model}, {self.version})" if self.version is not None else f"Latest({self.model})"
+        return type(error)(f"Servable not found for request: {which}")
+
+
+@bp.errorhandler(ServiceError)
+def answer_error(error: ServiceError) -> Response:
+    status = STATUS[type(error)]
+    if status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+        status = HTTPStatus.BAD_REQUEST  # it knows no others
+    return answer({"error": error.detail}, status=status)
+
+
+@bp.get("/v1/models")
+def list_models() -> Response:
+    """KServe has this; TensorFlow Serving's users have long asked for it."""
+    with services().sessions() as session:
+        names = [model.name for model in registry.find_models(session, Page(MOST_MODELS))]
+    return answer({"models": names})
+
+
+@bp.get("/v1/models/<path:rest>")
+def show(rest: str) -> Response:
+    """The status of the versions, or a version's signature."""
+    target, verb, wants_metadata = _parsed(rest)
+    if verb is not None:
+        raise _malformed()
+    return _metadata(target) if wants_metadata else _status(target)
+
+
+@bp.post("/v1/models/<path:rest>")
+def ask(rest: str) -> Response:
+    """predict, classify or regress."""
+    target, verb, _ = _parsed(rest)
+    answers = {"predict": _predict, "classify": _classify, "regress": _regress}
+    if verb not in answers:
+        raise _malformed()
+    with services().metrics.counted(f"tf-serving-{verb}") as served:
+        loaded = target.find()
+        served.model, served.version = loaded.model, str(loaded.number)
+        return answers[verb](loaded, _document(loaded))
+
+
+def _parsed(rest: str) -> tuple[Target, str | None, bool]:
+    found = _PATH.fullmatch(f"/v1/models/{rest}")
+    if found is None or found["model"] is None:
+        raise _malformed()
+    verb = found["verb"].lower() if found["verb"] else None
+    return Target(found["model"], found["version"], found["label"]), verb, found["metadata"] is not None
+
+
+def _malformed() -> MalformedRequest:
+    return MalformedRequest(f"Malformed request: {request.method} {request.path}")
+
+
+def _document(loaded: LoadedVersion) -> dict[str, Any]:
+    """The body, whatever its Content-Type says."""
+    body = read_body(current_app.config["MAX_CONTENT_LENGTH"])
+    if not body.strip():
+        raise MalformedRequest("JSON Parse error: The document is empty")
+    try:
+        document = json.loads(body)  # NaN and Infinity may stand in it
+    except (ValueError, RecursionError) as error:
+        offset = getattr(error, "pos", 0)
+        raise MalformedRequest(f"JSON Parse error: Invalid value. at offset: {offset}") from None
+    if not isinstance(document, dict):
+        raise MalformedRequest("JSON Value: is not object, expecting an object with 'instances' or 'inputs'.")
+    signature = document.get("signature_name", "")
+    if not isinstance(signature, str):
+        raise MalformedRequest("'signature_name' key must be a string value.")
+    if signature not in ("", SIGNATURE):
+        raise MalformedRequest(f'Serving signature name: "{signature}" not found in signature def of {loaded.name}.')
+    return document
+
+
+def _predict(loaded: LoadedVersion, document: dict[str, Any]) -> Response:
+    given = document.keys() & {"instances", "inputs"}
+    if not given:
+        raise MalformedRequest("Missing 'inputs' or 'instances' key")
+    if len(given) > 1:
+        raise MalformedRequest("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
+    if "instances" in document:
+        return answer({"predictions": _outputs(loaded, _rows(document["instances"]))}, loaded=loaded)
+    return answer({"outputs": _outputs(loaded, _column(document["inputs"]))}, loaded=loaded)
+
+
+def _rows(instances: object) -> list[Any]:
+    """Each a tensor or `{"b64": …}`, by itself or under the name of the one input."""
+    if not isinstance(instances, list):
+        raise MalformedRequest("Excepting 'instances' to be an list/array")
+    if not instances:
+        raise MalformedRequest("No values in 'instances' array")
+    return [_only_input(instance) for instance in instances]
+
+
+def _column(inputs: object) -> list[Any]:
+    values = _only_input(inputs)
+    return values if isinstance(values, list) else [values]
+
+
+def _only_input(value: object) -> Any:  # noqa: ANN401 - JSON
+    if not isinstance(value, dict) or value.keys() == {"b64"}:
+        return value
+    if value.keys() != {INPUT_NAME}:
+        raise MalformedRequest(f"The network has one input, {INPUT_NAME!r}, and {sorted(value)} were given.")
+    return value[INPUT_NAME]
+
+
+def _outputs(loaded: LoadedVersion, values: list[Any]) -> Any:  # noqa: ANN401 - an array
+    are_images = [isinstance(value, dict) for value in values]
+    if not any(are_images):
+        _check_numbers(values)
+        return outputs_of_numbers(loaded, values)
+    if not all(are_images) or any(value.keys() != {"b64"} for value in values):
+        raise MalformedRequest('Either all values are tensors, or all are images, {"b64": …}.')
+    return outputs_of_images(loaded, [from_base64(value["b64"]) for value in values])
+
+
+def _check_numbers(value: object) -> None:
+    if isinstance(value, list):
+        for entry in value:
+            _check_numbers(entry)
+    elif isinstance(value, str):
+        raise InvalidRequest(f'JSON Value: "{value[:100]}" Type: String is not of expected type: float')
+    elif value is None or isinstance(value, dict):
+        raise InvalidRequest(f"JSON Value: {str(value)[:100]} is not of expected type: float")
+
+
+def _classify(loaded: LoadedVersion, document: dict[str, Any]) -> Response:
+    classes = loaded.description.classes
+    if not classes:
+        raise InvalidRequest(f"{loaded.name} answers numbers and has no classes: ask it to `regress` or `predict`.")
+    outputs = _outputs(loaded, _examples(document))
+    if len(classes) > outputs.shape[1]:
+        outputs = [[1 - row[0], row[0]] for row in outputs]
+    return answer({"results": [list(zip(classes, row, strict=True)) for row in outputs]}, loaded=loaded)
+
+
+def _regress(loaded: LoadedVersion, document: dict[str, Any]) -> Response:
+    if loaded.description.classes:
+        raise InvalidRequest(f"{loaded.name} names classes: ask it to `classify` or `predict`.")
+    outputs = _outputs(loaded, _examples(document))
+    return answer({"results": [row[0] if len(row) == 1 else row for row in outputs]}, loaded=loaded)
+
+
+def _examples(document: dict[str, Any]) -> list[Any]:
+    examples = document.get("examples")
+    if not isinstance(examples, list) or not examples:
+        raise MalformedRequest("When method is classify or regress, key 'examples' is expected and holds a list.")
+    return [_only_input(example) for example in examples]
+
+
+def _status(target: Target) -> Response:
+    """TensorFlow Serving's answer and KServe's in one: each client looks for its own keys."""
+    with services().sessions() as session:
+        try:
+            if target.version is not None or target.label is not None:
+                reference = target.reference()
+                found = [
+                    registry.get_version(session, target.model, reference)
+                    if reference is not None
+                    else registry.get_served_version(session, target.model)
+                ]
+            else:
+                found = registry.find_versions(session, target.model, Page(MOST_VERSIONS))
+        except (ModelNotFound, VersionNotFound) as error:
+            if target.label is not None and isinstance(error, VersionNotFound):
+                raise target.unknown(error) from None
+            found = []
+    if not found:
+        if target.version is not None:
+            raise VersionNotFound(f"Could not find version {target.version} of model {target.model}")
+        raise ModelNotFound(f"Could not find any versions of model {target.model}")
+    status = [_version_status(version) for version in found]
+    return answer({"model_version_status": status, "name": target.model, "ready": True})
+
+
+def _version_status(version: Version) -> dict[str, Any]:
+    failure = services().versions.failure(version.id)
+    error = {"error_code": "OK", "error_message": ""}
+    if failure is not None:
+        error = {"error_code": "DATA_LOSS", "error_message": failure}
+    return {"version": str(version.number), "state": "END" if failure else "AVAILABLE", "status": error}
+
+
+def _metadata(target: Target) -> Response:
+    loaded = target.find()
+    signature = loaded.description.signature
+    definition = {
+        "inputs": {tensor.name: _tensor_info(tensor.name, tensor.shape) for tensor in signature.inputs},
+        "outputs": {tensor.name: _tensor_info(tensor.name, tensor.shape) for tensor in signature.outputs},
+        "method_name": "tensorflow/serving/predict",
+        "defaults": {},
+    }
+    return answer(
+        {
+            "model_spec": {"name": loaded.model, "signature_name": "", "version": str(loaded.number)},
+            "metadata": {"signature_def": {"signature_def": {SIGNATURE: definition}}},
+        },
+        loaded=loaded,
+    )
+
+
+def _tensor_info(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    dimensions = [{"size": str(side), "name": ""} for side in shape]
+    return {"dtype": "DT_FLOAT", "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": f"{name}:0"}
