@@ -71,6 +71,7 @@ class Known:
     attempt: int = 0
     losses: int = 0
     worker: str | None = None
+    stop_asked: bool = False
 
     def move(self, name: str) -> bool:
         """Whether the table allows it."""
@@ -110,6 +111,7 @@ class Jobs(RuleBasedStateMachine):
             known = self.known[job.id]
             assert known.move("claim")
             known.attempt, known.worker = known.attempt + 1, job.worker
+            assert not known.stop_asked or known.move("stop")  # it was asked for before the worker was lost
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -130,8 +132,13 @@ class Jobs(RuleBasedStateMachine):
             return
         known = self.known[job_id]
         if known.move("stop") or known.status == "stopping":
+            known.stop_asked = True
             with self.sessions.begin() as session:
                 assert jobs.stop(session, job_id).status == "stopping"
+            return
+        if known.status == "queued" and known.stop_asked:
+            with self.sessions.begin() as session:
+                assert jobs.stop(session, job_id).status == "queued"
             return
         with pytest.raises((JobHasEnded, JobNotStarted)), self.sessions.begin() as session:
             jobs.stop(session, job_id)
@@ -242,8 +249,8 @@ def test_whatever_is_done_the_table_holds(sessions: Sessions) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
-            stateful_step_count=30,
+            max_examples=50,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             database=None,
