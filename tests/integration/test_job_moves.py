@@ -13,7 +13,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -36,6 +35,7 @@ SPEC = TrainingSpec.model_validate(XOR)
 PATIENCE = Patience(attempts=2, seconds=0)
 MOST_JOBS = 2
 """At a time that have not ended: so that much happens to each."""
+PICKS = st.integers(0, 59)
 WORKERS = ("worker-1", "worker-2", "worker-3")
 Write = Callable[[Session, UUID, int], object]
 
@@ -91,9 +91,10 @@ class Jobs(RuleBasedStateMachine):
             for table in reversed(Base.metadata.sorted_tables):
                 session.execute(delete(table))
 
-    @precondition(lambda self: sum(known.status not in ENDED for known in self.known.values()) < MOST_JOBS)
     @rule(owner=st.sampled_from(["ada", "bob"]))
     def create(self, owner: str) -> None:
+        if sum(known.status not in ENDED for known in self.known.values()) == MOST_JOBS:
+            return
         with self.sessions.begin() as session:
             self.known[jobs.create(session, SPEC, owner).id] = Known()
 
@@ -113,9 +114,9 @@ class Jobs(RuleBasedStateMachine):
             known.attempt, known.worker = known.attempt + 1, job.worker
             assert not known.stop_asked or known.move("stop")  # it was asked for before the worker was lost
 
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        if (job_id := self._any(data)) is None:
+    @rule(pick=PICKS)
+    def cancel(self, pick: int) -> None:
+        if (job_id := self._any(pick)) is None:
             return
         known = self.known[job_id]
         if known.status in ENDED:
@@ -126,9 +127,9 @@ class Jobs(RuleBasedStateMachine):
         with self.sessions.begin() as session:
             assert jobs.cancel(session, job_id).status == known.status
 
-    @rule(data=st.data())
-    def stop(self, data: st.DataObject) -> None:
-        if (job_id := self._any(data)) is None:
+    @rule(pick=PICKS)
+    def stop(self, pick: int) -> None:
+        if (job_id := self._any(pick)) is None:
             return
         known = self.known[job_id]
         if known.move("stop") or known.status == "stopping":
@@ -143,32 +144,35 @@ class Jobs(RuleBasedStateMachine):
         with pytest.raises((JobHasEnded, JobNotStarted)), self.sessions.begin() as session:
             jobs.stop(session, job_id)
 
-    @rule(data=st.data())
-    def succeed(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS, stale=st.booleans())
+    def succeed(self, pick: int, *, stale: bool) -> None:
         self._by_an_attempt(
-            data, "succeed", lambda session, job_id, attempt: registry.publish(session, job_id, attempt, "xor", {}, [])
+            pick,
+            stale,
+            "succeed",
+            lambda session, job_id, attempt: registry.publish(session, job_id, attempt, "xor", {}, []),
         )
 
-    @rule(data=st.data())
-    def fail(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS, stale=st.booleans())
+    def fail(self, pick: int, *, stale: bool) -> None:
         self._by_an_attempt(
-            data, "fail", lambda session, job_id, attempt: jobs.fail(session, job_id, attempt, OutOfMemory(""))
+            pick, stale, "fail", lambda session, job_id, attempt: jobs.fail(session, job_id, attempt, OutOfMemory(""))
         )
 
-    @rule(data=st.data())
-    def finish_cancelling(self, data: st.DataObject) -> None:
-        self._by_an_attempt(data, "finish cancelling", jobs.finish_cancelling)
+    @rule(pick=PICKS, stale=st.booleans())
+    def finish_cancelling(self, pick: int, *, stale: bool) -> None:
+        self._by_an_attempt(pick, stale, "finish cancelling", jobs.finish_cancelling)
 
-    @rule(data=st.data())
-    def hand_back(self, data: st.DataObject) -> None:
-        self._by_an_attempt(data, "hand back", jobs.hand_back)
+    @rule(pick=PICKS, stale=st.booleans())
+    def hand_back(self, pick: int, *, stale: bool) -> None:
+        self._by_an_attempt(pick, stale, "hand back", jobs.hand_back)
 
-    @rule(data=st.data())
-    def renew(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS, stale=st.booleans())
+    def renew(self, pick: int, *, stale: bool) -> None:
         """No move: whoever holds the job is told its status, and nobody else may."""
-        if (job_id := self._any(data)) is None:
+        if (job_id := self._any(pick)) is None:
             return
-        known, attempt = self.known[job_id], self._any_attempt(data, job_id)
+        known, attempt = self.known[job_id], self._attempt(job_id, stale=stale)
         if attempt == known.attempt and known.status in ("running", "stopping", "cancelling"):
             with self.sessions.begin() as session:
                 assert jobs.renew(session, job_id, attempt, 60, None, []) == known.status
@@ -182,9 +186,9 @@ class Jobs(RuleBasedStateMachine):
             jobs.take_from_lost(session, worker, PATIENCE)
         self._lose([known for known in self.known.values() if known.worker == worker])
 
-    @rule(data=st.data())
-    def let_a_lease_run_out(self, data: st.DataObject) -> None:
-        if (job_id := self._any(data)) is None:
+    @rule(pick=PICKS)
+    def let_a_lease_run_out(self, pick: int) -> None:
+        if (job_id := self._any(pick)) is None:
             return
         with self.sessions.begin() as session:
             session.execute(
@@ -213,21 +217,22 @@ class Jobs(RuleBasedStateMachine):
             job_id for job_id, known in self.known.items() if known.status in ("running", "stopping", "cancelling")
         }
 
-    def _any(self, data: st.DataObject) -> UUID | None:
-        """One that has not ended, if there is one; now and then any."""
+    def _any(self, pick: int) -> UUID | None:
+        """One that has not ended, if there is one; now and then any. What is drawn depends on nothing that happened:
+        which of two claimers comes first is not the same each time.
+        """
         going_on = [job_id for job_id, known in self.known.items() if known.status not in ENDED]
         choices = (going_on * MOST_JOBS + list(self.known)[-1:]) if going_on else list(self.known)
-        return data.draw(st.sampled_from(choices)) if choices else None
+        return choices[pick % len(choices)] if choices else None
 
-    def _any_attempt(self, data: st.DataObject, job_id: UUID) -> int:
+    def _attempt(self, job_id: UUID, *, stale: bool) -> int:
         """The one that holds the job, or one that lost it."""
-        attempt = self.known[job_id].attempt
-        return data.draw(st.sampled_from([attempt, max(0, attempt - 1)]))
+        return max(0, self.known[job_id].attempt - stale)
 
-    def _by_an_attempt(self, data: st.DataObject, move: str, write: Write) -> None:
-        if (job_id := self._any(data)) is None:
+    def _by_an_attempt(self, pick: int, stale: bool, move: str, write: Write) -> None:  # noqa: FBT001 - passed on
+        if (job_id := self._any(pick)) is None:
             return
-        known, attempt = self.known[job_id], self._any_attempt(data, job_id)
+        known, attempt = self.known[job_id], self._attempt(job_id, stale=stale)
         if attempt == known.attempt and known.move(move):
             known.worker = known.worker if known.status in ENDED else None
             with self.sessions.begin() as session:
@@ -249,7 +254,7 @@ def test_whatever_is_done_the_table_holds(sessions: Sessions) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=50,
+            max_examples=60,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
