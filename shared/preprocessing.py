@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.dataset_facts import DatasetFacts
 from shared.errors import Fault, ImageTooLarge, InvalidImage, InvalidRequest
+from shared.image_header import ImageHeader, read_quickly
 from shared.ink import is_dark_on_light, laid_out
 from shared.rows import MappedRows
 from shared.training_spec import Color, Fit, Interpolation, Invert, Preprocessing, Scale
@@ -174,7 +175,7 @@ def decode(data: bytes, limits: ImageLimits, contract: ImageContract | None = No
     return decode_known(data, read_header(data, limits), contract)
 
 
-def decode_known(data: bytes, header: "ImageHeader", contract: ImageContract | None = None) -> Pixels:
+def decode_known(data: bytes, header: ImageHeader, contract: ImageContract | None = None) -> Pixels:
     """The same, of bytes whose header was looked at. Raises InvalidImage."""
     reduced = _REDUCED[reduction_of(header, contract)]
     flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR_RGB | reduced
@@ -190,23 +191,12 @@ def decode_known(data: bytes, header: "ImageHeader", contract: ImageContract | N
     return image.astype(np.uint8, copy=False)
 
 
-def reduction_of(header: "ImageHeader", contract: ImageContract | None) -> int:
+def reduction_of(header: ImageHeader, contract: ImageContract | None) -> int:
     """1, 2, 4 or 8: by as much is a JPEG decoded smaller, so that three times the wanted side is left at the least."""
     if contract is None or contract.decoding is Decoding.WHOLE or header.format != "JPEG":
         return 1
     enough = SIDES_LEFT * max(contract.size)
     return next((factor for factor in (8, 4, 2) if min(header.width, header.height) >= factor * enough), 1)
-
-
-@dataclass(frozen=True)
-class ImageHeader:
-    """`format` is a key of MEDIA_TYPES."""
-
-    format: str
-    transparent: bool
-    gray: bool
-    width: int
-    height: int
 
 
 def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
@@ -215,18 +205,21 @@ def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
         raise ImageTooLarge(f"an image of {len(data):,} bytes, where {limits.max_bytes:,} are the limit")
     if not data:
         raise InvalidImage("empty: there are no bytes to decode")
+    header = read_quickly(data) or _read_by_pillow(data)
+    if header.width * header.height > limits.max_pixels:
+        raise ImageTooLarge(
+            f"an image of {header.width:,} × {header.height:,} pixels, where {limits.max_pixels:,} in all are the limit"
+        )
+    return header
+
+
+def _read_by_pillow(data: bytes) -> ImageHeader:
     try:
         with Image.open(io.BytesIO(data), formats=list(MEDIA_TYPES)) as image:
             width, height = image.size
-            header = ImageHeader(
-                str(image.format), image.has_transparency_data, image.mode in GRAY_MODES, width, height
-            )
+            return ImageHeader(str(image.format), image.has_transparency_data, image.mode in GRAY_MODES, width, height)
     except (OSError, SyntaxError, ValueError, OverflowError, TypeError, KeyError, IndexError, struct.error) as error:
         raise InvalidImage(f"not an image that can be read; {', '.join(MEDIA_TYPES)} are") from error
-    if width * height > limits.max_pixels:
-        detail = f"an image of {width:,} × {height:,} pixels, where {limits.max_pixels:,} in all are the limit"
-        raise ImageTooLarge(detail)
-    return header
 
 
 def prepare(image: Pixels, contract: ImageContract) -> Pixels:

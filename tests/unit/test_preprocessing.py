@@ -10,10 +10,12 @@ from PIL import Image
 
 from shared.dataset_facts import DatasetFacts, TargetKind
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest
+from shared.image_header import read_quickly
 from shared.preprocessing import (
     ImageContract,
     ImageLimits,
     NumbersContract,
+    _read_by_pillow,
     contract_of,
     decode,
     prepare,
@@ -76,6 +78,26 @@ def test_every_format_is_decoded_as_another_decoder_does(name: str) -> None:
 
     over_black = levels[..., :3] * levels[..., 3:] / 255
     assert np.abs(decoded - over_black).max() <= 1
+
+
+@pytest.mark.parametrize(("name", "data"), image_files().items())
+def test_what_is_read_quickly_is_what_pillow_reads(name: str, data: bytes) -> None:
+    quick = read_quickly(data)
+
+    assert (quick is not None) == name.startswith(("png", "jpeg"))
+    assert quick is None or quick == _read_by_pillow(data)
+
+
+def test_a_header_that_is_cut_off_or_mutated_is_left_to_pillow() -> None:
+    generator = random.Random(7)
+    for data in (encoded(photo()), encoded(photo(), "JPEG")):
+        for length in range(40):
+            assert read_quickly(data[:length]) is None
+        for _ in range(2000):
+            mutated = bytearray(data[: generator.randrange(8, len(data))])
+            for _ in range(generator.randrange(1, 6)):
+                mutated[generator.randrange(len(mutated))] = generator.randrange(256)
+            read_quickly(bytes(mutated))  # whatever it says, it says it soon and raises nothing
 
 
 @pytest.mark.parametrize(
