@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import takewhile
 from uuid import UUID
 
-from shared import jobs
+from shared import job_history
 from shared.database import Sessions
 from shared.errors import TooManyListeners
 from shared.tables import ENDED, JobEvent
@@ -61,7 +61,7 @@ class Feed:
 
     def _read(self, number: int) -> list[JobEvent]:
         with self._sessions() as session:
-            return jobs.events_after(session, self._job_id, number, EVENTS_AT_ONCE)
+            return job_history.events_after(session, self._job_id, number, EVENTS_AT_ONCE)
 
 
 class Feeds:

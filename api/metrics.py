@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.serving.versions import Versions
-from shared import jobs
+from shared import job_counts
 from shared.database import Sessions
 from shared.errors import ServiceError
 
@@ -86,10 +86,10 @@ class _Jobs(Collector):
 
     def collect(self) -> Iterator[Metric]:
         with self._sessions() as session:
-            counts = jobs.count_by_status(session)
-            waiting = jobs.waiting_by_device(session)
-            epoch_seconds = jobs.epoch_seconds(session)
-            lost = jobs.count_lost_attempts(session)
+            counts = job_counts.count_by_status(session)
+            waiting = job_counts.waiting_by_device(session)
+            epoch_seconds = job_counts.epoch_seconds(session)
+            lost = job_counts.count_lost_attempts(session)
         yield _gauges("trainyard_jobs", "Jobs, by status", "status", counts)
         depths = {device: depth for device, (depth, _) in waiting.items()}
         yield _gauges("trainyard_queue_depth", "Jobs that wait, by the device they ask for", "device", depths)

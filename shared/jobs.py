@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from shared import job_queue, kept_files
+from shared import job_history, job_queue, kept_files
 from shared.devices import Device
 from shared.errors import (
     AttemptsUsedUp,
@@ -68,7 +68,6 @@ from shared.tables import (
 from shared.training_spec import TrainingSpec
 
 IDEMPOTENCY_HOURS = 24
-PASSING_EVENTS = ("progress", "log")
 CODE_VERSION = 1
 """Raised whenever the same spec and data would train to other weights than before."""
 
@@ -145,7 +144,7 @@ def create_retry(
     session.add_all((job, _first_event(job)))
     if not from_start:
         job.checkpoint_file, job.checkpoint_epoch = old.checkpoint_file, old.checkpoint_epoch
-        done = epochs_after(session, old.id, 0, old.checkpoint_epoch)
+        done = job_history.epochs_after(session, old.id, 0, old.checkpoint_epoch)
         session.add_all(JobEpoch(job_id=job.id, **_epoch_content(epoch)) for epoch in done)
     _check_limit(session, old.owner, most_queued)
     return job, True
@@ -393,71 +392,11 @@ def devices_waited_for(session: Session) -> list[Device]:
     return [device for device, jobs in zip(Device, queued, strict=True) if session.scalar(select(jobs.exists()))]
 
 
-def count_by_status(session: Session) -> dict[str, int]:
-    rows = session.execute(select(Job.status, func.count()).group_by(Job.status)).all()
-    return {str(status): sum(count for found, count in rows if found == status) for status in JobStatus}
-
-
-def waiting_by_device(session: Session) -> dict[str, tuple[int, float]]:
-    """How many wait for each device, and for how many seconds the oldest has."""
-    waiting = select(Job.device, func.count(), func.min(Job.created_at)).where(Job.status == JobStatus.QUEUED)
-    time = session.scalars(select(now())).one()
-    found = {str(device): (0, 0.0) for device in Device}
-    for device, count, oldest in session.execute(waiting.group_by(Job.device)):
-        found[device] = (count, (time - oldest).total_seconds())
-    return found
-
-
-def epoch_seconds(session: Session) -> dict[str, float]:
-    """What the last epoch of each model took that is trained now."""
-    newest = select(func.max(JobEpoch.epoch)).where(JobEpoch.job_id == Job.id).correlate(Job).scalar_subquery()
-    query = select(Job.model, JobEpoch.seconds).join(JobEpoch, JobEpoch.job_id == Job.id)
-    found = session.execute(query.where(Job.status.in_(HELD), JobEpoch.epoch == newest)).all()
-    return {model: seconds for model, seconds in found}  # noqa: C416 - rows are no pairs to mypy
-
-
-def count_lost_attempts(session: Session) -> int:
-    return session.scalars(select(func.coalesce(func.sum(Job.lost_attempts), 0))).one()
-
-
-def epochs_after(session: Session, job_id: UUID, epoch: int, limit: int) -> list[JobEpoch]:
-    query = (
-        select(JobEpoch).where(JobEpoch.job_id == job_id, JobEpoch.epoch > epoch).order_by(JobEpoch.epoch).limit(limit)
-    )
-    return list(session.scalars(query))
-
-
-def events_after(session: Session, job_id: UUID, number: int, limit: int) -> list[JobEvent]:
-    query = (
-        select(JobEvent)
-        .where(JobEvent.job_id == job_id, JobEvent.number > number)
-        .order_by(JobEvent.number)
-        .limit(limit)
-    )
-    return list(session.scalars(query))
-
-
 def forget_old_checkpoints(session: Session, seconds: float) -> int:
     """Those of jobs that ended so long ago; answers how many there were."""
     old = and_(Job.checkpoint_file.is_not(None), Job.status.in_(ENDED), Job.ended_at < now(-seconds))
     forgotten = update(Job).where(old).values(checkpoint_file=None, checkpoint_epoch=0).returning(Job.id)
     return len(session.scalars(forgotten).all())
-
-
-def trim_events(session: Session, seconds: float, most: int) -> int:
-    """Of jobs that ended so long ago, the events that only told how it went; answers of how many jobs."""
-    old = and_(Job.status.in_(ENDED), Job.ended_at < now(-seconds), Job.events_trimmed.is_(False))
-    chosen = list(session.scalars(select(Job.id).where(old).limit(most).with_for_update(skip_locked=True)))
-    session.execute(delete(JobEvent).where(JobEvent.job_id.in_(chosen), JobEvent.kind.in_(PASSING_EVENTS)))
-    session.execute(update(Job).where(Job.id.in_(chosen)).values(events_trimmed=True))
-    return len(chosen)
-
-
-def log_of(session: Session, job_id: UUID, limit: int) -> list[JobEvent]:
-    """The last so many events of which a log tells, in order."""
-    told = and_(JobEvent.job_id == job_id, JobEvent.kind != "progress")
-    newest = select(JobEvent).where(told).order_by(JobEvent.number.desc()).limit(limit)
-    return list(session.scalars(newest))[::-1]
 
 
 def problem_of(failure: TrainingFailure) -> Document:

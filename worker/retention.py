@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 
-from shared import jobs, kept_files, workers
+from shared import job_history, jobs, kept_files, workers
 from shared.artifacts import ArtifactStore
 from shared.database import Sessions
 
@@ -30,7 +30,7 @@ def tidy(sessions: Sessions, artifacts: ArtifactStore, retention: Retention) -> 
         checkpoints = jobs.forget_old_checkpoints(session, retention.checkpoint_days * DAY_SECONDS)
         workers.forget(session)
     with sessions.begin() as session:
-        trimmed = jobs.trim_events(session, retention.event_days * DAY_SECONDS, JOBS_AT_ONCE)
+        trimmed = job_history.trim_events(session, retention.event_days * DAY_SECONDS, JOBS_AT_ONCE)
     swept = kept_files.sweep(sessions, artifacts, retention.sweep_seconds, FILES_AT_ONCE)
     if checkpoints or trimmed or swept:
         logger.info(

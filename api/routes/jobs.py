@@ -16,7 +16,7 @@ from api.pictures.kinds import PictureFormat
 from api.planning_process import Question
 from api.requests import PageQuery, parsed
 from api.services import services
-from shared import base_versions, datasets, job_queue, jobs, registry
+from shared import base_versions, datasets, job_history, job_queue, jobs, registry
 from shared.devices import Device
 from shared.documents import EpochDocument, EpochList, JobDocument, JobList, JobSummary
 from shared.errors import (
@@ -188,7 +188,7 @@ def show_metrics(path: JobPath, query: PageQuery) -> Response:
     after = int(page.after[0]) if page.after is not None else 0
     with services().sessions() as session:
         jobs.get(session, path.job_id)
-        epochs = jobs.epochs_after(session, path.job_id, after, page.limit)
+        epochs = job_history.epochs_after(session, path.job_id, after, page.limit)
     documents = [EpochDocument.model_validate(epoch) for epoch in epochs]
     return document(EpochList(epochs=documents, next=next_cursor(page, [(epoch.epoch,) for epoch in epochs])))
 
@@ -224,7 +224,7 @@ def show_log(path: JobPath) -> Response:
     """What happened to a job, and what its training had to say, as text."""
     with services().sessions() as session:
         jobs.get(session, path.job_id)
-        events = jobs.log_of(session, path.job_id, MOST_LINES)
+        events = job_history.log_of(session, path.job_id, MOST_LINES)
     return Response("".join(lines_of(events)), content_type="text/plain; charset=utf-8")
 
 
@@ -253,7 +253,7 @@ def draw_curves(path: JobPicturePath, query: PictureQuery) -> Response:
     """Loss and metrics by epoch, of training and validation, as far as the job has come."""
     with services().sessions() as session:
         job = jobs.get(session, path.job_id)
-        epochs = jobs.epochs_after(session, path.job_id, 0, MOST_EPOCHS)
+        epochs = job_history.epochs_after(session, path.job_id, 0, MOST_EPOCHS)
     if not epochs:
         raise PictureNotFound(f"Job {job.id} has not finished an epoch yet.")
     numbers = [epoch.epoch for epoch in epochs]

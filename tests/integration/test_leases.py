@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared import jobs, registry
+from shared import job_history, jobs, registry
 from shared.database import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory
@@ -80,7 +80,7 @@ def test_an_attempt_that_lost_its_lease_writes_nothing_more(sessions: Sessions) 
     with sessions() as session:
         job = jobs.get(session, lost.id)
         assert (job.status, job.attempt, job.worker, job.progress) == ("running", 2, "worker-2", None)
-        assert jobs.epochs_after(session, lost.id, 0, 10) == []
+        assert job_history.epochs_after(session, lost.id, 0, 10) == []
         assert registry.find_versions(session, "xor", Page(10)) == []
 
 

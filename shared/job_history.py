@@ -1,0 +1,43 @@
+"""What happened to a job: its events, and its curves."""
+
+from uuid import UUID
+
+from sqlalchemy import and_, delete, select, update
+from sqlalchemy.orm import Session
+
+from shared.tables import ENDED, Job, JobEpoch, JobEvent, now
+
+PASSING_EVENTS = ("progress", "log")
+
+
+def epochs_after(session: Session, job_id: UUID, epoch: int, limit: int) -> list[JobEpoch]:
+    query = (
+        select(JobEpoch).where(JobEpoch.job_id == job_id, JobEpoch.epoch > epoch).order_by(JobEpoch.epoch).limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def events_after(session: Session, job_id: UUID, number: int, limit: int) -> list[JobEvent]:
+    query = (
+        select(JobEvent)
+        .where(JobEvent.job_id == job_id, JobEvent.number > number)
+        .order_by(JobEvent.number)
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def log_of(session: Session, job_id: UUID, limit: int) -> list[JobEvent]:
+    """The last so many events of which a log tells, in order."""
+    told = and_(JobEvent.job_id == job_id, JobEvent.kind != "progress")
+    newest = select(JobEvent).where(told).order_by(JobEvent.number.desc()).limit(limit)
+    return list(session.scalars(newest))[::-1]
+
+
+def trim_events(session: Session, seconds: float, most: int) -> int:
+    """Of jobs that ended so long ago, the events that only told how it went; answers of how many jobs."""
+    old = and_(Job.status.in_(ENDED), Job.ended_at < now(-seconds), Job.events_trimmed.is_(False))
+    chosen = list(session.scalars(select(Job.id).where(old).limit(most).with_for_update(skip_locked=True)))
+    session.execute(delete(JobEvent).where(JobEvent.job_id.in_(chosen), JobEvent.kind.in_(PASSING_EVENTS)))
+    session.execute(update(Job).where(Job.id.in_(chosen)).values(events_trimmed=True))
+    return len(chosen)
