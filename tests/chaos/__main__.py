@@ -41,9 +41,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # and take everything along
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True)
-        sys.exit(run(arguments.seed, arguments.faults, arguments.keep))
+        sys.exit(run(arguments.seed, arguments.faults, arguments.keep) > 0)
     with tempfile.TemporaryDirectory(prefix="trainyard-chaos-") as folder:
-        sys.exit(run(arguments.seed, arguments.faults, Path(folder)))
+        sys.exit(run(arguments.seed, arguments.faults, Path(folder)) > 0)
 
 
 def run(seed: int, count: int, folder: Path) -> int:
