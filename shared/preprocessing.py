@@ -43,6 +43,8 @@ _INTERPOLATIONS = {
     Interpolation.LANCZOS: cv2.INTER_LANCZOS4,
 }
 
+LEAST_PIXELS = 200_000
+"""Of a JPEG, below which decoding it smaller saves too little to be worth any difference."""
 SIDES_LEFT = 3
 # These flags are the bits for the size alone: those named after colours ask for BGR.
 _REDUCED = {
@@ -194,6 +196,8 @@ def decode_known(data: bytes, header: ImageHeader, contract: ImageContract | Non
 def reduction_of(header: ImageHeader, contract: ImageContract | None) -> int:
     """1, 2, 4 or 8: by as much is a JPEG decoded smaller, so that three times the wanted side is left at the least."""
     if contract is None or contract.decoding is Decoding.WHOLE or header.format != "JPEG":
+        return 1
+    if header.width * header.height < LEAST_PIXELS:
         return 1
     enough = SIDES_LEFT * max(contract.size)
     return next((factor for factor in (8, 4, 2) if min(header.width, header.height) >= factor * enough), 1)

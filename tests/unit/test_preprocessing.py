@@ -104,9 +104,10 @@ def test_a_header_that_is_cut_off_or_mutated_is_left_to_pillow() -> None:
     ("sides", "decoded_sides"),
     [
         ((480, 640), (120, 160)),  # a quarter: at an eighth, less than three times 32 would be left
-        ((191, 640), (191, 640)),
-        ((192, 192), (96, 96)),
+        ((191, 1100), (191, 1100)),
+        ((300, 700), (150, 350)),
         ((768, 900), (96, 113)),
+        ((280, 280), (280, 280)),  # too small for it to be worth anything
     ],
 )
 def test_a_large_jpeg_is_decoded_smaller(sides: tuple[int, int], decoded_sides: tuple[int, int]) -> None:
