@@ -26,9 +26,9 @@ from worker.callbacks import Watch
 logger = logging.getLogger(__name__)
 
 LEAST_SECONDS = 1.0
-MOST_SECONDS = 120.0
-"""Between two checkpoints inside of an epoch."""
-COST_FACTOR = 50.0
+LEAST_SECONDS_INSIDE = 5.0
+"""Between two checkpoints inside of an epoch: a job whose attempts are lost again and again still comes further."""
+COST_FACTOR = 60.0
 """So many times as long as a checkpoint took to write, the training goes on before the next."""
 BEST_WEIGHTS = "best"
 REMEMBERED = ("wait", "stopped_epoch", "best", "best_epoch")
@@ -144,7 +144,9 @@ class Checkpoints:
         return self.position.seconds + time.monotonic() - self._began
 
     def is_due(self, *, inside_epoch: bool) -> bool:
-        return time.monotonic() - self._written_at >= (max(self._pause, MOST_SECONDS) if inside_epoch else self._pause)
+        return time.monotonic() - self._written_at >= (
+            max(self._pause, LEAST_SECONDS_INSIDE) if inside_epoch else self._pause
+        )
 
     def write(self) -> None:
         """Whole or not at all. Raises what the keeper raises."""
