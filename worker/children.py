@@ -1,8 +1,9 @@
 """What a training process does between two jobs."""
 
-import ctypes
 import gc
 from pathlib import Path
+
+from shared.heap import trim_heap
 
 LARGEST_KIB = 1_000_000
 """Past which another process takes its place: TensorFlow and Keras keep some megabytes of every network for ever."""
@@ -13,7 +14,5 @@ _FORGET_PEAK = "5"  # proc_pid_clear_refs(5)
 def let_go() -> None:
     """Gives back what a job no longer needs, and lets the process's peak be what it is now: Celery looks at that."""
     gc.collect()
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):  # glibc has it
-        libc.malloc_trim(0)
+    trim_heap()
     _PEAK.write_text(_FORGET_PEAK)

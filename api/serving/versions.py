@@ -11,6 +11,7 @@ from shared import registry
 from shared.artifacts import ArtifactStore
 from shared.database import OUT_OF_REACH, Sessions
 from shared.errors import ArtifactDamaged, ServiceError, VersionNotServable
+from shared.heap import trim_heap
 from shared.tables import Version
 
 logger = logging.getLogger(__name__)
@@ -139,15 +140,16 @@ class Versions:
     def _put(self, version_id: int, loaded: LoadedVersion) -> None:
         with self._changing:
             self._failures.pop(version_id, None)
-            self._loaded = {**self._loaded, version_id: loaded}
-            by_age = sorted(self._loaded, key=lambda key: self._loaded[key].used_at)
-            size = sum(version.size_bytes for version in self._loaded.values())
-            for key in by_age:
-                if size <= self._budget_bytes or key == version_id:
-                    continue
-                size -= self._loaded[key].size_bytes
-                self._loaded = {other: version for other, version in self._loaded.items() if other != key}
-        logger.info("version %s loaded, %d in memory", loaded.name, len(self._loaded))
+            kept, size = {version_id: loaded}, loaded.size_bytes
+            for key, version in sorted(self._loaded.items(), key=lambda entry: entry[1].used_at, reverse=True):
+                if size + version.size_bytes <= self._budget_bytes:
+                    kept[key] = version
+                    size += version.size_bytes
+            has_room = len(kept) > len(self._loaded)
+            self._loaded = kept
+        if not has_room:
+            trim_heap()
+        logger.info("version %s loaded, %d in memory", loaded.name, len(kept))
 
     def _remember_failure(self, version: Version, error: ServiceError) -> None:
         logger.error("version %s/%d cannot be served: %s", version.model, version.number, error.detail)
