@@ -26,6 +26,7 @@ class CheckpointKeeper:
     def __init__(
         self, sessions: Sessions, artifacts: ArtifactStore, job: Job, folder: Path, write_curves: Callable[[], bool]
     ) -> None:
+        self.job = str(job.id)
         self._sessions = sessions
         self._artifacts = artifacts
         self._job = job

@@ -36,7 +36,9 @@ REMEMBERED = ("wait", "stopped_epoch", "best", "best_epoch")
 
 
 class Keeper(Protocol):
-    """Where checkpoints are kept."""
+    """Where checkpoints are kept, and for which job: a retry goes on from another's."""
+
+    job: str
 
     def newest(self) -> Path | None: ...
 
@@ -47,6 +49,8 @@ class Keeper(Protocol):
 
 class Forgetful:
     """Keeps none."""
+
+    job = ""
 
     def newest(self) -> Path | None:
         return None
@@ -62,9 +66,10 @@ class Forgetful:
 class Position:
     """How far a training has come: whole epochs, batches of the next one, and what those came to.
 
-    `seconds` is how long it has trained so far; `finished` is true once no epoch is to follow.
+    `seconds` is how long `job` has trained so far; `finished` is true once no epoch is to follow.
     """
 
+    job: str = ""
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
@@ -104,6 +109,8 @@ class Checkpoints:
         self._pause = LEAST_SECONDS
         self._saved = self._newest()
         self.position = self._saved.position
+        if self.position.job != keeper.job:  # a retry has all of its own time
+            self.position.job, self.position.seconds = keeper.job, 0.0
 
     def restore(self, network: keras.Model) -> None:
         """Brings network and optimizer to where the newest checkpoint was; one of another network is forgotten."""
@@ -114,7 +121,7 @@ class Checkpoints:
         if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
             logger.warning("the checkpoint is of another network: the training begins anew")
             self._keeper.forget()
-            self._saved = _Saved(Position(precision=self.position.precision))
+            self._saved = _Saved(Position(self._keeper.job, precision=self.position.precision))
             self.position = self._saved.position
             return
         for variable, value in zip(variables, values, strict=True):

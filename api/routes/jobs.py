@@ -207,9 +207,10 @@ def follow_job(path: JobPath, header: EventsHeader) -> Response:
     services().feeds.check_room()
     with services().sessions() as session:
         job = jobs.get(session, path.job_id)
-    if job.status in ENDED and job.last_event <= header.last_event_id:
+    seen = min(header.last_event_id, job.last_event)  # nobody has seen what has not happened
+    if job.status in ENDED and seen == job.last_event:
         return Response(status=HTTPStatus.NO_CONTENT)  # anything else, and a browser would come back for ever
-    events = services().feeds.follow(path.job_id, header.last_event_id)
+    events = services().feeds.follow(path.job_id, seen)
     return Response(
         events, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )

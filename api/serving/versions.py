@@ -3,14 +3,13 @@
 import logging
 import threading
 import time
-from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from api.serving.version import LoadedVersion, load_version
 from shared import registry
 from shared.artifacts import ArtifactStore
 from shared.database import OUT_OF_REACH, Sessions
-from shared.errors import ArtifactDamaged, ServiceError, VersionNotServable
+from shared.errors import ArtifactDamaged, ModelNotFound, ServiceError, VersionNotFound, VersionNotServable
 from shared.heap import trim_heap
 from shared.tables import Version
 
@@ -49,8 +48,8 @@ class Versions:
         self._loaded: dict[int, LoadedVersion] = {}
         self._failures: dict[int, _Failure] = {}
         self._changing = threading.Lock()
-        self._looking: defaultdict[Name, threading.Lock] = defaultdict(threading.Lock)
-        self._loading: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._looking: dict[Name, threading.Lock] = {}
+        self._loading: dict[int, threading.Lock] = {}
 
     def find(self, model: str, reference: str | None = None) -> LoadedVersion:
         """`reference` is a number, `latest` or an alias; None for the version that is served.
@@ -68,7 +67,7 @@ class Versions:
 
     def take(self, version: Version) -> LoadedVersion:
         """Two that ask for the same wait for one loading. Raises ArtifactDamaged or VersionNotServable."""
-        with self._loading[version.id]:
+        with self._loading.setdefault(version.id, threading.Lock()):
             if (loaded := self._loaded.get(version.id)) is not None:
                 return loaded
             failure = self._failures.get(version.id)
@@ -112,7 +111,7 @@ class Versions:
 
     def _look(self, name: Name, usual: LoadedVersion | None) -> LoadedVersion:
         """One asks the database and loads what is new; meanwhile the others go on with what they have."""
-        looking = self._looking[name]
+        looking = self._looking.setdefault(name, threading.Lock())
         if not looking.acquire(blocking=usual is None):
             assert usual is not None  # noqa: S101 - or it would have waited
             return usual
@@ -130,6 +129,9 @@ class Versions:
                 raise
             logger.warning("the database is out of reach, and %s goes on as it was: %s", usual.name, error)
             loaded, version_id = usual, self._found[name].version_id
+        except (ModelNotFound, VersionNotFound):
+            self._looking.pop(name, None)  # or a client could fill the memory with names that it invents
+            raise
         finally:
             looking.release()
         if len(self._found) >= MOST_NAMES:

@@ -150,6 +150,21 @@ def test_the_epochs_in_a_checkpoint_stand_in_the_curves(
     assert seen == [(epoch, list(range(1, epoch + 1))) for epoch in (1, 2, 3, 4)]
 
 
+def test_a_retry_has_all_of_its_own_time(http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt that follows in the same job has not."""
+    monkeypatch.setattr(checkpoints.Checkpoints, "trained_seconds", lambda _: 7200.0)
+    job_id = submit(http, changed(BEST, "resources.max_minutes", 60.0))
+    interrupted(worker, 12).run_next()
+    monkeypatch.undo()
+
+    worker.run_all()
+    assert show(http, job_id)["error"]["type"] == "/problems/time-limit-reached"
+
+    retry = http.post(f"/api/v1/jobs/{job_id}/retry").json
+    worker.run_all()
+    assert show(http, retry["id"])["status"] == "succeeded"
+
+
 def test_a_damaged_checkpoint_costs_the_epochs_and_nothing_else(http: FlaskClient, worker: Worker) -> None:
     run(http, worker, BEST)
     job_id = submit(http, BEST)

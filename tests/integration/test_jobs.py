@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from api.services import EXTENSION
 from shared import jobs
 from shared.database import Sessions
 from shared.devices import Device
@@ -251,6 +252,22 @@ def test_events_go_on_where_the_listener_was(http: FlaskClient) -> None:
 
     assert rest.text.startswith("id: 2\nevent: status\n")
     assert nothing.status_code == 204
+
+
+def test_an_event_that_has_not_happened_is_not_waited_for(app: Flask) -> None:
+    http = app.test_client()
+    job = submit(http)
+
+    def listen() -> str:
+        headers = {"Last-Event-ID": "2000000000"}
+        return app.test_client().get(f"/api/v1/jobs/{job['id']}/events", headers=headers).text
+
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(listen)
+        wait_for(lambda: bool(app.extensions[EXTENSION].feeds._feeds))
+        http.post(f"/api/v1/jobs/{job['id']}/cancellation")
+
+    assert heard.result().startswith("id: 2\nevent: status\n")
 
 
 def test_metrics_come_page_by_page(http: FlaskClient, sessions: Sessions) -> None:

@@ -15,7 +15,7 @@ from api.serving.versions import Versions
 from shared import registry
 from shared.artifacts import ArtifactStore
 from shared.database import Sessions
-from shared.errors import ArtifactDamaged
+from shared.errors import ArtifactDamaged, ModelNotFound
 from shared.settings import Settings
 from shared.tables import Version
 from tests.examples import XOR
@@ -170,6 +170,17 @@ def test_a_version_that_cannot_be_loaded_is_not_tried_again_at_once(
     versions._failures.clear()
     assert versions.find("xor").number == 1
     assert versions.failures() == []
+
+
+def test_names_that_clients_invent_are_not_remembered(sessions: Sessions, artifacts: ArtifactStore) -> None:
+    versions = Versions(sessions, artifacts, LARGE)
+
+    for number in range(3):
+        with pytest.raises(ModelNotFound):
+            versions.find(f"invented-{number}")
+
+    assert not versions._looking
+    assert not versions._found
 
 
 def test_what_is_loaded_is_served_while_the_database_is_away(
