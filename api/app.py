@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -34,9 +33,9 @@ from api.routes import (
     workers,
 )
 from api.services import EXTENSION, Services
-from api.serving.gate import Gate
 from api.serving.predict import Predictor
 from api.serving.versions import Versions
+from api.shortcut import with_shortcut
 from shared import logs
 from shared.artifacts import ArtifactStore
 from shared.database import make_engine, make_sessions
@@ -62,7 +61,7 @@ def create_app(settings: Settings) -> Flask:
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # it would ask a server on the internet
-    app.extensions[EXTENSION] = _build_services(settings)
+    app.extensions[EXTENSION] = services = _build_services(settings)
     for routes in (
         jobs,
         models,
@@ -82,7 +81,7 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(protocol.bp)
     problems.register(app)
     _add_documentation(app)
-    app.wsgi_app = _with_request_id(app.wsgi_app)  # type: ignore[method-assign, assignment]  # as Flask has it
+    app.wsgi_app = _with_request_id(with_shortcut(app.wsgi_app, services))  # type: ignore[method-assign, assignment]  # as Flask has it
     return app
 
 
@@ -92,7 +91,6 @@ def _build_services(settings: Settings) -> Services:
     versions = Versions(sessions, artifacts, settings.serving_memory_bytes)
     metrics = Metrics(sessions, versions)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    gate = Gate(os.cpu_count() or 1, settings.max_waiting_predictions, settings.prediction_seconds)
     return Services(
         sessions=sessions,
         artifacts=artifacts,
@@ -100,7 +98,9 @@ def _build_services(settings: Settings) -> Services:
         planner=Planner(settings.max_parameters),
         versions=versions,
         metrics=metrics,
-        predictor=Predictor(limits, gate, metrics),
+        predictor=Predictor(
+            limits, os.cpu_count() or 1, settings.max_waiting_predictions, settings.prediction_seconds, metrics
+        ),
         default_model=settings.default_model,
         image_limits=limits,
         upload_limits=Limits(
@@ -129,7 +129,7 @@ def _with_request_id(application: "WSGIApplication") -> "WSGIApplication":
 
     def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given) else secrets.token_hex(8)
+        request_id = given if given and re.fullmatch(r"[\w.:-]{1,64}", given) else os.urandom(8).hex()
 
         def start(status: str, headers: list[tuple[str, str]], *rest: object) -> Callable[[bytes], object]:
             return start_response(status, [*headers, (REQUEST_ID, request_id)], *rest)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from shared.database import Sessions
 from shared.errors import ServiceError
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+OK = "ok"
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -36,7 +37,7 @@ class Metrics:
         self.waited, self.prepared, self.inferred = (seconds.labels(stage) for stage in ("wait", "decode", "infer"))
         self.batch = Histogram(
             "trainyard_prediction_batch",
-            "Inputs of one request",
+            "Inputs that the network took at once",
             buckets=BATCHES,
             registry=self._registry,
         )
@@ -50,12 +51,15 @@ class Metrics:
         outcome = "internal-error"
         try:
             yield served
-            outcome = "ok"
+            outcome = OK
         except ServiceError as error:
             outcome = error.kind
             raise
         finally:
-            self._predictions.labels(route, served.model, served.version, outcome).inc()
+            self.count(route, served.model, served.version, outcome)
+
+    def count(self, route: str, model: str, version: str, outcome: str = OK) -> None:
+        self._predictions.labels(route, model, version, outcome).inc()
 
     def exposition(self) -> bytes:
         """In Prometheus's text format."""

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from api.problems import STATUS
 from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers
 from api.requests import read_body
-from api.routes.predictions import VERSION_HEADER
 from api.services import services
+from api.serving.predict import VERSION_HEADER
 from api.serving.version import LoadedVersion
 from shared import registry
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError

@@ -11,9 +11,9 @@ import orjson
 from flask import Response
 from numpy.typing import NDArray
 
-from api.routes.predictions import VERSION_HEADER
 from api.services import services
 from api.serving.inputs import ImageInput
+from api.serving.predict import VERSION_HEADER
 from api.serving.version import LoadedVersion
 from shared.errors import InvalidImage, InvalidRequest, ServiceError
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import orjson
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
@@ -12,7 +11,7 @@ from api.prediction_requests import REQUEST_BODY, read_inputs
 from api.requests import parsed
 from api.routes.models import ModelPath, VersionPath
 from api.services import services
-from api.serving.predict import answers_of
+from api.serving.predict import VERSION_HEADER, predictions_document
 from shared.documents import Predictions
 from shared.errors import (
     ArtifactDamaged,
@@ -46,9 +45,6 @@ ANSWERS: dict[Any, Any] = {
 }
 
 
-VERSION_HEADER = "Trainyard-Version"
-
-
 class PredictionQuery(BaseModel):
     top: int = Field(default=1, ge=1, le=1000, description="How many classes to name for each input")
 
@@ -74,13 +70,8 @@ def _predictions(model: str, reference: str | None, top: int) -> Response:
         loaded = services().versions.find(model, reference)
         served.model, served.version = loaded.model, str(loaded.number)
         outputs = services().predictor.outputs(loaded, read_inputs(request, services().image_limits))
-    answers = answers_of(outputs, loaded.description.classes, top)
     return Response(
-        # Numbers of float32 as short as they can be told apart.
-        orjson.dumps(
-            {"model": loaded.model, "version": loaded.number, "predictions": answers},
-            option=orjson.OPT_SERIALIZE_NUMPY,
-        ),
+        predictions_document(loaded, outputs, top),
         headers={VERSION_HEADER: loaded.name},
         content_type="application/json",
     )

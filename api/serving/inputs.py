@@ -5,6 +5,7 @@ import binascii
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -87,21 +88,21 @@ def row_of(given: Input, contract: ImageContract | NumbersContract, limits: Imag
     if isinstance(contract, ImageContract):
         pixels, sides = _decoded(given, contract, limits) if isinstance(given, ImageInput) else _pixels(given, limits)
         prepared = prepare(pixels, contract)
-        values, warnings = prepared.astype(np.float32), _warnings(prepared, sides, contract)
+        warnings = _warnings(prepared, sides, contract)
         if contract.invert is Invert.AUTO and is_inverted(pixels, contract):
             warnings.append(INVERTED)
-    elif isinstance(given, ImageInput):
+        return Row(contract.normalisation.apply_to_pixels(prepared), warnings)
+    if isinstance(given, ImageInput):
         raise InvalidRequest(f"{given.name}: this version takes {list(contract.shape)} numbers, not an image.")
-    else:
-        values, warnings = _numbers(given, contract.shape), []
-    return Row(contract.normalisation.apply(values), warnings)
+    return Row(contract.normalisation.apply(_numbers(given, contract.shape)), [])
 
 
 def _warnings(prepared: Pixels, sides: Sides, contract: ImageContract) -> list[str]:
     """Of images that people did not mean to send, or that a network of this size sees little of."""
     height, width = sides
     warnings = []
-    if int(prepared.max()) - int(prepared.min()) < LEAST_CONTRAST:
+    darkest, lightest, _, _ = cv2.minMaxLoc(prepared.reshape(1, -1))  # NumPy takes five times as long
+    if lightest - darkest < LEAST_CONTRAST:
         warnings.append("The image is blank: all its pixels are about the same.")
     if (
         max(sides) > MOST_ELONGATED * min(sides)

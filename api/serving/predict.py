@@ -1,20 +1,25 @@
 """From inputs to answers: preprocess, run together, name the classes. One bad input does not spoil the others."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from api.metrics import Metrics
 from api.problems import problem_of
-from api.serving.gate import Gate
-from api.serving.inputs import Input, Row, row_of
+from api.serving.inputs import ImageInput, Input, row_of
+from api.serving.turns import Turns
 from api.serving.version import LoadedVersion
 from shared.errors import ServiceError
 from shared.preprocessing import ImageLimits
+
+SMALL_BYTES = 16_000
+"""An image of no more is decoded in a fraction of what the network takes."""
+VERSION_HEADER = "Trainyard-Version"
 
 Answer = dict[str, Any]
 """A Prediction, NumericPrediction or FailedPrediction of shared/documents.py. Made by hand: pydantic would take longer
@@ -32,67 +37,107 @@ class Outputs:
     read: list[list[str] | ServiceError]
 
 
-class Predictor:
-    """What every protocol calls."""
+@dataclass(eq=False, slots=True)
+class _Work:
+    """One request's inputs: `rows` are given, or made of `inputs` when it is its turn; then `values` or an `error`."""
 
-    def __init__(self, limits: ImageLimits, gate: Gate, metrics: Metrics) -> None:
+    loaded: LoadedVersion
+    inputs: Sequence[Input | ServiceError]
+    rows: NDArray[np.float32] | None = None
+    read: list[list[str] | ServiceError] = field(default_factory=list)
+    values: NDArray[np.float32] | None = None
+    error: ServiceError | None = None
+    asked_at: float = field(default_factory=perf_counter)
+
+    @property
+    def kind(self) -> Hashable:
+        return (self.loaded, self.is_quick) if self._gains_by_company else self
+
+    @property
+    def is_quick(self) -> bool:
+        return self._gains_by_company and not _takes_long_to_decode(self.inputs[0])
+
+    @property
+    def _gains_by_company(self) -> bool:
+        """What is many already does not."""
+        return len(self.inputs) == 1 and self.loaded.is_faster_together
+
+
+def _takes_long_to_decode(given: Input | ServiceError) -> bool:
+    return isinstance(given, ImageInput) and len(given.data) > SMALL_BYTES
+
+
+class Predictor:
+    """What every protocol calls. So many requests compute at a time, and so many more may wait for it."""
+
+    def __init__(self, limits: ImageLimits, at_once: int, waiting: int, seconds: float, metrics: Metrics) -> None:
         self._limits = limits
-        self._gate = gate
         self._metrics = metrics
+        self._turns: Turns[_Work] = Turns(at_once, waiting, seconds, self._compute)
 
     def outputs(self, loaded: LoadedVersion, inputs: Sequence[Input | ServiceError]) -> Outputs:
         """Raises Overloaded, or the input's error where none of them can be read."""
-        began = perf_counter()
-        with self._gate:
-            entered = perf_counter()
-            rows, read = self._rows(loaded, inputs)
-            prepared = perf_counter()
-            values = loaded.run(np.stack([row.values for row in rows]))
-            answered = perf_counter()
-        self._metrics.prepared.observe(prepared - entered)
-        self._metrics.waited.observe(entered - began)
-        self._metrics.inferred.observe(answered - prepared)
-        self._metrics.batch.observe(len(inputs))
-        loaded.statistics.count(len(rows), answered - prepared)
-        return Outputs(values, read)
+        work = _Work(loaded, inputs)
+        return Outputs(self._values(work), work.read)
 
     def run(self, loaded: LoadedVersion, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, …) as the network takes them → (n, outputs). Raises Overloaded."""
+        return self._values(_Work(loaded, (), rows))
+
+    def _values(self, work: _Work) -> NDArray[np.float32]:
+        self._turns.do(work)
+        if work.values is None:
+            assert work.error is not None  # noqa: S101 - one of them is set
+            raise work.error
+        return work.values
+
+    def _compute(self, works: Sequence[_Work]) -> None:
+        """Of one version."""
+        for work in works:
+            self._metrics.waited.observe(perf_counter() - work.asked_at)
+            if work.rows is None:
+                self._prepare(work)
+        parts = [work.rows for work in works if work.rows is not None]
+        if not parts:
+            return
+        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
         began = perf_counter()
-        with self._gate:
-            entered = perf_counter()
-            values = loaded.run(rows)
-            answered = perf_counter()
-        self._metrics.waited.observe(entered - began)
-        self._metrics.inferred.observe(answered - entered)
+        values = works[0].loaded.run(rows)
+        seconds = perf_counter() - began
+        start = 0
+        for work in works:
+            if work.rows is not None:
+                work.values = values[start : start + len(work.rows)]
+                start += len(work.rows)
+                self._metrics.inferred.observe(seconds)
         self._metrics.batch.observe(len(rows))
-        loaded.statistics.count(len(rows), answered - entered)
-        return values
+        works[0].loaded.statistics.count(len(parts), len(rows), seconds)
 
-    def _rows(
-        self, loaded: LoadedVersion, inputs: Sequence[Input | ServiceError]
-    ) -> tuple[list[Row], list[list[str] | ServiceError]]:
-        rows: list[Row] = []
-        read: list[list[str] | ServiceError] = []
-        error: ServiceError | None = None
-        for given in inputs:
+    def _prepare(self, work: _Work) -> None:
+        began = perf_counter()
+        rows: list[NDArray[np.float32]] = []
+        contract = work.loaded.description.preprocessing
+        for given in work.inputs:
             try:
-                row = self._row(loaded, given)
+                if isinstance(given, ServiceError):
+                    raise given
+                row = row_of(given, contract, self._limits)
             except ServiceError as found:
-                error = error or found
-                read.append(found)
+                work.error = work.error or found
+                work.read.append(found)
             else:
-                rows.append(row)
-                read.append(row.warnings)
-        if not rows:
-            assert error is not None  # noqa: S101 - there is one input at the least
-            raise error
-        return rows, read
+                rows.append(row.values)
+                work.read.append(row.warnings)
+        if rows:
+            work.rows = rows[0][np.newaxis] if len(rows) == 1 else np.stack(rows)
+        self._metrics.prepared.observe(perf_counter() - began)
 
-    def _row(self, loaded: LoadedVersion, given: Input | ServiceError) -> Row:
-        if isinstance(given, ServiceError):
-            raise given
-        return row_of(given, loaded.description.preprocessing, self._limits)
+
+def predictions_document(loaded: LoadedVersion, outputs: Outputs, top: int) -> bytes:
+    """The Predictions of shared/documents.py as JSON, numbers of float32 as short as they can be told apart."""
+    answers = answers_of(outputs, loaded.description.classes, top)
+    document = {"model": loaded.model, "version": loaded.number, "predictions": answers}
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def answers_of(outputs: Outputs, classes: tuple[str, ...], top: int) -> list[Answer]:

@@ -29,6 +29,10 @@ ROWS_AT_ONCE = 256
 SESSION_BYTES = 1_000_000
 SESSION_FACTOR = 1.5
 """What a version takes beside the weights, and for each byte of them."""
+TOGETHER = 4
+TRIALS = 3
+GAIN = 0.9
+SLOW_SECONDS = 0.02
 _UNLIMITED = ImageLimits(max_bytes=2**31, max_pixels=2**31)
 
 
@@ -42,9 +46,9 @@ class Statistics:
     last_milliseconds: int = 0
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
-    def count(self, inputs: int, seconds: float) -> None:
+    def count(self, requests: int, inputs: int, seconds: float) -> None:
         with self._counting:
-            self.requests += 1
+            self.requests += requests
             self.inputs += inputs
             self.nanoseconds += int(1e9 * seconds)
             self.last_milliseconds = int(1000 * time.time())
@@ -61,6 +65,8 @@ class LoadedVersion:
         self.size_bytes = size_bytes
         self.used_at = time.monotonic()
         self.statistics = Statistics()
+        self.is_faster_together = False
+        """Whether several inputs in one run take less than one after another."""
         self._session = session
 
     def forget_samples(self) -> None:
@@ -88,6 +94,7 @@ def load_version(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
             f"Version {loaded.name} is not served: it answers its own golden samples with a difference of "
             f"{difference:.2g}, where {TOLERANCE:g} is allowed."
         )
+    loaded.is_faster_together = _is_faster_together(loaded)
     loaded.forget_samples()
     return loaded
 
@@ -118,6 +125,19 @@ def golden_difference(loaded: LoadedVersion) -> float:
     rows = np.stack([row_of(_input(sample), contract, _UNLIMITED).values for sample in samples])
     expected = np.asarray([sample.outputs for sample in samples], np.float32)
     return largest_difference(loaded.run(rows), expected)
+
+
+def _is_faster_together(loaded: LoadedVersion) -> bool:
+    """Small networks are, whose weights take longer to fetch than to use; a slow one is not worth the trial."""
+    rows = np.zeros((TOGETHER, *loaded.description.preprocessing.input_shape), np.float32)
+    alone = min(_seconds(loaded, rows[:1]) for _ in range(TRIALS))
+    return alone < SLOW_SECONDS and min(_seconds(loaded, rows) for _ in range(TRIALS)) < GAIN * TOGETHER * alone
+
+
+def _seconds(loaded: LoadedVersion, rows: NDArray[np.float32]) -> float:
+    began = time.perf_counter()
+    loaded.run(rows)
+    return time.perf_counter() - began
 
 
 def _input(sample: GoldenSample) -> ImageInput | NumbersInput:

@@ -56,12 +56,19 @@ class Versions:
 
         Raises ModelNotFound, VersionNotFound, ArtifactDamaged or VersionNotServable.
         """
-        name = (model, reference)
-        found = self._found.get(name)
-        loaded = self._loaded.get(found.version_id) if found is not None else None
+        if (loaded := self.find_at_hand(model, reference)) is not None:
+            return loaded
+        found = self._found.get((model, reference))
+        loaded = self._look((model, reference), self._loaded.get(found.version_id) if found is not None else None)
+        loaded.used_at = time.monotonic()
+        return loaded
+
+    def find_at_hand(self, model: str, reference: str | None = None) -> LoadedVersion | None:
+        """The same, where nothing need be looked up or loaded; None otherwise."""
+        found = self._found.get((model, reference))
         now = time.monotonic()
-        if found is None or loaded is None or now > found.until:
-            loaded = self._look(name, loaded)
+        if found is None or now > found.until or (loaded := self._loaded.get(found.version_id)) is None:
+            return None
         loaded.used_at = now
         return loaded
 

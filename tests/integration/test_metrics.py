@@ -47,8 +47,8 @@ def test_predictions_are_counted_by_version_and_outcome(xor: FlaskClient) -> Non
         ("xor", "invalid-request", "predictions", "1"): 1,
         ("", "model-not-found", "predictions", ""): 1,
     }
-    assert seen["trainyard_prediction_batch_sum",] == 4
-    assert [seen["trainyard_prediction_seconds_count", stage] for stage in ("wait", "decode", "infer")] == [2, 2, 2]
+    assert seen["trainyard_prediction_batch_sum",] == 3
+    assert [seen["trainyard_prediction_seconds_count", stage] for stage in ("wait", "decode", "infer")] == [3, 3, 2]
     assert seen["trainyard_loaded_versions",] == 1
     assert seen["trainyard_loaded_versions_bytes",] > 0
 

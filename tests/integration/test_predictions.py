@@ -69,6 +69,26 @@ def test_all_forms_give_the_same_answer(digits: FlaskClient, digit: np.ndarray) 
     assert prediction["label"] == str(prediction["class"])
 
 
+@pytest.mark.parametrize("address", [ADDRESS, "/api/v1/models/digits/versions/1/predictions"])
+@pytest.mark.parametrize(("kept_bytes", "status", "outcome"), [(None, 200, "ok"), (40, 422, "invalid-image")])
+def test_the_shortest_way_answers_as_the_usual_one_does(
+    digits: FlaskClient, digit: np.ndarray, address: str, kept_bytes: int | None, status: int, outcome: str
+) -> None:
+    body = encoded(digit)[:kept_bytes]
+    digits.post(address, data=body)  # the first loads the version, on the usual way
+
+    shortest = digits.post(address, data=body, content_type="image/png", headers={"X-Request-ID": "same"})
+    usual = digits.post(f"{address}?top=1", data=body, content_type="image/png", headers={"X-Request-ID": "same"})
+
+    assert shortest.status_code == status
+    assert (shortest.status, shortest.json) == (usual.status, usual.json)
+    assert sorted(shortest.headers) == sorted(usual.headers)
+    counted = (
+        f'trainyard_prediction_requests_total{{model="digits",outcome="{outcome}",route="predictions",version="1"}} 3'
+    )
+    assert counted in digits.get("/metrics").text
+
+
 def test_top_names_the_likeliest_classes(digits: FlaskClient, digit: np.ndarray) -> None:
     answers = [
         digits.post(f"{ADDRESS}?top={top}", data=encoded(digit)).json["predictions"][0]["top"] for top in (1, 3, 1000)

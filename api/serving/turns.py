@@ -1,0 +1,116 @@
+"""So many threads compute at a time, so many requests may wait, and those of one kind that waited go together."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from shared.errors import Overloaded
+
+MOST_TOGETHER = 32
+
+
+class Work(Protocol):
+    @property
+    def kind(self) -> Hashable:
+        """Works of one kind that wait are computed together."""
+
+    @property
+    def is_quick(self) -> bool:
+        """Then one thread does all of its kind, however many are free: they would only get in each other's way."""
+
+
+AnyWork = TypeVar("AnyWork", bound=Work)
+
+
+class Turns(Generic[AnyWork]):
+    """Refuses at once when there is no room, rather than answer ever later."""
+
+    def __init__(
+        self, at_once: int, waiting: int, seconds: float, compute: Callable[[Sequence[AnyWork]], None]
+    ) -> None:
+        self._at_once = self._free = at_once
+        self._most_waiting = waiting
+        self._seconds = seconds
+        self._compute = compute
+        self._waiting: deque[_Ticket[AnyWork]] = deque()
+        self._busy: set[Hashable] = set()
+        self._changing = threading.Lock()
+
+    def do(self, work: AnyWork) -> None:
+        """Returns when it was computed, here or by another thread. Raises Overloaded, and what `compute` raises."""
+        ticket = _Ticket(work)
+        with self._changing:
+            if self._free and ticket.kind not in self._busy:
+                self._free -= 1
+                self._begin(ticket, [])
+            elif len(self._waiting) < self._most_waiting:
+                self._waiting.append(ticket)
+            else:
+                raise Overloaded("More predictions are waited for here than can be made soon: try again in a moment.")
+        if not ticket.together:
+            self._wait(ticket)
+        if ticket.together:
+            self._take_turn(ticket)
+        if ticket.error is not None:
+            raise ticket.error
+
+    def _wait(self, ticket: "_Ticket[AnyWork]") -> None:
+        """Until it is its turn, or another has computed it."""
+        if ticket.called.acquire(timeout=self._seconds):
+            return
+        with self._changing:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+                raise Overloaded(
+                    f"The prediction did not get its turn within {self._seconds:g} s: try again in a moment."
+                )
+        ticket.called.acquire()  # it is called just now
+
+    def _take_turn(self, ticket: "_Ticket[AnyWork]") -> None:
+        try:
+            self._compute([one.work for one in ticket.together])
+        except BaseException as error:  # noqa: BLE001 - raised again, to each of those that wait for it
+            for one in ticket.together:
+                one.error = error
+        with self._changing:
+            following = self._end(ticket)
+        if following is not None:
+            following.called.release()
+        for one in ticket.together[1:]:
+            one.called.release()
+
+    def _begin(self, first: "_Ticket[AnyWork]", others: "list[_Ticket[AnyWork]]") -> None:
+        first.together = [first, *others]
+        if first.work.is_quick:
+            self._busy.add(first.kind)
+
+    def _end(self, ended: "_Ticket[AnyWork]") -> "_Ticket[AnyWork] | None":
+        """Who has its turn next, if any of those that wait may begin."""
+        self._busy.discard(ended.kind)
+        following = next((ticket for ticket in self._waiting if ticket.kind not in self._busy), None)
+        if following is None:
+            self._free += 1
+            return None
+        self._waiting.remove(following)
+        like = [ticket for ticket in self._waiting if ticket.kind == following.kind]
+        share = len(like) if following.work.is_quick else len(like) // self._at_once
+        others = like[: min(share, MOST_TOGETHER - 1)]
+        for ticket in others:
+            self._waiting.remove(ticket)
+        self._begin(following, others)
+        return following
+
+
+class _Ticket(Generic[AnyWork]):
+    """`called` is released when it has its turn, and then it has to compute `together`, or when it was computed."""
+
+    __slots__ = ("called", "error", "kind", "together", "work")
+
+    def __init__(self, work: AnyWork) -> None:
+        self.work = work
+        self.kind = work.kind
+        self.called = threading.Lock()
+        self.called.acquire()
+        self.together: list[_Ticket[AnyWork]] = []
+        self.error: BaseException | None = None
