@@ -5,9 +5,9 @@ from typing import Any
 from flask import Request, current_app
 
 from api.requests import JSON_TYPES, read_body, read_json
-from api.serving.inputs import ANY_BYTES, ImageInput, Input, input_of
 from shared.errors import InvalidRequest, ServiceError, UnsupportedContent
 from shared.preprocessing import MEDIA_TYPES, ImageLimits
+from shared.serving.inputs import ANY_BYTES, ImageInput, Input, input_of
 
 MAX_INPUTS = 1000
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

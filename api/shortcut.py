@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from api.services import Services
-from api.serving.inputs import ImageInput
 from api.serving.predict import VERSION_HEADER, predictions_document
-from api.serving.version import LoadedVersion
 from shared.preprocessing import MEDIA_TYPES
+from shared.serving.inputs import ImageInput
+from shared.serving.version import LoadedVersion
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

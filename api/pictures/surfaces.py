@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.pictures.drawings import Surface
-from api.serving.version import LoadedVersion
 from shared.errors import PictureNotFound
 from shared.inline_data import read_inline
 from shared.preprocessing import NumbersContract
+from shared.serving.version import LoadedVersion
 from shared.training_spec import TrainingSpec
 
 STEPS = 200

@@ -15,10 +15,10 @@ from api.problems import STATUS
 from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers
 from api.requests import read_body
 from api.services import services
-from api.serving.inputs import ImageInput
 from api.serving.predict import answers_of
-from api.serving.version import LoadedVersion
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, UnsupportedContent
+from shared.serving.inputs import ImageInput
+from shared.serving.version import LoadedVersion
 
 FIELDS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 JSON, CSV = "application/json", "text/csv"

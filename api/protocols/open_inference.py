@@ -20,10 +20,10 @@ from api.protocols.tensors import answer, from_base64, outputs_of_images, output
 from api.requests import read_body
 from api.services import services
 from api.serving.predict import VERSION_HEADER
-from api.serving.version import LoadedVersion
 from shared import registry
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError
 from shared.pages import Page
+from shared.serving.version import LoadedVersion
 from shared.tables import Version
 from shared.version_description import INPUT_NAME, OUTPUT_NAME
 

@@ -12,10 +12,10 @@ from flask import Response
 from numpy.typing import NDArray
 
 from api.services import services
-from api.serving.inputs import ImageInput
 from api.serving.predict import VERSION_HEADER
-from api.serving.version import LoadedVersion
 from shared.errors import InvalidImage, InvalidRequest, ServiceError
+from shared.serving.inputs import ImageInput
+from shared.serving.version import LoadedVersion
 
 
 def as_they_stand(values: Any, loaded: LoadedVersion) -> NDArray[np.float32]:  # noqa: ANN401 - nested lists, or an array

@@ -12,11 +12,11 @@ from api.problems import STATUS
 from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers
 from api.requests import read_body
 from api.services import services
-from api.serving.version import LoadedVersion
 from shared import registry
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, VersionNotFound
 from shared.numbers import number_of
 from shared.pages import Page
+from shared.serving.version import LoadedVersion
 from shared.tables import Version
 from shared.version_description import INPUT_NAME
 

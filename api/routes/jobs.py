@@ -16,7 +16,7 @@ from api.pictures.kinds import PictureFormat
 from api.planning_process import Question
 from api.requests import PageQuery, parsed
 from api.services import services
-from shared import base_versions, datasets, job_history, job_queue, jobs, registry
+from shared import base_versions, datasets, job_history, job_queue, jobs, registry, submissions
 from shared.devices import Device
 from shared.documents import EpochDocument, EpochList, JobDocument, JobList, JobSummary
 from shared.errors import (
@@ -108,15 +108,15 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
     if query.dry_run:
         return document(plan)
     with services().sessions() as session:
-        same = jobs.find_same(session, spec) if spec.reuse else None
+        same = submissions.find_same(session, spec) if spec.reuse else None
     if same is not None:
         return document(job_document(same.id), HTTPStatus.OK, {"Location": url_for("jobs.show_job", job_id=same.id)})
     owner, most = services().owners.current(), services().owners.most_queued
     with services().sessions.begin() as session:
         if header.idempotency_key is None:
-            job = jobs.create(session, spec, owner, most)
+            job = submissions.create(session, spec, owner, most)
         else:
-            job = jobs.create_once(session, spec, header.idempotency_key, body, owner, most)
+            job = submissions.create_once(session, spec, header.idempotency_key, body, owner, most)
     services().bell.ring(Device(job.device))  # after the commit: inside, a worker may look before the row exists
     location = url_for("jobs.show_job", job_id=job.id)
     return document(job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})
@@ -171,7 +171,7 @@ def stop_job(path: JobPath) -> Response:
 def retry_job(path: JobPath, query: RetryQuery) -> Response:
     """A new job from the same spec that goes on from the checkpoint; the one there is, while it has not ended."""
     with services().sessions.begin() as session:
-        job, is_new = jobs.create_retry(
+        job, is_new = submissions.create_retry(
             session, path.job_id, services().owners.most_queued, from_start=query.from_ == "start"
         )
     services().bell.ring(Device(job.device))

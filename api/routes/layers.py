@@ -20,7 +20,6 @@ from api.requests import parsed
 from api.routes.evaluations import find_version
 from api.routes.models import VersionPath
 from api.services import services
-from api.serving.inputs import row_of
 from shared import registry
 from shared.documents import LayerList
 from shared.errors import (
@@ -37,6 +36,7 @@ from shared.errors import (
     UnsupportedContent,
     VersionNotFound,
 )
+from shared.serving.inputs import row_of
 from shared.tables import Version
 from shared.version_description import DESCRIPTION_FILE, DescriptionFile
 

@@ -10,7 +10,7 @@ from api.requests import parsed
 from api.routes.jobs import job_document
 from api.routes.models import VersionPath
 from api.services import services
-from shared import jobs, registry
+from shared import registry, submissions
 from shared.devices import Device
 from shared.documents import JobDocument
 from shared.errors import JobNotFound, ModelNotFound, TooManyJobs, VersionNotFound
@@ -32,7 +32,7 @@ def reproduce_version(path: VersionPath) -> Response:
     with services().sessions.begin() as session:
         version = registry.get_version(session, path.model, path.reference)
         spec = TrainingSpec.model_validate(version.description["lineage"]["spec"])
-        job = jobs.create_reproduction(
+        job = submissions.create_reproduction(
             session, spec, version.model, version.number, owners.current(), owners.most_queued
         )
     services().bell.ring(Device(job.device))
@@ -46,5 +46,5 @@ def show_reproduction(path: VersionPath) -> Response:
     """The newest job that trained this version once more."""
     with services().sessions() as session:
         version = registry.get_version(session, path.model, path.reference)
-        job = jobs.find_reproduction(session, version.model, version.number)
+        job = submissions.find_reproduction(session, version.model, version.number)
     return document(job_document(job.id))

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from api.metrics import Metrics
 from api.problems import problem_of
-from api.serving.inputs import ImageInput, Input, row_of
 from api.serving.turns import Turns
-from api.serving.version import LoadedVersion
 from shared.errors import ServiceError
 from shared.preprocessing import ImageLimits
+from shared.serving.inputs import ImageInput, Input, row_of
+from shared.serving.version import LoadedVersion
 
 SMALL_BYTES = 16_000
 """An image of no more is decoded in a fraction of what the network takes."""

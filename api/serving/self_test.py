@@ -1,10 +1,10 @@
 """Whether a version still answers as it was trained to, and if not, why."""
 
-from api.serving.version import golden_difference, open_version
 from shared.agreement import TOLERANCE
 from shared.artifacts import ArtifactStore
 from shared.documents import SelfTest
 from shared.errors import ArtifactDamaged, VersionNotServable
+from shared.serving.version import golden_difference, open_version
 from shared.tables import Version
 
 

@@ -5,12 +5,12 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-from api.serving.version import LoadedVersion, load_version
 from shared import registry
 from shared.artifacts import ArtifactStore
 from shared.database import OUT_OF_REACH, Sessions
 from shared.errors import ArtifactDamaged, ModelNotFound, ServiceError, VersionNotFound, VersionNotServable
 from shared.heap import trim_heap
+from shared.serving.version import LoadedVersion, load_version
 from shared.tables import Version
 
 logger = logging.getLogger(__name__)

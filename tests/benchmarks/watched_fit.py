@@ -12,7 +12,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from shared import dataset_parts, jobs
+from shared import dataset_parts, jobs, submissions
 from shared.artifacts import ArtifactStore
 from shared.database import make_engine, make_sessions
 from shared.devices import Device
@@ -56,7 +56,7 @@ def fit_watched(spec: TrainingSpec, folder: Path) -> None:
     settings = Settings(_env_file=None, data_dir=folder)
     sessions = make_sessions(make_engine(settings.database_url))
     with sessions.begin() as session:
-        jobs.create(session, spec)
+        submissions.create(session, spec)
         job = jobs.claim(session, "worker-1", list(Device), settings.lease_seconds)
     assert job is not None
     dataset = dataset_parts.load(spec.dataset, spec.training.seed, datasets_dir())

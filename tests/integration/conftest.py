@@ -19,7 +19,7 @@ from sqlalchemy import text
 from api.app import create_app
 from api.planner import Planner
 from api.services import EXTENSION, Services
-from shared import jobs, kept_files, registry
+from shared import jobs, kept_files, registry, submissions
 from shared.artifacts import ArtifactStore
 from shared.database import Sessions, make_engine, make_sessions
 from shared.devices import Device
@@ -163,7 +163,7 @@ class Published:
     def publish(self, sessions: Sessions, artifacts: ArtifactStore) -> int:
         files = kept_files.keep(sessions, artifacts, self.paths)
         with sessions.begin() as session:
-            jobs.create(session, TrainingSpec.model_validate(self.spec))
+            submissions.create(session, TrainingSpec.model_validate(self.spec))
             job = jobs.claim(session, "worker-0", list(Device), LEASE_SECONDS)
             assert job is not None
             return registry.publish(session, job.id, job.attempt, self.spec["model"], self.description, files)
@@ -180,7 +180,7 @@ def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> C
         engine = make_engine(f"sqlite:///{folder}/trainyard.db")
         sessions, artifacts = make_sessions(engine), ArtifactStore(f"file://{folder}/artifacts")
         with sessions.begin() as session:
-            jobs.create(session, TrainingSpec.model_validate(specs[model]))
+            submissions.create(session, TrainingSpec.model_validate(specs[model]))
         Worker(make_yard(sessions, artifacts, SilentBell(), folder)).run_all()
         with sessions() as session:
             version = registry.get_version(session, model, registry.LATEST)

@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from api import events
 from api.events import Feeds
-from shared import jobs
+from shared import jobs, submissions
 from shared.database import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory, TooManyListeners
@@ -30,7 +30,7 @@ LISTENERS = 100
 def running(sessions: Sessions) -> UUID:
     """A job with 1 status of the queue, 1 of the run, and 3 epochs: 5 events."""
     with sessions.begin() as session:
-        job = jobs.create(session, TrainingSpec.model_validate(XOR))
+        job = submissions.create(session, TrainingSpec.model_validate(XOR))
         jobs.claim(session, "worker-1", [Device.AUTO], 60)
         jobs.renew(session, job.id, 1, 60, None, [EpochReport(epoch, 1, 1, {}) for epoch in (1, 2, 3)])
     return job.id

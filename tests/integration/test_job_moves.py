@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
-from shared import jobs, registry
+from shared import jobs, registry, submissions
 from shared.database import Sessions
 from shared.devices import Device
 from shared.errors import JobHasEnded, JobNotStarted, OutOfMemory
@@ -96,7 +96,7 @@ class Jobs(RuleBasedStateMachine):
         if sum(known.status not in ENDED for known in self.known.values()) == MOST_JOBS:
             return
         with self.sessions.begin() as session:
-            self.known[jobs.create(session, SPEC, owner).id] = Known()
+            self.known[submissions.create(session, SPEC, owner).id] = Known()
 
     @rule(claimers=st.integers(1, 3))
     def claim_at_once(self, claimers: int) -> None:

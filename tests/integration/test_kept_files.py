@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from shared import jobs, kept_files, registry
+from shared import jobs, kept_files, registry, submissions
 from shared.artifacts import ArtifactStore, StoredFile, digest_of
 from shared.database import Sessions
 from shared.devices import Device
@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 
 def running_job(sessions: Sessions) -> Job:
     with sessions.begin() as session:
-        jobs.create(session, TrainingSpec.model_validate(XOR))
+        submissions.create(session, TrainingSpec.model_validate(XOR))
         job = jobs.claim(session, "worker-1", [Device.AUTO], 60)
     assert job is not None
     return job

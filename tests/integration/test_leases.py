@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared import job_history, jobs, registry
+from shared import job_history, jobs, registry, submissions
 from shared.database import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory
@@ -20,7 +20,7 @@ from worker.reconcile import reconcile
 
 def submit(sessions: Sessions, priority: int = 0) -> UUID:
     with sessions.begin() as session:
-        return jobs.create(session, TrainingSpec.model_validate(changed(XOR, "resources.priority", priority))).id
+        return submissions.create(session, TrainingSpec.model_validate(changed(XOR, "resources.priority", priority))).id
 
 
 def claim(sessions: Sessions, lease_seconds: float = 60, worker: str = "worker-1") -> Job:

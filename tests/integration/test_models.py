@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from shared import jobs, registry
+from shared import jobs, registry, submissions
 from shared.database import Sessions
 from shared.devices import Device
 from shared.training_spec import TrainingSpec
@@ -116,7 +116,7 @@ def test_a_nul_in_an_address_is_refused(http: FlaskClient, address: str) -> None
 def test_models_are_listed_page_by_page(http: FlaskClient, sessions: Sessions) -> None:
     for name in ("b", "c", "a"):
         with sessions.begin() as session:
-            jobs.create(session, TrainingSpec.model_validate(changed(XOR, "model", name)))
+            submissions.create(session, TrainingSpec.model_validate(changed(XOR, "model", name)))
             job = jobs.claim(session, "worker-1", [Device.AUTO], 60)
             assert job is not None
             registry.publish(session, job.id, job.attempt, name, {}, [])

@@ -10,12 +10,12 @@ from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
 from api.serving import versions as module
-from api.serving.version import LoadedVersion, load_version
 from api.serving.versions import Versions
 from shared import registry
 from shared.artifacts import ArtifactStore
 from shared.database import Sessions
 from shared.errors import ArtifactDamaged, ModelNotFound
+from shared.serving.version import LoadedVersion, load_version
 from shared.settings import Settings
 from shared.tables import Version
 from tests.examples import XOR

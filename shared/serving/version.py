@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from api.serving.inputs import ImageInput, NumbersInput, row_of
 from shared.agreement import TOLERANCE, largest_difference
 from shared.artifacts import ArtifactStore
 from shared.errors import VersionNotServable
 from shared.preprocessing import ImageLimits
+from shared.serving.inputs import ImageInput, NumbersInput, row_of
 from shared.tables import Version
 from shared.version_description import (
     DESCRIPTION_FILE,

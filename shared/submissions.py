@@ -1,0 +1,169 @@
+"""Jobs as they are created: from a spec, once more, or to predict with a version."""
+
+import hashlib
+import json
+from uuid import UUID, uuid4
+
+from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared import job_history, jobs
+from shared.errors import IdempotencyKeyReused, JobCannotBeRetried, JobNotFound, TooManyJobs
+from shared.tables import ANONYMOUS, ENDED, Job, JobEpoch, JobEvent, JobStatus, JobTag, Owner, now
+from shared.training_spec import TrainingSpec
+
+IDEMPOTENCY_HOURS = 24
+CODE_VERSION = 1
+"""Raised whenever the same spec and data would train to other weights than before."""
+
+
+def create(session: Session, spec: TrainingSpec, owner: str = ANONYMOUS, most_queued: int | None = None) -> Job:
+    """Raises TooManyJobs when the owner has as many queued as it may."""
+    job = _queued(session, spec, owner)
+    session.add_all((job, _first_event(job)))
+    _check_limit(session, owner, most_queued)
+    return job
+
+
+def create_reproduction(
+    session: Session,
+    spec: TrainingSpec,
+    model: str,
+    number: int,
+    owner: str = ANONYMOUS,
+    most_queued: int | None = None,
+) -> Job:
+    """Trains what the version was trained from, and publishes nothing: it is compared. Raises TooManyJobs."""
+    job = create(session, spec, owner, most_queued)
+    job.reproduces = {"model": model, "version": number}
+    return job
+
+
+def create_retry(
+    session: Session, job_id: UUID, most_queued: int | None = None, *, from_start: bool = False
+) -> tuple[Job, bool]:
+    """A new job from the same spec that goes on from the checkpoint, and whether it is new: while one has not ended,
+    it is the answer. Raises JobNotFound, JobCannotBeRetried or TooManyJobs.
+    """
+    jobs.get(session, job_id)
+    old = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()  # its checkpoint stays till then
+    if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        raise JobCannotBeRetried(f"Job {job_id} is {old.status}: only what failed or was cancelled can be tried again.")
+    job = _queued(session, TrainingSpec.model_validate(old.spec), old.owner)
+    unended = select(Job).where(Job.retry_of == job_id, Job.status.not_in(ENDED)).order_by(Job.created_at).limit(1)
+    if (running := session.scalars(unended).one_or_none()) is not None:
+        return running, False
+    job.retry_of = old.id
+    job.reproduces = old.reproduces
+    session.add_all((job, _first_event(job)))
+    if not from_start:
+        job.checkpoint_file, job.checkpoint_epoch = old.checkpoint_file, old.checkpoint_epoch
+        done = job_history.epochs_after(session, old.id, 0, old.checkpoint_epoch)
+        session.add_all(JobEpoch(job_id=job.id, **jobs.epoch_content(epoch)) for epoch in done)
+    _check_limit(session, old.owner, most_queued)
+    return job, True
+
+
+def find_same(session: Session, spec: TrainingSpec) -> Job | None:
+    """The newest job that came to a version of the same training; None when there is none."""
+    query = select(Job).where(Job.training_digest == training_digest(spec), Job.status == JobStatus.SUCCEEDED)
+    query = query.where(Job.version.has()).order_by(Job.created_at.desc()).limit(1)
+    return session.scalars(query).one_or_none()
+
+
+def find_reproduction(session: Session, model: str, number: int) -> Job:
+    """The newest of a version. Raises JobNotFound."""
+    query = select(Job).where(Job.model == model, Job.reproduces.is_not(None)).order_by(Job.created_at.desc())
+    for job in session.scalars(query):
+        if job.reproduces == {"model": model, "version": number}:
+            return job
+    raise JobNotFound(f"Version {number} of {model!r} was never trained once more: POST to this address does it.")
+
+
+def create_once(
+    session: Session,
+    spec: TrainingSpec,
+    key: str,
+    asked: TrainingSpec,
+    owner: str = ANONYMOUS,
+    most_queued: int | None = None,
+) -> Job:
+    """The same key of the same owner answers the same job for a day. Raises IdempotencyKeyReused when it was asked for
+    something else, or TooManyJobs.
+
+    `asked` is the spec as it came, before the newest of anything was looked up.
+    """
+    job = _queued(session, spec, owner)
+    job.idempotency_key = key
+    job.spec_digest = digest_of(asked)
+    same_key = and_(Job.owner == owner, Job.idempotency_key == key)
+    forgotten = and_(same_key, Job.created_at < now(-IDEMPOTENCY_HOURS * 3600))
+    session.execute(update(Job).where(forgotten).values(idempotency_key=None))
+    # The owner's row is locked: whoever sent the same at the same time waits, and finds this job.
+    if (first := session.scalars(select(Job).where(same_key)).one_or_none()) is None:
+        session.add_all((job, _first_event(job)))
+        _check_limit(session, owner, most_queued)
+        return job
+    if first.spec_digest != job.spec_digest:
+        raise IdempotencyKeyReused(f"The key {key!r} stands for another spec: give each job a key of its own.")
+    return first
+
+
+def digest_of(spec: TrainingSpec) -> str:
+    """sha256 of all that it says, every default filled in."""
+    return hashlib.sha256(json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True).encode()).hexdigest()
+
+
+def training_digest(spec: TrainingSpec) -> str:
+    """sha256 of all that decides about the weights and where they go, and of the code that makes them."""
+    document = spec.model_dump(mode="json", by_alias=True, exclude={"resources", "tags", "notes", "reuse"})
+    content = json.dumps([CODE_VERSION, document], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _queued(session: Session, spec: TrainingSpec, owner: str) -> Job:
+    """Locks the owner's row, to the end of the transaction: its jobs are created one after another."""
+    _lock_owner(session, owner)
+    created_at = session.scalars(select(now())).one()
+    return Job(
+        id=uuid4(),
+        owner=owner,
+        model=spec.model,
+        spec=spec.model_dump(mode="json", by_alias=True),
+        spec_digest=digest_of(spec),
+        training_digest=training_digest(spec),
+        device=spec.resources.device,
+        priority=spec.resources.priority,
+        status=JobStatus.QUEUED,
+        last_event=1,
+        created_at=created_at,
+        tags=[JobTag(key=key, value=value, created_at=created_at) for key, value in spec.tags.items()],
+    )
+
+
+def _lock_owner(session: Session, owner: str) -> None:
+    locked = update(Owner).where(Owner.name == owner).values(name=owner).returning(Owner.name)
+    if session.execute(locked).one_or_none() is not None:
+        return
+    try:
+        with session.begin_nested():
+            session.execute(insert(Owner).values(name=owner))
+    except IntegrityError:  # another's first request came between
+        session.execute(locked)
+
+
+def _check_limit(session: Session, owner: str, most_queued: int | None) -> None:
+    if most_queued is None:
+        return
+    session.flush()
+    mine = select(func.count()).select_from(Job).where(Job.owner == owner, Job.status == JobStatus.QUEUED)
+    if session.scalars(mine).one() > most_queued:
+        raise TooManyJobs(
+            f"{owner!r} has {most_queued} jobs queued, and may have no more (TRAINYARD_MAX_QUEUED_PER_OWNER): "
+            "wait until some have run, or cancel some."
+        )
+
+
+def _first_event(job: Job) -> JobEvent:
+    return JobEvent(job_id=job.id, number=1, kind="status", content={"status": job.status, "attempt": 0})
