@@ -19,6 +19,7 @@ from api.planner import Planner
 from api.protocols import mlflow, open_inference, tf_serving
 from api.requests import YAML_TYPES
 from api.routes import (
+    batches,
     catalog,
     datasets,
     evaluations,
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> Flask:
         version_pictures,
         reproductions,
         predictions,
+        batches,
         datasets,
         catalog,
         workers,

@@ -51,17 +51,38 @@ class Progress(Document):
     metrics: dict[str, float | None]
 
 
+class BatchProgress(Document):
+    """`done` of `rows` inputs are answered, some of them by a problem: those have `failed`."""
+
+    rows: int
+    done: int
+    failed: int
+    percent: float
+    seconds_left: float | None
+
+
+class BatchDocument(Document):
+    """By which version, and how many of the answers can be had by now."""
+
+    version: int
+    rows: int
+    done: int
+    failed: int
+
+
 class JobSummary(Document):
     """`version` is the number it published; `checkpoint_epoch` how many whole epochs need not be trained again."""
 
     id: UUID
+    kind: Literal["training", "prediction"]
     owner: str
     model: str
     status: JobStatus
     attempt: int
     checkpoint_epoch: int
     retry_of: UUID | None
-    progress: Progress | None
+    progress: Progress | BatchProgress | None
+    batch: BatchDocument | None = Field(description="Of a job that predicts")
     error: Problem | None
     version: int | None
     device: str
@@ -77,6 +98,7 @@ class JobSummary(Document):
         return cls.model_validate(
             {
                 **{name: getattr(job, name) for name in cls.model_fields if hasattr(job, name)},
+                "kind": "training" if job.batch is None else "prediction",
                 "version": job.version.number if job.version is not None else None,
                 "tags": {tag.key: tag.value for tag in job.tags},
                 "notes": job.spec["notes"],

@@ -112,7 +112,7 @@ class DatasetNotFound(ServiceError):
 
 
 class DatasetRefused(ServiceError):
-    """A file that cannot become a data set; each fault names a row or a member."""
+    """A file that can neither become a data set nor be predicted on; each fault names a row or a member."""
 
     kind = "dataset-refused"
 
@@ -149,6 +149,10 @@ class TrainingFailure(TrainyardError):
 
 class DatasetUnavailable(TrainingFailure):
     kind = "dataset-unavailable"
+
+
+class VersionUnusable(TrainingFailure):
+    kind = "version-unusable"
 
 
 class DatasetDoesNotFit(TrainingFailure):

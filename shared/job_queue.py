@@ -61,7 +61,7 @@ def standing(session: Session, job: Job, silence_seconds: float) -> Standing | N
     if job.status != JobStatus.QUEUED:
         return None
     devices = list(Device) if job.device == Device.AUTO else [Device(job.device), Device.AUTO]
-    ahead = _models_ahead(session, job, devices)
+    ahead = _alike_ahead(session, job, devices)
     return Standing(len(ahead) + 1, _seconds_until(session, job, ahead, silence_seconds))
 
 
@@ -76,13 +76,18 @@ def _running_of(owner: InstrumentedAttribute[str]) -> ScalarSelect[int]:
     return count.scalar_subquery()
 
 
-def _models_ahead(session: Session, job: Job, devices: list[Device]) -> list[str]:
-    """The models of the jobs whose turn comes before, in that order, as if every owner had one turn after another."""
+Like = tuple[str, bool]
+"""The model of a job, and whether it predicts: what took how long is told apart by them."""
+
+
+def _alike_ahead(session: Session, job: Job, devices: list[Device]) -> list[Like]:
+    """Of the jobs whose turn comes before, in that order, as if every owner had one turn after another."""
     rank = func.row_number().over(partition_by=(Job.owner, Job.priority), order_by=(Job.created_at, Job.id))
     line = (
         select(
             Job.id,
             Job.model,
+            Job.batch.is_not(None).label("predicts"),
             Job.priority,
             Job.created_at,
             func.coalesce(Owner.served_at, LONG_AGO).label("served_at"),
@@ -99,24 +104,27 @@ def _models_ahead(session: Session, job: Job, devices: list[Device]) -> list[str
         for place, name in enumerate(turns)
     ]
     before = or_(line.c.priority > mine.c.priority, *sooner)
-    query = select(line.c.model).join(mine, and_(mine.c.id == job.id, before))
-    return list(session.scalars(query.order_by(line.c.priority.desc(), *(line.c[name] for name in turns))))
+    query = select(line.c.model, line.c.predicts).join(mine, and_(mine.c.id == job.id, before))
+    rows = session.execute(query.order_by(line.c.priority.desc(), *(line.c[name] for name in turns)))
+    return [(model, bool(predicts)) for model, predicts in rows]
 
 
-def _seconds_until(session: Session, job: Job, ahead: list[str], silence_seconds: float) -> float | None:
+def _seconds_until(session: Session, job: Job, ahead: list[Like], silence_seconds: float) -> float | None:
     """As if the workers that are there took the jobs ahead one after another, each as long as its like took."""
-    usual: dict[str, float | None] = {}
+    usual: dict[Like, float | None] = {}
 
-    def seconds_of(model: str) -> float | None:
-        if model not in usual:
-            usual[model] = _usual_seconds(session, model)
-        return usual[model]
+    def seconds_of(like: Like) -> float | None:
+        if like not in usual:
+            usual[like] = _usual_seconds(session, like)
+        return usual[like]
 
     free_in = [
-        0.0 if running is None else _seconds_left(session, running, seconds_of(running.model))
+        0.0
+        if running is None
+        else _seconds_left(session, running, seconds_of((running.model, running.batch is not None)))
         for running in _jobs_of_workers(session, job, silence_seconds)
     ]
-    times = [seconds_of(model) for model in ahead[:MOST_LOOKED_AT]]
+    times = [seconds_of(like) for like in ahead[:MOST_LOOKED_AT]]
     if not free_in or None in times or None in free_in or len(ahead) > MOST_LOOKED_AT:
         return None
     heap = [seconds for seconds in free_in if seconds is not None]
@@ -146,9 +154,15 @@ def _seconds_left(session: Session, running: Job, usual: float | None) -> float 
     return max(0.0, usual - (_time(session) - running.started_at).total_seconds())
 
 
-def _usual_seconds(session: Session, model: str) -> float | None:
-    """The median of the last trainings of this model, or else of all."""
-    ended = select(Job.started_at, Job.ended_at).where(Job.status == JobStatus.SUCCEEDED).limit(SIMILAR_JOBS)
+def _like(job: Job) -> Like:
+    return job.model, job.batch is not None
+
+
+def _usual_seconds(session: Session, like: Like) -> float | None:
+    """The median of the last of this kind and model, or else of all of this kind."""
+    model, predicts = like
+    same_kind = Job.batch.is_not(None) if predicts else Job.batch.is_(None)
+    ended = select(Job.started_at, Job.ended_at).where(Job.status == JobStatus.SUCCEEDED, same_kind).limit(SIMILAR_JOBS)
     ended = ended.order_by(Job.created_at.desc(), Job.id.desc())
     rows = session.execute(ended.where(Job.model == model)).all() or session.execute(ended).all()
     seconds = [(end - start).total_seconds() for start, end in rows if start is not None and end is not None]

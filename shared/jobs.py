@@ -29,6 +29,7 @@ from shared.errors import (
     JobHasEnded,
     JobNotFound,
     JobNotStarted,
+    ServiceError,
     TrainingFailure,
 )
 from shared.job_moves import (
@@ -178,6 +179,15 @@ def renew(
     return JobStatus(held.status)
 
 
+def hold(session: Session, job_id: UUID, attempt: int) -> Job:
+    """The job, locked to the end of the transaction. Raises LeaseLost."""
+    held = select(Job).where(_own(job_id, attempt), Job.status.in_(HELD)).with_for_update()
+    job = session.scalars(held, execution_options={"populate_existing": True}).one_or_none()
+    if job is None:
+        raise LeaseLost(f"job {job_id}, attempt {attempt}")
+    return job
+
+
 def save_checkpoint(session: Session, job_id: UUID, attempt: int, digest: str, epoch: int) -> str | None:
     """The job now goes on from this file, in which so many whole epochs are. Answers the file before it.
 
@@ -185,12 +195,10 @@ def save_checkpoint(session: Session, job_id: UUID, attempt: int, digest: str, e
     Raises LeaseLost, or kept_files.FilesSwept.
     """
     kept_files.hold(session, [digest])
-    held = and_(_own(job_id, attempt), Job.status.in_(HELD))
-    before = session.scalars(select(Job.checkpoint_file).where(held).with_for_update()).all()
-    if not before:
-        raise LeaseLost(f"job {job_id}, attempt {attempt}")
-    session.execute(update(Job).where(held).values(checkpoint_file=digest, checkpoint_epoch=epoch, losses=0))
-    return before[0] if before[0] != digest else None
+    job = hold(session, job_id, attempt)
+    before = job.checkpoint_file
+    job.checkpoint_file, job.checkpoint_epoch, job.losses = digest, epoch, 0
+    return before if before != digest else None
 
 
 def forget_checkpoint(session: Session, job_id: UUID, attempt: int) -> None:
@@ -238,6 +246,11 @@ def succeed(session: Session, job_id: UUID, attempt: int, number: int) -> None:
 def finish_reproduction(session: Session, job_id: UUID, attempt: int, reproduction: Document) -> None:
     """Raises LeaseLost, also when the job is to be cancelled."""
     _move_own(session, SUCCEED, job_id, attempt, checkpoint_file=None, reproduction=reproduction)
+
+
+def finish_batch(session: Session, job_id: UUID, attempt: int) -> None:
+    """All that was asked is answered. Raises LeaseLost, also when the job is to be cancelled."""
+    _move_own(session, SUCCEED, job_id, attempt)
 
 
 def fail(session: Session, job_id: UUID, attempt: int, failure: TrainingFailure) -> None:
@@ -294,7 +307,7 @@ def forget_old_checkpoints(session: Session, seconds: float) -> int:
     return len(session.scalars(forgotten).all())
 
 
-def problem_of(failure: TrainingFailure) -> Document:
+def problem_of(failure: TrainingFailure | ServiceError) -> Document:
     """RFC 9457, as `GET /jobs/{id}` shows it: the title is the kind, in words."""
     title = failure.kind.replace("-", " ").capitalize()
     return {"type": f"/problems/{failure.kind}", "title": title, "detail": failure.detail}

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from shared.artifacts import ArtifactStore, StoredFile, digest_of
 from shared.database import Sessions
-from shared.tables import Job, KeptFile, RevisionFile, VersionFile, now
+from shared.tables import BatchFile, BatchPart, Job, KeptFile, RevisionFile, VersionFile, now
 
 _UNNAMED = and_(
     *(
         ~select(column).where(column == KeptFile.sha256).exists()
-        for column in (VersionFile.sha256, RevisionFile.sha256, Job.checkpoint_file)
+        for column in (VersionFile.sha256, RevisionFile.sha256, Job.checkpoint_file, BatchFile.sha256, BatchPart.sha256)
     )
 )
 

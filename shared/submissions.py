@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from sqlalchemy import and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from shared import job_history, jobs
+from shared import batches, job_history, jobs, kept_files
+from shared.artifacts import StoredFile
+from shared.batches import Batch, BatchSpec
+from shared.devices import Device
 from shared.errors import IdempotencyKeyReused, JobCannotBeRetried, JobNotFound, TooManyJobs
-from shared.tables import ANONYMOUS, ENDED, Job, JobEpoch, JobEvent, JobStatus, JobTag, Owner, now
+from shared.tables import ANONYMOUS, ENDED, BatchFile, Job, JobEpoch, JobEvent, JobStatus, JobTag, Owner, now
 from shared.training_spec import TrainingSpec
 
 IDEMPOTENCY_HOURS = 24
@@ -50,14 +54,17 @@ def create_retry(
     old = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()  # its checkpoint stays till then
     if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise JobCannotBeRetried(f"Job {job_id} is {old.status}: only what failed or was cancelled can be tried again.")
-    job = _queued(session, TrainingSpec.model_validate(old.spec), old.owner)
+    kind = TrainingSpec if old.batch is None else BatchSpec
+    job = _queued(session, kind.model_validate(old.spec), old.owner)
     unended = select(Job).where(Job.retry_of == job_id, Job.status.not_in(ENDED)).order_by(Job.created_at).limit(1)
     if (running := session.scalars(unended).one_or_none()) is not None:
         return running, False
     job.retry_of = old.id
     job.reproduces = old.reproduces
     session.add_all((job, _first_event(job)))
-    if not from_start:
+    if old.batch is not None:
+        batches.copy(session, old, job, with_parts=not from_start)
+    elif not from_start:
         job.checkpoint_file, job.checkpoint_epoch = old.checkpoint_file, old.checkpoint_epoch
         done = job_history.epochs_after(session, old.id, 0, old.checkpoint_epoch)
         session.add_all(JobEpoch(job_id=job.id, **jobs.epoch_content(epoch)) for epoch in done)
@@ -95,22 +102,56 @@ def create_once(
     `asked` is the spec as it came, before the newest of anything was looked up.
     """
     job = _queued(session, spec, owner)
-    job.idempotency_key = key
-    job.spec_digest = digest_of(asked)
-    same_key = and_(Job.owner == owner, Job.idempotency_key == key)
+    if (first := _first_of_key(session, job, key, digest_of(asked))) is not None:
+        return first
+    session.add_all((job, _first_event(job)))
+    _check_limit(session, owner, most_queued)
+    return job
+
+
+def create_batch(
+    session: Session,
+    spec: BatchSpec,
+    batch: Batch,
+    files: Sequence[StoredFile],
+    key: str | None = None,
+    owner: str = ANONYMOUS,
+    most_queued: int | None = None,
+) -> Job:
+    """Predicts, and publishes nothing. A key is as for `create_once`.
+
+    Raises IdempotencyKeyReused, TooManyJobs, or kept_files.FilesSwept.
+    """
+    job = _queued(session, spec, owner)
+    content = [spec.model_dump(mode="json"), sorted((file.name, file.sha256) for file in files)]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    if key is not None and (first := _first_of_key(session, job, key, digest)) is not None:
+        return first
+    job.batch = batch.model_dump(mode="json")
+    kept_files.hold(session, [file.sha256 for file in files])
+    session.add_all((job, _first_event(job)))
+    session.flush()
+    session.add_all(
+        BatchFile(job_id=job.id, name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files
+    )
+    _check_limit(session, owner, most_queued)
+    return job
+
+
+def _first_of_key(session: Session, job: Job, key: str, digest: str) -> Job | None:
+    """None where the job is the first, and has the key from now on. Raises IdempotencyKeyReused."""
+    job.idempotency_key, job.spec_digest = key, digest
+    same_key = and_(Job.owner == job.owner, Job.idempotency_key == key)
     forgotten = and_(same_key, Job.created_at < now(-IDEMPOTENCY_HOURS * 3600))
     session.execute(update(Job).where(forgotten).values(idempotency_key=None))
     # The owner's row is locked: whoever sent the same at the same time waits, and finds this job.
-    if (first := session.scalars(select(Job).where(same_key)).one_or_none()) is None:
-        session.add_all((job, _first_event(job)))
-        _check_limit(session, owner, most_queued)
-        return job
-    if first.spec_digest != job.spec_digest:
+    first = session.scalars(select(Job).where(same_key)).one_or_none()
+    if first is not None and first.spec_digest != digest:
         raise IdempotencyKeyReused(f"The key {key!r} stands for another spec: give each job a key of its own.")
     return first
 
 
-def digest_of(spec: TrainingSpec) -> str:
+def digest_of(spec: TrainingSpec | BatchSpec) -> str:
     """sha256 of all that it says, every default filled in."""
     return hashlib.sha256(json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True).encode()).hexdigest()
 
@@ -122,19 +163,20 @@ def training_digest(spec: TrainingSpec) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _queued(session: Session, spec: TrainingSpec, owner: str) -> Job:
+def _queued(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> Job:
     """Locks the owner's row, to the end of the transaction: its jobs are created one after another."""
     _lock_owner(session, owner)
     created_at = session.scalars(select(now())).one()
+    training = spec if isinstance(spec, TrainingSpec) else None
     return Job(
         id=uuid4(),
         owner=owner,
         model=spec.model,
         spec=spec.model_dump(mode="json", by_alias=True),
         spec_digest=digest_of(spec),
-        training_digest=training_digest(spec),
-        device=spec.resources.device,
-        priority=spec.resources.priority,
+        training_digest=training_digest(training) if training is not None else "",
+        device=training.resources.device if training is not None else Device.AUTO,
+        priority=spec.resources.priority if isinstance(spec, TrainingSpec) else spec.priority,
         status=JobStatus.QUEUED,
         last_event=1,
         created_at=created_at,

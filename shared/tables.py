@@ -153,6 +153,7 @@ class Job(Base):
     training_digest: Mapped[str] = mapped_column(String(64))
     reproduces: Mapped[Document | None]  # the model and number of a version that is to be trained once more
     reproduction: Mapped[Document | None]
+    batch: Mapped[Document | None]  # of a job that predicts: the version, and how far it is
     created_at: Mapped[datetime] = mapped_column(default=now())
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -192,6 +193,31 @@ class JobEvent(Base):
     kind: Mapped[str] = mapped_column(String(20))
     content: Mapped[Document]
     created_at: Mapped[datetime] = mapped_column(default=now())
+
+
+class BatchFile(Base):
+    """What a batch prediction reads."""
+
+    __tablename__ = "batch_files"
+    __table_args__ = (Index(None, "sha256"),)
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("kept_files.sha256"))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class BatchPart(Base):
+    """Some of what a batch prediction answered, in order: `rows` of JSON, of which so many `failed`."""
+
+    __tablename__ = "batch_parts"
+    __table_args__ = (Index(None, "sha256"),)
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sha256: Mapped[str] = mapped_column(ForeignKey("kept_files.sha256"))
+    rows: Mapped[int]
+    failed: Mapped[int]
 
 
 class Model(Base):

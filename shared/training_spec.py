@@ -16,6 +16,12 @@ Fraction = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Pixel = Annotated[int, Field(strict=True, ge=0, le=255)]
 Side = Annotated[int, Field(strict=True, ge=1, le=1024)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+Priority = Annotated[int, Field(strict=True, ge=-100, le=100, description="The higher, the sooner.")]
+Tags = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,63}$")], Annotated[str, Field(max_length=255)]],
+    Field(max_length=50, examples=[{"course": "2026-fall"}]),
+]
+Notes = Annotated[str, Field(max_length=10_000)]
 
 
 class SpecPart(BaseModel):
@@ -345,7 +351,7 @@ class Training(SpecPart):
 
 class Resources(SpecPart):
     device: Device = Device.AUTO
-    priority: Annotated[int, Field(strict=True, ge=-100, le=100, description="The higher, the sooner.")] = 0
+    priority: Priority = 0
     max_minutes: Annotated[
         float | None,
         Field(
@@ -368,11 +374,8 @@ class TrainingSpec(SpecPart):
     network: Network
     training: Training = Training()
     resources: Resources = Resources()
-    tags: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,63}$")], Annotated[str, Field(max_length=255)]],
-        Field(max_length=50, examples=[{"course": "2026-fall"}]),
-    ] = {}
-    notes: Annotated[str, Field(max_length=10_000)] = ""
+    tags: Tags = {}
+    notes: Notes = ""
     reuse: Annotated[
         bool,
         Field(strict=True, description="A job that trained the same from the same data is answered, if there is one."),

@@ -26,6 +26,14 @@ class UploadedData:
         """x (n, …) and y, as the facts say."""
         if "images.bin" in self.files:
             with np.load(self.files["index.npz"], allow_pickle=False) as index:
-                return EncodedImages(self.files["images.bin"], index["offsets"]), index["y"]
+                return open_x(self.files), index["y"]
         y: NDArray[Any] = np.load(self.files["y.npy"], allow_pickle=False)
-        return open_rows(self.files["x.npy"]), y
+        return open_x(self.files), y
+
+
+def open_x(files: Mapping[str, Path]) -> Rows:
+    """images.bin with index.npz, or x.npy."""
+    if "images.bin" not in files:
+        return open_rows(files["x.npy"])
+    with np.load(files["index.npz"], allow_pickle=False) as index:
+        return EncodedImages(files["images.bin"], index["offsets"])

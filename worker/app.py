@@ -21,6 +21,7 @@ from shared import jobs, logs, workers
 from shared.artifacts import ArtifactStore
 from shared.database import OUT_OF_REACH, make_engine, make_sessions
 from shared.jobs import Patience
+from shared.preprocessing import ImageLimits
 from shared.processes import end_with_parent
 from shared.queue import MAINTENANCE_QUEUE, RECONCILE, TIDY, TRAIN, Bell, make_celery
 from shared.settings import Settings
@@ -123,6 +124,7 @@ def yard() -> Yard:
         queues=queues,
         datasets_dir=settings.datasets_dir,
         cache_dir=settings.data_dir / "cache",
+        image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
         lease_seconds=settings.lease_seconds,
         progress_seconds=settings.progress_seconds,
         patience=patience,

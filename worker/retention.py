@@ -1,9 +1,9 @@
-"""Removes what has had its time: checkpoints and events of jobs that ended long ago, files that nothing names."""
+"""Removes what has had its time: checkpoints, inputs and events of jobs of long ago, files that nothing names."""
 
 import logging
 from dataclasses import dataclass
 
-from shared import job_history, jobs, kept_files, workers
+from shared import batches, job_history, jobs, kept_files, workers
 from shared.artifacts import ArtifactStore
 from shared.database import Sessions
 
@@ -28,6 +28,7 @@ def tidy(sessions: Sessions, artifacts: ArtifactStore, retention: Retention) -> 
     """Harmless however often it runs, and in however many places at once."""
     with sessions.begin() as session:
         checkpoints = jobs.forget_old_checkpoints(session, retention.checkpoint_days * DAY_SECONDS)
+        batches.forget_old_files(session, retention.checkpoint_days * DAY_SECONDS)
         workers.forget(session)
     with sessions.begin() as session:
         trimmed = job_history.trim_events(session, retention.event_days * DAY_SECONDS, JOBS_AT_ONCE)

@@ -20,6 +20,7 @@ from shared.devices import Device, devices_taken_from
 from shared.errors import InternalError, StorageUnavailable, TrainingFailure
 from shared.jobs import LeaseLost, Patience
 from shared.kept_files import FilesSwept
+from shared.preprocessing import ImageLimits
 from shared.queue import Bell
 from shared.reproduction import compare
 from shared.tables import Job, Version
@@ -37,6 +38,7 @@ from worker.checkpoint_keeper import CheckpointKeeper
 from worker.devices import tensorflow_device
 from worker.job_log import logged
 from worker.lease import JobCancelled, Lease, WorkerLeaves
+from worker.prediction import predict_batch
 
 if TYPE_CHECKING:
     from worker.fine_tuning import Start
@@ -57,6 +59,7 @@ class Yard:
     queues: tuple[str, ...]
     datasets_dir: Path
     cache_dir: Path
+    image_limits: ImageLimits
     lease_seconds: float
     progress_seconds: float
     patience: Patience
@@ -101,13 +104,16 @@ def _run(yard: Yard, job: Job) -> None:
 
 
 def _ended(yard: Yard, job: Job, lease: Lease) -> Callable[[Session], None] | None:
-    """Trains, and answers what is still to be written of how it ended; None when it was published.
+    """Trains or predicts, and answers what is still to be written of how it ended; None when it was published.
 
     Raises LeaseLost, or what a database raises that is out of reach.
     """
     try:
         with lease, logged(lease), tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
-            _train_and_publish(yard, job, lease, Path(folder))
+            if job.batch is None:
+                _train_and_publish(yard, job, lease, Path(folder))
+            else:
+                predict_batch(yard, job, lease, Path(folder))
     except JobCancelled:
         return lambda session: jobs.finish_cancelling(session, job.id, job.attempt)
     except WorkerLeaves:

@@ -35,19 +35,19 @@ def is_npz(archive: zipfile.ZipFile) -> bool:
 
 def ingest_arrays(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> Ingested:
     """Writes x.npy, uint8 for images and float32 otherwise, and y.npy. Raises DatasetRefused."""
-    headers = _headers(archive, limits)
+    headers = read_headers(archive, limits)
     names = TWO_PARTS if "x_train" in headers else ONE_PART
     wanted = [name for name in names if name in headers or not name.endswith("_test")]
     if missing := [name for name in wanted if name not in headers]:
         raise refused([f"There is no array {missing[0]!r}; there are {', '.join(sorted(headers)) or 'none'}."])
     if ("x_test" in headers) != ("y_test" in headers):
         raise refused(["x_test and y_test go together."])
-    arrays = {name: _mapped(archive, name, folder) for name in wanted}
+    arrays = {name: map_array(archive, name, folder) for name in wanted}
     xs = [array for name, array in arrays.items() if name.startswith("x")]
     ys = [array for name, array in arrays.items() if name.startswith("y")]
     _check_rows(arrays, xs, ys)
     images = xs[0].dtype == np.uint8 and xs[0].ndim in IMAGE_RANKS
-    shape = _image_shape(xs[0].shape[1:]) if images else (xs[0].shape[1:] or (1,))
+    shape = image_shape(xs[0].shape[1:]) if images else (xs[0].shape[1:] or (1,))
     _write_x(xs, shape, folder / "x.npy", images=images)
     targets = _named(_targets(ys), archive, headers)
     np.save(folder / "y.npy", targets.y)
@@ -69,7 +69,7 @@ def ingest_arrays(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> Ing
     return Ingested(facts, (folder / "x.npy", folder / "y.npy"), ignored=ignored)
 
 
-def _headers(archive: zipfile.ZipFile, limits: Limits) -> dict[str, _Header]:
+def read_headers(archive: zipfile.ZipFile, limits: Limits) -> dict[str, _Header]:
     unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > limits.bytes:
         raise refused([f"The arrays unpack to {unpacked:,} bytes, where {limits.bytes:,} are the limit."])
@@ -98,7 +98,7 @@ def _header(member: IO[bytes]) -> _Header:
     return _Header(shape, dtype)
 
 
-def _mapped(archive: zipfile.ZipFile, name: str, folder: Path) -> NDArray[Any]:
+def map_array(archive: zipfile.ZipFile, name: str, folder: Path) -> NDArray[Any]:
     """Unpacked beside, and mapped: it may be larger than the memory."""
     path = folder / f"{name}.part"
     try:
@@ -125,7 +125,7 @@ def _check_rows(arrays: Mapping[str, NDArray[Any]], xs: Sequence[NDArray[Any]], 
             raise refused([f"y has the shape {y.shape}: (n,) or (n, k) is needed."])
 
 
-def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """(height, width) or (height, width, channels) → (height, width, channels)"""
     if len(shape) == 2:  # noqa: PLR2004 - height and width
         return (*shape, 1)

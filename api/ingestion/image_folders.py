@@ -31,7 +31,7 @@ THREADS = 4
 BATCH = 64
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     info: zipfile.ZipInfo
     path: tuple[str, ...]
 
@@ -61,7 +61,7 @@ class _Sorted:
 
 def ingest_folders(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> Ingested:
     """Writes images.bin, the files as they came, and index.npz. Raises DatasetRefused with the members at fault."""
-    found = _sorted(_members(archive, limits))
+    found = _sorted(read_members(archive, limits))
     train_rows = sum(image.part == "train" for image in found.images)
     shapes, all_gray, offsets = _write_images(archive, found.images, limits, folder / "images.bin")
     places = {label: place for place, label in enumerate(found.classes)}
@@ -82,7 +82,7 @@ def ingest_folders(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> In
     return Ingested(facts, (folder / "images.bin", folder / "index.npz"), ignored=found.ignored)
 
 
-def _members(archive: zipfile.ZipFile, limits: Limits) -> list[_Member]:
+def read_members(archive: zipfile.ZipFile, limits: Limits) -> list[Member]:
     """Each with its name as it was meant. Raises DatasetRefused."""
     infos = archive.infolist()
     if len(infos) > limits.files:
@@ -90,7 +90,7 @@ def _members(archive: zipfile.ZipFile, limits: Limits) -> list[_Member]:
     unpacked = sum(info.file_size for info in infos)
     if unpacked > limits.bytes:
         raise refused([f"The members unpack to {unpacked:,} bytes, where {limits.bytes:,} are the limit."])
-    members = [_Member(info, path) for info in infos if (path := _path(info))]  # `./` is the folder itself
+    members = [Member(info, path) for info in infos if (path := _path(info))]  # `./` is the folder itself
     faults = [
         f"{'/'.join(member.path)[:200]!r}: {fault}" for member in members if (fault := _fault(member)) is not None
     ]
@@ -115,11 +115,11 @@ def _path(info: zipfile.ZipInfo) -> tuple[str, ...]:
     return tuple(part for part in name.rstrip("/").split("/") if part != ".")
 
 
-def _is_folder(info: zipfile.ZipInfo) -> bool:
+def is_folder(info: zipfile.ZipInfo) -> bool:
     return info.filename.endswith(("/", "\\"))
 
 
-def _fault(member: _Member) -> str | None:
+def _fault(member: Member) -> str | None:
     info, path = member
     mode = info.external_attr >> UNIX_MODE_SHIFT
     if ".." in path or "" in path or re.match(r"[A-Za-z]:", path[0]):
@@ -135,11 +135,11 @@ def _fault(member: _Member) -> str | None:
     return None
 
 
-def _sorted(members: Sequence[_Member]) -> _Sorted:
+def _sorted(members: Sequence[Member]) -> _Sorted:
     """Every image with its part and class. Raises DatasetRefused where folders do not say it."""
-    files = [member for member in members if not _is_folder(member.info)]
-    kept = [member for member in files if not _is_junk(member.path)]
-    ignored = ["/".join(member.path) for member in files if _is_junk(member.path)]
+    files = [member for member in members if not is_folder(member.info)]
+    kept = [member for member in files if not is_junk(member.path)]
+    ignored = ["/".join(member.path) for member in files if is_junk(member.path)]
     prefix = _common_folders([member.path for member in kept])
     tops = {member.path[prefix] for member in kept if len(member.path) > prefix + 1}
     has_parts = "train" in {top.lower() for top in tops}
@@ -159,9 +159,9 @@ def _sorted(members: Sequence[_Member]) -> _Sorted:
     folders = {
         inner[0]
         for member in members
-        if not _is_junk(member.path[:-1] or member.path) and member.path[prefix:]
+        if not is_junk(member.path[:-1] or member.path) and member.path[prefix:]
         for _, inner in [_part(member.path[prefix:], has_parts=has_parts)]
-        if len(inner) > 1 or (inner and _is_folder(member.info))
+        if len(inner) > 1 or (inner and is_folder(member.info))
     }
     faults += _faults_of_classes(images, folders)
     if faults:
@@ -188,7 +188,7 @@ def _faults_of_classes(images: Sequence[_Image], folders: Iterable[str]) -> list
     return faults
 
 
-def _is_junk(path: tuple[str, ...]) -> bool:
+def is_junk(path: tuple[str, ...]) -> bool:
     """What operating systems leave behind, and hidden files."""
     return (
         bool(JUNK_FOLDERS & set(path)) or path[-1].lower() in JUNK_FILES or any(part.startswith(".") for part in path)
@@ -223,7 +223,7 @@ def _write_images(
     with path.open("wb") as file, ThreadPoolExecutor(THREADS) as threads:
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            contents = [_content(archive, image.info, limits) for image in batch]
+            contents = [read_content(archive, image.info, limits) for image in batch]
             decoded = threads.map(lambda data: _checked(data, image_limits), contents)
             for image, one in zip(batch, decoded, strict=True):
                 if isinstance(one, str):
@@ -238,7 +238,7 @@ def _write_images(
     return shapes, all_gray, np.asarray(offsets, np.int64)
 
 
-def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits) -> bytes | str:
+def read_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits) -> bytes | str:
     """The bytes, or what is wrong; a member that holds more than it says is no further read."""
     if info.file_size > limits.image_bytes:
         return f"an image of {info.file_size:,} bytes, where {limits.image_bytes:,} are the limit"

@@ -63,4 +63,4 @@ class TableOptions(SpecPart):
 def refused(details: Sequence[str], more: int = 0) -> DatasetRefused:
     """`more` is how many there are beyond these."""
     rest = f" {more} more of the same kind." if more else ""
-    return DatasetRefused(f"The file cannot become a data set.{rest}", tuple(Fault(FILE, text) for text in details))
+    return DatasetRefused(f"The file cannot be taken.{rest}", tuple(Fault(FILE, text) for text in details))

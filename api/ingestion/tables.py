@@ -59,9 +59,9 @@ class _Layout:
 
 def ingest_table(stream: IO[bytes], options: TableOptions, folder: Path) -> Ingested:
     """Writes x.npy (n, columns) float32 and y.npy. Raises DatasetRefused with the rows at fault."""
-    text = _decoded(stream)
-    delimiter = _delimiter(text)
-    rows = _rows(text, delimiter)
+    text = decoded(stream)
+    delimiter = delimiter_of(text)
+    rows = rows_of(text, delimiter)
     sample = list(islice(rows, SAMPLE_ROWS))
     if not sample:
         raise refused(["The file holds no rows."])
@@ -87,14 +87,14 @@ def ingest_table(stream: IO[bytes], options: TableOptions, folder: Path) -> Inge
     )
 
 
-def _decoded(stream: IO[bytes]) -> io.TextIOWrapper:
+def decoded(stream: IO[bytes]) -> io.TextIOWrapper:
     mark = stream.read(4)
     stream.seek(0)
     encoding = "utf-16" if mark[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return io.TextIOWrapper(stream, encoding=encoding, newline="")
 
 
-def _delimiter(text: io.TextIOWrapper) -> str:
+def delimiter_of(text: io.TextIOWrapper) -> str:
     """The one by which most rows of the sample have the same number of cells, and most cells are numbers."""
     with _readable():
         sample = text.read(SAMPLE_CHARACTERS)
@@ -107,12 +107,12 @@ def _delimiter(text: io.TextIOWrapper) -> str:
         widths = [len(row) for row in rows]
         common = max(set(widths), key=widths.count, default=0)
         cells = [cell for row in rows for cell in row]
-        numeric = sum(_number(cell, decimal_comma=delimiter != ",") is not None for cell in cells)
+        numeric = sum(number_in(cell, decimal_comma=delimiter != ",") is not None for cell in cells)
         scores.append((widths.count(common), numeric / len(cells), common) if common > 1 else (0, 0.0, 0))
     return DELIMITERS[scores.index(max(scores))]
 
 
-def _rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def rows_of(text: io.TextIOWrapper, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of every row that is not blank; lines count from 1."""
     lines = _Counted(text)
     with _readable(lines):
@@ -154,15 +154,15 @@ def _layout(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -> _
         raise refused(
             ["The first row has a single cell: numbers and a label are needed, divided by commas, ; | or tabs."]
         )
-    has_header = options.header if options.header is not None else _has_header(sample, options)
-    names = tuple(first) if has_header else tuple(f"column {place}" for place in range(len(first)))
+    names_first = options.header if options.header is not None else has_header(sample, options)
+    names = tuple(first) if names_first else tuple(f"column {place}" for place in range(len(first)))
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise refused(
             [f"Two columns are named {name!r}: each needs a name of its own." for name in twice[:MOST_FAULTS]]
         )
-    label = len(names) - 1 if options.label is None else _column(options.label, names, "label", has_header=has_header)
-    out = {_column(text, names, "leave_out", has_header=has_header) for text in options.leave_out}
+    label = len(names) - 1 if options.label is None else _column(options.label, names, "label", has_header=names_first)
+    out = {_column(text, names, "leave_out", has_header=names_first) for text in options.leave_out}
     features = tuple(place for place in range(len(names)) if place != label and place not in out)
     if label in out:
         raise DatasetRefused(
@@ -170,20 +170,20 @@ def _layout(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -> _
         )
     if not features:
         raise refused(["There is no column beside the label: nothing to learn from."])
-    return _Layout(names, features, label, has_header)
+    return _Layout(names, features, label, names_first)
 
 
-def _has_header(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -> bool:
+def has_header(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -> bool:
     """Whether the first row has a word above a column of numbers, or is named by what was asked for."""
     first, rest = sample[0][1], [cells for _, cells in sample[1:]]
     if any(_position(text) is None for text in (options.label, *options.leave_out) if text is not None):
         return True
     if not rest:
-        return all(_number(cell, decimal_comma=True) is None for cell in first)
+        return all(number_in(cell, decimal_comma=True) is None for cell in first)
     for place, cell in enumerate(first):
         below = [cells[place] for cells in rest if place < len(cells) and cells[place].lower() not in MISSING]
-        numeric = sum(_number(text, decimal_comma=True) is not None for text in below)
-        is_word = cell.lower() not in MISSING and _number(cell, decimal_comma=True) is None
+        numeric = sum(number_in(text, decimal_comma=True) is not None for text in below)
+        is_word = cell.lower() not in MISSING and number_in(cell, decimal_comma=True) is None
         if is_word and below and numeric > len(below) / 2:
             return True
     return False
@@ -262,7 +262,7 @@ def _one_by_one(
     values = []
     for row in rows:
         text = row[2][place]
-        value = math.nan if text.lower() in MISSING else _number(text, decimal_comma=decimal_comma)
+        value = math.nan if text.lower() in MISSING else number_in(text, decimal_comma=decimal_comma)
         if value is None:
             what = f"{text[:40]!r} is not a number: leave the column out, or write numbers"
             faults.add(_at(row, name, what))
@@ -273,7 +273,7 @@ def _one_by_one(
 
 def _targets(labels: list[str], options: TableOptions, name: str, *, decimal_comma: bool) -> Targets:
     task = Task(options.task) if options.task is not None else None
-    numbers = [_number(label, decimal_comma=decimal_comma) for label in labels]
+    numbers = [number_in(label, decimal_comma=decimal_comma) for label in labels]
     texts = [row for row, number in enumerate(numbers, 1) if number is None]
     if not texts:
         y = np.asarray(numbers, np.float64)
@@ -298,7 +298,7 @@ def _targets(labels: list[str], options: TableOptions, name: str, *, decimal_com
     return targets
 
 
-def _number(text: str, *, decimal_comma: bool) -> float | None:
+def number_in(text: str, *, decimal_comma: bool) -> float | None:
     """None for what is no number. Python would also take `1_000`."""
     if "_" in text:
         return None

@@ -3,7 +3,7 @@
 import tempfile
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
@@ -109,22 +109,17 @@ class PreviewPath(DatasetPath):
 @parsed
 def upload_dataset() -> Response:
     """A new revision; the same content again answers the one that is there."""
-    limit = services().upload_limits.bytes
-    request.max_content_length = limit
-    if (request.content_length or 0) > limit:
-        raise RequestTooLarge(f"The upload is larger than the {limit:,} bytes that are read here.")
+    allow_upload()
     if request.mimetype != "multipart/form-data":
         raise UnsupportedContent(
             f"The Content-Type is {request.mimetype or 'missing'!r}: send multipart/form-data with `name` and `file`."
         )
     given: dict[str, object] = {key: value for key, value in request.form.items() if key != "leave_out"}
     form = validated(UploadForm, {**given, "leave_out": request.form.getlist("leave_out")})
-    file = request.files.get("file")
-    if file is None:
-        raise MalformedRequest("There is no `file` in the form: send it as a file, with a file name.")
+    file = uploaded_file()
     options = TableOptions(**form.model_dump(exclude={"name"}))
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
-        ingested = ingest(file.stream, options, services().upload_limits, Path(folder))
+        ingested = ingest(file, options, services().upload_limits, Path(folder))
         digest = ingested.digest()
         stored = kept_files.keep(services().sessions, services().artifacts, ingested.files)
     with services().sessions.begin() as session:
@@ -173,6 +168,22 @@ def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
     return answer_picture(
         path.picture_format, query, content, lambda: preview_of(reference, revision, services().artifacts)
     )
+
+
+def allow_upload() -> None:
+    """Lets this request be as large as an upload may. Raises RequestTooLarge."""
+    limit = services().upload_limits.bytes
+    request.max_content_length = limit
+    if (request.content_length or 0) > limit:
+        raise RequestTooLarge(f"The upload is larger than the {limit:,} bytes that are read here.")
+
+
+def uploaded_file() -> IO[bytes]:
+    """Raises MalformedRequest."""
+    file = request.files.get("file")
+    if file is None:
+        raise MalformedRequest("There is no `file` in the form: send it as a file, with a file name.")
+    return file.stream
 
 
 def _dataset_document(name: str, revisions: list[Revision]) -> DatasetDocument:

@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import orjson
@@ -14,17 +13,13 @@ from api.problems import problem_of
 from api.serving.turns import Turns
 from shared.errors import ServiceError
 from shared.preprocessing import ImageLimits
+from shared.serving.answers import Answer, answer_of
 from shared.serving.inputs import ImageInput, Input, row_of
 from shared.serving.version import LoadedVersion
 
 SMALL_BYTES = 16_000
 """An image of no more is decoded in a fraction of what the network takes."""
 VERSION_HEADER = "Trainyard-Version"
-
-Answer = dict[str, Any]
-"""A Prediction, NumericPrediction or FailedPrediction of shared/documents.py. Made by hand: pydantic would take longer
-over it than the network.
-"""
 
 
 @dataclass(frozen=True)
@@ -146,16 +141,6 @@ def answers_of(outputs: Outputs, classes: tuple[str, ...], top: int) -> list[Ans
     return [
         {"problem": problem_of(found).model_dump()}
         if isinstance(found, ServiceError)
-        else _answer(next(values), found, classes, top)
+        else answer_of(next(values), found, classes, top)
         for found in outputs.read
     ]
-
-
-def _answer(outputs: NDArray[np.float32], warnings: list[str], classes: tuple[str, ...], top: int) -> Answer:
-    if not classes:
-        values = list(outputs)
-        return {"value": values[0] if len(values) == 1 else values, "warnings": warnings}
-    probabilities = np.array([1 - outputs[0], outputs[0]], np.float32) if len(outputs) == 1 else outputs
-    best = [int(probabilities.argmax())] if top == 1 else np.argsort(-probabilities, kind="stable")[:top].tolist()
-    ranked = [{"label": classes[place], "class": place, "probability": probabilities[place]} for place in best]
-    return {**ranked[0], "top": ranked, "warnings": warnings}

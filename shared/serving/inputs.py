@@ -50,7 +50,7 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class NumbersInput:
-    """Numbers in nested lists, as JSON gave them."""
+    """Numbers in nested lists, as JSON gave them, or an array."""
 
     name: str
     values: Any
@@ -131,7 +131,8 @@ def _decoded(given: ImageInput, contract: ImageContract, limits: ImageLimits) ->
 
 def _pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Sides]:
     """An image that is decoded already: (height, width), or with 1 or 3 channels, whole numbers from 0 to 255."""
-    pixels = _array(given)
+    known = isinstance(given.values, np.ndarray) and given.values.dtype == np.uint8
+    pixels = given.values if known else _array(given)
     if pixels.ndim == 2:  # noqa: PLR2004 - height and width
         pixels = pixels[..., np.newaxis]
     if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or 0 in pixels.shape:  # noqa: PLR2004 - and channels
@@ -140,9 +141,9 @@ def _pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Sides]:
         )
     if pixels.shape[0] * pixels.shape[1] > limits.max_pixels:
         raise ImageTooLarge(f"{given.name}: more than {limits.max_pixels:,} pixels.")
-    if pixels.min() < 0 or pixels.max() > 255 or not np.array_equal(pixels, np.round(pixels)):  # noqa: PLR2004 - a byte
+    if not known and (pixels.min() < 0 or pixels.max() > 255 or not np.array_equal(pixels, np.round(pixels))):  # noqa: PLR2004 - a byte
         raise InvalidRequest(f"{given.name}: pixels are whole numbers from 0 to 255; the version scales them itself.")
-    return pixels.astype(np.uint8), (pixels.shape[0], pixels.shape[1])
+    return pixels.astype(np.uint8, copy=False), (pixels.shape[0], pixels.shape[1])
 
 
 def _numbers(given: NumbersInput, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ from shared.artifacts import ArtifactStore
 from shared.database import Sessions, make_engine, make_sessions
 from shared.devices import Device
 from shared.jobs import Patience
+from shared.preprocessing import ImageLimits
 from shared.queue import Bell
 from shared.settings import Settings
 from shared.training_spec import TrainingSpec
@@ -208,6 +209,7 @@ def make_yard(sessions: Sessions, artifacts: ArtifactStore, bell: SilentBell, fo
         queues=(Device.CPU,),
         datasets_dir=folder / "datasets",
         cache_dir=folder / "cache",
+        image_limits=ImageLimits(max_bytes=10**7, max_pixels=10**7),
         lease_seconds=LEASE_SECONDS,
         progress_seconds=PROGRESS_SECONDS,
         patience=PATIENCE,

@@ -1,0 +1,35 @@
+"""The lines of a batch prediction as CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+
+def csv_of(parts: Iterable[bytes], columns: Sequence[str]) -> Iterator[str]:
+    """Each part is lines of JSON; `columns` are those that hold answers."""
+    yield _written([("row", "name", *columns, "warnings", "problem")])
+    for part in parts:
+        yield _written(_row(json.loads(line), columns) for line in part.splitlines())
+
+
+def _written(rows: Iterable[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows(rows)
+    return buffer.getvalue()
+
+
+def _row(answer: dict[str, Any], columns: Sequence[str]) -> Sequence[Any]:
+    warnings = " ".join(answer.get("warnings", ()))
+    problem = answer.get("problem", {}).get("detail")
+    return answer["row"], answer["name"], *_values(answer, columns), warnings, problem
+
+
+def _values(answer: dict[str, Any], columns: Sequence[str]) -> list[Any]:
+    if "problem" in answer:
+        return [None] * len(columns)
+    if "label" in answer:
+        return [answer[column] for column in columns]
+    value = answer["value"]
+    return value if isinstance(value, list) else [value]

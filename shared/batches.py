@@ -1,0 +1,81 @@
+"""Predictions for many inputs, by a job: what it was given, and what it answered so far, part by part."""
+
+from uuid import UUID
+
+from pydantic import Field
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from shared import jobs, kept_files
+from shared.artifacts import StoredFile
+from shared.errors import JobCannotBeRetried
+from shared.tables import ENDED, BatchFile, BatchPart, Job, now
+from shared.training_spec import ModelName, Notes, Priority, SpecPart, Tags
+
+
+class BatchSpec(SpecPart):
+    """What was asked for; `dataset` is a revision, `name@number`, and None where a file was sent."""
+
+    model: ModelName
+    version: int
+    dataset: str | None
+    top: int = Field(ge=1)
+    priority: Priority
+    tags: Tags
+    notes: Notes
+
+
+class Batch(SpecPart):
+    """How far it is: `done` of `rows`, of which so many `failed`. `columns` are those of its CSV that hold answers."""
+
+    version: int
+    rows: int
+    done: int = 0
+    failed: int = 0
+    columns: tuple[str, ...]
+
+
+def files_of(session: Session, job_id: UUID) -> list[StoredFile]:
+    found = session.scalars(select(BatchFile).where(BatchFile.job_id == job_id))
+    return [StoredFile(file.name, file.sha256, file.size_bytes) for file in found]
+
+
+def parts_of(session: Session, job_id: UUID) -> list[BatchPart]:
+    """In order."""
+    return list(session.scalars(select(BatchPart).where(BatchPart.job_id == job_id).order_by(BatchPart.number)))
+
+
+def add_part(session: Session, job_id: UUID, attempt: int, sha256: str, *, rows: int, failed: int) -> Batch:
+    """Answers how far the job is with it. Raises LeaseLost, or kept_files.FilesSwept."""
+    kept_files.hold(session, [sha256])
+    before = Batch.model_validate(jobs.hold(session, job_id, attempt).batch)
+    number = len(parts_of(session, job_id)) + 1
+    session.add(BatchPart(job_id=job_id, number=number, sha256=sha256, rows=rows, failed=failed))
+    batch = before.model_copy(update={"done": before.done + rows, "failed": before.failed + failed})
+    # Whoever comes further than the attempt before is not to blame for what was lost so far.
+    session.execute(update(Job).where(Job.id == job_id).values(batch=batch.model_dump(mode="json"), losses=0))
+    return batch
+
+
+def copy(session: Session, old: Job, new: Job, *, with_parts: bool) -> None:
+    """For a job that is tried again; with what was answered already, or from the start. Raises JobCannotBeRetried."""
+    session.flush()
+    files = files_of(session, old.id)
+    if not files and old.spec["dataset"] is None:
+        raise JobCannotBeRetried(f"What job {old.id} was to read has had its time: send it again.")
+    for file in files:
+        session.add(BatchFile(job_id=new.id, name=file.name, sha256=file.sha256, size_bytes=file.size_bytes))
+    batch = Batch.model_validate(old.batch)
+    if with_parts:
+        for part in parts_of(session, old.id):
+            values = {"sha256": part.sha256, "rows": part.rows, "failed": part.failed}
+            session.add(BatchPart(job_id=new.id, number=part.number, **values))
+    else:
+        batch = batch.model_copy(update={"done": 0, "failed": 0})
+    new.batch = batch.model_dump(mode="json")
+
+
+def forget_old_files(session: Session, seconds: float) -> None:
+    """What jobs read that ended so long ago; what they answered stays."""
+    old = select(Job.id).where(Job.status.in_(ENDED), Job.ended_at < now(-seconds))
+    session.execute(delete(BatchFile).where(BatchFile.job_id.in_(old)))

@@ -1,0 +1,46 @@
+"""What a batch prediction is to answer: rows of a data set, or of what was sent with it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from shared.errors import InvalidRequest, ServiceError
+from shared.rows import EncodedImages, MappedRows
+from shared.serving.inputs import ImageInput, Input, NumbersInput
+from shared.uploaded_data import open_x
+
+INDEX, FAULTS = "index.npz", "faults.json"
+
+
+class BatchItems:
+    """`files` by name: images.bin and index.npz, or x.npy, and faults.json for what could not be read when it was sent.
+
+    Safe for threads.
+    """
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._x = open_x(files)
+        self._names: tuple[str, ...] | None = None
+        self._faults: dict[str, str] = json.loads(files[FAULTS].read_text()) if FAULTS in files else {}
+        if INDEX in files:
+            with np.load(files[INDEX], allow_pickle=False) as index:
+                self._names = tuple(index["names"].tolist())
+
+    def name(self, row: int) -> str | None:
+        """Of the file it was, if it was one; rows count from 0."""
+        return self._names[row] if self._names is not None else None
+
+    def read(self, start: int, stop: int) -> list[Input | ServiceError]:
+        """An error stands in the place of an input that could not even be unpacked."""
+        return [
+            InvalidRequest(self._faults[str(row)]) if str(row) in self._faults else given
+            for row, given in enumerate(self._read(start, stop), start)
+        ]
+
+    def _read(self, start: int, stop: int) -> list[Input]:
+        if isinstance(self._x, EncodedImages):
+            return [ImageInput(self.name(row) or f"row {row}", self._x.encoded(row)) for row in range(start, stop)]
+        rows = self._x.read(np.arange(start, stop)) if isinstance(self._x, MappedRows) else self._x[start:stop]
+        return [NumbersInput(f"row {row}", values) for row, values in enumerate(rows, start)]

@@ -1,0 +1,179 @@
+"""A job that predicts: on from where the attempt before it had come, part by part, in order."""
+
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from shared import batches, datasets, jobs, kept_files, registry
+from shared.batches import Batch, BatchSpec
+from shared.errors import (
+    ArtifactDamaged,
+    DatasetNotFound,
+    DatasetUnavailable,
+    ModelNotFound,
+    ServiceError,
+    VersionNotFound,
+    VersionNotServable,
+    VersionUnusable,
+)
+from shared.kept_files import FilesSwept
+from shared.serving.answers import answer_of
+from shared.serving.inputs import Row, row_of
+from shared.serving.version import LoadedVersion, load_version
+from shared.tables import Job
+from worker.batch_items import BatchItems
+from worker.lease import Lease
+
+if TYPE_CHECKING:
+    from worker.runner import Yard
+
+SECONDS_OF_A_PART = 5.0
+"""So much is done again when the process is lost."""
+ROWS_AT_ONCE = 256
+BYTES_AT_ONCE = 32 * 2**20
+THREADS = os.cpu_count() or 1
+
+Prepared = list[Row | ServiceError]
+
+
+def predict_batch(yard: "Yard", job: Job, lease: Lease, folder: Path) -> None:
+    """Raises LeaseLost, JobCancelled, WorkerLeaves, VersionUnusable or DatasetUnavailable."""
+    spec = BatchSpec.model_validate(job.spec)
+    loaded = _load(yard, spec)
+    items = _open(yard, job, spec)
+    prediction = _Prediction(yard, job, lease, loaded, items, folder)
+    prediction.run(spec.top)
+    lease.settle()
+    lease.insist(partial(jobs.finish_batch, job_id=job.id, attempt=job.attempt))
+
+
+def _load(yard: "Yard", spec: BatchSpec) -> LoadedVersion:
+    try:
+        with yard.sessions() as session:
+            version = registry.get_version(session, spec.model, str(spec.version))
+        return load_version(version, yard.artifacts)
+    except (ModelNotFound, VersionNotFound, ArtifactDamaged, VersionNotServable) as error:
+        raise VersionUnusable(error.detail) from error
+
+
+def _open(yard: "Yard", job: Job, spec: BatchSpec) -> BatchItems:
+    copies = yard.cache_dir / "uploaded"
+    try:
+        with yard.sessions() as session:
+            if spec.dataset is not None:
+                return BatchItems(
+                    datasets.uploaded_data(datasets.get_revision(session, spec.dataset), yard.artifacts, copies).files
+                )
+            files = batches.files_of(session, job.id)
+        return BatchItems({file.name: yard.artifacts.local_path(file.sha256, copies) for file in files})
+    except (DatasetNotFound, ArtifactDamaged) as error:
+        raise DatasetUnavailable(error.detail) from error
+
+
+class _Prediction:
+    def __init__(
+        self, yard: "Yard", job: Job, lease: Lease, loaded: LoadedVersion, items: BatchItems, folder: Path
+    ) -> None:
+        self._yard = yard
+        self._job = job
+        self._lease = lease
+        self._loaded = loaded
+        self._contract = loaded.description.preprocessing
+        self._items = items
+        self._part = folder / "part.jsonl"
+        self._batch = Batch.model_validate(job.batch)
+        self._lines: list[bytes] = []
+        self._failed = 0
+
+    def run(self, top: int) -> None:
+        """While the network runs, the next inputs are prepared."""
+        began, first = time.monotonic(), self._batch.done
+        part_began = began
+        step = self._rows_at_once()
+        with ThreadPoolExecutor(THREADS) as threads:
+            following = self._prepare(threads, first, step)
+            for start in range(first, self._batch.rows, step):
+                self._lease.check()
+                prepared = [row for some in following for row in some.result()]
+                following = self._prepare(threads, start + step, step)
+                self._answer(start, prepared, top)
+                if time.monotonic() - part_began > SECONDS_OF_A_PART or self._lease.is_leaving():
+                    self._write_part()
+                    part_began = time.monotonic()
+                self._tell(first, start + len(prepared), time.monotonic() - began)
+                if self._lease.is_leaving():
+                    self._lease.leave()
+                if self._lease.is_stopping():
+                    break
+        self._write_part()
+
+    def _rows_at_once(self) -> int:
+        row_bytes = 4 * int(np.prod(self._contract.input_shape))
+        return max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // row_bytes))
+
+    def _prepare(self, threads: ThreadPoolExecutor, start: int, count: int) -> "list[Future[Prepared]]":
+        stop = min(start + count, self._batch.rows)
+        share = -(-count // THREADS)
+        return [threads.submit(self._prepared, first, min(first + share, stop)) for first in range(start, stop, share)]
+
+    def _prepared(self, start: int, stop: int) -> Prepared:
+        prepared: Prepared = []
+        for given in self._items.read(start, stop):
+            try:
+                if isinstance(given, ServiceError):
+                    raise given
+                prepared.append(row_of(given, self._contract, self._yard.image_limits))
+            except ServiceError as error:
+                prepared.append(error)
+        return prepared
+
+    def _answer(self, start: int, prepared: Prepared, top: int) -> None:
+        rows = [row.values for row in prepared if isinstance(row, Row)]
+        outputs = iter(self._loaded.run(np.stack(rows)) if rows else ())
+        for place, row in enumerate(prepared, start):
+            if isinstance(row, ServiceError):
+                self._failed += 1
+                answer = {"problem": jobs.problem_of(row)}
+            else:
+                answer = answer_of(next(outputs), row.warnings, self._loaded.description.classes, top)
+            line = {"row": place, "name": self._items.name(place), **answer}
+            self._lines.append(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
+
+    def _write_part(self) -> None:
+        if not self._lines:
+            return
+        self._part.write_bytes(b"".join(self._lines))
+        while True:
+            (file,) = kept_files.keep(self._yard.sessions, self._yard.artifacts, [self._part])
+            add = partial(
+                batches.add_part,
+                job_id=self._job.id,
+                attempt=self._job.attempt,
+                sha256=file.sha256,
+                rows=len(self._lines),
+                failed=self._failed,
+            )
+            try:
+                self._batch = self._lease.insist(add)
+                break
+            except FilesSwept:  # between its writing and its naming: once more
+                continue
+        self._lines, self._failed = [], 0
+
+    def _tell(self, first: int, done: int, seconds: float) -> None:
+        rows = self._batch.rows
+        self._lease.progress(
+            {
+                "rows": rows,
+                "done": done,
+                "failed": self._batch.failed + self._failed,
+                "percent": round(100 * done / rows, 1),
+                "seconds_left": round(seconds * (rows - done) / (done - first), 1),
+            }
+        )
