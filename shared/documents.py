@@ -209,6 +209,9 @@ class VersionDocument(VersionSummary):
     epochs: Epochs
     precision: Precision = Field(description="Of the training; all that is done with the weights is float32")
     weights_digest: str = Field(description="sha256 of all arrays")
+    confidence_threshold: float | None = Field(
+        default=None, description="Of the test rows answered with less, at least half were answered wrongly"
+    )
     lineage: Lineage
     files: list[FileDocument]
 

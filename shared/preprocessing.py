@@ -44,6 +44,8 @@ _INTERPOLATIONS = {
     Interpolation.LANCZOS: cv2.INTER_LANCZOS4,
 }
 
+GROUND_ROWS = 500
+NEARLY_ALL = 0.95
 LEAST_PIXELS = 200_000
 """Of a JPEG, below which decoding it smaller saves too little to be worth any difference."""
 SIDES_LEFT = 3
@@ -98,8 +100,15 @@ class Decoding(StrEnum):
     REDUCED = "reduced"
 
 
+class Ground(StrEnum):
+    """What is around the ink of a drawing."""
+
+    DARK = "dark"
+    LIGHT = "light"
+
+
 class ImageContract(BaseModel):
-    """`background` has one level for each channel."""
+    """`background` has one level for each channel; `ground` is what nearly all training images had, of grays."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -113,6 +122,7 @@ class ImageContract(BaseModel):
     invert: Invert
     scale: Scale
     normalisation: Normalisation
+    ground: Ground | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -163,6 +173,18 @@ def standardized(
     divisor = np.where(deviation > 0, deviation, 1)  # a column that never changes carries nothing: leave it at 0
     normalisation = Normalisation(offset=tuple(mean), divisor=tuple(divisor))
     return contract.model_copy(update={"normalisation": normalisation})
+
+
+def with_ground(
+    contract: ImageContract | NumbersContract, x: NDArray[Any] | MappedRows
+) -> ImageContract | NumbersContract:
+    """With what the prepared training part shows around its ink, where that is nearly always the same."""
+    if not isinstance(contract, ImageContract) or contract.color is not Color.GRAYSCALE:
+        return contract
+    some = x.read(np.arange(min(GROUND_ROWS, len(x)))) if isinstance(x, MappedRows) else x[:GROUND_ROWS]
+    light = np.mean([is_dark_on_light(image) for image in some])
+    ground = Ground.LIGHT if light >= NEARLY_ALL else Ground.DARK if light <= 1 - NEARLY_ALL else None
+    return contract.model_copy(update={"ground": ground})
 
 
 def _statistics(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

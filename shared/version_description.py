@@ -68,7 +68,8 @@ class Epochs(_Value):
 
 class Description(_Value):
     """`classes` is empty for a version that answers numbers; `precision` is what it was trained in, and
-    `weights_digest` the sha256 of all arrays.
+    `weights_digest` the sha256 of all arrays. Of the test rows answered with less than the `confidence_threshold` at
+    least half were answered wrongly; None where there is no such probability, or no test part.
     """
 
     model: str
@@ -82,6 +83,7 @@ class Description(_Value):
     epochs: Epochs
     precision: Precision
     weights_digest: str
+    confidence_threshold: float | None = None
     lineage: Lineage
 
 

@@ -31,6 +31,7 @@ from shared.rows import MappedRows
 
 TOP_K = (3, 5)
 CALIBRATION_BINS = 15
+FEWEST_DOUBTFUL = 10
 FIRST_SHOWN = 32
 MOST_IMAGE_BYTES = 16 * 2**20
 
@@ -53,7 +54,7 @@ def write_evaluation(
         path.write_text(Evaluation(rows=len(y), metrics=dict(metrics), regression=report).model_dump_json())
         return [path]
     true = objective.places(y)
-    probabilities = np.hstack([1 - outputs, outputs]) if objective.width == 1 else outputs
+    probabilities = _probabilities(objective, outputs)
     predicted = probabilities.argmax(axis=1)
     report_of_classes = _classification(true, predicted, probabilities, objective.classes)
     path.write_text(Evaluation(rows=len(y), metrics=dict(metrics), classification=report_of_classes).model_dump_json())
@@ -83,6 +84,33 @@ def calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.float32])
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, right.astype(np.float64) - confidence, CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(right))
+
+
+def confidence_threshold(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> float | None:
+    """The highest probability below which at least half of the answers are wrong.
+
+    None where there is none, or fewer rows below it than one could tell by.
+    """
+    order = np.argsort(confidence, kind="stable")
+    counts = np.arange(1, len(right) + 1)
+    doubtful = np.flatnonzero((2 * np.cumsum(right[order]) <= counts) & (counts >= FEWEST_DOUBTFUL))
+    if not len(doubtful):
+        return None
+    above = confidence[order][doubtful[-1] + 1 :]
+    return float(above[0]) if len(above) else 1.0
+
+
+def threshold_of(objective: Objective, y: NDArray[Any], outputs: NDArray[np.float32]) -> float | None:
+    """The same, of what the network answered to the test part, (n, width); None where it answers numbers."""
+    if not objective.classes:
+        return None
+    probabilities = _probabilities(objective, outputs)
+    return confidence_threshold(probabilities.argmax(axis=1) == objective.places(y), probabilities.max(axis=1))
+
+
+def _probabilities(objective: Objective, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, classes)"""
+    return np.hstack([1 - outputs, outputs]) if objective.width == 1 else outputs
 
 
 def _classification(

@@ -141,7 +141,7 @@ class _Prediction:
                 self._failed += 1
                 answer = {"problem": jobs.problem_of(row)}
             else:
-                answer = answer_of(next(outputs), row.warnings, self._loaded.description.classes, top)
+                answer = answer_of(next(outputs), row.warnings, self._loaded.description, top)
             line = {"row": place, "name": self._items.name(place), **answer}
             self._lines.append(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
 

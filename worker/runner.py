@@ -136,7 +136,7 @@ def _ended(yard: Yard, job: Job, lease: Lease) -> Callable[[Session], None] | No
 
 def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None:
     from shared.network import layer_rows
-    from worker.evaluation import write_evaluation
+    from worker.evaluation import threshold_of, write_evaluation
     from worker.export import export, weights_digest  # TensorFlow: this process has it loaded, the parent must not
     from worker.tensorboard import zip_logs
     from worker.training import Workplace, train
@@ -163,6 +163,8 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     place = Workplace(device, lease, yard.progress_seconds, yard.cache_dir / "prepared", folder / "logs", keeper)
     trained = train(spec, dataset, place, start)
     network = trained.network
+    outputs = trained.test_outputs
+    threshold = threshold_of(trained.objective, dataset.test.y, outputs) if outputs is not None else None
     description = Description(
         model=spec.model,
         classes=trained.objective.classes,
@@ -175,6 +177,7 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
         epochs=trained.epochs,
         precision=trained.precision,
         weights_digest=weights_digest(network),
+        confidence_threshold=threshold,
         lineage=_lineage(job, spec, dataset),
     )
     logger.info("trained %d of %d epochs, in %s", trained.epochs.trained, trained.epochs.asked, trained.precision)

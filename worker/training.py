@@ -18,7 +18,7 @@ from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
 from shared.network import build, keras_message
 from shared.objectives import Objective, choose_objective, chosen_metrics
 from shared.optimizers import make_optimizer
-from shared.preprocessing import ImageContract, NumbersContract, contract_of, standardized
+from shared.preprocessing import ImageContract, NumbersContract, contract_of, standardized, with_ground
 from shared.rows import MappedRows
 from shared.training_spec import Precision, Training, TrainingSpec
 from shared.version_description import Epochs, Metrics
@@ -141,6 +141,7 @@ def _prepared(
         _Rows(prepared(part.x, contract, dataset.digest, place.prepared_dir, place.watch.check), part.y)
         for part in (dataset.train, dataset.validation, dataset.test)
     ]
+    contract = with_ground(contract, parts[0].x)
     if start is not None and contract.scale is start.base.contract.scale:
         return parts, contract
     return parts, standardized(contract, parts[0].x)

@@ -85,7 +85,7 @@ def classify_as_hugging_face(name: str) -> Response:
         served.model, served.version = loaded.model, str(loaded.number)
         image, top = _image_and_top()
         outputs = services().predictor.outputs(loaded, [ImageInput("the image", image)])
-    (named,) = answers_of(outputs, loaded.description.classes, top)
+    (named,) = answers_of(outputs, loaded.description, top)
     if "top" not in named:
         raise InvalidRequest(f"{loaded.name} answers numbers, and names no classes.")
     return answer([{"label": found["label"], "score": found["probability"]} for found in named["top"]], loaded)

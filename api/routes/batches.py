@@ -158,7 +158,7 @@ def submit_batch(path: ModelPath, header: SubmitHeader) -> Response:
 
 
 @bp.get(
-    "/jobs/<uuid:job_id>/predictions.<any(jsonl, csv):answer_format>",
+    "/jobs/<uuid:job_id>/predictions.<answer_format>",
     responses={
         200: {
             "description": "In the order of the inputs, as far as the job has come",

@@ -16,6 +16,7 @@ from shared.preprocessing import ImageLimits
 from shared.serving.answers import Answer, answer_of
 from shared.serving.inputs import ImageInput, Input, row_of
 from shared.serving.version import LoadedVersion
+from shared.version_description import Description
 
 SMALL_BYTES = 16_000
 """An image of no more is decoded in a fraction of what the network takes."""
@@ -130,17 +131,17 @@ class Predictor:
 
 def predictions_document(loaded: LoadedVersion, outputs: Outputs, top: int) -> bytes:
     """The Predictions of shared/documents.py as JSON, numbers of float32 as short as they can be told apart."""
-    answers = answers_of(outputs, loaded.description.classes, top)
+    answers = answers_of(outputs, loaded.description, top)
     document = {"model": loaded.model, "version": loaded.number, "predictions": answers}
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def answers_of(outputs: Outputs, classes: tuple[str, ...], top: int) -> list[Answer]:
+def answers_of(outputs: Outputs, description: Description, top: int) -> list[Answer]:
     """An answer for each input, in their order."""
     values = iter(outputs.values)
     return [
         {"problem": problem_of(found).model_dump()}
         if isinstance(found, ServiceError)
-        else answer_of(next(values), found, classes, top)
+        else answer_of(next(values), found, description, top)
         for found in outputs.read
     ]

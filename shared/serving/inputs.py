@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, UnsupportedContent
+from shared.ink import is_dark_on_light
 from shared.preprocessing import (
     MEDIA_TYPES,
+    Ground,
     ImageContract,
     ImageLimits,
     NumbersContract,
@@ -32,6 +34,11 @@ SAME_TYPE = {
     "image/x-ms-bmp": "image/bmp",
 }
 INVERTED = "The image is dark on light, and was inverted."
+UNUSUAL_GROUND = {
+    Ground.DARK: "The image is dark on light, and the version was trained on light on dark: send it inverted, "
+    "or train with `invert: auto`.",
+    Ground.LIGHT: "The image is light on dark, and the version was trained on dark on light: send it inverted.",
+}
 LEAST_CONTRAST = 6
 MOST_ELONGATED = 4
 SMALL = 2
@@ -91,6 +98,12 @@ def row_of(given: Input, contract: ImageContract | NumbersContract, limits: Imag
         warnings = _warnings(prepared, sides, contract)
         if contract.invert is Invert.AUTO and is_inverted(pixels, contract):
             warnings.append(INVERTED)
+        elif (
+            contract.ground is not None
+            and not warnings
+            and is_dark_on_light(prepared) != (contract.ground is Ground.LIGHT)
+        ):
+            warnings.append(UNUSUAL_GROUND[contract.ground])
         return Row(contract.normalisation.apply_to_pixels(prepared), warnings)
     if isinstance(given, ImageInput):
         raise InvalidRequest(f"{given.name}: this version takes {list(contract.shape)} numbers, not an image.")

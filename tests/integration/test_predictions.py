@@ -249,7 +249,37 @@ def test_images_that_nobody_meant_to_send_are_answered_with_a_warning(
 
     (prediction,) = digits.post(ADDRESS, data=encoded(image)).json["predictions"]
 
-    assert prediction["warnings"] == ([warning] if warning is not None else [])
+    found = [found for found in of_images(prediction) if "dark on light" not in found]
+    assert found == ([warning] if warning is not None else [])
+
+
+def of_images(prediction: Json) -> list[str]:
+    """The warnings that do not come of the probability."""
+    return [warning for warning in prediction["warnings"] if not warning.startswith("The probability")]
+
+
+def test_a_digit_written_dark_on_light_is_answered_with_a_warning(digits: FlaskClient, digit: np.ndarray) -> None:
+    usual, inverted = (
+        digits.post(ADDRESS, json={"instances": [image.tolist()]}).json["predictions"][0]
+        for image in (digit, 255 - digit)
+    )
+
+    assert of_images(usual) == []
+    (warning,) = of_images(inverted)
+    assert warning.startswith("The image is dark on light, and the version was trained on light on dark")
+
+
+def test_an_answer_below_the_threshold_says_so(digits: FlaskClient) -> None:
+    threshold = digits.get("/api/v1/models/digits/versions/1").json["confidence_threshold"]
+    noise = np.random.default_rng(0).integers(0, 256, (50, 8, 8), np.uint8)
+
+    predictions = digits.post(ADDRESS, json={"instances": noise.tolist()}).json["predictions"]
+
+    assert 0 < threshold < 1
+    for prediction in predictions:
+        warns = any(warning.startswith("The probability is below") for warning in prediction["warnings"])
+        assert warns == (prediction["probability"] < threshold)
+    assert len({len(prediction["warnings"]) for prediction in predictions}) > 1
 
 
 def test_a_version_whose_file_is_damaged_is_not_served(digits: FlaskClient, tmp_path: Path, digit: np.ndarray) -> None:
