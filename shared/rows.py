@@ -2,6 +2,7 @@
 
 import mmap
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -69,6 +70,15 @@ class EncodedImages(FileRows):
         with self.path.open("rb") as file:
             file.seek(start)
             return file.read(int(end - start))
+
+    def in_file(self, start: int, stop: int) -> list[bytes]:
+        """Images as they follow each other in the file, in one reading."""
+        begin = int(self.offsets[start])
+        with self.path.open("rb") as file:
+            file.seek(begin)
+            content = file.read(int(self.offsets[stop]) - begin)
+        ends = (self.offsets[start : stop + 1] - begin).tolist()
+        return [content[first:last] for first, last in pairwise(ends)]
 
 
 def open_rows(path: Path) -> NDArray[Any] | MappedRows:

@@ -41,6 +41,7 @@ class BatchItems:
 
     def _read(self, start: int, stop: int) -> list[Input]:
         if isinstance(self._x, EncodedImages):
-            return [ImageInput(self.name(row) or f"row {row}", self._x.encoded(row)) for row in range(start, stop)]
+            images = enumerate(self._x.in_file(start, stop), start)
+            return [ImageInput(self.name(row) or f"row {row}", image) for row, image in images]
         rows = self._x.read(np.arange(start, stop)) if isinstance(self._x, MappedRows) else self._x[start:stop]
         return [NumbersInput(f"row {row}", values) for row, values in enumerate(rows, start)]

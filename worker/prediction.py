@@ -2,8 +2,10 @@
 
 import os
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +25,8 @@ from shared.errors import (
     VersionUnusable,
 )
 from shared.kept_files import FilesSwept
-from shared.serving.answers import answer_of
-from shared.serving.inputs import Row, row_of
+from shared.serving.answers import Answer, answer_of
+from shared.serving.inputs import row_of
 from shared.serving.version import LoadedVersion, load_version
 from shared.tables import Job
 from worker.batch_items import BatchItems
@@ -35,11 +37,9 @@ if TYPE_CHECKING:
 
 SECONDS_OF_A_PART = 5.0
 """So much is done again when the process is lost."""
-ROWS_AT_ONCE = 256
-BYTES_AT_ONCE = 32 * 2**20
+ROWS_AT_ONCE = 64
+BYTES_AT_ONCE = 16 * 2**20
 THREADS = os.cpu_count() or 1
-
-Prepared = list[Row | ServiceError]
 
 
 def predict_batch(yard: "Yard", job: Job, lease: Lease, folder: Path) -> None:
@@ -92,58 +92,55 @@ class _Prediction:
         self._failed = 0
 
     def run(self, top: int) -> None:
-        """While the network runs, the next inputs are prepared."""
+        """Every thread prepares some inputs and runs the network; their answers are taken in order."""
         began, first = time.monotonic(), self._batch.done
         part_began = began
-        step = self._rows_at_once()
+        starts = iter(range(first, self._batch.rows, self._step))
         with ThreadPoolExecutor(THREADS) as threads:
-            following = self._prepare(threads, first, step)
-            for start in range(first, self._batch.rows, step):
+            coming = deque(threads.submit(self._answers, start, top) for start in islice(starts, 2 * THREADS))
+            done = first
+            while coming:
                 self._lease.check()
-                prepared = [row for some in following for row in some.result()]
-                following = self._prepare(threads, start + step, step)
-                self._answer(start, prepared, top)
+                answers = coming.popleft().result()
+                coming.extend(threads.submit(self._answers, start, top) for start in islice(starts, 1))
+                self._failed += sum("problem" in answer for answer in answers)
+                self._lines += [_line(row, self._items.name(row), answer) for row, answer in enumerate(answers, done)]
+                done += len(answers)
                 if time.monotonic() - part_began > SECONDS_OF_A_PART or self._lease.is_leaving():
                     self._write_part()
                     part_began = time.monotonic()
-                self._tell(first, start + len(prepared), time.monotonic() - began)
+                self._tell(first, done, time.monotonic() - began)
                 if self._lease.is_leaving():
                     self._lease.leave()
                 if self._lease.is_stopping():
                     break
         self._write_part()
 
-    def _rows_at_once(self) -> int:
+    @property
+    def _step(self) -> int:
         row_bytes = 4 * int(np.prod(self._contract.input_shape))
         return max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // row_bytes))
 
-    def _prepare(self, threads: ThreadPoolExecutor, start: int, count: int) -> "list[Future[Prepared]]":
-        stop = min(start + count, self._batch.rows)
-        share = -(-count // THREADS)
-        return [threads.submit(self._prepared, first, min(first + share, stop)) for first in range(start, stop, share)]
-
-    def _prepared(self, start: int, stop: int) -> Prepared:
-        prepared: Prepared = []
-        for given in self._items.read(start, stop):
+    def _answers(self, start: int, top: int) -> list[Answer]:
+        read: list[list[str] | ServiceError] = []
+        rows = []
+        for given in self._items.read(start, min(start + self._step, self._batch.rows)):
             try:
                 if isinstance(given, ServiceError):
                     raise given
-                prepared.append(row_of(given, self._contract, self._yard.image_limits))
+                row = row_of(given, self._contract, self._yard.image_limits)
             except ServiceError as error:
-                prepared.append(error)
-        return prepared
-
-    def _answer(self, start: int, prepared: Prepared, top: int) -> None:
-        rows = [row.values for row in prepared if isinstance(row, Row)]
-        outputs = iter(self._loaded.run(np.stack(rows)) if rows else ())
-        for place, row in enumerate(prepared, start):
-            if isinstance(row, ServiceError):
-                self._failed += 1
-                answer = {"problem": jobs.problem_of(row)}
+                read.append(error)
             else:
-                answer = answer_of(next(outputs), row.warnings, self._loaded.description, top)
-            line = {"row": place, "name": self._items.name(place), **answer}
-            self._lines.append(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
+                rows.append(row.values)
+                read.append(row.warnings)
+        outputs = iter(self._loaded.run(np.stack(rows)) if rows else ())
+        return [
+            {"problem": jobs.problem_of(found)}
+            if isinstance(found, ServiceError)
+            else answer_of(next(outputs), found, self._loaded.description, top)
+            for found in read
+        ]
 
     def _write_part(self) -> None:
         if not self._lines:
@@ -177,3 +174,8 @@ class _Prediction:
                 "seconds_left": round(seconds * (rows - done) / (done - first), 1),
             }
         )
+
+
+def _line(row: int, name: str | None, answer: Answer) -> bytes:
+    line = {"row": row, "name": name, **answer}
+    return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

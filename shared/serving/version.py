@@ -25,7 +25,8 @@ from shared.version_description import (
     GoldenSample,
 )
 
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 32
+"""With more, what the layers make of them no longer fits the cache of a processor."""
 SESSION_BYTES = 1_000_000
 SESSION_FACTOR = 1.5
 """What a version takes beside the weights, and for each byte of them."""
