@@ -56,6 +56,7 @@ def create_app(settings: Settings) -> Flask:
     app = OpenAPI(
         "api",
         info=Info(title="Trainyard", version=VERSION, description="Trains and serves small neural networks."),
+        security_schemes={},
         doc_ui=False,
         static_folder=None,
         validation_error_model=Problem,

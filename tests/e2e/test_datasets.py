@@ -1,11 +1,13 @@
 """A data set of one's own, from the upload to the answer, and what can be looked at on the way."""
 
+import zipfile
+
 import httpx
 import pytest
 
 from tests.e2e.clients import Json, await_end, submit
 from tests.e2e.stacks import Stack
-from tests.uploads import BLUE, colors, flat, zipped
+from tests.uploads import BLUE, RED, colors, flat, zipped
 
 SPEC: Json = {
     "model": "colors",
@@ -45,6 +47,25 @@ def test_images_are_answered_with_the_names_of_the_folders(http: httpx.Client, v
     answer = http.post("/api/v1/models/colors/predictions", content=flat(BLUE), headers={"Content-Type": "image/png"})
 
     assert answer.json()["predictions"][0]["label"] == "blue"
+
+
+def test_a_zip_is_answered_by_a_job(http: httpx.Client, version: Json) -> None:
+    members: dict[str | zipfile.ZipInfo, bytes] = {"b.png": flat(BLUE), "a.png": flat(RED), "broken.png": b"no image"}
+    sent = http.post("/api/v1/models/colors/batch-predictions", files={"file": ("some.zip", zipped(members))})
+    assert sent.status_code == 202, sent.text
+
+    job = await_end(http, sent.json())
+
+    assert (job["status"], job["batch"]) == (
+        "succeeded",
+        {"version": version["version"], "rows": 3, "done": 3, "failed": 1},
+    )
+    lines = http.get(f"/api/v1/jobs/{job['id']}/predictions.csv").text.splitlines()
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ["0", "b.png", "blue"],
+        ["1", "a.png", "red"],
+        ["2", "broken.png", ""],
+    ]
 
 
 @pytest.mark.parametrize(

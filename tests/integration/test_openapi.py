@@ -46,6 +46,12 @@ def test_every_operation_says_what_it_takes_and_answers(http: FlaskClient) -> No
             ), path
 
 
+def test_the_components_are_objects(http: FlaskClient) -> None:
+    components = http.get("/openapi.json").json["components"]
+
+    assert {kind for kind, named in components.items() if not isinstance(named, dict)} == set()
+
+
 def test_every_reference_leads_somewhere(http: FlaskClient) -> None:
     document = http.get("/openapi.json").json
 
