@@ -49,6 +49,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.TooManyListeners: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TooManyJobs: HTTPStatus.TOO_MANY_REQUESTS,
     errors.UnsupportedContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.VersionInUse: HTTPStatus.CONFLICT,
     errors.VersionNotFound: HTTPStatus.NOT_FOUND,
     errors.VersionNotServable: HTTPStatus.INTERNAL_SERVER_ERROR,
 }

@@ -197,7 +197,9 @@ def _pointer(location: tuple[int | str, ...], document: object) -> str:
     pointer = "#"
     here: Any = document
     for index, part in enumerate(location):
-        inside = (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int))
+        inside = (isinstance(here, dict) and part in here) or (
+            isinstance(here, list) and isinstance(part, int) and part < len(here)
+        )
         if inside:
             here = here[part]
         elif not (isinstance(here, dict) and index == len(location) - 1 and part != "[key]"):

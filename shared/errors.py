@@ -99,6 +99,12 @@ class VersionNotFound(ServiceError):
     kind = "version-not-found"
 
 
+class VersionInUse(ServiceError):
+    """An alias points at it."""
+
+    kind = "version-in-use"
+
+
 class FileNotFound(ServiceError):
     kind = "file-not-found"
 

@@ -3,17 +3,18 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared import jobs, kept_files
 from shared.artifacts import StoredFile
-from shared.errors import AliasNotFound, EvaluationNotFound, FileNotFound, ModelNotFound, VersionNotFound
+from shared.errors import AliasNotFound, EvaluationNotFound, FileNotFound, ModelNotFound, VersionInUse, VersionNotFound
 from shared.numbers import number_of
 from shared.pages import Page
 from shared.tables import Alias, Document, Model, Version, VersionFile
 
+_has_versions = select(Version.id).where(Version.model == Model.name).exists()
 PRODUCTION = "production"
 LATEST = "latest"
 
@@ -34,18 +35,32 @@ def publish(
 
 
 def find_models(session: Session, page: Page) -> list[Model]:
-    """By name."""
-    query = select(Model).order_by(Model.name).limit(page.limit)
+    """By name; those of which a version is left."""
+    query = select(Model).where(_has_versions).order_by(Model.name).limit(page.limit)
     if page.after is not None:
         query = query.where(Model.name > page.after[0])
     return list(session.scalars(query))
 
 
 def get_model(session: Session, name: str) -> Model:
-    model = session.get(Model, name)
+    model = session.scalars(select(Model).where(Model.name == name, _has_versions)).one_or_none()
     if model is None:
         raise ModelNotFound(f"There is no model {name!r}.")
     return model
+
+
+def delete_version(session: Session, model: str, number: int) -> Version:
+    """Its number is not given out again. Raises ModelNotFound, VersionNotFound, or VersionInUse."""
+    version = get_version(session, model, str(number))
+    session.execute(delete(VersionFile).where(VersionFile.version_id == version.id))
+    try:
+        with session.begin_nested():
+            session.execute(delete(Version).where(Version.id == version.id))
+    except IntegrityError as error:  # the database sees to it, also where an alias is moved in this moment
+        names = ", ".join(alias for alias, pointed_at in find_aliases(session, model).items() if pointed_at == number)
+        detail = f"Version {number} of {model!r} is what {names or 'an alias'} points at: move or remove that first."
+        raise VersionInUse(detail) from error
+    return version
 
 
 def count_versions(session: Session, model: str) -> int:

@@ -14,16 +14,7 @@ import orjson
 
 from shared import batches, datasets, jobs, kept_files, registry
 from shared.batches import Batch, BatchSpec
-from shared.errors import (
-    ArtifactDamaged,
-    DatasetNotFound,
-    DatasetUnavailable,
-    ModelNotFound,
-    ServiceError,
-    VersionNotFound,
-    VersionNotServable,
-    VersionUnusable,
-)
+from shared.errors import ArtifactDamaged, DatasetNotFound, DatasetUnavailable, ServiceError
 from shared.kept_files import FilesSwept
 from shared.serving.answers import Answer, answer_of
 from shared.serving.inputs import row_of
@@ -43,9 +34,11 @@ THREADS = os.cpu_count() or 1
 
 
 def predict_batch(yard: "Yard", job: Job, lease: Lease, folder: Path) -> None:
-    """Raises LeaseLost, JobCancelled, WorkerLeaves, VersionUnusable or DatasetUnavailable."""
+    """Raises LeaseLost, JobCancelled, WorkerLeaves, DatasetUnavailable, or the ServiceError that its version meets."""
     spec = BatchSpec.model_validate(job.spec)
-    loaded = _load(yard, spec)
+    with yard.sessions() as session:
+        version = registry.get_version(session, spec.model, str(spec.version))
+    loaded = load_version(version, yard.artifacts)
     items = _open(yard, job, spec)
     prediction = _Prediction(yard, job, lease, loaded, items, folder)
     prediction.run(spec.top)
@@ -53,24 +46,14 @@ def predict_batch(yard: "Yard", job: Job, lease: Lease, folder: Path) -> None:
     lease.insist(partial(jobs.finish_batch, job_id=job.id, attempt=job.attempt))
 
 
-def _load(yard: "Yard", spec: BatchSpec) -> LoadedVersion:
-    try:
-        with yard.sessions() as session:
-            version = registry.get_version(session, spec.model, str(spec.version))
-        return load_version(version, yard.artifacts)
-    except (ModelNotFound, VersionNotFound, ArtifactDamaged, VersionNotServable) as error:
-        raise VersionUnusable(error.detail) from error
-
-
 def _open(yard: "Yard", job: Job, spec: BatchSpec) -> BatchItems:
     copies = yard.cache_dir / "uploaded"
     try:
         with yard.sessions() as session:
-            if spec.dataset is not None:
-                return BatchItems(
-                    datasets.uploaded_data(datasets.get_revision(session, spec.dataset), yard.artifacts, copies).files
-                )
+            revision = datasets.get_revision(session, spec.dataset) if spec.dataset is not None else None
             files = batches.files_of(session, job.id)
+        if revision is not None:
+            return BatchItems(datasets.uploaded_data(revision, yard.artifacts, copies).files)
         return BatchItems({file.name: yard.artifacts.local_path(file.sha256, copies) for file in files})
     except (DatasetNotFound, ArtifactDamaged) as error:
         raise DatasetUnavailable(error.detail) from error

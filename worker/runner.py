@@ -17,7 +17,7 @@ from shared import base_versions, dataset_parts, datasets, jobs, kept_files, log
 from shared.artifacts import ArtifactStore
 from shared.database import OUT_OF_REACH, Sessions
 from shared.devices import Device, devices_taken_from
-from shared.errors import InternalError, StorageUnavailable, TrainingFailure
+from shared.errors import InternalError, ServiceError, StorageUnavailable, TrainingFailure, VersionUnusable
 from shared.jobs import LeaseLost, Patience
 from shared.kept_files import FilesSwept
 from shared.preprocessing import ImageLimits
@@ -118,8 +118,9 @@ def _ended(yard: Yard, job: Job, lease: Lease) -> Callable[[Session], None] | No
         return lambda session: jobs.finish_cancelling(session, job.id, job.attempt)
     except WorkerLeaves:
         return lambda session: jobs.hand_back(session, job.id, job.attempt)
-    except TrainingFailure as failure:
-        known = failure
+    except (TrainingFailure, ServiceError) as failure:
+        # What the job was created for may have been deleted, or damaged, since.
+        known = failure if isinstance(failure, TrainingFailure) else VersionUnusable(failure.detail)
         return lambda session: jobs.fail(session, job.id, job.attempt, known)
     except (LeaseLost, *OUT_OF_REACH):
         raise

@@ -7,12 +7,14 @@ from typing import Any
 from flask import Response, request
 from pydantic import BaseModel, Field
 
-from api.answers import bytes_of
 from api.pictures.kinds import Drawing, PictureFormat, Theme
 from api.services import services
 
 MEDIA_TYPES = {PictureFormat.SVG: "image/svg+xml", PictureFormat.PNG: "image/png"}
-PICTURE: dict[str, Any] = bytes_of("image/png", "Or image/svg+xml, as the address ends; its ETag stays while it does")
+PICTURE: dict[str, Any] = {
+    "description": "As the address ends; its ETag stays while it does",
+    "content": dict.fromkeys(("image/png", "image/svg+xml"), {"schema": {"type": "string", "format": "binary"}}),
+}
 
 
 class PictureQuery(BaseModel):

@@ -27,12 +27,16 @@ from shared.documents import (
 from shared.errors import (
     AliasNotFound,
     ArtifactDamaged,
+    Fault,
     FileNotFound,
+    InvalidRequest,
     MalformedRequest,
     ModelNotFound,
     UnsupportedContent,
+    VersionInUse,
     VersionNotFound,
 )
+from shared.numbers import number_of
 from shared.pages import next_cursor, page_of
 from shared.tables import Model, Version
 
@@ -121,6 +125,21 @@ def show_version(path: VersionPath) -> Response:
         for file in version.files
     ]
     return document(VersionDocument.model_validate({**_version_values(version, aliases), "files": files}))
+
+
+@bp.delete(
+    "/<model>/versions/<reference>", responses={204: None, **problems(ModelNotFound, VersionNotFound, VersionInUse)}
+)
+@parsed
+def delete_version(path: VersionPath) -> Response:
+    """By its number, which is not given out again; 409 while an alias points at it. What it was made of is swept."""
+    if not path.reference.isdecimal():
+        detail = f"Version {path.reference!r} may be another in a moment: name the one to delete by its number."
+        raise InvalidRequest(detail, (Fault("#/reference", "A whole number."),))
+    with services().sessions.begin() as session:
+        version = registry.delete_version(session, path.model, number_of(path.reference))
+    services().versions.forget(version)
+    return Response(status=HTTPStatus.NO_CONTENT)
 
 
 @bp.get(

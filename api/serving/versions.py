@@ -102,6 +102,13 @@ class Versions:
         with self._changing:
             self._loaded = {key: loaded for key, loaded in self._loaded.items() if loaded.model != model}
 
+    def forget(self, version: Version) -> None:
+        """It was deleted here: whoever asks next is told so."""
+        with self._changing:
+            self._loaded = {key: loaded for key, loaded in self._loaded.items() if key != version.id}
+            self._failures.pop(version.id, None)
+        self.look_again(version.model)
+
     def failures(self) -> list[str]:
         """Of the versions that could not be loaded, each with the reason."""
         return [f"{failure.name}: {failure.error.detail}" for failure in list(self._failures.values())]

@@ -20,6 +20,7 @@ def layers(*stack: Json) -> Json:
         (changed(DIGITS, "zork", 1), "#/zork", "no such key"),
         (changed(DIGITS, "dataset.name", "imagenet"), "#/dataset/name", "cifar10"),
         (changed(IRIS, "preprocessing.size", [8, 8]), "#/preprocessing/size", "for images"),
+        (changed(DIGITS, "preprocessing.size", [8]), "#/preprocessing/size", "Field required"),
         (changed(DIGITS, "dataset.validation", {"rows": 500}), "#/dataset/validation", "leave none"),
         (layers({"layer": "Lambda", "function": "x"}), "#/network/layers/0/layer", "Lambda"),
         (layers(FLATTEN, {"layer": "Residual", "layers": []}), "#/network/layers/1/layers", "at least 1"),

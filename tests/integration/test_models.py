@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from shared import jobs, registry, submissions
+from shared import jobs, kept_files, registry, submissions
 from shared.database import Sessions
 from shared.devices import Device
 from shared.training_spec import TrainingSpec
@@ -125,3 +125,63 @@ def test_models_are_listed_page_by_page(http: FlaskClient, sessions: Sessions) -
     second = http.get(f"/api/v1/models?limit=2&cursor={first['next']}").json
 
     assert [model["name"] for model in first["models"] + second["models"]] == ["a", "b", "c"]
+
+
+def test_a_version_is_deleted_and_its_number_is_not_given_out_again(
+    xor: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]
+) -> None:
+    address = "/api/v1/models/xor"
+    xor.post(f"{address}/predictions", json={"instances": [[0, 1]]})
+
+    answer = xor.delete(f"{address}/versions/2")
+
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert xor.delete(f"{address}/versions/2").status_code == 404
+    assert xor.get(f"{address}/versions/2").status_code == 404
+    assert xor.post(f"{address}/predictions", json={"instances": [[0, 1]]}).json["version"] == 1
+    assert xor.get(address).json["latest"] == 1
+    kept_files.sweep(sessions, worker.yard.artifacts, -1)
+    assert xor.get(f"{address}/versions/1/self-test").json["passed"]
+    assert published(XOR).publish(sessions, worker.yard.artifacts) == 3
+
+
+def test_a_version_that_an_alias_points_at_stays(xor: FlaskClient) -> None:
+    xor.put("/api/v1/models/xor/aliases/production", json={"version": 1})
+
+    answer = xor.delete("/api/v1/models/xor/versions/1")
+
+    assert (answer.status_code, answer.json["type"]) == (409, "/problems/version-in-use")
+    assert "production" in answer.json["detail"]
+    assert len(xor.get("/api/v1/models/xor/versions/1").json["files"]) > 3
+
+
+@pytest.mark.parametrize("reference", ["latest", "production"])
+def test_what_is_deleted_is_named_by_its_number(xor: FlaskClient, reference: str) -> None:
+    assert xor.delete(f"/api/v1/models/xor/versions/{reference}").status_code == 422
+    assert xor.get("/api/v1/models/xor").json["versions"] == 2
+
+
+def test_a_model_without_versions_is_gone_until_it_has_one(
+    xor: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]
+) -> None:
+    for number in (1, 2):
+        xor.delete(f"/api/v1/models/xor/versions/{number}")
+
+    assert xor.get("/api/v1/models").json["models"] == []
+    for answer in (
+        xor.get("/api/v1/models/xor"),
+        xor.post("/api/v1/models/xor/predictions", json={"instances": [[0, 1]]}),
+    ):
+        assert (answer.status_code, answer.json["type"]) == (404, "/problems/model-not-found")
+    published(XOR).publish(sessions, worker.yard.artifacts)
+    assert xor.get("/api/v1/models/xor").json["latest"] == 3
+
+
+def test_a_job_that_is_to_reproduce_what_was_deleted_says_so(xor: FlaskClient, worker: Worker) -> None:
+    job = json.loads(xor.post("/api/v1/models/xor/versions/2/reproduction").data)
+    xor.delete("/api/v1/models/xor/versions/2")
+
+    worker.run_all()
+
+    ended = xor.get(f"/api/v1/jobs/{job['id']}").json
+    assert (ended["status"], ended["error"]["type"]) == ("failed", "/problems/version-unusable")
