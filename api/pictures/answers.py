@@ -13,7 +13,7 @@ from api.services import services
 MEDIA_TYPES = {PictureFormat.SVG: "image/svg+xml", PictureFormat.PNG: "image/png"}
 PICTURE: dict[str, Any] = {
     "description": "As the address ends; its ETag stays while it does",
-    "content": dict.fromkeys(("image/png", "image/svg+xml"), {"schema": {"type": "string", "format": "binary"}}),
+    "content": {key: {"schema": {"type": "string", "format": "binary"}} for key in ("image/png", "image/svg+xml")},
 }
 
 
