@@ -1,14 +1,19 @@
 """`python -m api`: serves the API with granian."""
 
+import resource
+
 from granian import Granian
 from granian.constants import Interfaces
 
+from api.bodies import MOST_CONNECTIONS
 from shared import logs
 from shared.settings import Settings
 
 if __name__ == "__main__":
     settings = Settings()
     logs.configure(settings.log_level)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # a connection is one
     Granian(
         "api.wsgi:warm_app",
         factory=True,
@@ -16,7 +21,7 @@ if __name__ == "__main__":
         address=settings.host,
         port=settings.port,
         blocking_threads=settings.api_threads,
-        backpressure=settings.api_threads,
+        backpressure=MOST_CONNECTIONS,
         respawn_failed_workers=True,
         log_enabled=False,  # the root logger has it
     ).serve()

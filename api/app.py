@@ -10,6 +10,7 @@ from flask_openapi3 import Info, OpenAPI
 from flask_openapi3_swagger.plugins import RegisterPlugin
 
 from api import problems
+from api.bodies import Readers, with_bodies_read
 from api.events import Feeds
 from api.ingestion.ingested import Limits
 from api.metrics import Metrics
@@ -84,7 +85,8 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(protocol.bp)
     problems.register(app)
     _add_documentation(app)
-    app.wsgi_app = _with_request_id(with_shortcut(app.wsgi_app, services))  # type: ignore[method-assign, assignment]  # as Flask has it
+    application = with_bodies_read(with_shortcut(app.wsgi_app, services), services.readers)
+    app.wsgi_app = _with_request_id(application)  # type: ignore[method-assign, assignment]  # as Flask has it
     return app
 
 
@@ -114,6 +116,7 @@ def _build_services(settings: Settings) -> Services:
         ),
         pictures=PictureCache(),
         owners=Owners(settings.owner_header, settings.max_queued_per_owner),
+        readers=Readers(settings.api_threads),
         feeds=Feeds(sessions, most=max(1, settings.api_threads // 2)),
     )
 

@@ -5,6 +5,7 @@ from typing import cast
 
 from flask import current_app
 
+from api.bodies import Readers
 from api.events import Feeds
 from api.ingestion.ingested import Limits
 from api.metrics import Metrics
@@ -36,6 +37,7 @@ class Services:
     pictures: PictureCache
     owners: Owners
     feeds: Feeds
+    readers: Readers
 
 
 def services() -> Services:

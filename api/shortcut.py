@@ -26,11 +26,13 @@ def with_shortcut(application: "WSGIApplication", services: Services) -> "WSGIAp
         loaded = _version_asked(environ, services)
         if loaded is None:
             return application(environ, start_response)
-        image = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        image = b""
         try:
+            image = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
             outputs = services.predictor.outputs(loaded, [ImageInput("the image", image, environ["CONTENT_TYPE"])])
         except Exception:  # noqa: BLE001 - whatever it is, Flask meets it again and says it
-            environ["wsgi.input"] = io.BytesIO(image)
+            if image:
+                environ["wsgi.input"] = io.BytesIO(image)
             return application(environ, start_response)
         services.metrics.count("predictions", loaded.model, str(loaded.number))
         body = predictions_document(loaded, outputs, top=1)

@@ -26,6 +26,7 @@ def warm_app() -> Flask:
     """With all that the first request would otherwise have to wait for."""
     services = cast(Services, app.extensions[EXTENSION])
     services.planner.start()
+    services.readers.watch(settings.port)
     with contextlib.suppress(BrokerUnreachable):  # the bell imports Celery when it is first used
         services.bell.ping()
     return app

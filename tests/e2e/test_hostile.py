@@ -1,0 +1,114 @@
+"""Whatever anybody sends: an answer that blames the sender, no crash, and no more memory than before."""
+
+import contextlib
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.e2e.clients import await_end, submit
+from tests.e2e.stacks import LocalStack, Stack
+from tests.examples import DIGITS, changed
+from tests.hostile import PREDICTIONS, Sent, hostile_documents, hostile_images, hostile_tensors
+from tests.images import encoded, photo
+from tests.waiting import wait_for
+
+MOST_GROWTH_BYTES = 150 * 2**20
+"""What the allocator keeps after the largest image that is taken, twice."""
+
+
+@pytest.fixture(scope="module")
+def served(stack: Stack) -> Stack:
+    job = await_end(stack.http, submit(stack.http, changed(DIGITS, "model", "target")))
+    assert job["status"] == "succeeded", job["error"]
+    return stack
+
+
+def test_no_body_is_answered_with_a_server_error(served: Stack) -> None:
+    hostile = [*hostile_images(), *hostile_documents(), *hostile_tensors()]
+    assert len(hostile) > 1000
+    _send_all(served.http, hostile[:200])
+    before = _memory(served)
+
+    statuses = _send_all(served.http, hostile)
+
+    assert [(sent, status) for sent, status in statuses if status >= 500 and status != 503] == []
+    assert _memory(served) - before < MOST_GROWTH_BYTES
+    assert _digit(served.http) == 200
+
+
+def test_whoever_stops_in_the_middle_holds_nobody_up(served: Stack) -> None:
+    head = b"POST /api/v1/models/target/predictions HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    starts = [
+        b"",
+        b"POST /api",
+        head,
+        head + b"Content-Length: 1000\r\n\r\nabc",
+        head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+    ]
+    with contextlib.ExitStack() as stack:
+        for start in starts:
+            for _ in range(150):
+                stack.enter_context(_connected(served, start))
+
+        assert {served.http.get("/health/live").status_code for _ in range(20)} == {200}
+        wait_for(lambda: _digit(served.http) == 200)  # once those that were first are cut
+
+
+def test_what_is_no_http_is_refused_or_dropped(served: Stack) -> None:
+    head = "POST /api/v1/models/target/predictions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    for request in (
+        f"{head}Content-Length: -1\r\n\r\nabc",
+        f"{head}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        f"{head}Content-Length: 99999999999999999999\r\n\r\nabc",
+        f"{head}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+        f"{head}Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n",
+        f"{head}X-Long: {'a' * 2_000_000}\r\n\r\n",
+        head + "".join(f"X-{number}: a\r\n" for number in range(5000)) + "\r\n",
+        f"POST /{'a' * 100_000} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "\0" * 1000,
+    ):
+        with _connected(served, request.encode()) as connection:
+            status = _status_of(connection)
+
+        assert status is None or 400 <= status < 500, request[:200]
+    assert _digit(served.http) == 200
+
+
+def _send_all(http: httpx.Client, hostile: list[Sent]) -> list[tuple[Sent, int]]:
+    def send(sent: Sent) -> tuple[Sent, int]:
+        return sent, http.post(sent.path, content=sent.body, headers=sent.headers).status_code
+
+    with ThreadPoolExecutor(4) as threads:
+        return list(threads.map(send, hostile))
+
+
+def _digit(http: httpx.Client) -> int:
+    headers = {"Content-Type": "image/png"}
+    return http.post(PREDICTIONS, content=encoded(photo(8, 8)), headers=headers).status_code
+
+
+def _memory(stack: Stack) -> int:
+    """Of the API's processes, where they can be seen."""
+    if not isinstance(stack, LocalStack):
+        return 0
+    api = stack.program("api")
+    return sum(process.memory_info().rss for process in (api, *api.children()))
+
+
+def _connected(stack: Stack, start: bytes) -> socket.socket:
+    url = stack.http.base_url
+    connection = socket.create_connection((url.host, url.port or 80), timeout=30)
+    with contextlib.suppress(OSError):  # it would hear no more of this
+        connection.sendall(start)
+    return connection
+
+
+def _status_of(connection: socket.socket) -> int | None:
+    try:
+        line = connection.makefile("rb").readline().split()
+    except OSError:
+        return None
+    return int(line[1]) if len(line) > 1 else None
