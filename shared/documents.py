@@ -202,6 +202,7 @@ class VersionDocument(VersionSummary):
     """`classes` is empty for a version that answers numbers."""
 
     classes: list[str]
+    columns: list[str] = Field(default=[], description="Of a table whose columns had names")
     preprocessing: Contract
     signature: Signature
     parameters: int

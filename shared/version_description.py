@@ -69,11 +69,13 @@ class Epochs(_Value):
 class Description(_Value):
     """`classes` is empty for a version that answers numbers; `precision` is what it was trained in, and
     `weights_digest` the sha256 of all arrays. Of the test rows answered with less than the `confidence_threshold` at
-    least half were answered wrongly; None where there is no such probability, or no test part.
+    least half were answered wrongly; None where there is no such probability, or no test part. `columns` are the names
+    of what a table's rows hold, where it had names.
     """
 
     model: str
     classes: tuple[str, ...]
+    columns: tuple[str, ...] = ()
     preprocessing: Contract
     signature: Signature
     parameters: int

@@ -169,6 +169,7 @@ def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None
     description = Description(
         model=spec.model,
         classes=trained.objective.classes,
+        columns=tuple(revision.description["columns"]) if revision is not None else (),
         preprocessing=trained.contract,
         signature=_signature(trained.contract.input_shape, network.output_shape[1:]),
         parameters=network.count_params(),

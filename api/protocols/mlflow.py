@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
@@ -112,7 +113,8 @@ def _outputs(loaded: LoadedVersion) -> NDArray[np.float32]:
     if media_type not in (JSON, CSV) or parameters not in ("", "charset=utf-8"):
         got = request.headers.get("Content-Type", "")[:100]
         raise UnsupportedContent(f"This predictor only supports the following content types: {TYPES}. Got '{got}'.")
-    rows = _rows_of_csv() if media_type == CSV else _rows_of_json()
+    columns = loaded.description.columns
+    rows = _rows_of_csv(columns) if media_type == CSV else _rows_of_json(columns)
     if rows and all(isinstance(row, str) for row in rows):
         return outputs_of_images(loaded, [from_base64(row) for row in rows])
     return outputs_of_numbers(loaded, rows)
@@ -122,16 +124,18 @@ def _body() -> bytes:
     return read_body(current_app.config["MAX_CONTENT_LENGTH"])
 
 
-def _rows_of_csv() -> list[Any]:
+def _rows_of_csv(columns: Sequence[str]) -> list[Any]:
     """Below the names of the columns."""
     try:
-        lines = list(csv.reader(io.StringIO(_body().decode("utf-8-sig"))))
-        return [[float(cell) for cell in line] for line in lines[1:] if line]
+        lines = [line for line in csv.reader(io.StringIO(_body().decode("utf-8-sig"))) if line]
+        inputs = _in_order(lines[1:], lines[0] if lines else [], columns)
+        numbers = [[float(cell) for cell in line] for line in inputs]
     except (UnicodeDecodeError, ValueError, csv.Error) as error:
         raise MalformedRequest(f"Invalid input. The CSV cannot be read: {error}.") from None
+    return numbers
 
 
-def _rows_of_json() -> list[Any]:
+def _rows_of_json(columns: Sequence[str]) -> list[Any]:
     try:
         document = json.loads(_body())
     except (ValueError, RecursionError) as error:
@@ -147,9 +151,11 @@ def _rows_of_json() -> list[Any]:
     value = document[given[0]]
     match given[0]:
         case "dataframe_split":
-            return _of_split(value)
+            return _of_split(value, columns)
         case "dataframe_records":
-            return _of_records(value)
+            return _of_records(value, columns)
+    if isinstance(value, dict) and columns and set(columns) <= set(value):
+        return _of_columns([value[name] for name in columns])
     if isinstance(value, dict):
         if len(value) != 1:
             raise InvalidRequest(f"The network has one input, and {sorted(value)[:20]} were given.")
@@ -159,18 +165,36 @@ def _rows_of_json() -> list[Any]:
     return value
 
 
-def _of_split(value: object) -> list[Any]:
+def _of_columns(values: list[Any]) -> list[Any]:
+    if not all(isinstance(column, list) and len(column) == len(values[0]) for column in values):
+        raise InvalidRequest("Each column is a list, and all are of the same length.")
+    return [list(row) for row in zip(*values, strict=True)]
+
+
+def _in_order(rows: list[list[Any]], names: list[Any], columns: Sequence[str]) -> list[list[Any]]:
+    """As the version's columns are, where both have names; whatever else there is is left out."""
+    if not columns or not names or any(not isinstance(row, list) or len(row) != len(names) for row in rows):
+        return rows
+    if missing := [name for name in columns if name not in names]:
+        raise InvalidRequest(f"The columns {missing} are missing; there are {names[:50]}.")
+    places = [names.index(name) for name in columns]
+    return [[row[place] for place in places] for row in rows]
+
+
+def _of_split(value: object, columns: Sequence[str]) -> list[Any]:
     if not isinstance(value, dict) or not isinstance(value.get("data"), list):
         raise InvalidRequest('`dataframe_split` is {"columns": […], "data": [[…], …]}.')
-    return [_unwrapped(row) for row in value["data"]]
+    names = value.get("columns")
+    return [_unwrapped(row) for row in _in_order(value["data"], names if isinstance(names, list) else [], columns)]
 
 
-def _of_records(value: object) -> list[Any]:
+def _of_records(value: object, columns: Sequence[str]) -> list[Any]:
     if not isinstance(value, list) or not all(isinstance(record, dict) for record in value):
         raise InvalidRequest("`dataframe_records` is a list of objects, one for each row.")
     if len({tuple(record) for record in value}) > 1:
         raise InvalidRequest("The records of `dataframe_records` do not have the same columns in the same order.")
-    return [_unwrapped(list(record.values())) for record in value]
+    rows = [list(record.values()) for record in value]
+    return [_unwrapped(row) for row in _in_order(rows, list(value[0]) if value else [], columns)]
 
 
 def _unwrapped(row: Any) -> Any:  # noqa: ANN401 - JSON

@@ -135,10 +135,9 @@ def submit_batch(path: ModelPath, header: SubmitHeader) -> Response:
             else registry.get_version(session, path.model, question.version)
         )
         description = Description.model_validate(version.description)
-        columns = datasets.columns_of(session, description.lineage.dataset.name)
         revision = datasets.get_revision(session, question.dataset) if question.dataset is not None else None
     if revision is None:
-        files, rows = _received(description.preprocessing, columns)
+        files, rows = _received(description)
     else:
         files, rows = [], _rows_of(revision, description.preprocessing)
     spec = BatchSpec(
@@ -197,10 +196,12 @@ def _question() -> BatchQuestion:
     return question
 
 
-def _received(contract: Contract, columns: tuple[str, ...]) -> tuple[list[StoredFile], int]:
+def _received(description: Description) -> tuple[list[StoredFile], int]:
     """What was sent, in the artifact store; and how many inputs that are."""
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
-        inputs = ingest_batch(uploaded_file(), contract, columns, services().upload_limits, Path(folder))
+        inputs = ingest_batch(
+            uploaded_file(), description.preprocessing, description.columns, services().upload_limits, Path(folder)
+        )
         return kept_files.keep(services().sessions, services().artifacts, inputs.files), inputs.rows
 
 

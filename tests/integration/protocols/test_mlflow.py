@@ -1,0 +1,164 @@
+"""What MLflow, SageMaker and Hugging Face's client send."""
+
+import base64
+import dataclasses
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from huggingface_hub import InferenceClient
+from mlflow.pyfunc.scoring_server.client import ScoringServerClient
+from sklearn.datasets import load_iris
+
+from api.services import EXTENSION
+from tests.examples import IRIS, changed
+from tests.images import encoded
+from tests.integration.conftest import Worker
+
+pytestmark = [
+    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),  # of the clients
+]
+INVOKE = "/models/digits/invocations"
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def test_mlflow_takes_its_four_forms_and_csv(http: FlaskClient, rows: np.ndarray, expected: np.ndarray) -> None:
+    xor = [[0.0, 1.0], [1.0, 1.0]]
+    plain = http.post("/models/xor/invocations", json={"inputs": xor}).json
+    for body in (
+        {"instances": xor},
+        {"inputs": {"input": xor}, "params": {"a": 1}, "signature_name": "x"},
+        {"dataframe_split": {"columns": ["a", "b"], "data": xor}},
+        {"dataframe_records": [{"a": 0, "b": 1}, {"a": 1, "b": 1}]},
+    ):
+        assert http.post("/models/xor@1/invocations", json=body).json == plain
+    csv = http.post("/models/xor@latest/invocations", data="a,b\n0,1\n1,1\n", content_type="text/csv; charset=utf-8")
+    digits = http.post(INVOKE, json={"inputs": rows.tolist()})
+
+    assert csv.json == plain
+    assert csv.headers["Trainyard-Version"] == "xor/1"
+    assert np.allclose(digits.json["predictions"], [expected, expected], atol=1e-4)
+
+
+@pytest.fixture
+def flowers(http: FlaskClient, worker: Worker) -> FlaskClient:
+    """A model of a table whose columns are a to d, to be answered at /invocations as well."""
+    data = load_iris()
+    content = pd.DataFrame(data.data, columns=list("abcd")).assign(kind=data.target).to_csv(index=False).encode()
+    http.post("/api/v1/datasets", data={"name": "flowers", "file": (io.BytesIO(content), "a.csv")})
+    http.post("/api/v1/jobs", json={**changed(IRIS, "dataset.name", "flowers"), "model": "flowers"})
+    worker.run_all()
+    app = http.application
+    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], default_model="flowers")
+    return http
+
+
+def test_columns_are_found_by_their_names(flowers: FlaskClient) -> None:
+    plain = flowers.post("/invocations", json={"inputs": [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]}).json
+    assert flowers.get("/api/v1/models/flowers/versions/1").json["columns"] == ["a", "b", "c", "d"]
+
+    turned = pd.DataFrame({"d": [0.2, 2.3], "e": ["x", "y"], "c": [1.4, 5.2], "b": [3.5, 3.0], "a": [5.1, 6.7]})
+    answers = [
+        flowers.post("/invocations", json={"dataframe_split": turned.to_dict(orient="split")}),
+        flowers.post("/invocations", json={"dataframe_records": turned.to_dict(orient="records")}),
+        flowers.post("/invocations", json={"inputs": turned.to_dict(orient="list")}),
+        flowers.post("/invocations", data=turned.to_csv(index=False), content_type="text/csv"),
+    ]
+    missing = flowers.post("/invocations", json={"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2]]}})
+
+    for answer in answers:
+        assert answer.json == plain, answer.text
+    assert (missing.status_code, "['c', 'd'] are missing" in missing.json["message"]) == (400, True)
+
+
+def test_mlflows_client_is_at_home(flowers: FlaskClient, server: str) -> None:
+    host, port = server.split(":")
+    client = ScoringServerClient(host, port)
+    frame = pd.DataFrame({"d": [0.2], "c": [1.4], "b": [3.5], "a": [5.1]})
+    plain = flowers.post("/invocations", json={"inputs": [[5.1, 3.5, 1.4, 0.2]]}).json["predictions"]
+
+    client.wait_server_ready()
+    answers = [client.invoke(frame), client.invoke(np.array([[5.1, 3.5, 1.4, 0.2]]), params={"a": 1})]
+
+    assert client.get_version() == flowers.get("/version").text
+    for answer in answers:
+        assert np.allclose(answer.get_predictions(), plain, atol=1e-6)
+    with pytest.raises(Exception, match="SCHEMA_ENFORCEMENT_FAILED"):
+        client.invoke(np.array([[1.0, 2.0]]))
+
+
+def test_an_image_may_be_the_body_or_base64(http: FlaskClient, digit: np.ndarray, expected: np.ndarray) -> None:
+    png = encoded(digit)
+    answers = [
+        http.post(INVOKE, data=png, content_type="image/png"),
+        http.post(INVOKE, data=png, content_type="application/x-image"),
+        http.post(INVOKE, json={"inputs": [b64(png)]}),
+        http.post(INVOKE, json={"dataframe_split": {"columns": ["image"], "data": [[b64(png)]]}}),
+        http.post(INVOKE, json={"dataframe_records": [{"image": b64(png)}]}),
+    ]
+
+    for answer in answers:
+        assert np.allclose(answer.json["predictions"], [expected], atol=1e-4), answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "status", "code"),
+    [
+        ('{"inputs": [[1]], "instances": [[1]]}', "application/json", 400, "BAD_REQUEST"),
+        ("{}", "application/json", 400, "BAD_REQUEST"),
+        ("[1]", "application/json", 400, "BAD_REQUEST"),
+        ("{", "application/json", 400, "BAD_REQUEST"),
+        ('{"inputs": [[1, 2]]}', "application/json", 400, "INVALID_PARAMETER_VALUE"),
+        ('{"inputs": 7}', "application/json", 400, "INVALID_PARAMETER_VALUE"),
+        ('{"dataframe_split": 7}', "application/json", 400, "INVALID_PARAMETER_VALUE"),
+        ('{"dataframe_records": [{"a": 1}, {"b": 1}]}', "application/json", 400, "INVALID_PARAMETER_VALUE"),
+        ("a\nx\n", "text/csv", 400, "BAD_REQUEST"),
+        ("", "image/png", 400, "INVALID_PARAMETER_VALUE"),
+    ],
+)
+def test_mlflow_says_what_is_wrong_in_its_own_words(
+    http: FlaskClient, body: str, media_type: str, status: int, code: str
+) -> None:
+    answer = http.post(INVOKE, data=body, content_type=media_type)
+
+    assert (answer.status_code, answer.json["error_code"]) == (status, code)
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/json; charset=latin-1", "application/json; a=b", ""])
+def test_mlflow_refuses_other_content(http: FlaskClient, media_type: str) -> None:
+    answer = http.post(INVOKE, data="{}", content_type=media_type)
+
+    assert (answer.status_code, answer.mimetype) == (415, "text/plain")
+    assert answer.text.startswith("This predictor only supports the following content types")
+
+
+def test_sagemakers_paths_are_there(app: Flask, http: FlaskClient) -> None:
+    assert [(answer.status_code, answer.text) for answer in (http.get("/ping"), http.get("/health"))] == [
+        (200, "\n")
+    ] * 2
+    assert http.get("/version").mimetype == "text/plain"
+    unnamed = http.post("/invocations", json={"inputs": [[0, 1]]})
+    assert (unnamed.status_code, unnamed.json["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert "TRAINYARD_DEFAULT_MODEL" in unnamed.json["message"]
+
+    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], default_model="xor")
+
+    assert len(http.post("/invocations", json={"inputs": [[0, 1]]}).json["predictions"]) == 1
+
+
+def test_hugging_faces_client_is_at_home(server: str, digit: np.ndarray, expected: np.ndarray) -> None:
+    client = InferenceClient(token="none")
+
+    found = client.image_classification(encoded(digit), model=f"http://{server}/models/digits")
+    three = client.image_classification(encoded(digit), model=f"http://{server}/models/digits", top_k=3)
+
+    assert [element.label for element in found[:1]] == [str(expected.argmax())]
+    assert found[0].score == pytest.approx(expected.max(), abs=1e-4)
+    assert (len(found), len(three)) == (10, 3)
