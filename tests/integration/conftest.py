@@ -28,7 +28,7 @@ from shared.preprocessing import ImageLimits
 from shared.queue import Bell
 from shared.settings import Settings
 from shared.training_spec import TrainingSpec
-from tests.examples import Json
+from tests.examples import DIGITS, IRIS, Json
 from worker.runner import Yard, run_next_job
 
 ROOT = Path(__file__).parents[2]
@@ -222,3 +222,19 @@ def make_yard(sessions: Sessions, artifacts: ArtifactStore, bell: SilentBell, fo
 @pytest.fixture
 def worker(settings: Settings, sessions: Sessions, bell: SilentBell) -> Worker:
     return Worker(make_yard(sessions, ArtifactStore(settings.artifacts_url), bell, settings.data_dir))
+
+
+@pytest.fixture
+def digits(
+    http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]
+) -> FlaskClient:
+    """A first version of the model of that name."""
+    published(DIGITS).publish(sessions, worker.yard.artifacts)
+    return http
+
+
+@pytest.fixture
+def iris(http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]) -> FlaskClient:
+    """A first version of the model of that name."""
+    published(IRIS).publish(sessions, worker.yard.artifacts)
+    return http

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,9 +19,9 @@ from shared.devices import Device
 from shared.errors import InternalError
 from shared.settings import Settings
 from shared.training_spec import DatasetChoice
-from tests.examples import DIGITS, IRIS, Json
+from tests.examples import Json
 from tests.images import encoded
-from tests.integration.conftest import PATIENCE, Published, Worker
+from tests.integration.conftest import PATIENCE, Worker
 from tests.uploads import npz, zipped
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -36,20 +35,6 @@ def written() -> np.ndarray:
     """(n, 8, 8, 1), digits the network was not trained on."""
     test: np.ndarray = dataset_parts.load(DatasetChoice(name="digits"), 0, Path()).test.array
     return test
-
-
-@pytest.fixture
-def digits(
-    http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]
-) -> FlaskClient:
-    published(DIGITS).publish(sessions, worker.yard.artifacts)
-    return http
-
-
-@pytest.fixture
-def iris(http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]) -> FlaskClient:
-    published(IRIS).publish(sessions, worker.yard.artifacts)
-    return http
 
 
 def send(http: FlaskClient, address: str, content: bytes, **fields: str) -> Json:

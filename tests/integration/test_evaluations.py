@@ -1,28 +1,17 @@
 """How a version did, against what scikit-learn says of the served answers."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from sklearn.metrics import classification_report, confusion_matrix
 
 from shared import dataset_parts
-from shared.database import Sessions
 from shared.training_spec import DatasetChoice
-from tests.examples import DIGITS, IRIS, LINE, XOR, Json, changed
-from tests.integration.conftest import Published, Worker
+from tests.examples import IRIS, LINE, XOR, Json, changed
+from tests.integration.conftest import Worker
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 PATH = "/api/v1/models/digits/versions/1/evaluation"
-
-
-@pytest.fixture
-def digits(
-    http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]
-) -> FlaskClient:
-    published(DIGITS).publish(sessions, worker.yard.artifacts)
-    return http
 
 
 def served(http: FlaskClient, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from shared import dataset_parts
 from shared.database import Sessions
 from shared.training_spec import DatasetChoice
-from tests.examples import DIGITS, IRIS, Json
+from tests.examples import DIGITS, Json
 from tests.images import encoded, photo, png_header
 from tests.integration.conftest import Published, Worker
 
@@ -27,20 +27,6 @@ def digit() -> np.ndarray:
     """(8, 8, 1), a digit the network was not trained on."""
     first: np.ndarray = dataset_parts.load(DatasetChoice(name="digits"), 0, Path()).test.array[0]
     return first
-
-
-@pytest.fixture
-def digits(
-    http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]
-) -> FlaskClient:
-    published(DIGITS).publish(sessions, worker.yard.artifacts)
-    return http
-
-
-@pytest.fixture
-def iris(http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]) -> FlaskClient:
-    published(IRIS).publish(sessions, worker.yard.artifacts)
-    return http
 
 
 def test_all_forms_give_the_same_answer(digits: FlaskClient, digit: np.ndarray) -> None:
