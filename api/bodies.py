@@ -73,15 +73,17 @@ class Body:
         declared = environ.get("CONTENT_LENGTH") or ""
         is_chunked = "HTTP_TRANSFER_ENCODING" in environ
         self._left: int | None = None if is_chunked else int(declared) if declared.isdecimal() else 0
+        """Bytes; None for a body in chunks, which does not say."""
 
     def read(self, size: int = -1) -> bytes:
         """Raises Overloaded."""
         if self._left == 0:
             return b""
         content = self._readers.read(self._input.read, size)
-        ended = size < 0 or len(content) < size
-        if ended or self._left is not None:
-            self._left = 0 if ended else max(0, (self._left or 0) - len(content))
+        if size < 0 or len(content) < size:
+            self._left = 0
+        elif self._left is not None:
+            self._left -= len(content)
         return content
 
     def drain(self) -> bool:

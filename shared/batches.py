@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from shared import jobs, kept_files
@@ -48,12 +48,13 @@ def parts_of(session: Session, job_id: UUID) -> list[BatchPart]:
 def add_part(session: Session, job_id: UUID, attempt: int, sha256: str, *, rows: int, failed: int) -> Batch:
     """Answers how far the job is with it. Raises LeaseLost, or kept_files.FilesSwept."""
     kept_files.hold(session, [sha256])
-    before = Batch.model_validate(jobs.hold(session, job_id, attempt).batch)
-    number = len(parts_of(session, job_id)) + 1
+    job = jobs.hold(session, job_id, attempt)
+    before = Batch.model_validate(job.batch)
+    number = session.scalars(select(func.count()).where(BatchPart.job_id == job_id)).one() + 1
     session.add(BatchPart(job_id=job_id, number=number, sha256=sha256, rows=rows, failed=failed))
     batch = before.model_copy(update={"done": before.done + rows, "failed": before.failed + failed})
     # Whoever comes further than the attempt before is not to blame for what was lost so far.
-    session.execute(update(Job).where(Job.id == job_id).values(batch=batch.model_dump(mode="json"), losses=0))
+    job.batch, job.losses = batch.model_dump(mode="json"), 0
     return batch
 
 

@@ -80,13 +80,6 @@ def get_revision(session: Session, reference: str) -> Revision:
     return revision
 
 
-def columns_of(session: Session, name: str | None) -> tuple[str, ...]:
-    """The names of a table's columns; none for any other data."""
-    if name is None or name in BUILT_IN:
-        return ()
-    return tuple(get_revision(session, name).description["columns"])
-
-
 def pinned(session: Session, choice: DatasetChoice) -> tuple[DatasetChoice, DatasetFacts | None]:
     """With the number of the revision that it means now, and what that holds; as it was for any other data."""
     revision = find_chosen(session, choice)

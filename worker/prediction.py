@@ -17,7 +17,7 @@ from shared.batches import Batch, BatchSpec
 from shared.errors import ArtifactDamaged, DatasetNotFound, DatasetUnavailable, ServiceError
 from shared.kept_files import FilesSwept
 from shared.serving.answers import Answer, answer_of
-from shared.serving.inputs import row_of
+from shared.serving.inputs import rows_of
 from shared.serving.version import LoadedVersion, load_version
 from shared.tables import Job
 from worker.batch_items import BatchItems
@@ -105,18 +105,8 @@ class _Prediction:
         return max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // row_bytes))
 
     def _answers(self, start: int, top: int) -> list[Answer]:
-        read: list[list[str] | ServiceError] = []
-        rows = []
-        for given in self._items.read(start, min(start + self._step, self._batch.rows)):
-            try:
-                if isinstance(given, ServiceError):
-                    raise given
-                row = row_of(given, self._contract, self._yard.image_limits)
-            except ServiceError as error:
-                read.append(error)
-            else:
-                rows.append(row.values)
-                read.append(row.warnings)
+        inputs = self._items.read(start, min(start + self._step, self._batch.rows))
+        rows, read = rows_of(inputs, self._contract, self._yard.image_limits)
         outputs = iter(self._loaded.run(np.stack(rows)) if rows else ())
         return [
             {"problem": jobs.problem_of(found)}

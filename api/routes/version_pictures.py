@@ -17,7 +17,7 @@ from api.requests import parsed
 from api.routes.evaluations import MistakesFilter, find_mistakes, find_version, read_evaluation_file
 from api.routes.models import VersionPath
 from api.services import services
-from shared import datasets, registry
+from shared import registry
 from shared.errors import (
     ArtifactDamaged,
     EvaluationNotFound,
@@ -112,8 +112,7 @@ def draw_sample(path: VersionPicturePath, query: PictureQuery) -> Response:
 def draw_surface(path: VersionPicturePath, query: PictureQuery) -> Response:
     """What a network of two inputs answers all over their plane."""
     version = find_version(path)
-    with services().sessions() as session:
-        names = datasets.columns_of(session, version.description["lineage"]["dataset"]["name"])
+    names = tuple(version.description.get("columns", ()))
     content = ("surface", _name(version), version.description["weights_digest"], names)
 
     def make() -> Drawing:

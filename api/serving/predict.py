@@ -14,7 +14,7 @@ from api.serving.turns import Turns
 from shared.errors import ServiceError
 from shared.preprocessing import ImageLimits
 from shared.serving.answers import Answer, answer_of
-from shared.serving.inputs import ImageInput, Input, row_of
+from shared.serving.inputs import ImageInput, Input, rows_of
 from shared.serving.version import LoadedVersion
 from shared.version_description import Description
 
@@ -35,14 +35,13 @@ class Outputs:
 
 @dataclass(eq=False, slots=True)
 class _Work:
-    """One request's inputs: `rows` are given, or made of `inputs` when it is its turn; then `values` or an `error`."""
+    """One request: `rows` are given, or made of `inputs` in its turn; then `values`, unless none could be read."""
 
     loaded: LoadedVersion
     inputs: Sequence[Input | ServiceError]
     rows: NDArray[np.float32] | None = None
     read: list[list[str] | ServiceError] = field(default_factory=list)
     values: NDArray[np.float32] | None = None
-    error: ServiceError | None = None
     asked_at: float = field(default_factory=perf_counter)
 
     @property
@@ -83,8 +82,7 @@ class Predictor:
     def _values(self, work: _Work) -> NDArray[np.float32]:
         self._turns.do(work)
         if work.values is None:
-            assert work.error is not None  # noqa: S101 - one of them is set
-            raise work.error
+            raise next(found for found in work.read if isinstance(found, ServiceError))
         return work.values
 
     def _compute(self, works: Sequence[_Work]) -> None:
@@ -111,19 +109,7 @@ class Predictor:
 
     def _prepare(self, work: _Work) -> None:
         began = perf_counter()
-        rows: list[NDArray[np.float32]] = []
-        contract = work.loaded.description.preprocessing
-        for given in work.inputs:
-            try:
-                if isinstance(given, ServiceError):
-                    raise given
-                row = row_of(given, contract, self._limits)
-            except ServiceError as found:
-                work.error = work.error or found
-                work.read.append(found)
-            else:
-                rows.append(row.values)
-                work.read.append(row.warnings)
+        rows, work.read = rows_of(work.inputs, work.loaded.description.preprocessing, self._limits)
         if rows:
             work.rows = rows[0][np.newaxis] if len(rows) == 1 else np.stack(rows)
         self._metrics.prepared.observe(perf_counter() - began)

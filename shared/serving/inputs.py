@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, UnsupportedContent
+from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, ServiceError, UnsupportedContent
 from shared.ink import is_dark_on_light
 from shared.preprocessing import (
     MEDIA_TYPES,
@@ -108,6 +109,25 @@ def row_of(given: Input, contract: ImageContract | NumbersContract, limits: Imag
     if isinstance(given, ImageInput):
         raise InvalidRequest(f"{given.name}: this version takes {list(contract.shape)} numbers, not an image.")
     return Row(contract.normalisation.apply(_numbers(given, contract.shape)), [])
+
+
+def rows_of(
+    inputs: Iterable[Input | ServiceError], contract: ImageContract | NumbersContract, limits: ImageLimits
+) -> tuple[list[NDArray[np.float32]], list[list[str] | ServiceError]]:
+    """Of those that can be read, each as the network takes it; and for every one its warnings, or why it cannot."""
+    rows: list[NDArray[np.float32]] = []
+    read: list[list[str] | ServiceError] = []
+    for given in inputs:
+        try:
+            if isinstance(given, ServiceError):
+                raise given
+            row = row_of(given, contract, limits)
+        except ServiceError as found:
+            read.append(found)
+        else:
+            rows.append(row.values)
+            read.append(row.warnings)
+    return rows, read
 
 
 def _warnings(prepared: Pixels, sides: Sides, contract: ImageContract) -> list[str]:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from shared import dataset_parts
+from api.serving import versions
+from shared import dataset_parts, logs
 from shared.database import Sessions
 from shared.training_spec import DatasetChoice
 from tests.examples import DIGITS, Json
@@ -58,9 +59,18 @@ def test_all_forms_give_the_same_answer(digits: FlaskClient, digit: np.ndarray) 
 @pytest.mark.parametrize("address", [ADDRESS, "/api/v1/models/digits/versions/1/predictions"])
 @pytest.mark.parametrize(("kept_bytes", "status", "outcome"), [(None, 200, "ok"), (40, 422, "invalid-image")])
 def test_the_shortest_way_answers_as_the_usual_one_does(
-    digits: FlaskClient, digit: np.ndarray, address: str, kept_bytes: int | None, status: int, outcome: str
+    digits: FlaskClient,
+    digit: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    kept_bytes: int | None,
+    status: int,
+    outcome: str,
 ) -> None:
+    monkeypatch.setattr(versions, "SECONDS_BETWEEN_LOOKS", 3600.0)
     body = encoded(digit)[:kept_bytes]
+    met_by_flask: list[str | None] = []
+    digits.application.before_request(lambda: met_by_flask.append(logs.current("request_id")))
     digits.post(address, data=body)  # the first loads the version, on the usual way
 
     shortest = digits.post(address, data=body, content_type="image/png", headers={"X-Request-ID": "same"})
@@ -73,6 +83,7 @@ def test_the_shortest_way_answers_as_the_usual_one_does(
         f'trainyard_prediction_requests_total{{model="digits",outcome="{outcome}",route="predictions",version="1"}} 3'
     )
     assert counted in digits.get("/metrics").text
+    assert met_by_flask.count("same") == (1 if status == 200 else 2)  # what cannot be read goes the usual way
 
 
 def test_top_names_the_likeliest_classes(digits: FlaskClient, digit: np.ndarray) -> None:
