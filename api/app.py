@@ -1,9 +1,6 @@
 """The only place where the API is put together."""
 
 import os
-import re
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from flask import Flask
 from flask_openapi3 import Info, OpenAPI
@@ -18,6 +15,7 @@ from api.owners import Owners
 from api.pictures.cache import PictureCache
 from api.planner import Planner
 from api.protocols import mlflow, open_inference, tf_serving
+from api.request_ids import with_request_ids
 from api.requests import YAML_TYPES
 from api.routes import (
     batches,
@@ -38,7 +36,6 @@ from api.services import EXTENSION, Services
 from api.serving.predict import Predictor
 from api.serving.versions import Versions
 from api.shortcut import with_shortcut
-from shared import logs
 from shared.artifacts import ArtifactStore
 from shared.database import make_engine, make_sessions
 from shared.documents import Problem
@@ -46,11 +43,7 @@ from shared.preprocessing import ImageLimits
 from shared.queue import Bell
 from shared.settings import Settings
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
 VERSION = "1"
-REQUEST_ID = "X-Request-ID"
 
 
 def create_app(settings: Settings) -> Flask:
@@ -85,8 +78,8 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(protocol.bp)
     problems.register(app)
     _add_documentation(app)
-    application = with_bodies_read(with_shortcut(app.wsgi_app, services), services.readers)
-    app.wsgi_app = _with_request_id(application)  # type: ignore[method-assign, assignment]  # as Flask has it
+    application = with_request_ids(with_bodies_read(app.wsgi_app, services.readers))
+    app.wsgi_app = with_shortcut(application, services)  # type: ignore[method-assign, assignment]  # as Flask has it
     return app
 
 
@@ -128,19 +121,3 @@ def _add_documentation(app: OpenAPI) -> None:
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))
     app.add_url_rule("/docs", "docs", app.view_functions["swagger.swagger"])
     app.add_url_rule("/openapi.json", "openapi", lambda: app.api_doc)
-
-
-def _with_request_id(application: "WSGIApplication") -> "WSGIApplication":
-    """The caller's own, where it is fit to print, or a new one: in every log line, problem and answer."""
-
-    def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if given and re.fullmatch(r"[\w.:-]{1,64}", given) else os.urandom(8).hex()
-
-        def start(status: str, headers: list[tuple[str, str]], *rest: object) -> Callable[[bytes], object]:
-            return start_response(status, [*headers, (REQUEST_ID, request_id)], *rest)  # type: ignore[arg-type]
-
-        with logs.context(request_id=request_id):
-            return application(environ, start)
-
-    return call

@@ -1,7 +1,7 @@
 """From inputs to answers: preprocess, run together, name the classes. One bad input does not spoil the others."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -33,29 +33,26 @@ class Outputs:
     read: list[list[str] | ServiceError]
 
 
-@dataclass(eq=False, slots=True)
 class _Work:
     """One request: `rows` are given, or made of `inputs` in its turn; then `values`, unless none could be read."""
 
-    loaded: LoadedVersion
-    inputs: Sequence[Input | ServiceError]
-    rows: NDArray[np.float32] | None = None
-    read: list[list[str] | ServiceError] = field(default_factory=list)
-    values: NDArray[np.float32] | None = None
-    asked_at: float = field(default_factory=perf_counter)
+    __slots__ = ("asked_at", "inputs", "is_quick", "kind", "loaded", "read", "rows", "values")
 
-    @property
-    def kind(self) -> Hashable:
-        return (self.loaded, self.is_quick) if self._gains_by_company else self
-
-    @property
-    def is_quick(self) -> bool:
-        return self._gains_by_company and not _takes_long_to_decode(self.inputs[0])
-
-    @property
-    def _gains_by_company(self) -> bool:
-        """What is many already does not."""
-        return len(self.inputs) == 1 and self.loaded.is_faster_together
+    def __init__(
+        self,
+        loaded: LoadedVersion,
+        inputs: Sequence[Input | ServiceError],
+        rows: NDArray[np.float32] | None = None,
+    ) -> None:
+        self.asked_at = perf_counter()
+        self.loaded = loaded
+        self.inputs = inputs
+        self.rows = rows
+        self.read: list[list[str] | ServiceError] = []
+        self.values: NDArray[np.float32] | None = None
+        gains_by_company = len(inputs) == 1 and loaded.is_faster_together  # what is many already does not
+        self.is_quick = gains_by_company and not _takes_long_to_decode(inputs[0])
+        self.kind: Hashable = (loaded, self.is_quick) if gains_by_company else self
 
 
 def _takes_long_to_decode(given: Input | ServiceError) -> bool:

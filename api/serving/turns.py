@@ -41,10 +41,11 @@ class Turns(Generic[AnyWork]):
         """Returns when it was computed, here or by another thread. Raises Overloaded, and what `compute` raises."""
         ticket = _Ticket(work)
         with self._changing:
-            if self._free and ticket.kind not in self._busy:
+            if self._free and work.kind not in self._busy:
                 self._free -= 1
                 self._begin(ticket, [])
             elif len(self._waiting) < self._most_waiting:
+                ticket.called.acquire()
                 self._waiting.append(ticket)
             else:
                 raise Overloaded("More predictions are waited for here than can be made soon: try again in a moment.")
@@ -83,17 +84,17 @@ class Turns(Generic[AnyWork]):
     def _begin(self, first: "_Ticket[AnyWork]", others: "list[_Ticket[AnyWork]]") -> None:
         first.together = [first, *others]
         if first.work.is_quick:
-            self._busy.add(first.kind)
+            self._busy.add(first.work.kind)
 
     def _end(self, ended: "_Ticket[AnyWork]") -> "_Ticket[AnyWork] | None":
         """Who has its turn next, if any of those that wait may begin."""
-        self._busy.discard(ended.kind)
-        following = next((ticket for ticket in self._waiting if ticket.kind not in self._busy), None)
+        self._busy.discard(ended.work.kind)
+        following = next((ticket for ticket in self._waiting if ticket.work.kind not in self._busy), None)
         if following is None:
             self._free += 1
             return None
         self._waiting.remove(following)
-        like = [ticket for ticket in self._waiting if ticket.kind == following.kind]
+        like = [ticket for ticket in self._waiting if ticket.work.kind == following.work.kind]
         share = len(like) if following.work.is_quick else len(like) // self._at_once
         others = like[: min(share, MOST_TOGETHER - 1)]
         for ticket in others:
@@ -105,12 +106,10 @@ class Turns(Generic[AnyWork]):
 class _Ticket(Generic[AnyWork]):
     """`called` is released when it has its turn, and then it has to compute `together`, or when it was computed."""
 
-    __slots__ = ("called", "error", "kind", "together", "work")
+    __slots__ = ("called", "error", "together", "work")
 
     def __init__(self, work: AnyWork) -> None:
         self.work = work
-        self.kind = work.kind
         self.called = threading.Lock()
-        self.called.acquire()
         self.together: list[_Ticket[AnyWork]] = []
         self.error: BaseException | None = None

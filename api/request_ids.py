@@ -1,0 +1,33 @@
+"""An id for each request: the caller's own, where it is fit to print, or a new one."""
+
+import random
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from shared import logs
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+REQUEST_ID = "X-Request-ID"
+
+
+def request_id_of(environ: "WSGIEnvironment") -> str:
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    return given if given and re.fullmatch(r"[\w.:-]{1,64}", given) else f"{random.getrandbits(64):016x}"
+
+
+def with_request_ids(application: "WSGIApplication") -> "WSGIApplication":
+    """In every log line, problem and answer."""
+
+    def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        request_id = request_id_of(environ)
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: object) -> Callable[[bytes], object]:
+            return start_response(status, [*headers, (REQUEST_ID, request_id)], *rest)  # type: ignore[arg-type]
+
+        with logs.context(request_id=request_id):
+            return application(environ, start)
+
+    return call
