@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import os
 
 gc.disable()  # what is imported stays for ever: looking through it for garbage would be a sixth of the start
 
@@ -12,9 +13,11 @@ from flask import Flask  # noqa: E402
 from api.app import create_app  # noqa: E402
 from api.services import EXTENSION, Services  # noqa: E402
 from shared import logs  # noqa: E402
+from shared.heap import share_heaps  # noqa: E402
 from shared.queue import BrokerUnreachable  # noqa: E402
 from shared.settings import Settings  # noqa: E402
 
+share_heaps(os.cpu_count() or 1)
 settings = Settings()
 logs.configure(settings.log_level)
 app = create_app(settings)
