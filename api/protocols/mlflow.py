@@ -12,6 +12,7 @@ import numpy as np
 from flask import Blueprint, Response, current_app, request
 from numpy.typing import NDArray
 
+from api.parquet import read_parquet
 from api.problems import STATUS
 from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers
 from api.requests import read_body
@@ -23,8 +24,9 @@ from shared.serving.version import LoadedVersion
 
 FIELDS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 JSON, CSV = "application/json", "text/csv"
+PARQUET = ("application/vnd.apache.parquet", "application/x-parquet")
 IMAGES = ("image/", "application/x-image")
-TYPES = f"Types: ['{JSON}', '{CSV}', 'image/jpeg', 'image/png', 'application/x-image']"
+TYPES = f"Types: ['{JSON}', '{CSV}', '{PARQUET[0]}', 'image/jpeg', 'image/png', 'application/x-image']"
 MOST_LABELS = 1000
 
 bp = Blueprint("mlflow", __name__)
@@ -110,11 +112,14 @@ def _outputs(loaded: LoadedVersion) -> NDArray[np.float32]:
     media_type, parameters = media_type.strip().lower(), parameters.strip().lower().replace('"', "")
     if media_type.startswith(IMAGES):
         return outputs_of_images(loaded, [_body()])
-    if media_type not in (JSON, CSV) or parameters not in ("", "charset=utf-8"):
+    if media_type not in (JSON, CSV, *PARQUET) or parameters not in ("", "charset=utf-8"):
         got = request.headers.get("Content-Type", "")[:100]
         raise UnsupportedContent(f"This predictor only supports the following content types: {TYPES}. Got '{got}'.")
     columns = loaded.description.columns
-    rows = _rows_of_csv(columns) if media_type == CSV else _rows_of_json(columns)
+    if media_type in PARQUET:
+        rows = _of_split(read_parquet(_body(), current_app.config["MAX_CONTENT_LENGTH"]), columns)
+    else:
+        rows = _rows_of_csv(columns) if media_type == CSV else _rows_of_json(columns)
     if rows and all(isinstance(row, str) for row in rows):
         return outputs_of_images(loaded, [from_base64(row) for row in rows])
     return outputs_of_numbers(loaded, rows)

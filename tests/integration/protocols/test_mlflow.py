@@ -3,10 +3,13 @@
 import base64
 import dataclasses
 import io
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from arro3.core import Array, DataType, Table
+from arro3.io import write_parquet
 from flask import Flask
 from flask.testing import FlaskClient
 from huggingface_hub import InferenceClient
@@ -22,11 +25,22 @@ pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),  # of the clients
 ]
+PARQUET = "application/vnd.apache.parquet"
 INVOKE = "/models/digits/invocations"
 
 
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def parquet(**columns: np.ndarray | list[bytes]) -> bytes:
+    written = io.BytesIO()
+    arrays: dict[str, Any] = {
+        name: Array(values) if isinstance(values, np.ndarray) else Array(values, DataType.binary())
+        for name, values in columns.items()
+    }
+    write_parquet(Table.from_pydict(arrays), written)
+    return written.getvalue()
 
 
 def test_mlflow_takes_its_four_forms_and_csv(http: FlaskClient, rows: np.ndarray, expected: np.ndarray) -> None:
@@ -65,11 +79,13 @@ def test_columns_are_found_by_their_names(flowers: FlaskClient) -> None:
     assert flowers.get("/api/v1/models/flowers/versions/1").json["columns"] == ["a", "b", "c", "d"]
 
     turned = pd.DataFrame({"d": [0.2, 2.3], "e": ["x", "y"], "c": [1.4, 5.2], "b": [3.5, 3.0], "a": [5.1, 6.7]})
+    numbers = {name: turned[name].to_numpy() for name in "dcba"}
     answers = [
         flowers.post("/invocations", json={"dataframe_split": turned.to_dict(orient="split")}),
         flowers.post("/invocations", json={"dataframe_records": turned.to_dict(orient="records")}),
         flowers.post("/invocations", json={"inputs": turned.to_dict(orient="list")}),
         flowers.post("/invocations", data=turned.to_csv(index=False), content_type="text/csv"),
+        flowers.post("/invocations", data=parquet(e=[b"x", b"y"], **numbers), content_type=PARQUET),
     ]
     missing = flowers.post("/invocations", json={"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2]]}})
 
@@ -102,6 +118,7 @@ def test_an_image_may_be_the_body_or_base64(http: FlaskClient, digit: np.ndarray
         http.post(INVOKE, json={"inputs": [b64(png)]}),
         http.post(INVOKE, json={"dataframe_split": {"columns": ["image"], "data": [[b64(png)]]}}),
         http.post(INVOKE, json={"dataframe_records": [{"image": b64(png)}]}),
+        http.post(INVOKE, data=parquet(image=[png]), content_type=PARQUET),
     ]
 
     for answer in answers:
@@ -129,6 +146,23 @@ def test_mlflow_says_what_is_wrong_in_its_own_words(
     answer = http.post(INVOKE, data=body, content_type=media_type)
 
     assert (answer.status_code, answer.json["error_code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "cannot be read"),
+        (b"PAR1" * 9, "cannot be read"),
+        (parquet(a=np.array([1.0]), b=np.array([2.0]))[:-6], "cannot be read"),
+        (parquet(a=np.zeros(1_000_000)), "more than 4,194,304 bytes of JSON"),
+        (parquet(a=np.array([1.0])), "takes float32 of shape [-1, 2]"),
+    ],
+    ids=["empty", "no parquet", "cut", "much of little", "other columns"],
+)
+def test_parquet_that_is_none_or_too_much_is_refused(http: FlaskClient, body: bytes, says: str) -> None:
+    answer = http.post("/models/xor/invocations", data=body, content_type=PARQUET)
+
+    assert (answer.status_code, says in answer.json["message"]) == (400, True), answer.text
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/json; charset=latin-1", "application/json; a=b", ""])
