@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from arro3.core import Array, Table
+from arro3.io import write_parquet
 
 from tests.images import encoded, photo, png_header
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 MUTATIONS = 60
 BYTES, JSON, YAML = "application/octet-stream", "application/json", "application/yaml"
+PARQUET = "application/vnd.apache.parquet"
 PREDICTIONS = "/api/v1/models/target/predictions"
 KEYS = ("instances", "inputs", "dataframe_split", "dataframe_records", "examples", "dataset", "foo")
 VALUES: tuple[Any, ...] = (
@@ -119,6 +122,27 @@ def hostile_documents() -> Iterator[Sent]:
     for content_type in ("multipart/form-data", "multipart/form-data; boundary=x", "text/csv", "a/b; c=d", YAML):
         for path in paths:
             yield Sent(path, form, {"Content-Type": content_type})
+
+
+def hostile_tables() -> Iterator[Sent]:
+    """Parquet that is cut off, changed at random, and far larger than it looks."""
+    random = np.random.default_rng(0)
+    whole = _parquet(random.normal(size=(100, 4)))
+    for _ in range(20):
+        cut = whole[: random.integers(0, len(whole))]
+        changed_bytes = bytearray(whole)
+        for place in random.integers(0, len(whole), 5):
+            changed_bytes[place] = random.integers(0, 256)
+        for body in (cut, bytes(changed_bytes)):
+            yield Sent("/models/target/invocations", body, {"Content-Type": PARQUET})
+    yield Sent("/models/target/invocations", _parquet(np.zeros((10_000_000, 1))), {"Content-Type": PARQUET})
+
+
+def _parquet(values: np.ndarray) -> bytes:
+    columns: dict[str, Any] = {str(place): Array(values[:, place].copy()) for place in range(values.shape[1])}
+    written = io.BytesIO()
+    write_parquet(Table.from_pydict(columns), written)
+    return written.getvalue()
 
 
 def hostile_tensors() -> Iterator[Sent]:
