@@ -1,6 +1,7 @@
 """The versions in memory: found by name, loaded once, and let go when others need the room."""
 
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -50,6 +51,7 @@ class Versions:
         self._changing = threading.Lock()
         self._looking: dict[Name, threading.Lock] = {}
         self._loading: dict[int, threading.Lock] = {}
+        self._loaders = threading.BoundedSemaphore(os.cpu_count() or 1)  # each takes some times what it loads
 
     def find(self, model: str, reference: str | None = None) -> LoadedVersion:
         """`reference` is a number, `latest` or an alias; None for the version that is served.
@@ -81,7 +83,8 @@ class Versions:
             if failure is not None and time.monotonic() < failure.until:
                 raise type(failure.error)(failure.error.detail)
             try:
-                loaded = load_version(version, self._artifacts)
+                with self._loaders:
+                    loaded = load_version(version, self._artifacts)
             except (ArtifactDamaged, VersionNotServable) as error:
                 self._remember_failure(version, error)
                 raise

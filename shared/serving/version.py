@@ -28,7 +28,7 @@ from shared.version_description import (
 ROWS_AT_ONCE = 32
 """With more, what the layers make of them no longer fits the cache of a processor."""
 SESSION_BYTES = 1_000_000
-SESSION_FACTOR = 1.5
+SESSION_FACTOR = 1.75
 """What a version takes beside the weights, and for each byte of them."""
 TOGETHER = 4
 TRIALS = 3
