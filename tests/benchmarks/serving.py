@@ -1,12 +1,15 @@
 """What a prediction over HTTP costs beside the work itself: decoding, resizing and the network, in a bare loop."""
 
 import http.client
+import io
 import json
 import statistics
 import time
+import zipfile
 from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import cv2
@@ -24,6 +27,7 @@ REQUESTS = 1200
 WARM_UP = 100
 CONNECTIONS = (1, 16)
 IMAGES = (1, 32)
+BATCH = 20_000
 MIB = 2**20
 
 
@@ -31,12 +35,14 @@ def measure_serving(stack: LocalStack) -> None:
     job = await_end(stack.http, submit(stack.http, _spec()))
     assert job["status"] == "succeeded", job["error"]
     network = stack.http.get(f"/api/v1/models/{job['model']}/versions/latest/files/model.onnx").content
+    one = _bare_loop(network)
     for name, image in (("PNG 32×32", _png()), ("JPEG 640×480", _jpeg())):
-        bare = _bare_loop(network, image)
+        bare = _cpu_of(lambda image=image: one(image))  # type: ignore[misc]
         print(f"{name}, {len(image) / 1000:.0f} kB, bare loop: {1000 * bare:.2f} CPU-ms")
         for images in IMAGES:
             for connections in CONNECTIONS:
                 _measure_server(stack, name, job["model"], image, images, connections, bare)
+    _measure_batch(stack, job["model"], one)
 
 
 def _spec() -> Json:
@@ -88,6 +94,28 @@ def _measure_server(
     )
 
 
+def _measure_batch(stack: LocalStack, model: str, one: Callable[[bytes], object]) -> None:
+    """A zip of PNGs as a job, from its start to its end, beside the same images in the bare loop."""
+    images = [_png(seed) for seed in range(BATCH)]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for place, image in enumerate(images):
+            archive.writestr(f"{place:05}.png", image)
+    began = time.perf_counter()
+    for image in images:
+        one(image)
+    bare = time.perf_counter() - began
+    answer = stack.http.post(f"/api/v1/models/{model}/batch-predictions", files={"file": packed.getvalue()})
+    job = await_end(stack.http, answer.raise_for_status().json())
+    assert job["status"] == "succeeded", job["error"]
+    started, ended = (datetime.fromisoformat(job[when]) for when in ("started_at", "ended_at"))
+    seconds = (ended - started).total_seconds()
+    print(
+        f"batch of {BATCH:,} PNGs: {seconds:.1f} s, {BATCH / seconds:,.0f} images a second, "
+        f"{bare / seconds:.2f} × the bare loop on one thread"
+    )
+
+
 def _server(stack: LocalStack) -> psutil.Process:
     """The process that answers: the one below granian's own."""
     parent = stack.program("api")
@@ -95,37 +123,39 @@ def _server(stack: LocalStack) -> psutil.Process:
     return process
 
 
-def _bare_loop(network: bytes, image: bytes) -> float:
-    """CPU seconds for each image, of one thread that decodes at full scale, resizes and runs ONNX."""
+def _bare_loop(network: bytes) -> Callable[[bytes], object]:
+    """What there is to do for an image, on one thread: decode at full scale, resize, run ONNX."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    cv2.setNumThreads(1)
     session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
-    def one() -> Any:
+    def one(image: bytes) -> object:
         pixels: Any = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         pixels = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         return session.run(None, {name: np.divide(pixels[np.newaxis], 255, dtype=np.float32)})
 
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    cost = min(_cpu_of(one) for _ in range(3))
-    cv2.setNumThreads(threads)
-    return cost
+    return one
 
 
 def _cpu_of(one: Callable[[], object]) -> float:
+    """CPU seconds, the least of three series."""
     for _ in range(WARM_UP):
         one()
+    return min(_cpu_of_series(one) for _ in range(3))
+
+
+def _cpu_of_series(one: Callable[[], object]) -> float:
     began = time.process_time()
     for _ in range(REQUESTS):
         one()
     return (time.process_time() - began) / REQUESTS
 
 
-def _png() -> bytes:
-    return bytes(cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8))[1])
+def _png(seed: int = 0) -> bytes:
+    return bytes(cv2.imencode(".png", np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), np.uint8))[1])
 
 
 def _jpeg() -> bytes:
