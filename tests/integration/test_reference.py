@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from shared.database import Sessions
+from shared.settings import Settings
 from tests.examples import DIGITS, Json, changed
 from tests.integration.conftest import Published, Worker
 
@@ -25,6 +26,14 @@ FLAGS = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """With room for whole photos."""
+    return settings.model_copy(
+        update={"max_request_bytes": 2**25, "max_image_bytes": 2**24, "max_image_pixels": 10_000_000}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +73,11 @@ def reference(network: keras.Model, data: bytes, file_format: str) -> NDArray[np
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize("width", [20, 300, 640, 800])
+@pytest.mark.parametrize("width", [20, 300, 640, 800, 2400])
 def test_photos_are_answered_as_the_reference_does(
     rgb: FlaskClient, network: keras.Model, name: str, file_format: str, width: int
 ) -> None:
-    for orientation in (1, 6) if file_format == "JPEG" else (1,):
+    for orientation in range(1, 9) if file_format == "JPEG" else (1,):
         data = encoded_photo(name, width, file_format, orientation)
 
         answer = rgb.post("/api/v1/models/rgb/predictions?top=10", data=data).json["predictions"][0]
