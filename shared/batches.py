@@ -1,9 +1,10 @@
 """Predictions for many inputs, by a job: what it was given, and what it answered so far, part by part."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from shared import jobs, kept_files
@@ -67,8 +68,9 @@ def copy(session: Session, old: Job, new: Job, *, with_parts: bool) -> None:
     for file in files:
         session.add(BatchFile(job_id=new.id, name=file.name, sha256=file.sha256, size_bytes=file.size_bytes))
     batch = Batch.model_validate(old.batch)
-    if with_parts:
-        for part in parts_of(session, old.id):
+    parts = parts_of(session, old.id)
+    if with_parts and not have_gone(batch, parts):
+        for part in parts:
             values = {"sha256": part.sha256, "rows": part.rows, "failed": part.failed}
             session.add(BatchPart(job_id=new.id, number=part.number, **values))
     else:
@@ -76,7 +78,20 @@ def copy(session: Session, old: Job, new: Job, *, with_parts: bool) -> None:
     new.batch = batch.model_dump(mode="json")
 
 
+def have_gone(batch: Batch, parts: Sequence[BatchPart]) -> bool:
+    """Whether the answers, of which these parts are there, have had their time."""
+    return sum(part.rows for part in parts) < batch.done
+
+
 def forget_old_files(session: Session, seconds: float) -> None:
-    """What jobs read that ended so long ago; what they answered stays."""
-    old = select(Job.id).where(Job.status.in_(ENDED), Job.ended_at < now(-seconds))
-    session.execute(delete(BatchFile).where(BatchFile.job_id.in_(old)))
+    """What jobs read that ended so long ago."""
+    session.execute(delete(BatchFile).where(BatchFile.job_id.in_(_ended_before(seconds))))
+
+
+def forget_old_parts(session: Session, seconds: float) -> None:
+    """What jobs answered that ended so long ago."""
+    session.execute(delete(BatchPart).where(BatchPart.job_id.in_(_ended_before(seconds))))
+
+
+def _ended_before(seconds: float) -> Select[UUID]:
+    return select(Job.id).where(Job.status.in_(ENDED), Job.ended_at < now(-seconds))

@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     max_running_per_owner: Annotated[int | None, Field(ge=1)] = None
     retain_checkpoints_days: Annotated[float, Field(ge=0)] = 7.0
     retain_events_days: Annotated[float, Field(ge=0)] = 30.0
+    retain_predictions_days: Annotated[float, Field(ge=0)] = 90.0
     sweep_after_seconds: Annotated[float, Field(gt=0)] = 3600.0
 
     @model_validator(mode="after")

@@ -102,7 +102,12 @@ def set_right() -> None:
 
 @celery.task(name=TIDY)
 def tidy_up() -> None:
-    retention = Retention(settings.retain_checkpoints_days, settings.retain_events_days, settings.sweep_after_seconds)
+    retention = Retention(
+        settings.retain_checkpoints_days,
+        settings.retain_events_days,
+        settings.retain_predictions_days,
+        settings.sweep_after_seconds,
+    )
     with bearing_without_database():
         tidy(parent_sessions, ArtifactStore(settings.artifacts_url), retention)
 

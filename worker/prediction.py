@@ -21,7 +21,7 @@ from shared.serving.inputs import rows_of
 from shared.serving.version import LoadedVersion, load_version
 from shared.tables import Job
 from worker.batch_items import BatchItems
-from worker.lease import Lease
+from worker.lease import JobCancelled, Lease, WorkerLeaves
 
 if TYPE_CHECKING:
     from worker.runner import Yard
@@ -75,6 +75,15 @@ class _Prediction:
         self._failed = 0
 
     def run(self, top: int) -> None:
+        """What is answered is written, however it ends, as long as the job is held."""
+        try:
+            self._predict(top)
+        except (JobCancelled, WorkerLeaves):
+            self._write_part()
+            raise
+        self._write_part()
+
+    def _predict(self, top: int) -> None:
         """Every thread prepares some inputs and runs the network; their answers are taken in order."""
         began, first = time.monotonic(), self._batch.done
         part_began = began
@@ -89,7 +98,7 @@ class _Prediction:
                 self._failed += sum("problem" in answer for answer in answers)
                 self._lines += [_line(row, self._items.name(row), answer) for row, answer in enumerate(answers, done)]
                 done += len(answers)
-                if time.monotonic() - part_began > SECONDS_OF_A_PART or self._lease.is_leaving():
+                if time.monotonic() - part_began > SECONDS_OF_A_PART:
                     self._write_part()
                     part_began = time.monotonic()
                 self._tell(first, done, time.monotonic() - began)
@@ -97,7 +106,6 @@ class _Prediction:
                     self._lease.leave()
                 if self._lease.is_stopping():
                     break
-        self._write_part()
 
     @property
     def _step(self) -> int:

@@ -1,4 +1,4 @@
-"""Removes what has had its time: checkpoints, inputs and events of jobs of long ago, files that nothing names."""
+"""Removes what has had its time: what jobs of long ago read and wrote, and files that nothing names."""
 
 import logging
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ class Retention:
 
     checkpoint_days: float
     event_days: float
+    prediction_days: float
     sweep_seconds: float
 
 
@@ -29,6 +30,7 @@ def tidy(sessions: Sessions, artifacts: ArtifactStore, retention: Retention) -> 
     with sessions.begin() as session:
         checkpoints = jobs.forget_old_checkpoints(session, retention.checkpoint_days * DAY_SECONDS)
         batches.forget_old_files(session, retention.checkpoint_days * DAY_SECONDS)
+        batches.forget_old_parts(session, retention.prediction_days * DAY_SECONDS)
         workers.forget(session)
     with sessions.begin() as session:
         trimmed = job_history.trim_events(session, retention.event_days * DAY_SECONDS, JOBS_AT_ONCE)

@@ -174,12 +174,15 @@ def download_predictions(path: AnswersPath) -> Response:
         parts = batches.parts_of(session, job.id)
     if job.batch is None:
         raise FileNotFound(f"Job {job.id} trains, and predicts nothing.")
+    batch = Batch.model_validate(job.batch)
+    if batches.have_gone(batch, parts):
+        raise FileNotFound(f"What job {job.id} answered has had its time: predict it again.")
     artifacts = services().artifacts
     lines = (artifacts.read(part.sha256) for part in parts)
     is_csv = path.answer_format == "csv"
     headers = {"Content-Disposition": f'attachment; filename="{job.model}-{job.id}.{path.answer_format}"'}
     return Response(
-        csv_of(lines, Batch.model_validate(job.batch).columns) if is_csv else lines,
+        csv_of(lines, batch.columns) if is_csv else lines,
         content_type=CSV if is_csv else JSON_LINES,
         headers=headers,
     )

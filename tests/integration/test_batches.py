@@ -2,7 +2,9 @@
 
 import csv
 import io
+import itertools
 import json
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,14 @@ from shared.artifacts import ArtifactStore
 from shared.database import Sessions
 from shared.devices import Device
 from shared.errors import InternalError
+from shared.serving.inputs import rows_of
 from shared.settings import Settings
 from shared.training_spec import DatasetChoice
 from tests.examples import Json
 from tests.images import encoded
 from tests.integration.conftest import PATIENCE, Worker
 from tests.uploads import npz, zipped
+from worker import prediction
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 DIGITS_ADDRESS = "/api/v1/models/digits/batch-predictions"
@@ -248,6 +252,48 @@ def test_what_has_had_its_time_cannot_be_tried_again(iris: FlaskClient, sessions
     answer = iris.post(f"/api/v1/jobs/{job['id']}/retry")
 
     assert (answer.status_code, answer.json["type"]) == (409, "/problems/job-cannot-be-retried")
+
+
+@ON_SQLITE
+def test_what_was_answered_before_a_cancellation_is_there(
+    iris: FlaskClient, worker: Worker, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = send(iris, IRIS_ADDRESS, npz(x=np.array(FLOWERS * 1000)))
+    monkeypatch.setattr(prediction, "ROWS_AT_ONCE", 1)
+    calls = itertools.count()
+
+    def slow_rows_of(*arguments: Any) -> Any:
+        if next(calls) == 5:
+            iris.post(f"/api/v1/jobs/{job['id']}/cancellation")
+        time.sleep(0.01)
+        return rows_of(*arguments)
+
+    monkeypatch.setattr(prediction, "rows_of", slow_rows_of)
+    worker.run_all()
+
+    ended = show(iris, job)
+    assert (ended["status"], 5 <= ended["batch"]["done"] < 3000) == ("cancelled", True)
+    assert [line["row"] for line in answers(iris, job)] == list(range(ended["batch"]["done"]))
+    with sessions.begin() as session:
+        batches.forget_old_parts(session, -1)
+    assert iris.post(f"/api/v1/jobs/{job['id']}/retry").json["batch"]["done"] == 0
+
+
+@ON_SQLITE
+def test_answers_have_their_time(iris: FlaskClient, worker: Worker, sessions: Sessions) -> None:
+    content = "a,b,c,d,kind\n" + "1,2,3,4,x\n4,3,2,1,y\n" * 20
+    iris.post("/api/v1/datasets", data={"name": "flowers", "file": (io.BytesIO(content.encode()), "a.csv")})
+    job = json.loads(iris.post(IRIS_ADDRESS, json={"dataset": "flowers"}).data)
+    worker.run_all()
+    with sessions.begin() as session:
+        batches.forget_old_parts(session, 60)
+    assert len(answers(iris, job)) == 40
+
+    with sessions.begin() as session:
+        batches.forget_old_parts(session, -1)
+
+    gone = iris.get(f"/api/v1/jobs/{job['id']}/predictions.jsonl")
+    assert (gone.status_code, "had its time" in gone.json["detail"]) == (404, True)
 
 
 @ON_SQLITE

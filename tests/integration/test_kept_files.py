@@ -24,7 +24,7 @@ from tests.integration.test_checkpoints import BEST, files_of, interrupted, show
 from tests.integration.test_training import run, submit
 from worker.retention import DAY_SECONDS, Retention, tidy
 
-AT_ONCE = Retention(checkpoint_days=0, event_days=0, sweep_seconds=-1)
+AT_ONCE = Retention(checkpoint_days=0, event_days=0, prediction_days=0, sweep_seconds=-1)
 
 
 @pytest.fixture
@@ -167,11 +167,15 @@ def test_a_checkpoint_has_its_time(http: FlaskClient, worker: Worker, sessions: 
     interrupted(worker, 10).run_next()
     http.post(f"/api/v1/jobs/{job_id}/cancellation")
 
-    tidy(sessions, worker.yard.artifacts, Retention(checkpoint_days=7, event_days=7, sweep_seconds=-1))
+    tidy(
+        sessions, worker.yard.artifacts, Retention(checkpoint_days=7, event_days=7, prediction_days=7, sweep_seconds=-1)
+    )
     assert len(files_of(worker.yard.artifacts)) == 1
     with sessions.begin() as session:
         session.execute(update(Job).values(ended_at=now(-8 * DAY_SECONDS)))
-    tidy(sessions, worker.yard.artifacts, Retention(checkpoint_days=7, event_days=7, sweep_seconds=-1))
+    tidy(
+        sessions, worker.yard.artifacts, Retention(checkpoint_days=7, event_days=7, prediction_days=7, sweep_seconds=-1)
+    )
 
     assert files_of(worker.yard.artifacts) == []
     assert show(http, job_id)["checkpoint_epoch"] == 0
