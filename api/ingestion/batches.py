@@ -16,9 +16,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from api.ingestion.archives import open_archive
 from api.ingestion.arrays import IMAGE_RANKS, image_shape, is_npz, map_array, read_headers
 from api.ingestion.image_folders import is_folder, is_junk, read_content, read_members
-from api.ingestion.ingested import UNREADABLE, Limits, TableOptions, refused
+from api.ingestion.ingested import Limits, TableOptions, refused
 from api.ingestion.tables import (
     CHUNK_ROWS,
     MISSING,
@@ -29,7 +30,6 @@ from api.ingestion.tables import (
     number_in,
     rows_of,
 )
-from api.ingestion.uploads import BINARY_STARTS, ZIP_STARTS
 from shared.preprocessing import Contract, ImageContract
 from shared.rows import CHUNK_BYTES
 
@@ -52,31 +52,17 @@ def ingest_batch(
 
     Raises DatasetRefused.
     """
-    start = stream.read(6)
-    stream.seek(0)
-    if not start:
-        raise refused(["The file is empty."])
-    if start.startswith(ZIP_STARTS):
-        return _ingest_archive(stream, contract, limits, folder)
-    for mark, what in BINARY_STARTS.items():
-        if start.startswith(mark):
-            raise refused([f"This is {what}: send a zip of images, a CSV of numbers, or an npz."])
+    archive = open_archive(stream, "a zip of images, a CSV of numbers, or an npz")
+    if archive is not None:
+        with archive:
+            if is_npz(archive):
+                return _ingest_array(archive, contract, limits, folder)
+            if not isinstance(contract, ImageContract):
+                raise refused([f"This version takes {list(contract.shape)} numbers: send a CSV, or an npz with `x`."])
+            return _ingest_images(archive, limits, folder)
     if isinstance(contract, ImageContract):
         raise refused(["This version takes images: send a zip of them, or an npz with `x`."])
     return _ingest_table(stream, contract.shape, columns, folder)
-
-
-def _ingest_archive(stream: IO[bytes], contract: Contract, limits: Limits, folder: Path) -> BatchInputs:
-    try:
-        archive = zipfile.ZipFile(stream)
-    except UNREADABLE as error:
-        raise refused([f"The zip cannot be read: {error}"]) from None
-    with archive:
-        if is_npz(archive):
-            return _ingest_array(archive, contract, limits, folder)
-        if not isinstance(contract, ImageContract):
-            raise refused([f"This version takes {list(contract.shape)} numbers: send a CSV, or an npz with `x`."])
-        return _ingest_images(archive, limits, folder)
 
 
 def _ingest_images(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> BatchInputs:
