@@ -1,0 +1,41 @@
+"""Every operation of the OpenAPI document, asked with what it allows and with what it does not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.clients import await_end, submit
+from tests.e2e.stacks import local_stack
+from tests.examples import DIGITS, changed
+
+EXAMPLES = 20
+MOST_SECONDS = 300
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+def test_every_operation_answers_as_the_document_says(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    if request.config.getoption("--stack") == "compose":
+        pytest.skip("`make e2e` asks, of a service of its own: jobs are submitted and versions deleted")
+    with local_stack(tmp_path / "stack") as stack:
+        jobs = [await_end(stack.http, submit(stack.http, changed(DIGITS, "model", "fuzzed"))) for _ in range(2)]
+        names = {"model": "fuzzed", "reference": "latest", "job_id": jobs[0]["id"], "alias": "candidate"}
+        config = tmp_path / "schemathesis.toml"
+        config.write_text("[parameters]\n" + "".join(f'"path.{name}" = "{value}"\n' for name, value in names.items()))
+
+        asked = subprocess.run(
+            [
+                *(str(Path(sys.executable).with_name("schemathesis")), f"--config-file={config}", "run"),
+                *(f"{stack.http.base_url}/openapi.json", f"--checks={CHECKS}", f"--max-examples={EXAMPLES}"),
+                *("--exclude-path-regex=/events$", "--continue-on-failure", "--seed=1", "--request-timeout=20"),
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=MOST_SECONDS,
+            check=False,
+        )
+
+        assert asked.returncode == 0, asked.stdout[-10_000:] + asked.stderr
+        assert stack.http.get("/health/ready").status_code == 200
