@@ -1,12 +1,13 @@
-"""TensorFlow Serving's REST API: its paths, its bodies, its error texts."""
+"""TensorFlow Serving's REST API: its paths, its bodies, its error texts; and what KServe and OpenVINO added to it."""
 
 import json
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, redirect, request
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.problems import STATUS
 from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers
@@ -20,6 +21,7 @@ from shared.serving.version import LoadedVersion
 from shared.tables import Version
 from shared.version_description import INPUT_NAME
 
+HTML = "text/html"
 SIGNATURE = "serving_default"
 MOST_VERSIONS = 100
 MOST_MODELS = 1000
@@ -68,6 +70,36 @@ def answer_error(error: ServiceError) -> Response:
     if status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
         status = HTTPStatus.BAD_REQUEST  # it knows no others
     return answer({"error": error.detail}, status=status)
+
+
+@bp.get("/")
+def show_liveness() -> Response:
+    """KServe asks here whether the server lives; people with a browser want to read."""
+    if request.accept_mimetypes.best_match(("application/json", HTML)) == HTML:
+        return cast(Response, redirect("/docs"))
+    return answer({"status": "alive"})
+
+
+@bp.get("/monitoring/prometheus/metrics")
+def show_metrics() -> Response:
+    return Response(services().metrics.exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+@bp.route("/v1/<path:_rest>", methods=["GET", "POST"])
+def refuse(_rest: str) -> Response:
+    """Whatever no other path here is like."""
+    raise _malformed()
+
+
+@bp.get("/v1/config")
+def show_config() -> Response:
+    """OpenVINO's: the served version of each model, with its status."""
+    with services().sessions() as session:
+        served = [
+            registry.get_served_version(session, model.name)
+            for model in registry.find_models(session, Page(MOST_MODELS))
+        ]
+    return answer({version.model: {"model_version_status": [_version_status(version)]} for version in served})
 
 
 @bp.get("/v1/models")

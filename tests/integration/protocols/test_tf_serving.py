@@ -72,6 +72,20 @@ def test_tf_serving_shows_status_and_metadata(http: FlaskClient) -> None:
     signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert [side["size"] for side in signature["inputs"]["input"]["tensor_shape"]["dim"]] == ["-1", "8", "8", "1"]
     assert http.get("/v1/models").json == {"models": ["digits", "line", "xor"]}
+    assert {name: found["model_version_status"] for name, found in http.get("/v1/config").get_json().items()} == {
+        name: [{"version": version, "state": "AVAILABLE", "status": ok}]
+        for name, version in (("digits", "2"), ("line", "1"), ("xor", "1"))
+    }
+
+
+def test_what_stands_at_the_root_and_where_metrics_are(http: FlaskClient) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+    assert [http.get("/", headers={"Accept": accept}).json for accept in ("*/*", "application/json")] == [
+        {"status": "alive"}
+    ] * 2
+    assert (http.get("/").json, http.get("/", headers=browser).location) == ({"status": "alive"}, "/docs")
+    assert http.get("/monitoring/prometheus/metrics").mimetype == http.get("/metrics").mimetype == "text/plain"
 
 
 @pytest.mark.parametrize(
@@ -105,6 +119,8 @@ def test_tf_serving_says_what_is_wrong_in_its_own_words(http: FlaskClient, body:
 @pytest.mark.parametrize(
     ("method", "path", "status", "text"),
     [
+        ("GET", "/v1/foo", 400, "Malformed request: GET /v1/foo"),
+        ("POST", "/v1/models", 400, "Malformed request: POST /v1/models"),
         ("GET", "/v1/models/digits/foo", 400, "Malformed request: GET /v1/models/digits/foo"),
         ("GET", "/v1/models/digits/versions/1/labels/x", 400, "Malformed request"),
         ("GET", "/v1/models/digits:predict", 400, "Malformed request"),
