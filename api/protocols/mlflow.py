@@ -141,6 +141,27 @@ def _rows_of_csv(columns: Sequence[str]) -> list[Any]:
 
 
 def _rows_of_json(columns: Sequence[str]) -> list[Any]:
+    field, value = _only_field()
+    match field:
+        case "dataframe_split":
+            return _of_split(value, columns)
+        case "dataframe_records":
+            return _of_records(value, columns)
+    if isinstance(value, dict) and columns and set(columns) <= set(value):
+        return _of_columns([value[name] for name in columns])
+    if isinstance(value, dict):
+        if len(value) != 1:
+            raise InvalidRequest(f"The network has one input, and {sorted(value)[:20]} were given.")
+        (value,) = value.values()
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise InvalidRequest(f"`{field}` is a list, of one entry for each input.")
+    return [_of_instance(entry) for entry in value]
+
+
+def _only_field() -> tuple[str, Any]:
+    """Of the four that a body may have; others beside it are nobody's."""
     try:
         document = json.loads(_body())
     except (ValueError, RecursionError) as error:
@@ -153,21 +174,14 @@ def _rows_of_json(columns: Sequence[str]) -> list[Any]:
             f"The input must be a JSON dictionary with exactly one of the input fields {set(FIELDS)}. "
             f"Received dictionary with input fields: {sorted(document)[:20]}."
         )
-    value = document[given[0]]
-    match given[0]:
-        case "dataframe_split":
-            return _of_split(value, columns)
-        case "dataframe_records":
-            return _of_records(value, columns)
-    if isinstance(value, dict) and columns and set(columns) <= set(value):
-        return _of_columns([value[name] for name in columns])
-    if isinstance(value, dict):
-        if len(value) != 1:
-            raise InvalidRequest(f"The network has one input, and {sorted(value)[:20]} were given.")
-        (value,) = value.values()
-    if not isinstance(value, list):
-        raise InvalidRequest(f"`{given[0]}` is a list, of one entry for each input.")
-    return value
+    return given[0], document[given[0]]
+
+
+def _of_instance(entry: Any) -> Any:  # noqa: ANN401 - JSON
+    """As Vertex AI's clients write them: `{"b64": …}`, or anything under the name of the one input."""
+    while isinstance(entry, dict) and len(entry) == 1:
+        (entry,) = entry.values()
+    return entry
 
 
 def _of_columns(values: list[Any]) -> list[Any]:
