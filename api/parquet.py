@@ -9,6 +9,8 @@ import resource
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import orjson
@@ -17,6 +19,8 @@ from shared.errors import MalformedRequest, Overloaded
 
 MAX_MEMORY_BYTES = 2**30
 MAX_SECONDS = 10
+MOST_WAITING = 16
+_places = threading.BoundedSemaphore(MOST_WAITING)
 _one_at_a_time = threading.Lock()
 _TOO_LARGE = 3
 
@@ -24,22 +28,14 @@ _TOO_LARGE = 3
 def read_parquet(content: bytes, limit: int) -> dict[str, Any]:
     """`columns` are names, `data` the rows; bytes are base64. Not more than `limit` bytes of JSON.
 
-    Raises MalformedRequest, or Overloaded where another file is being read for too long.
+    Raises MalformedRequest, or Overloaded where too many are to be read, or others for too long.
     """
-    if not _one_at_a_time.acquire(timeout=MAX_SECONDS):
-        raise Overloaded("Another parquet file is being read: try again in a moment.")
-    try:
-        reading = subprocess.run(
-            [sys.executable, "-m", "api.parquet", str(limit)],
-            input=content,
-            capture_output=True,
-            timeout=MAX_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise MalformedRequest(f"Invalid input. The parquet file takes longer than {MAX_SECONDS} s to read.") from None
-    finally:
-        _one_at_a_time.release()
+    command = [sys.executable, "-m", "api.parquet", str(limit)]
+    with _turn():
+        try:
+            reading = subprocess.run(command, input=content, capture_output=True, timeout=MAX_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise MalformedRequest(f"Invalid input. The parquet file takes over {MAX_SECONDS} s to read.") from None
     if reading.returncode == _TOO_LARGE:
         raise MalformedRequest(f"Invalid input. The parquet file holds more than {limit:,} bytes of JSON: send parts.")
     if reading.returncode != 0:
@@ -47,6 +43,21 @@ def read_parquet(content: bytes, limit: int) -> dict[str, Any]:
             f"Invalid input. The parquet file cannot be read, or takes more than {MAX_MEMORY_BYTES:,} bytes of memory."
         )
     return cast(dict[str, Any], orjson.loads(reading.stdout))
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    if not _places.acquire(blocking=False):
+        raise Overloaded("More parquet files wait here than can be read soon: try again in a moment.")
+    try:
+        if not _one_at_a_time.acquire(timeout=MAX_SECONDS):
+            raise Overloaded("Other parquet files take long to read: try again in a moment.")
+        try:
+            yield
+        finally:
+            _one_at_a_time.release()
+    finally:
+        _places.release()
 
 
 def main(limit: int) -> None:

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+import threading
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from huggingface_hub import InferenceClient
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from sklearn.datasets import load_iris
 
+import api.parquet
 from api.services import EXTENSION
 from tests.examples import IRIS, changed
 from tests.images import encoded
@@ -166,6 +168,14 @@ def test_parquet_that_is_none_or_too_much_is_refused(http: FlaskClient, body: by
     answer = http.post("/models/xor/invocations", data=body, content_type=PARQUET)
 
     assert (answer.status_code, says in answer.json["message"]) == (400, True), answer.text
+
+
+def test_more_parquet_than_can_be_read_soon_is_refused(http: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.parquet, "_places", threading.BoundedSemaphore(0))
+
+    answer = http.post("/models/xor/invocations", data=parquet(a=np.zeros(1), b=np.zeros(1)), content_type=PARQUET)
+
+    assert (answer.status_code, answer.json["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/json; charset=latin-1", "application/json; a=b", ""])
