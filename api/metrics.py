@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -39,6 +39,11 @@ class Metrics:
             "trainyard_prediction_batch",
             "Inputs that the network took at once",
             buckets=BATCHES,
+            registry=self._registry,
+        )
+        self.waiting = Gauge(
+            "trainyard_predictions_waiting",
+            "Requests for predictions that wait for their turn",
             registry=self._registry,
         )
         self._registry.register(_Memory(versions))

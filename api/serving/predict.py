@@ -66,6 +66,7 @@ class Predictor:
         self._limits = limits
         self._metrics = metrics
         self._turns: Turns[_Work] = Turns(at_once, waiting, seconds, self._compute)
+        metrics.waiting.set_function(self._turns.count_waiting)
 
     def outputs(self, loaded: LoadedVersion, inputs: Sequence[Input | ServiceError]) -> Outputs:
         """Raises Overloaded, or the input's error where none of them can be read."""

@@ -56,6 +56,9 @@ class Turns(Generic[AnyWork]):
         if ticket.error is not None:
             raise ticket.error
 
+    def count_waiting(self) -> int:
+        return len(self._waiting)
+
     def _wait(self, ticket: "_Ticket[AnyWork]") -> None:
         """Until it is its turn, or another has computed it."""
         if ticket.called.acquire(timeout=self._seconds):
