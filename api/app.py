@@ -79,7 +79,7 @@ def create_app(settings: Settings) -> Flask:
     problems.register(app)
     _add_documentation(app)
     application = with_request_ids(with_bodies_read(app.wsgi_app, services.readers))
-    app.wsgi_app = with_shortcut(application, services)  # type: ignore[method-assign, assignment]  # as Flask has it
+    app.wsgi_app = with_shortcut(application, services, settings.max_request_bytes)  # type: ignore[method-assign, assignment]  # as Flask has it
     return app
 
 

@@ -47,13 +47,20 @@ def read_inputs(request: Request, limits: ImageLimits) -> list[Input | ServiceEr
     if request.mimetype == "multipart/form-data":
         return _files(request, limits)
     if request.mimetype in JSON_TYPES:
-        return _instances(read_json(read_body(current_app.config["MAX_CONTENT_LENGTH"])))
+        return inputs_of(read_body(current_app.config["MAX_CONTENT_LENGTH"]), request.mimetype)
     if request.mimetype.startswith("image/") or request.mimetype in ANY_BYTES:
-        return [ImageInput("the image", read_body(limits.max_bytes), request.mimetype)]
+        return inputs_of(read_body(limits.max_bytes), request.mimetype)
     raise UnsupportedContent(
         f"The Content-Type is {request.mimetype!r}: send an image as image/png or the like, "
         'files as multipart/form-data, or application/json with {"instances": […]}.'
     )
+
+
+def inputs_of(body: bytes, media_type: str) -> list[Input | ServiceError]:
+    """Of a body that is JSON, or else an image. Raises MalformedRequest or InvalidRequest."""
+    if media_type in JSON_TYPES:
+        return _instances(read_json(body))
+    return [ImageInput("the image", body, media_type)]
 
 
 def _files(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from api.serving import versions
 from shared import dataset_parts, logs
@@ -56,34 +57,53 @@ def test_all_forms_give_the_same_answer(digits: FlaskClient, digit: np.ndarray) 
     assert prediction["label"] == str(prediction["class"])
 
 
+def in_json(*images: bytes) -> bytes:
+    return json.dumps({"instances": [{"b64": base64.b64encode(image).decode()} for image in images]}).encode()
+
+
 @pytest.mark.parametrize("address", [ADDRESS, "/api/v1/models/digits/versions/1/predictions"])
-@pytest.mark.parametrize(("kept_bytes", "status", "outcome"), [(None, 200, "ok"), (40, 422, "invalid-image")])
+@pytest.mark.parametrize("top", [1, 3])
+@pytest.mark.parametrize(
+    ("written", "media_type", "outcome"),
+    [
+        (bytes, "image/png", "ok"),
+        (bytes, None, "ok"),
+        (in_json, "application/json", "ok"),
+        (lambda png: in_json(png, b"no image"), "application/json", "ok"),
+        (lambda png: png[:40], "image/png", "invalid-image"),
+        (lambda png: in_json(png)[:-1], "application/json", "malformed-request"),
+        (lambda _: b'{"instances": []}', "application/json", "invalid-request"),
+    ],
+)
 def test_the_shortest_way_answers_as_the_usual_one_does(
     digits: FlaskClient,
     digit: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
     address: str,
-    kept_bytes: int | None,
-    status: int,
+    top: int,
+    written: Callable[[bytes], bytes],
+    media_type: str | None,
     outcome: str,
 ) -> None:
     monkeypatch.setattr(versions, "SECONDS_BETWEEN_LOOKS", 3600.0)
-    body = encoded(digit)[:kept_bytes]
     met_by_flask: list[str | None] = []
     digits.application.before_request(lambda: met_by_flask.append(logs.current("request_id")))
-    digits.post(address, data=body)  # the first loads the version, on the usual way
 
-    shortest = digits.post(address, data=body, content_type="image/png", headers={"X-Request-ID": "same"})
-    usual = digits.post(f"{address}?top=1", data=body, content_type="image/png", headers={"X-Request-ID": "same"})
+    def post(query: str) -> TestResponse:
+        body = written(encoded(digit))
+        return digits.post(f"{address}?{query}", data=body, content_type=media_type, headers={"X-Request-ID": "same"})
 
-    assert shortest.status_code == status
-    assert (shortest.status, shortest.json) == (usual.status, usual.json)
+    first = post(f"top={top}")  # loads the version, on the usual way
+    shortest = post(f"top={top}")
+    usual = post(f"top=%3{top}")
+
+    assert (shortest.status, shortest.json) == (usual.status, usual.json) == (first.status, first.json)
     assert sorted(shortest.headers) == sorted(usual.headers)
     counted = (
         f'trainyard_prediction_requests_total{{model="digits",outcome="{outcome}",route="predictions",version="1"}} 3'
     )
     assert counted in digits.get("/metrics").text
-    assert met_by_flask.count("same") == (1 if status == 200 else 2)  # what cannot be read goes the usual way
+    assert met_by_flask.count("same") == (2 if outcome == "ok" else 3)  # what cannot be read goes the usual way
 
 
 def test_top_names_the_likeliest_classes(digits: FlaskClient, digit: np.ndarray) -> None:
