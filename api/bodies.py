@@ -19,6 +19,8 @@ from shared.errors import Overloaded
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    Writer = Callable[[bytes], object]
+
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -104,7 +106,7 @@ def with_bodies_read(application: "WSGIApplication", readers: Readers) -> "WSGIA
         body = environ["wsgi.input"] = Body(environ, readers)
         begun: list[Any] = []
 
-        def begin(*answer: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - as start_response has it
+        def begin(*answer: Any) -> "Writer":  # noqa: ANN401 - as start_response has it
             begun[:] = answer
             return begun.append
 

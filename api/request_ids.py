@@ -10,6 +10,8 @@ from shared import logs
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    Writer = Callable[[bytes], object]
+
 REQUEST_ID = "X-Request-ID"
 
 
@@ -24,7 +26,7 @@ def with_request_ids(application: "WSGIApplication") -> "WSGIApplication":
     def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         request_id = request_id_of(environ)
 
-        def start(status: str, headers: list[tuple[str, str]], *rest: object) -> Callable[[bytes], object]:
+        def start(status: str, headers: list[tuple[str, str]], *rest: object) -> "Writer":
             return start_response(status, [*headers, (REQUEST_ID, request_id)], *rest)  # type: ignore[arg-type]
 
         with logs.context(request_id=request_id):
