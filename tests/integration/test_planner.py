@@ -26,9 +26,11 @@ def test_a_spec_that_takes_too_long_is_refused_and_the_next_is_planned(
 ) -> None:
     spec = TrainingSpec.model_validate(DIGITS)
     planner.plan(Question(spec=spec))
+    assert planner._process is not None
+    os.kill(planner._process.pid, signal.SIGSTOP)
     with monkeypatch.context() as patch:
-        patch.setattr(planner_module, "ANSWER_SECONDS", 0.0)
-        patch.setattr(planner, "_await_readiness", lambda _: None)
+        patch.setattr(planner_module, "ANSWER_SECONDS", 0.1)
+        patch.setattr(planner, "_await_readiness", lambda _: None)  # of the one in its place, which imports for longer
         with pytest.raises(InvalidRequest, match="took longer"):
             planner.plan(Question(spec=spec))
 
