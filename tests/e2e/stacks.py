@@ -159,9 +159,11 @@ def free_port() -> int:
 def local_stack(folder: Path) -> Iterator[LocalStack]:
     stack = LocalStack(free_port(), folder)
     with stack.http:
-        stack.start()
-        yield stack
-        stack.stop()
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.stop()
 
 
 @contextmanager
