@@ -13,7 +13,7 @@ from api.request_ids import REQUEST_ID, request_id_of
 from api.requests import JSON_TYPES
 from api.services import Services
 from api.serving.predict import VERSION_HEADER, predictions_document
-from shared import logs
+from shared.errors import ServiceError
 from shared.preprocessing import MEDIA_TYPES
 from shared.serving.inputs import ANY_BYTES
 from shared.serving.version import LoadedVersion
@@ -45,20 +45,21 @@ def with_shortcut(application: "WSGIApplication", services: Services, most_bytes
         try:
             body = services.readers.read(environ["wsgi.input"].read, question.size)
             outputs = services.predictor.outputs(question.loaded, inputs_of(body, question.media_type))
+            for found in outputs.read:
+                if isinstance(found, ServiceError):
+                    raise found
         except Exception:  # noqa: BLE001 - whatever it is, Flask meets it again and says it
             if body:
                 environ["wsgi.input"] = io.BytesIO(body)
             return application(environ, start_response)
         loaded = question.loaded
         services.metrics.count("predictions", loaded.model, str(loaded.number))
-        request_id = request_id_of(environ)
-        with logs.context(request_id=request_id):  # the problems of single inputs name it
-            answer = predictions_document(loaded, outputs, question.top)
+        answer = predictions_document(loaded, outputs, question.top)
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(answer))),
             (VERSION_HEADER, loaded.name),
-            (REQUEST_ID, request_id),
+            (REQUEST_ID, request_id_of(environ)),
         ]
         start_response("200 OK", headers)
         return [answer]
