@@ -1,7 +1,7 @@
 """The shortest way for the requests that come by the thousand: an image or JSON to predict on, by a version in memory.
 
 Before Flask and all that stands before it, which for a small network would take twice as long as the rest. Whatever
-is not as usual, errors included, goes on to them as if nothing had been tried.
+is not as usual goes on to them, with what it came to, if it came to anything.
 """
 
 import io
@@ -12,7 +12,7 @@ from api.prediction_requests import inputs_of
 from api.request_ids import REQUEST_ID, request_id_of
 from api.requests import JSON_TYPES
 from api.services import Services
-from api.serving.predict import VERSION_HEADER, predictions_document
+from api.serving.predict import ATTEMPT, VERSION_HEADER, Attempt, predictions_document
 from shared.errors import ServiceError
 from shared.preprocessing import MEDIA_TYPES
 from shared.serving.inputs import ANY_BYTES
@@ -41,18 +41,18 @@ def with_shortcut(application: "WSGIApplication", services: Services, most_bytes
         question = _question(environ, services, most_bytes)
         if question is None:
             return application(environ, start_response)
-        body = b""
+        loaded, body = question.loaded, b""
         try:
             body = services.readers.read(environ["wsgi.input"].read, question.size)
-            outputs = services.predictor.outputs(question.loaded, inputs_of(body, question.media_type))
-            for found in outputs.read:
-                if isinstance(found, ServiceError):
-                    raise found
+            outputs = services.predictor.outputs(loaded, inputs_of(body, question.media_type))
+        except ServiceError as error:
+            return application(_with_attempt(environ, Attempt(loaded, error), body), start_response)
         except Exception:  # noqa: BLE001 - whatever it is, Flask meets it again and says it
             if body:
                 environ["wsgi.input"] = io.BytesIO(body)
             return application(environ, start_response)
-        loaded = question.loaded
+        if any(isinstance(found, ServiceError) for found in outputs.read):
+            return application(_with_attempt(environ, Attempt(loaded, outputs), body), start_response)
         services.metrics.count("predictions", loaded.model, str(loaded.number))
         answer = predictions_document(loaded, outputs, question.top)
         headers = [
@@ -65,6 +65,14 @@ def with_shortcut(application: "WSGIApplication", services: Services, most_bytes
         return [answer]
 
     return call
+
+
+def _with_attempt(environ: "WSGIEnvironment", attempt: Attempt, body: bytes) -> "WSGIEnvironment":
+    """`body` is what was read."""
+    environ[ATTEMPT] = attempt
+    if body:
+        environ["CONTENT_LENGTH"] = "0"  # of what is left
+    return environ
 
 
 def _question(environ: "WSGIEnvironment", services: Services, most_bytes: int) -> _Question | None:

@@ -11,7 +11,7 @@ from api.prediction_requests import REQUEST_BODY, read_inputs
 from api.requests import parsed
 from api.routes.models import ModelPath, VersionPath
 from api.services import services
-from api.serving.predict import VERSION_HEADER, predictions_document
+from api.serving.predict import ATTEMPT, VERSION_HEADER, Attempt, predictions_document
 from shared.documents import Predictions
 from shared.errors import (
     ArtifactDamaged,
@@ -66,10 +66,14 @@ def predict_with_version(path: VersionPath, query: PredictionQuery) -> Response:
 
 
 def _predictions(model: str, reference: str | None, top: int) -> Response:
+    attempt: Attempt | None = request.environ.get(ATTEMPT)
     with services().metrics.counted("predictions") as served:
-        loaded = services().versions.find(model, reference)
+        loaded = attempt.loaded if attempt is not None else services().versions.find(model, reference)
         served.model, served.version = loaded.model, str(loaded.number)
-        outputs = services().predictor.outputs(loaded, read_inputs(request, services().image_limits))
+        if attempt is not None:
+            outputs = attempt.outputs()
+        else:
+            outputs = services().predictor.outputs(loaded, read_inputs(request, services().image_limits))
     return Response(
         predictions_document(loaded, outputs, top),
         headers={VERSION_HEADER: loaded.name},

@@ -71,6 +71,7 @@ def in_json(*images: bytes) -> bytes:
         (in_json, "application/json", "ok", True),
         (lambda png: in_json(png, b"no image"), "application/json", "ok", False),
         (lambda png: png[:40], "image/png", "invalid-image", False),
+        (lambda _: b"no image" * 10_000, "image/png", "invalid-image", False),
         (lambda png: in_json(png)[:-1], "application/json", "malformed-request", False),
         (lambda _: b'{"instances": []}', "application/json", "invalid-request", False),
     ],
