@@ -8,34 +8,59 @@ import io
 import resource
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable, Sequence
 from typing import Any, cast
 
 import orjson
 
-from shared.errors import MalformedRequest, Overloaded
+from api.serving.turns import Turns
+from shared.errors import MalformedRequest
 
 MAX_MEMORY_BYTES = 2**30
 MAX_SECONDS = 10
 MOST_WAITING = 16
-_places = threading.BoundedSemaphore(MOST_WAITING)
-_one_at_a_time = threading.Lock()
 _TOO_LARGE = 3
 
 
+class _File:
+    """`frame` is there once it was read."""
+
+    is_quick = False
+
+    def __init__(self, content: bytes, limit: int) -> None:
+        self.content = content
+        self.limit = limit
+        self.frame: dict[str, Any] = {}
+
+    @property
+    def kind(self) -> Hashable:
+        return self
+
+
 def read_parquet(content: bytes, limit: int) -> dict[str, Any]:
-    """`columns` are names, `data` the rows; bytes are base64. Not more than `limit` bytes of JSON.
+    """`columns` are names, `data` the rows; bytes are base64. Not more than `limit` bytes of JSON. One file at a time.
 
     Raises MalformedRequest, or Overloaded where too many are to be read, or others for too long.
     """
+    file = _File(content, limit)
+    _turns.do(file)
+    return file.frame
+
+
+def _read(files: Sequence[_File]) -> None:
+    for file in files:
+        file.frame = _frame(file.content, file.limit)
+
+
+_turns = Turns[_File](1, MOST_WAITING, MAX_SECONDS, _read)
+
+
+def _frame(content: bytes, limit: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "api.parquet", str(limit)]
-    with _turn():
-        try:
-            reading = subprocess.run(command, input=content, capture_output=True, timeout=MAX_SECONDS, check=False)
-        except subprocess.TimeoutExpired:
-            raise MalformedRequest(f"Invalid input. The parquet file takes over {MAX_SECONDS} s to read.") from None
+    try:
+        reading = subprocess.run(command, input=content, capture_output=True, timeout=MAX_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise MalformedRequest(f"Invalid input. The parquet file takes over {MAX_SECONDS} s to read.") from None
     if reading.returncode == _TOO_LARGE:
         raise MalformedRequest(f"Invalid input. The parquet file holds more than {limit:,} bytes of JSON: send parts.")
     if reading.returncode != 0:
@@ -43,21 +68,6 @@ def read_parquet(content: bytes, limit: int) -> dict[str, Any]:
             f"Invalid input. The parquet file cannot be read, or takes more than {MAX_MEMORY_BYTES:,} bytes of memory."
         )
     return cast(dict[str, Any], orjson.loads(reading.stdout))
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    if not _places.acquire(blocking=False):
-        raise Overloaded("More parquet files wait here than can be read soon: try again in a moment.")
-    try:
-        if not _one_at_a_time.acquire(timeout=MAX_SECONDS):
-            raise Overloaded("Other parquet files take long to read: try again in a moment.")
-        try:
-            yield
-        finally:
-            _one_at_a_time.release()
-    finally:
-        _places.release()
 
 
 def main(limit: int) -> None:

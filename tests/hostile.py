@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from arro3.core import Array, Table
-from arro3.io import write_parquet
 
 from tests.images import encoded, photo, png_header
+from tests.uploads import parquet
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 MUTATIONS = 60
@@ -127,7 +126,7 @@ def hostile_documents() -> Iterator[Sent]:
 def hostile_tables() -> Iterator[Sent]:
     """Parquet that is cut off, changed at random, and far larger than it looks."""
     random = np.random.default_rng(0)
-    whole = _parquet(random.normal(size=(100, 4)))
+    whole = parquet(**{name: random.normal(size=100) for name in "abcd"})
     for _ in range(20):
         cut = whole[: random.integers(0, len(whole))]
         changed_bytes = bytearray(whole)
@@ -135,14 +134,7 @@ def hostile_tables() -> Iterator[Sent]:
             changed_bytes[place] = random.integers(0, 256)
         for body in (cut, bytes(changed_bytes)):
             yield Sent("/models/target/invocations", body, {"Content-Type": PARQUET})
-    yield Sent("/models/target/invocations", _parquet(np.zeros((10_000_000, 1))), {"Content-Type": PARQUET})
-
-
-def _parquet(values: np.ndarray) -> bytes:
-    columns: dict[str, Any] = {str(place): Array(values[:, place].copy()) for place in range(values.shape[1])}
-    written = io.BytesIO()
-    write_parquet(Table.from_pydict(columns), written)
-    return written.getvalue()
+    yield Sent("/models/target/invocations", parquet(a=np.zeros(10_000_000)), {"Content-Type": PARQUET})
 
 
 def hostile_tensors() -> Iterator[Sent]:

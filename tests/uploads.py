@@ -3,8 +3,11 @@
 import io
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from arro3.core import Array, DataType, Table
+from arro3.io import write_parquet
 
 from tests.images import encoded
 
@@ -38,3 +41,13 @@ def npz(**arrays: object) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def parquet(**columns: np.ndarray | list[bytes]) -> bytes:
+    written = io.BytesIO()
+    arrays: dict[str, Any] = {
+        name: Array(values) if isinstance(values, np.ndarray) else Array(values, DataType.binary())
+        for name, values in columns.items()
+    }
+    write_parquet(Table.from_pydict(arrays), written)
+    return written.getvalue()

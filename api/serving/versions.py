@@ -51,7 +51,7 @@ class Versions:
         self._changing = threading.Lock()
         self._looking: dict[Name, threading.Lock] = {}
         self._loading: dict[int, threading.Lock] = {}
-        self._loaders = threading.BoundedSemaphore(os.cpu_count() or 1)  # each takes some times what it loads
+        self._loaders = threading.BoundedSemaphore(os.cpu_count() or 1)  # loading takes several times what is kept
 
     def find(self, model: str, reference: str | None = None) -> LoadedVersion:
         """`reference` is a number, `latest` or an alias; None for the version that is served.

@@ -13,6 +13,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
 from shared import batches, dataset_parts, jobs, kept_files
 from shared.artifacts import ArtifactStore
@@ -21,12 +22,14 @@ from shared.devices import Device
 from shared.errors import InternalError
 from shared.serving.inputs import rows_of
 from shared.settings import Settings
+from shared.tables import Job, now
 from shared.training_spec import DatasetChoice
 from tests.examples import Json
 from tests.images import encoded
 from tests.integration.conftest import PATIENCE, Worker
 from tests.uploads import npz, zipped
 from worker import prediction
+from worker.retention import DAY_SECONDS, Retention, tidy
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 DIGITS_ADDRESS = "/api/v1/models/digits/batch-predictions"
@@ -285,12 +288,13 @@ def test_answers_have_their_time(iris: FlaskClient, worker: Worker, sessions: Se
     iris.post("/api/v1/datasets", data={"name": "flowers", "file": (io.BytesIO(content.encode()), "a.csv")})
     job = json.loads(iris.post(IRIS_ADDRESS, json={"dataset": "flowers"}).data)
     worker.run_all()
-    with sessions.begin() as session:
-        batches.forget_old_parts(session, 60)
+    retention = Retention(checkpoint_days=0, event_days=0, prediction_days=90, sweep_seconds=-1)
+    tidy(sessions, worker.yard.artifacts, retention)
     assert len(answers(iris, job)) == 40
-
     with sessions.begin() as session:
-        batches.forget_old_parts(session, -1)
+        session.execute(update(Job).values(ended_at=now(-91 * DAY_SECONDS)))
+
+    tidy(sessions, worker.yard.artifacts, retention)
 
     gone = iris.get(f"/api/v1/jobs/{job['id']}/predictions.jsonl")
     assert (gone.status_code, "had its time" in gone.json["detail"]) == (404, True)

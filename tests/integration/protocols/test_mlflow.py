@@ -3,14 +3,10 @@
 import base64
 import dataclasses
 import io
-import threading
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from arro3.core import Array, DataType, Table
-from arro3.io import write_parquet
 from flask import Flask
 from flask.testing import FlaskClient
 from huggingface_hub import InferenceClient
@@ -19,9 +15,11 @@ from sklearn.datasets import load_iris
 
 import api.parquet
 from api.services import EXTENSION
+from api.serving.turns import Turns
 from tests.examples import IRIS, changed
 from tests.images import encoded
 from tests.integration.conftest import Worker
+from tests.uploads import parquet
 
 pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
@@ -33,16 +31,6 @@ INVOKE = "/models/digits/invocations"
 
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-def parquet(**columns: np.ndarray | list[bytes]) -> bytes:
-    written = io.BytesIO()
-    arrays: dict[str, Any] = {
-        name: Array(values) if isinstance(values, np.ndarray) else Array(values, DataType.binary())
-        for name, values in columns.items()
-    }
-    write_parquet(Table.from_pydict(arrays), written)
-    return written.getvalue()
 
 
 def test_mlflow_takes_its_four_forms_and_csv(http: FlaskClient, rows: np.ndarray, expected: np.ndarray) -> None:
@@ -171,7 +159,7 @@ def test_parquet_that_is_none_or_too_much_is_refused(http: FlaskClient, body: by
 
 
 def test_more_parquet_than_can_be_read_soon_is_refused(http: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api.parquet, "_places", threading.BoundedSemaphore(0))
+    monkeypatch.setattr(api.parquet, "_turns", Turns(0, 0, 0, print))
 
     answer = http.post("/models/xor/invocations", data=parquet(a=np.zeros(1), b=np.zeros(1)), content_type=PARQUET)
 
