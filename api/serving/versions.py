@@ -51,7 +51,7 @@ class Versions:
         self._changing = threading.Lock()
         self._looking: dict[Name, threading.Lock] = {}
         self._loading: dict[int, threading.Lock] = {}
-        self._loaders = threading.BoundedSemaphore(os.cpu_count() or 1)  # loading takes several times what is kept
+        self._loaders = threading.BoundedSemaphore(os.cpu_count() or 1)
 
     def find(self, model: str, reference: str | None = None) -> LoadedVersion:
         """`reference` is a number, `latest` or an alias; None for the version that is served.
@@ -164,10 +164,8 @@ class Versions:
                 if size + version.size_bytes <= self._budget_bytes:
                     kept[key] = version
                     size += version.size_bytes
-            has_room = len(kept) > len(self._loaded)
             self._loaded = kept
-        if not has_room:
-            trim_heap()
+        trim_heap()  # loading takes several times what is kept
         logger.info("version %s loaded, %d in memory", loaded.name, len(kept))
 
     def _remember_failure(self, version: Version, error: ServiceError) -> None:

@@ -4,6 +4,8 @@ import base64
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,8 +29,8 @@ from shared.version_description import (
 
 ROWS_AT_ONCE = 32
 """With more, what the layers make of them no longer fits the cache of a processor."""
-SESSION_BYTES = 1_000_000
-SESSION_FACTOR = 1.75
+SESSION_BYTES = 400_000
+SESSION_FACTOR = 1.1
 """What a version takes beside the weights, and for each byte of them."""
 TOGETHER = 4
 TRIALS = 3
@@ -115,9 +117,11 @@ def open_version(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # it would hold for each version what one run needs, and is no faster
-    network = artifacts.read(digests[ONNX_FILE])
-    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    return LoadedVersion(version, description, session, SESSION_BYTES + int(SESSION_FACTOR * len(network)))
+    with TemporaryDirectory() as copies:  # a session made of bytes keeps them, as large as all the rest
+        network = artifacts.local_path(digests[ONNX_FILE], Path(copies))
+        size = SESSION_BYTES + int(SESSION_FACTOR * network.stat().st_size)
+        session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    return LoadedVersion(version, description, session, size)
 
 
 def golden_difference(loaded: LoadedVersion) -> float:

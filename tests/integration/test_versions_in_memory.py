@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
@@ -15,6 +16,7 @@ from shared import registry
 from shared.artifacts import ArtifactStore
 from shared.database import Sessions
 from shared.errors import ArtifactDamaged, ModelNotFound
+from shared.heap import trim_heap
 from shared.serving.version import LoadedVersion, load_version
 from shared.settings import Settings
 from shared.tables import Version
@@ -93,6 +95,27 @@ def test_one_that_is_larger_than_the_memory_for_all_is_served_all_the_same(
 
     assert [versions.find("xor", reference).number for reference in ("1", "2", "1")] == [1, 2, 1]
     assert versions.loaded()[0] == 1
+
+
+def test_what_a_version_takes_is_counted(
+    sessions: Sessions, artifacts: ArtifactStore, published: Callable[[object], Published]
+) -> None:
+    """Four megabytes of weights, once each."""
+    layers = [{"layer": "Dense", "units": units} for units in (1024, 1024)]
+    wide = {**XOR, "model": "wide", "network": {"layers": [*layers, *XOR["network"]["layers"][1:]]}}
+    published(wide).publish(sessions, artifacts)
+    with sessions() as session:
+        version = registry.get_version(session, "wide", registry.LATEST)
+    load_version(version, artifacts)
+    trim_heap()
+    process = psutil.Process()
+    before = process.memory_info().rss
+
+    loaded = [load_version(version, artifacts) for _ in range(10)]
+    trim_heap()
+
+    taken = process.memory_info().rss - before
+    assert 0.7 < taken / sum(one.size_bytes for one in loaded) < 1.1
 
 
 def test_an_alias_that_moves_is_seen_a_second_later_and_nobody_waits(
