@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.class_names import faults_of, places_of
 from shared.dataset_facts import DatasetFacts, TargetKind
 from shared.errors import Fault, InvalidRequest
 from shared.training_spec import InlineData
@@ -60,8 +61,10 @@ def _read_names(rows: list[Any]) -> tuple[NDArray[Any], TargetKind, tuple[str, .
     for index, row in enumerate(rows):
         if not isinstance(row, str):
             raise _invalid(f"{AT}/y/{index}", f"{str(row)[:40]!r} is no class name, as the label before it is.")
-    names, places = np.unique(np.asarray(rows), return_inverse=True)
-    return places.astype(np.int64), TargetKind.CLASSES, tuple(str(name) for name in names)
+    names, places = places_of(rows)
+    if faults := faults_of(names):
+        raise _invalid(f"{AT}/y", faults[0])
+    return places, TargetKind.CLASSES, names
 
 
 def _read_numbers(rows: list[Any], pointer: str) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Requests that mean no good, for a model that is called `target`; the same each time."""
 
+import base64
 import gzip
 import io
 import json
@@ -34,6 +35,30 @@ VALUES: tuple[Any, ...] = (
     [{"name": "input", "shape": [2**62, 2**62], "datatype": "FP32", "data": [1]}],
     [{"name": "input", "shape": [1], "datatype": "BYTES", "data": ["a"]}],
     [{"name": "input", "shape": [1], "datatype": "XX", "data": [{}]}],
+)
+
+
+DEPTH = 950
+DEEP = "as deep as it can be read"
+WRONG: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0.5,
+    2**63,
+    10**400,
+    float("inf"),
+    float("nan"),
+    "",
+    "x",
+    "\ud800",
+    [],
+    [[]],
+    [None],
+    {},
+    {"b64": 7},
+    {"a": None},
+    DEEP,
 )
 
 
@@ -121,6 +146,51 @@ def hostile_documents() -> Iterator[Sent]:
     for content_type in ("multipart/form-data", "multipart/form-data; boundary=x", "text/csv", "a/b; c=d", YAML):
         for path in paths:
             yield Sent(path, form, {"Content-Type": content_type})
+
+
+def hostile_values() -> Iterator[Sent]:
+    """Documents that would be answered, but for one value, which is replaced by everything that it is not."""
+    b64 = base64.b64encode(encoded(photo(8, 8))).decode()
+    image, tensor = {"b64": b64}, np.full((8, 8, 1), 0.5).tolist()
+    numbers = {"name": "input", "shape": [1, 8, 8, 1], "datatype": "FP32", "parameters": {}, "data": [tensor]}
+    images = {"name": "input", "shape": [1], "datatype": "BYTES", "parameters": {"content_type": "b64"}, "data": [b64]}
+    classified = {"name": "output", "parameters": {"classification": 2, "binary_data": False}}
+    documents: list[tuple[str, Any]] = [
+        (PREDICTIONS, {"instances": [image]}),
+        (PREDICTIONS, {"instances": [np.zeros((8, 8, 1), int).tolist()]}),
+        ("/v1/models/target:predict", {"instances": [{"input": tensor}], "signature_name": "serving_default"}),
+        ("/v1/models/target:predict", {"inputs": {"input": [image]}}),
+        ("/v1/models/target:classify", {"examples": [{"input": image}], "context": {"input": tensor}}),
+        (
+            "/v2/models/target/infer",
+            {"id": "1", "parameters": {"binary_data_output": False}, "inputs": [numbers], "outputs": [classified]},
+        ),
+        ("/v2/models/target/infer", {"inputs": [images], "outputs": [classified]}),
+        ("/v2/repository/index", {"ready": True}),
+        ("/v2/repository/models/target/load", {"parameters": {"config": "{}"}}),
+        ("/models/target/invocations", {"inputs": {"input": [tensor]}, "params": {"top": 1}}),
+        ("/models/target/invocations", {"instances": [{"image": image}]}),
+        ("/models/target/invocations", {"dataframe_split": {"columns": ["image"], "index": [0], "data": [[b64]]}}),
+        ("/models/target/invocations", {"dataframe_records": [{"a": 1.5, "b": b64}]}),
+        ("/models/target", {"inputs": b64, "parameters": {"top_k": 2}}),
+    ]
+    for path, document in documents:
+        for value in WRONG:
+            for changed in _with_one_replaced(document, value):
+                body = json.dumps(changed).replace(f'"{DEEP}"', "[" * DEPTH + "]" * DEPTH)
+                yield Sent(path, body.encode(), {"Content-Type": JSON})
+
+
+def _with_one_replaced(document: Any, value: Any) -> Iterator[Any]:
+    """Of a list, the first."""
+    yield value
+    if isinstance(document, dict):
+        for key, old in document.items():
+            for new in _with_one_replaced(old, value):
+                yield {**document, key: new}
+    elif isinstance(document, list) and document:
+        for new in _with_one_replaced(document[0], value):
+            yield [new, *document[1:]]
 
 
 def hostile_tables() -> Iterator[Sent]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import InvalidRequest, ServiceError
+from shared.lines import split
 from shared.rows import EncodedImages, MappedRows
 from shared.serving.inputs import ImageInput, Input, NumbersInput
 from shared.uploaded_data import open_x
@@ -26,7 +27,7 @@ class BatchItems:
         self._faults: dict[str, str] = json.loads(files[FAULTS].read_text()) if FAULTS in files else {}
         if INDEX in files:
             with np.load(files[INDEX], allow_pickle=False) as index:
-                self._names = tuple(index["names"].tolist())
+                self._names = split(index["names"])
 
     def name(self, row: int) -> str | None:
         """Of the file it was, if it was one; rows count from 0."""

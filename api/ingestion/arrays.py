@@ -10,8 +10,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from api.ingestion.ingested import UNREADABLE, Ingested, Limits, refused
+from api.ingestion.ingested import MOST_FAULTS, UNREADABLE, Ingested, Limits, refused
 from api.ingestion.targets import Targets, targets_of_names, targets_of_numbers
+from shared.class_names import faults_of
 from shared.dataset_facts import DatasetFacts, TargetKind
 from shared.rows import CHUNK_BYTES
 
@@ -159,7 +160,7 @@ def _check_finite(chunk: NDArray[Any], start: int) -> None:
 def _targets(ys: Sequence[NDArray[Any]]) -> Targets:
     y = np.concatenate([np.asarray(part) for part in ys])
     if y.dtype.kind == "U":
-        return targets_of_names(y.reshape(-1))
+        return targets_of_names(y.reshape(-1).tolist())
     bad = np.flatnonzero(~(np.abs(y.astype(np.float64)).reshape(len(y), -1) <= LARGEST).all(axis=1))
     if len(bad):
         raise refused([f"y, row {bad[0]}: a label is missing or not a finite 32-bit number, {len(bad):,} in all."])
@@ -173,6 +174,8 @@ def _named(targets: Targets, archive: zipfile.ZipFile, headers: Mapping[str, _He
         return targets
     with archive.open(f"{key}.npy") as member:
         names = tuple(str(name) for name in npy.read_array(member, allow_pickle=False).reshape(-1))
+    if faults := faults_of(names):
+        raise refused(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS))
     if targets.y.min() < 0 or targets.y.max() >= len(names) or len(set(names)) < len(names):
         raise refused(
             [f"`{key}` has {len(names)} names, each for one of the labels 0 to {len(names) - 1} and no other."]

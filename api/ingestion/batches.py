@@ -30,6 +30,7 @@ from api.ingestion.tables import (
     number_in,
     rows_of,
 )
+from shared.lines import joined
 from shared.preprocessing import Contract, ImageContract
 from shared.rows import CHUNK_BYTES
 
@@ -80,7 +81,7 @@ def _ingest_images(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> Ba
             else:
                 file.write(content)
             offsets.append(file.tell())
-    names = np.asarray(["/".join(member.path) for member in images], np.str_)
+    names = joined("/".join(member.path) for member in images)
     np.savez(folder / "index.npz", allow_pickle=False, offsets=np.asarray(offsets, np.int64), names=names)
     return BatchInputs((folder / "images.bin", folder / "index.npz", *_written(faults, folder)), len(images))
 

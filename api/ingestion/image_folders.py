@@ -7,7 +7,6 @@ import unicodedata
 import zipfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +15,10 @@ from numpy.typing import NDArray
 
 from api.ingestion.ingested import MOST_FAULTS, UNREADABLE, Ingested, Limits, refused
 from api.ingestion.targets import Targets
+from shared.class_names import faults_of, places_of
 from shared.dataset_facts import DatasetFacts, TargetKind
 from shared.errors import ServiceError
+from shared.lines import joined
 from shared.preprocessing import ImageLimits, decode, read_header
 
 JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
@@ -52,21 +53,13 @@ class _Decoded(NamedTuple):
     gray: bool
 
 
-@dataclass(frozen=True)
-class _Sorted:
-    images: list[_Image]
-    classes: tuple[str, ...]
-    ignored: tuple[str, ...]
-
-
 def ingest_folders(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> Ingested:
     """Writes images.bin, the files as they came, and index.npz. Raises DatasetRefused with the members at fault."""
-    found = _sorted(read_members(archive, limits))
-    train_rows = sum(image.part == "train" for image in found.images)
-    shapes, all_gray, offsets = _write_images(archive, found.images, limits, folder / "images.bin")
-    places = {label: place for place, label in enumerate(found.classes)}
-    y = np.asarray([places[image.label] for image in found.images], np.int64)
-    names = np.asarray([image.name for image in found.images], np.str_)
+    images, ignored = _sorted(read_members(archive, limits))
+    train_rows = sum(image.part == "train" for image in images)
+    shapes, all_gray, offsets = _write_images(archive, images, limits, folder / "images.bin")
+    classes, y = places_of([image.label for image in images])
+    names = joined(image.name for image in images)
     np.savez(folder / "index.npz", allow_pickle=False, offsets=offsets, y=y, names=names)
     size = next(iter(shapes)) if len(shapes) == 1 else (0, 0)
     facts = DatasetFacts(
@@ -75,11 +68,11 @@ def ingest_folders(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> In
         targets=TargetKind.CLASSES,
         train_rows=train_rows,
         test_rows=len(y) - train_rows,
-        classes=found.classes,
-        class_rows=Targets(TargetKind.CLASSES, y, found.classes).rows_of_classes(train_rows),
+        classes=classes,
+        class_rows=Targets(TargetKind.CLASSES, y, classes).rows_of_classes(train_rows),
         own_test=train_rows < len(y),
     )
-    return Ingested(facts, (folder / "images.bin", folder / "index.npz"), ignored=found.ignored)
+    return Ingested(facts, (folder / "images.bin", folder / "index.npz"), ignored=ignored)
 
 
 def read_members(archive: zipfile.ZipFile, limits: Limits) -> list[Member]:
@@ -135,8 +128,8 @@ def _fault(member: Member) -> str | None:
     return None
 
 
-def _sorted(members: Sequence[Member]) -> _Sorted:
-    """Every image with its part and class. Raises DatasetRefused where folders do not say it."""
+def _sorted(members: Sequence[Member]) -> tuple[list[_Image], tuple[str, ...]]:
+    """Every image with its part and class, and the other files. Raises DatasetRefused where folders do not say it."""
     files = [member for member in members if not is_folder(member.info)]
     kept = [member for member in files if not is_junk(member.path)]
     ignored = ["/".join(member.path) for member in files if is_junk(member.path)]
@@ -167,7 +160,7 @@ def _sorted(members: Sequence[Member]) -> _Sorted:
     if faults:
         raise refused(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS))
     images.sort(key=lambda image: (image.part != "train", image.label, image.name))
-    return _Sorted(images, tuple(sorted({image.label for image in images})), tuple(ignored))
+    return images, tuple(ignored)
 
 
 def _part(path: tuple[str, ...], *, has_parts: bool) -> tuple[str, tuple[str, ...]]:
@@ -181,7 +174,7 @@ def _faults_of_classes(images: Sequence[_Image], folders: Iterable[str]) -> list
     tested = {image.label for image in images if image.part == "test"}
     faults = [f"The class {label!r} has images under `test` and none under `train`." for label in tested - classes]
     faults += [f"The class {label!r} has no image." for label in sorted(set(folders) - classes - tested)]
-    faults += [f"The class name {label[:100]!r}… is longer than 100 signs." for label in classes if len(label) > 100]  # noqa: PLR2004 - as it says
+    faults += faults_of(classes)
     if len(classes) < FEWEST_CLASSES and not faults:
         names = f"only {next(iter(classes))!r}" if classes else "none"
         faults.append(f"Two class folders at least are needed, each with images; there is {names}.")

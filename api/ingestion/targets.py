@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from api.ingestion.ingested import MOST_FAULTS, refused
+from shared.class_names import faults_of, places_of
 from shared.dataset_facts import TargetKind
 
 MOST_CLASSES = 10_000
@@ -37,13 +39,15 @@ class Targets:
         return tuple(zip(train.tolist(), test.tolist(), strict=True))
 
 
-def targets_of_names(labels: Sequence[str] | NDArray[np.str_]) -> Targets:
-    """Classes in the order of the alphabet, or of their numbers where all are such."""
-    names, places = np.unique(np.asarray(labels), return_inverse=True)
+def targets_of_names(labels: Sequence[str]) -> Targets:
+    """Classes in the order of the alphabet, or of their numbers where all are such. Raises DatasetRefused."""
+    names, places = places_of(labels)
+    if faults := faults_of(names):
+        raise refused(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS))
     if all(_is_whole(name) for name in names):
         order = np.argsort([int(name) for name in names], kind="stable")
-        names, places = names[order], np.argsort(order)[places]
-    return Targets(TargetKind.CLASSES, places.astype(np.int64), tuple(str(name) for name in names))
+        names, places = tuple(names[place] for place in order), np.argsort(order)[places]
+    return Targets(TargetKind.CLASSES, places, names)
 
 
 def targets_of_numbers(y: NDArray[Any], task: Task | None) -> Targets:
@@ -58,7 +62,7 @@ def targets_of_numbers(y: NDArray[Any], task: Task | None) -> Targets:
     numbers = y[:, 0].astype(np.int64)
     values = np.unique(numbers)
     if task is Task.CLASSIFICATION:
-        return targets_of_names(numbers.astype(np.str_))
+        return targets_of_names([str(number) for number in numbers.tolist()])
     names = tuple(str(value) for value in values) if len(values) <= MOST_CLASSES else ()
     return Targets(TargetKind.INTEGERS, numbers, names)
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from http import HTTPStatus
 from importlib.metadata import version
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from api.parquet import read_parquet
 from api.problems import STATUS
-from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers
+from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers, read_json
 from api.requests import read_body
 from api.services import services
 from api.serving.predict import answers_of
@@ -163,7 +162,7 @@ def _rows_of_json(columns: Sequence[str]) -> list[Any]:
 def _only_field() -> tuple[str, Any]:
     """Of the four that a body may have; others beside it are nobody's."""
     try:
-        document = json.loads(_body())
+        document = read_json(_body())
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"Invalid input. Ensure that input is a valid JSON formatted string: {error}") from None
     if not isinstance(document, dict):
@@ -225,7 +224,7 @@ def _image_and_top() -> tuple[bytes, int]:
     if request.mimetype != JSON:
         return _body(), MOST_LABELS
     try:
-        document = json.loads(_body())
+        document = read_json(_body())
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"The body is not JSON: {error}") from None
     if not isinstance(document, dict) or "inputs" not in document:

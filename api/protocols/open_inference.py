@@ -2,7 +2,6 @@
 repository, statistics.
 """
 
-import json
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,13 +15,14 @@ from flask import Blueprint, Response, current_app, request
 from numpy.typing import NDArray
 
 from api.problems import STATUS
-from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers
+from api.protocols.tensors import answer, expected_by, from_base64, outputs_of_images, outputs_of_numbers, read_json
 from api.requests import read_body
 from api.services import services
 from api.serving.predict import VERSION_HEADER
 from shared import registry
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError
 from shared.pages import Page
+from shared.serving.inputs import REAL, array_of
 from shared.serving.version import LoadedVersion
 from shared.tables import Version
 from shared.version_description import INPUT_NAME, OUTPUT_NAME
@@ -32,6 +32,7 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 MOST_MODELS = 1000
 BFLOAT16 = "BF16"
 BYTES = "BYTES"
+WHOLE = frozenset({int, bool})
 TYPES: dict[str, Any] = {
     "BOOL": np.bool_,
     "UINT8": np.uint8,
@@ -247,7 +248,7 @@ def _unpacked(body: bytes) -> bytes:
 
 def _json(body: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(body)
+        document = read_json(body)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"failed to parse the request JSON buffer: {error}") from None
     if not isinstance(document, dict):
@@ -286,19 +287,24 @@ def _values(loaded: LoadedVersion, document: dict[str, Any], raw: memoryview) ->
         raise InvalidRequest("`shape` is a list of whole numbers.")
     if datatype == BYTES:
         return outputs_of_images(loaded, _elements(given, shape, raw))
-    if datatype not in TYPES and datatype != BFLOAT16:
+    if not isinstance(datatype, str) or datatype not in (*TYPES, BFLOAT16):
         raise InvalidRequest(
             f"`datatype` is {str(datatype)[:20]!r}, where {', '.join(TYPES)}, BF16 and BYTES are known."
         )
-    return outputs_of_numbers(loaded, _tensor(given, shape, datatype, raw))
+    try:
+        tensor = _tensor(given, shape, datatype, raw)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{error.detail} {expected_by(loaded)}.") from None
+    return outputs_of_numbers(loaded, tensor)
 
 
 def _tensor(given: dict[str, Any], shape: list[int], datatype: str, raw: memoryview) -> NDArray[Any]:
     size = _binary_size(given, raw)
     if size is None:
+        dtype = np.dtype(TYPES.get(datatype, np.float32))
         try:
-            values = np.asarray(given.get("data"), TYPES.get(datatype, np.float32)).ravel()
-        except (ValueError, TypeError, OverflowError) as error:
+            values = array_of(given.get("data"), WHOLE if dtype.kind in "biu" else WHOLE | REAL, dtype).ravel()
+        except ValueError as error:
             raise InvalidRequest(f"`data` holds no tensor of {datatype}: {error}.") from None
     elif datatype == BFLOAT16:
         values = (np.frombuffer(raw, _little("u2")).astype(np.uint32) << 16).view(np.float32)
@@ -318,7 +324,10 @@ def _little(code: str) -> np.dtype[Any]:
 
 def _binary_size(given: dict[str, Any], raw: memoryview) -> int | None:
     """None where the data stand in the JSON."""
-    size = (given.get("parameters") or {}).get("binary_data_size")
+    parameters = given.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise InvalidRequest("`parameters` is an object.")
+    size = parameters.get("binary_data_size")
     if size is None:
         if "data" not in given:
             raise InvalidRequest("The input has neither `data` nor `binary_data_size`.")

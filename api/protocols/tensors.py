@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -14,17 +15,16 @@ from numpy.typing import NDArray
 from api.services import services
 from api.serving.predict import VERSION_HEADER
 from shared.errors import InvalidImage, InvalidRequest, ServiceError
-from shared.serving.inputs import ImageInput
+from shared.serving.inputs import REAL, ImageInput, array_of
 from shared.serving.version import LoadedVersion
 
 
 def as_they_stand(values: Any, loaded: LoadedVersion) -> NDArray[np.float32]:  # noqa: ANN401 - nested lists, or an array
     """(n, …) float32 as the network takes it. Raises InvalidRequest, with the shape that is expected."""
-    shape = loaded.description.preprocessing.input_shape
-    expected = f"{loaded.name} takes float32 of shape {[-1, *shape]}"
+    shape, expected = loaded.description.preprocessing.input_shape, expected_by(loaded)
     try:
-        rows = np.asarray(values, np.float32)
-    except (ValueError, TypeError) as error:
+        rows = array_of(values, REAL | {bool}, np.float32)
+    except ValueError as error:
         raise InvalidRequest(f"Not a tensor of numbers ({error}): {expected}.") from None
     if rows.ndim == 1 and shape == (1,):
         rows = rows[:, np.newaxis]
@@ -33,6 +33,20 @@ def as_they_stand(values: Any, loaded: LoadedVersion) -> NDArray[np.float32]:  #
     if len(rows) == 0:
         raise InvalidRequest(f"The tensor is empty: {expected}.")
     return rows
+
+
+def expected_by(loaded: LoadedVersion) -> str:
+    return f"{loaded.name} takes float32 of shape {[-1, *loaded.description.preprocessing.input_shape]}"
+
+
+def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
+    """NaN and Infinity may stand in it. Raises ValueError or RecursionError."""
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        document = json.loads(body)
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair could not be said again
+        return document
 
 
 def from_base64(text: object) -> bytes:

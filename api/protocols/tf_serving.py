@@ -2,15 +2,19 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, cast
 
+import numpy as np
 from flask import Blueprint, Response, current_app, redirect, request
+from numpy.typing import NDArray
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.problems import STATUS
-from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers
+from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers, read_json
 from api.requests import read_body
 from api.services import services
 from shared import registry
@@ -25,9 +29,10 @@ HTML = "text/html"
 SIGNATURE = "serving_default"
 MOST_VERSIONS = 100
 MOST_MODELS = 1000
+MOST_LEVELS = 64
 LARGEST_VERSION = 2**63 - 1
 _PATH = re.compile(
-    r"/v1/models(?:/(?P<model>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?)?"
+    r"models(?:/(?P<model>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?)?"
     r"(?::(?P<verb>predict|classify|regress)|/(?P<metadata>metadata))?/?",
     re.IGNORECASE,
 )
@@ -85,12 +90,6 @@ def show_metrics() -> Response:
     return Response(services().metrics.exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-@bp.route("/v1/<path:_rest>", methods=["GET", "POST"])
-def refuse(_rest: str) -> Response:
-    """Whatever no other path here is like."""
-    raise _malformed()
-
-
 @bp.get("/v1/config")
 def show_config() -> Response:
     """OpenVINO's: the served version of each model, with its status."""
@@ -110,8 +109,8 @@ def list_models() -> Response:
     return answer({"models": names})
 
 
-@bp.get("/v1/models/<path:rest>")
-def show(rest: str) -> Response:
+@bp.get("/<any(v1, V1):_>/<path:rest>")
+def show(_: str, rest: str) -> Response:
     """The status of the versions, or a version's signature."""
     target, verb, wants_metadata = _parsed(rest)
     if verb is not None:
@@ -119,10 +118,10 @@ def show(rest: str) -> Response:
     return _metadata(target) if wants_metadata else _status(target)
 
 
-@bp.post("/v1/models/<path:rest>")
-def ask(rest: str) -> Response:
+@bp.post("/<any(v1, V1):_>/<path:rest>")
+def ask(_: str, rest: str) -> Response:
     """predict, classify or regress."""
-    target, verb, _ = _parsed(rest)
+    target, verb, _metadata = _parsed(rest)
     answers = {"predict": _predict, "classify": _classify, "regress": _regress}
     if verb not in answers:
         raise _malformed()
@@ -133,7 +132,7 @@ def ask(rest: str) -> Response:
 
 
 def _parsed(rest: str) -> tuple[Target, str | None, bool]:
-    found = _PATH.fullmatch(f"/v1/models/{rest}")
+    found = _PATH.fullmatch(rest)
     if found is None or found["model"] is None:
         raise _malformed()
     verb = found["verb"].lower() if found["verb"] else None
@@ -150,7 +149,7 @@ def _document(loaded: LoadedVersion) -> dict[str, Any]:
     if not body.strip():
         raise MalformedRequest("JSON Parse error: The document is empty")
     try:
-        document = json.loads(body)  # NaN and Infinity may stand in it
+        document = read_json(body)
     except (ValueError, RecursionError) as error:
         offset = getattr(error, "pos", 0)
         raise MalformedRequest(f"JSON Parse error: Invalid value. at offset: {offset}") from None
@@ -171,8 +170,12 @@ def _predict(loaded: LoadedVersion, document: dict[str, Any]) -> Response:
     if len(given) > 1:
         raise MalformedRequest("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
     if "instances" in document:
-        return answer({"predictions": _outputs(loaded, _rows(document["instances"]))}, loaded=loaded)
-    return answer({"outputs": _outputs(loaded, _column(document["inputs"]))}, loaded=loaded)
+        rows = _rows(document["instances"])
+        outputs = _outputs(loaded, rows, rows)
+        return _answered({"predictions": outputs}, outputs, loaded)
+    column = _column(document["inputs"])
+    outputs = _outputs(loaded, column, [column])
+    return _answered({"outputs": outputs}, outputs, loaded)
 
 
 def _rows(instances: object) -> list[Any]:
@@ -197,41 +200,68 @@ def _only_input(value: object) -> Any:  # noqa: ANN401 - JSON
     return value[INPUT_NAME]
 
 
-def _outputs(loaded: LoadedVersion, values: list[Any]) -> Any:  # noqa: ANN401 - an array
+def _outputs(loaded: LoadedVersion, values: list[Any], tensors: list[Any]) -> NDArray[np.float32]:
+    """Of images or numbers; `tensors` are what the sender takes for one tensor each."""
     are_images = [isinstance(value, dict) for value in values]
     if not any(are_images):
-        _check_numbers(values)
-        return outputs_of_numbers(loaded, values)
+        try:
+            return outputs_of_numbers(loaded, values)
+        except InvalidRequest as error:
+            raise InvalidRequest(" ".join((*_faults(tensors), error.detail))) from None
     if not all(are_images) or any(value.keys() != {"b64"} for value in values):
         raise MalformedRequest('Either all values are tensors, or all are images, {"b64": …}.')
     return outputs_of_images(loaded, [from_base64(value["b64"]) for value in values])
 
 
-def _check_numbers(value: object) -> None:
-    if isinstance(value, list):
-        for entry in value:
-            _check_numbers(entry)
-    elif isinstance(value, str):
-        raise InvalidRequest(f'JSON Value: "{value[:100]}" Type: String is not of expected type: float')
+def _faults(tensors: list[Any]) -> Iterator[str]:
+    """In TensorFlow Serving's words the first value that is no number, or list that is not as its neighbours are."""
+    shape: list[int] = []
+    first = tensors[0] if tensors else None
+    while isinstance(first, list) and len(shape) <= MOST_LEVELS:
+        shape.append(len(first))
+        first = first[0] if first else None
+    if len(shape) <= MOST_LEVELS:
+        yield from islice((fault for tensor in tensors for fault in _faults_of(tensor, shape, 0)), 1)
+
+
+def _faults_of(value: object, shape: list[int], level: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield f'JSON Value: "{value[:100]}" Type: String is not of expected type: float.'
     elif value is None or isinstance(value, dict):
-        raise InvalidRequest(f"JSON Value: {str(value)[:100]} is not of expected type: float")
+        yield f"JSON Value: {str(value)[:100]} is not of expected type: float."
+    elif isinstance(value, list) and level == len(shape):
+        yield f"Encountered list at unexpected level: {level} expected < {level}."
+    elif isinstance(value, list) and len(value) != shape[level]:
+        yield f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}."
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _faults_of(entry, shape, level + 1)
 
 
 def _classify(loaded: LoadedVersion, document: dict[str, Any]) -> Response:
     classes = loaded.description.classes
     if not classes:
         raise InvalidRequest(f"{loaded.name} answers numbers and has no classes: ask it to `regress` or `predict`.")
-    outputs = _outputs(loaded, _examples(document))
+    examples = _examples(document)
+    outputs = _outputs(loaded, examples, examples)
     if len(classes) > outputs.shape[1]:
-        outputs = [[1 - row[0], row[0]] for row in outputs]
-    return answer({"results": [list(zip(classes, row, strict=True)) for row in outputs]}, loaded=loaded)
+        outputs = np.concatenate([1 - outputs, outputs], axis=1)
+    return _answered({"results": [list(zip(classes, row, strict=True)) for row in outputs]}, outputs, loaded)
 
 
 def _regress(loaded: LoadedVersion, document: dict[str, Any]) -> Response:
     if loaded.description.classes:
         raise InvalidRequest(f"{loaded.name} names classes: ask it to `classify` or `predict`.")
-    outputs = _outputs(loaded, _examples(document))
-    return answer({"results": [row[0] if len(row) == 1 else row for row in outputs]}, loaded=loaded)
+    examples = _examples(document)
+    outputs = _outputs(loaded, examples, examples)
+    return _answered({"results": [row[0] if len(row) == 1 else row for row in outputs]}, outputs, loaded)
+
+
+def _answered(document: dict[str, Any], outputs: NDArray[np.float32], loaded: LoadedVersion) -> Response:
+    response = answer(document, loaded)
+    if not np.isfinite(outputs).all():  # JSON has no word for it, TensorFlow Serving and its clients have
+        response.set_data(json.dumps(document, default=lambda value: value.tolist()))
+    return response
 
 
 def _examples(document: dict[str, Any]) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, ServiceError, UnsupportedContent
 from shared.ink import is_dark_on_light
@@ -45,6 +45,8 @@ MOST_ELONGATED = 4
 SMALL = 2
 """Both sides a half of what the network takes, or less."""
 LARGEST = float(np.finfo(np.float32).max)
+REAL = frozenset({int, float})
+NAMES = {bool: "a truth value", dict: "an object", float: "a fraction", str: "a text", type(None): "null"}
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def _decoded(given: ImageInput, contract: ImageContract, limits: ImageLimits) ->
 def _pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Sides]:
     """An image that is decoded already: (height, width), or with 1 or 3 channels, whole numbers from 0 to 255."""
     known = isinstance(given.values, np.ndarray) and given.values.dtype == np.uint8
-    pixels = given.values if known else _array(given)
+    pixels = given.values if known else _array(given, "an image is height × width pixels, or × 1 or 3 channels")
     if pixels.ndim == 2:  # noqa: PLR2004 - height and width
         pixels = pixels[..., np.newaxis]
     if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or 0 in pixels.shape:  # noqa: PLR2004 - and channels
@@ -180,19 +182,42 @@ def _pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Sides]:
 
 
 def _numbers(given: NumbersInput, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    values = _array(given)
+    values = _array(given, f"this version takes {list(shape)} numbers")
     if values.shape != shape and (values.size, shape) != (1, (1,)):
         raise InvalidRequest(f"{given.name}: this version takes {list(shape)} numbers, not {list(values.shape)}.")
     return values.reshape(shape).astype(np.float32)
 
 
-def _array(given: NumbersInput) -> NDArray[np.float64]:
+def _array(given: NumbersInput, expected: str) -> NDArray[np.float64]:
     try:
-        values = np.asarray(given.values)
-    except ValueError:
-        raise InvalidRequest(f"{given.name}: the rows of an input must all have the same length.") from None
-    if values.dtype.kind not in "iuf":
-        raise InvalidRequest(f"{given.name}: an input holds numbers alone.")
+        values = array_of(given.values, REAL, np.float64)
+    except ValueError as error:
+        raise InvalidRequest(f"{given.name}: {error}; {expected}.") from None
     if not (np.isfinite(values).all() and np.abs(values).max(initial=0) <= LARGEST):
-        raise InvalidRequest(f"{given.name}: an input holds finite 32-bit numbers alone.")
-    return values.astype(np.float64)
+        raise InvalidRequest(f"{given.name}: an input holds finite 32-bit numbers alone; {expected}.")
+    return values
+
+
+def array_of(values: Any, types: frozenset[type], dtype: DTypeLike) -> NDArray[Any]:  # noqa: ANN401 - JSON, or an array
+    """Nested lists of these types of numbers, or an array. What is too large for a float is infinite.
+
+    NumPy alone would take null for NaN and texts for what they spell, and give each text the room of the longest.
+    Raises ValueError.
+    """
+    array = np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object)
+    if array.dtype == object:
+        _check_types(array, types)
+    try:
+        with np.errstate(over="ignore"):
+            return array.astype(dtype, copy=False)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+
+
+def _check_types(array: NDArray[Any], types: frozenset[type]) -> None:
+    found = set(map(type, array.reshape(-1)))
+    if list in found:
+        raise ValueError("the rows of an input must all have the same length")
+    if not found <= types:
+        named = sorted(NAMES.get(other, other.__name__) for other in found - types)
+        raise ValueError(f"an input holds numbers, and there is {', '.join(named)}")

@@ -10,7 +10,15 @@ import pytest
 from tests.e2e.clients import await_end, submit
 from tests.e2e.stacks import LocalStack, Stack
 from tests.examples import DIGITS, changed
-from tests.hostile import PREDICTIONS, Sent, hostile_documents, hostile_images, hostile_tables, hostile_tensors
+from tests.hostile import (
+    PREDICTIONS,
+    Sent,
+    hostile_documents,
+    hostile_images,
+    hostile_tables,
+    hostile_tensors,
+    hostile_values,
+)
 from tests.images import encoded, photo
 from tests.waiting import wait_for
 
@@ -28,7 +36,7 @@ def served(stack: Stack) -> LocalStack:
 
 
 def test_no_body_is_answered_with_a_server_error(served: LocalStack) -> None:
-    hostile = [*hostile_images(), *hostile_documents(), *hostile_tensors(), *hostile_tables()]
+    hostile = [*hostile_images(), *hostile_documents(), *hostile_values(), *hostile_tensors(), *hostile_tables()]
     assert len(hostile) > 1000
     _send_all(served.http, hostile[:200])
     before = _memory(served)

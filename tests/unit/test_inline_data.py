@@ -67,6 +67,7 @@ def test_fractions_in_rows_of_pixels_are_numbers() -> None:
         ([[[[[[1]]]]]], [0], "#/dataset/inline/x/0/0/0/0/0"),
         ([1, 2], [0], "#/dataset/inline/y"),
         ([1, 2], ["a", 1], "#/dataset/inline/y/1"),
+        ([1, 2], ["a", "b" * 101], "#/dataset/inline/y"),
         ([1, 2], [1, "a"], "#/dataset/inline/y/1"),
         ([1], [[[1]]], "#/dataset/inline/y/0"),
     ],

@@ -127,6 +127,8 @@ def test_an_image_may_be_the_body_or_base64(http: FlaskClient, digit: np.ndarray
         ("{", "application/json", 400, "BAD_REQUEST"),
         ('{"inputs": [[1, 2]]}', "application/json", 400, "INVALID_PARAMETER_VALUE"),
         ('{"inputs": 7}', "application/json", 400, "INVALID_PARAMETER_VALUE"),
+        ('{"inputs": [[null]]}', "application/json", 400, "INVALID_PARAMETER_VALUE"),
+        (f'{{"inputs": [[1{"0" * 400}]]}}', "application/json", 400, "INVALID_PARAMETER_VALUE"),
         ('{"dataframe_split": 7}', "application/json", 400, "INVALID_PARAMETER_VALUE"),
         ('{"dataframe_records": [{"a": 1}, {"b": 1}]}', "application/json", 400, "INVALID_PARAMETER_VALUE"),
         ("a\nx\n", "text/csv", 400, "BAD_REQUEST"),

@@ -139,6 +139,11 @@ def test_bfloat16_is_understood(http: FlaskClient) -> None:
     assert answer.status_code == 200, answer.text
 
 
+def test_a_tensor_that_cannot_be_is_told_what_is_expected(http: FlaskClient) -> None:
+    for document in (of_input(data=["x"] * 64), of_input(shape=[1, 8, 8, 2]), of_input(datatype="UINT8", data=[0.5])):
+        assert "takes float32 of shape [-1, 8, 8, 1]" in http.post(INFER, json=document).json["error"]
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -150,6 +155,11 @@ def test_bfloat16_is_understood(http: FlaskClient) -> None:
         of_input(shape="8"),
         of_input(datatype="FP33"),
         of_input(data=["x"] * 64),
+        of_input(data=["1"] * 64),
+        of_input(data=[None] * 64),
+        of_input(data=[10**400] * 64),
+        of_input(datatype="UINT8", data=[0.5] * 64),
+        of_input(parameters=[1]),
         of_input(data=[[1], [1, 2]]),
         of_input(datatype="BYTES", shape=[1], data=["%%"]),
         of_input(datatype="BYTES", shape=[2], data=[""]),
@@ -179,6 +189,7 @@ def test_what_cannot_be_inferred_is_a_bad_request(http: FlaskClient, document: J
         (gzip.compress(b"{" + b" " * 2**23), {"Content-Encoding": "gzip"}),
         (zlib.compress(b"{}")[:-3], {"Content-Encoding": "deflate"}),
         (b"[" * 100_000, {}),
+        (b'{"id": "\\ud800"}', {}),
     ],
 )
 def test_a_body_that_is_none_is_a_bad_request(http: FlaskClient, body: bytes, headers: dict[str, str]) -> None:

@@ -57,6 +57,28 @@ def test_tf_serving_classifies_and_regresses(http: FlaskClient, digit: np.ndarra
     assert line == pytest.approx([8.6667, 16.1667], rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("verb", "key", "value", "found"),
+    [
+        ("xor:predict", "instances", "[[NaN, 1]]", {"predictions": [[pytest.approx(np.nan, nan_ok=True)]]}),
+        ("line:predict", "inputs", "[[Infinity]]", {"outputs": [[np.inf]]}),
+        ("line:regress", "examples", '[{"input": [-Infinity]}]', {"results": [-np.inf]}),
+    ],
+)
+def test_tf_serving_reads_and_writes_what_is_no_number(
+    http: FlaskClient, verb: str, key: str, value: str, found: dict[str, object]
+) -> None:
+    answer = http.post(f"/v1/models/{verb}", data=f'{{"{key}": {value}}}')
+
+    assert (answer.status_code, json.loads(answer.text)) == (200, found)
+
+
+def test_tf_serving_does_not_mind_capitals(http: FlaskClient) -> None:
+    for path in ("/V1/Models/xor:Predict", "/v1/MODELS/xor/VERSIONS/1:predict"):
+        assert http.post(path, json={"instances": [[0, 1]]}).status_code == 200
+    assert http.get("/V1/models/xor/Metadata").status_code == 200
+
+
 def test_tf_serving_shows_status_and_metadata(http: FlaskClient) -> None:
     status = http.get("/v1/models/digits").json
     one = http.get("/v1/models/digits/labels/best").json
@@ -101,7 +123,12 @@ def test_what_stands_at_the_root_and_where_metrics_are(http: FlaskClient) -> Non
         ('{"instances": []}', "No values in 'instances' array"),
         ('{"instances": ["x"]}', 'JSON Value: "x" Type: String is not of expected type: float'),
         ('{"instances": [[1, 2]]}', "takes float32 of shape [-1, 8, 8, 1]"),
+        ('{"instances": [[1, [2]]]}', "Encountered list at unexpected level: 1 expected < 1"),
+        ('{"instances": [[1, 2], [1]]}', "Encountered list at unexpected size: 1 at level: 0 expected size: 2"),
+        ('{"inputs": [[1, 2], [1]]}', "Encountered list at unexpected size: 1 at level: 1 expected size: 2"),
         ('{"instances": [[1, [2]]]}', "takes float32 of shape [-1, 8, 8, 1]"),
+        ('{"instances": [[]]}', "takes float32 of shape [-1, 8, 8, 1]"),
+        ('{"instances": [[null]]}', "takes float32 of shape [-1, 8, 8, 1]"),
         ('{"instances": [{"image": 1}]}', "The network has one input, 'input'"),
         ('{"instances": [{"b64": "%%"}]}', "Not base64"),
         ('{"instances": [{"b64": "AAAA"}]}', "not an image"),
@@ -120,6 +147,7 @@ def test_tf_serving_says_what_is_wrong_in_its_own_words(http: FlaskClient, body:
     ("method", "path", "status", "text"),
     [
         ("GET", "/v1/foo", 400, "Malformed request: GET /v1/foo"),
+        ("GET", "/V1/foo", 400, "Malformed request: GET /V1/foo"),
         ("POST", "/v1/models", 400, "Malformed request: POST /v1/models"),
         ("GET", "/v1/models/digits/foo", 400, "Malformed request: GET /v1/models/digits/foo"),
         ("GET", "/v1/models/digits/versions/1/labels/x", 400, "Malformed request"),
