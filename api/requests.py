@@ -84,7 +84,8 @@ def read_body(max_bytes: int) -> bytes:
     """Raises RequestTooLarge. A body in chunks has no length to refuse it by: it is read no further than allowed."""
     # One less than Werkzeug's own limit, at which it stops reading without a word.
     limit = min(max_bytes, current_app.config["MAX_CONTENT_LENGTH"] - 1)
-    body = request.stream.read(limit + 1) if (request.content_length or 0) <= limit else None
+    size = limit + 1 if request.content_length is None else request.content_length  # so much room is made for it
+    body = request.stream.read(size) if size <= limit + 1 else None
     if body is None or len(body) > limit:
         raise RequestTooLarge(f"The body is larger than the {limit:,} bytes that are read here.")
     return body
