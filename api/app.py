@@ -79,7 +79,7 @@ def create_app(settings: Settings) -> Flask:
     problems.register(app)
     _add_documentation(app)
     application = with_request_ids(with_bodies_read(app.wsgi_app, services.readers))
-    app.wsgi_app = with_shortcut(application, services, settings.max_request_bytes)  # type: ignore[method-assign, assignment]  # as Flask has it
+    app.wsgi_app = with_shortcut(application, services)  # type: ignore[method-assign, assignment]  # as Flask has it
     return app
 
 
@@ -100,6 +100,7 @@ def _build_services(settings: Settings) -> Services:
             limits, os.cpu_count() or 1, settings.max_waiting_predictions, settings.prediction_seconds, metrics
         ),
         default_model=settings.default_model,
+        max_request_bytes=settings.max_request_bytes,
         image_limits=limits,
         upload_limits=Limits(
             bytes=settings.max_dataset_bytes,

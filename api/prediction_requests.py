@@ -1,15 +1,29 @@
 """The three forms of a prediction request, each as a list of inputs."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Request, current_app
 
 from api.requests import JSON_TYPES, read_body, read_json
+from api.services import Services
+from api.serving.asked import Asked, Reply
+from api.serving.predict import Outputs, predictions_document
 from shared.errors import InvalidRequest, ServiceError, UnsupportedContent
 from shared.preprocessing import MEDIA_TYPES, ImageLimits
 from shared.serving.inputs import ANY_BYTES, ImageInput, Input, input_of
+from shared.serving.version import LoadedVersion
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+ROUTE = "predictions"
 MAX_INPUTS = 1000
+_AFTER = "/predictions"
+_PARTS_BEFORE = 4
+"""Of the path, the model's name."""
+_TOP = "top="
+_MOST_DIGITS = 3
+_TYPES = frozenset({*MEDIA_TYPES.values(), *ANY_BYTES, *JSON_TYPES})
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 REQUEST_BODY: dict[str, Any] = {
     "required": True,
@@ -40,6 +54,37 @@ REQUEST_BODY: dict[str, Any] = {
         },
     },
 }
+
+
+def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
+    """None where it is not of the usual kind."""
+    path, media_type = environ["PATH_INFO"], environ.get("CONTENT_TYPE", "")
+    top = _top(environ.get("QUERY_STRING", ""))
+    if not (top and path.endswith(_AFTER) and media_type in _TYPES):
+        return None
+
+    def answer(loaded: LoadedVersion, body: bytes) -> Reply | Outputs:
+        outputs = services.predictor.outputs(loaded, inputs_of(body, media_type))
+        if any(isinstance(found, ServiceError) for found in outputs.read):
+            return outputs
+        return Reply(predictions_document(loaded, outputs, top))
+
+    most_bytes = services.max_request_bytes if media_type in JSON_TYPES else services.image_limits.max_bytes
+    match path.removesuffix(_AFTER).split("/")[_PARTS_BEFORE:]:
+        case [model]:
+            return Asked(ROUTE, model, None, most_bytes, answer)
+        case [model, "versions", reference]:
+            return Asked(ROUTE, model, reference, most_bytes, answer)
+        case _:
+            return None
+
+
+def _top(query: str) -> int:
+    """0 for any other query."""
+    if not query:
+        return 1
+    number = query.removeprefix(_TOP)
+    return int(number) if query.startswith(_TOP) and number.isdecimal() and len(number) <= _MOST_DIGITS else 0
 
 
 def read_inputs(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:

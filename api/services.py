@@ -31,6 +31,7 @@ class Services:
     versions: Versions
     predictor: Predictor
     default_model: str | None
+    max_request_bytes: int
     metrics: Metrics
     image_limits: ImageLimits
     upload_limits: Limits

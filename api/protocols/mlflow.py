@@ -3,26 +3,32 @@
 import csv
 import io
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
 from api.parquet import read_parquet
 from api.problems import STATUS
-from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers, read_json
+from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers, read_json, written
 from api.requests import read_body
-from api.services import services
+from api.services import Services, services
+from api.serving.asked import JSON, Asked, Reply, begun, response_of
 from api.serving.predict import answers_of
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, UnsupportedContent
 from shared.serving.inputs import ImageInput
 from shared.serving.version import LoadedVersion
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+MLFLOW, HUGGING_FACE = "mlflow", "hugging-face"
 FIELDS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-JSON, CSV = "application/json", "text/csv"
+CSV = "text/csv"
 PARQUET = ("application/vnd.apache.parquet", "application/x-parquet")
 IMAGES = ("image/", "application/x-image")
 TYPES = f"Types: ['{JSON}', '{CSV}', '{PARQUET[0]}', 'image/jpeg', 'image/png', 'application/x-image']"
@@ -70,68 +76,87 @@ def invoke_default() -> Response:
         raise ModelNotFound(
             "No model is named for this path: set TRAINYARD_DEFAULT_MODEL, or POST to /models/<name>/invocations."
         )
-    return _invoke(name)
+    return _answered(MLFLOW, name)
 
 
 @bp.post("/models/<name>/invocations")
 def invoke(name: str) -> Response:
     """`name`, `name@alias` or `name@3`."""
-    return _invoke(name)
+    return _answered(MLFLOW, name)
 
 
 @bp.post("/models/<name>")
 def classify_as_hugging_face(name: str) -> Response:
     """An image as the body, or `{"inputs": base64}`, to `[{"label", "score"}]`, the surest first."""
-    with services().metrics.counted("hugging-face") as served:
-        loaded = _find(name)
-        served.model, served.version = loaded.model, str(loaded.number)
-        image, top = _image_and_top()
-        outputs = services().predictor.outputs(loaded, [ImageInput("the image", image)])
+    return _answered(HUGGING_FACE, name)
+
+
+def _answered(route: str, name: str) -> Response:
+    with services().metrics.counted(route) as served:
+        loaded = begun(served, lambda: services().versions.find(*_model_and_reference(name)))
+        content_type = request.headers.get("Content-Type", "")
+        reply = _REPLIES[route](services(), content_type, loaded, read_body(services().max_request_bytes))
+    return response_of(reply, loaded)
+
+
+def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
+    """None where it is not of the usual kind."""
+    match environ["PATH_INFO"].split("/"):
+        case ["", "invocations"] if services.default_model is not None:
+            route, name = MLFLOW, services.default_model
+        case ["", "models", name, "invocations"]:
+            route = MLFLOW
+        case ["", "models", name]:
+            route = HUGGING_FACE
+        case _:
+            return None
+    answer = partial(_REPLIES[route], services, environ.get("CONTENT_TYPE", ""))
+    return Asked(route, *_model_and_reference(name), services.max_request_bytes, answer)
+
+
+def _model_and_reference(name: str) -> tuple[str, str | None]:
+    model, _, reference = name.partition("@")
+    return model, reference or None
+
+
+def _classification(services: Services, content_type: str, loaded: LoadedVersion, body: bytes) -> Reply:
+    image, top = _image_and_top(content_type, body)
+    outputs = services.predictor.outputs(loaded, [ImageInput("the image", image)])
     (named,) = answers_of(outputs, loaded.description, top)
     if "top" not in named:
         raise InvalidRequest(f"{loaded.name} answers numbers, and names no classes.")
-    return answer([{"label": found["label"], "score": found["probability"]} for found in named["top"]], loaded)
+    return Reply(written([{"label": found["label"], "score": found["probability"]} for found in named["top"]]))
 
 
-def _invoke(name: str) -> Response:
-    with services().metrics.counted("mlflow") as served:
-        loaded = _find(name)
-        served.model, served.version = loaded.model, str(loaded.number)
-        outputs = _outputs(loaded)
-    return answer({"predictions": outputs}, loaded)
-
-
-def _find(name: str) -> LoadedVersion:
-    model, _, reference = name.partition("@")
-    return services().versions.find(model, reference or None)
-
-
-def _outputs(loaded: LoadedVersion) -> NDArray[np.float32]:
-    media_type, _, parameters = request.headers.get("Content-Type", "").partition(";")
+def _predictions(services: Services, content_type: str, loaded: LoadedVersion, body: bytes) -> Reply:
+    media_type, _, parameters = content_type.partition(";")
     media_type, parameters = media_type.strip().lower(), parameters.strip().lower().replace('"', "")
     if media_type.startswith(IMAGES):
-        return outputs_of_images(loaded, [_body()])
+        return _reply_of(outputs_of_images(services.predictor, loaded, [body]))
     if media_type not in (JSON, CSV, *PARQUET) or parameters not in ("", "charset=utf-8"):
-        got = request.headers.get("Content-Type", "")[:100]
+        got = content_type[:100]
         raise UnsupportedContent(f"This predictor only supports the following content types: {TYPES}. Got '{got}'.")
     columns = loaded.description.columns
     if media_type in PARQUET:
-        rows = _of_split(read_parquet(_body(), current_app.config["MAX_CONTENT_LENGTH"]), columns)
+        rows = _of_split(read_parquet(body, services.max_request_bytes), columns)
     else:
-        rows = _rows_of_csv(columns) if media_type == CSV else _rows_of_json(columns)
+        rows = _rows_of_csv(body, columns) if media_type == CSV else _rows_of_json(body, columns)
     if rows and all(isinstance(row, str) for row in rows):
-        return outputs_of_images(loaded, [from_base64(row) for row in rows])
-    return outputs_of_numbers(loaded, rows)
+        return _reply_of(outputs_of_images(services.predictor, loaded, [from_base64(row) for row in rows]))
+    return _reply_of(outputs_of_numbers(services.predictor, loaded, rows))
 
 
-def _body() -> bytes:
-    return read_body(current_app.config["MAX_CONTENT_LENGTH"])
+_REPLIES = {MLFLOW: _predictions, HUGGING_FACE: _classification}
 
 
-def _rows_of_csv(columns: Sequence[str]) -> list[Any]:
+def _reply_of(outputs: NDArray[np.float32]) -> Reply:
+    return Reply(written({"predictions": outputs}))
+
+
+def _rows_of_csv(body: bytes, columns: Sequence[str]) -> list[Any]:
     """Below the names of the columns."""
     try:
-        lines = [line for line in csv.reader(io.StringIO(_body().decode("utf-8-sig"))) if line]
+        lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"))) if line]
         inputs = _in_order(lines[1:], lines[0] if lines else [], columns)
         numbers = [[float(cell) for cell in line] for line in inputs]
     except (UnicodeDecodeError, ValueError, csv.Error) as error:
@@ -139,8 +164,8 @@ def _rows_of_csv(columns: Sequence[str]) -> list[Any]:
     return numbers
 
 
-def _rows_of_json(columns: Sequence[str]) -> list[Any]:
-    field, value = _only_field()
+def _rows_of_json(body: bytes, columns: Sequence[str]) -> list[Any]:
+    field, value = _only_field(body)
     match field:
         case "dataframe_split":
             return _of_split(value, columns)
@@ -159,10 +184,10 @@ def _rows_of_json(columns: Sequence[str]) -> list[Any]:
     return [_of_instance(entry) for entry in value]
 
 
-def _only_field() -> tuple[str, Any]:
+def _only_field(body: bytes) -> tuple[str, Any]:
     """Of the four that a body may have; others beside it are nobody's."""
     try:
-        document = read_json(_body())
+        document = read_json(body)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"Invalid input. Ensure that input is a valid JSON formatted string: {error}") from None
     if not isinstance(document, dict):
@@ -220,11 +245,11 @@ def _unwrapped(row: Any) -> Any:  # noqa: ANN401 - JSON
     return row[0] if isinstance(row, list) and len(row) == 1 and isinstance(row[0], str) else row
 
 
-def _image_and_top() -> tuple[bytes, int]:
-    if request.mimetype != JSON:
-        return _body(), MOST_LABELS
+def _image_and_top(content_type: str, body: bytes) -> tuple[bytes, int]:
+    if content_type.partition(";")[0].strip().lower() != JSON:
+        return body, MOST_LABELS
     try:
-        document = read_json(_body())
+        document = read_json(body)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"The body is not JSON: {error}") from None
     if not isinstance(document, dict) or "inputs" not in document:

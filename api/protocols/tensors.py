@@ -12,8 +12,8 @@ import orjson
 from flask import Response
 from numpy.typing import NDArray
 
-from api.services import services
-from api.serving.predict import VERSION_HEADER
+from api.serving.asked import JSON, VERSION_HEADER
+from api.serving.predict import Predictor
 from shared.errors import InvalidImage, InvalidRequest, ServiceError
 from shared.serving.inputs import REAL, ImageInput, array_of
 from shared.serving.version import LoadedVersion
@@ -59,22 +59,26 @@ def from_base64(text: object) -> bytes:
         raise InvalidImage(f"Not base64: {error}.") from None
 
 
-def outputs_of_images(loaded: LoadedVersion, images: Iterable[bytes]) -> NDArray[np.float32]:
+def outputs_of_images(predictor: Predictor, loaded: LoadedVersion, images: Iterable[bytes]) -> NDArray[np.float32]:
     """(n, outputs). These protocols have no room for one that failed among others: raises its error."""
     inputs = [ImageInput(f"image {place}", image) for place, image in enumerate(images)]
-    outputs = services().predictor.outputs(loaded, inputs)
+    outputs = predictor.outputs(loaded, inputs)
     for found in outputs.read:
         if isinstance(found, ServiceError):
             raise found
     return outputs.values
 
 
-def outputs_of_numbers(loaded: LoadedVersion, values: Any) -> NDArray[np.float32]:  # noqa: ANN401
+def outputs_of_numbers(predictor: Predictor, loaded: LoadedVersion, values: Any) -> NDArray[np.float32]:  # noqa: ANN401
     """(n, outputs). Raises InvalidRequest."""
-    return services().predictor.run(loaded, as_they_stand(values, loaded))
+    return predictor.run(loaded, as_they_stand(values, loaded))
+
+
+def written(document: object) -> bytes:
+    """JSON, numbers of float32 as short as they can be told apart."""
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def answer(document: object, loaded: LoadedVersion | None = None, status: HTTPStatus = HTTPStatus.OK) -> Response:
     headers = {VERSION_HEADER: loaded.name} if loaded is not None else None
-    body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status=status, headers=headers, content_type="application/json")
+    return Response(written(document), status=status, headers=headers, content_type=JSON)

@@ -4,19 +4,22 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from itertools import islice
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from flask import Blueprint, Response, current_app, redirect, request
+from flask import Blueprint, Response, redirect, request
 from numpy.typing import NDArray
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.problems import STATUS
-from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers, read_json
+from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers, read_json, written
 from api.requests import read_body
-from api.services import services
+from api.services import Services, services
+from api.serving.asked import Asked, Reply, begun, response_of
+from api.serving.predict import Predictor
 from shared import registry
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, VersionNotFound
 from shared.numbers import number_of
@@ -25,6 +28,10 @@ from shared.serving.version import LoadedVersion
 from shared.tables import Version
 from shared.version_description import INPUT_NAME
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+ROUTE = "tf-serving"
 HTML = "text/html"
 SIGNATURE = "serving_default"
 MOST_VERSIONS = 100
@@ -122,13 +129,29 @@ def show(_: str, rest: str) -> Response:
 def ask(_: str, rest: str) -> Response:
     """predict, classify or regress."""
     target, verb, _metadata = _parsed(rest)
-    answers = {"predict": _predict, "classify": _classify, "regress": _regress}
-    if verb not in answers:
+    if verb is None:
         raise _malformed()
-    with services().metrics.counted(f"tf-serving-{verb}") as served:
-        loaded = target.find()
-        served.model, served.version = loaded.model, str(loaded.number)
-        return answers[verb](loaded, _document(loaded))
+    with services().metrics.counted(f"{ROUTE}-{verb}") as served:
+        loaded = begun(served, target.find)
+        reply = _reply(services().predictor, verb, loaded, read_body(services().max_request_bytes))
+    return response_of(reply, loaded)
+
+
+def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
+    """None where it is not of the usual kind."""
+    found = _PATH.fullmatch(environ["PATH_INFO"].removeprefix("/v1/"))
+    if found is None or found["verb"] is None or (found["version"] and not number_of(found["version"])):
+        return None
+    verb = found["verb"].lower()
+    answer = partial(_reply, services.predictor, verb)
+    reference = found["version"] or found["label"]
+    return Asked(f"{ROUTE}-{verb}", found["model"], reference, services.max_request_bytes, answer)
+
+
+def _reply(predictor: Predictor, verb: str, loaded: LoadedVersion, body: bytes) -> Reply:
+    """Whatever the Content-Type says."""
+    answers = {"predict": _predict, "classify": _classify, "regress": _regress}
+    return Reply(answers[verb](predictor, loaded, _document(loaded, body)))
 
 
 def _parsed(rest: str) -> tuple[Target, str | None, bool]:
@@ -143,9 +166,7 @@ def _malformed() -> MalformedRequest:
     return MalformedRequest(f"Malformed request: {request.method} {request.path}")
 
 
-def _document(loaded: LoadedVersion) -> dict[str, Any]:
-    """The body, whatever its Content-Type says."""
-    body = read_body(current_app.config["MAX_CONTENT_LENGTH"])
+def _document(loaded: LoadedVersion, body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise MalformedRequest("JSON Parse error: The document is empty")
     try:
@@ -163,7 +184,7 @@ def _document(loaded: LoadedVersion) -> dict[str, Any]:
     return document
 
 
-def _predict(loaded: LoadedVersion, document: dict[str, Any]) -> Response:
+def _predict(predictor: Predictor, loaded: LoadedVersion, document: dict[str, Any]) -> bytes:
     given = document.keys() & {"instances", "inputs"}
     if not given:
         raise MalformedRequest("Missing 'inputs' or 'instances' key")
@@ -171,11 +192,11 @@ def _predict(loaded: LoadedVersion, document: dict[str, Any]) -> Response:
         raise MalformedRequest("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
     if "instances" in document:
         rows = _rows(document["instances"])
-        outputs = _outputs(loaded, rows, rows)
-        return _answered({"predictions": outputs}, outputs, loaded)
+        outputs = _outputs(predictor, loaded, rows, rows)
+        return _written({"predictions": outputs}, outputs)
     column = _column(document["inputs"])
-    outputs = _outputs(loaded, column, [column])
-    return _answered({"outputs": outputs}, outputs, loaded)
+    outputs = _outputs(predictor, loaded, column, [column])
+    return _written({"outputs": outputs}, outputs)
 
 
 def _rows(instances: object) -> list[Any]:
@@ -200,17 +221,17 @@ def _only_input(value: object) -> Any:  # noqa: ANN401 - JSON
     return value[INPUT_NAME]
 
 
-def _outputs(loaded: LoadedVersion, values: list[Any], tensors: list[Any]) -> NDArray[np.float32]:
+def _outputs(predictor: Predictor, loaded: LoadedVersion, values: list[Any], tensors: list[Any]) -> NDArray[np.float32]:
     """Of images or numbers; `tensors` are what the sender takes for one tensor each."""
     are_images = [isinstance(value, dict) for value in values]
     if not any(are_images):
         try:
-            return outputs_of_numbers(loaded, values)
+            return outputs_of_numbers(predictor, loaded, values)
         except InvalidRequest as error:
             raise InvalidRequest(" ".join((*_faults(tensors), error.detail))) from None
     if not all(are_images) or any(value.keys() != {"b64"} for value in values):
         raise MalformedRequest('Either all values are tensors, or all are images, {"b64": …}.')
-    return outputs_of_images(loaded, [from_base64(value["b64"]) for value in values])
+    return outputs_of_images(predictor, loaded, [from_base64(value["b64"]) for value in values])
 
 
 def _faults(tensors: list[Any]) -> Iterator[str]:
@@ -238,30 +259,29 @@ def _faults_of(value: object, shape: list[int], level: int) -> Iterator[str]:
             yield from _faults_of(entry, shape, level + 1)
 
 
-def _classify(loaded: LoadedVersion, document: dict[str, Any]) -> Response:
+def _classify(predictor: Predictor, loaded: LoadedVersion, document: dict[str, Any]) -> bytes:
     classes = loaded.description.classes
     if not classes:
         raise InvalidRequest(f"{loaded.name} answers numbers and has no classes: ask it to `regress` or `predict`.")
     examples = _examples(document)
-    outputs = _outputs(loaded, examples, examples)
+    outputs = _outputs(predictor, loaded, examples, examples)
     if len(classes) > outputs.shape[1]:
         outputs = np.concatenate([1 - outputs, outputs], axis=1)
-    return _answered({"results": [list(zip(classes, row, strict=True)) for row in outputs]}, outputs, loaded)
+    return _written({"results": [list(zip(classes, row, strict=True)) for row in outputs]}, outputs)
 
 
-def _regress(loaded: LoadedVersion, document: dict[str, Any]) -> Response:
+def _regress(predictor: Predictor, loaded: LoadedVersion, document: dict[str, Any]) -> bytes:
     if loaded.description.classes:
         raise InvalidRequest(f"{loaded.name} names classes: ask it to `classify` or `predict`.")
     examples = _examples(document)
-    outputs = _outputs(loaded, examples, examples)
-    return _answered({"results": [row[0] if len(row) == 1 else row for row in outputs]}, outputs, loaded)
+    outputs = _outputs(predictor, loaded, examples, examples)
+    return _written({"results": [row[0] if len(row) == 1 else row for row in outputs]}, outputs)
 
 
-def _answered(document: dict[str, Any], outputs: NDArray[np.float32], loaded: LoadedVersion) -> Response:
-    response = answer(document, loaded)
-    if not np.isfinite(outputs).all():  # JSON has no word for it, TensorFlow Serving and its clients have
-        response.set_data(json.dumps(document, default=lambda value: value.tolist()))
-    return response
+def _written(document: dict[str, Any], outputs: NDArray[np.float32]) -> bytes:
+    if np.isfinite(outputs).all():
+        return written(document)
+    return json.dumps(document, default=lambda value: value.tolist()).encode()  # JSON has no NaN, its clients have
 
 
 def _examples(document: dict[str, Any]) -> list[Any]:

@@ -7,11 +7,12 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from api.answers import problems
-from api.prediction_requests import REQUEST_BODY, read_inputs
+from api.prediction_requests import REQUEST_BODY, ROUTE, read_inputs
 from api.requests import parsed
 from api.routes.models import ModelPath, VersionPath
 from api.services import services
-from api.serving.predict import ATTEMPT, VERSION_HEADER, Attempt, predictions_document
+from api.serving.asked import Reply, begun, outputs_before_flask, response_of
+from api.serving.predict import predictions_document
 from shared.documents import Predictions
 from shared.errors import (
     ArtifactDamaged,
@@ -66,16 +67,9 @@ def predict_with_version(path: VersionPath, query: PredictionQuery) -> Response:
 
 
 def _predictions(model: str, reference: str | None, top: int) -> Response:
-    attempt: Attempt | None = request.environ.get(ATTEMPT)
-    with services().metrics.counted("predictions") as served:
-        loaded = attempt.loaded if attempt is not None else services().versions.find(model, reference)
-        served.model, served.version = loaded.model, str(loaded.number)
-        if attempt is not None:
-            outputs = attempt.outputs()
-        else:
-            outputs = services().predictor.outputs(loaded, read_inputs(request, services().image_limits))
-    return Response(
-        predictions_document(loaded, outputs, top),
-        headers={VERSION_HEADER: loaded.name},
-        content_type="application/json",
-    )
+    with services().metrics.counted(ROUTE) as served:
+        loaded = begun(served, lambda: services().versions.find(model, reference))
+        outputs = outputs_before_flask() or services().predictor.outputs(
+            loaded, read_inputs(request, services().image_limits)
+        )
+    return response_of(Reply(predictions_document(loaded, outputs, top)), loaded)

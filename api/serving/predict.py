@@ -20,9 +20,6 @@ from shared.version_description import Description
 
 SMALL_BYTES = 16_000
 """An image of no more is decoded in a fraction of what the network takes."""
-VERSION_HEADER = "Trainyard-Version"
-ATTEMPT = "trainyard.attempt"
-"""Where one is in the environment of a request."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +30,6 @@ class Outputs:
 
     values: NDArray[np.float32]
     read: list[list[str] | ServiceError]
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What a prediction came to that was made before Flask."""
-
-    loaded: LoadedVersion
-    came_to: Outputs | ServiceError
-
-    def outputs(self) -> Outputs:
-        """Raises the ServiceError."""
-        if isinstance(self.came_to, ServiceError):
-            raise self.came_to
-        return self.came_to
 
 
 class _Work:

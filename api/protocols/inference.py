@@ -1,0 +1,238 @@
+"""A request to infer, as the Open Inference Protocol v2 has it with Triton's extensions for binary data and classes:
+JSON, and tensors behind it.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.protocols.tensors import expected_by, from_base64, outputs_of_images, outputs_of_numbers, read_json, written
+from api.services import Services
+from api.serving.asked import Reply
+from api.serving.predict import Predictor
+from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge
+from shared.serving.inputs import REAL, array_of
+from shared.serving.version import LoadedVersion
+from shared.version_description import INPUT_NAME, OUTPUT_NAME
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+JSON_LENGTH = "Inference-Header-Content-Length"
+BFLOAT16 = "BF16"
+BYTES = "BYTES"
+WHOLE = frozenset({int, bool})
+TYPES: dict[str, Any] = {
+    "BOOL": np.bool_,
+    "UINT8": np.uint8,
+    "UINT16": np.uint16,
+    "UINT32": np.uint32,
+    "UINT64": np.uint64,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "FP16": np.float16,
+    "FP32": np.float32,
+    "FP64": np.float64,
+}
+
+
+def answer_inference(services: Services, environ: "WSGIEnvironment", loaded: LoadedVersion, body: bytes) -> Reply:
+    """Raises ServiceError."""
+    document, raw = _read(environ, body, services.max_request_bytes)
+    wanted = _wanted(document)
+    return _answered(loaded, document, wanted, _values(services.predictor, loaded, document, raw))
+
+
+def _read(environ: "WSGIEnvironment", body: bytes, most_bytes: int) -> tuple[dict[str, Any], memoryview]:
+    """The JSON, and the tensors behind it."""
+    body = _unpacked(body, environ.get("HTTP_CONTENT_ENCODING", "").strip().lower(), most_bytes)
+    length = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
+    if length is None:
+        return read_object(body), memoryview(b"")
+    if not length.isdecimal() or int(length) > len(body):
+        raise MalformedRequest(f"{JSON_LENGTH} is {length[:20]!r}, and the body has {len(body)} bytes.")
+    return read_object(body[: int(length)]), memoryview(body)[int(length) :]
+
+
+def _unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
+    """No more than a body may have as it is: a few bytes of gzip can stand for a gigabyte."""
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "deflate"):
+        raise MalformedRequest(f"The Content-Encoding {encoding[:20]!r} is none of gzip and deflate.")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16 if encoding == "gzip" else zlib.MAX_WBITS)
+    try:
+        unpacked = unpacker.decompress(body, most_bytes)
+    except zlib.error as error:
+        raise MalformedRequest(f"The body is not {encoding}: {error}.") from None
+    if unpacker.unconsumed_tail:
+        raise RequestTooLarge(f"The body unpacks to more than the {most_bytes:,} bytes that are read here.")
+    if not unpacker.eof:
+        raise MalformedRequest(f"The {encoding} body is cut off.")
+    return unpacked
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Raises MalformedRequest."""
+    try:
+        document = read_json(body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest(f"failed to parse the request JSON buffer: {error}") from None
+    if not isinstance(document, dict):
+        raise MalformedRequest("the request JSON is no object")
+    return document
+
+
+def _wanted(document: dict[str, Any]) -> tuple[int, bool]:
+    """How many classes to name, 0 for the numbers themselves; and whether they are to be binary."""
+    outputs = document.get("outputs") or [{"name": OUTPUT_NAME}]
+    if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
+        raise InvalidRequest(f"`outputs` holds one object, of the output {OUTPUT_NAME!r}.")
+    if outputs[0].get("name") != OUTPUT_NAME:
+        raise InvalidRequest(
+            f"unexpected inference output {str(outputs[0].get('name'))[:100]!r}: it is {OUTPUT_NAME!r}"
+        )
+    parameters = outputs[0].get("parameters") or {}
+    everything = document.get("parameters") or {}
+    if not isinstance(parameters, dict) or not isinstance(everything, dict):
+        raise InvalidRequest("`parameters` is an object.")
+    classes = parameters.get("classification", 0)
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 0:
+        raise InvalidRequest("`classification` is the number of classes to name.")
+    return classes, bool(parameters.get("binary_data", everything.get("binary_data_output", False)))
+
+
+def _values(
+    predictor: Predictor, loaded: LoadedVersion, document: dict[str, Any], raw: memoryview
+) -> NDArray[np.float32]:
+    inputs = document.get("inputs")
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise InvalidRequest(f"`inputs` holds one object, of the input {INPUT_NAME!r}.")
+    given = inputs[0]
+    if given.get("name") != INPUT_NAME:
+        raise InvalidRequest(f"unexpected inference input {str(given.get('name'))[:100]!r}: it is {INPUT_NAME!r}")
+    shape, datatype = given.get("shape"), given.get("datatype")
+    if not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in shape):
+        raise InvalidRequest("`shape` is a list of whole numbers.")
+    if datatype == BYTES:
+        return outputs_of_images(predictor, loaded, _elements(given, shape, raw))
+    if not isinstance(datatype, str) or datatype not in (*TYPES, BFLOAT16):
+        raise InvalidRequest(
+            f"`datatype` is {str(datatype)[:20]!r}, where {', '.join(TYPES)}, BF16 and BYTES are known."
+        )
+    try:
+        tensor = _tensor(given, shape, datatype, raw)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{error.detail} {expected_by(loaded)}.") from None
+    return outputs_of_numbers(predictor, loaded, tensor)
+
+
+def _tensor(given: dict[str, Any], shape: list[int], datatype: str, raw: memoryview) -> NDArray[Any]:
+    size = _binary_size(given, raw)
+    if size is None:
+        dtype = np.dtype(TYPES.get(datatype, np.float32))
+        try:
+            values = array_of(given.get("data"), WHOLE if dtype.kind in "biu" else WHOLE | REAL, dtype).ravel()
+        except ValueError as error:
+            raise InvalidRequest(f"`data` holds no tensor of {datatype}: {error}.") from None
+    elif datatype == BFLOAT16:
+        values = (np.frombuffer(raw, _little("u2")).astype(np.uint32) << 16).view(np.float32)
+    else:
+        dtype = np.dtype(TYPES[datatype]).newbyteorder("<")
+        if size % dtype.itemsize:
+            raise InvalidRequest(f"{size} bytes are no whole number of {datatype}.")
+        values = np.frombuffer(raw, dtype)
+    if values.size != np.prod(shape, dtype=object):
+        raise InvalidRequest(f"The input has {values.size} elements, and the shape {shape} asks for another number.")
+    return values.reshape(shape)
+
+
+def _little(code: str) -> np.dtype[Any]:
+    return np.dtype(code).newbyteorder("<")
+
+
+def _binary_size(given: dict[str, Any], raw: memoryview) -> int | None:
+    """None where the data stand in the JSON."""
+    parameters = given.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise InvalidRequest("`parameters` is an object.")
+    size = parameters.get("binary_data_size")
+    if size is None:
+        if "data" not in given:
+            raise InvalidRequest("The input has neither `data` nor `binary_data_size`.")
+        return None
+    if type(size) is not int or size != len(raw):
+        raise InvalidRequest(f"`binary_data_size` is {str(size)[:20]}, and {len(raw)} bytes came behind the JSON.")
+    if size % 2 and given.get("datatype") == BFLOAT16:
+        raise InvalidRequest(f"{size} bytes are no whole number of BF16.")
+    return size
+
+
+def _elements(given: dict[str, Any], shape: list[int], raw: memoryview) -> list[bytes]:
+    """Of a tensor of BYTES: the encoded images. In JSON, which cannot hold bytes, they are base64."""
+    if _binary_size(given, raw) is not None:
+        elements = list(_split(raw))
+    else:
+        texts = given["data"]
+        elements = [from_base64(text) for text in (texts if isinstance(texts, list) else [texts])]
+    if not elements or len(elements) != np.prod(shape, dtype=object):
+        raise InvalidRequest(f"The input has {len(elements)} elements, and the shape {shape} asks for another number.")
+    return elements
+
+
+def _split(raw: memoryview) -> Iterator[bytes]:
+    """Each is its length, 4 bytes little-endian, and then so many bytes."""
+    place = 0
+    while place < len(raw):
+        if place + 4 > len(raw):
+            raise InvalidRequest("The last element of BYTES is cut off.")
+        (length,) = struct.unpack_from("<I", raw, place)
+        place += 4
+        if place + length > len(raw):
+            raise InvalidRequest("The last element of BYTES is cut off.")
+        yield bytes(raw[place : place + length])
+        place += length
+
+
+def _answered(
+    loaded: LoadedVersion, document: dict[str, Any], wanted: tuple[int, bool], values: NDArray[np.float32]
+) -> Reply:
+    classes, binary = wanted
+    output: dict[str, Any] = {"name": OUTPUT_NAME}
+    if classes:
+        ranked = [_ranked(row, loaded.description.classes, classes) for row in values]
+        texts = [text for row in ranked for text in row]
+        output |= {"datatype": BYTES, "shape": [len(ranked), len(ranked[0])]}
+        data = b"".join(struct.pack("<I", len(text)) + text for text in (text.encode() for text in texts))
+        listed: Any = texts
+    else:
+        output |= {"datatype": "FP32", "shape": values.shape}
+        data, listed = values.astype("<f4", copy=False).tobytes(), values.ravel()
+    request_id = document.get("id")
+    document = {
+        "model_name": loaded.model,
+        "model_version": str(loaded.number),
+        "id": request_id if isinstance(request_id, str) else uuid4().hex,
+        "outputs": [output],
+    }
+    if not binary:
+        output["data"] = listed
+        return Reply(written(document))
+    output["parameters"] = {"binary_data_size": len(data)}
+    header = written(document)
+    return Reply(header + data, "application/octet-stream", ((JSON_LENGTH, str(len(header))),))
+
+
+def _ranked(row: NDArray[np.float32], classes: tuple[str, ...], count: int) -> list[str]:
+    """`value:index:label`, the largest value first."""
+    scores = np.array([1 - row[0], row[0]], np.float32) if len(classes) > len(row) else row
+    best = np.argsort(-scores, kind="stable")[:count]
+    labels = classes or ("",) * len(scores)
+    return [f"{scores[place]:f}:{place}" + (f":{labels[place]}" if classes else "") for place in best]

@@ -1,0 +1,108 @@
+"""Before Flask and in it: the same answers, headers and counts, in every language."""
+
+import base64
+import gzip
+import json
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from api import shortcut
+from api.serving import versions
+from tests.images import encoded
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+JSON = {"Content-Type": "application/json"}
+COUNTED = "trainyard_prediction_requests_total{"
+BYTES = {"name": "input", "shape": [1], "datatype": "BYTES"}
+
+
+def in_base64(image: bytes) -> str:
+    return base64.b64encode(image).decode()
+
+
+def rows(image: bytes) -> bytes:
+    return json.dumps({"instances": [{"b64": in_base64(image)}]}).encode()
+
+
+def listed(image: bytes) -> bytes:
+    return json.dumps({"id": "7", "inputs": [{**BYTES, "data": [in_base64(image)]}]}).encode()
+
+
+def packed(image: bytes) -> bytes:
+    return gzip.compress(listed(image))
+
+
+def binary(image: bytes) -> bytes:
+    given = {**BYTES, "parameters": {"binary_data_size": len(image) + 4}}
+    document = {"id": "7", "parameters": {"binary_data_output": True}, "inputs": [given]}
+    return json.dumps(document).encode() + struct.pack("<I", len(image)) + image
+
+
+def length_of_json(image: bytes) -> dict[str, str]:
+    return {"Inference-Header-Content-Length": str(len(binary(image)) - 4 - len(image))}
+
+
+@pytest.mark.parametrize(
+    ("path", "written", "headers", "status"),
+    [
+        ("/v1/models/digits:predict", rows, {}, 200),
+        ("/v1/models/digits/versions/1:predict", rows, {}, 200),
+        ("/v1/models/digits/versions/0:predict", rows, {}, 200),
+        ("/v1/models/digits/labels/best:predict", rows, {}, 200),
+        ("/v1/models/digits:classify", lambda image: rows(image).replace(b"instances", b"examples"), {}, 200),
+        ("/v1/models/digits:predict", lambda _: b'{"instances": [[1, 2]]}', {}, 400),
+        ("/v1/models/digits:predict", lambda _: b"{", {}, 400),
+        ("/v1/models/digits:regress", rows, {}, 400),
+        ("/v1/models/nobody:predict", rows, {}, 404),
+        ("/v2/models/digits/infer", listed, {}, 200),
+        ("/v2/models/digits/versions/1/infer", packed, {"Content-Encoding": "gzip"}, 200),
+        ("/v2/models/digits/infer", binary, length_of_json, 200),
+        ("/v2/models/digits/infer", lambda image: listed(image[:40]), {}, 400),
+        ("/v2/models/digits/versions/9/infer", listed, {}, 404),
+        ("/models/digits/invocations", rows, JSON, 200),
+        ("/models/digits@best/invocations", bytes, {"Content-Type": "image/png"}, 200),
+        ("/models/xor/invocations", lambda _: b"a,b\n0,1\n", {"Content-Type": "text/csv"}, 200),
+        ("/models/digits/invocations", rows, {"Content-Type": "text/plain"}, 415),
+        ("/models/digits/invocations", lambda _: b'{"foo": 1}', JSON, 400),
+        ("/models/digits", bytes, {}, 200),
+        ("/models/digits", lambda image: json.dumps({"inputs": in_base64(image)}).encode(), JSON, 200),
+        ("/models/line", lambda _: b'{"inputs": "AAAA"}', JSON, 400),
+        ("/api/v1/models/digits/predictions", lambda image: image[:40], {}, 422),
+    ],
+)
+def test_the_shortest_way_answers_as_the_usual_one_does(
+    http: FlaskClient,
+    digit: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    written: Callable[[bytes], bytes],
+    headers: dict[str, str] | Callable[[bytes], dict[str, str]],
+    status: int,
+) -> None:
+    monkeypatch.setattr(versions, "SECONDS_BETWEEN_LOOKS", 3600.0)
+    image = encoded(digit)
+    said = {**(headers(image) if callable(headers) else headers), "X-Request-ID": "same"}
+    met_by_flask: list[str] = []
+    http.application.before_request(lambda: met_by_flask.append(path))
+
+    def post() -> TestResponse:
+        return http.post(path, data=written(image), headers=said)
+
+    first = post()  # loads the version, on the usual way
+    met_by_flask.clear()
+    shortest = post()
+    by_flask_alone = len(met_by_flask)
+    monkeypatch.setattr(shortcut, "_LANGUAGES", {})
+    usual = post()
+
+    assert first.status_code == shortest.status_code == usual.status_code == status, usual.text
+    assert shortest.data == usual.data
+    assert sorted(shortest.headers) == sorted(usual.headers)
+    assert by_flask_alone == (0 if status == 200 and "versions/0" not in path else 1)
+    counts = [line.split()[-1] for line in http.get("/metrics").text.splitlines() if line.startswith(COUNTED)]
+    assert counts == ["3.0"]
