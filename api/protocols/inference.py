@@ -11,7 +11,14 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from api.protocols.tensors import expected_by, from_base64, outputs_of_images, outputs_of_numbers, read_json, written
+from api.protocols.tensors import (
+    expected_by,
+    images_from_base64,
+    outputs_of_images,
+    outputs_of_numbers,
+    read_json,
+    written,
+)
 from api.services import Services
 from api.serving.asked import Reply
 from api.serving.predict import Predictor
@@ -181,7 +188,7 @@ def _elements(given: dict[str, Any], shape: list[int], raw: memoryview) -> list[
         elements = list(_split(raw))
     else:
         texts = given["data"]
-        elements = [from_base64(text) for text in (texts if isinstance(texts, list) else [texts])]
+        elements = images_from_base64(texts if isinstance(texts, list) else [texts])
     if not elements or len(elements) != np.prod(shape, dtype=object):
         raise InvalidRequest(f"The input has {len(elements)} elements, and the shape {shape} asks for another number.")
     return elements

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from api.parquet import read_parquet
 from api.problems import STATUS
-from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers, read_json, written
+from api.protocols.tensors import answer, images_from_base64, outputs_of_images, outputs_of_numbers, read_json, written
 from api.requests import read_body
 from api.services import Services, services
 from api.serving.asked import JSON, Asked, Reply, begun, response_of
 from api.serving.predict import answers_of
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, UnsupportedContent
-from shared.serving.inputs import ImageInput
+from shared.serving.inputs import ImageInput, from_base64
 from shared.serving.version import LoadedVersion
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _predictions(services: Services, content_type: str, loaded: LoadedVersion, b
     else:
         rows = _rows_of_csv(body, columns) if media_type == CSV else _rows_of_json(body, columns)
     if rows and all(isinstance(row, str) for row in rows):
-        return _reply_of(outputs_of_images(services.predictor, loaded, [from_base64(row) for row in rows]))
+        return _reply_of(outputs_of_images(services.predictor, loaded, images_from_base64(rows)))
     return _reply_of(outputs_of_numbers(services.predictor, loaded, rows))
 
 
@@ -258,4 +258,4 @@ def _image_and_top(content_type: str, body: bytes) -> tuple[bytes, int]:
     top = parameters.get("top_k", MOST_LABELS) if isinstance(parameters, dict) else None
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise InvalidRequest("`top_k` is how many labels to name.")
-    return from_base64(document["inputs"]), top
+    return from_base64(document["inputs"], "the image"), top

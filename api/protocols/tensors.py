@@ -1,7 +1,5 @@
 """What other systems send and want: the network's input as it stands, encoded images, and answers in JSON."""
 
-import base64
-import binascii
 import json
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -14,8 +12,8 @@ from numpy.typing import NDArray
 
 from api.serving.asked import JSON, VERSION_HEADER
 from api.serving.predict import Predictor
-from shared.errors import InvalidImage, InvalidRequest, ServiceError
-from shared.serving.inputs import REAL, ImageInput, array_of
+from shared.errors import InvalidRequest, ServiceError
+from shared.serving.inputs import REAL, ImageInput, array_of, from_base64
 from shared.serving.version import LoadedVersion
 
 
@@ -49,14 +47,9 @@ def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
         return document
 
 
-def from_base64(text: object) -> bytes:
+def images_from_base64(texts: Iterable[object]) -> list[bytes]:
     """Raises InvalidImage."""
-    if not isinstance(text, str):
-        raise InvalidImage("The base64 of an image is a text.")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidImage(f"Not base64: {error}.") from None
+    return [from_base64(text, f"image {place}") for place, text in enumerate(texts)]
 
 
 def outputs_of_images(predictor: Predictor, loaded: LoadedVersion, images: Iterable[bytes]) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.problems import STATUS
-from api.protocols.tensors import answer, from_base64, outputs_of_images, outputs_of_numbers, read_json, written
+from api.protocols.tensors import answer, images_from_base64, outputs_of_images, outputs_of_numbers, read_json, written
 from api.requests import read_body
 from api.services import Services, services
 from api.serving.asked import Asked, Reply, begun, response_of
@@ -231,7 +231,7 @@ def _outputs(predictor: Predictor, loaded: LoadedVersion, values: list[Any], ten
             raise InvalidRequest(" ".join((*_faults(tensors), error.detail))) from None
     if not all(are_images) or any(value.keys() != {"b64"} for value in values):
         raise MalformedRequest('Either all values are tensors, or all are images, {"b64": …}.')
-    return outputs_of_images(predictor, loaded, [from_base64(value["b64"]) for value in values])
+    return outputs_of_images(predictor, loaded, images_from_base64(value["b64"] for value in values))
 
 
 def _faults(tensors: list[Any]) -> Iterator[str]:

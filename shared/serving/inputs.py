@@ -1,13 +1,12 @@
 """Inputs as they came, and each as a row of the network's input."""
 
-import base64
-import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import pybase64
 from numpy.typing import DTypeLike, NDArray
 
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, ServiceError, UnsupportedContent
@@ -75,11 +74,18 @@ def input_of(instance: Any, name: str) -> Input:  # noqa: ANN401 - JSON
     """An instance of a JSON body: `{"b64": …}` for an image, numbers otherwise. Raises InvalidRequest."""
     if not isinstance(instance, dict):
         return NumbersInput(name, instance)
-    if instance.keys() != {"b64"} or not isinstance(instance["b64"], str):
+    if instance.keys() != {"b64"}:
         raise InvalidRequest(f'{name}: an image is {{"b64": "…"}}, and nothing else beside it.')
+    return ImageInput(name, from_base64(instance["b64"], name))
+
+
+def from_base64(text: object, name: str) -> bytes:
+    """Raises InvalidImage."""
+    if not isinstance(text, str):
+        raise InvalidImage(f"{name}: the base64 of an image is a text.")
     try:
-        return ImageInput(name, base64.b64decode(instance["b64"], validate=True))
-    except (binascii.Error, ValueError) as error:
+        return pybase64.b64decode(text, validate=True)  # some forty times as fast as Python's
+    except ValueError as error:
         raise InvalidImage(f"{name}: not base64: {error}.") from None
 
 

@@ -130,7 +130,7 @@ def test_what_stands_at_the_root_and_where_metrics_are(http: FlaskClient) -> Non
         ('{"instances": [[]]}', "takes float32 of shape [-1, 8, 8, 1]"),
         ('{"instances": [[null]]}', "takes float32 of shape [-1, 8, 8, 1]"),
         ('{"instances": [{"image": 1}]}', "The network has one input, 'input'"),
-        ('{"instances": [{"b64": "%%"}]}', "Not base64"),
+        ('{"instances": [{"b64": "%%"}]}', "image 0: not base64"),
         ('{"instances": [{"b64": "AAAA"}]}', "not an image"),
         ('{"instances": [{"b64": "AAAA"}, 1]}', "Either all values are tensors, or all are images"),
         ('{"inputs": {"input": 1, "other": 2}}', "The network has one input, 'input'"),
