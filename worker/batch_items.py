@@ -27,7 +27,8 @@ class BatchItems:
         self._faults: dict[str, str] = json.loads(files[FAULTS].read_text()) if FAULTS in files else {}
         if INDEX in files:
             with np.load(files[INDEX], allow_pickle=False) as index:
-                self._names = split(index["names"])
+                names = index["names"]
+                self._names = tuple(names.tolist()) if names.dtype.kind == "U" else split(names)  # as it once was
 
     def name(self, row: int) -> str | None:
         """Of the file it was, if it was one; rows count from 0."""
