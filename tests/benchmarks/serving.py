@@ -4,13 +4,14 @@ import http.client
 import io
 import json
 import statistics
+import struct
 import time
 import zipfile
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ SIDE = 32
 REQUESTS = 1200
 WARM_UP = 100
 CONNECTIONS = (1, 16)
-IMAGES = (1, 32)
+MANY = 32
 BATCH = 20_000
 MIB = 2**20
 
@@ -39,9 +40,9 @@ def measure_serving(stack: LocalStack) -> None:
     for name, image in (("PNG 32×32", _png()), ("JPEG 640×480", _jpeg())):
         bare = _cpu_of(lambda image=image: one(image))  # type: ignore[misc]
         print(f"{name}, {len(image) / 1000:.0f} kB, bare loop: {1000 * bare:.2f} CPU-ms")
-        for images in IMAGES:
+        for question in _questions(job["model"], image):
             for connections in CONNECTIONS:
-                _measure_server(stack, name, job["model"], image, images, connections, bare)
+                _measure_server(stack, f"{name}, {question.name}", question, connections, bare)
     _measure_batch(stack, job["model"], one)
 
 
@@ -57,38 +58,55 @@ def _spec() -> Json:
     }
 
 
-def _measure_server(
-    stack: LocalStack, name: str, model: str, image: bytes, images: int, connections: int, bare: float
-) -> None:
-    if images == 1:
-        body, media_type = image, "application/octet-stream"
-    else:
-        instances = [{"b64": b64encode(image).decode()}] * images
-        body, media_type = json.dumps({"instances": instances}).encode(), "application/json"
-    path = f"/api/v1/models/{model}/predictions"
-    requests = max(connections * 4, REQUESTS // images)
+class _Question(NamedTuple):
+    name: str
+    path: str
+    body: bytes
+    headers: dict[str, str]
+    images: int = 1
+
+
+def _questions(model: str, image: bytes) -> Iterator[_Question]:
+    """One image and many in our own language, and one in those of others."""
+    ours, b64 = f"/api/v1/models/{model}/predictions", b64encode(image).decode()
+    in_json = {"Content-Type": "application/json"}
+    many = json.dumps({"instances": [{"b64": b64}] * MANY}).encode()
+    yield _Question("1 a request", ours, image, {"Content-Type": "application/octet-stream"})
+    yield _Question(f"{MANY} a request", ours, many, in_json, MANY)
+    size = {"binary_data_size": len(image) + 4}
+    given = {"name": "input", "shape": [1], "datatype": "BYTES", "parameters": size}
+    header = json.dumps({"inputs": [given]}).encode()
+    binary, length = struct.pack("<I", len(image)) + image, {"Inference-Header-Content-Length": str(len(header))}
+    yield _Question("as Triton's client asks", f"/v2/models/{model}/infer", header + binary, length)
+    rows = json.dumps({"instances": [{"b64": b64}]}).encode()
+    yield _Question("as TensorFlow Serving's", f"/v1/models/{model}:predict", rows, in_json)
+    yield _Question("as MLflow's", f"/models/{model}/invocations", rows, in_json)
+
+
+def _measure_server(stack: LocalStack, name: str, question: _Question, connections: int, bare: float) -> None:
+    requests = max(connections * 4, REQUESTS // question.images)
     seconds: list[float] = []
 
     def ask(count: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", stack.port)
         for _ in range(count):
             began = time.perf_counter()
-            connection.request("POST", path, body, {"Content-Type": media_type})
+            connection.request("POST", question.path, question.body, question.headers)
             answer = connection.getresponse()
             content = answer.read()
             assert answer.status == 200, content
             seconds.append(time.perf_counter() - began)
 
-    ask(max(1, WARM_UP // images))
+    ask(max(1, WARM_UP // question.images))
     seconds.clear()
     process = _server(stack)
     before = sum(process.cpu_times()[:2])
     with ThreadPoolExecutor(connections) as pool:
         list(pool.map(ask, [requests // connections] * connections))
-    cpu = (sum(process.cpu_times()[:2]) - before) / (len(seconds) * images)
+    cpu = (sum(process.cpu_times()[:2]) - before) / (len(seconds) * question.images)
     p50, p99 = (1000 * statistics.quantiles(seconds, n=100)[rank - 1] for rank in (50, 99))
     print(
-        f"{name}, {images} a request, {connections} connections: {1000 * cpu:.2f} CPU-ms an image, "
+        f"{name}, {connections} connections: {1000 * cpu:.2f} CPU-ms an image, "
         f"{cpu / bare:.2f} × the bare loop; p50 {p50:.1f} ms, p99 {p99:.1f} ms; "
         f"{process.memory_full_info().uss / MIB:.0f} MiB"
     )
