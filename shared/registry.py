@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload, load_only
 
 from shared import jobs, kept_files
 from shared.artifacts import StoredFile
@@ -97,6 +97,18 @@ def get_served_version(session: Session, model: str) -> Version:
     """What predictions use by default: `production`, else the latest. Raises ModelNotFound or VersionNotFound."""
     alias = session.get(Alias, (model, PRODUCTION))
     return get_version(session, model, PRODUCTION if alias is not None else LATEST)
+
+
+def find_served_versions(session: Session, most: int) -> list[Version]:
+    """Of each model that which `get_served_version` would get, by the models' names; without description and files."""
+    latest = select(Version.model, func.max(Version.number).label("number")).group_by(Version.model).subquery()
+    production = (Alias.model == latest.c.model) & (Alias.alias == PRODUCTION)
+    served = select(latest.c.model, func.coalesce(Alias.number, latest.c.number).label("number"))
+    served = served.select_from(latest).outerjoin(Alias, production).order_by(latest.c.model).limit(most)
+    found = served.subquery()
+    query = select(Version).join(found, (Version.model == found.c.model) & (Version.number == found.c.number))
+    options = load_only(Version.id, Version.model, Version.number), lazyload(Version.files)
+    return list(session.scalars(query.order_by(Version.model).options(*options)))
 
 
 def get_file(version: Version, name: str) -> VersionFile:

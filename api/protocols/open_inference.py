@@ -3,7 +3,6 @@ repository, statistics.
 """
 
 import re
-from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ ROUTE = "open-inference"
 _INFER = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 NAME, EXTENSIONS = "trainyard", ("binary_tensor_data", "classification", "model_repository", "statistics")
 MOST_MODELS = 1000
+READY = "READY"
 KEPT = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE})
 
 bp = Blueprint("open_inference", __name__)
@@ -58,7 +58,8 @@ def show_server() -> Response:
 
 @bp.get("/v2/models")
 def list_models() -> Response:
-    return answer({"models": [model for model, _ in _served()]})
+    with services().sessions() as session:
+        return answer({"models": [model.name for model in registry.find_models(session, Page(MOST_MODELS))]})
 
 
 @bp.get("/v2/models/<model>")
@@ -127,13 +128,10 @@ def show_statistics(model: str | None = None, version: str | None = None) -> Res
 def show_repository() -> Response:
     body = read_body(services().max_request_bytes)
     only_ready = bool(body.strip()) and bool(read_object(body).get("ready"))
-    rows = []
-    for model, version in _served():
-        failure = services().versions.failure(version.id)
-        if failure is None or not only_ready:
-            state = "UNAVAILABLE" if failure is not None else "READY"
-            rows.append({"name": model, "version": str(version.number), "state": state, "reason": failure or ""})
-    return answer(rows)
+    with services().sessions() as session:
+        served = registry.find_served_versions(session, MOST_MODELS)
+    rows = [_index_row(version, services().versions.failure(version.id)) for version in served]
+    return answer([row for row in rows if row["state"] == READY or not only_ready])
 
 
 @bp.post("/v2/repository/models/<model>/load")
@@ -169,10 +167,9 @@ def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
     return Asked(ROUTE, found["model"], found["version"], services.max_request_bytes, answer)
 
 
-def _served() -> Iterator[tuple[str, Version]]:
-    with services().sessions() as session:
-        for model in registry.find_models(session, Page(MOST_MODELS)):
-            yield model.name, registry.get_served_version(session, model.name)
+def _index_row(version: Version, failure: str | None) -> dict[str, str]:
+    state = READY if failure is None else "UNAVAILABLE"
+    return {"name": version.model, "version": str(version.number), "state": state, "reason": failure or ""}
 
 
 def _takes_images(loaded: LoadedVersion) -> bool:

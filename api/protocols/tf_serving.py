@@ -101,10 +101,7 @@ def show_metrics() -> Response:
 def show_config() -> Response:
     """OpenVINO's: the served version of each model, with its status."""
     with services().sessions() as session:
-        served = [
-            registry.get_served_version(session, model.name)
-            for model in registry.find_models(session, Page(MOST_MODELS))
-        ]
+        served = registry.find_served_versions(session, MOST_MODELS)
     return answer({version.model: {"model_version_status": [_version_status(version)]} for version in served})
 
 

@@ -113,13 +113,33 @@ def test_a_nul_in_an_address_is_refused(http: FlaskClient, address: str) -> None
     assert http.get(address).status_code == 422
 
 
+def publish_empty(sessions: Sessions, name: str) -> None:
+    with sessions.begin() as session:
+        submissions.create(session, TrainingSpec.model_validate(changed(XOR, "model", name)))
+        job = jobs.claim(session, "worker-1", [Device.AUTO], 60)
+        assert job is not None
+        registry.publish(session, job.id, job.attempt, name, {}, [])
+
+
+def test_the_served_versions_of_all_models_are_those_of_each(http: FlaskClient, sessions: Sessions) -> None:
+    for name in "aabbccdde":
+        publish_empty(sessions, name)
+    http.put("/api/v1/models/b/aliases/production", json={"version": 1})
+    http.put("/api/v1/models/c/aliases/candidate", json={"version": 1})
+    http.delete("/api/v1/models/d/versions/2")
+    http.delete("/api/v1/models/e/versions/1")
+
+    with sessions() as session:
+        served = registry.find_served_versions(session, 100)
+        first = registry.find_served_versions(session, 2)
+
+    assert [(version.model, version.number) for version in served] == [("a", 2), ("b", 1), ("c", 2), ("d", 1)]
+    assert [version.model for version in first] == ["a", "b"]
+
+
 def test_models_are_listed_page_by_page(http: FlaskClient, sessions: Sessions) -> None:
     for name in ("b", "c", "a"):
-        with sessions.begin() as session:
-            submissions.create(session, TrainingSpec.model_validate(changed(XOR, "model", name)))
-            job = jobs.claim(session, "worker-1", [Device.AUTO], 60)
-            assert job is not None
-            registry.publish(session, job.id, job.attempt, name, {}, [])
+        publish_empty(sessions, name)
 
     first = http.get("/api/v1/models?limit=2").json
     second = http.get(f"/api/v1/models?limit=2&cursor={first['next']}").json
