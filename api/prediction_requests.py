@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Request, current_app
+from flask import Request
 
 from api.requests import JSON_TYPES, read_body, read_json
-from api.services import Services
+from api.services import Services, services
 from api.serving.asked import Asked, Reply
 from api.serving.predict import Outputs, predictions_document
 from shared.errors import InvalidRequest, ServiceError, UnsupportedContent
@@ -92,7 +92,7 @@ def read_inputs(request: Request, limits: ImageLimits) -> list[Input | ServiceEr
     if request.mimetype == "multipart/form-data":
         return _files(request, limits)
     if request.mimetype in JSON_TYPES:
-        return inputs_of(read_body(current_app.config["MAX_CONTENT_LENGTH"]), request.mimetype)
+        return inputs_of(read_body(services().max_request_bytes), request.mimetype)
     if request.mimetype.startswith("image/") or request.mimetype in ANY_BYTES:
         return inputs_of(read_body(limits.max_bytes), request.mimetype)
     raise UnsupportedContent(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from api.ingestion.ingested import MOST_FAULTS, UNREADABLE, Ingested, Limits, refused
+from api.ingestion.ingested import UNREADABLE, Ingested, Limits, refused
 from api.ingestion.targets import Targets, targets_of_names, targets_of_numbers
 from shared.class_names import faults_of
 from shared.dataset_facts import DatasetFacts, TargetKind
@@ -175,7 +175,7 @@ def _named(targets: Targets, archive: zipfile.ZipFile, headers: Mapping[str, _He
     with archive.open(f"{key}.npy") as member:
         names = tuple(str(name) for name in npy.read_array(member, allow_pickle=False).reshape(-1))
     if faults := faults_of(names):
-        raise refused(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS))
+        raise refused(faults)
     if targets.y.min() < 0 or targets.y.max() >= len(names) or len(set(names)) < len(names):
         raise refused(
             [f"`{key}` has {len(names)} names, each for one of the labels 0 to {len(names) - 1} and no other."]

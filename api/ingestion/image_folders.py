@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from api.ingestion.ingested import MOST_FAULTS, UNREADABLE, Ingested, Limits, refused
+from api.ingestion.ingested import UNREADABLE, Ingested, Limits, refused
 from api.ingestion.targets import Targets
 from shared.class_names import faults_of, places_of
 from shared.dataset_facts import DatasetFacts, TargetKind
@@ -92,7 +92,7 @@ def read_members(archive: zipfile.ZipFile, limits: Limits) -> list[Member]:
         seen[member.path] = seen.get(member.path, 0) + 1
     faults += [f"{'/'.join(path)!r} stands {times} times in the zip." for path, times in seen.items() if times > 1]
     if faults:
-        raise refused(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS))
+        raise refused(faults)
     return members
 
 
@@ -158,7 +158,7 @@ def _sorted(members: Sequence[Member]) -> tuple[list[_Image], tuple[str, ...]]:
     }
     faults += _faults_of_classes(images, folders)
     if faults:
-        raise refused(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS))
+        raise refused(faults)
     images.sort(key=lambda image: (image.part != "train", image.label, image.name))
     return images, tuple(ignored)
 
@@ -227,7 +227,7 @@ def _write_images(
                 file.write(one.data)
                 offsets.append(file.tell())
     if faults:
-        raise refused(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS))
+        raise refused(faults)
     return shapes, all_gray, np.asarray(offsets, np.int64)
 
 

@@ -61,6 +61,8 @@ class TableOptions(SpecPart):
 
 
 def refused(details: Sequence[str], more: int = 0) -> DatasetRefused:
-    """`more` is how many there are beyond these."""
+    """With as many of them as fit one answer; `more` is how many there are beyond these."""
+    more += max(0, len(details) - MOST_FAULTS)
     rest = f" {more} more of the same kind." if more else ""
-    return DatasetRefused(f"The file cannot be taken.{rest}", tuple(Fault(FILE, text) for text in details))
+    faults = tuple(Fault(FILE, text) for text in details[:MOST_FAULTS])
+    return DatasetRefused(f"The file cannot be taken.{rest}", faults)

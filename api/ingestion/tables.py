@@ -44,7 +44,7 @@ class _Faults:
     def check(self) -> None:
         texts = [*self.rows, *(_missing(column, rows) for column, rows in self.missing.items())]
         if texts:
-            raise refused(texts[:MOST_FAULTS], self.more + max(0, len(texts) - MOST_FAULTS))
+            raise refused(texts, self.more)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from api.ingestion.ingested import MOST_FAULTS, refused
+from api.ingestion.ingested import refused
 from shared.class_names import faults_of, places_of
 from shared.dataset_facts import TargetKind
 
@@ -43,7 +43,7 @@ def targets_of_names(labels: Sequence[str]) -> Targets:
     """Classes in the order of the alphabet, or of their numbers where all are such. Raises DatasetRefused."""
     names, places = places_of(labels)
     if faults := faults_of(names):
-        raise refused(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS))
+        raise refused(faults)
     if all(_is_whole(name) for name in names):
         order = np.argsort([int(name) for name in names], kind="stable")
         names, places = tuple(names[place] for place in order), np.argsort(order)[places]
