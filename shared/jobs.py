@@ -29,7 +29,6 @@ from shared.errors import (
     JobHasEnded,
     JobNotFound,
     JobNotStarted,
-    ServiceError,
     TrainingFailure,
 )
 from shared.job_moves import (
@@ -44,6 +43,7 @@ from shared.job_moves import (
     SUCCEED,
     Move,
 )
+from shared.job_reports import EpochReport, LogLine, epoch_content, problem_of
 from shared.pages import Page
 from shared.tables import (
     ENDED,
@@ -73,22 +73,6 @@ class Patience:
 
     def seconds_after(self, losses: int) -> float:
         return self.seconds * 2.0 ** (losses - 1)
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What one epoch came to; epochs count from 1."""
-
-    epoch: int
-    seconds: float
-    learning_rate: float
-    metrics: dict[str, float | None]
-
-
-@dataclass(frozen=True)
-class LogLine:
-    level: str
-    message: str
 
 
 def get(session: Session, job_id: UUID) -> Job:
@@ -307,12 +291,6 @@ def forget_old_checkpoints(session: Session, seconds: float) -> int:
     return len(session.scalars(forgotten).all())
 
 
-def problem_of(failure: TrainingFailure | ServiceError) -> Document:
-    """RFC 9457, as `GET /jobs/{id}` shows it: the title is the kind, in words."""
-    title = failure.kind.replace("-", " ").capitalize()
-    return {"type": f"/problems/{failure.kind}", "title": title, "detail": failure.detail}
-
-
 _LET_GO: dict[str, Any] = {"worker": None, "progress": None}
 
 
@@ -382,15 +360,6 @@ def _lost(patience: Patience) -> TrainingFailure:
         f"The training process was lost {patience.attempts} times, and never came further than before. Most often that "
         "is for want of memory: try a smaller batch_size, or a network with fewer parameters or smaller layer outputs."
     )
-
-
-def epoch_content(report: EpochReport | JobEpoch) -> Document:
-    return {
-        "epoch": report.epoch,
-        "seconds": report.seconds,
-        "learning_rate": report.learning_rate,
-        "metrics": report.metrics,
-    }
 
 
 def _own(job_id: UUID, attempt: int) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ from shared.artifacts import StoredFile
 from shared.batches import Batch, BatchSpec
 from shared.devices import Device
 from shared.errors import IdempotencyKeyReused, JobCannotBeRetried, JobNotFound, TooManyJobs
+from shared.job_reports import epoch_content
 from shared.tables import ANONYMOUS, ENDED, BatchFile, Job, JobEpoch, JobEvent, JobStatus, JobTag, Owner, now
 from shared.training_spec import TrainingSpec
 
@@ -67,7 +68,7 @@ def create_retry(
     elif not from_start:
         job.checkpoint_file, job.checkpoint_epoch = old.checkpoint_file, old.checkpoint_epoch
         done = job_history.epochs_after(session, old.id, 0, old.checkpoint_epoch)
-        session.add_all(JobEpoch(job_id=job.id, **jobs.epoch_content(epoch)) for epoch in done)
+        session.add_all(JobEpoch(job_id=job.id, **epoch_content(epoch)) for epoch in done)
     _check_limit(session, old.owner, most_queued)
     return job, True
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from shared.jobs import LogLine
+from shared.job_reports import LogLine
 from worker.lease import Lease
 
 MOST_CHARACTERS = 1000

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from shared import jobs
 from shared.database import OUT_OF_REACH, Sessions
-from shared.jobs import EpochReport, LeaseLost, LogLine
+from shared.job_reports import EpochReport, LogLine
+from shared.jobs import LeaseLost
 from shared.tables import JobStatus
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,7 @@ import orjson
 from shared import batches, datasets, jobs, kept_files, registry
 from shared.batches import Batch, BatchSpec
 from shared.errors import ArtifactDamaged, DatasetNotFound, DatasetUnavailable, ServiceError
+from shared.job_reports import problem_of
 from shared.kept_files import FilesSwept
 from shared.serving.answers import Answer, answer_of
 from shared.serving.inputs import rows_of
@@ -117,7 +118,7 @@ class _Prediction:
         rows, read = rows_of(inputs, self._contract, self._yard.image_limits)
         outputs = iter(self._loaded.run(np.stack(rows)) if rows else ())
         return [
-            {"problem": jobs.problem_of(found)}
+            {"problem": problem_of(found)}
             if isinstance(found, ServiceError)
             else answer_of(next(outputs), found, self._loaded.description, top)
             for found in read

@@ -16,7 +16,7 @@ from shared import dataset_parts, jobs, submissions
 from shared.artifacts import ArtifactStore
 from shared.database import make_engine, make_sessions
 from shared.devices import Device
-from shared.jobs import EpochReport
+from shared.job_reports import EpochReport
 from shared.settings import Settings
 from shared.training_spec import TrainingSpec
 from tests.e2e.stacks import ROOT, datasets_dir

@@ -17,7 +17,7 @@ from shared import jobs, submissions
 from shared.database import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory, TooManyListeners
-from shared.jobs import EpochReport
+from shared.job_reports import EpochReport
 from shared.training_spec import TrainingSpec
 from tests.examples import DIGITS, XOR, changed
 from tests.integration.conftest import Worker

@@ -13,7 +13,7 @@ from api.services import EXTENSION
 from shared import jobs
 from shared.database import Sessions
 from shared.devices import Device
-from shared.jobs import EpochReport
+from shared.job_reports import EpochReport
 from shared.tables import JobStatus
 from tests.examples import DIGITS, XOR, Json, changed
 from tests.integration.conftest import SilentBell, Worker

@@ -9,7 +9,8 @@ from shared import job_history, jobs, registry, submissions
 from shared.database import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory
-from shared.jobs import EpochReport, LeaseLost
+from shared.job_reports import EpochReport
+from shared.jobs import LeaseLost
 from shared.pages import Page
 from shared.tables import Job, JobStatus
 from shared.training_spec import TrainingSpec

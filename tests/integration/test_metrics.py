@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shared import jobs
 from shared.database import Sessions
 from shared.devices import Device
-from shared.jobs import EpochReport
+from shared.job_reports import EpochReport
 from tests.examples import XOR, Json, changed
 from tests.integration.conftest import PATIENCE, Published, Worker
 from tests.integration.test_training import submit

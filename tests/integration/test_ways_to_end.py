@@ -17,7 +17,7 @@ from shared import jobs, workers
 from shared.database import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory
-from shared.jobs import EpochReport
+from shared.job_reports import EpochReport
 from shared.tables import Job, now
 from tests.examples import DIGITS, XOR, Json, changed
 from tests.integration.conftest import Worker
