@@ -5,7 +5,7 @@ import resource
 from granian import Granian
 from granian.constants import Interfaces
 
-from api.bodies import MOST_CONNECTIONS
+from api.http.slow_clients import MOST_CONNECTIONS
 from shared import logs
 from shared.settings import Settings
 

@@ -6,19 +6,19 @@ from flask import Flask
 from flask_openapi3 import Info, OpenAPI
 from flask_openapi3_swagger.plugins import RegisterPlugin
 
-from api import problems
-from api.bodies import Readers, with_bodies_read
-from api.events import Feeds
-from api.ingestion.ingested import Limits
-from api.metrics import Metrics
-from api.owners import Owners
-from api.pictures.cache import PictureCache
-from api.planner import Planner
+from api.access.owners import Owners
+from api.charts.cache import PictureCache
+from api.documents.base import Problem
+from api.http import problems
+from api.http.request_ids import with_request_ids
+from api.http.requests import YAML_TYPES
+from api.http.slow_clients import Readers, with_bodies_read
+from api.ingestion.result import Limits
+from api.planner.client import Planner
 from api.protocols import mlflow, open_inference, tf_serving
-from api.request_ids import with_request_ids
-from api.requests import YAML_TYPES
+from api.protocols.fast_path import with_shortcut
 from api.routes import (
-    batches,
+    batch_predictions,
     catalog,
     datasets,
     evaluations,
@@ -29,19 +29,19 @@ from api.routes import (
     models,
     predictions,
     reproductions,
-    version_pictures,
+    version_charts,
     workers,
 )
 from api.services import EXTENSION, Services
-from api.serving.predict import Predictor
-from api.serving.versions import Versions
-from api.shortcut import with_shortcut
-from shared.artifacts import ArtifactStore
-from shared.database import make_engine, make_sessions
-from shared.documents import Problem
-from shared.preprocessing import ImageLimits
-from shared.queue import Bell
+from api.serving.metrics import Metrics
+from api.serving.model_cache import Versions
+from api.serving.predictor import Predictor
+from api.streaming.job_events import Feeds
+from shared.database.engine import make_engine, make_sessions
+from shared.jobs.broker import Bell
+from shared.preprocessing.contract import ImageLimits
 from shared.settings import Settings
+from shared.storage.artifacts import ArtifactStore
 
 VERSION = "1"
 
@@ -63,10 +63,10 @@ def create_app(settings: Settings) -> Flask:
         models,
         layers,
         evaluations,
-        version_pictures,
+        version_charts,
         reproductions,
         predictions,
-        batches,
+        batch_predictions,
         datasets,
         catalog,
         workers,

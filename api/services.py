@@ -5,19 +5,19 @@ from typing import cast
 
 from flask import current_app
 
-from api.bodies import Readers
-from api.events import Feeds
-from api.ingestion.ingested import Limits
-from api.metrics import Metrics
-from api.owners import Owners
-from api.pictures.cache import PictureCache
-from api.planner import Planner
-from api.serving.predict import Predictor
-from api.serving.versions import Versions
-from shared.artifacts import ArtifactStore
-from shared.database import Sessions
-from shared.preprocessing import ImageLimits
-from shared.queue import Bell
+from api.access.owners import Owners
+from api.charts.cache import PictureCache
+from api.http.slow_clients import Readers
+from api.ingestion.result import Limits
+from api.planner.client import Planner
+from api.serving.metrics import Metrics
+from api.serving.model_cache import Versions
+from api.serving.predictor import Predictor
+from api.streaming.job_events import Feeds
+from shared.database.engine import Sessions
+from shared.jobs.broker import Bell
+from shared.preprocessing.contract import ImageLimits
+from shared.storage.artifacts import ArtifactStore
 
 EXTENSION = "trainyard"
 

@@ -13,9 +13,9 @@ from flask import Flask  # noqa: E402
 from api.app import create_app  # noqa: E402
 from api.services import EXTENSION, Services  # noqa: E402
 from shared import logs  # noqa: E402
-from shared.heap import share_heaps  # noqa: E402
-from shared.queue import BrokerUnreachable  # noqa: E402
+from shared.jobs.broker import BrokerUnreachable  # noqa: E402
 from shared.settings import Settings  # noqa: E402
+from shared.system import share_heaps  # noqa: E402
 
 share_heaps(os.cpu_count() or 1)
 settings = Settings()

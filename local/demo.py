@@ -10,9 +10,9 @@ import numpy as np
 
 from local.client import StackFailed, body_of, follow_job, running_stack, submit_recipe, version_of
 from local.stack import ROOT, CannotStart
-from shared import dataset_parts
+from shared.datasets import splits
 from shared.settings import Settings
-from shared.training_spec import TrainingSpec
+from shared.spec.training import TrainingSpec
 
 RECIPE = ROOT / "recipes" / "digits-cnn.yaml"
 IMAGES = 5
@@ -56,7 +56,7 @@ def _progress_line(progress: dict[str, Any]) -> str:
 def _predict(http: httpx.Client, job: dict[str, Any], settings: Settings) -> None:
     """Five digits that it was not trained on, as files, in one request."""
     spec = TrainingSpec.model_validate(job["spec"])
-    test = dataset_parts.load(spec.dataset, spec.training.seed, settings.datasets_dir).test
+    test = splits.load(spec.dataset, spec.training.seed, settings.datasets_dir).test
     rows = np.linspace(0, len(test) - 1, IMAGES).astype(int)
     folder = settings.data_dir / "demo"
     folder.mkdir(exist_ok=True)

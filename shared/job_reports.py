@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from shared.database.tables.jobs import Document, JobEpoch
 from shared.errors import ServiceError, TrainingFailure
-from shared.tables import Document, JobEpoch
 
 
 @dataclass(frozen=True)

@@ -17,20 +17,21 @@ from celery.exceptions import WorkerLostError
 from celery.worker.consumer import Consumer
 from sqlalchemy.pool import NullPool
 
-from shared import jobs, logs, workers
-from shared.artifacts import ArtifactStore
-from shared.database import OUT_OF_REACH, make_engine, make_sessions
-from shared.jobs import Patience
-from shared.preprocessing import ImageLimits
+from shared import logs
+from shared.database.engine import OUT_OF_REACH, make_engine, make_sessions
+from shared.jobs import lifecycle, workers
+from shared.jobs.broker import MAINTENANCE_QUEUE, RECONCILE, TIDY, TRAIN, Bell, make_celery
+from shared.jobs.lifecycle import Patience
+from shared.preprocessing.contract import ImageLimits
 from shared.processes import end_with_parent
-from shared.queue import MAINTENANCE_QUEUE, RECONCILE, TIDY, TRAIN, Bell, make_celery
 from shared.settings import Settings
-from worker.children import LARGEST_KIB, let_go
-from worker.devices import has_gpu, served_queues
-from worker.reconcile import reconcile
-from worker.retention import Retention, tidy
+from shared.storage.artifacts import ArtifactStore
+from worker.maintenance.rescue import reconcile
+from worker.maintenance.retention import Retention, tidy
+from worker.process.devices import has_gpu, served_queues
+from worker.process.memory import LARGEST_KIB, let_go
+from worker.process.scratch import Scratch
 from worker.runner import Yard, run_next_job
-from worker.scratch import Scratch
 
 logger = logging.getLogger(__name__)
 
@@ -117,8 +118,8 @@ def yard() -> Yard:
     """What a child works with, built in the child: TensorFlow does not survive a fork."""
     import tensorflow as tf
 
-    import worker.evaluation
-    import worker.export  # noqa: F401 - imported while idle, not when a job waits
+    import worker.training.evaluation
+    import worker.training.export  # noqa: F401 - imported while idle, not when a job waits
 
     gc.freeze()  # a collection need not look through all of TensorFlow after each job
     return Yard(
@@ -188,7 +189,7 @@ def answer_for_lost_child(exception: BaseException, **_: object) -> None:
     """Killed from outside, for want of memory as a rule: its job need not wait for the lease to run out."""
     if isinstance(exception, WorkerLostError):
         with bearing_without_database(), parent_sessions.begin() as session:
-            jobs.take_from_lost(session, worker_name, patience)
+            lifecycle.take_from_lost(session, worker_name, patience)
         set_right()
 
 
@@ -205,5 +206,5 @@ def leave(**_: Any) -> None:  # noqa: ANN401
 def let_all_go(**_: Any) -> None:  # noqa: ANN401
     """A child that has not let go finds that it is fenced out, stops at its next batch, and writes nothing more."""
     with bearing_without_database(), parent_sessions.begin() as session:
-        jobs.hand_back_all(session, worker_name)
+        lifecycle.hand_back_all(session, worker_name)
         workers.leave(session, worker_name)

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from shared import jobs
-from shared.database import OUT_OF_REACH, Sessions
+from shared.database.engine import OUT_OF_REACH, Sessions
+from shared.database.tables.jobs import JobStatus
 from shared.job_reports import EpochReport, LogLine
-from shared.jobs import LeaseLost
-from shared.tables import JobStatus
+from shared.jobs import lifecycle
+from shared.jobs.lifecycle import LeaseLost
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class Lease:
                 lines, self._lines = self._lines, []
             try:
                 with self._sessions.begin() as session:
-                    status = jobs.renew(
+                    status = lifecycle.renew(
                         session, self._job_id, self._attempt, self._lease_seconds, progress, epochs, lines
                     )
             except LeaseLost as lost:

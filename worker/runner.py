@@ -13,19 +13,18 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from shared import base_versions, dataset_parts, datasets, jobs, kept_files, logs, registry
-from shared.artifacts import ArtifactStore
-from shared.database import OUT_OF_REACH, Sessions
+from shared import logs
+from shared.database.engine import OUT_OF_REACH, Sessions
+from shared.database.tables.jobs import Job, Version
+from shared.datasets import revisions, splits
 from shared.devices import Device, devices_taken_from
 from shared.errors import InternalError, ServiceError, StorageUnavailable, TrainingFailure, VersionUnusable
-from shared.jobs import LeaseLost, Patience
-from shared.kept_files import FilesSwept
-from shared.preprocessing import ImageLimits
-from shared.queue import Bell
-from shared.reproduction import compare
-from shared.tables import Job, Version
-from shared.training_spec import TrainingSpec
-from shared.version_description import (
+from shared.jobs import lifecycle
+from shared.jobs.broker import Bell
+from shared.jobs.lifecycle import LeaseLost, Patience
+from shared.preprocessing.contract import ImageLimits
+from shared.registry import pretrained, versions
+from shared.registry.manifest import (
     INPUT_NAME,
     OUTPUT_NAME,
     DatasetUsed,
@@ -34,14 +33,19 @@ from shared.version_description import (
     Signature,
     TensorSignature,
 )
-from worker.checkpoint_keeper import CheckpointKeeper
-from worker.devices import tensorflow_device
-from worker.job_log import logged
+from shared.registry.reproduction import compare
+from shared.spec.training import TrainingSpec
+from shared.storage import tracked_files
+from shared.storage.artifacts import ArtifactStore
+from shared.storage.tracked_files import FilesSwept
 from worker.lease import JobCancelled, Lease, WorkerLeaves
-from worker.prediction import predict_batch
+from worker.prediction.job import predict_batch
+from worker.process.devices import tensorflow_device
+from worker.process.job_log import logged
+from worker.training.checkpoint_store import CheckpointKeeper
 
 if TYPE_CHECKING:
-    from worker.fine_tuning import Start
+    from worker.training.pretrained import Start
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +79,7 @@ def run_next_job(yard: Yard) -> UUID | None:
         return None
     try:
         with yard.sessions.begin() as session:
-            job = jobs.claim(session, yard.worker, devices, yard.lease_seconds, yard.most_running)
+            job = lifecycle.claim(session, yard.worker, devices, yard.lease_seconds, yard.most_running)
     except OUT_OF_REACH as error:
         logger.warning("no job claimed, the database is out of reach: %s", error)
         return None
@@ -115,42 +119,45 @@ def _ended(yard: Yard, job: Job, lease: Lease) -> Callable[[Session], None] | No
             else:
                 predict_batch(yard, job, lease, Path(folder))
     except JobCancelled:
-        return lambda session: jobs.finish_cancelling(session, job.id, job.attempt)
+        return lambda session: lifecycle.finish_cancelling(session, job.id, job.attempt)
     except WorkerLeaves:
-        return lambda session: jobs.hand_back(session, job.id, job.attempt)
+        return lambda session: lifecycle.hand_back(session, job.id, job.attempt)
     except (TrainingFailure, ServiceError) as failure:
         # What the job was created for may have been deleted, or damaged, since.
         known = failure if isinstance(failure, TrainingFailure) else VersionUnusable(failure.detail)
-        return lambda session: jobs.fail(session, job.id, job.attempt, known)
+        return lambda session: lifecycle.fail(session, job.id, job.attempt, known)
     except (LeaseLost, *OUT_OF_REACH):
         raise
     except OSError as error:
         logger.exception("job %s put off", job.id)
         reason = StorageUnavailable(f"Files could not be read or written ({error}): see whether the disk is full.")
-        return lambda session: jobs.put_off(session, job.id, job.attempt, yard.patience, reason)
+        return lambda session: lifecycle.put_off(session, job.id, job.attempt, yard.patience, reason)
     except Exception:
         logger.exception("job %s failed unexpectedly", job.id)
         defect = InternalError("Something went wrong that is not the spec's fault; the worker's log says what.")
-        return lambda session: jobs.fail(session, job.id, job.attempt, defect)
+        return lambda session: lifecycle.fail(session, job.id, job.attempt, defect)
     return None
 
 
 def _train_and_publish(yard: Yard, job: Job, lease: Lease, folder: Path) -> None:
-    from shared.network import layer_rows
-    from worker.evaluation import threshold_of, write_evaluation
-    from worker.export import export, weights_digest  # TensorFlow: this process has it loaded, the parent must not
-    from worker.tensorboard import zip_logs
-    from worker.training import Workplace, train
+    from shared.networks.builder import layer_rows
+    from worker.training.evaluation import threshold_of, write_evaluation
+    from worker.training.export import (  # TensorFlow: this process has it loaded, the parent must not
+        export,
+        weights_digest,
+    )
+    from worker.training.tensorboard import zip_logs
+    from worker.training.train import Workplace, train
 
     spec = TrainingSpec.model_validate(job.spec)
     device = tensorflow_device(spec.resources.device, yard.count_gpus())
     with yard.sessions() as session:
-        revision = datasets.find_chosen(session, spec.dataset)
-        base = base_versions.find_base(session, spec.network)
+        revision = revisions.find_chosen(session, spec.dataset)
+        base = pretrained.find_base(session, spec.network)
     uploaded = None
     if revision is not None:
-        uploaded = datasets.uploaded_data(revision, yard.artifacts, yard.cache_dir / "uploaded")
-    dataset = dataset_parts.load(spec.dataset, spec.training.seed, yard.datasets_dir, uploaded)
+        uploaded = revisions.uploaded_data(revision, yard.artifacts, yard.cache_dir / "uploaded")
+    dataset = splits.load(spec.dataset, spec.training.seed, yard.datasets_dir, uploaded)
     logger.info(
         "%s: %d rows to train on, %d to validate, %d to test",
         spec.dataset.name or "the data in the spec",
@@ -205,9 +212,9 @@ def _finish_reproduction(job: Job, again: Description, lease: Lease) -> None:
     assert reproduces is not None  # noqa: S101 - or it would not be one
 
     def finish(session: Session) -> None:
-        version = registry.get_version(session, reproduces["model"], str(reproduces["version"]))
+        version = versions.get_version(session, reproduces["model"], str(reproduces["version"]))
         reproduction = compare(Description.model_validate(version.description), again)
-        jobs.finish_reproduction(session, job.id, job.attempt, reproduction.model_dump(mode="json"))
+        lifecycle.finish_reproduction(session, job.id, job.attempt, reproduction.model_dump(mode="json"))
 
     lease.settle()
     lease.insist(finish)
@@ -215,19 +222,19 @@ def _finish_reproduction(job: Job, again: Description, lease: Lease) -> None:
 
 
 def _start(yard: Yard, version: Version, folder: Path) -> "Start":
-    from worker.fine_tuning import Start
+    from worker.training.pretrained import Start
 
     weights = folder / "base.weights.h5"
-    weights.write_bytes(yard.artifacts.read(registry.get_file(version, "model.weights.h5").sha256))
-    return Start(base_versions.read_base(version, yard.artifacts), weights)
+    weights.write_bytes(yard.artifacts.read(versions.get_file(version, "model.weights.h5").sha256))
+    return Start(pretrained.read_base(version, yard.artifacts), weights)
 
 
 def _publish(yard: Yard, job: Job, description: Description, paths: list[Path], lease: Lease) -> int:
     document = description.model_dump(mode="json")
     while True:
-        files = kept_files.keep(yard.sessions, yard.artifacts, paths)
+        files = tracked_files.keep(yard.sessions, yard.artifacts, paths)
         publish = partial(
-            registry.publish,
+            versions.publish,
             job_id=job.id,
             attempt=job.attempt,
             model=job.model,
@@ -247,7 +254,7 @@ def _ring_for_the_next(yard: Yard, devices: tuple[Device, ...]) -> None:
     """The job that waits next may have lost its bell, to a restart of the broker for one."""
     try:
         with yard.sessions() as session:
-            waiting = jobs.devices_waited_for(session)
+            waiting = lifecycle.devices_waited_for(session)
     except OUT_OF_REACH:  # the reconciler rings later
         return
     for device in set(waiting) & set(devices):
@@ -261,8 +268,8 @@ def _signature(input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> S
     return Signature(inputs=(tensor(INPUT_NAME, input_shape),), outputs=(tensor(OUTPUT_NAME, output_shape),))
 
 
-def _lineage(job: Job, spec: TrainingSpec, dataset: dataset_parts.Dataset) -> Lineage:
-    rows = dataset_parts.PartSizes(train=len(dataset.train), validation=len(dataset.validation), test=len(dataset.test))
+def _lineage(job: Job, spec: TrainingSpec, dataset: splits.Dataset) -> Lineage:
+    rows = splits.PartSizes(train=len(dataset.train), validation=len(dataset.validation), test=len(dataset.test))
     return Lineage(
         job=job.id,
         spec=job.spec,

@@ -1,7 +1,7 @@
 """`python -m worker.scheduler`: Celery beat, and the process that does what beat asks for, so that it never waits
 behind a training."""
 
-from shared.queue import MAINTENANCE_QUEUE
+from shared.jobs.broker import MAINTENANCE_QUEUE
 from worker.app import celery, worker_name
 
 if __name__ == "__main__":

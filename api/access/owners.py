@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from flask import request
 
+from shared.database.tables.jobs import ANONYMOUS
 from shared.errors import InvalidRequest
-from shared.tables import ANONYMOUS
 
 MOST_CHARACTERS = 255
 

@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from api.pictures import drawings
-from api.pictures.drawings import Tile
-from api.pictures.kinds import Drawing
-from shared.artifacts import ArtifactStore
-from shared.dataset_facts import DatasetFacts
-from shared.datasets import facts_of_revision
+from api.charts import drawings
+from api.charts.drawings import Tile
+from api.charts.kinds import Drawing
+from shared.database.tables.jobs import Revision
+from shared.datasets.info import DatasetFacts
+from shared.datasets.revisions import facts_of_revision
+from shared.datasets.row_files import EncodedImages, MappedRows
+from shared.datasets.uploaded import Rows, UploadedData
 from shared.errors import PictureNotFound
-from shared.preprocessing import ImageContract, ImageLimits, contract_of, decode, prepare
-from shared.rows import EncodedImages, MappedRows
-from shared.tables import Revision
-from shared.training_spec import Fit, Preprocessing
-from shared.uploaded_data import Rows, UploadedData
+from shared.preprocessing.contract import ImageContract, ImageLimits, contract_of, decode, prepare
+from shared.spec.training import Fit, Preprocessing
+from shared.storage.artifacts import ArtifactStore
 
 MOST_CLASSES = 8
 IMAGES_OF_CLASS = 6

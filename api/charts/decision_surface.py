@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from api.pictures.drawings import Surface
+from api.charts.drawings import Surface
+from shared.datasets.inline import read_inline
 from shared.errors import PictureNotFound
-from shared.inline_data import read_inline
-from shared.preprocessing import NumbersContract
-from shared.serving.version import LoadedVersion
-from shared.training_spec import TrainingSpec
+from shared.inference.servable import LoadedVersion
+from shared.preprocessing.contract import NumbersContract
+from shared.spec.training import TrainingSpec
 
 STEPS = 200
 MARGIN = 0.25

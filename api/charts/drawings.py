@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from api.pictures.kinds import Colors, Drawing
+from api.charts.kinds import Colors, Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from api.pictures.kinds import Colors, Draw, PictureFormat, Theme
+from api.charts.kinds import Colors, Draw, PictureFormat, Theme
 
 # Class names are shown as they are, and drawn alike every time.
 mpl.rcParams.update(

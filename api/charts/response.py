@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, request
 from pydantic import BaseModel, Field
 
-from api.pictures.kinds import Drawing, PictureFormat, Theme
+from api.charts.kinds import Drawing, PictureFormat, Theme
 from api.services import services
 
 MEDIA_TYPES = {PictureFormat.SVG: "image/svg+xml", PictureFormat.PNG: "image/png"}
@@ -31,7 +31,7 @@ def answer_picture(
     digest = hashlib.sha256(repr((picture_format, query, content)).encode()).hexdigest()
 
     def draw() -> bytes:
-        from api.pictures.canvas import rendered  # Matplotlib comes with the first picture
+        from api.charts.rendering import rendered  # Matplotlib comes with the first picture
 
         drawing, size = make()
         return rendered(drawing, size, picture_format, query.theme)

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from shared.dataset_facts import TargetKind
-from shared.plan import LayerRow
-from shared.preprocessing import Contract
-from shared.reproduction import Reproduction
-from shared.tables import Job, JobStatus, WorkerProcess
-from shared.training_spec import Precision
-from shared.version_description import Epochs, Lineage, Metrics, Signature
+from api.planner.messages import LayerRow
+from shared.database.tables.jobs import Job, JobStatus, WorkerProcess
+from shared.datasets.info import TargetKind
+from shared.preprocessing.contract import Contract
+from shared.registry.manifest import Epochs, Lineage, Metrics, Signature
+from shared.registry.reproduction import Reproduction
+from shared.spec.training import Precision
 
 
 class Document(BaseModel):

@@ -6,9 +6,9 @@ from http import HTTPStatus
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
+from api.documents.base import PlaceAtFault, Problem
 from shared import errors, logs
-from shared.database import OUT_OF_REACH
-from shared.documents import PlaceAtFault, Problem
+from shared.database.engine import OUT_OF_REACH
 from shared.errors import ServiceError
 
 logger = logging.getLogger(__name__)

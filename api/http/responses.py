@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response
 from pydantic import BaseModel
 
-from api.problems import MEDIA_TYPE, STATUS
+from api.http.problems import MEDIA_TYPE, STATUS
 from shared.errors import DatabaseUnavailable, InvalidRequest, ServiceError
 
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}

@@ -13,9 +13,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from api.ingestion.ingested import MOST_FAULTS, Ingested, TableOptions, refused
+from api.ingestion.result import MOST_FAULTS, Ingested, TableOptions, refused
 from api.ingestion.targets import MOST_CLASSES, Targets, Task, targets_of_names, targets_of_numbers
-from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.datasets.info import DatasetFacts, TargetKind
 from shared.errors import DatasetRefused, Fault
 
 DELIMITERS = (",", ";", "\t", "|")

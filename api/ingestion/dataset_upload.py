@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import IO
 
-from api.ingestion.archives import open_archive
-from api.ingestion.arrays import ingest_arrays, is_npz
+from api.ingestion.csv_files import ingest_table
+from api.ingestion.file_types import open_archive
 from api.ingestion.image_folders import ingest_folders
-from api.ingestion.ingested import Ingested, Limits, TableOptions
-from api.ingestion.tables import ingest_table
+from api.ingestion.npz_files import ingest_arrays, is_npz
+from api.ingestion.result import Ingested, Limits, TableOptions
 from shared.errors import DatasetRefused, Fault
 
 

@@ -3,7 +3,7 @@
 import zipfile
 from typing import IO
 
-from api.ingestion.ingested import UNREADABLE, refused
+from api.ingestion.result import UNREADABLE, refused
 
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 BINARY_STARTS = {

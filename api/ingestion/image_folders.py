@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from api.ingestion.ingested import UNREADABLE, Ingested, Limits, refused
+from api.ingestion.result import UNREADABLE, Ingested, Limits, refused
 from api.ingestion.targets import Targets
-from shared.class_names import faults_of, places_of
-from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.datasets.info import DatasetFacts, TargetKind
+from shared.datasets.labels import faults_of, places_of
 from shared.errors import ServiceError
 from shared.lines import joined
-from shared.preprocessing import ImageLimits, decode, read_header
+from shared.preprocessing.contract import ImageLimits, decode, read_header
 
 JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})

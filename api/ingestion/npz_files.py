@@ -10,11 +10,11 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from api.ingestion.ingested import UNREADABLE, Ingested, Limits, refused
+from api.ingestion.result import UNREADABLE, Ingested, Limits, refused
 from api.ingestion.targets import Targets, targets_of_names, targets_of_numbers
-from shared.class_names import faults_of
-from shared.dataset_facts import DatasetFacts, TargetKind
-from shared.rows import CHUNK_BYTES
+from shared.datasets.info import DatasetFacts, TargetKind
+from shared.datasets.labels import faults_of
+from shared.datasets.row_files import CHUNK_BYTES
 
 ONE_PART = ("x", "y")
 TWO_PARTS = ("x_train", "y_train", "x_test", "y_test")

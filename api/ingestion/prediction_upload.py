@@ -16,11 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from api.ingestion.archives import open_archive
-from api.ingestion.arrays import IMAGE_RANKS, image_shape, is_npz, map_array, read_headers
-from api.ingestion.image_folders import is_folder, is_junk, read_content, read_members
-from api.ingestion.ingested import Limits, TableOptions, refused
-from api.ingestion.tables import (
+from api.ingestion.csv_files import (
     CHUNK_ROWS,
     MISSING,
     SAMPLE_ROWS,
@@ -30,9 +26,13 @@ from api.ingestion.tables import (
     number_in,
     rows_of,
 )
+from api.ingestion.file_types import open_archive
+from api.ingestion.image_folders import is_folder, is_junk, read_content, read_members
+from api.ingestion.npz_files import IMAGE_RANKS, image_shape, is_npz, map_array, read_headers
+from api.ingestion.result import Limits, TableOptions, refused
+from shared.datasets.row_files import CHUNK_BYTES
 from shared.lines import joined
-from shared.preprocessing import Contract, ImageContract
-from shared.rows import CHUNK_BYTES
+from shared.preprocessing.contract import Contract, ImageContract
 
 Line = tuple[int, list[str]]
 """Its number, and its cells."""

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from shared.artifacts import digest_of
-from shared.dataset_facts import DatasetFacts
+from shared.datasets.info import DatasetFacts
 from shared.errors import DatasetRefused, Fault
-from shared.training_spec import SpecPart
+from shared.spec.training import SpecPart
+from shared.storage.artifacts import digest_of
 
 MOST_FAULTS = 20
 """In one answer."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from api.ingestion.ingested import refused
-from shared.class_names import faults_of, places_of
-from shared.dataset_facts import TargetKind
+from api.ingestion.result import refused
+from shared.datasets.info import TargetKind
+from shared.datasets.labels import faults_of, places_of
 
 MOST_CLASSES = 10_000
 

@@ -6,10 +6,10 @@ import subprocess
 import sys
 import threading
 
-from api.planning_process import CATALOG, Answer, Line, Look, Question
-from shared.catalog import Catalog
+from api.planner.catalog import Catalog
+from api.planner.messages import Plan
+from api.planner.process.__main__ import CATALOG, Answer, Line, Look, Question
 from shared.errors import InvalidRequest, PlanningUnavailable
-from shared.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Planner:
     """Safe for threads: they are answered one after the other."""
 
     def __init__(self, max_parameters: int) -> None:
-        self._command = [sys.executable, "-m", "api.planning_process", str(max_parameters)]
+        self._command = [sys.executable, "-m", "api.planner.process", str(max_parameters)]
         self._process: subprocess.Popen[str] | None = None
         self._is_ready = False
         self._catalog: Catalog | None = None

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.dataset_parts import PartSizes
+from shared.datasets.splits import PartSizes
 
 
 class LayerRow(BaseModel):

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from flask import Response, request
 
-from api.metrics import Served
-from api.serving.predict import Outputs
+from api.serving.metrics import Served
+from api.serving.predictor import Outputs
 from shared.errors import ServiceError
-from shared.serving.version import LoadedVersion
+from shared.inference.servable import LoadedVersion
 
 VERSION_HEADER = "Trainyard-Version"
 ATTEMPT = "trainyard.attempt"

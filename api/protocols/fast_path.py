@@ -8,18 +8,17 @@ import io
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from api import prediction_requests
-from api.protocols import mlflow, open_inference, tf_serving
-from api.request_ids import REQUEST_ID, request_id_of
+from api.http.request_ids import REQUEST_ID, request_id_of
+from api.protocols import mlflow, open_inference, rest, tf_serving
+from api.protocols.call import ATTEMPT, VERSION_HEADER, Asked, Attempt, Reply
 from api.services import Services
-from api.serving.asked import ATTEMPT, VERSION_HEADER, Asked, Attempt, Reply
 from shared.errors import ServiceError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _LANGUAGES: dict[str, "Callable[[WSGIEnvironment, Services], Asked | None]"] = {
-    "/api/v1/models/": prediction_requests.asked,
+    "/api/v1/models/": rest.asked,
     "/v1/models/": tf_serving.asked,
     "/v2/models/": open_inference.asked,
     "/models/": mlflow.asked,

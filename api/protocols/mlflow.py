@@ -12,16 +12,16 @@ import numpy as np
 from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
-from api.parquet import read_parquet
-from api.problems import STATUS
+from api.http.problems import STATUS
+from api.http.requests import read_body
+from api.protocols.call import JSON, Asked, Reply, begun, response_of
+from api.protocols.parquet import read_parquet
 from api.protocols.tensors import answer, images_from_base64, outputs_of_images, outputs_of_numbers, read_json, written
-from api.requests import read_body
 from api.services import Services, services
-from api.serving.asked import JSON, Asked, Reply, begun, response_of
-from api.serving.predict import answers_of
+from api.serving.predictor import answers_of
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, UnsupportedContent
-from shared.serving.inputs import ImageInput, from_base64
-from shared.serving.version import LoadedVersion
+from shared.inference.inputs import ImageInput, from_base64
+from shared.inference.servable import LoadedVersion
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
-from api.problems import STATUS
-from api.protocols.inference import BYTES, answer_inference, read_object
+from api.http.pagination import Page
+from api.http.problems import STATUS
+from api.http.requests import read_body
+from api.protocols.call import Asked, begun, response_of
+from api.protocols.open_inference_codec import BYTES, answer_inference, read_object
 from api.protocols.tensors import answer
-from api.requests import read_body
 from api.services import Services, services
-from api.serving.asked import Asked, begun, response_of
-from shared import registry
+from shared.database.tables.jobs import Version
 from shared.errors import ServiceError
-from shared.pages import Page
-from shared.serving.version import LoadedVersion
-from shared.tables import Version
+from shared.inference.servable import LoadedVersion
+from shared.registry import versions
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -59,7 +59,7 @@ def show_server() -> Response:
 @bp.get("/v2/models")
 def list_models() -> Response:
     with services().sessions() as session:
-        return answer({"models": [model.name for model in registry.find_models(session, Page(MOST_MODELS))]})
+        return answer({"models": [model.name for model in versions.find_models(session, Page(MOST_MODELS))]})
 
 
 @bp.get("/v2/models/<model>")
@@ -67,7 +67,7 @@ def list_models() -> Response:
 def show_model(model: str, version: str | None = None) -> Response:
     loaded = services().versions.find(model, version)
     with services().sessions() as session:
-        numbers = [str(found.number) for found in registry.find_versions(session, model, Page(MOST_MODELS))]
+        numbers = [str(found.number) for found in versions.find_versions(session, model, Page(MOST_MODELS))]
     signature = loaded.description.signature
     image = {"datatype": BYTES, "shape": [-1], "parameters": {"content_type": "base64"}}
     return answer(
@@ -129,7 +129,7 @@ def show_repository() -> Response:
     body = read_body(services().max_request_bytes)
     only_ready = bool(body.strip()) and bool(read_object(body).get("ready"))
     with services().sessions() as session:
-        served = registry.find_served_versions(session, MOST_MODELS)
+        served = versions.find_served_versions(session, MOST_MODELS)
     rows = [_index_row(version, services().versions.failure(version.id)) for version in served]
     return answer([row for row in rows if row["state"] == READY or not only_ready])
 

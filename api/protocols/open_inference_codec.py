@@ -11,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from api.protocols.call import Reply
 from api.protocols.tensors import (
     expected_by,
     images_from_base64,
@@ -20,12 +21,11 @@ from api.protocols.tensors import (
     written,
 )
 from api.services import Services
-from api.serving.asked import Reply
-from api.serving.predict import Predictor
+from api.serving.predictor import Predictor
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge
-from shared.serving.inputs import REAL, array_of
-from shared.serving.version import LoadedVersion
-from shared.version_description import INPUT_NAME, OUTPUT_NAME
+from shared.inference.inputs import REAL, array_of
+from shared.inference.servable import LoadedVersion
+from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

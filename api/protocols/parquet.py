@@ -1,4 +1,4 @@
-"""`python -m api.parquet LIMIT`: reads parquet from standard input, and writes it as the frame that MLflow has in JSON.
+"""`python -m api.protocols.parquet LIMIT`: reads parquet from standard input, and writes the frame that MLflow has in JSON.
 
 A process of its own: a file of some kilobytes may say that it unpacks to terabytes, or be made to end its reader.
 """
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import orjson
 
-from api.serving.turns import Turns
+from api.serving.batching import Turns
 from shared.errors import MalformedRequest
 
 MAX_MEMORY_BYTES = 2**30
@@ -56,7 +56,7 @@ _turns = Turns[_File](1, MOST_WAITING, MAX_SECONDS, _read)
 
 
 def _frame(content: bytes, limit: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "api.parquet", str(limit)]
+    command = [sys.executable, "-m", "api.protocols.parquet", str(limit)]
     try:
         reading = subprocess.run(command, input=content, capture_output=True, timeout=MAX_SECONDS, check=False)
     except subprocess.TimeoutExpired:

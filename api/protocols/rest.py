@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Request
 
-from api.requests import JSON_TYPES, read_body, read_json
+from api.http.requests import JSON_TYPES, read_body, read_json
+from api.protocols.call import Asked, Reply
 from api.services import Services, services
-from api.serving.asked import Asked, Reply
-from api.serving.predict import Outputs, predictions_document
+from api.serving.predictor import Outputs, predictions_document
 from shared.errors import InvalidRequest, ServiceError, UnsupportedContent
-from shared.preprocessing import MEDIA_TYPES, ImageLimits
-from shared.serving.inputs import ANY_BYTES, ImageInput, Input, input_of
-from shared.serving.version import LoadedVersion
+from shared.inference.inputs import ANY_BYTES, ImageInput, Input, input_of
+from shared.inference.servable import LoadedVersion
+from shared.preprocessing.contract import MEDIA_TYPES, ImageLimits
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -10,11 +10,11 @@ import orjson
 from flask import Response
 from numpy.typing import NDArray
 
-from api.serving.asked import JSON, VERSION_HEADER
-from api.serving.predict import Predictor
+from api.protocols.call import JSON, VERSION_HEADER
+from api.serving.predictor import Predictor
 from shared.errors import InvalidRequest, ServiceError
-from shared.serving.inputs import REAL, ImageInput, array_of, from_base64
-from shared.serving.version import LoadedVersion
+from shared.inference.inputs import REAL, ImageInput, array_of, from_base64
+from shared.inference.servable import LoadedVersion
 
 
 def as_they_stand(values: Any, loaded: LoadedVersion) -> NDArray[np.float32]:  # noqa: ANN401 - nested lists, or an array

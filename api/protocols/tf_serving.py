@@ -14,19 +14,19 @@ from flask import Blueprint, Response, redirect, request
 from numpy.typing import NDArray
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from api.problems import STATUS
+from api.http.pagination import Page
+from api.http.problems import STATUS
+from api.http.requests import read_body
+from api.protocols.call import Asked, Reply, begun, response_of
 from api.protocols.tensors import answer, images_from_base64, outputs_of_images, outputs_of_numbers, read_json, written
-from api.requests import read_body
 from api.services import Services, services
-from api.serving.asked import Asked, Reply, begun, response_of
-from api.serving.predict import Predictor
-from shared import registry
+from api.serving.predictor import Predictor
+from shared.database.tables.jobs import Version
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, VersionNotFound
-from shared.numbers import number_of
-from shared.pages import Page
-from shared.serving.version import LoadedVersion
-from shared.tables import Version
-from shared.version_description import INPUT_NAME
+from shared.inference.servable import LoadedVersion
+from shared.references import number_of
+from shared.registry import versions
+from shared.registry.manifest import INPUT_NAME
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -101,7 +101,7 @@ def show_metrics() -> Response:
 def show_config() -> Response:
     """OpenVINO's: the served version of each model, with its status."""
     with services().sessions() as session:
-        served = registry.find_served_versions(session, MOST_MODELS)
+        served = versions.find_served_versions(session, MOST_MODELS)
     return answer({version.model: {"model_version_status": [_version_status(version)]} for version in served})
 
 
@@ -109,7 +109,7 @@ def show_config() -> Response:
 def list_models() -> Response:
     """KServe has this; TensorFlow Serving's users have long asked for it."""
     with services().sessions() as session:
-        names = [model.name for model in registry.find_models(session, Page(MOST_MODELS))]
+        names = [model.name for model in versions.find_models(session, Page(MOST_MODELS))]
     return answer({"models": names})
 
 
@@ -295,12 +295,12 @@ def _status(target: Target) -> Response:
             if target.version is not None or target.label is not None:
                 reference = target.reference()
                 found = [
-                    registry.get_version(session, target.model, reference)
+                    versions.get_version(session, target.model, reference)
                     if reference is not None
-                    else registry.get_served_version(session, target.model)
+                    else versions.get_served_version(session, target.model)
                 ]
             else:
-                found = registry.find_versions(session, target.model, Page(MOST_VERSIONS))
+                found = versions.find_versions(session, target.model, Page(MOST_VERSIONS))
         except (ModelNotFound, VersionNotFound) as error:
             if target.label is not None and isinstance(error, VersionNotFound):
                 raise target.unknown(error) from None

@@ -9,19 +9,18 @@ from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.answers import document, problems
-from api.batch_answers import csv_of
-from api.ingestion.batches import ingest_batch
-from api.requests import parsed, read_document, validated
+from api.documents.base import JobDocument
+from api.http.requests import parsed, read_document, validated
+from api.http.responses import document, problems
+from api.ingestion.prediction_upload import ingest_batch
 from api.routes.datasets import allow_upload, uploaded_file
 from api.routes.jobs import JobPath, SubmitHeader, job_document
 from api.routes.models import ModelPath
 from api.services import services
-from shared import batches, datasets, jobs, kept_files, registry, submissions
-from shared.artifacts import StoredFile
-from shared.batches import Batch, BatchSpec
+from api.streaming.predictions_csv import csv_of
+from shared.database.tables.jobs import Revision
+from shared.datasets import revisions
 from shared.devices import Device
-from shared.documents import JobDocument
 from shared.errors import (
     ArtifactDamaged,
     DatasetNotFound,
@@ -38,10 +37,14 @@ from shared.errors import (
     UnsupportedContent,
     VersionNotFound,
 )
-from shared.preprocessing import Contract, ImageContract
-from shared.tables import Revision
-from shared.training_spec import Notes, Priority, Tags
-from shared.version_description import Description
+from shared.jobs import batch_predictions, lifecycle, submission
+from shared.jobs.batch_predictions import Batch, BatchSpec
+from shared.preprocessing.contract import Contract, ImageContract
+from shared.registry import versions
+from shared.registry.manifest import Description
+from shared.spec.training import Notes, Priority, Tags
+from shared.storage import tracked_files
+from shared.storage.artifacts import StoredFile
 
 bp = APIBlueprint("batches", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="Predictions")])
 
@@ -130,12 +133,12 @@ def submit_batch(path: ModelPath, header: SubmitHeader) -> Response:
     question = _question()
     with services().sessions() as session:
         version = (
-            registry.get_served_version(session, path.model)
+            versions.get_served_version(session, path.model)
             if question.version is None
-            else registry.get_version(session, path.model, question.version)
+            else versions.get_version(session, path.model, question.version)
         )
         description = Description.model_validate(version.description)
-        revision = datasets.get_revision(session, question.dataset) if question.dataset is not None else None
+        revision = revisions.get_revision(session, question.dataset) if question.dataset is not None else None
     if revision is None:
         files, rows = _received(description)
     else:
@@ -149,7 +152,7 @@ def submit_batch(path: ModelPath, header: SubmitHeader) -> Response:
     batch = Batch(version=version.number, rows=rows, columns=_columns_of(description))
     owners = services().owners
     with services().sessions.begin() as session:
-        job = submissions.create_batch(
+        job = submission.create_batch(
             session, spec, batch, files, header.idempotency_key, owners.current(), owners.most_queued
         )
     services().bell.ring(Device(job.device))
@@ -170,12 +173,12 @@ def submit_batch(path: ModelPath, header: SubmitHeader) -> Response:
 def download_predictions(path: AnswersPath) -> Response:
     """One line for each input: as JSON all that a prediction says, as CSV the likeliest class or the numbers."""
     with services().sessions() as session:
-        job = jobs.get(session, path.job_id)
-        parts = batches.parts_of(session, job.id)
+        job = lifecycle.get(session, path.job_id)
+        parts = batch_predictions.parts_of(session, job.id)
     if job.batch is None:
         raise FileNotFound(f"Job {job.id} trains, and predicts nothing.")
     batch = Batch.model_validate(job.batch)
-    if batches.have_gone(batch, parts):
+    if batch_predictions.have_gone(batch, parts):
         raise FileNotFound(f"What job {job.id} answered has had its time: predict it again.")
     artifacts = services().artifacts
     lines = (artifacts.read(part.sha256) for part in parts)
@@ -205,12 +208,12 @@ def _received(description: Description) -> tuple[list[StoredFile], int]:
         inputs = ingest_batch(
             uploaded_file(), description.preprocessing, description.columns, services().upload_limits, Path(folder)
         )
-        return kept_files.keep(services().sessions, services().artifacts, inputs.files), inputs.rows
+        return tracked_files.keep(services().sessions, services().artifacts, inputs.files), inputs.rows
 
 
 def _rows_of(revision: Revision, contract: Contract) -> int:
     """Raises InvalidRequest where the version does not take such data."""
-    facts = datasets.facts_of_revision(revision)
+    facts = revisions.facts_of_revision(revision)
     takes_images = isinstance(contract, ImageContract)
     if facts.images != takes_images or not (takes_images or facts.shape == contract.input_shape):
         holds = "images" if facts.images else f"rows of {list(facts.shape)} numbers"

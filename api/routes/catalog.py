@@ -3,10 +3,10 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from api.answers import document, problems
-from api.requests import parsed
+from api.http.requests import parsed
+from api.http.responses import document, problems
+from api.planner.catalog import Catalog
 from api.services import services
-from shared.catalog import Catalog
 from shared.errors import PlanningUnavailable
 
 bp = APIBlueprint("catalog", __name__, url_prefix="/api/v1/catalog", abp_tags=[Tag(name="Jobs")])

@@ -9,18 +9,20 @@ from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from api.answers import document, problems
-from api.ingestion.ingested import Ingested, TableOptions
+from api.charts.dataset_preview import preview_of
+from api.charts.kinds import PictureFormat
+from api.charts.response import PICTURE, PictureQuery, answer_picture
+from api.documents.base import ClassRows, DatasetDocument, DatasetList, RevisionDocument
+from api.http.pagination import next_cursor, page_of
+from api.http.requests import PageQuery, parsed, validated
+from api.http.responses import document, problems
+from api.ingestion.dataset_upload import ingest
+from api.ingestion.result import Ingested, TableOptions
 from api.ingestion.targets import Task
-from api.ingestion.uploads import ingest
-from api.pictures.answers import PICTURE, PictureQuery, answer_picture
-from api.pictures.kinds import PictureFormat
-from api.pictures.previews import preview_of
-from api.requests import PageQuery, parsed, validated
 from api.services import services
-from shared import datasets, kept_files
-from shared.built_in_data import BUILT_IN
-from shared.documents import ClassRows, DatasetDocument, DatasetList, RevisionDocument
+from shared.database.tables.jobs import Revision
+from shared.datasets import revisions
+from shared.datasets.builtin import BUILT_IN
 from shared.errors import (
     ArtifactDamaged,
     DatasetNotFound,
@@ -30,9 +32,8 @@ from shared.errors import (
     RequestTooLarge,
     UnsupportedContent,
 )
-from shared.pages import next_cursor, page_of
-from shared.tables import Revision
-from shared.training_spec import ModelName
+from shared.spec.training import ModelName
+from shared.storage import tracked_files
 
 bp = APIBlueprint("datasets", __name__, url_prefix="/api/v1/datasets", abp_tags=[Tag(name="Data sets")])
 UPLOAD: dict[str, Any] = {
@@ -121,9 +122,9 @@ def upload_dataset() -> Response:
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         ingested = ingest(file, options, services().upload_limits, Path(folder))
         digest = ingested.digest()
-        stored = kept_files.keep(services().sessions, services().artifacts, ingested.files)
+        stored = tracked_files.keep(services().sessions, services().artifacts, ingested.files)
     with services().sessions.begin() as session:
-        revision, is_new = datasets.add_revision(
+        revision, is_new = revisions.add_revision(
             session, form.name, digest, ingested.facts, _description(ingested), stored
         )
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
@@ -137,8 +138,8 @@ def list_datasets(query: PageQuery) -> Response:
     """Those that users brought, by name; the catalog has those that are built in."""
     page = page_of(query.limit, query.cursor, (str,))
     with services().sessions() as session:
-        names = [found.name for found in datasets.find_names(session, page)]
-        documents = [_dataset_document(name, datasets.find_revisions(session, name)) for name in names]
+        names = [found.name for found in revisions.find_names(session, page)]
+        documents = [_dataset_document(name, revisions.find_revisions(session, name)) for name in names]
     return document(DatasetList(datasets=documents, next=next_cursor(page, [(name,) for name in names])))
 
 
@@ -148,10 +149,10 @@ def show_dataset(path: DatasetPath) -> Response:
     """Every revision, the newest first, or the one that is asked for."""
     with services().sessions() as session:
         if "@" in path.name:
-            revisions = [datasets.get_revision(session, path.name)]
+            found = [revisions.get_revision(session, path.name)]
         else:
-            revisions = datasets.find_revisions(session, path.name)
-    return document(_dataset_document(revisions[0].dataset, revisions))
+            found = revisions.find_revisions(session, path.name)
+    return document(_dataset_document(found[0].dataset, found))
 
 
 @bp.get(
@@ -162,7 +163,7 @@ def show_dataset(path: DatasetPath) -> Response:
 def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
     """Some images of each class, or how the values of each column are spread."""
     with services().sessions() as session:
-        revision = datasets.get_revision(session, path.name)
+        revision = revisions.get_revision(session, path.name)
     reference = f"{revision.dataset}@{revision.number}"
     content = ("preview", reference, revision.digest)
     return answer_picture(
@@ -195,7 +196,7 @@ def _description(ingested: Ingested) -> dict[str, Any]:
 
 
 def _revision_document(revision: Revision) -> RevisionDocument:
-    facts = datasets.facts_of_revision(revision)
+    facts = revisions.facts_of_revision(revision)
     rows = zip(facts.classes, facts.class_rows, strict=True)
     return RevisionDocument(
         name=revision.dataset,

@@ -8,12 +8,13 @@ from flask_openapi3 import APIBlueprint, Tag
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from api.answers import document, problems
-from api.requests import PageQuery, parsed
+from api.documents.base import Mistake, MistakeList
+from api.http.pagination import Key, next_cursor, page_of
+from api.http.requests import PageQuery, parsed
+from api.http.responses import document, problems
 from api.routes.models import VersionPath
 from api.services import services
-from shared import registry
-from shared.documents import Mistake, MistakeList
+from shared.database.tables.jobs import Version
 from shared.errors import (
     ArtifactDamaged,
     EvaluationNotFound,
@@ -22,9 +23,8 @@ from shared.errors import (
     ModelNotFound,
     VersionNotFound,
 )
-from shared.evaluation import ANSWERS_FILE, EVALUATION_FILE, Evaluation, TestAnswers
-from shared.pages import Key, next_cursor, page_of
-from shared.tables import Version
+from shared.registry import versions
+from shared.registry.evaluation import ANSWERS_FILE, EVALUATION_FILE, Evaluation, TestAnswers
 
 FAILURES = problems(ModelNotFound, VersionNotFound, EvaluationNotFound, ArtifactDamaged)
 
@@ -90,12 +90,12 @@ def find_mistakes(answers: TestAnswers, classes: list[str], wanted: MistakesFilt
 def find_version(path: VersionPath) -> Version:
     """Raises ModelNotFound or VersionNotFound."""
     with services().sessions() as session:
-        return registry.get_version(session, path.model, path.reference)
+        return versions.get_version(session, path.model, path.reference)
 
 
 def read_evaluation_file(version: Version, name: str) -> bytes:
     """Raises EvaluationNotFound or ArtifactDamaged."""
-    return services().artifacts.read(registry.get_evaluation_file(version, name).sha256)
+    return services().artifacts.read(versions.get_evaluation_file(version, name).sha256)
 
 
 def _place_of_class(classes: list[str], label: str | None, key: str) -> int | None:

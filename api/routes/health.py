@@ -9,11 +9,11 @@ from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.answers import document
-from api.requests import parsed
+from api.documents.base import Check, Readiness
+from api.http.requests import parsed
+from api.http.responses import document
 from api.services import services
-from shared.documents import Check, Readiness
-from shared.queue import BrokerUnreachable
+from shared.jobs.broker import BrokerUnreachable
 
 logger = logging.getLogger(__name__)
 

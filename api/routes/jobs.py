@@ -8,17 +8,20 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field, StringConstraints
 
-from api.answers import bytes_of, document, problems
-from api.job_log import lines_of
-from api.pictures import drawings
-from api.pictures.answers import PICTURE, PictureQuery, answer_picture
-from api.pictures.kinds import PictureFormat
-from api.planning_process import Question
-from api.requests import PageQuery, parsed
+from api.charts import drawings
+from api.charts.kinds import PictureFormat
+from api.charts.response import PICTURE, PictureQuery, answer_picture
+from api.documents.base import EpochDocument, EpochList, JobDocument, JobList, JobSummary
+from api.http.pagination import next_cursor, page_of
+from api.http.requests import PageQuery, parsed
+from api.http.responses import bytes_of, document, problems
+from api.planner.messages import Plan
+from api.planner.process.__main__ import Question
 from api.services import services
-from shared import base_versions, datasets, job_history, job_queue, jobs, registry, submissions
+from api.streaming.job_log import lines_of
+from shared.database.tables.jobs import ENDED, JobStatus
+from shared.datasets import revisions
 from shared.devices import Device
-from shared.documents import EpochDocument, EpochList, JobDocument, JobList, JobSummary
 from shared.errors import (
     ArtifactDamaged,
     FileNotFound,
@@ -35,12 +38,11 @@ from shared.errors import (
     TooManyListeners,
     UnsupportedContent,
 )
-from shared.pages import next_cursor, page_of
-from shared.plan import Plan
-from shared.tables import ENDED, JobStatus
-from shared.training_spec import ModelName, TrainingSpec
-from shared.version_description import TENSORBOARD_FILE
-from shared.workers import VANISHED_AFTER_SECONDS
+from shared.jobs import events, lifecycle, scheduling, submission
+from shared.jobs.workers import VANISHED_AFTER_SECONDS
+from shared.registry import pretrained, versions
+from shared.registry.manifest import TENSORBOARD_FILE
+from shared.spec.training import ModelName, TrainingSpec
 
 MOST_EPOCHS = 100_000
 MOST_LINES = 10_000
@@ -100,23 +102,23 @@ class EventsHeader(BaseModel):
 def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> Response:
     """Queue a training, or with `dry_run` tell what it would do."""
     with services().sessions() as session:
-        choice, uploaded = datasets.pinned(session, body.dataset)
-        version = base_versions.find_base(session, body.network)
-    spec = base_versions.pinned(body.model_copy(update={"dataset": choice}), version)
-    base = base_versions.read_base(version, services().artifacts) if version is not None else None
+        choice, uploaded = revisions.pinned(session, body.dataset)
+        version = pretrained.find_base(session, body.network)
+    spec = pretrained.pinned(body.model_copy(update={"dataset": choice}), version)
+    base = pretrained.read_base(version, services().artifacts) if version is not None else None
     plan = services().planner.plan(Question(spec=spec, uploaded=uploaded, base=base))
     if query.dry_run:
         return document(plan)
     with services().sessions() as session:
-        same = submissions.find_same(session, spec) if spec.reuse else None
+        same = submission.find_same(session, spec) if spec.reuse else None
     if same is not None:
         return document(job_document(same.id), HTTPStatus.OK, {"Location": url_for("jobs.show_job", job_id=same.id)})
     owner, most = services().owners.current(), services().owners.most_queued
     with services().sessions.begin() as session:
         if header.idempotency_key is None:
-            job = submissions.create(session, spec, owner, most)
+            job = submission.create(session, spec, owner, most)
         else:
-            job = submissions.create_once(session, spec, header.idempotency_key, body, owner, most)
+            job = submission.create_once(session, spec, header.idempotency_key, body, owner, most)
     services().bell.ring(Device(job.device))  # after the commit: inside, a worker may look before the row exists
     location = url_for("jobs.show_job", job_id=job.id)
     return document(job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})
@@ -129,7 +131,7 @@ def list_jobs(query: JobQuery) -> Response:
     page = page_of(query.limit, query.cursor, (str, str))
     key, _, value = (query.tag or "").partition(":")
     with services().sessions() as session:
-        found = jobs.find(session, page, query.status, query.model, (key, value or None) if key else None)
+        found = lifecycle.find(session, page, query.status, query.model, (key, value or None) if key else None)
         summaries = [JobSummary.of(job) for job in found]
     following = next_cursor(page, [(job.created_at.isoformat(), str(job.id)) for job in found])
     return document(JobList(jobs=summaries, next=following))
@@ -149,7 +151,7 @@ def show_job(path: JobPath) -> Response:
 def cancel_job(path: JobPath) -> Response:
     """At once when it is queued; a running one ends at its next batch. Its checkpoint is kept for a retry."""
     with services().sessions.begin() as session:
-        job = jobs.cancel(session, path.job_id)
+        job = lifecycle.cancel(session, path.job_id)
     status = HTTPStatus.ACCEPTED if job.status == JobStatus.CANCELLING else HTTPStatus.OK
     return document(job_document(job.id), status)
 
@@ -159,7 +161,7 @@ def cancel_job(path: JobPath) -> Response:
 def stop_job(path: JobPath) -> Response:
     """Finish the epoch, and publish the weights that the spec's `keep` asks for."""
     with services().sessions.begin() as session:
-        job = jobs.stop(session, path.job_id)
+        job = lifecycle.stop(session, path.job_id)
     return document(job_document(job.id), HTTPStatus.ACCEPTED)
 
 
@@ -171,7 +173,7 @@ def stop_job(path: JobPath) -> Response:
 def retry_job(path: JobPath, query: RetryQuery) -> Response:
     """A new job from the same spec that goes on from the checkpoint; the one there is, while it has not ended."""
     with services().sessions.begin() as session:
-        job, is_new = submissions.create_retry(
+        job, is_new = submission.create_retry(
             session, path.job_id, services().owners.most_queued, from_start=query.from_ == "start"
         )
     services().bell.ring(Device(job.device))
@@ -187,8 +189,8 @@ def show_metrics(path: JobPath, query: PageQuery) -> Response:
     page = page_of(query.limit, query.cursor, (int,))
     after = int(page.after[0]) if page.after is not None else 0
     with services().sessions() as session:
-        jobs.get(session, path.job_id)
-        epochs = job_history.epochs_after(session, path.job_id, after, page.limit)
+        lifecycle.get(session, path.job_id)
+        epochs = events.epochs_after(session, path.job_id, after, page.limit)
     documents = [EpochDocument.model_validate(epoch) for epoch in epochs]
     return document(EpochList(epochs=documents, next=next_cursor(page, [(epoch.epoch,) for epoch in epochs])))
 
@@ -206,13 +208,13 @@ def follow_job(path: JobPath, header: EventsHeader) -> Response:
     """Server-sent events: every change of status, progress twice a second at the most, and every epoch."""
     services().feeds.check_room()
     with services().sessions() as session:
-        job = jobs.get(session, path.job_id)
+        job = lifecycle.get(session, path.job_id)
     seen = min(header.last_event_id, job.last_event)  # nobody has seen what has not happened
     if job.status in ENDED and seen == job.last_event:
         return Response(status=HTTPStatus.NO_CONTENT)  # anything else, and a browser would come back for ever
-    events = services().feeds.follow(path.job_id, seen)
+    stream = services().feeds.follow(path.job_id, seen)
     return Response(
-        events, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        stream, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
 
 
@@ -224,9 +226,9 @@ def follow_job(path: JobPath, header: EventsHeader) -> Response:
 def show_log(path: JobPath) -> Response:
     """What happened to a job, and what its training had to say, as text."""
     with services().sessions() as session:
-        jobs.get(session, path.job_id)
-        events = job_history.log_of(session, path.job_id, MOST_LINES)
-    return Response("".join(lines_of(events)), content_type="text/plain; charset=utf-8")
+        lifecycle.get(session, path.job_id)
+        found = events.log_of(session, path.job_id, MOST_LINES)
+    return Response("".join(lines_of(found)), content_type="text/plain; charset=utf-8")
 
 
 @bp.get(
@@ -240,10 +242,10 @@ def show_log(path: JobPath) -> Response:
 def download_tensorboard(path: JobPath) -> Response:
     """What a job logged that asked for `training.tensorboard` and succeeded."""
     with services().sessions() as session:
-        job = jobs.get(session, path.job_id)
+        job = lifecycle.get(session, path.job_id)
     if job.version is None:
         raise FileNotFound(f"Job {job.id} has no logs: it is {job.status}.")
-    file = registry.get_file(job.version, TENSORBOARD_FILE)
+    file = versions.get_file(job.version, TENSORBOARD_FILE)
     headers = {"Content-Disposition": f'attachment; filename="{job.model}-{job.id}.zip"'}
     return Response(services().artifacts.read(file.sha256), content_type="application/zip", headers=headers)
 
@@ -253,8 +255,8 @@ def download_tensorboard(path: JobPath) -> Response:
 def draw_curves(path: JobPicturePath, query: PictureQuery) -> Response:
     """Loss and metrics by epoch, of training and validation, as far as the job has come."""
     with services().sessions() as session:
-        job = jobs.get(session, path.job_id)
-        epochs = job_history.epochs_after(session, path.job_id, 0, MOST_EPOCHS)
+        job = lifecycle.get(session, path.job_id)
+        epochs = events.epochs_after(session, path.job_id, 0, MOST_EPOCHS)
     if not epochs:
         raise PictureNotFound(f"Job {job.id} has not finished an epoch yet.")
     numbers = [epoch.epoch for epoch in epochs]
@@ -267,8 +269,8 @@ def draw_curves(path: JobPicturePath, query: PictureQuery) -> Response:
 def job_document(job_id: UUID) -> JobDocument:
     """Raises JobNotFound."""
     with services().sessions() as session:
-        job = jobs.get(session, job_id)
-        standing = job_queue.standing(session, job, VANISHED_AFTER_SECONDS)
+        job = lifecycle.get(session, job_id)
+        standing = scheduling.standing(session, job, VANISHED_AFTER_SECONDS)
     if standing is None:
         return JobDocument.of(job)
     return JobDocument.of(job, place=standing.place, seconds_to_start=standing.seconds)

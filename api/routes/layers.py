@@ -10,18 +10,18 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from numpy.typing import NDArray
 
-from api.answers import document, problems
-from api.pictures import drawings
-from api.pictures.answers import PICTURE, PictureQuery, answer_picture
-from api.pictures.kinds import Drawing, PictureFormat
-from api.planning_process import Look
-from api.prediction_requests import REQUEST_BODY, read_inputs
-from api.requests import parsed
+from api.charts import drawings
+from api.charts.kinds import Drawing, PictureFormat
+from api.charts.response import PICTURE, PictureQuery, answer_picture
+from api.documents.base import LayerList
+from api.http.requests import parsed
+from api.http.responses import document, problems
+from api.planner.process.__main__ import Look
+from api.protocols.rest import REQUEST_BODY, read_inputs
 from api.routes.evaluations import find_version
 from api.routes.models import VersionPath
 from api.services import services
-from shared import registry
-from shared.documents import LayerList
+from shared.database.tables.jobs import Version
 from shared.errors import (
     ArtifactDamaged,
     ImageTooLarge,
@@ -36,9 +36,9 @@ from shared.errors import (
     UnsupportedContent,
     VersionNotFound,
 )
-from shared.serving.inputs import row_of
-from shared.tables import Version
-from shared.version_description import DESCRIPTION_FILE, DescriptionFile
+from shared.inference.inputs import row_of
+from shared.registry import versions
+from shared.registry.manifest import DESCRIPTION_FILE, DescriptionFile
 
 MOST_TILES = 64
 COLOR_CHANNELS = 3
@@ -153,7 +153,7 @@ def _check_layer(version: Version, name: str) -> None:
 
 
 def _description(version: Version) -> DescriptionFile:
-    content = services().artifacts.read(registry.get_file(version, DESCRIPTION_FILE).sha256)
+    content = services().artifacts.read(versions.get_file(version, DESCRIPTION_FILE).sha256)
     return DescriptionFile.model_validate_json(content)
 
 
@@ -163,7 +163,7 @@ def _look(version: Version, layer: str, inputs: NDArray[np.float32] | None) -> N
     with tempfile.TemporaryDirectory(prefix="trainyard-") as name:
         folder = Path(name)
         (folder / "architecture.json").write_text(json.dumps(description.architecture))
-        weights = services().artifacts.read(registry.get_file(version, "model.weights.h5").sha256)
+        weights = services().artifacts.read(versions.get_file(version, "model.weights.h5").sha256)
         (folder / "model.weights.h5").write_bytes(weights)
         if inputs is not None:
             np.save(folder / "input.npy", inputs)

@@ -4,8 +4,8 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from api.answers import bytes_of
-from api.requests import parsed
+from api.http.requests import parsed
+from api.http.responses import bytes_of
 from api.services import services
 
 bp = APIBlueprint("metrics", __name__, abp_tags=[Tag(name="Service")])

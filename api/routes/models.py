@@ -8,12 +8,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy.orm import Session
 
-from api.answers import bytes_of, document, problems
-from api.requests import PageQuery, parsed
-from api.services import services
-from api.serving.self_test import run_self_test
-from shared import registry
-from shared.documents import (
+from api.documents.base import (
     AliasDocument,
     AliasTarget,
     FileDocument,
@@ -24,6 +19,12 @@ from shared.documents import (
     VersionList,
     VersionSummary,
 )
+from api.http.pagination import next_cursor, page_of
+from api.http.requests import PageQuery, parsed
+from api.http.responses import bytes_of, document, problems
+from api.services import services
+from api.serving.self_test import run_self_test
+from shared.database.tables.jobs import Model, Version
 from shared.errors import (
     AliasNotFound,
     ArtifactDamaged,
@@ -36,15 +37,14 @@ from shared.errors import (
     VersionInUse,
     VersionNotFound,
 )
-from shared.numbers import number_of
-from shared.pages import next_cursor, page_of
-from shared.tables import Model, Version
+from shared.references import number_of
+from shared.registry import versions
 
 bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="Models")])
 
 
 def _not_latest(alias: str) -> str:
-    if alias == registry.LATEST:
+    if alias == versions.LATEST:
         raise ValueError("`latest` always is the newest version: it cannot be set.")
     return alias
 
@@ -82,7 +82,7 @@ def list_models(query: PageQuery) -> Response:
     """By name."""
     page = page_of(query.limit, query.cursor, (str,))
     with services().sessions() as session:
-        found = registry.find_models(session, page)
+        found = versions.find_models(session, page)
         documents = [_model_document(session, model) for model in found]
     return document(ModelList(models=documents, next=next_cursor(page, [(model.name,) for model in found])))
 
@@ -92,7 +92,7 @@ def list_models(query: PageQuery) -> Response:
 def show_model(path: ModelPath) -> Response:
     """Its newest version, its aliases, and how many versions there are."""
     with services().sessions() as session:
-        return document(_model_document(session, registry.get_model(session, path.model)))
+        return document(_model_document(session, versions.get_model(session, path.model)))
 
 
 @bp.get("/<model>/versions", responses={200: VersionList, **problems(ModelNotFound)})
@@ -101,9 +101,9 @@ def list_versions(path: ModelPath, query: PageQuery) -> Response:
     """The newest first."""
     page = page_of(query.limit, query.cursor, (int,))
     with services().sessions() as session:
-        registry.get_model(session, path.model)
-        aliases = registry.find_aliases(session, path.model)
-        found = registry.find_versions(session, path.model, page)
+        versions.get_model(session, path.model)
+        aliases = versions.find_aliases(session, path.model)
+        found = versions.find_versions(session, path.model, page)
     summaries = [VersionSummary.model_validate(_version_values(version, aliases)) for version in found]
     return document(VersionList(versions=summaries, next=next_cursor(page, [(version.number,) for version in found])))
 
@@ -113,8 +113,8 @@ def list_versions(path: ModelPath, query: PageQuery) -> Response:
 def show_version(path: VersionPath) -> Response:
     """All that a version says of itself: metrics, preprocessing, classes, signature, where it came from, files."""
     with services().sessions() as session:
-        version = registry.get_version(session, path.model, path.reference)
-        aliases = registry.find_aliases(session, path.model)
+        version = versions.get_version(session, path.model, path.reference)
+        aliases = versions.find_aliases(session, path.model)
     files = [
         FileDocument(
             name=file.name,
@@ -137,7 +137,7 @@ def delete_version(path: VersionPath) -> Response:
         detail = f"Version {path.reference!r} may be another in a moment: name the one to delete by its number."
         raise InvalidRequest(detail, (Fault("#/reference", "A whole number."),))
     with services().sessions.begin() as session:
-        version = registry.delete_version(session, path.model, number_of(path.reference))
+        version = versions.delete_version(session, path.model, number_of(path.reference))
     services().versions.forget(version)
     return Response(status=HTTPStatus.NO_CONTENT)
 
@@ -149,7 +149,7 @@ def delete_version(path: VersionPath) -> Response:
 def test_version(path: VersionPath) -> Response:
     """Replay the golden samples through the path that serves: does it still answer as Keras did?"""
     with services().sessions() as session:
-        version = registry.get_version(session, path.model, path.reference)
+        version = versions.get_version(session, path.model, path.reference)
     return document(run_self_test(version, services().artifacts))
 
 
@@ -164,8 +164,8 @@ def test_version(path: VersionPath) -> Response:
 def download_file(path: FilePath) -> Response:
     """`model.keras`, `model.weights.h5`, `model.onnx` or `version.json`, checked against its digest."""
     with services().sessions() as session:
-        version = registry.get_version(session, path.model, path.reference)
-    file = registry.get_file(version, path.file)
+        version = versions.get_version(session, path.model, path.reference)
+    file = versions.get_file(version, path.file)
     response = Response(services().artifacts.read(file.sha256), content_type="application/octet-stream")
     response.headers["Content-Disposition"] = f'attachment; filename="{file.name}"'
     response.set_etag(file.sha256)
@@ -180,7 +180,7 @@ def download_file(path: FilePath) -> Response:
 def set_alias(path: AliasPath, body: AliasTarget) -> Response:
     """Point an alias at a version; it moves if it is there."""
     with services().sessions.begin() as session:
-        alias = registry.set_alias(session, path.model, path.alias, body.version)
+        alias = versions.set_alias(session, path.model, path.alias, body.version)
     services().versions.look_again(path.model)
     return document(AliasDocument(model=alias.model, alias=alias.alias, version=alias.number))
 
@@ -190,7 +190,7 @@ def set_alias(path: AliasPath, body: AliasTarget) -> Response:
 def remove_alias(path: AliasPath) -> Response:
     """The version it pointed at stays."""
     with services().sessions.begin() as session:
-        registry.remove_alias(session, path.model, path.alias)
+        versions.remove_alias(session, path.model, path.alias)
     services().versions.look_again(path.model)
     return Response(status=HTTPStatus.NO_CONTENT)
 
@@ -198,9 +198,9 @@ def remove_alias(path: AliasPath) -> Response:
 def _model_document(session: Session, model: Model) -> ModelDocument:
     return ModelDocument(
         name=model.name,
-        latest=registry.get_version(session, model.name, registry.LATEST).number,
-        versions=registry.count_versions(session, model.name),
-        aliases=registry.find_aliases(session, model.name),
+        latest=versions.get_version(session, model.name, versions.LATEST).number,
+        versions=versions.count_versions(session, model.name),
+        aliases=versions.find_aliases(session, model.name),
         created_at=model.created_at,
     )
 

@@ -5,16 +5,17 @@ from http import HTTPStatus
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
-from api.answers import document, problems
-from api.requests import parsed
+from api.documents.base import JobDocument
+from api.http.requests import parsed
+from api.http.responses import document, problems
 from api.routes.jobs import job_document
 from api.routes.models import VersionPath
 from api.services import services
-from shared import registry, submissions
 from shared.devices import Device
-from shared.documents import JobDocument
 from shared.errors import JobNotFound, ModelNotFound, TooManyJobs, VersionNotFound
-from shared.training_spec import TrainingSpec
+from shared.jobs import submission
+from shared.registry import versions
+from shared.spec.training import TrainingSpec
 
 bp = APIBlueprint(
     "reproductions",
@@ -30,9 +31,9 @@ def reproduce_version(path: VersionPath) -> Response:
     """Train once more from the recorded spec and data; the job says whether the weights came out equal."""
     owners = services().owners
     with services().sessions.begin() as session:
-        version = registry.get_version(session, path.model, path.reference)
+        version = versions.get_version(session, path.model, path.reference)
         spec = TrainingSpec.model_validate(version.description["lineage"]["spec"])
-        job = submissions.create_reproduction(
+        job = submission.create_reproduction(
             session, spec, version.model, version.number, owners.current(), owners.most_queued
         )
     services().bell.ring(Device(job.device))
@@ -45,6 +46,6 @@ def reproduce_version(path: VersionPath) -> Response:
 def show_reproduction(path: VersionPath) -> Response:
     """The newest job that trained this version once more."""
     with services().sessions() as session:
-        version = registry.get_version(session, path.model, path.reference)
-        job = submissions.find_reproduction(session, version.model, version.number)
+        version = versions.get_version(session, path.model, path.reference)
+        job = submission.find_reproduction(session, version.model, version.number)
     return document(job_document(job.id))

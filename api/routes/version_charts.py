@@ -7,17 +7,17 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
-from api.answers import problems
-from api.pictures import drawings
-from api.pictures.answers import PICTURE, PictureQuery, answer_picture
-from api.pictures.drawings import Tile
-from api.pictures.kinds import Drawing, PictureFormat
-from api.pictures.surfaces import surface_of
-from api.requests import parsed
+from api.charts import drawings
+from api.charts.decision_surface import surface_of
+from api.charts.drawings import Tile
+from api.charts.kinds import Drawing, PictureFormat
+from api.charts.response import PICTURE, PictureQuery, answer_picture
+from api.http.requests import parsed
+from api.http.responses import problems
 from api.routes.evaluations import MistakesFilter, find_mistakes, find_version, read_evaluation_file
 from api.routes.models import VersionPath
 from api.services import services
-from shared import registry
+from shared.database.tables.jobs import Version
 from shared.errors import (
     ArtifactDamaged,
     EvaluationNotFound,
@@ -26,8 +26,8 @@ from shared.errors import (
     VersionNotFound,
     VersionNotServable,
 )
-from shared.evaluation import ANSWERS_FILE, EVALUATION_FILE, IMAGES_FILE, Evaluation, TestAnswers, TestImages
-from shared.tables import Version
+from shared.registry import versions
+from shared.registry.evaluation import ANSWERS_FILE, EVALUATION_FILE, IMAGES_FILE, Evaluation, TestAnswers, TestImages
 
 ANSWERS: dict[Any, Any] = {
     200: PICTURE,
@@ -128,7 +128,7 @@ def _evaluated(version: Version) -> tuple[TestAnswers, TestImages, list[str]]:
 
 
 def _digest(version: Version, name: str) -> str:
-    return registry.get_evaluation_file(version, name).sha256
+    return versions.get_evaluation_file(version, name).sha256
 
 
 def _words(answers: TestAnswers, classes: list[str], row: int) -> str:

@@ -3,11 +3,11 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from api.answers import document, problems
-from api.requests import parsed
+from api.documents.base import WorkerDocument, WorkerList
+from api.http.requests import parsed
+from api.http.responses import document, problems
 from api.services import services
-from shared import workers
-from shared.documents import WorkerDocument, WorkerList
+from shared.jobs import workers
 
 bp = APIBlueprint("workers", __name__, url_prefix="/api/v1/workers", abp_tags=[Tag(name="Service")])
 

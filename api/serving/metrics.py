@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from api.serving.versions import Versions
-from shared import job_counts
-from shared.database import Sessions
+from api.serving.model_cache import Versions
+from shared.database.engine import Sessions
 from shared.errors import ServiceError
+from shared.jobs import statistics
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 OK = "ok"
@@ -95,10 +95,10 @@ class _Jobs(Collector):
 
     def collect(self) -> Iterator[Metric]:
         with self._sessions() as session:
-            counts = job_counts.count_by_status(session)
-            waiting = job_counts.waiting_by_device(session)
-            epoch_seconds = job_counts.epoch_seconds(session)
-            lost = job_counts.count_lost_attempts(session)
+            counts = statistics.count_by_status(session)
+            waiting = statistics.waiting_by_device(session)
+            epoch_seconds = statistics.epoch_seconds(session)
+            lost = statistics.count_lost_attempts(session)
         yield _gauges("trainyard_jobs", "Jobs, by status", "status", counts)
         depths = {device: depth for device, (depth, _) in waiting.items()}
         yield _gauges("trainyard_queue_depth", "Jobs that wait, by the device they ask for", "device", depths)

@@ -6,13 +6,13 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-from shared import registry
-from shared.artifacts import ArtifactStore
-from shared.database import OUT_OF_REACH, Sessions
+from shared.database.engine import OUT_OF_REACH, Sessions
+from shared.database.tables.jobs import Version
 from shared.errors import ArtifactDamaged, ModelNotFound, ServiceError, VersionNotFound, VersionNotServable
-from shared.heap import trim_heap
-from shared.serving.version import LoadedVersion, load_version
-from shared.tables import Version
+from shared.inference.servable import LoadedVersion, load_version
+from shared.registry import versions
+from shared.storage.artifacts import ArtifactStore
+from shared.system import trim_heap
 
 logger = logging.getLogger(__name__)
 
@@ -136,9 +136,9 @@ class Versions:
             with self._sessions() as session:
                 model, reference = name
                 version = (
-                    registry.get_served_version(session, model)
+                    versions.get_served_version(session, model)
                     if reference is None
-                    else registry.get_version(session, model, reference)
+                    else versions.get_version(session, model, reference)
                 )
             loaded, version_id = self.take(version), version.id
         except OUT_OF_REACH as error:

@@ -8,15 +8,15 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from api.metrics import Metrics
-from api.problems import problem_of
-from api.serving.turns import Turns
+from api.http.problems import problem_of
+from api.serving.batching import Turns
+from api.serving.metrics import Metrics
 from shared.errors import ServiceError
-from shared.preprocessing import ImageLimits
-from shared.serving.answers import Answer, answer_of
-from shared.serving.inputs import ImageInput, Input, rows_of
-from shared.serving.version import LoadedVersion
-from shared.version_description import Description
+from shared.inference.inputs import ImageInput, Input, rows_of
+from shared.inference.predictions import Answer, answer_of
+from shared.inference.servable import LoadedVersion
+from shared.preprocessing.contract import ImageLimits
+from shared.registry.manifest import Description
 
 SMALL_BYTES = 16_000
 """An image of no more is decoded in a fraction of what the network takes."""

@@ -1,11 +1,11 @@
 """Whether a version still answers as it was trained to, and if not, why."""
 
-from shared.agreement import TOLERANCE
-from shared.artifacts import ArtifactStore
-from shared.documents import SelfTest
+from api.documents.base import SelfTest
+from shared.database.tables.jobs import Version
 from shared.errors import ArtifactDamaged, VersionNotServable
-from shared.serving.version import golden_difference, open_version
-from shared.tables import Version
+from shared.inference.parity import TOLERANCE
+from shared.inference.servable import golden_difference, open_version
+from shared.storage.artifacts import ArtifactStore
 
 
 def run_self_test(version: Version, artifacts: ArtifactStore) -> SelfTest:

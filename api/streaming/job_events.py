@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from itertools import takewhile
 from uuid import UUID
 
-from shared import job_history
-from shared.database import Sessions
+from shared.database.engine import Sessions
+from shared.database.tables.jobs import ENDED, JobEvent
 from shared.errors import TooManyListeners
-from shared.tables import ENDED, JobEvent
+from shared.jobs import events
 
 EVENTS_AT_ONCE = 500
 EVENTS_REMEMBERED = 2000
@@ -61,7 +61,7 @@ class Feed:
 
     def _read(self, number: int) -> list[JobEvent]:
         with self._sessions() as session:
-            return job_history.events_after(session, self._job_id, number, EVENTS_AT_ONCE)
+            return events.events_after(session, self._job_id, number, EVENTS_AT_ONCE)
 
 
 class Feeds:

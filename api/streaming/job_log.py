@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from shared.tables import Document, JobEvent
+from shared.database.tables.jobs import Document, JobEvent
 
 
 def lines_of(events: Iterable[JobEvent]) -> Iterator[str]:

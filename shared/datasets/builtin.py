@@ -13,7 +13,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.datasets.info import DatasetFacts, TargetKind
 from shared.errors import DatasetUnavailable
 
 DIGITS = tuple("0123456789")

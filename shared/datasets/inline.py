@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.class_names import faults_of, places_of
-from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.datasets.info import DatasetFacts, TargetKind
+from shared.datasets.labels import faults_of, places_of
 from shared.errors import Fault, InvalidRequest
-from shared.training_spec import InlineData
+from shared.spec.training import InlineData
 
 AT = "#/dataset/inline"
 MAX_RANK = 5

@@ -9,16 +9,16 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from shared import kept_files
-from shared.artifacts import ArtifactStore, StoredFile
-from shared.built_in_data import BUILT_IN
-from shared.dataset_facts import DatasetFacts
+from api.http.pagination import Page
+from shared.database.tables.jobs import DatasetName, Document, Revision, RevisionFile
+from shared.datasets.builtin import BUILT_IN
+from shared.datasets.info import DatasetFacts
+from shared.datasets.uploaded import UploadedData
 from shared.errors import ArtifactDamaged, DatasetNotFound, DatasetUnavailable
-from shared.numbers import number_of
-from shared.pages import Page
-from shared.tables import DatasetName, Document, Revision, RevisionFile
-from shared.training_spec import DatasetChoice
-from shared.uploaded_data import UploadedData
+from shared.references import number_of
+from shared.spec.training import DatasetChoice
+from shared.storage import tracked_files
+from shared.storage.artifacts import ArtifactStore, StoredFile
 
 _FACTS = TypeAdapter(DatasetFacts)
 
@@ -36,7 +36,7 @@ def add_revision(
         session.execute(update(DatasetName).where(DatasetName.name == name).values(last_number=number - 1))
         return found, False
     rows = [RevisionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
-    kept_files.hold(session, [row.sha256 for row in rows])
+    tracked_files.hold(session, [row.sha256 for row in rows])
     revision = Revision(
         dataset=name,
         number=number,

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from shared.built_in_data import BUILT_IN, Arrays
-from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.datasets.builtin import BUILT_IN, Arrays
+from shared.datasets.info import DatasetFacts, TargetKind
+from shared.datasets.inline import read_inline
+from shared.datasets.row_files import MappedRows
+from shared.datasets.uploaded import Rows, UploadedData
 from shared.errors import DatasetDoesNotFit, Fault, InvalidRequest
-from shared.inline_data import read_inline
-from shared.rows import MappedRows
-from shared.training_spec import DatasetChoice
-from shared.uploaded_data import Rows, UploadedData
+from shared.spec.training import DatasetChoice
 
 
 class PartSizes(BaseModel):

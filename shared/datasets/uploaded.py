@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.dataset_facts import DatasetFacts
-from shared.rows import EncodedImages, MappedRows, open_rows
+from shared.datasets.info import DatasetFacts
+from shared.datasets.row_files import EncodedImages, MappedRows, open_rows
 
 Rows = NDArray[Any] | MappedRows | EncodedImages
 

@@ -10,8 +10,7 @@ import pybase64
 from numpy.typing import DTypeLike, NDArray
 
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, ServiceError, UnsupportedContent
-from shared.ink import is_dark_on_light
-from shared.preprocessing import (
+from shared.preprocessing.contract import (
     MEDIA_TYPES,
     Ground,
     ImageContract,
@@ -23,7 +22,8 @@ from shared.preprocessing import (
     prepare,
     read_header,
 )
-from shared.training_spec import Fit, Invert
+from shared.preprocessing.handwriting import is_dark_on_light
+from shared.spec.training import Fit, Invert
 
 ANY_BYTES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
 """Said of bytes by clients that do not look at them; the last is what curl says of everything."""

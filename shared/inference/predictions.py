@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.version_description import Description
+from shared.registry.manifest import Description
 
 DOUBTFUL = "The probability is below {:.2g}: of the test rows with less, at least half were answered wrongly."
 Answer = dict[str, Any]

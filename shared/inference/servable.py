@@ -12,20 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from shared.agreement import TOLERANCE, largest_difference
-from shared.artifacts import ArtifactStore
+from shared.database.tables.jobs import Version
 from shared.errors import VersionNotServable
-from shared.preprocessing import ImageLimits
-from shared.serving.inputs import ImageInput, NumbersInput, row_of
-from shared.tables import Version
-from shared.version_description import (
-    DESCRIPTION_FILE,
-    INPUT_NAME,
-    ONNX_FILE,
-    OUTPUT_NAME,
-    DescriptionFile,
-    GoldenSample,
-)
+from shared.inference.inputs import ImageInput, NumbersInput, row_of
+from shared.inference.parity import TOLERANCE, largest_difference
+from shared.preprocessing.contract import ImageLimits
+from shared.registry.manifest import DESCRIPTION_FILE, INPUT_NAME, ONNX_FILE, OUTPUT_NAME, DescriptionFile, GoldenSample
+from shared.storage.artifacts import ArtifactStore
 
 ROWS_AT_ONCE = 32
 """With more, what the layers make of them no longer fits the cache of a processor."""

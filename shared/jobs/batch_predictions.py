@@ -7,11 +7,12 @@ from pydantic import Field
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from shared import jobs, kept_files
-from shared.artifacts import StoredFile
+from shared.database.tables.jobs import ENDED, BatchFile, BatchPart, Job, now
 from shared.errors import JobCannotBeRetried
-from shared.tables import ENDED, BatchFile, BatchPart, Job, now
-from shared.training_spec import ModelName, Notes, Priority, SpecPart, Tags
+from shared.jobs import lifecycle
+from shared.spec.training import ModelName, Notes, Priority, SpecPart, Tags
+from shared.storage import tracked_files
+from shared.storage.artifacts import StoredFile
 
 
 class BatchSpec(SpecPart):
@@ -48,8 +49,8 @@ def parts_of(session: Session, job_id: UUID) -> list[BatchPart]:
 
 def add_part(session: Session, job_id: UUID, attempt: int, sha256: str, *, rows: int, failed: int) -> Batch:
     """Answers how far the job is with it. Raises LeaseLost, or kept_files.FilesSwept."""
-    kept_files.hold(session, [sha256])
-    job = jobs.hold(session, job_id, attempt)
+    tracked_files.hold(session, [sha256])
+    job = lifecycle.hold(session, job_id, attempt)
     before = Batch.model_validate(job.batch)
     number = session.scalars(select(func.count()).where(BatchPart.job_id == job_id)).one() + 1
     session.add(BatchPart(job_id=job_id, number=number, sha256=sha256, rows=rows, failed=failed))

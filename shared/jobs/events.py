@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import and_, delete, select, update
 from sqlalchemy.orm import Session
 
-from shared.tables import ENDED, Job, JobEpoch, JobEvent, now
+from shared.database.tables.jobs import ENDED, Job, JobEpoch, JobEvent, now
 
 PASSING_EVENTS = ("progress", "log")
 

@@ -22,30 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from shared import job_queue, kept_files
-from shared.devices import Device
-from shared.errors import (
-    AttemptsUsedUp,
-    JobHasEnded,
-    JobNotFound,
-    JobNotStarted,
-    TrainingFailure,
-)
-from shared.job_moves import (
-    CANCEL,
-    CLAIM,
-    FAIL,
-    FINISH_CANCELLING,
-    GIVE_UP,
-    HAND_BACK,
-    LOSE,
-    STOP,
-    SUCCEED,
-    Move,
-)
-from shared.job_reports import EpochReport, LogLine, epoch_content, problem_of
-from shared.pages import Page
-from shared.tables import (
+from api.http.pagination import Page
+from shared.database.tables.jobs import (
     ENDED,
     HELD,
     Document,
@@ -58,6 +36,29 @@ from shared.tables import (
     UtcDateTime,
     now,
 )
+from shared.devices import Device
+from shared.errors import (
+    AttemptsUsedUp,
+    JobHasEnded,
+    JobNotFound,
+    JobNotStarted,
+    TrainingFailure,
+)
+from shared.job_reports import EpochReport, LogLine, epoch_content, problem_of
+from shared.jobs import scheduling
+from shared.jobs.transitions import (
+    CANCEL,
+    CLAIM,
+    FAIL,
+    FINISH_CANCELLING,
+    GIVE_UP,
+    HAND_BACK,
+    LOSE,
+    STOP,
+    SUCCEED,
+    Move,
+)
+from shared.storage import tracked_files
 
 
 class LeaseLost(Exception):
@@ -114,8 +115,8 @@ def claim(
 
     `most_running` is how many of one owner may run at a time.
     """
-    job_queue.take_turns(session)
-    line = job_queue.next_in_line(devices, most_running)
+    scheduling.take_turns(session)
+    line = scheduling.next_in_line(devices, most_running)
     while (following := session.scalars(line).one_or_none()) is not None:
         claimed = _move(
             session,
@@ -178,7 +179,7 @@ def save_checkpoint(session: Session, job_id: UUID, attempt: int, digest: str, e
     An attempt that came further than the one before shows that the job is not to blame for what was lost so far.
     Raises LeaseLost, or kept_files.FilesSwept.
     """
-    kept_files.hold(session, [digest])
+    tracked_files.hold(session, [digest])
     job = hold(session, job_id, attempt)
     before = job.checkpoint_file
     job.checkpoint_file, job.checkpoint_epoch, job.losses = digest, epoch, 0

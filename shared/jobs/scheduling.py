@@ -11,8 +11,8 @@ from statistics import median
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from shared.database.tables.jobs import HELD, Job, JobStatus, Owner, WorkerProcess, now
 from shared.devices import Device, devices_taken_from
-from shared.tables import HELD, Job, JobStatus, Owner, WorkerProcess, now
 
 TURN_LOCK = 7_241_153
 """Any number: whoever claims holds PostgreSQL's advisory lock of it."""

@@ -3,8 +3,8 @@
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from shared.database.tables.jobs import HELD, Job, JobEpoch, JobStatus, now
 from shared.devices import Device
-from shared.tables import HELD, Job, JobEpoch, JobStatus, now
 
 
 def count_by_status(session: Session) -> dict[str, int]:

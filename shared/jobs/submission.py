@@ -9,14 +9,26 @@ from sqlalchemy import and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from shared import batches, job_history, jobs, kept_files
-from shared.artifacts import StoredFile
-from shared.batches import Batch, BatchSpec
+from shared.database.tables.jobs import (
+    ANONYMOUS,
+    ENDED,
+    BatchFile,
+    Job,
+    JobEpoch,
+    JobEvent,
+    JobStatus,
+    JobTag,
+    Owner,
+    now,
+)
 from shared.devices import Device
 from shared.errors import IdempotencyKeyReused, JobCannotBeRetried, JobNotFound, TooManyJobs
 from shared.job_reports import epoch_content
-from shared.tables import ANONYMOUS, ENDED, BatchFile, Job, JobEpoch, JobEvent, JobStatus, JobTag, Owner, now
-from shared.training_spec import TrainingSpec
+from shared.jobs import batch_predictions, events, lifecycle
+from shared.jobs.batch_predictions import Batch, BatchSpec
+from shared.spec.training import TrainingSpec
+from shared.storage import tracked_files
+from shared.storage.artifacts import StoredFile
 
 IDEMPOTENCY_HOURS = 24
 CODE_VERSION = 1
@@ -51,7 +63,7 @@ def create_retry(
     """A new job from the same spec that goes on from the checkpoint, and whether it is new: while one has not ended,
     it is the answer. Raises JobNotFound, JobCannotBeRetried or TooManyJobs.
     """
-    jobs.get(session, job_id)
+    lifecycle.get(session, job_id)
     old = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()  # its checkpoint stays till then
     if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise JobCannotBeRetried(f"Job {job_id} is {old.status}: only what failed or was cancelled can be tried again.")
@@ -64,10 +76,10 @@ def create_retry(
     job.reproduces = old.reproduces
     session.add_all((job, _first_event(job)))
     if old.batch is not None:
-        batches.copy(session, old, job, with_parts=not from_start)
+        batch_predictions.copy(session, old, job, with_parts=not from_start)
     elif not from_start:
         job.checkpoint_file, job.checkpoint_epoch = old.checkpoint_file, old.checkpoint_epoch
-        done = job_history.epochs_after(session, old.id, 0, old.checkpoint_epoch)
+        done = events.epochs_after(session, old.id, 0, old.checkpoint_epoch)
         session.add_all(JobEpoch(job_id=job.id, **epoch_content(epoch)) for epoch in done)
     _check_limit(session, old.owner, most_queued)
     return job, True
@@ -129,7 +141,7 @@ def create_batch(
     if key is not None and (first := _first_of_key(session, job, key, digest)) is not None:
         return first
     job.batch = batch.model_dump(mode="json")
-    kept_files.hold(session, [file.sha256 for file in files])
+    tracked_files.hold(session, [file.sha256 for file in files])
     session.add_all((job, _first_event(job)))
     session.flush()
     session.add_all(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.tables import JobStatus
+from shared.database.tables.jobs import JobStatus
 
 QUEUED, RUNNING, STOPPING, CANCELLING = (
     JobStatus.QUEUED,

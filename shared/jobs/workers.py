@@ -3,7 +3,7 @@
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from shared.tables import HELD, Job, WorkerProcess, now
+from shared.database.tables.jobs import HELD, Job, WorkerProcess, now
 
 VANISHED_AFTER_SECONDS = 30.0
 """Six heartbeats."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import keras
 
 from shared.errors import Fault, InvalidRequest
-from shared.network import checked_arguments, keras_errors
-from shared.preprocessing import ImageContract, NumbersContract
-from shared.training_spec import LayerSpec
+from shared.networks.builder import checked_arguments, keras_errors
+from shared.preprocessing.contract import ImageContract, NumbersContract
+from shared.spec.training import LayerSpec
 
 AT = "#/augmentation"
 AUGMENTATIONS = frozenset(

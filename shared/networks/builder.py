@@ -12,10 +12,10 @@ from typing import Any
 
 import keras
 
+from api.planner.messages import LayerRow
 from shared.errors import Fault, InvalidRequest
-from shared.keras_json import KerasJson, read_keras_json
-from shared.plan import LayerRow
-from shared.training_spec import MAX_LAYERS, LayerSpec, Network
+from shared.networks.keras_json import KerasJson, read_keras_json
+from shared.spec.training import MAX_LAYERS, LayerSpec, Network
 
 AT = "#/network/layers"
 FIRST = f"{AT}/0"

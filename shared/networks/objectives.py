@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.datasets.info import DatasetFacts, TargetKind
 from shared.errors import Fault, InvalidRequest
-from shared.network import final_activation, keras_errors
-from shared.training_spec import Best, Network, Training
+from shared.networks.builder import final_activation, keras_errors
+from shared.spec.training import Best, Network, Training
 
 TRAINING_AT = "#/training"
 PROBABILITIES = frozenset({"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"})

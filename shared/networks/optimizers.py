@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from shared.errors import Fault, InvalidRequest
-from shared.network import checked_arguments, keras_errors
-from shared.training_spec import ScheduleSpec, Training
+from shared.networks.builder import checked_arguments, keras_errors
+from shared.spec.training import ScheduleSpec, Training
 
 OPTIMIZERS = tuple("SGD Adam AdamW RMSprop Adagrad Adadelta Adafactor Adamax Ftrl Lamb Lion Muon Nadam".split())
 SCHEDULES = tuple(

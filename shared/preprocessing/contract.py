@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.dataset_facts import DatasetFacts
+from shared.datasets.info import DatasetFacts
+from shared.datasets.row_files import MappedRows
 from shared.errors import Fault, ImageTooLarge, InvalidImage, InvalidRequest
-from shared.image_header import ImageHeader, read_quickly
-from shared.ink import is_dark_on_light, laid_out
-from shared.rows import MappedRows
-from shared.training_spec import Color, Fit, Interpolation, Invert, Preprocessing, Scale
+from shared.preprocessing.handwriting import is_dark_on_light, laid_out
+from shared.preprocessing.image_header import ImageHeader, read_quickly
+from shared.spec.training import Color, Fit, Interpolation, Invert, Preprocessing, Scale
 
 Pixels = NDArray[np.uint8]
 Values = TypeVar("Values")  # a NumPy array or a TensorFlow tensor

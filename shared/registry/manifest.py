@@ -5,10 +5,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.dataset_parts import PartSizes
-from shared.plan import LayerRow
-from shared.preprocessing import Contract
-from shared.training_spec import Precision
+from api.planner.messages import LayerRow
+from shared.datasets.splits import PartSizes
+from shared.preprocessing.contract import Contract
+from shared.spec.training import Precision
 
 INPUT_NAME = "input"
 OUTPUT_NAME = "output"

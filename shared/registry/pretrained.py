@@ -8,15 +8,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
-from shared import registry
-from shared.artifacts import ArtifactStore
-from shared.dataset_facts import DatasetFacts, TargetKind
+from api.planner.messages import LayerRow
+from shared.database.tables.jobs import Version
+from shared.datasets.info import DatasetFacts, TargetKind
 from shared.errors import Fault, InvalidRequest, ModelNotFound, VersionNotFound
-from shared.plan import LayerRow
-from shared.preprocessing import Contract, ImageContract, NumbersContract, contract_of
-from shared.tables import Version
-from shared.training_spec import Network, Preprocessing, TrainingSpec
-from shared.version_description import DESCRIPTION_FILE, DescriptionFile, GoldenSample
+from shared.preprocessing.contract import Contract, ImageContract, NumbersContract, contract_of
+from shared.registry import versions
+from shared.registry.manifest import DESCRIPTION_FILE, DescriptionFile, GoldenSample
+from shared.spec.training import Network, Preprocessing, TrainingSpec
+from shared.storage.artifacts import ArtifactStore
 
 AT = "#/network/from"
 HEAD = "head"
@@ -66,8 +66,8 @@ def find_base(session: Session, network: Network) -> Version | None:
     model, separator, reference = network.from_.partition("@")
     try:
         if separator:
-            return registry.get_version(session, model, reference)
-        return registry.get_served_version(session, model)
+            return versions.get_version(session, model, reference)
+        return versions.get_served_version(session, model)
     except (ModelNotFound, VersionNotFound) as error:
         raise _invalid(error.detail) from error
 
@@ -82,7 +82,7 @@ def pinned(spec: TrainingSpec, version: Version | None) -> TrainingSpec:
 
 def read_base(version: Version, artifacts: ArtifactStore) -> Base:
     """Raises ArtifactDamaged."""
-    content = artifacts.read(registry.get_file(version, DESCRIPTION_FILE).sha256)
+    content = artifacts.read(versions.get_file(version, DESCRIPTION_FILE).sha256)
     description = DescriptionFile.model_validate_json(content)
     return Base(
         reference=_reference(version),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.version_description import Description, Metrics
+from shared.registry.manifest import Description, Metrics
 
 
 class Difference(BaseModel):

@@ -7,12 +7,13 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, lazyload, load_only
 
-from shared import jobs, kept_files
-from shared.artifacts import StoredFile
+from api.http.pagination import Page
+from shared.database.tables.jobs import Alias, Document, Model, Version, VersionFile
 from shared.errors import AliasNotFound, EvaluationNotFound, FileNotFound, ModelNotFound, VersionInUse, VersionNotFound
-from shared.numbers import number_of
-from shared.pages import Page
-from shared.tables import Alias, Document, Model, Version, VersionFile
+from shared.jobs import lifecycle
+from shared.references import number_of
+from shared.storage import tracked_files
+from shared.storage.artifacts import StoredFile
 
 _has_versions = select(Version.id).where(Version.model == Model.name).exists()
 PRODUCTION = "production"
@@ -27,9 +28,9 @@ def publish(
     Raises jobs.LeaseLost, or kept_files.FilesSwept.
     """
     rows = [VersionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
-    kept_files.hold(session, [row.sha256 for row in rows])
+    tracked_files.hold(session, [row.sha256 for row in rows])
     number = _next_number(session, model)
-    jobs.succeed(session, job_id, attempt, number)
+    lifecycle.succeed(session, job_id, attempt, number)
     session.add(Version(model=model, number=number, job_id=job_id, description=description, files=rows))
     return number
 

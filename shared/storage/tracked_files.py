@@ -10,9 +10,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from shared.artifacts import ArtifactStore, StoredFile, digest_of
-from shared.database import Sessions
-from shared.tables import BatchFile, BatchPart, Job, KeptFile, RevisionFile, VersionFile, now
+from shared.database.engine import Sessions
+from shared.database.tables.jobs import BatchFile, BatchPart, Job, KeptFile, RevisionFile, VersionFile, now
+from shared.storage.artifacts import ArtifactStore, StoredFile, digest_of
 
 _UNNAMED = and_(
     *(

@@ -12,18 +12,18 @@ import keras
 import numpy as np
 from ruamel.yaml import YAML
 
-from shared import dataset_parts
-from shared.network import build
-from shared.objectives import choose_objective, chosen_metrics
-from shared.optimizers import make_optimizer
-from shared.training_spec import TrainingSpec
+from shared.datasets import splits
+from shared.networks.builder import build
+from shared.networks.objectives import choose_objective, chosen_metrics
+from shared.networks.optimizers import make_optimizer
+from shared.spec.training import TrainingSpec
 from tests.e2e.stacks import ROOT, datasets_dir
 
 
 def fit(recipe: Path, epochs: int) -> None:
     spec = TrainingSpec.model_validate(YAML(typ="safe").load(recipe.read_text()))
     training = spec.training
-    data = dataset_parts.load(spec.dataset, training.seed, datasets_dir())
+    data = splits.load(spec.dataset, training.seed, datasets_dir())
     x, validation_x, test_x = (
         np.divide(part.array, 255, dtype=np.float32) for part in (data.train, data.validation, data.test)
     )

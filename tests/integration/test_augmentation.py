@@ -7,13 +7,13 @@ import pytest
 import tensorflow as tf
 from flask.testing import FlaskClient
 
-from shared.augmentation import AUGMENTATIONS, augmentation_layers
-from shared.dataset_facts import DatasetFacts, TargetKind
-from shared.preprocessing import contract_of
-from shared.training_spec import LayerSpec, Preprocessing
+from shared.datasets.info import DatasetFacts, TargetKind
+from shared.networks.augmentation import AUGMENTATIONS, augmentation_layers
+from shared.preprocessing.contract import contract_of
+from shared.spec.training import LayerSpec, Preprocessing
 from tests.examples import DIGITS, changed
 from tests.integration.conftest import Worker
-from worker.augmentation import augment
+from worker.training.augmentation import augment
 
 SEED = 7
 COLOR = DatasetFacts((16, 16, 3), images=True, targets=TargetKind.CLASSES, train_rows=8, test_rows=0)

@@ -15,21 +15,23 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
-from shared import batches, dataset_parts, jobs, kept_files
-from shared.artifacts import ArtifactStore
-from shared.database import Sessions
+from shared.database.engine import Sessions
+from shared.database.tables.jobs import Job, now
+from shared.datasets import splits
 from shared.devices import Device
 from shared.errors import InternalError
-from shared.serving.inputs import rows_of
+from shared.inference.inputs import rows_of
+from shared.jobs import batch_predictions, lifecycle
 from shared.settings import Settings
-from shared.tables import Job, now
-from shared.training_spec import DatasetChoice
+from shared.spec.training import DatasetChoice
+from shared.storage import tracked_files
+from shared.storage.artifacts import ArtifactStore
 from tests.examples import Json
 from tests.images import encoded
 from tests.integration.conftest import PATIENCE, Worker
 from tests.uploads import npz, zipped
-from worker import prediction
-from worker.retention import DAY_SECONDS, Retention, tidy
+from worker.maintenance.retention import DAY_SECONDS, Retention, tidy
+from worker.prediction import job as prediction_job
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 DIGITS_ADDRESS = "/api/v1/models/digits/batch-predictions"
@@ -40,7 +42,7 @@ FLOWERS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3], [5.9, 3.0, 4.2, 1.5]]
 @pytest.fixture
 def written() -> np.ndarray:
     """(n, 8, 8, 1), digits the network was not trained on."""
-    test: np.ndarray = dataset_parts.load(DatasetChoice(name="digits"), 0, Path()).test.array
+    test: np.ndarray = splits.load(DatasetChoice(name="digits"), 0, Path()).test.array
     return test
 
 
@@ -191,13 +193,13 @@ def test_the_same_key_answers_the_same_job(iris: FlaskClient) -> None:
 def part_by_another(sessions: Sessions, settings: Settings, tmp_path: Path, lines: list[Json]) -> UUID:
     """What an attempt wrote that holds the job."""
     with sessions.begin() as session:
-        job = jobs.claim(session, "worker-2", [Device.AUTO], 60)
+        job = lifecycle.claim(session, "worker-2", [Device.AUTO], 60)
         assert job is not None
     path = tmp_path / "part.jsonl"
     path.write_bytes(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-    (file,) = kept_files.keep(sessions, ArtifactStore(settings.artifacts_url), [path])
+    (file,) = tracked_files.keep(sessions, ArtifactStore(settings.artifacts_url), [path])
     with sessions.begin() as session:
-        batches.add_part(session, job.id, job.attempt, file.sha256, rows=len(lines), failed=0)
+        batch_predictions.add_part(session, job.id, job.attempt, file.sha256, rows=len(lines), failed=0)
     return job.id
 
 
@@ -208,7 +210,7 @@ def test_a_lost_attempt_is_gone_on_with_where_it_was(
     part_by_another(sessions, settings, tmp_path, [{"row": 0, "name": None, "label": "written by another"}])
     assert [line["label"] for line in answers(iris, job)] == ["written by another"]
     with sessions.begin() as session:
-        jobs.take_from_lost(session, "worker-2", PATIENCE)
+        lifecycle.take_from_lost(session, "worker-2", PATIENCE)
 
     worker.run_all()
 
@@ -233,7 +235,7 @@ def test_what_failed_is_tried_again_from_where_it_was_or_from_the_start(
     job = send(iris, IRIS_ADDRESS, npz(x=np.array(FLOWERS)))
     job_id = part_by_another(sessions, settings, tmp_path, [{"row": 0, "name": None, "label": "written by another"}])
     with sessions.begin() as session:
-        jobs.fail(session, job_id, 1, InternalError("It was not to be."))
+        lifecycle.fail(session, job_id, 1, InternalError("It was not to be."))
 
     again = json.loads(iris.post(f"/api/v1/jobs/{job['id']}/{address}").data)
     assert (again["kind"], again["batch"]["done"]) == ("prediction", int(kept))
@@ -250,7 +252,7 @@ def test_what_has_had_its_time_cannot_be_tried_again(iris: FlaskClient, sessions
     job = send(iris, IRIS_ADDRESS, npz(x=np.array(FLOWERS)))
     iris.post(f"/api/v1/jobs/{job['id']}/cancellation")
     with sessions.begin() as session:
-        batches.forget_old_files(session, -1)
+        batch_predictions.forget_old_files(session, -1)
 
     answer = iris.post(f"/api/v1/jobs/{job['id']}/retry")
 
@@ -262,7 +264,7 @@ def test_what_was_answered_before_a_cancellation_is_there(
     iris: FlaskClient, worker: Worker, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = send(iris, IRIS_ADDRESS, npz(x=np.array(FLOWERS * 1000)))
-    monkeypatch.setattr(prediction, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(prediction_job, "ROWS_AT_ONCE", 1)
     calls = itertools.count()
 
     def slow_rows_of(*arguments: Any) -> Any:
@@ -271,14 +273,14 @@ def test_what_was_answered_before_a_cancellation_is_there(
         time.sleep(0.01)
         return rows_of(*arguments)
 
-    monkeypatch.setattr(prediction, "rows_of", slow_rows_of)
+    monkeypatch.setattr(prediction_job, "rows_of", slow_rows_of)
     worker.run_all()
 
     ended = show(iris, job)
     assert (ended["status"], 5 <= ended["batch"]["done"] < 3000) == ("cancelled", True)
     assert [line["row"] for line in answers(iris, job)] == list(range(ended["batch"]["done"]))
     with sessions.begin() as session:
-        batches.forget_old_parts(session, -1)
+        batch_predictions.forget_old_parts(session, -1)
     assert iris.post(f"/api/v1/jobs/{job['id']}/retry").json["batch"]["done"] == 0
 
 
@@ -304,9 +306,9 @@ def test_answers_have_their_time(iris: FlaskClient, worker: Worker, sessions: Se
 def test_files_that_a_batch_names_are_not_swept(iris: FlaskClient, worker: Worker, sessions: Sessions) -> None:
     job = send(iris, IRIS_ADDRESS, npz(x=np.array(FLOWERS)))
 
-    kept_files.sweep(sessions, worker.yard.artifacts, -1)
+    tracked_files.sweep(sessions, worker.yard.artifacts, -1)
     worker.run_all()
-    kept_files.sweep(sessions, worker.yard.artifacts, -1)
+    tracked_files.sweep(sessions, worker.yard.artifacts, -1)
 
     assert len(answers(iris, job)) == 3
 

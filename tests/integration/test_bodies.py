@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask.testing import FlaskClient
 
-from api.bodies import MOST_DRAINED_BYTES, Readers
+from api.http.slow_clients import MOST_DRAINED_BYTES, Readers
 from shared.errors import Overloaded
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -5,10 +5,10 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from shared.augmentation import AUGMENTATIONS
-from shared.network import LAYERS
-from shared.objectives import LOSSES
-from shared.optimizers import OPTIMIZERS, SCHEDULES
+from shared.networks.augmentation import AUGMENTATIONS
+from shared.networks.builder import LAYERS
+from shared.networks.objectives import LOSSES
+from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
 from tests.examples import DIGITS, LINE, Json, changed
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -9,15 +9,15 @@ from uuid import UUID
 import pytest
 from flask.testing import FlaskClient
 
-from shared import jobs
-from shared.artifacts import ArtifactStore
-from shared.database import Sessions
+from shared.database.engine import Sessions
 from shared.devices import Device
+from shared.jobs import lifecycle
+from shared.storage.artifacts import ArtifactStore
 from tests.examples import DENSE_SOFTMAX, DIGITS, XOR, Json, changed
 from tests.integration.conftest import PATIENCE, Worker
 from tests.integration.test_training import run, submit
-from worker import checkpoints
-from worker.checkpoint_keeper import CheckpointKeeper
+from worker.training import checkpoints
+from worker.training.checkpoint_store import CheckpointKeeper
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -184,7 +184,7 @@ def test_a_checkpoint_of_another_network_is_not_taken(http: FlaskClient, worker:
     job_id = submit(http, BEST)
     interrupted(worker, 12).run_next()
     with sessions.begin() as session:
-        job = jobs.get(session, UUID(job_id))
+        job = lifecycle.get(session, UUID(job_id))
         job.spec = changed(job.spec, "network.layers.0.filters", 33)
 
     worker.run_all()
@@ -199,9 +199,9 @@ def test_an_attempt_that_came_further_forgives_the_ones_before(
     for _ in range(2 * PATIENCE.attempts):
         interrupted(worker, 2).run_next()
         with sessions.begin() as session:
-            claimed = jobs.claim(session, worker.yard.worker, [Device.AUTO], 60)
+            claimed = lifecycle.claim(session, worker.yard.worker, [Device.AUTO], 60)
             assert claimed is not None
-            jobs.take_from_lost(session, worker.yard.worker, PATIENCE)
+            lifecycle.take_from_lost(session, worker.yard.worker, PATIENCE)
 
     worker.run_all()
 

@@ -11,14 +11,14 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from api import events
-from api.events import Feeds
-from shared import jobs, submissions
-from shared.database import Sessions
+from api.streaming import job_events
+from api.streaming.job_events import Feeds
+from shared.database.engine import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory, TooManyListeners
 from shared.job_reports import EpochReport
-from shared.training_spec import TrainingSpec
+from shared.jobs import lifecycle, submission
+from shared.spec.training import TrainingSpec
 from tests.examples import DIGITS, XOR, changed
 from tests.integration.conftest import Worker
 from tests.integration.test_training import run
@@ -30,9 +30,9 @@ LISTENERS = 100
 def running(sessions: Sessions) -> UUID:
     """A job with 1 status of the queue, 1 of the run, and 3 epochs: 5 events."""
     with sessions.begin() as session:
-        job = submissions.create(session, TrainingSpec.model_validate(XOR))
-        jobs.claim(session, "worker-1", [Device.AUTO], 60)
-        jobs.renew(session, job.id, 1, 60, None, [EpochReport(epoch, 1, 1, {}) for epoch in (1, 2, 3)])
+        job = submission.create(session, TrainingSpec.model_validate(XOR))
+        lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
+        lifecycle.renew(session, job.id, 1, 60, None, [EpochReport(epoch, 1, 1, {}) for epoch in (1, 2, 3)])
     return job.id
 
 
@@ -56,7 +56,7 @@ def numbers(stream: Iterator[str]) -> list[int]:
 
 def end(sessions: Sessions, job_id: UUID) -> None:
     with sessions.begin() as session:
-        jobs.fail(session, job_id, 1, OutOfMemory(""))
+        lifecycle.fail(session, job_id, 1, OutOfMemory(""))
 
 
 def test_a_hundred_listeners_ask_once_a_second(sessions: Sessions, running: UUID) -> None:
@@ -71,7 +71,7 @@ def test_a_hundred_listeners_ask_once_a_second(sessions: Sessions, running: UUID
             seconds = time.monotonic() - began
         end(sessions, running)
 
-    assert len(statements) <= seconds / events.SECONDS_BETWEEN_LOOKS + 2
+    assert len(statements) <= seconds / job_events.SECONDS_BETWEEN_LOOKS + 2
     assert [future.result() for future in heard] == [[1, 2, 3, 4, 5, 6]] * LISTENERS
 
 
@@ -94,8 +94,8 @@ def test_who_comes_later_hears_what_was_before(sessions: Sessions, running: UUID
 
 
 def test_what_is_long_ago_is_read_again(sessions: Sessions, running: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "EVENTS_REMEMBERED", 2)
-    monkeypatch.setattr(events, "EVENTS_AT_ONCE", 2)
+    monkeypatch.setattr(job_events, "EVENTS_REMEMBERED", 2)
+    monkeypatch.setattr(job_events, "EVENTS_AT_ONCE", 2)
     end(sessions, running)
 
     assert numbers(Feeds(sessions, most=1).follow(running, 0)) == [1, 2, 3, 4, 5, 6]
@@ -111,7 +111,7 @@ def test_one_listener_too_many_is_refused(sessions: Sessions, running: UUID) -> 
 
 
 def test_a_slow_listener_is_dropped(sessions: Sessions, running: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "SLOW_SECONDS", 0.01)
+    monkeypatch.setattr(job_events, "SLOW_SECONDS", 0.01)
     stream = Feeds(sessions, most=1).follow(running, 0)
 
     next(stream)

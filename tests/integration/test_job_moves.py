@@ -19,15 +19,16 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
-from shared import jobs, registry, submissions
-from shared.database import Sessions
+from api.http.pagination import Page
+from shared.database.engine import Sessions
+from shared.database.tables.jobs import ENDED, Base, Job, now
 from shared.devices import Device
 from shared.errors import JobHasEnded, JobNotStarted, OutOfMemory
-from shared.job_moves import MOVES
-from shared.jobs import LeaseLost, Patience
-from shared.pages import Page
-from shared.tables import ENDED, Base, Job, now
-from shared.training_spec import TrainingSpec
+from shared.jobs import lifecycle, submission
+from shared.jobs.lifecycle import LeaseLost, Patience
+from shared.jobs.transitions import MOVES
+from shared.registry import versions as registry_versions
+from shared.spec.training import TrainingSpec
 from tests.examples import XOR
 from tests.integration.conftest import ROOT
 
@@ -96,13 +97,13 @@ class Jobs(RuleBasedStateMachine):
         if sum(known.status not in ENDED for known in self.known.values()) == MOST_JOBS:
             return
         with self.sessions.begin() as session:
-            self.known[submissions.create(session, SPEC, owner).id] = Known()
+            self.known[submission.create(session, SPEC, owner).id] = Known()
 
     @rule(claimers=st.integers(1, 3))
     def claim_at_once(self, claimers: int) -> None:
         def claim(worker: str) -> Job | None:
             with self.sessions.begin() as session:
-                return jobs.claim(session, worker, [Device.AUTO], 60)
+                return lifecycle.claim(session, worker, [Device.AUTO], 60)
 
         queued = sum(known.status == "queued" for known in self.known.values())
         with ThreadPoolExecutor(claimers) as pool:
@@ -121,11 +122,11 @@ class Jobs(RuleBasedStateMachine):
         known = self.known[job_id]
         if known.status in ENDED:
             with pytest.raises(JobHasEnded), self.sessions.begin() as session:
-                jobs.cancel(session, job_id)
+                lifecycle.cancel(session, job_id)
             return
         assert known.move("cancel") or known.status == "cancelling"
         with self.sessions.begin() as session:
-            assert jobs.cancel(session, job_id).status == known.status
+            assert lifecycle.cancel(session, job_id).status == known.status
 
     @rule(pick=PICKS)
     def stop(self, pick: int) -> None:
@@ -135,14 +136,14 @@ class Jobs(RuleBasedStateMachine):
         if known.move("stop") or known.status == "stopping":
             known.stop_asked = True
             with self.sessions.begin() as session:
-                assert jobs.stop(session, job_id).status == "stopping"
+                assert lifecycle.stop(session, job_id).status == "stopping"
             return
         if known.status == "queued" and known.stop_asked:
             with self.sessions.begin() as session:
-                assert jobs.stop(session, job_id).status == "queued"
+                assert lifecycle.stop(session, job_id).status == "queued"
             return
         with pytest.raises((JobHasEnded, JobNotStarted)), self.sessions.begin() as session:
-            jobs.stop(session, job_id)
+            lifecycle.stop(session, job_id)
 
     @rule(pick=PICKS, stale=st.booleans())
     def succeed(self, pick: int, *, stale: bool) -> None:
@@ -150,22 +151,25 @@ class Jobs(RuleBasedStateMachine):
             pick,
             stale,
             "succeed",
-            lambda session, job_id, attempt: registry.publish(session, job_id, attempt, "xor", {}, []),
+            lambda session, job_id, attempt: registry_versions.publish(session, job_id, attempt, "xor", {}, []),
         )
 
     @rule(pick=PICKS, stale=st.booleans())
     def fail(self, pick: int, *, stale: bool) -> None:
         self._by_an_attempt(
-            pick, stale, "fail", lambda session, job_id, attempt: jobs.fail(session, job_id, attempt, OutOfMemory(""))
+            pick,
+            stale,
+            "fail",
+            lambda session, job_id, attempt: lifecycle.fail(session, job_id, attempt, OutOfMemory("")),
         )
 
     @rule(pick=PICKS, stale=st.booleans())
     def finish_cancelling(self, pick: int, *, stale: bool) -> None:
-        self._by_an_attempt(pick, stale, "finish cancelling", jobs.finish_cancelling)
+        self._by_an_attempt(pick, stale, "finish cancelling", lifecycle.finish_cancelling)
 
     @rule(pick=PICKS, stale=st.booleans())
     def hand_back(self, pick: int, *, stale: bool) -> None:
-        self._by_an_attempt(pick, stale, "hand back", jobs.hand_back)
+        self._by_an_attempt(pick, stale, "hand back", lifecycle.hand_back)
 
     @rule(pick=PICKS, stale=st.booleans())
     def renew(self, pick: int, *, stale: bool) -> None:
@@ -175,15 +179,15 @@ class Jobs(RuleBasedStateMachine):
         known, attempt = self.known[job_id], self._attempt(job_id, stale=stale)
         if attempt == known.attempt and known.status in ("running", "stopping", "cancelling"):
             with self.sessions.begin() as session:
-                assert jobs.renew(session, job_id, attempt, 60, None, []) == known.status
+                assert lifecycle.renew(session, job_id, attempt, 60, None, []) == known.status
             return
         with pytest.raises(LeaseLost), self.sessions.begin() as session:
-            jobs.renew(session, job_id, attempt, 60, None, [])
+            lifecycle.renew(session, job_id, attempt, 60, None, [])
 
     @rule(worker=st.sampled_from(WORKERS))
     def lose_a_training_process(self, worker: str) -> None:
         with self.sessions.begin() as session:
-            jobs.take_from_lost(session, worker, PATIENCE)
+            lifecycle.take_from_lost(session, worker, PATIENCE)
         self._lose([known for known in self.known.values() if known.worker == worker])
 
     @rule(pick=PICKS)
@@ -195,14 +199,14 @@ class Jobs(RuleBasedStateMachine):
                 update(Job).where(Job.id == job_id, Job.lease_until.is_not(None)).values(lease_until=now(-1))
             )
         with self.sessions.begin() as session:
-            jobs.take_from_expired(session, PATIENCE)
+            lifecycle.take_from_expired(session, PATIENCE)
         self._lose([self.known[job_id]])
 
     @invariant()
     def the_database_says_what_the_table_says(self) -> None:
         with self.sessions() as session:
-            found = {job.id: job for job in jobs.find(session, Page(200))}
-            versions = registry.find_versions(session, "xor", Page(200))
+            found = {job.id: job for job in lifecycle.find(session, Page(200))}
+            versions = registry_versions.find_versions(session, "xor", Page(200))
         assert {job_id: job.status for job_id, job in found.items()} == {
             job_id: known.status for job_id, known in self.known.items()
         }

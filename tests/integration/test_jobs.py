@@ -10,11 +10,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api.services import EXTENSION
-from shared import jobs
-from shared.database import Sessions
+from shared.database.engine import Sessions
+from shared.database.tables.jobs import JobStatus
 from shared.devices import Device
 from shared.job_reports import EpochReport
-from shared.tables import JobStatus
+from shared.jobs import lifecycle
 from tests.examples import DIGITS, XOR, Json, changed
 from tests.integration.conftest import SilentBell, Worker
 from tests.waiting import wait_for
@@ -175,7 +175,7 @@ def test_a_queued_job_is_cancelled_at_once(http: FlaskClient, worker: Worker) ->
 def test_a_running_job_is_told_to_stop(http: FlaskClient, sessions: Sessions) -> None:
     job = submit(http)
     with sessions.begin() as session:
-        jobs.claim(session, "worker-1", [Device.AUTO], 60)
+        lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
 
     answers = [http.post(f"/api/v1/jobs/{job['id']}/cancellation") for _ in range(2)]
 
@@ -273,10 +273,10 @@ def test_an_event_that_has_not_happened_is_not_waited_for(app: Flask) -> None:
 def test_metrics_come_page_by_page(http: FlaskClient, sessions: Sessions) -> None:
     job = submit(http)
     with sessions.begin() as session:
-        claimed = jobs.claim(session, "worker-1", [Device.AUTO], 60)
+        claimed = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
         assert claimed is not None
         reports = [EpochReport(epoch, 0.5, 0.01, {"loss": None}) for epoch in (1, 2, 3)]
-        jobs.renew(session, claimed.id, claimed.attempt, 60, None, reports)
+        lifecycle.renew(session, claimed.id, claimed.attempt, 60, None, reports)
 
     first = http.get(f"/api/v1/jobs/{job['id']}/metrics?limit=2").json
     second = http.get(f"/api/v1/jobs/{job['id']}/metrics?limit=2&cursor={first['next']}").json

@@ -11,18 +11,20 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from shared import jobs, kept_files, registry, submissions
-from shared.artifacts import ArtifactStore, StoredFile, digest_of
-from shared.database import Sessions
+from shared.database.engine import Sessions
+from shared.database.tables.jobs import Job, JobEvent, KeptFile, Version, VersionFile, now
 from shared.devices import Device
-from shared.kept_files import FilesSwept
-from shared.tables import Job, JobEvent, KeptFile, Version, VersionFile, now
-from shared.training_spec import TrainingSpec
+from shared.jobs import lifecycle, submission
+from shared.registry import versions
+from shared.spec.training import TrainingSpec
+from shared.storage import tracked_files
+from shared.storage.artifacts import ArtifactStore, StoredFile, digest_of
+from shared.storage.tracked_files import FilesSwept
 from tests.examples import XOR
 from tests.integration.conftest import Worker
 from tests.integration.test_checkpoints import BEST, files_of, interrupted, show
 from tests.integration.test_training import run, submit
-from worker.retention import DAY_SECONDS, Retention, tidy
+from worker.maintenance.retention import DAY_SECONDS, Retention, tidy
 
 AT_ONCE = Retention(checkpoint_days=0, event_days=0, prediction_days=0, sweep_seconds=-1)
 
@@ -41,32 +43,32 @@ def file(tmp_path: Path) -> Path:
 
 def running_job(sessions: Sessions) -> Job:
     with sessions.begin() as session:
-        submissions.create(session, TrainingSpec.model_validate(XOR))
-        job = jobs.claim(session, "worker-1", [Device.AUTO], 60)
+        submission.create(session, TrainingSpec.model_validate(XOR))
+        job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
     assert job is not None
     return job
 
 
 def publish(sessions: Sessions, job: Job, files: list[StoredFile]) -> int:
     with sessions.begin() as session:
-        return registry.publish(session, job.id, job.attempt, "xor", {}, files)
+        return versions.publish(session, job.id, job.attempt, "xor", {}, files)
 
 
 def test_what_was_written_and_never_named_is_swept(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
-    kept_files.keep(sessions, artifacts, [file])
+    tracked_files.keep(sessions, artifacts, [file])
 
-    assert kept_files.sweep(sessions, artifacts, 3600) == 0
+    assert tracked_files.sweep(sessions, artifacts, 3600) == 0
     assert len(files_of(artifacts)) == 1
-    assert kept_files.sweep(sessions, artifacts, -1) == 1
+    assert tracked_files.sweep(sessions, artifacts, -1) == 1
     assert files_of(artifacts) == []
 
 
 def test_what_a_version_names_is_never_swept(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
-    stored = kept_files.keep(sessions, artifacts, [file])
+    stored = tracked_files.keep(sessions, artifacts, [file])
     publish(sessions, running_job(sessions), stored)
 
-    assert kept_files.sweep(sessions, artifacts, -1) == 0
-    kept_files.drop(sessions, artifacts, stored[0].sha256)
+    assert tracked_files.sweep(sessions, artifacts, -1) == 0
+    tracked_files.drop(sessions, artifacts, stored[0].sha256)
     assert len(files_of(artifacts)) == 1
     with pytest.raises(IntegrityError), sessions.begin() as session:
         session.delete(session.get_one(KeptFile, stored[0].sha256))
@@ -74,29 +76,29 @@ def test_what_a_version_names_is_never_swept(sessions: Sessions, artifacts: Arti
 
 def test_what_was_swept_is_not_published(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
     job = running_job(sessions)
-    stored = kept_files.keep(sessions, artifacts, [file])
-    kept_files.sweep(sessions, artifacts, -1)
+    stored = tracked_files.keep(sessions, artifacts, [file])
+    tracked_files.sweep(sessions, artifacts, -1)
 
     with pytest.raises(FilesSwept):
         publish(sessions, job, stored)
 
-    assert publish(sessions, job, kept_files.keep(sessions, artifacts, [file])) == 1
+    assert publish(sessions, job, tracked_files.keep(sessions, artifacts, [file])) == 1
     assert len(files_of(artifacts)) == 1
 
 
 def test_a_training_publishes_what_was_swept_in_between(
     http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = kept_files.keep
+    original = tracked_files.keep
     swept: list[int] = []
 
     def keep(sessions: Sessions, artifacts: ArtifactStore, paths: list[Path]) -> list[StoredFile]:
         stored = original(sessions, artifacts, paths)
         if not swept:
-            swept.append(kept_files.sweep(sessions, artifacts, -1))
+            swept.append(tracked_files.sweep(sessions, artifacts, -1))
         return stored
 
-    monkeypatch.setattr(kept_files, "keep", keep)
+    monkeypatch.setattr(tracked_files, "keep", keep)
     job = run(http, worker, XOR)
 
     assert job["status"] == "succeeded"
@@ -110,7 +112,7 @@ def test_files_are_kept_and_swept_at_the_same_time(sessions: Sessions, artifacts
 
     def sweep() -> None:
         while not ended.is_set():
-            kept_files.drop(sessions, artifacts, digest_of(file))
+            tracked_files.drop(sessions, artifacts, digest_of(file))
 
     sweeper = threading.Thread(target=sweep)
     sweeper.start()
@@ -119,7 +121,7 @@ def test_files_are_kept_and_swept_at_the_same_time(sessions: Sessions, artifacts
             job = running_job(sessions)
             while True:
                 try:
-                    publish(sessions, job, kept_files.keep(sessions, artifacts, [file]))
+                    publish(sessions, job, tracked_files.keep(sessions, artifacts, [file]))
                     break
                 except FilesSwept:
                     continue
@@ -135,14 +137,14 @@ def test_files_are_kept_and_swept_at_the_same_time(sessions: Sessions, artifacts
 def test_what_a_killed_process_had_half_written_is_removed(
     sessions: Sessions, artifacts: ArtifactStore, file: Path
 ) -> None:
-    kept_files.keep(sessions, artifacts, [file])
+    tracked_files.keep(sessions, artifacts, [file])
     (path,) = files_of(artifacts)
     for name, age in (("old", 7200), ("new", 0)):
         half = path.with_name(f"{name}.partial")
         half.write_bytes(b"con")
         os.utime(half, (half.stat().st_mtime - age,) * 2)
 
-    kept_files.sweep(sessions, artifacts, 3600)
+    tracked_files.sweep(sessions, artifacts, 3600)
 
     assert sorted(found.name for found in files_of(artifacts)) == sorted([path.name, "new.partial"])
 
@@ -153,7 +155,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("shared.artifacts._flush", fail)
+    monkeypatch.setattr("shared.storage.artifacts._flush", fail)
 
     with pytest.raises(OSError, match="No space"):
         artifacts.put(file)
@@ -199,7 +201,7 @@ def test_a_job_that_goes_on_keeps_everything(
 ) -> None:
     job = running_job(sessions)
     with sessions.begin() as session:
-        jobs.renew(session, job.id, job.attempt, 60, {"epoch": 1}, [])
+        lifecycle.renew(session, job.id, job.attempt, 60, {"epoch": 1}, [])
 
     do(sessions, artifacts, AT_ONCE)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from shared.network import build
-from shared.training_spec import Network
+from shared.networks.builder import build
+from shared.spec.training import Network
 from tests.examples import DIGITS, Json, changed
 from tests.integration.conftest import Worker
 

@@ -11,15 +11,15 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from api.planner import Planner
-from api.planning_process import Question
-from shared.agreement import TOLERANCE, largest_difference
-from shared.network import LAYERS, build, layer_table
-from shared.training_spec import MAX_LAYERS, Network, TrainingSpec
-from shared.version_description import INPUT_NAME, OUTPUT_NAME
+from api.planner.client import Planner
+from api.planner.process.__main__ import Question
+from shared.inference.parity import TOLERANCE, largest_difference
+from shared.networks.builder import LAYERS, build, layer_table
+from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
+from shared.spec.training import MAX_LAYERS, Network, TrainingSpec
 from tests.examples import DENSE_SOFTMAX, IRIS, changed
 from tests.integration.layer_stacks import STACKS
-from worker.export import _onnx
+from worker.training.export import _onnx
 
 ROOT = Path(__file__).parents[2]
 

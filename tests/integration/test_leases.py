@@ -5,35 +5,36 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared import job_history, jobs, registry, submissions
-from shared.database import Sessions
+from api.http.pagination import Page
+from shared.database.engine import Sessions
+from shared.database.tables.jobs import Job, JobStatus
 from shared.devices import Device
 from shared.errors import OutOfMemory
 from shared.job_reports import EpochReport
-from shared.jobs import LeaseLost
-from shared.pages import Page
-from shared.tables import Job, JobStatus
-from shared.training_spec import TrainingSpec
+from shared.jobs import events, lifecycle, submission
+from shared.jobs.lifecycle import LeaseLost
+from shared.registry import versions
+from shared.spec.training import TrainingSpec
 from tests.examples import XOR, changed
 from tests.integration.conftest import PATIENCE, SilentBell, Worker
-from worker.reconcile import reconcile
+from worker.maintenance.rescue import reconcile
 
 
 def submit(sessions: Sessions, priority: int = 0) -> UUID:
     with sessions.begin() as session:
-        return submissions.create(session, TrainingSpec.model_validate(changed(XOR, "resources.priority", priority))).id
+        return submission.create(session, TrainingSpec.model_validate(changed(XOR, "resources.priority", priority))).id
 
 
 def claim(sessions: Sessions, lease_seconds: float = 60, worker: str = "worker-1") -> Job:
     with sessions.begin() as session:
-        job = jobs.claim(session, worker, [Device.AUTO], lease_seconds)
+        job = lifecycle.claim(session, worker, [Device.AUTO], lease_seconds)
     assert job is not None
     return job
 
 
 def status_of(sessions: Sessions, job_id: UUID) -> str:
     with sessions() as session:
-        return jobs.get(session, job_id).status
+        return lifecycle.get(session, job_id).status
 
 
 def test_the_most_urgent_is_claimed_first_then_the_oldest(sessions: Sessions) -> None:
@@ -49,7 +50,7 @@ def test_no_job_is_claimed_twice(sessions: Sessions) -> None:
         claimed: list[UUID] = []
         while True:
             with sessions.begin() as session:
-                job = jobs.claim(session, f"worker-{number}", [Device.AUTO], 60)
+                job = lifecycle.claim(session, f"worker-{number}", [Device.AUTO], 60)
             if job is None:
                 return claimed
             claimed.append(job.id)
@@ -66,37 +67,37 @@ def test_an_attempt_that_lost_its_lease_writes_nothing_more(sessions: Sessions) 
     submit(sessions)
     lost = claim(sessions, lease_seconds=-1)
     with sessions.begin() as session:
-        jobs.take_from_expired(session, PATIENCE)
+        lifecycle.take_from_expired(session, PATIENCE)
     claim(sessions, worker="worker-2")
 
     for write in (
-        lambda session: jobs.renew(session, lost.id, lost.attempt, 60, {"epoch": 9}, [EpochReport(1, 1, 1, {})]),
-        lambda session: jobs.fail(session, lost.id, lost.attempt, OutOfMemory("")),
-        lambda session: jobs.finish_cancelling(session, lost.id, lost.attempt),
-        lambda session: registry.publish(session, lost.id, lost.attempt, "xor", {}, []),
+        lambda session: lifecycle.renew(session, lost.id, lost.attempt, 60, {"epoch": 9}, [EpochReport(1, 1, 1, {})]),
+        lambda session: lifecycle.fail(session, lost.id, lost.attempt, OutOfMemory("")),
+        lambda session: lifecycle.finish_cancelling(session, lost.id, lost.attempt),
+        lambda session: versions.publish(session, lost.id, lost.attempt, "xor", {}, []),
     ):
         with pytest.raises(LeaseLost), sessions.begin() as session:
             write(session)
 
     with sessions() as session:
-        job = jobs.get(session, lost.id)
+        job = lifecycle.get(session, lost.id)
         assert (job.status, job.attempt, job.worker, job.progress) == ("running", 2, "worker-2", None)
-        assert job_history.epochs_after(session, lost.id, 0, 10) == []
-        assert registry.find_versions(session, "xor", Page(10)) == []
+        assert events.epochs_after(session, lost.id, 0, 10) == []
+        assert versions.find_versions(session, "xor", Page(10)) == []
 
 
 def test_a_job_that_is_to_be_cancelled_is_not_published(sessions: Sessions) -> None:
     job_id = submit(sessions)
     job = claim(sessions)
     with sessions.begin() as session:
-        jobs.cancel(session, job_id)
+        lifecycle.cancel(session, job_id)
 
     with pytest.raises(LeaseLost), sessions.begin() as session:
-        registry.publish(session, job.id, job.attempt, "xor", {}, [])
+        versions.publish(session, job.id, job.attempt, "xor", {}, [])
 
     with sessions.begin() as session:
-        assert jobs.renew(session, job.id, job.attempt, 60, None, []) == JobStatus.CANCELLING
-        jobs.finish_cancelling(session, job.id, job.attempt)
+        assert lifecycle.renew(session, job.id, job.attempt, 60, None, []) == JobStatus.CANCELLING
+        lifecycle.finish_cancelling(session, job.id, job.attempt)
     assert status_of(sessions, job_id) == "cancelled"
 
 
@@ -104,10 +105,10 @@ def test_a_lease_that_is_renewed_is_left_alone(sessions: Sessions) -> None:
     job_id = submit(sessions)
     job = claim(sessions, lease_seconds=-1)
     with sessions.begin() as session:
-        jobs.renew(session, job.id, job.attempt, 60, None, [])
+        lifecycle.renew(session, job.id, job.attempt, 60, None, [])
 
     with sessions.begin() as session:
-        assert jobs.take_from_expired(session, PATIENCE) == []
+        assert lifecycle.take_from_expired(session, PATIENCE) == []
     assert status_of(sessions, job_id) == "running"
 
 
@@ -127,10 +128,10 @@ def test_a_job_that_lost_too_many_workers_fails_with_the_reason(sessions: Sessio
     for _ in range(PATIENCE.attempts):
         claim(sessions, lease_seconds=-1)
         with sessions.begin() as session:
-            jobs.take_from_expired(session, PATIENCE)
+            lifecycle.take_from_expired(session, PATIENCE)
 
     with sessions() as session:
-        job = jobs.get(session, job_id)
+        job = lifecycle.get(session, job_id)
         assert (job.status, job.attempt) == ("failed", PATIENCE.attempts)
         assert job.error is not None
         assert "batch_size" in job.error["detail"]
@@ -140,10 +141,10 @@ def test_a_job_that_was_to_be_cancelled_is_so_when_its_worker_is_gone(sessions: 
     job_id = submit(sessions)
     claim(sessions, lease_seconds=-1)
     with sessions.begin() as session:
-        jobs.cancel(session, job_id)
+        lifecycle.cancel(session, job_id)
 
     with sessions.begin() as session:
-        jobs.take_from_expired(session, PATIENCE)
+        lifecycle.take_from_expired(session, PATIENCE)
 
     assert status_of(sessions, job_id) == "cancelled"
 
@@ -154,7 +155,7 @@ def test_what_is_handed_back_uses_up_no_attempt(sessions: Sessions) -> None:
     for _ in range(PATIENCE.attempts + 1):
         claim(sessions)
         with sessions.begin() as session:
-            jobs.hand_back_all(session, "worker-1")
+            lifecycle.hand_back_all(session, "worker-1")
 
     assert status_of(sessions, job_id) == "queued"
 
@@ -165,7 +166,7 @@ def test_only_the_lost_workers_jobs_are_taken_from_it(sessions: Sessions) -> Non
     claim(sessions, worker="worker-2")
 
     with sessions.begin() as session:
-        jobs.take_from_lost(session, "worker-1", PATIENCE)
+        lifecycle.take_from_lost(session, "worker-1", PATIENCE)
 
     assert (status_of(sessions, mine), status_of(sessions, others)) == ("queued", "running")
 
@@ -192,7 +193,7 @@ def test_two_first_versions_at_once_get_two_numbers(sessions: Sessions) -> None:
 
     def publish(job: Job) -> int:
         with sessions.begin() as session:
-            return registry.publish(session, job.id, job.attempt, "xor", {}, [])
+            return versions.publish(session, job.id, job.attempt, "xor", {}, [])
 
     with ThreadPoolExecutor(4) as pool:
         numbers = list(pool.map(publish, running))
@@ -204,15 +205,15 @@ def test_a_job_is_never_published_twice(sessions: Sessions) -> None:
     submit(sessions)
     job = claim(sessions)
     with sessions.begin() as session:
-        registry.publish(session, job.id, job.attempt, "xor", {}, [])
+        versions.publish(session, job.id, job.attempt, "xor", {}, [])
 
     with pytest.raises(LeaseLost), sessions.begin() as session:
-        registry.publish(session, job.id, job.attempt, "xor", {}, [])
+        versions.publish(session, job.id, job.attempt, "xor", {}, [])
 
     with sessions() as session:
-        assert registry.count_versions(session, "xor") == 1
+        assert versions.count_versions(session, "xor") == 1
 
 
 def test_a_job_that_is_not_there_cannot_be_renewed(sessions: Sessions) -> None:
     with pytest.raises(LeaseLost), sessions.begin() as session:
-        jobs.renew(session, uuid4(), 1, 60, None, [])
+        lifecycle.renew(session, uuid4(), 1, 60, None, [])

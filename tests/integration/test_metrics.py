@@ -6,10 +6,10 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared import jobs
-from shared.database import Sessions
+from shared.database.engine import Sessions
 from shared.devices import Device
 from shared.job_reports import EpochReport
+from shared.jobs import lifecycle
 from tests.examples import XOR, Json, changed
 from tests.integration.conftest import PATIENCE, Published, Worker
 from tests.integration.test_training import submit
@@ -58,13 +58,13 @@ def test_jobs_are_counted_for_all_processes(http: FlaskClient, sessions: Session
         submit(http, XOR)
     submit(http, changed(XOR, "resources.device", "gpu"))
     with sessions.begin() as session:
-        running = jobs.claim(session, "worker-1", [Device.AUTO], 60)
-        lost = jobs.claim(session, "worker-2", [Device.AUTO], 60)
+        running = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
+        lost = lifecycle.claim(session, "worker-2", [Device.AUTO], 60)
         assert running is not None
         assert lost is not None
-        jobs.renew(session, running.id, 1, 60, None, [EpochReport(1, 9.0, 1, {}), EpochReport(2, 4.5, 1, {})])
+        lifecycle.renew(session, running.id, 1, 60, None, [EpochReport(1, 9.0, 1, {}), EpochReport(2, 4.5, 1, {})])
     with sessions.begin() as session:
-        jobs.take_from_lost(session, "worker-2", PATIENCE)
+        lifecycle.take_from_lost(session, "worker-2", PATIENCE)
 
     seen = scrape(http)
 

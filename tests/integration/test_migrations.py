@@ -5,9 +5,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
-from shared.database import make_engine
+from shared.database.engine import make_engine
+from shared.database.tables.jobs import Base
 from shared.settings import Settings
-from shared.tables import Base
 
 DESCENDING = "ix_jobs_head"
 """Alembic cannot compare an index that has a column in descending order."""

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from api.problems import STATUS
+from api.http.problems import STATUS
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 UNDESCRIBED = {"/docs", "/openapi.json", "/oauth2-redirect.html", "/swagger", "/swagger/{filename}"}

@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from numpy.typing import NDArray
 from werkzeug.test import TestResponse
 
-from shared.database import Sessions
-from shared.serving.version import LoadedVersion
+from shared.database.engine import Sessions
+from shared.inference.servable import LoadedVersion
 from shared.settings import Settings
 from tests.examples import XOR, Json
 from tests.integration.conftest import Published, Worker

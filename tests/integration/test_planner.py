@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from api import planner as planner_module
-from api.planner import Planner
-from api.planning_process import Question
+from api.planner import client as planner_module
+from api.planner.client import Planner
+from api.planner.process.__main__ import Question
 from shared.errors import InvalidRequest, PlanningUnavailable
-from shared.training_spec import TrainingSpec
+from shared.spec.training import TrainingSpec
 from tests.examples import DIGITS
 
 

@@ -11,10 +11,11 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from api.serving import versions
-from shared import dataset_parts, logs
-from shared.database import Sessions
-from shared.training_spec import DatasetChoice
+from api.serving import model_cache
+from shared import logs
+from shared.database.engine import Sessions
+from shared.datasets import splits
+from shared.spec.training import DatasetChoice
 from tests.examples import DIGITS, Json
 from tests.images import encoded, photo, png_header
 from tests.integration.conftest import Published, Worker
@@ -27,7 +28,7 @@ IRIS_ADDRESS = "/api/v1/models/iris/predictions"
 @pytest.fixture
 def digit() -> np.ndarray:
     """(8, 8, 1), a digit the network was not trained on."""
-    first: np.ndarray = dataset_parts.load(DatasetChoice(name="digits"), 0, Path()).test.array[0]
+    first: np.ndarray = splits.load(DatasetChoice(name="digits"), 0, Path()).test.array[0]
     return first
 
 
@@ -87,7 +88,7 @@ def test_the_shortest_way_answers_as_the_usual_one_does(
     outcome: str,
     all_can_be_read: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    monkeypatch.setattr(versions, "SECONDS_BETWEEN_LOOKS", 3600.0)
+    monkeypatch.setattr(model_cache, "SECONDS_BETWEEN_LOOKS", 3600.0)
     met_by_flask: list[str | None] = []
     digits.application.before_request(lambda: met_by_flask.append(logs.current("request_id")))
 
@@ -317,15 +318,16 @@ def test_a_version_whose_file_is_damaged_is_not_served(digits: FlaskClient, tmp_
 def test_a_version_that_answers_otherwise_than_it_was_trained_to_is_not_served(
     digits: FlaskClient, worker: Worker, sessions: Sessions, tmp_path: Path, digit: np.ndarray
 ) -> None:
-    from shared import kept_files, registry
+    from shared.registry import versions
+    from shared.storage import tracked_files
 
     path = tmp_path / "version.json"
     description = json.loads(digits.get("/api/v1/models/digits/versions/1/files/version.json").data)
     description["preprocessing"]["normalisation"]["divisor"] = [100.0]
     path.write_text(json.dumps(description))
-    (stored,) = kept_files.keep(sessions, worker.yard.artifacts, [path])
+    (stored,) = tracked_files.keep(sessions, worker.yard.artifacts, [path])
     with sessions.begin() as session:
-        registry.get_file(registry.get_version(session, "digits", "1"), "version.json").sha256 = stored.sha256
+        versions.get_file(versions.get_version(session, "digits", "1"), "version.json").sha256 = stored.sha256
 
     answer = digits.post(ADDRESS, data=encoded(digit))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from shared.database import Sessions
+from shared.database.engine import Sessions
 from shared.settings import Settings
 from tests.examples import DIGITS, Json, changed
 from tests.integration.conftest import Published, Worker

@@ -309,7 +309,7 @@ def test_what_cannot_be_trained_fails_with_a_remedy_and_the_worker_goes_on(
 def test_what_nobody_thought_of_fails_without_details(
     http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.dataset_parts.load", lambda *_: 1 / 0)
+    monkeypatch.setattr("shared.datasets.splits.load", lambda *_: 1 / 0)
 
     job = run(http, worker, XOR)
 
@@ -320,7 +320,7 @@ def test_what_nobody_thought_of_fails_without_details(
 def test_weights_that_export_wrongly_are_not_published(
     http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from worker import export
+    from worker.training import export
 
     right = export._onnx
     monkeypatch.setattr(export, "_onnx", lambda network: right(spoilt(network)))

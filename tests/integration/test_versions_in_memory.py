@@ -10,16 +10,16 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
-from api.serving import versions as module
-from api.serving.versions import Versions
-from shared import registry
-from shared.artifacts import ArtifactStore
-from shared.database import Sessions
+from api.serving import model_cache as module
+from api.serving.model_cache import Versions
+from shared.database.engine import Sessions
+from shared.database.tables.jobs import Version
 from shared.errors import ArtifactDamaged, ModelNotFound
-from shared.heap import trim_heap
-from shared.serving.version import LoadedVersion, load_version
+from shared.inference.servable import LoadedVersion, load_version
+from shared.registry import versions as registry_versions
 from shared.settings import Settings
-from shared.tables import Version
+from shared.storage.artifacts import ArtifactStore
+from shared.system import trim_heap
 from tests.examples import XOR
 from tests.integration.conftest import Published, Worker
 from tests.integration.test_checkpoints import files_of
@@ -54,7 +54,7 @@ def loadings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def point_at(sessions: Sessions, number: int) -> None:
     with sessions.begin() as session:
-        registry.set_alias(session, "xor", registry.PRODUCTION, number)
+        registry_versions.set_alias(session, "xor", registry_versions.PRODUCTION, number)
 
 
 def test_many_that_ask_at_once_wait_for_one_loading(
@@ -105,7 +105,7 @@ def test_what_a_version_takes_is_counted(
     wide = {**XOR, "model": "wide", "network": {"layers": [*layers, *XOR["network"]["layers"][1:]]}}
     published(wide).publish(sessions, artifacts)
     with sessions() as session:
-        version = registry.get_version(session, "wide", registry.LATEST)
+        version = registry_versions.get_version(session, "wide", registry_versions.LATEST)
     load_version(version, artifacts)
     trim_heap()
     process = psutil.Process()
@@ -216,7 +216,7 @@ def test_what_is_loaded_is_served_while_the_database_is_away(
     def fail(*_: object) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    monkeypatch.setattr(registry, "get_served_version", fail)
+    monkeypatch.setattr(registry_versions, "get_served_version", fail)
     versions.look_again("xor")
 
     assert versions.find("xor") is loaded

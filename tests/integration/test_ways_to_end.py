@@ -11,14 +11,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
-from api.owners import Owners
+from api.access.owners import Owners
 from api.services import EXTENSION
-from shared import jobs, workers
-from shared.database import Sessions
+from shared.database.engine import Sessions
+from shared.database.tables.jobs import Job, now
 from shared.devices import Device
 from shared.errors import OutOfMemory
 from shared.job_reports import EpochReport
-from shared.tables import Job, now
+from shared.jobs import lifecycle, workers
 from tests.examples import DIGITS, XOR, Json, changed
 from tests.integration.conftest import Worker
 from tests.integration.test_checkpoints import BEST, digest, interrupted, show
@@ -46,7 +46,7 @@ def submit_as(http: FlaskClient, owner: str, spec: Json = XOR, key: str | None =
 
 def claim(sessions: Sessions, most_running: int | None = None) -> Job | None:
     with sessions.begin() as session:
-        return jobs.claim(session, "worker-1", [Device.AUTO], 60, most_running)
+        return lifecycle.claim(session, "worker-1", [Device.AUTO], 60, most_running)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -144,7 +144,7 @@ def test_one_owners_many_jobs_do_not_stand_before_anothers_one(
     while (job := claim(sessions)) is not None:
         served.append(job.owner)
         with sessions.begin() as session:
-            jobs.fail(session, job.id, job.attempt, OutOfMemory(""))
+            lifecycle.fail(session, job.id, job.attempt, OutOfMemory(""))
 
     assert served[:6] == ["owner-0", "owner-1", "owner-2", "owner-0", "owner-1", "owner-0"]
     assert len(served) == sum(owners)
@@ -225,14 +225,14 @@ def test_the_start_is_estimated_by_what_its_like_took(http: FlaskClient, session
     assert show(http, first)["seconds_to_start"] is None  # no worker, and nothing to measure by
     with sessions.begin() as session:
         workers.beat(session, "worker-1", "host", ("cpu",))
-        job = jobs.claim(session, "worker-1", [Device.AUTO], 60)
+        job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
         assert job is not None
-        jobs.finish_reproduction(session, job.id, job.attempt, {})
+        lifecycle.finish_reproduction(session, job.id, job.attempt, {})
         session.execute(update(Job).where(Job.id == job.id).values(started_at=now(-20), ended_at=now(-10)))
     running, second, third = (submit(http, XOR) for _ in range(3))
     claim(sessions)
     with sessions.begin() as session:
-        jobs.renew(session, UUID(running), 1, 60, {"seconds_left": 7.0}, [])
+        lifecycle.renew(session, UUID(running), 1, 60, {"seconds_left": 7.0}, [])
 
     estimates = [show(http, job)["seconds_to_start"] for job in (second, third)]
 
@@ -245,7 +245,7 @@ def test_the_workers_are_shown_with_what_they_train(http: FlaskClient, sessions:
         for name in ("worker-1", "worker-2", "worker-3"):
             workers.beat(session, name, "host", ("cpu",))
     with sessions.begin() as session:
-        jobs.claim(session, "worker-1", [Device.AUTO], 60)
+        lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
         workers.leave(session, "worker-3")
 
     shown = {worker["name"]: worker for worker in http.get("/api/v1/workers").json["workers"]}
@@ -255,7 +255,7 @@ def test_the_workers_are_shown_with_what_they_train(http: FlaskClient, sessions:
 
 
 def test_a_worker_that_says_nothing_more_has_vanished(http: FlaskClient, sessions: Sessions) -> None:
-    from shared.tables import WorkerProcess
+    from shared.database.tables.jobs import WorkerProcess
 
     with sessions.begin() as session:
         workers.beat(session, "worker-1", "host", ("gpu", "cpu"))
@@ -281,9 +281,9 @@ def test_progress_and_curves_of_an_attempt_that_was_lost_go_back_to_the_checkpoi
     job_id = UUID(submit(http, XOR))
     claim(sessions)
     with sessions.begin() as session:
-        jobs.renew(session, job_id, 1, 60, None, [EpochReport(epoch, 1, 1, {"loss": 1}) for epoch in (1, 2, 3)])
+        lifecycle.renew(session, job_id, 1, 60, None, [EpochReport(epoch, 1, 1, {"loss": 1}) for epoch in (1, 2, 3)])
         session.execute(update(Job).values(checkpoint_epoch=2))
-        jobs.hand_back(session, job_id, 1)
+        lifecycle.hand_back(session, job_id, 1)
 
     claim(sessions)
 

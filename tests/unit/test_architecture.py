@@ -73,7 +73,7 @@ def test_only_the_entry_points_read_the_settings() -> None:
         "local/demo.py",
         "local/recipes.py",
         "local/stack.py",
-        "shared/migrations/env.py",
+        "shared/database/migrations/env.py",
         "worker/app.py",
     }
 
@@ -88,7 +88,7 @@ def test_a_bare_exception_is_caught_where_it_must_be() -> None:
     }
 
     # Keras raises the bare class when a download fails; what fails on the shortcut, Flask meets again and says.
-    assert catchers == {"worker/runner.py", "shared/built_in_data.py", "api/shortcut.py"}
+    assert catchers == {"worker/runner.py", "shared/datasets/builtin.py", "api/protocols/fast_path.py"}
 
 
 @pytest.mark.parametrize("module", ["api.wsgi", "worker.app", "worker.runner", "local.stack"])
@@ -102,7 +102,7 @@ def test_light_processes_start_without_tensorflow_and_keras(module: str, tmp_pat
 
 def test_networks_are_planned_without_tensorflow(tmp_path: Path) -> None:
     script = (
-        "import os, json, sys; os.environ['KERAS_BACKEND'] = 'openvino'; import shared.planning; "
+        "import os, json, sys; os.environ['KERAS_BACKEND'] = 'openvino'; import api.planner.process.dry_run; "
         "print(json.dumps(sorted(sys.modules)))"
     )
 

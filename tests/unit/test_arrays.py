@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from api.ingestion.arrays import ingest_arrays
-from api.ingestion.ingested import Ingested, Limits
-from shared.dataset_facts import TargetKind
+from api.ingestion.npz_files import ingest_arrays
+from api.ingestion.result import Ingested, Limits
+from shared.datasets.info import TargetKind
 from shared.errors import DatasetRefused
 from tests.uploads import npz, zipped
 

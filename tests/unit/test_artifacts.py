@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.artifacts import ArtifactStore
 from shared.errors import ArtifactDamaged
+from shared.storage.artifacts import ArtifactStore
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from worker.evaluation import calibration_error, confidence_threshold
+from worker.training.evaluation import calibration_error, confidence_threshold
 
 
 def test_confidence_that_is_right_as_often_as_it_says_is_calibrated() -> None:

@@ -2,7 +2,7 @@ import resource
 
 import numpy as np
 
-from worker.children import let_go
+from worker.process.memory import let_go
 
 
 def test_what_a_job_took_at_its_peak_is_forgotten() -> None:

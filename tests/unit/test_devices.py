@@ -4,7 +4,7 @@ import pytest
 
 from shared.devices import Device, devices_taken_from, queues_of
 from shared.errors import DeviceUnavailable
-from worker.devices import has_gpu, served_queues, tensorflow_device
+from worker.process.devices import has_gpu, served_queues, tensorflow_device
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
+from api.planner.process.dry_run import plan
 from shared import errors
 from shared.errors import TrainingFailure
-from shared.planning import plan
 from shared.settings import Settings
-from shared.training_spec import TrainingSpec
+from shared.spec.training import TrainingSpec
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from api.ingestion.image_folders import ingest_folders
-from api.ingestion.ingested import Ingested, Limits
+from api.ingestion.result import Ingested, Limits
 from shared.errors import DatasetRefused
 from shared.lines import split
 from tests.images import encoded, photo, png_header

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.datasets.info import DatasetFacts, TargetKind
 from shared.errors import InvalidRequest
-from shared.ink import is_dark_on_light, laid_out
-from shared.preprocessing import ImageContract, contract_of, prepare
-from shared.training_spec import Preprocessing
+from shared.preprocessing.contract import ImageContract, contract_of, prepare
+from shared.preprocessing.handwriting import is_dark_on_light, laid_out
+from shared.spec.training import Preprocessing
 
 
 def stroke(height: int, width: int, top: int, left: int, ground: int = 0, ink: int = 255) -> NDArray[np.uint8]:

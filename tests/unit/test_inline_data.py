@@ -3,10 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.dataset_facts import TargetKind
+from shared.datasets.info import TargetKind
+from shared.datasets.inline import read_inline
 from shared.errors import InvalidRequest
-from shared.inline_data import read_inline
-from shared.training_spec import InlineData
+from shared.spec.training import InlineData
 
 
 def read(x: list[Any], y: list[Any]) -> tuple[Any, ...]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.class_names import places_of
+from shared.datasets.labels import places_of
 from shared.lines import joined, split
-from worker.batch_items import BatchItems
+from worker.prediction.items import BatchItems
 
 NAMES = ["x" * 60_000, *["ä"] * 100_000]
 

@@ -1,7 +1,7 @@
 import pytest
 
+from api.http.pagination import Page, next_cursor, page_of
 from shared.errors import InvalidRequest
-from shared.pages import Page, next_cursor, page_of
 
 
 def test_a_cursor_leads_to_where_the_page_ended() -> None:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.training_spec import Precision
-from worker.precision import choose_precision, computed_in, has_fast_bfloat16, products
+from shared.spec.training import Precision
+from worker.training.precision import choose_precision, computed_in, has_fast_bfloat16, products
 
 
 def convolutions() -> keras.Model:

@@ -8,10 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.dataset_facts import DatasetFacts, TargetKind
+from shared.datasets.info import DatasetFacts, TargetKind
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest
-from shared.image_header import read_quickly
-from shared.preprocessing import (
+from shared.preprocessing.contract import (
     ImageContract,
     ImageLimits,
     NumbersContract,
@@ -23,7 +22,8 @@ from shared.preprocessing import (
     read_header,
     standardized,
 )
-from shared.training_spec import Preprocessing
+from shared.preprocessing.image_header import read_quickly
+from shared.spec.training import Preprocessing
 from tests.images import encoded, photo, png_header
 
 LIMITS = ImageLimits(max_bytes=2**20, max_pixels=1_000_000)

@@ -1,4 +1,4 @@
-from api.problems import STATUS, problem_of
+from api.http.problems import STATUS, problem_of
 from shared import errors
 from shared.errors import Fault, InvalidRequest, ServiceError, TrainingFailure, TrainyardError
 

@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from api.requests import MAX_DEPTH, read_document, validated
+from api.http.requests import MAX_DEPTH, read_document, validated
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError, UnsupportedContent
-from shared.training_spec import TrainingSpec
+from shared.spec.training import TrainingSpec
 from tests.examples import DIGITS, changed
 
 app = Flask(__name__)

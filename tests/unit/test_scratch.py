@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.stacks import ROOT
-from worker.scratch import Scratch
+from worker.process.scratch import Scratch
 
 KILLED = """
 import os, signal, sys, tempfile

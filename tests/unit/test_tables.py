@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from api.ingestion.ingested import Ingested, TableOptions
-from api.ingestion.tables import ingest_table
-from shared.dataset_facts import TargetKind
+from api.ingestion.csv_files import ingest_table
+from api.ingestion.result import Ingested, TableOptions
+from shared.datasets.info import TargetKind
 from shared.errors import DatasetRefused
 
 PLAIN = "a,b,y\n1,2.5,0\n3,4,1\n-5,6e2,1\n"

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from shared.training_spec import TrainingSpec
+from shared.spec.training import TrainingSpec
 from tests.examples import DIGITS, changed
 
 

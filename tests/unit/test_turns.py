@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from api.serving.turns import MOST_TOGETHER, Turns
+from api.serving.batching import MOST_TOGETHER, Turns
 from shared.errors import Overloaded
 from tests.waiting import wait_for
 

@@ -2,10 +2,10 @@
 
 import logging
 
-from shared import jobs
-from shared.database import Sessions
-from shared.jobs import Patience
-from shared.queue import Bell
+from shared.database.engine import Sessions
+from shared.jobs import lifecycle
+from shared.jobs.broker import Bell
+from shared.jobs.lifecycle import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 def reconcile(sessions: Sessions, bell: Bell, patience: Patience) -> None:
     """Harmless however often it runs, and in however many places at once."""
     with sessions.begin() as session:
-        taken = jobs.take_from_expired(session, patience)
+        taken = lifecycle.take_from_expired(session, patience)
     for job in taken:
         logger.warning("job %s taken from a lost worker, now %s", job.id, job.status)
     with sessions() as session:
-        waiting = jobs.devices_waited_for(session)
+        waiting = lifecycle.devices_waited_for(session)
     for device in waiting:
         bell.ring(device)

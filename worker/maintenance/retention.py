@@ -3,9 +3,10 @@
 import logging
 from dataclasses import dataclass
 
-from shared import batches, job_history, jobs, kept_files, workers
-from shared.artifacts import ArtifactStore
-from shared.database import Sessions
+from shared.database.engine import Sessions
+from shared.jobs import batch_predictions, events, lifecycle, workers
+from shared.storage import tracked_files
+from shared.storage.artifacts import ArtifactStore
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +29,13 @@ class Retention:
 def tidy(sessions: Sessions, artifacts: ArtifactStore, retention: Retention) -> None:
     """Harmless however often it runs, and in however many places at once."""
     with sessions.begin() as session:
-        checkpoints = jobs.forget_old_checkpoints(session, retention.checkpoint_days * DAY_SECONDS)
-        batches.forget_old_files(session, retention.checkpoint_days * DAY_SECONDS)
-        batches.forget_old_parts(session, retention.prediction_days * DAY_SECONDS)
+        checkpoints = lifecycle.forget_old_checkpoints(session, retention.checkpoint_days * DAY_SECONDS)
+        batch_predictions.forget_old_files(session, retention.checkpoint_days * DAY_SECONDS)
+        batch_predictions.forget_old_parts(session, retention.prediction_days * DAY_SECONDS)
         workers.forget(session)
     with sessions.begin() as session:
-        trimmed = job_history.trim_events(session, retention.event_days * DAY_SECONDS, JOBS_AT_ONCE)
-    swept = kept_files.sweep(sessions, artifacts, retention.sweep_seconds, FILES_AT_ONCE)
+        trimmed = events.trim_events(session, retention.event_days * DAY_SECONDS, JOBS_AT_ONCE)
+    swept = tracked_files.sweep(sessions, artifacts, retention.sweep_seconds, FILES_AT_ONCE)
     if checkpoints or trimmed or swept:
         logger.info(
             "%d checkpoints, the events of %d jobs and %d files had had their time", checkpoints, trimmed, swept

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.datasets.row_files import EncodedImages, MappedRows
+from shared.datasets.uploaded import open_x
 from shared.errors import InvalidRequest, ServiceError
+from shared.inference.inputs import ImageInput, Input, NumbersInput
 from shared.lines import split
-from shared.rows import EncodedImages, MappedRows
-from shared.serving.inputs import ImageInput, Input, NumbersInput
-from shared.uploaded_data import open_x
 
 INDEX, FAULTS = "index.npz", "faults.json"
 

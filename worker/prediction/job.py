@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from shared import batches, datasets, jobs, kept_files, registry
-from shared.batches import Batch, BatchSpec
+from shared.database.tables.jobs import Job
+from shared.datasets import revisions
 from shared.errors import ArtifactDamaged, DatasetNotFound, DatasetUnavailable, ServiceError
+from shared.inference.inputs import rows_of
+from shared.inference.predictions import Answer, answer_of
+from shared.inference.servable import LoadedVersion, load_version
 from shared.job_reports import problem_of
-from shared.kept_files import FilesSwept
-from shared.serving.answers import Answer, answer_of
-from shared.serving.inputs import rows_of
-from shared.serving.version import LoadedVersion, load_version
-from shared.tables import Job
-from worker.batch_items import BatchItems
+from shared.jobs import batch_predictions, lifecycle
+from shared.jobs.batch_predictions import Batch, BatchSpec
+from shared.registry import versions
+from shared.storage import tracked_files
+from shared.storage.tracked_files import FilesSwept
 from worker.lease import JobCancelled, Lease, WorkerLeaves
+from worker.prediction.items import BatchItems
 
 if TYPE_CHECKING:
     from worker.runner import Yard
@@ -38,23 +41,23 @@ def predict_batch(yard: "Yard", job: Job, lease: Lease, folder: Path) -> None:
     """Raises LeaseLost, JobCancelled, WorkerLeaves, DatasetUnavailable, or the ServiceError that its version meets."""
     spec = BatchSpec.model_validate(job.spec)
     with yard.sessions() as session:
-        version = registry.get_version(session, spec.model, str(spec.version))
+        version = versions.get_version(session, spec.model, str(spec.version))
     loaded = load_version(version, yard.artifacts)
     items = _open(yard, job, spec)
     prediction = _Prediction(yard, job, lease, loaded, items, folder)
     prediction.run(spec.top)
     lease.settle()
-    lease.insist(partial(jobs.finish_batch, job_id=job.id, attempt=job.attempt))
+    lease.insist(partial(lifecycle.finish_batch, job_id=job.id, attempt=job.attempt))
 
 
 def _open(yard: "Yard", job: Job, spec: BatchSpec) -> BatchItems:
     copies = yard.cache_dir / "uploaded"
     try:
         with yard.sessions() as session:
-            revision = datasets.get_revision(session, spec.dataset) if spec.dataset is not None else None
-            files = batches.files_of(session, job.id)
+            revision = revisions.get_revision(session, spec.dataset) if spec.dataset is not None else None
+            files = batch_predictions.files_of(session, job.id)
         if revision is not None:
-            return BatchItems(datasets.uploaded_data(revision, yard.artifacts, copies).files)
+            return BatchItems(revisions.uploaded_data(revision, yard.artifacts, copies).files)
         return BatchItems({file.name: yard.artifacts.local_path(file.sha256, copies) for file in files})
     except (DatasetNotFound, ArtifactDamaged) as error:
         raise DatasetUnavailable(error.detail) from error
@@ -129,9 +132,9 @@ class _Prediction:
             return
         self._part.write_bytes(b"".join(self._lines))
         while True:
-            (file,) = kept_files.keep(self._yard.sessions, self._yard.artifacts, [self._part])
+            (file,) = tracked_files.keep(self._yard.sessions, self._yard.artifacts, [self._part])
             add = partial(
-                batches.add_part,
+                batch_predictions.add_part,
                 job_id=self._job.id,
                 attempt=self._job.attempt,
                 sha256=file.sha256,

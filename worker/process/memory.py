@@ -3,7 +3,7 @@
 import gc
 from pathlib import Path
 
-from shared.heap import trim_heap
+from shared.system import trim_heap
 
 LARGEST_KIB = 1_000_000
 """Past which another process takes its place: TensorFlow and Keras keep some megabytes of every network for ever."""

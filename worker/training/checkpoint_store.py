@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from shared import jobs, kept_files
-from shared.artifacts import ArtifactStore
-from shared.database import OUT_OF_REACH, Sessions
+from shared.database.engine import OUT_OF_REACH, Sessions
+from shared.database.tables.jobs import Job
 from shared.errors import ArtifactDamaged
-from shared.kept_files import FilesSwept
-from shared.tables import Job
+from shared.jobs import lifecycle
+from shared.storage import tracked_files
+from shared.storage.artifacts import ArtifactStore
+from shared.storage.tracked_files import FilesSwept
 
 logger = logging.getLogger(__name__)
 
@@ -52,19 +53,19 @@ class CheckpointKeeper:
         if not self._write_curves():
             return
         try:
-            (stored,) = kept_files.keep(self._sessions, self._artifacts, [path])
+            (stored,) = tracked_files.keep(self._sessions, self._artifacts, [path])
             with self._sessions.begin() as session:
-                before = jobs.save_checkpoint(session, self._job.id, self._job.attempt, stored.sha256, epoch)
+                before = lifecycle.save_checkpoint(session, self._job.id, self._job.attempt, stored.sha256, epoch)
             self._digest = stored.sha256
             if before is not None:
-                kept_files.drop(self._sessions, self._artifacts, before)
+                tracked_files.drop(self._sessions, self._artifacts, before)
         except (OSError, FilesSwept, *OUT_OF_REACH) as error:
             logger.warning("a checkpoint could not be kept, and the training goes on: %s", error)
 
     def forget(self) -> None:
         """Raises LeaseLost."""
         with self._sessions.begin() as session:
-            jobs.forget_checkpoint(session, self._job.id, self._job.attempt)
+            lifecycle.forget_checkpoint(session, self._job.id, self._job.attempt)
         self.drop()
 
     def drop(self) -> None:
@@ -73,6 +74,6 @@ class CheckpointKeeper:
             return
         digest, self._digest = self._digest, None
         try:
-            kept_files.drop(self._sessions, self._artifacts, digest)
+            tracked_files.drop(self._sessions, self._artifacts, digest)
         except (OSError, *OUT_OF_REACH) as error:
             logger.warning("a checkpoint was left to be swept: %s", error)

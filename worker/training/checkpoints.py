@@ -20,8 +20,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.training_spec import Precision
-from worker.callbacks import Watch
+from shared.spec.training import Precision
+from worker.training.callbacks import Watch
 
 logger = logging.getLogger(__name__)
 

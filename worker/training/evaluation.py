@@ -15,7 +15,9 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from shared.evaluation import (
+from shared.datasets.row_files import MappedRows
+from shared.networks.objectives import Objective
+from shared.registry.evaluation import (
     ANSWERS_FILE,
     EVALUATION_FILE,
     IMAGES_FILE,
@@ -26,8 +28,6 @@ from shared.evaluation import (
     TestAnswers,
     TestImages,
 )
-from shared.objectives import Objective
-from shared.rows import MappedRows
 
 TOP_K = (3, 5)
 CALIBRATION_BINS = 15

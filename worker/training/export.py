@@ -18,12 +18,12 @@ import tf2onnx
 from numpy.typing import NDArray
 from tf2onnx.handler import tf_op
 
-from shared.agreement import TOLERANCE, largest_difference
-from shared.dataset_parts import Dataset, Part
+from shared.datasets.row_files import EncodedImages
+from shared.datasets.splits import Dataset, Part
 from shared.errors import ExportDisagrees
-from shared.preprocessing import ImageContract, NumbersContract, decode, prepare
-from shared.rows import EncodedImages
-from shared.version_description import (
+from shared.inference.parity import TOLERANCE, largest_difference
+from shared.preprocessing.contract import ImageContract, NumbersContract, decode, prepare
+from shared.registry.manifest import (
     DESCRIPTION_FILE,
     INPUT_NAME,
     ONNX_FILE,
@@ -32,8 +32,8 @@ from shared.version_description import (
     DescriptionFile,
     GoldenSample,
 )
-from worker.preparation import OWN_IMAGE
-from worker.training import Trained
+from worker.training.image_cache import OWN_IMAGE
+from worker.training.train import Trained
 
 # Or else tf2onnx copies the whole network before each of its passes, which is a quarter of the export.
 os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"

@@ -13,9 +13,17 @@ from filelock import FileLock
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from shared.preprocessing import ImageContract, ImageLimits, NumbersContract, Pixels, decode, prepare, prepare_all
-from shared.rows import EncodedImages, MappedRows, open_rows
-from shared.uploaded_data import Rows
+from shared.datasets.row_files import EncodedImages, MappedRows, open_rows
+from shared.datasets.uploaded import Rows
+from shared.preprocessing.contract import (
+    ImageContract,
+    ImageLimits,
+    NumbersContract,
+    Pixels,
+    decode,
+    prepare,
+    prepare_all,
+)
 
 OWN_IMAGE = ImageLimits(max_bytes=2**31, max_pixels=2**31)
 """What is kept here was checked when it came."""

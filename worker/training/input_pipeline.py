@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from shared.preprocessing import Normalisation
-from shared.rows import MappedRows
-from worker.augmentation import augment
+from shared.datasets.row_files import MappedRows
+from shared.preprocessing.contract import Normalisation
+from worker.training.augmentation import augment
 
 PREFETCHED_BATCHES = 2
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from shared.training_spec import Precision
+from shared.spec.training import Precision
 
 LEAST_PRODUCTS = 100_000_000
 """Multiplications in one step, below which the conversions cost more than the shorter type saves."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import keras
 
-from shared.base_versions import Base
-from shared.network import build
-from shared.training_spec import Network
+from shared.networks.builder import build
+from shared.registry.pretrained import Base
+from shared.spec.training import Network
 
 
 @dataclass(frozen=True)

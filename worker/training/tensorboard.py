@@ -6,8 +6,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from shared.training_spec import TensorBoard
-from shared.version_description import TENSORBOARD_FILE
+from shared.registry.manifest import TENSORBOARD_FILE
+from shared.spec.training import TensorBoard
 
 
 def tensorboard_callbacks(

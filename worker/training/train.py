@@ -12,25 +12,25 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework import config as tensorflow_config
 
-from shared.augmentation import augmentation_layers
-from shared.dataset_parts import Dataset
+from shared.datasets.row_files import MappedRows
+from shared.datasets.splits import Dataset
 from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
-from shared.network import build, keras_message
-from shared.objectives import Objective, choose_objective, chosen_metrics
-from shared.optimizers import make_optimizer
-from shared.preprocessing import ImageContract, NumbersContract, contract_of, standardized, with_ground
-from shared.rows import MappedRows
-from shared.training_spec import Precision, Training, TrainingSpec
-from shared.version_description import Epochs, Metrics
-from worker.callbacks import Reporter, TimeLimit, Watch, finite
-from worker.checkpoints import Checkpointer, Checkpoints, Forgetful, Keeper, Position, skipping
-from worker.fine_tuning import Start, take_weights
-from worker.light_training import MOST_BYTES, fit_light
-from worker.memory import FLOAT_BYTES, available_bytes, check_memory
-from worker.pipeline import batches_in_order, shuffled_batches, steps
-from worker.precision import choose_precision, computed_in
-from worker.preparation import prepared
-from worker.tensorboard import tensorboard_callbacks
+from shared.networks.augmentation import augmentation_layers
+from shared.networks.builder import build, keras_message
+from shared.networks.objectives import Objective, choose_objective, chosen_metrics
+from shared.networks.optimizers import make_optimizer
+from shared.preprocessing.contract import ImageContract, NumbersContract, contract_of, standardized, with_ground
+from shared.registry.manifest import Epochs, Metrics
+from shared.spec.training import Precision, Training, TrainingSpec
+from worker.training.callbacks import Reporter, TimeLimit, Watch, finite
+from worker.training.checkpoints import Checkpointer, Checkpoints, Forgetful, Keeper, Position, skipping
+from worker.training.fused_fit import MOST_BYTES, fit_light
+from worker.training.image_cache import prepared
+from worker.training.input_pipeline import batches_in_order, shuffled_batches, steps
+from worker.training.memory_check import FLOAT_BYTES, available_bytes, check_memory
+from worker.training.precision import choose_precision, computed_in
+from worker.training.pretrained import Start, take_weights
+from worker.training.tensorboard import tensorboard_callbacks
 
 SMALLEST_EVALUATION_BATCH = 256
 LIGHT_STEP = 300_000

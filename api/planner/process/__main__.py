@@ -1,4 +1,4 @@
-"""`python -m api.planning_process LIMIT`: says that it is ready, then answers a line with a question by one with
+"""`python -m api.planner.process LIMIT`: says that it is ready, then answers a line with a question by one with
 the plan, and the line `catalog` by one with the catalog.
 
 A process of its own because Keras weighs more than the whole API, and because a spec may be made to hurt.
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.base_versions import Base
-from shared.dataset_facts import DatasetFacts
+from api.planner.messages import Plan
+from shared.datasets.info import DatasetFacts
 from shared.errors import Fault, InvalidRequest
-from shared.plan import Plan
-from shared.training_spec import TrainingSpec
+from shared.registry.pretrained import Base
+from shared.spec.training import TrainingSpec
 
 MAX_MEMORY_BYTES = 4 * 2**30
 CATALOG = "catalog"
@@ -68,9 +68,11 @@ def main(max_parameters: int) -> None:
         os.dup2(2, 1)  # whatever a library prints must not stand among the answers
         os.environ["KERAS_BACKEND"] = "openvino"
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        from shared.cataloguing import read_catalog  # Keras looks at the environment when it is imported
-        from shared.layer_views import look_into_layer
-        from shared.planning import plan
+        from api.planner.process.catalog_reader import (
+            read_catalog,  # Keras looks at the environment when it is imported
+        )
+        from api.planner.process.dry_run import plan
+        from api.planner.process.layer_outputs import look_into_layer
 
         answers.write("ready\n")
         answers.flush()

@@ -6,13 +6,13 @@ from typing import Any
 
 import keras
 
-from shared.augmentation import AUGMENTATIONS
-from shared.augmentation import SETTLED as SETTLED_FOR_AUGMENTATION
-from shared.built_in_data import BUILT_IN
-from shared.catalog import Argument, Catalog, DatasetEntry, Entry
-from shared.network import LAYERS, PARTS, SETTLED
-from shared.objectives import CHOSEN_BY_SHAPE, LOSSES, NO_METRICS
-from shared.optimizers import OPTIMIZERS, SCHEDULES
+from api.planner.catalog import Argument, Catalog, DatasetEntry, Entry
+from shared.datasets.builtin import BUILT_IN
+from shared.networks.augmentation import AUGMENTATIONS
+from shared.networks.augmentation import SETTLED as SETTLED_FOR_AUGMENTATION
+from shared.networks.builder import LAYERS, PARTS, SETTLED
+from shared.networks.objectives import CHOSEN_BY_SHAPE, LOSSES, NO_METRICS
+from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
 
 NOT_OFFERED = frozenset({"self", "kwargs", "args", *SETTLED})
 WORDS = {

@@ -2,23 +2,23 @@
 
 from math import ceil
 
-from shared.augmentation import augmentation_layers
-from shared.base_versions import Base, check_freeze
-from shared.dataset_facts import DatasetFacts
-from shared.dataset_parts import facts_of, part_sizes
-from shared.inline_data import read_inline
-from shared.network import layer_table
-from shared.objectives import (
+from api.planner.messages import Plan
+from shared.datasets.info import DatasetFacts
+from shared.datasets.inline import read_inline
+from shared.datasets.splits import facts_of, part_sizes
+from shared.networks.augmentation import augmentation_layers
+from shared.networks.builder import layer_table
+from shared.networks.objectives import (
     check_class_weight,
     check_monitors,
     check_places,
     choose_objective,
     chosen_metrics,
 )
-from shared.optimizers import make_optimizer
-from shared.plan import Plan
-from shared.preprocessing import contract_of
-from shared.training_spec import TrainingSpec
+from shared.networks.optimizers import make_optimizer
+from shared.preprocessing.contract import contract_of
+from shared.registry.pretrained import Base, check_freeze
+from shared.spec.training import TrainingSpec
 
 
 def plan(

@@ -6,8 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from shared.network import build
-from shared.training_spec import Network
+from shared.networks.builder import build
+from shared.spec.training import Network
 
 
 def look_into_layer(folder: Path, input_shape: tuple[int, ...], name: str) -> None:

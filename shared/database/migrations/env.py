@@ -5,9 +5,9 @@ from pathlib import Path
 from alembic import context
 from sqlalchemy import NullPool, make_url
 
-from shared.database import make_engine
+from shared.database.engine import make_engine
+from shared.database.tables.jobs import Base
 from shared.settings import Settings
-from shared.tables import Base
 
 url = make_url(Settings().database_url)
 if url.drivername == "sqlite" and url.database:

@@ -9,9 +9,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
-from shared import dataset_parts, registry
-from shared.database import Sessions
-from shared.training_spec import DatasetChoice
+from shared.database.engine import Sessions
+from shared.datasets import splits
+from shared.registry import versions
+from shared.spec.training import DatasetChoice
 from tests.examples import DIGITS, LINE, XOR, Json
 from tests.images import encoded
 from tests.integration.conftest import Published, Worker
@@ -20,7 +21,7 @@ from tests.integration.conftest import Published, Worker
 @pytest.fixture
 def digit() -> np.ndarray:
     """(8, 8, 1) uint8, a digit the network was not trained on."""
-    first: np.ndarray = dataset_parts.load(DatasetChoice(name="digits"), 0, None).test.array[0]  # type: ignore[arg-type]
+    first: np.ndarray = splits.load(DatasetChoice(name="digits"), 0, None).test.array[0]  # type: ignore[arg-type]
     return first
 
 
@@ -36,7 +37,7 @@ def http(http: FlaskClient, worker: Worker, sessions: Sessions, published: Calla
     for spec in (DIGITS, DIGITS, XOR, LINE):
         published(spec).publish(sessions, worker.yard.artifacts)
     with sessions.begin() as session:
-        registry.set_alias(session, "digits", "best", 1)
+        versions.set_alias(session, "digits", "best", 1)
     return http
 
 

@@ -11,8 +11,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from api import shortcut
-from api.serving import versions
+from api.protocols import fast_path
+from api.serving import model_cache
 from tests.images import encoded
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -84,7 +84,7 @@ def test_the_shortest_way_answers_as_the_usual_one_does(
     headers: dict[str, str] | Callable[[bytes], dict[str, str]],
     status: int,
 ) -> None:
-    monkeypatch.setattr(versions, "SECONDS_BETWEEN_LOOKS", 3600.0)
+    monkeypatch.setattr(model_cache, "SECONDS_BETWEEN_LOOKS", 3600.0)
     image = encoded(digit)
     said = {**(headers(image) if callable(headers) else headers), "X-Request-ID": "same"}
     met_by_flask: list[str] = []
@@ -97,7 +97,7 @@ def test_the_shortest_way_answers_as_the_usual_one_does(
     met_by_flask.clear()
     shortest = post()
     by_flask_alone = len(met_by_flask)
-    monkeypatch.setattr(shortcut, "_LANGUAGES", {})
+    monkeypatch.setattr(fast_path, "_LANGUAGES", {})
     usual = post()
 
     assert first.status_code == shortest.status_code == usual.status_code == status, usual.text
