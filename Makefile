@@ -32,9 +32,10 @@ run: install ## Start everything and stay until Ctrl-C
 test: install ## Run the unit and integration tests
 	@exec $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
-check: install ## Lint, formatting and types
+check: install ## Lint, formatting, import contracts and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 e2e: install ## Run the end-to-end tests against processes on this machine

@@ -8,10 +8,11 @@ from flask_openapi3_swagger.plugins import RegisterPlugin
 
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
+from api.collectors import JobCollector, MemoryCollector
 from api.documents.base import Problem
 from api.http import problems
+from api.http.bodies import YAML_TYPES
 from api.http.request_ids import with_request_ids
-from api.http.requests import YAML_TYPES
 from api.http.slow_clients import Readers, with_bodies_read
 from api.ingestion.result import Limits
 from api.planner.client import Planner
@@ -39,7 +40,7 @@ from api.serving.predictor import Predictor
 from api.streaming.job_events import Feeds
 from shared.database.engine import make_engine, make_sessions
 from shared.jobs.broker import Bell
-from shared.preprocessing.contract import ImageLimits
+from shared.preprocessing.decoding import ImageLimits
 from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
 
@@ -87,7 +88,7 @@ def _build_services(settings: Settings) -> Services:
     artifacts = ArtifactStore(settings.artifacts_url)
     sessions = make_sessions(make_engine(settings.database_url))
     versions = Versions(sessions, artifacts, settings.serving_memory_bytes)
-    metrics = Metrics(sessions, versions)
+    metrics = Metrics((MemoryCollector(versions), JobCollector(sessions)))
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     return Services(
         sessions=sessions,

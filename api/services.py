@@ -15,8 +15,10 @@ from api.serving.model_cache import Versions
 from api.serving.predictor import Predictor
 from api.streaming.job_events import Feeds
 from shared.database.engine import Sessions
+from shared.database.tables.registry import Version
 from shared.jobs.broker import Bell
-from shared.preprocessing.contract import ImageLimits
+from shared.preprocessing.decoding import ImageLimits
+from shared.registry import versions
 from shared.storage.artifacts import ArtifactStore
 
 EXTENSION = "trainyard"
@@ -39,6 +41,11 @@ class Services:
     owners: Owners
     feeds: Feeds
     readers: Readers
+
+    def get_version(self, model: str, reference: str) -> Version:
+        """Load the row of a version: a number, `latest` or an alias. Raises ModelNotFound or VersionNotFound."""
+        with self.sessions() as session:
+            return versions.get_version(session, model, reference)
 
 
 def services() -> Services:

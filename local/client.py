@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 
 from local.stack import ROOT, check_port
-from shared.processes import end_with_parent
 from shared.settings import Settings
+from shared.system import end_with_parent
 
 SECONDS_TO_START = 120.0
 SECONDS_TO_END = 60.0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from shared.processes import end_with_parent
+from shared.system import end_with_parent
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,8 @@
-"""Memory that was freed, and that the C library keeps all the same. What is said of glibc; others are left alone."""
+"""Call the C library and the kernel: give memory back, and end with the parent process."""
 
 import ctypes
+import signal
+import sys
 
 _ARENA_MAX = -8
 """M_ARENA_MAX of malloc.h."""
@@ -19,3 +21,12 @@ def trim_heap() -> None:
     """Gives it back to the system."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)
+
+
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)
+
+
+def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
+    """On Linux the kernel sees to it; elsewhere a child of a killed parent lives on until its pipe breaks."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(by))

@@ -22,16 +22,17 @@ from shared.database.engine import OUT_OF_REACH, make_engine, make_sessions
 from shared.jobs import lifecycle, workers
 from shared.jobs.broker import MAINTENANCE_QUEUE, RECONCILE, TIDY, TRAIN, Bell, make_celery
 from shared.jobs.lifecycle import Patience
-from shared.preprocessing.contract import ImageLimits
-from shared.processes import end_with_parent
+from shared.preprocessing.decoding import ImageLimits
 from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
+from shared.system import end_with_parent
+from worker.context import Yard
 from worker.maintenance.rescue import reconcile
 from worker.maintenance.retention import Retention, tidy
 from worker.process.devices import has_gpu, served_queues
 from worker.process.memory import LARGEST_KIB, let_go
 from worker.process.scratch import Scratch
-from worker.runner import Yard, run_next_job
+from worker.runner import run_next_job
 
 logger = logging.getLogger(__name__)
 

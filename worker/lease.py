@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from shared.database.engine import OUT_OF_REACH, Sessions
 from shared.database.tables.jobs import JobStatus
-from shared.job_reports import EpochReport, LogLine
 from shared.jobs import lifecycle
+from shared.jobs.events import EpochReport, LogLine
 from shared.jobs.lifecycle import LeaseLost
 
 logger = logging.getLogger(__name__)

@@ -1,31 +1,27 @@
-"""Pictures that were drawn, by all that they show."""
+"""Keep rendered pictures in memory, by a digest of all that they show."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 
-MOST_BYTES = 64 * 2**20
+from cachetools import LRUCache
+
+MAX_CACHE_BYTES = 64 * 2**20
 
 
 class PictureCache:
-    """Safe for threads; the least lately shown goes first."""
+    """Keep the pictures used most recently, up to `max_bytes`. Safe for threads."""
 
-    def __init__(self) -> None:
-        self._pictures: OrderedDict[str, bytes] = OrderedDict()
-        self._bytes = 0
+    def __init__(self, max_bytes: int = MAX_CACHE_BYTES) -> None:
+        self._pictures: LRUCache[str, bytes] = LRUCache(max_bytes, getsizeof=len)
         self._lock = threading.Lock()
 
-    def take(self, digest: str, draw: Callable[[], bytes]) -> bytes:
+    def get_or_render(self, digest: str, render: Callable[[], bytes]) -> bytes:
+        """Return the picture of this digest. Renders it outside the lock, so that others need not wait for it."""
         with self._lock:
-            if digest in self._pictures:
-                self._pictures.move_to_end(digest)
-                return self._pictures[digest]
-        picture = draw()
+            if (known := self._pictures.get(digest)) is not None:
+                return known
+        picture = render()
         with self._lock:
-            if digest not in self._pictures:
+            if len(picture) <= self._pictures.maxsize:
                 self._pictures[digest] = picture
-                self._bytes += len(picture)
-            while self._bytes > MOST_BYTES:
-                _, dropped = self._pictures.popitem(last=False)
-                self._bytes -= len(dropped)
         return picture

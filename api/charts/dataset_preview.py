@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 from api.charts import drawings
 from api.charts.drawings import Tile
 from api.charts.kinds import Drawing
-from shared.database.tables.jobs import Revision
+from shared.database.tables.datasets import Revision
 from shared.datasets.info import DatasetFacts
 from shared.datasets.revisions import facts_of_revision
 from shared.datasets.row_files import EncodedImages, MappedRows
 from shared.datasets.uploaded import Rows, UploadedData
 from shared.errors import PictureNotFound
-from shared.preprocessing.contract import ImageContract, ImageLimits, contract_of, decode, prepare
-from shared.spec.training import Fit, Preprocessing
+from shared.preprocessing.contract import ImageContract, contract_of
+from shared.preprocessing.decoding import ImageLimits, decode
+from shared.preprocessing.transforms import prepare
+from shared.spec.preprocessing import Fit, Preprocessing
 from shared.storage.artifacts import ArtifactStore
 
 MOST_CLASSES = 8

@@ -7,8 +7,8 @@ from typing import Any
 from flask import Response, request
 from pydantic import BaseModel, Field
 
+from api.charts.cache import PictureCache
 from api.charts.kinds import Drawing, PictureFormat, Theme
-from api.services import services
 
 MEDIA_TYPES = {PictureFormat.SVG: "image/svg+xml", PictureFormat.PNG: "image/png"}
 PICTURE: dict[str, Any] = {
@@ -25,7 +25,11 @@ class PictureQuery(BaseModel):
 
 
 def answer_picture(
-    picture_format: PictureFormat, query: PictureQuery, content: tuple[object, ...], make: Callable[[], Drawing]
+    cache: PictureCache,
+    picture_format: PictureFormat,
+    query: PictureQuery,
+    content: tuple[object, ...],
+    make: Callable[[], Drawing],
 ) -> Response:
     """`content` is all that the picture shows, as values whose repr says all that they are."""
     digest = hashlib.sha256(repr((picture_format, query, content)).encode()).hexdigest()
@@ -36,7 +40,7 @@ def answer_picture(
         drawing, size = make()
         return rendered(drawing, size, picture_format, query.theme)
 
-    response = Response(services().pictures.take(digest, draw), content_type=MEDIA_TYPES[picture_format])
+    response = Response(cache.get_or_render(digest, draw), content_type=MEDIA_TYPES[picture_format])
     response.set_etag(digest)
     response.headers["Cache-Control"] = "no-cache"  # the address stays and what it shows may not: ask each time
     response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -3,19 +3,11 @@
 import base64
 import binascii
 import json
-from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.database.pagination import Key, Page
 from shared.errors import InvalidRequest
-
-Key = tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class Page:
-    """`after` is the sort key of the last entry already shown; None for the first page."""
-
-    limit: int
-    after: Key | None = None
 
 
 def page_of(limit: int, cursor: str | None, key_types: tuple[type, ...]) -> Page:
@@ -36,3 +28,12 @@ def next_cursor(page: Page, keys: list[Key]) -> str | None:
     if len(keys) < page.limit:
         return None
     return base64.urlsafe_b64encode(json.dumps(keys[-1]).encode()).decode()
+
+
+class PageQuery(BaseModel):
+    """How much of a list, and from where on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, description="`next` of the page before", max_length=500)

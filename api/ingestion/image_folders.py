@@ -17,9 +17,9 @@ from api.ingestion.result import UNREADABLE, Ingested, Limits, refused
 from api.ingestion.targets import Targets
 from shared.datasets.info import DatasetFacts, TargetKind
 from shared.datasets.labels import faults_of, places_of
+from shared.datasets.row_files import joined
 from shared.errors import ServiceError
-from shared.lines import joined
-from shared.preprocessing.contract import ImageLimits, decode, read_header
+from shared.preprocessing.decoding import ImageLimits, decode, read_header
 
 JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})

@@ -30,8 +30,7 @@ from api.ingestion.file_types import open_archive
 from api.ingestion.image_folders import is_folder, is_junk, read_content, read_members
 from api.ingestion.npz_files import IMAGE_RANKS, image_shape, is_npz, map_array, read_headers
 from api.ingestion.result import Limits, TableOptions, refused
-from shared.datasets.row_files import CHUNK_BYTES
-from shared.lines import joined
+from shared.datasets.row_files import CHUNK_BYTES, joined
 from shared.preprocessing.contract import Contract, ImageContract
 
 Line = tuple[int, list[str]]

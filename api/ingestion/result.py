@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shared.datasets.info import DatasetFacts
 from shared.errors import DatasetRefused, Fault
-from shared.spec.training import SpecPart
+from shared.spec.fields import SpecPart
 from shared.storage.artifacts import digest_of
 
 MOST_FAULTS = 20

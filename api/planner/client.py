@@ -7,8 +7,7 @@ import sys
 import threading
 
 from api.planner.catalog import Catalog
-from api.planner.messages import Plan
-from api.planner.process.__main__ import CATALOG, Answer, Line, Look, Question
+from api.planner.messages import CATALOG, Answer, Line, Look, Plan, Question
 from shared.errors import InvalidRequest, PlanningUnavailable
 
 logger = logging.getLogger(__name__)

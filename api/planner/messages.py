@@ -1,20 +1,15 @@
-"""What a spec would do, as the dry run answers it."""
+"""Define the messages between the API and the planner process."""
+
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.datasets.info import DatasetFacts
 from shared.datasets.splits import PartSizes
-
-
-class LayerRow(BaseModel):
-    """One line of the layer table; the shape is without the batch."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    type: str
-    output_shape: tuple[int, ...]
-    parameters: int
-    trainable_parameters: int
+from shared.errors import Fault
+from shared.networks.layer_row import LayerRow
+from shared.registry.pretrained import Base
+from shared.spec.training import TrainingSpec
 
 
 class Plan(BaseModel):
@@ -34,3 +29,47 @@ class Plan(BaseModel):
     optimizer: str
     rows: PartSizes
     steps_per_epoch: int
+
+
+CATALOG = "catalog"
+
+
+class Question(BaseModel):
+    """A spec, what the data set holds that it names, where users brought it, and the version it starts from."""
+
+    spec: TrainingSpec
+    uploaded: DatasetFacts | None = None
+    base: Base | None = None
+
+
+class Look(BaseModel):
+    """Into a layer of a network whose architecture.json and model.weights.h5 lie in the folder.
+
+    Its kernel, or, where the folder has an input.npy, (n, *input_shape) float32, what it makes of that; written to
+    output.npy.
+    """
+
+    folder: Path
+    input_shape: tuple[int, ...]
+    layer: str
+
+
+class Line(BaseModel):
+    """What is asked: one of the two."""
+
+    question: Question | None = None
+    look: Look | None = None
+
+
+class Refusal(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    detail: str
+    faults: tuple[Fault, ...]
+
+
+class Answer(BaseModel):
+    """A plan, a refusal, or neither to a look that was taken."""
+
+    plan: Plan | None = None
+    refusal: Refusal | None = None

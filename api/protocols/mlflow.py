@@ -12,8 +12,8 @@ import numpy as np
 from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
+from api.http.bodies import read_body
 from api.http.problems import STATUS
-from api.http.requests import read_body
 from api.protocols.call import JSON, Asked, Reply, begun, response_of
 from api.protocols.parquet import read_parquet
 from api.protocols.tensors import answer, images_from_base64, outputs_of_images, outputs_of_numbers, read_json, written

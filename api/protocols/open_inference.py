@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
-from api.http.pagination import Page
+from api.http.bodies import read_body
 from api.http.problems import STATUS
-from api.http.requests import read_body
 from api.protocols.call import Asked, begun, response_of
 from api.protocols.open_inference_codec import BYTES, answer_inference, read_object
 from api.protocols.tensors import answer
 from api.services import Services, services
-from shared.database.tables.jobs import Version
+from shared.database.pagination import Page
+from shared.database.tables.registry import Version
 from shared.errors import ServiceError
 from shared.inference.servable import LoadedVersion
 from shared.registry import versions

@@ -1,4 +1,4 @@
-"""`python -m api.protocols.parquet LIMIT`: reads parquet from standard input, and writes the frame that MLflow has in JSON.
+"""`python -m api.protocols.parquet LIMIT`: reads parquet from standard input and writes it as MLflow's frame in JSON.
 
 A process of its own: a file of some kilobytes may say that it unpacks to terabytes, or be made to end its reader.
 """

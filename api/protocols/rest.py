@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Request
 
-from api.http.requests import JSON_TYPES, read_body, read_json
+from api.http.bodies import JSON_TYPES, read_body, read_json
 from api.protocols.call import Asked, Reply
 from api.services import Services, services
 from api.serving.predictor import Outputs, predictions_document
 from shared.errors import InvalidRequest, ServiceError, UnsupportedContent
 from shared.inference.inputs import ANY_BYTES, ImageInput, Input, input_of
 from shared.inference.servable import LoadedVersion
-from shared.preprocessing.contract import MEDIA_TYPES, ImageLimits
+from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

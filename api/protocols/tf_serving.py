@@ -14,14 +14,14 @@ from flask import Blueprint, Response, redirect, request
 from numpy.typing import NDArray
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from api.http.pagination import Page
+from api.http.bodies import read_body
 from api.http.problems import STATUS
-from api.http.requests import read_body
 from api.protocols.call import Asked, Reply, begun, response_of
 from api.protocols.tensors import answer, images_from_base64, outputs_of_images, outputs_of_numbers, read_json, written
 from api.services import Services, services
 from api.serving.predictor import Predictor
-from shared.database.tables.jobs import Version
+from shared.database.pagination import Page
+from shared.database.tables.registry import Version
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, VersionNotFound
 from shared.inference.servable import LoadedVersion
 from shared.references import number_of

@@ -9,16 +9,17 @@ from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.documents.base import JobDocument
-from api.http.requests import parsed, read_document, validated
+from api.documents.jobs import JobDocument, load_job
+from api.http.bodies import read_document
+from api.http.headers import SubmitHeader
+from api.http.paths import JobPath, ModelPath
+from api.http.requests import parsed, validated
 from api.http.responses import document, problems
+from api.http.uploads import allow_upload, uploaded_file
 from api.ingestion.prediction_upload import ingest_batch
-from api.routes.datasets import allow_upload, uploaded_file
-from api.routes.jobs import JobPath, SubmitHeader, job_document
-from api.routes.models import ModelPath
 from api.services import services
 from api.streaming.predictions_csv import csv_of
-from shared.database.tables.jobs import Revision
+from shared.database.tables.datasets import Revision
 from shared.datasets import revisions
 from shared.devices import Device
 from shared.errors import (
@@ -37,12 +38,13 @@ from shared.errors import (
     UnsupportedContent,
     VersionNotFound,
 )
-from shared.jobs import batch_predictions, lifecycle, submission
-from shared.jobs.batch_predictions import Batch, BatchSpec
+from shared.jobs import batch_predictions, queries, submission
+from shared.jobs.batch_predictions import Batch
 from shared.preprocessing.contract import Contract, ImageContract
 from shared.registry import versions
 from shared.registry.manifest import Description
-from shared.spec.training import Notes, Priority, Tags
+from shared.spec.batch_prediction import BatchSpec
+from shared.spec.fields import Notes, Priority, Tags
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 
@@ -156,7 +158,11 @@ def submit_batch(path: ModelPath, header: SubmitHeader) -> Response:
             session, spec, batch, files, header.idempotency_key, owners.current(), owners.most_queued
         )
     services().bell.ring(Device(job.device))
-    return document(job_document(job.id), HTTPStatus.ACCEPTED, {"Location": url_for("jobs.show_job", job_id=job.id)})
+    return document(
+        load_job(services().sessions, job.id),
+        HTTPStatus.ACCEPTED,
+        {"Location": url_for("jobs.show_job", job_id=job.id)},
+    )
 
 
 @bp.get(
@@ -173,7 +179,7 @@ def submit_batch(path: ModelPath, header: SubmitHeader) -> Response:
 def download_predictions(path: AnswersPath) -> Response:
     """One line for each input: as JSON all that a prediction says, as CSV the likeliest class or the numbers."""
     with services().sessions() as session:
-        job = lifecycle.get(session, path.job_id)
+        job = queries.get(session, path.job_id)
         parts = batch_predictions.parts_of(session, job.id)
     if job.batch is None:
         raise FileNotFound(f"Job {job.id} trains, and predicts nothing.")
@@ -195,7 +201,7 @@ def _question() -> BatchQuestion:
     """From a form with a file, or from JSON that names a data set."""
     is_form = request.mimetype == MULTIPART
     if is_form:
-        allow_upload()
+        allow_upload(services().upload_limits.bytes)
     question = validated(BatchQuestion, request.form.to_dict() if is_form else read_document())
     if is_form == (question.dataset is not None):
         raise InvalidRequest("The request does not say what it must.", (Fault("#/dataset", ONE_OF),))

@@ -3,24 +3,25 @@
 import tempfile
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.charts.dataset_preview import preview_of
-from api.charts.kinds import PictureFormat
 from api.charts.response import PICTURE, PictureQuery, answer_picture
-from api.documents.base import ClassRows, DatasetDocument, DatasetList, RevisionDocument
-from api.http.pagination import next_cursor, page_of
-from api.http.requests import PageQuery, parsed, validated
+from api.documents.datasets import ClassRows, DatasetDocument, DatasetList, RevisionDocument
+from api.http.pagination import PageQuery, next_cursor, page_of
+from api.http.paths import DatasetPath, PreviewPath
+from api.http.requests import parsed, validated
 from api.http.responses import document, problems
+from api.http.uploads import allow_upload, uploaded_file
 from api.ingestion.dataset_upload import ingest
 from api.ingestion.result import Ingested, TableOptions
 from api.ingestion.targets import Task
 from api.services import services
-from shared.database.tables.jobs import Revision
+from shared.database.tables.datasets import Revision
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILT_IN
 from shared.errors import (
@@ -32,7 +33,7 @@ from shared.errors import (
     RequestTooLarge,
     UnsupportedContent,
 )
-from shared.spec.training import ModelName
+from shared.spec.fields import ModelName
 from shared.storage import tracked_files
 
 bp = APIBlueprint("datasets", __name__, url_prefix="/api/v1/datasets", abp_tags=[Tag(name="Data sets")])
@@ -90,14 +91,6 @@ class UploadForm(BaseModel):
     _own_name = field_validator("name")(_not_built_in)
 
 
-class DatasetPath(BaseModel):
-    name: str = Field(description="`name`, or `name@revision`", max_length=200)
-
-
-class PreviewPath(DatasetPath):
-    picture_format: PictureFormat
-
-
 @bp.post(
     "",
     responses={
@@ -110,7 +103,7 @@ class PreviewPath(DatasetPath):
 @parsed
 def upload_dataset() -> Response:
     """A new revision; the same content again answers the one that is there."""
-    allow_upload()
+    allow_upload(services().upload_limits.bytes)
     if request.mimetype != "multipart/form-data":
         raise UnsupportedContent(
             f"The Content-Type is {request.mimetype or 'missing'!r}: send multipart/form-data with `name` and `file`."
@@ -167,24 +160,12 @@ def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
     reference = f"{revision.dataset}@{revision.number}"
     content = ("preview", reference, revision.digest)
     return answer_picture(
-        path.picture_format, query, content, lambda: preview_of(reference, revision, services().artifacts)
+        services().pictures,
+        path.picture_format,
+        query,
+        content,
+        lambda: preview_of(reference, revision, services().artifacts),
     )
-
-
-def allow_upload() -> None:
-    """Lets this request be as large as an upload may. Raises RequestTooLarge."""
-    limit = services().upload_limits.bytes
-    request.max_content_length = limit
-    if (request.content_length or 0) > limit:
-        raise RequestTooLarge(f"The upload is larger than the {limit:,} bytes that are read here.")
-
-
-def uploaded_file() -> IO[bytes]:
-    """Raises MalformedRequest."""
-    file = request.files.get("file")
-    if file is None:
-        raise MalformedRequest("There is no `file` in the form: send it as a file, with a file name.")
-    return file.stream
 
 
 def _dataset_document(name: str, revisions: list[Revision]) -> DatasetDocument:

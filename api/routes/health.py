@@ -9,7 +9,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.documents.base import Check, Readiness
+from api.documents.operations import Check, Readiness
 from api.http.requests import parsed
 from api.http.responses import document
 from api.services import services

@@ -1,22 +1,21 @@
 """Jobs: submit a spec, watch it, cancel it."""
 
 from http import HTTPStatus
-from typing import Annotated, Literal
-from uuid import UUID
+from typing import Literal
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 
 from api.charts import drawings
-from api.charts.kinds import PictureFormat
 from api.charts.response import PICTURE, PictureQuery, answer_picture
-from api.documents.base import EpochDocument, EpochList, JobDocument, JobList, JobSummary
-from api.http.pagination import next_cursor, page_of
-from api.http.requests import PageQuery, parsed
+from api.documents.jobs import EpochDocument, EpochList, JobDocument, JobList, JobSummary, load_job
+from api.http.headers import SubmitHeader
+from api.http.pagination import PageQuery, next_cursor, page_of
+from api.http.paths import JobPath, JobPicturePath
+from api.http.requests import parsed
 from api.http.responses import bytes_of, document, problems
-from api.planner.messages import Plan
-from api.planner.process.__main__ import Question
+from api.planner.messages import Plan, Question
 from api.services import services
 from api.streaming.job_log import lines_of
 from shared.database.tables.jobs import ENDED, JobStatus
@@ -38,11 +37,11 @@ from shared.errors import (
     TooManyListeners,
     UnsupportedContent,
 )
-from shared.jobs import events, lifecycle, scheduling, submission
-from shared.jobs.workers import VANISHED_AFTER_SECONDS
+from shared.jobs import events, lifecycle, queries, submission
 from shared.registry import pretrained, versions
 from shared.registry.manifest import TENSORBOARD_FILE
-from shared.spec.training import ModelName, TrainingSpec
+from shared.spec.fields import ModelName
+from shared.spec.training import TrainingSpec
 
 MOST_EPOCHS = 100_000
 MOST_LINES = 10_000
@@ -50,22 +49,8 @@ MOST_LINES = 10_000
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="Jobs")])
 
 
-class JobPath(BaseModel):
-    job_id: UUID
-
-
-class JobPicturePath(JobPath):
-    picture_format: PictureFormat
-
-
 class SubmitQuery(BaseModel):
     dry_run: bool = Field(default=False, description="Answer what the spec would do, and queue nothing")
-
-
-class SubmitHeader(BaseModel):
-    idempotency_key: Annotated[str | None, StringConstraints(min_length=1, max_length=255)] = Field(
-        default=None, alias="Idempotency-Key", description="The same key and spec answer the same job for 24 hours"
-    )
 
 
 class JobQuery(PageQuery):
@@ -112,7 +97,11 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
     with services().sessions() as session:
         same = submission.find_same(session, spec) if spec.reuse else None
     if same is not None:
-        return document(job_document(same.id), HTTPStatus.OK, {"Location": url_for("jobs.show_job", job_id=same.id)})
+        return document(
+            load_job(services().sessions, same.id),
+            HTTPStatus.OK,
+            {"Location": url_for("jobs.show_job", job_id=same.id)},
+        )
     owner, most = services().owners.current(), services().owners.most_queued
     with services().sessions.begin() as session:
         if header.idempotency_key is None:
@@ -121,7 +110,7 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
             job = submission.create_once(session, spec, header.idempotency_key, body, owner, most)
     services().bell.ring(Device(job.device))  # after the commit: inside, a worker may look before the row exists
     location = url_for("jobs.show_job", job_id=job.id)
-    return document(job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})
+    return document(load_job(services().sessions, job.id), HTTPStatus.ACCEPTED, {"Location": location})
 
 
 @bp.get("", responses={200: JobList, **problems()})
@@ -131,7 +120,7 @@ def list_jobs(query: JobQuery) -> Response:
     page = page_of(query.limit, query.cursor, (str, str))
     key, _, value = (query.tag or "").partition(":")
     with services().sessions() as session:
-        found = lifecycle.find(session, page, query.status, query.model, (key, value or None) if key else None)
+        found = queries.find(session, page, query.status, query.model, (key, value or None) if key else None)
         summaries = [JobSummary.of(job) for job in found]
     following = next_cursor(page, [(job.created_at.isoformat(), str(job.id)) for job in found])
     return document(JobList(jobs=summaries, next=following))
@@ -141,7 +130,7 @@ def list_jobs(query: JobQuery) -> Response:
 @parsed
 def show_job(path: JobPath) -> Response:
     """Where a job stands: its place in the queue, its progress, its error or its version."""
-    return document(job_document(path.job_id))
+    return document(load_job(services().sessions, path.job_id))
 
 
 @bp.post(
@@ -153,7 +142,7 @@ def cancel_job(path: JobPath) -> Response:
     with services().sessions.begin() as session:
         job = lifecycle.cancel(session, path.job_id)
     status = HTTPStatus.ACCEPTED if job.status == JobStatus.CANCELLING else HTTPStatus.OK
-    return document(job_document(job.id), status)
+    return document(load_job(services().sessions, job.id), status)
 
 
 @bp.post("/<uuid:job_id>/stop", responses={202: JobDocument, **problems(JobNotFound, JobHasEnded, JobNotStarted)})
@@ -162,7 +151,7 @@ def stop_job(path: JobPath) -> Response:
     """Finish the epoch, and publish the weights that the spec's `keep` asks for."""
     with services().sessions.begin() as session:
         job = lifecycle.stop(session, path.job_id)
-    return document(job_document(job.id), HTTPStatus.ACCEPTED)
+    return document(load_job(services().sessions, job.id), HTTPStatus.ACCEPTED)
 
 
 @bp.post(
@@ -179,7 +168,7 @@ def retry_job(path: JobPath, query: RetryQuery) -> Response:
     services().bell.ring(Device(job.device))
     location = url_for("jobs.show_job", job_id=job.id)
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
-    return document(job_document(job.id), status, {"Location": location})
+    return document(load_job(services().sessions, job.id), status, {"Location": location})
 
 
 @bp.get("/<uuid:job_id>/metrics", responses={200: EpochList, **problems(JobNotFound)})
@@ -189,7 +178,7 @@ def show_metrics(path: JobPath, query: PageQuery) -> Response:
     page = page_of(query.limit, query.cursor, (int,))
     after = int(page.after[0]) if page.after is not None else 0
     with services().sessions() as session:
-        lifecycle.get(session, path.job_id)
+        queries.get(session, path.job_id)
         epochs = events.epochs_after(session, path.job_id, after, page.limit)
     documents = [EpochDocument.model_validate(epoch) for epoch in epochs]
     return document(EpochList(epochs=documents, next=next_cursor(page, [(epoch.epoch,) for epoch in epochs])))
@@ -208,7 +197,7 @@ def follow_job(path: JobPath, header: EventsHeader) -> Response:
     """Server-sent events: every change of status, progress twice a second at the most, and every epoch."""
     services().feeds.check_room()
     with services().sessions() as session:
-        job = lifecycle.get(session, path.job_id)
+        job = queries.get(session, path.job_id)
     seen = min(header.last_event_id, job.last_event)  # nobody has seen what has not happened
     if job.status in ENDED and seen == job.last_event:
         return Response(status=HTTPStatus.NO_CONTENT)  # anything else, and a browser would come back for ever
@@ -226,7 +215,7 @@ def follow_job(path: JobPath, header: EventsHeader) -> Response:
 def show_log(path: JobPath) -> Response:
     """What happened to a job, and what its training had to say, as text."""
     with services().sessions() as session:
-        lifecycle.get(session, path.job_id)
+        queries.get(session, path.job_id)
         found = events.log_of(session, path.job_id, MOST_LINES)
     return Response("".join(lines_of(found)), content_type="text/plain; charset=utf-8")
 
@@ -242,7 +231,7 @@ def show_log(path: JobPath) -> Response:
 def download_tensorboard(path: JobPath) -> Response:
     """What a job logged that asked for `training.tensorboard` and succeeded."""
     with services().sessions() as session:
-        job = lifecycle.get(session, path.job_id)
+        job = queries.get(session, path.job_id)
     if job.version is None:
         raise FileNotFound(f"Job {job.id} has no logs: it is {job.status}.")
     file = versions.get_file(job.version, TENSORBOARD_FILE)
@@ -255,7 +244,7 @@ def download_tensorboard(path: JobPath) -> Response:
 def draw_curves(path: JobPicturePath, query: PictureQuery) -> Response:
     """Loss and metrics by epoch, of training and validation, as far as the job has come."""
     with services().sessions() as session:
-        job = lifecycle.get(session, path.job_id)
+        job = queries.get(session, path.job_id)
         epochs = events.epochs_after(session, path.job_id, 0, MOST_EPOCHS)
     if not epochs:
         raise PictureNotFound(f"Job {job.id} has not finished an epoch yet.")
@@ -263,14 +252,6 @@ def draw_curves(path: JobPicturePath, query: PictureQuery) -> Response:
     metrics = {name: [epoch.metrics.get(name) for epoch in epochs] for name in epochs[-1].metrics}
     title = f"{job.model}, job {str(job.id)[:8]}"
     content = ("curves", title, job.attempt, metrics)
-    return answer_picture(path.picture_format, query, content, lambda: drawings.curves(title, numbers, metrics))
-
-
-def job_document(job_id: UUID) -> JobDocument:
-    """Raises JobNotFound."""
-    with services().sessions() as session:
-        job = lifecycle.get(session, job_id)
-        standing = scheduling.standing(session, job, VANISHED_AFTER_SECONDS)
-    if standing is None:
-        return JobDocument.of(job)
-    return JobDocument.of(job, place=standing.place, seconds_to_start=standing.seconds)
+    return answer_picture(
+        services().pictures, path.picture_format, query, content, lambda: drawings.curves(title, numbers, metrics)
+    )

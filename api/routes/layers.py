@@ -11,17 +11,16 @@ from flask_openapi3 import APIBlueprint, Tag
 from numpy.typing import NDArray
 
 from api.charts import drawings
-from api.charts.kinds import Drawing, PictureFormat
+from api.charts.kinds import Drawing
 from api.charts.response import PICTURE, PictureQuery, answer_picture
-from api.documents.base import LayerList
+from api.documents.registry import LayerList
+from api.http.paths import LayerPicturePath, VersionPath
 from api.http.requests import parsed
 from api.http.responses import document, problems
-from api.planner.process.__main__ import Look
+from api.planner.messages import Look
 from api.protocols.rest import REQUEST_BODY, read_inputs
-from api.routes.evaluations import find_version
-from api.routes.models import VersionPath
 from api.services import services
-from shared.database.tables.jobs import Version
+from shared.database.tables.registry import Version
 from shared.errors import (
     ArtifactDamaged,
     ImageTooLarge,
@@ -50,14 +49,6 @@ bp = APIBlueprint(
 )
 
 
-class LayerPath(VersionPath):
-    layer: str
-
-
-class LayerPicturePath(LayerPath):
-    picture_format: PictureFormat
-
-
 FAILURES: dict[Any, Any] = problems(
     ModelNotFound, VersionNotFound, LayerNotFound, PictureNotFound, ArtifactDamaged, PlanningUnavailable
 )
@@ -80,7 +71,7 @@ POSTED: dict[Any, Any] = problems(
 @parsed
 def list_layers(path: VersionPath) -> Response:
     """The layer table: name, type, output shape, parameters."""
-    description = find_version(path).description
+    description = services().get_version(path.model, path.reference).description
     return document(LayerList.model_validate({key: description[key] for key in LayerList.model_fields}))
 
 
@@ -88,7 +79,7 @@ def list_layers(path: VersionPath) -> Response:
 @parsed
 def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
     """The kernels of a convolution: in colour where it sees three channels, else the mean over its channels."""
-    version = find_version(path)
+    version = services().get_version(path.model, path.reference)
     _check_layer(version, path.layer)
     title = f"{version.model} version {version.number}, {path.layer}"
     content = ("kernels", title, version.description["weights_digest"])
@@ -110,7 +101,7 @@ def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
             f"{title}: {filters} kernels of {height} × {width}{mean}", stack.mean(axis=-1).astype(np.float64), words
         )
 
-    return answer_picture(path.picture_format, query, content, make)
+    return answer_picture(services().pictures, path.picture_format, query, content, make)
 
 
 @bp.post(
@@ -121,7 +112,7 @@ def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
 @parsed
 def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
     """What a layer makes of the image that is posted."""
-    version = find_version(path)
+    version = services().get_version(path.model, path.reference)
     _check_layer(version, path.layer)
     limits = services().image_limits
     given = read_inputs(request, limits)[0]
@@ -141,7 +132,7 @@ def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
         words = [f"channel {place}" for place in range(len(stack))]
         return drawings.maps(f"{title}: {channels} maps of {height} × {width}", stack, words)
 
-    return answer_picture(path.picture_format, query, content, make)
+    return answer_picture(services().pictures, path.picture_format, query, content, make)
 
 
 def _check_layer(version: Version, name: str) -> None:

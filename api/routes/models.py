@@ -1,14 +1,12 @@
 """Models, their versions with metrics and files, and the aliases that point at them."""
 
 from http import HTTPStatus
-from typing import Annotated
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy.orm import Session
 
-from api.documents.base import (
+from api.documents.registry import (
     AliasDocument,
     AliasTarget,
     FileDocument,
@@ -19,12 +17,13 @@ from api.documents.base import (
     VersionList,
     VersionSummary,
 )
-from api.http.pagination import next_cursor, page_of
-from api.http.requests import PageQuery, parsed
+from api.http.pagination import PageQuery, next_cursor, page_of
+from api.http.paths import AliasPath, FilePath, ModelPath, VersionPath
+from api.http.requests import parsed
 from api.http.responses import bytes_of, document, problems
 from api.services import services
 from api.serving.self_test import run_self_test
-from shared.database.tables.jobs import Model, Version
+from shared.database.tables.registry import Model, Version
 from shared.errors import (
     AliasNotFound,
     ArtifactDamaged,
@@ -38,42 +37,9 @@ from shared.errors import (
     VersionNotFound,
 )
 from shared.references import number_of
-from shared.registry import versions
+from shared.registry import aliases, versions
 
 bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="Models")])
-
-
-def _not_latest(alias: str) -> str:
-    if alias == versions.LATEST:
-        raise ValueError("`latest` always is the newest version: it cannot be set.")
-    return alias
-
-
-AliasName = Annotated[
-    str,
-    AfterValidator(_not_latest),
-    Field(
-        pattern=r"^[a-z][a-z0-9._-]{0,99}$",
-        description="Lower case, and neither a number nor `latest`; `production` is what predictions use",
-    ),
-]
-Reference = Annotated[str, Field(description="A number, `latest` or an alias", max_length=200)]
-
-
-class ModelPath(BaseModel):
-    model: str = Field(max_length=200)
-
-
-class VersionPath(ModelPath):
-    reference: Reference
-
-
-class FilePath(VersionPath):
-    file: str = Field(max_length=200)
-
-
-class AliasPath(ModelPath):
-    alias: AliasName
 
 
 @bp.get("", responses={200: ModelList, **problems()})
@@ -102,9 +68,9 @@ def list_versions(path: ModelPath, query: PageQuery) -> Response:
     page = page_of(query.limit, query.cursor, (int,))
     with services().sessions() as session:
         versions.get_model(session, path.model)
-        aliases = versions.find_aliases(session, path.model)
+        numbers = aliases.find_aliases(session, path.model)
         found = versions.find_versions(session, path.model, page)
-    summaries = [VersionSummary.model_validate(_version_values(version, aliases)) for version in found]
+    summaries = [VersionSummary.model_validate(_version_values(version, numbers)) for version in found]
     return document(VersionList(versions=summaries, next=next_cursor(page, [(version.number,) for version in found])))
 
 
@@ -114,7 +80,7 @@ def show_version(path: VersionPath) -> Response:
     """All that a version says of itself: metrics, preprocessing, classes, signature, where it came from, files."""
     with services().sessions() as session:
         version = versions.get_version(session, path.model, path.reference)
-        aliases = versions.find_aliases(session, path.model)
+        numbers = aliases.find_aliases(session, path.model)
     files = [
         FileDocument(
             name=file.name,
@@ -124,7 +90,7 @@ def show_version(path: VersionPath) -> Response:
         )
         for file in version.files
     ]
-    return document(VersionDocument.model_validate({**_version_values(version, aliases), "files": files}))
+    return document(VersionDocument.model_validate({**_version_values(version, numbers), "files": files}))
 
 
 @bp.delete(
@@ -180,7 +146,7 @@ def download_file(path: FilePath) -> Response:
 def set_alias(path: AliasPath, body: AliasTarget) -> Response:
     """Point an alias at a version; it moves if it is there."""
     with services().sessions.begin() as session:
-        alias = versions.set_alias(session, path.model, path.alias, body.version)
+        alias = aliases.set_alias(session, path.model, path.alias, body.version)
     services().versions.look_again(path.model)
     return document(AliasDocument(model=alias.model, alias=alias.alias, version=alias.number))
 
@@ -190,7 +156,7 @@ def set_alias(path: AliasPath, body: AliasTarget) -> Response:
 def remove_alias(path: AliasPath) -> Response:
     """The version it pointed at stays."""
     with services().sessions.begin() as session:
-        versions.remove_alias(session, path.model, path.alias)
+        aliases.remove_alias(session, path.model, path.alias)
     services().versions.look_again(path.model)
     return Response(status=HTTPStatus.NO_CONTENT)
 
@@ -200,16 +166,16 @@ def _model_document(session: Session, model: Model) -> ModelDocument:
         name=model.name,
         latest=versions.get_version(session, model.name, versions.LATEST).number,
         versions=versions.count_versions(session, model.name),
-        aliases=versions.find_aliases(session, model.name),
+        aliases=aliases.find_aliases(session, model.name),
         created_at=model.created_at,
     )
 
 
-def _version_values(version: Version, aliases: dict[str, int]) -> dict[str, object]:
+def _version_values(version: Version, numbers: dict[str, int]) -> dict[str, object]:
     return {
         **version.description,
         "model": version.model,
         "version": version.number,
-        "aliases": [alias for alias, number in aliases.items() if number == version.number],
+        "aliases": [alias for alias, number in numbers.items() if number == version.number],
         "created_at": version.created_at,
     }

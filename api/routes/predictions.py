@@ -6,12 +6,12 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
-from api.documents.base import Predictions
+from api.documents.predictions import Predictions
+from api.http.paths import ModelPath, VersionPath
 from api.http.requests import parsed
 from api.http.responses import problems
 from api.protocols.call import Reply, begun, outputs_before_flask, response_of
 from api.protocols.rest import REQUEST_BODY, ROUTE, read_inputs
-from api.routes.models import ModelPath, VersionPath
 from api.services import services
 from api.serving.predictor import predictions_document
 from shared.errors import (

@@ -5,11 +5,10 @@ from http import HTTPStatus
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
-from api.documents.base import JobDocument
+from api.documents.jobs import JobDocument, load_job
+from api.http.paths import VersionPath
 from api.http.requests import parsed
 from api.http.responses import document, problems
-from api.routes.jobs import job_document
-from api.routes.models import VersionPath
 from api.services import services
 from shared.devices import Device
 from shared.errors import JobNotFound, ModelNotFound, TooManyJobs, VersionNotFound
@@ -38,7 +37,7 @@ def reproduce_version(path: VersionPath) -> Response:
         )
     services().bell.ring(Device(job.device))
     location = url_for("jobs.show_job", job_id=job.id)
-    return document(job_document(job.id), HTTPStatus.ACCEPTED, {"Location": location})
+    return document(load_job(services().sessions, job.id), HTTPStatus.ACCEPTED, {"Location": location})
 
 
 @bp.get("", responses={200: JobDocument, **problems(ModelNotFound, VersionNotFound, JobNotFound)})
@@ -48,4 +47,4 @@ def show_reproduction(path: VersionPath) -> Response:
     with services().sessions() as session:
         version = versions.get_version(session, path.model, path.reference)
         job = submission.find_reproduction(session, version.model, version.number)
-    return document(job_document(job.id))
+    return document(load_job(services().sessions, job.id))

@@ -10,14 +10,14 @@ from pydantic import Field
 from api.charts import drawings
 from api.charts.decision_surface import surface_of
 from api.charts.drawings import Tile
-from api.charts.kinds import Drawing, PictureFormat
+from api.charts.kinds import Drawing
 from api.charts.response import PICTURE, PictureQuery, answer_picture
+from api.http.mistakes import MistakesFilter, select_mistakes
+from api.http.paths import VersionPicturePath
 from api.http.requests import parsed
 from api.http.responses import problems
-from api.routes.evaluations import MistakesFilter, find_mistakes, find_version, read_evaluation_file
-from api.routes.models import VersionPath
 from api.services import services
-from shared.database.tables.jobs import Version
+from shared.database.tables.registry import Version
 from shared.errors import (
     ArtifactDamaged,
     EvaluationNotFound,
@@ -27,7 +27,15 @@ from shared.errors import (
     VersionNotServable,
 )
 from shared.registry import versions
-from shared.registry.evaluation import ANSWERS_FILE, EVALUATION_FILE, IMAGES_FILE, Evaluation, TestAnswers, TestImages
+from shared.registry.evaluation import (
+    ANSWERS_FILE,
+    EVALUATION_FILE,
+    IMAGES_FILE,
+    Evaluation,
+    TestAnswers,
+    TestImages,
+    read_evaluation_file,
+)
 
 ANSWERS: dict[Any, Any] = {
     200: PICTURE,
@@ -45,10 +53,6 @@ bp = APIBlueprint(
 )
 
 
-class VersionPicturePath(VersionPath):
-    picture_format: PictureFormat
-
-
 class GalleryQuery(PictureQuery, MistakesFilter):
     limit: int = Field(default=16, ge=1, le=100)
 
@@ -57,26 +61,28 @@ class GalleryQuery(PictureQuery, MistakesFilter):
 @parsed
 def draw_confusion(path: VersionPicturePath, query: PictureQuery) -> Response:
     """The confusion matrix of the test part: how many, and as colour the share of the true class."""
-    version = find_version(path)
-    evaluation = Evaluation.model_validate_json(read_evaluation_file(version, EVALUATION_FILE))
+    version = services().get_version(path.model, path.reference)
+    evaluation = Evaluation.model_validate_json(read_evaluation_file(services().artifacts, version, EVALUATION_FILE))
     if evaluation.classification is None:
         raise PictureNotFound("The version answers numbers, and has no classes to confuse.")
     matrix, classes = np.asarray(evaluation.classification.confusion), version.description["classes"]
     title = f"{_name(version)}: accuracy {evaluation.classification.accuracy:.4f} on {evaluation.rows:,} test rows"
     content = ("confusion", title, classes, matrix.tolist())
-    return answer_picture(path.picture_format, query, content, lambda: drawings.confusion(title, classes, matrix))
+    return answer_picture(
+        services().pictures, path.picture_format, query, content, lambda: drawings.confusion(title, classes, matrix)
+    )
 
 
 @bp.get("/evaluation/mistakes.<picture_format>", responses=ANSWERS)
 @parsed
 def draw_mistakes(path: VersionPicturePath, query: GalleryQuery) -> Response:
     """Images of the test part that were taken for another class."""
-    version = find_version(path)
+    version = services().get_version(path.model, path.reference)
     content = ("mistakes", _name(version), _digest(version, ANSWERS_FILE), _digest(version, IMAGES_FILE))
 
     def make() -> Drawing:
         answers, shown, classes = _evaluated(version)
-        rows = find_mistakes(answers, classes, query)
+        rows = select_mistakes(answers, classes, query)
         at = {int(row): place for place, row in enumerate(shown.rows)}
         tiles = [
             Tile(shown.images[at[row]], _words(answers, classes, row), right=False)
@@ -87,14 +93,14 @@ def draw_mistakes(path: VersionPicturePath, query: GalleryQuery) -> Response:
             raise PictureNotFound("There is no such mistake.")
         return drawings.gallery(f"{_name(version)}: {len(rows):,} mistakes", tiles[: query.limit])
 
-    return answer_picture(path.picture_format, query, content, make)
+    return answer_picture(services().pictures, path.picture_format, query, content, make)
 
 
 @bp.get("/evaluation/sample.<picture_format>", responses=ANSWERS)
 @parsed
 def draw_sample(path: VersionPicturePath, query: PictureQuery) -> Response:
     """The first images of the test part, the right ones in green and the wrong ones in red."""
-    version = find_version(path)
+    version = services().get_version(path.model, path.reference)
     content = ("sample", _name(version), _digest(version, ANSWERS_FILE), _digest(version, IMAGES_FILE))
 
     def make() -> Drawing:
@@ -104,26 +110,26 @@ def draw_sample(path: VersionPicturePath, query: PictureQuery) -> Response:
         tiles = [Tile(shown.images[row], _words(answers, classes, row), right=bool(right[row])) for row in range(count)]
         return drawings.gallery(f"{_name(version)}: {int(right.sum())} of {count} right", tiles)
 
-    return answer_picture(path.picture_format, query, content, make)
+    return answer_picture(services().pictures, path.picture_format, query, content, make)
 
 
 @bp.get("/decision-surface.<picture_format>", responses=ANSWERS)
 @parsed
 def draw_surface(path: VersionPicturePath, query: PictureQuery) -> Response:
     """What a network of two inputs answers all over their plane."""
-    version = find_version(path)
+    version = services().get_version(path.model, path.reference)
     names = tuple(version.description.get("columns", ()))
     content = ("surface", _name(version), version.description["weights_digest"], names)
 
     def make() -> Drawing:
         return drawings.surface(_name(version), surface_of(services().versions.take(version), names))
 
-    return answer_picture(path.picture_format, query, content, make)
+    return answer_picture(services().pictures, path.picture_format, query, content, make)
 
 
 def _evaluated(version: Version) -> tuple[TestAnswers, TestImages, list[str]]:
-    answers = TestAnswers.from_bytes(read_evaluation_file(version, ANSWERS_FILE))
-    shown = TestImages.from_bytes(read_evaluation_file(version, IMAGES_FILE))
+    answers = TestAnswers.from_bytes(read_evaluation_file(services().artifacts, version, ANSWERS_FILE))
+    shown = TestImages.from_bytes(read_evaluation_file(services().artifacts, version, IMAGES_FILE))
     return answers, shown, version.description["classes"]
 
 

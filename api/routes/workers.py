@@ -3,7 +3,7 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from api.documents.base import WorkerDocument, WorkerList
+from api.documents.operations import WorkerDocument, WorkerList
 from api.http.requests import parsed
 from api.http.responses import document, problems
 from api.services import services

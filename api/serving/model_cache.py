@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 
 from shared.database.engine import OUT_OF_REACH, Sessions
-from shared.database.tables.jobs import Version
+from shared.database.tables.registry import Version
 from shared.errors import ArtifactDamaged, ModelNotFound, ServiceError, VersionNotFound, VersionNotServable
 from shared.inference.servable import LoadedVersion, load_version
 from shared.registry import versions

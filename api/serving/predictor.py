@@ -15,7 +15,7 @@ from shared.errors import ServiceError
 from shared.inference.inputs import ImageInput, Input, rows_of
 from shared.inference.predictions import Answer, answer_of
 from shared.inference.servable import LoadedVersion
-from shared.preprocessing.contract import ImageLimits
+from shared.preprocessing.decoding import ImageLimits
 from shared.registry.manifest import Description
 
 SMALL_BYTES = 16_000

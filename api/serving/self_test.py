@@ -1,7 +1,7 @@
 """Whether a version still answers as it was trained to, and if not, why."""
 
-from api.documents.base import SelfTest
-from shared.database.tables.jobs import Version
+from api.documents.registry import SelfTest
+from shared.database.tables.registry import Version
 from shared.errors import ArtifactDamaged, VersionNotServable
 from shared.inference.parity import TOLERANCE
 from shared.inference.servable import golden_difference, open_version

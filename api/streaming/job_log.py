@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from shared.database.tables.jobs import Document, JobEvent
+from shared.database.tables.base import Document
+from shared.database.tables.jobs import JobEvent
 
 
 def lines_of(events: Iterable[JobEvent]) -> Iterator[str]:

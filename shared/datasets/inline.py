@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from shared.datasets.info import DatasetFacts, TargetKind
 from shared.datasets.labels import faults_of, places_of
 from shared.errors import Fault, InvalidRequest
-from shared.spec.training import InlineData
+from shared.spec.dataset import InlineData
 
 AT = "#/dataset/inline"
 MAX_RANK = 5

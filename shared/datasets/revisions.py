@@ -9,14 +9,15 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from api.http.pagination import Page
-from shared.database.tables.jobs import DatasetName, Document, Revision, RevisionFile
+from shared.database.pagination import Page
+from shared.database.tables.base import Document
+from shared.database.tables.datasets import DatasetName, Revision, RevisionFile
 from shared.datasets.builtin import BUILT_IN
 from shared.datasets.info import DatasetFacts
 from shared.datasets.uploaded import UploadedData
 from shared.errors import ArtifactDamaged, DatasetNotFound, DatasetUnavailable
 from shared.references import number_of
-from shared.spec.training import DatasetChoice
+from shared.spec.dataset import DatasetChoice
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore, StoredFile
 

@@ -1,7 +1,7 @@
-"""Rows that stay in their file until they are asked for: data that does not fit memory trains from here."""
+"""Read rows that stay in their file until they are needed."""
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -87,3 +87,13 @@ def open_rows(path: Path) -> NDArray[Any] | MappedRows:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
         return array
     return MappedRows(path)
+
+
+def joined(texts: Iterable[str]) -> NDArray[np.uint8]:
+    """UTF-8, one behind the other. They have no line breaks."""
+    return np.frombuffer("\n".join(texts).encode(), np.uint8)
+
+
+def split(lines: NDArray[np.uint8]) -> tuple[str, ...]:
+    """What was joined, if it was anything."""
+    return tuple(lines.tobytes().decode().split("\n"))

@@ -16,7 +16,7 @@ from shared.datasets.inline import read_inline
 from shared.datasets.row_files import MappedRows
 from shared.datasets.uploaded import Rows, UploadedData
 from shared.errors import DatasetDoesNotFit, Fault, InvalidRequest
-from shared.spec.training import DatasetChoice
+from shared.spec.dataset import DatasetChoice
 
 
 class PartSizes(BaseModel):

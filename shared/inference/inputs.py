@@ -10,20 +10,12 @@ import pybase64
 from numpy.typing import DTypeLike, NDArray
 
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, ServiceError, UnsupportedContent
-from shared.preprocessing.contract import (
-    MEDIA_TYPES,
-    Ground,
-    ImageContract,
-    ImageLimits,
-    NumbersContract,
-    Pixels,
-    decode_known,
-    is_inverted,
-    prepare,
-    read_header,
-)
+from shared.preprocessing.contract import Ground, ImageContract, NumbersContract
+from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits, decode_known, read_header
 from shared.preprocessing.handwriting import is_dark_on_light
-from shared.spec.training import Fit, Invert
+from shared.preprocessing.pixels import Pixels
+from shared.preprocessing.transforms import is_inverted, prepare
+from shared.spec.preprocessing import Fit, Invert
 
 ANY_BYTES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
 """Said of bytes by clients that do not look at them; the last is what curl says of everything."""

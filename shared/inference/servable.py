@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from shared.database.tables.jobs import Version
+from shared.database.tables.registry import Version
 from shared.errors import VersionNotServable
 from shared.inference.inputs import ImageInput, NumbersInput, row_of
 from shared.inference.parity import TOLERANCE, largest_difference
-from shared.preprocessing.contract import ImageLimits
+from shared.preprocessing.decoding import ImageLimits
 from shared.registry.manifest import DESCRIPTION_FILE, INPUT_NAME, ONNX_FILE, OUTPUT_NAME, DescriptionFile, GoldenSample
 from shared.storage.artifacts import ArtifactStore
 

@@ -3,28 +3,16 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from pydantic import Field
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from shared.database.tables.jobs import ENDED, BatchFile, BatchPart, Job, now
+from shared.database.tables.base import now
+from shared.database.tables.jobs import ENDED, BatchFile, BatchPart, Job
 from shared.errors import JobCannotBeRetried
 from shared.jobs import lifecycle
-from shared.spec.training import ModelName, Notes, Priority, SpecPart, Tags
+from shared.spec.fields import SpecPart
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
-
-
-class BatchSpec(SpecPart):
-    """What was asked for; `dataset` is a revision, `name@number`, and None where a file was sent."""
-
-    model: ModelName
-    version: int
-    dataset: str | None
-    top: int = Field(ge=1)
-    priority: Priority
-    tags: Tags
-    notes: Notes
 
 
 class Batch(SpecPart):

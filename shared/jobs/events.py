@@ -1,11 +1,46 @@
-"""What happened to a job: its events, and its curves."""
+"""Record and read what happened to a job: events and epochs."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import and_, delete, select, update
 from sqlalchemy.orm import Session
 
-from shared.database.tables.jobs import ENDED, Job, JobEpoch, JobEvent, now
+from shared.database.tables.base import Document, now
+from shared.database.tables.jobs import ENDED, Job, JobEpoch, JobEvent
+from shared.errors import ServiceError, TrainingFailure
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch came to; epochs count from 1."""
+
+    epoch: int
+    seconds: float
+    learning_rate: float
+    metrics: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class LogLine:
+    level: str
+    message: str
+
+
+def epoch_content(report: EpochReport | JobEpoch) -> Document:
+    return {
+        "epoch": report.epoch,
+        "seconds": report.seconds,
+        "learning_rate": report.learning_rate,
+        "metrics": report.metrics,
+    }
+
+
+def problem_of(failure: TrainingFailure | ServiceError) -> Document:
+    """RFC 9457, as `GET /jobs/{id}` shows it: the title is the kind, in words."""
+    title = failure.kind.replace("-", " ").capitalize()
+    return {"type": f"/problems/{failure.kind}", "title": title, "detail": failure.detail}
+
 
 PASSING_EVENTS = ("progress", "log")
 

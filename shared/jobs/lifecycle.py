@@ -2,50 +2,33 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Uuid,
     and_,
     case,
     delete,
     func,
-    literal,
     null,
-    or_,
     select,
-    tuple_,
     update,
 )
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
-from api.http.pagination import Page
-from shared.database.tables.jobs import (
-    ENDED,
-    HELD,
-    Document,
-    Job,
-    JobEpoch,
-    JobEvent,
-    JobStatus,
-    JobTag,
-    Owner,
-    UtcDateTime,
-    now,
-)
+from shared.database.tables.base import Document, now
+from shared.database.tables.jobs import ENDED, HELD, Job, JobEpoch, JobEvent, JobStatus, Owner
 from shared.devices import Device
 from shared.errors import (
     AttemptsUsedUp,
     JobHasEnded,
-    JobNotFound,
     JobNotStarted,
     TrainingFailure,
 )
-from shared.job_reports import EpochReport, LogLine, epoch_content, problem_of
 from shared.jobs import scheduling
+from shared.jobs.events import EpochReport, LogLine, epoch_content, problem_of
+from shared.jobs.queries import get
 from shared.jobs.transitions import (
     CANCEL,
     CLAIM,
@@ -58,7 +41,6 @@ from shared.jobs.transitions import (
     SUCCEED,
     Move,
 )
-from shared.storage import tracked_files
 
 
 class LeaseLost(Exception):
@@ -74,38 +56,6 @@ class Patience:
 
     def seconds_after(self, losses: int) -> float:
         return self.seconds * 2.0 ** (losses - 1)
-
-
-def get(session: Session, job_id: UUID) -> Job:
-    job = session.get(Job, job_id)
-    if job is None:
-        raise JobNotFound(f"There is no job {job_id}.")
-    return job
-
-
-def find(
-    session: Session,
-    page: Page,
-    status: JobStatus | None = None,
-    model: str | None = None,
-    tag: tuple[str, str | None] | None = None,
-) -> list[Job]:
-    """Newest first."""
-    query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(page.limit)
-    if page.after is not None and tag is None:
-        query = query.where(_before(Job.created_at, Job.id, page))
-    if status is not None:
-        query = query.where(Job.status == status)
-    if model is not None:
-        query = query.where(Job.model == model)
-    if tag is not None:
-        key, value = tag
-        same = JobTag.key == key if value is None else and_(JobTag.key == key, JobTag.value == value)
-        query = query.join(JobTag, JobTag.job_id == Job.id).where(same)
-        query = query.order_by(None).order_by(JobTag.created_at.desc(), JobTag.job_id.desc())
-        if page.after is not None:
-            query = query.where(_before(JobTag.created_at, JobTag.job_id, page))
-    return list(session.scalars(query))
 
 
 def claim(
@@ -152,7 +102,7 @@ def renew(
         values["progress"] = progress
     held = session.execute(
         update(Job)
-        .where(_own(job_id, attempt), Job.status.in_(HELD))
+        .where(own_attempt(job_id, attempt), Job.status.in_(HELD))
         .values(values | {"last_event": Job.last_event + len(news)})
         .returning(Job.status, Job.last_event)
     ).one_or_none()
@@ -166,33 +116,11 @@ def renew(
 
 def hold(session: Session, job_id: UUID, attempt: int) -> Job:
     """The job, locked to the end of the transaction. Raises LeaseLost."""
-    held = select(Job).where(_own(job_id, attempt), Job.status.in_(HELD)).with_for_update()
+    held = select(Job).where(own_attempt(job_id, attempt), Job.status.in_(HELD)).with_for_update()
     job = session.scalars(held, execution_options={"populate_existing": True}).one_or_none()
     if job is None:
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
     return job
-
-
-def save_checkpoint(session: Session, job_id: UUID, attempt: int, digest: str, epoch: int) -> str | None:
-    """The job now goes on from this file, in which so many whole epochs are. Answers the file before it.
-
-    An attempt that came further than the one before shows that the job is not to blame for what was lost so far.
-    Raises LeaseLost, or kept_files.FilesSwept.
-    """
-    tracked_files.hold(session, [digest])
-    job = hold(session, job_id, attempt)
-    before = job.checkpoint_file
-    job.checkpoint_file, job.checkpoint_epoch, job.losses = digest, epoch, 0
-    return before if before != digest else None
-
-
-def forget_checkpoint(session: Session, job_id: UUID, attempt: int) -> None:
-    """It cannot be read: this attempt begins anew, and so do the job's curves. Raises LeaseLost."""
-    held = and_(_own(job_id, attempt), Job.status.in_(HELD))
-    forgotten = update(Job).where(held).values(checkpoint_file=None, checkpoint_epoch=0).returning(Job.id)
-    if session.execute(forgotten).one_or_none() is None:
-        raise LeaseLost(f"job {job_id}, attempt {attempt}")
-    session.execute(delete(JobEpoch).where(JobEpoch.job_id == job_id))
 
 
 def cancel(session: Session, job_id: UUID) -> Job:
@@ -264,7 +192,7 @@ def put_off(session: Session, job_id: UUID, attempt: int, patience: Patience, fa
 
     Raises LeaseLost.
     """
-    if not _take(session, _own(job_id, attempt), patience, failure):
+    if not _take(session, own_attempt(job_id, attempt), patience, failure):
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
 
 
@@ -276,20 +204,6 @@ def take_from_expired(session: Session, patience: Patience) -> list[Job]:
 def take_from_lost(session: Session, worker: str, patience: Patience) -> list[Job]:
     """The same, at once, for a worker whose training process is known to be gone."""
     return _take(session, Job.worker == worker, patience, _lost(patience))
-
-
-def devices_waited_for(session: Session) -> list[Device]:
-    """The devices that jobs ask for which could be claimed now, each once."""
-    ready = or_(Job.ready_at.is_(None), Job.ready_at <= now())
-    queued = [select(Job.id).where(Job.status == JobStatus.QUEUED, Job.device == device, ready) for device in Device]
-    return [device for device, jobs in zip(Device, queued, strict=True) if session.scalar(select(jobs.exists()))]
-
-
-def forget_old_checkpoints(session: Session, seconds: float) -> int:
-    """Those of jobs that ended so long ago; answers how many there were."""
-    old = and_(Job.checkpoint_file.is_not(None), Job.status.in_(ENDED), Job.ended_at < now(-seconds))
-    forgotten = update(Job).where(old).values(checkpoint_file=None, checkpoint_epoch=0).returning(Job.id)
-    return len(session.scalars(forgotten).all())
 
 
 _LET_GO: dict[str, Any] = {"worker": None, "progress": None}
@@ -340,7 +254,7 @@ def _move_own(
     news: Document | None = None,
     **values: Any,  # noqa: ANN401
 ) -> None:
-    if not _move(session, move, _own(job_id, attempt), news, **values):
+    if not _move(session, move, own_attempt(job_id, attempt), news, **values):
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
 
 
@@ -363,16 +277,5 @@ def _lost(patience: Patience) -> TrainingFailure:
     )
 
 
-def _own(job_id: UUID, attempt: int) -> ColumnElement[bool]:
+def own_attempt(job_id: UUID, attempt: int) -> ColumnElement[bool]:
     return and_(Job.id == job_id, Job.attempt == attempt)
-
-
-def _before(
-    created_at: InstrumentedAttribute[datetime], job_id: InstrumentedAttribute[UUID], page: Page
-) -> ColumnElement[bool]:
-    """As a row comparison, which one look into an index answers."""
-    assert page.after is not None  # noqa: S101 - or there would be nothing to compare with
-    last_time, last_id = page.after
-    return tuple_(created_at, job_id) < tuple_(
-        literal(datetime.fromisoformat(str(last_time)), UtcDateTime()), literal(UUID(str(last_id)), Uuid())
-    )

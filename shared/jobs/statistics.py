@@ -3,7 +3,8 @@
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared.database.tables.jobs import HELD, Job, JobEpoch, JobStatus, now
+from shared.database.tables.base import now
+from shared.database.tables.jobs import HELD, Job, JobEpoch, JobStatus
 from shared.devices import Device
 
 

@@ -9,23 +9,14 @@ from sqlalchemy import and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from shared.database.tables.jobs import (
-    ANONYMOUS,
-    ENDED,
-    BatchFile,
-    Job,
-    JobEpoch,
-    JobEvent,
-    JobStatus,
-    JobTag,
-    Owner,
-    now,
-)
+from shared.database.tables.base import now
+from shared.database.tables.jobs import ANONYMOUS, ENDED, BatchFile, Job, JobEpoch, JobEvent, JobStatus, JobTag, Owner
 from shared.devices import Device
 from shared.errors import IdempotencyKeyReused, JobCannotBeRetried, JobNotFound, TooManyJobs
-from shared.job_reports import epoch_content
-from shared.jobs import batch_predictions, events, lifecycle
-from shared.jobs.batch_predictions import Batch, BatchSpec
+from shared.jobs import batch_predictions, events, queries
+from shared.jobs.batch_predictions import Batch
+from shared.jobs.events import epoch_content
+from shared.spec.batch_prediction import BatchSpec
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
@@ -63,7 +54,7 @@ def create_retry(
     """A new job from the same spec that goes on from the checkpoint, and whether it is new: while one has not ended,
     it is the answer. Raises JobNotFound, JobCannotBeRetried or TooManyJobs.
     """
-    lifecycle.get(session, job_id)
+    queries.get(session, job_id)
     old = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()  # its checkpoint stays till then
     if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise JobCannotBeRetried(f"Job {job_id} is {old.status}: only what failed or was cancelled can be tried again.")

@@ -3,7 +3,8 @@
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from shared.database.tables.jobs import HELD, Job, WorkerProcess, now
+from shared.database.tables.base import now
+from shared.database.tables.jobs import HELD, Job, WorkerProcess
 
 VANISHED_AFTER_SECONDS = 30.0
 """Six heartbeats."""

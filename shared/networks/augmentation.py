@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import keras
 
 from shared.errors import Fault, InvalidRequest
-from shared.networks.builder import checked_arguments, keras_errors
+from shared.networks.arguments import checked_arguments, keras_errors
 from shared.preprocessing.contract import ImageContract, NumbersContract
-from shared.spec.training import LayerSpec
+from shared.spec.network import LayerSpec
 
 AT = "#/augmentation"
 AUGMENTATIONS = frozenset(

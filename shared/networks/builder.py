@@ -1,7 +1,6 @@
 """From a spec's layers to a Keras network. Imports keras and no backend, so that the API, on OpenVINO, and the worker,
 on TensorFlow, build from one file."""
 
-import inspect
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -12,55 +11,14 @@ from typing import Any
 
 import keras
 
-from api.planner.messages import LayerRow
-from shared.errors import Fault, InvalidRequest
+from shared.networks.allow_list import LAYERS, MERGES, PASSED_THROUGH, SETTLED
+from shared.networks.arguments import build_error, checked_arguments, keras_errors
 from shared.networks.keras_json import KerasJson, read_keras_json
-from shared.spec.training import MAX_LAYERS, LayerSpec, Network
+from shared.networks.layer_row import LayerRow
+from shared.spec.network import MAX_LAYERS, LayerSpec, Network
 
 AT = "#/network/layers"
 FIRST = f"{AT}/0"
-LAYERS = frozenset(
-    """
-    Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveMaxPooling1D
-    AdaptiveMaxPooling2D AlphaDropout AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Conv1D
-    Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM2D Cropping1D Cropping2D Cropping3D Dense
-    DepthwiseConv1D DepthwiseConv2D Dropout ELU EinsumDense Embedding Flatten GRU GaussianDropout GaussianNoise
-    GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D
-    GlobalMaxPooling3D GroupNormalization Identity LSTM LayerNormalization LeakyReLU MaxPooling1D MaxPooling2D
-    MaxPooling3D PReLU Permute RMSNormalization ReLU RepeatVector Rescaling Reshape SeparableConv1D SeparableConv2D
-    SimpleRNN Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D UnitNormalization UpSampling1D UpSampling2D
-    UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
-    """.split()
-)
-"""The only classes that are ever instantiated: none runs code from a spec or reads a file."""
-MERGES = frozenset("Add Average Concatenate Dot Maximum Minimum Multiply Subtract".split())
-"""Layers that take several inputs, as only `network.keras` can connect them."""
-PASSED_THROUGH = frozenset(
-    """
-    ActivityRegularization AlphaDropout Dropout Flatten GaussianDropout GaussianNoise GlobalAveragePooling1D
-    GlobalAveragePooling2D GlobalAveragePooling3D Identity Input InputLayer Permute Reshape SpatialDropout1D
-    SpatialDropout2D SpatialDropout3D
-    """.split()
-)
-"""Layers after which probabilities are still probabilities."""
-PARTS = {
-    "initializer": frozenset(
-        """
-        Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones Orthogonal RandomNormal
-        RandomUniform TruncatedNormal VarianceScaling Zeros
-        """.split()
-    ),
-    "regularizer": frozenset({"L1", "L1L2", "L2", "OrthogonalRegularizer"}),
-    "constraint": frozenset({"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"}),
-}
-"""What an argument that ends so may be, as `{name: L2, l2: 0.001}`."""
-SETTLED = {
-    "dtype": "the precision is one for the whole network",
-    "data_format": "images are (height, width, channels)",
-    "batch_shape": "the input shape follows from the data and the preprocessing",
-    "batch_size": "the batch size stands in `training`",
-}
-"""Arguments that Keras takes and a spec may not give, with the reason."""
 MAX_ELEMENTS = 2**31
 """Of one layer's output for one input: past this no device could hold it."""
 
@@ -128,15 +86,15 @@ def _row(layer: keras.Layer, output: Any) -> LayerRow:  # noqa: ANN401 - keras i
 def _check_open_sides(layer: keras.Layer, output: Any, pointer: str) -> None:  # noqa: ANN401 - keras is untyped
     if None in output.shape[1:]:
         detail = f"{type(layer).__name__} leaves a side of its output open: {tuple(output.shape[1:])}."
-        raise _invalid(pointer, detail)
+        raise build_error(pointer, detail)
 
 
 def _check_size(row: LayerRow, total: int, max_parameters: int, pointer: str) -> None:
     if total > max_parameters:
         detail = f"With {row.type} the network has {total:,} parameters, where {max_parameters:,} are the limit."
-        raise _invalid(pointer, detail)
+        raise build_error(pointer, detail)
     if math.prod(row.output_shape) > MAX_ELEMENTS:
-        raise _invalid(pointer, f"{row.type} makes {row.output_shape} of one input, more than a device can hold.")
+        raise build_error(pointer, f"{row.type} makes {row.output_shape} of one input, more than a device can hold.")
 
 
 @contextmanager
@@ -164,7 +122,7 @@ def _steps(network: Network, inputs: Any) -> Iterator[tuple[str, keras.Layer, An
 def _called(read: KerasJson, inputs: Any) -> Iterator[tuple[str, keras.Layer, Any]]:  # noqa: ANN401 - keras is untyped
     declared, shape = read.layers[0].declared_shape, tuple(inputs.shape[1:])
     if declared is not None and any(side not in (None, own) for side, own in zip_longest(declared, shape, fillvalue=0)):
-        raise _invalid(
+        raise build_error(
             f"{read.layers[0].pointer}/config/batch_shape",
             f"The network's input is {list(shape)}, as the data and `preprocessing.size` make it, not "
             f"{list(declared)}: change `preprocessing.size` (`data` keeps the data's own).",
@@ -220,7 +178,7 @@ def _residual(
 ) -> Iterator[tuple[str, keras.Layer, Any]]:
     """The layers inside, the projection where one is needed, and the sum: He et al., 2015, arXiv:1512.03385."""
     if spec.arguments:
-        raise _invalid(f"{pointer}/{next(iter(spec.arguments))}", "`Residual` takes `layers` and nothing else.")
+        raise build_error(f"{pointer}/{next(iter(spec.arguments))}", "`Residual` takes `layers` and nothing else.")
     output = tensor
     for place, layer, output in _applied(spec.layers or (), tensor, f"{pointer}/layers", names):
         yield place, layer, output
@@ -234,7 +192,7 @@ def _residual(
 
 def _named_once(layer: keras.Layer, names: set[str], pointer: str) -> keras.Layer:
     if layer.name in names:
-        raise _invalid(f"{pointer}/name", f"Two layers are named {layer.name!r}: each needs a name of its own.")
+        raise build_error(f"{pointer}/name", f"Two layers are named {layer.name!r}: each needs a name of its own.")
     names.add(layer.name)
     return layer
 
@@ -247,17 +205,17 @@ def _projection(shape: tuple[int, ...], wanted: tuple[int, ...], pointer: str) -
         strides = tuple(math.ceil(side / to) for side, to in zip(shape[:2], wanted[:2], strict=True))
         if all(math.ceil(side / stride) == to for side, stride, to in zip(shape, strides, wanted, strict=False)):
             return keras.layers.Conv2D(wanted[2], 1, strides=strides, padding="same", use_bias=False)
-    raise _invalid(pointer, f"The layers make {wanted} of {shape}, and no 1×1 projection does the same.")
+    raise build_error(pointer, f"The layers make {wanted} of {shape}, and no 1×1 projection does the same.")
 
 
 def _check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
     if name not in allowed:
-        raise _invalid(pointer, f"{name!r} is not one of the layers to build with: {', '.join(sorted(allowed))}.")
+        raise build_error(pointer, f"{name!r} is not one of the layers to build with: {', '.join(sorted(allowed))}.")
 
 
 def _layer(class_name: str, arguments: dict[str, Any], tensor: Any, pointer: str) -> keras.Layer:  # noqa: ANN401 - keras
     if "name" in arguments and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(arguments["name"])):
-        raise _invalid(f"{pointer}/name", "A layer's name is made of letters, digits, `_`, `.` and `-`.")
+        raise build_error(f"{pointer}/name", "A layer's name is made of letters, digits, `_`, `.` and `-`.")
     declared = arguments.pop("input_shape", None)
     if declared is not None:
         _check_declared_shape(declared, tuple(tensor.shape[1:]), pointer, "input_shape")
@@ -268,9 +226,9 @@ def _layer(class_name: str, arguments: dict[str, Any], tensor: Any, pointer: str
 
 def _check_input(spec: LayerSpec, shape: tuple[int, ...], pointer: str) -> None:
     if pointer != FIRST:
-        raise _invalid(pointer, "An input can only come first.")
+        raise build_error(pointer, "An input can only come first.")
     for key in sorted(spec.arguments.keys() - {"shape", "name"}):
-        raise _invalid(
+        raise build_error(
             f"{pointer}/{key}", f"{SETTLED.get(key, 'an input takes `shape` alone').capitalize()}: leave it out."
         )
     _check_declared_shape(spec.arguments.get("shape"), shape, pointer, "shape")
@@ -278,75 +236,8 @@ def _check_input(spec: LayerSpec, shape: tuple[int, ...], pointer: str) -> None:
 
 def _check_declared_shape(declared: object, shape: tuple[int, ...], pointer: str, key: str) -> None:
     if pointer != FIRST or declared != list(shape):
-        raise _invalid(
+        raise build_error(
             f"{pointer}/{key}",
             f"The network's input is {list(shape)}, as the data and `preprocessing.size` make it, not {declared}: "
             "leave this out, or change `preprocessing.size` (`data` keeps the data's own).",
         )
-
-
-def checked_arguments(made: type, arguments: dict[str, Any], pointer: str) -> dict[str, Any]:
-    """JSON values as Keras wants them. It would look up any class by a mapping's word: only PARTS are let through."""
-    parameters = inspect.signature(made.__init__).parameters  # type: ignore[misc]
-    checked = {}
-    for key, value in arguments.items():
-        at = f"{pointer}/{key}"
-        if key in SETTLED:
-            raise _invalid(at, f"{SETTLED[key].capitalize()}: leave it out.")
-        default = parameters[key].default if key in parameters else None
-        checked[key] = _checked_argument(key, value, default, at)
-    return checked
-
-
-def _checked_argument(key: str, value: Any, default: Any, at: str) -> Any:  # noqa: ANN401 - JSON
-    if isinstance(value, dict):
-        return _part(key, value, at)
-    if isinstance(value, list) and any(isinstance(entry, dict | str) for entry in value):
-        raise _invalid(at, "A list here holds numbers.")
-    if value is None:
-        return None
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise _invalid(at, f"{value!r} is neither true nor false.")
-        return value
-    if isinstance(default, float):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _invalid(at, f"{value!r} is not a number.")
-        return float(value)
-    if isinstance(value, bool) and isinstance(default, int | str):
-        raise _invalid(at, f"{str(value).lower()} cannot stand here.")
-    return value
-
-
-def _part(key: str, value: dict[str, Any], at: str) -> Any:  # noqa: ANN401 - keras
-    family = key.rpartition("_")[2]
-    if family not in PARTS:
-        raise _invalid(at, "A mapping cannot stand here.")
-    name = value.get("name")
-    if name not in PARTS[family]:
-        raise _invalid(f"{at}/name", f"{name!r} is no {family} to build with: {', '.join(sorted(PARTS[family]))}.")
-    part_class = getattr(getattr(keras, f"{family}s"), name)
-    rest = {argument: given for argument, given in value.items() if argument != "name"}
-    with keras_errors(f"{name} cannot be made", at):
-        return part_class(**checked_arguments(part_class, rest, at))
-
-
-@contextmanager
-def keras_errors(what: str, pointer: str) -> Iterator[None]:
-    try:
-        yield
-    except InvalidRequest:
-        raise
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise _invalid(pointer, f"{what}: {keras_message(error)}") from error
-
-
-def keras_message(error: BaseException) -> str:
-    """Keras's own words, without the terminal colours, the name of the failing call and the dump of its arguments."""
-    text = re.sub(r"\x1b\[\d+m", "", str(error))
-    text = re.sub(r"\AException encountered when calling [^\n]*\n\n", "", text)
-    return text.partition("\n\nArguments received by")[0].strip() or type(error).__name__
-
-
-def _invalid(pointer: str, detail: str) -> InvalidRequest:
-    return InvalidRequest("What the spec describes cannot be built.", (Fault(pointer, detail),))

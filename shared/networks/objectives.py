@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from shared.datasets.info import DatasetFacts, TargetKind
 from shared.errors import Fault, InvalidRequest
-from shared.networks.builder import final_activation, keras_errors
-from shared.spec.training import Best, Network, Training
+from shared.networks.arguments import keras_errors
+from shared.networks.builder import final_activation
+from shared.spec.network import Network
+from shared.spec.training import Best, Training
 
 TRAINING_AT = "#/training"
 PROBABILITIES = frozenset({"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"})

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from shared.errors import Fault, InvalidRequest
-from shared.networks.builder import checked_arguments, keras_errors
+from shared.networks.arguments import checked_arguments, keras_errors
 from shared.spec.training import ScheduleSpec, Training
 
 OPTIMIZERS = tuple("SGD Adam AdamW RMSprop Adagrad Adadelta Adafactor Adamax Ftrl Lamb Lion Muon Nadam".split())

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from shared.preprocessing.pixels import Pixels
 
 BOX = 20 / 28
 """Of the image's sides: what the ink fills at the most."""

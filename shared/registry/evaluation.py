@@ -8,6 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.database.tables.registry import Version
+from shared.registry.versions import get_evaluation_file
+from shared.storage.artifacts import ArtifactStore
+
 EVALUATION_FILE = "evaluation.json"
 IMAGES_FILE = "test_images.npz"
 ANSWERS_FILE = "test_answers.npz"
@@ -108,3 +112,8 @@ class TestImages:
     def from_bytes(cls, content: bytes) -> "TestImages":
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return cls(archive["rows"], archive["images"])
+
+
+def read_evaluation_file(artifacts: ArtifactStore, version: Version, name: str) -> bytes:
+    """Read one of the three files of an evaluation. Raises EvaluationNotFound or ArtifactDamaged."""
+    return artifacts.read(get_evaluation_file(version, name).sha256)

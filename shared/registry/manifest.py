@@ -5,8 +5,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from api.planner.messages import LayerRow
 from shared.datasets.splits import PartSizes
+from shared.networks.layer_row import LayerRow
 from shared.preprocessing.contract import Contract
 from shared.spec.training import Precision
 

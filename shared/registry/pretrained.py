@@ -1,21 +1,20 @@
 """Versions to start from: what `network.from` names, as a network that a training can build on."""
 
-from collections.abc import Sequence
 from copy import deepcopy
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
-from api.planner.messages import LayerRow
-from shared.database.tables.jobs import Version
+from shared.database.tables.registry import Version
 from shared.datasets.info import DatasetFacts, TargetKind
 from shared.errors import Fault, InvalidRequest, ModelNotFound, VersionNotFound
 from shared.preprocessing.contract import Contract, ImageContract, NumbersContract, contract_of
 from shared.registry import versions
 from shared.registry.manifest import DESCRIPTION_FILE, DescriptionFile, GoldenSample
-from shared.spec.training import Network, Preprocessing, TrainingSpec
+from shared.spec.network import Network
+from shared.spec.preprocessing import Preprocessing
+from shared.spec.training import TrainingSpec
 from shared.storage.artifacts import ArtifactStore
 
 AT = "#/network/from"
@@ -91,17 +90,6 @@ def read_base(version: Version, artifacts: ArtifactStore) -> Base:
         classes=description.classes,
         golden_samples=description.golden_samples,
     )
-
-
-def check_freeze(freeze: tuple[str, ...], table: Sequence[LayerRow]) -> None:
-    """Raises InvalidRequest for a pattern that no layer's name matches, or when nothing is left to learn."""
-    for index, pattern in enumerate(freeze):
-        if not any(fnmatchcase(row.name, pattern) for row in table):
-            detail = f"No layer's name matches {pattern!r}; there are {', '.join(row.name for row in table)}."
-            raise InvalidRequest("The layers cannot be frozen.", (Fault(f"#/network/freeze/{index}", detail),))
-    if freeze and not any(row.trainable_parameters for row in table):
-        fault = Fault("#/network/freeze", "Every layer with weights is frozen: nothing is left to learn.")
-        raise InvalidRequest("The layers cannot be frozen.", (fault,))
 
 
 def _reference(version: Version) -> str:

@@ -1,38 +1,17 @@
 """Every read and write of models, their numbered versions, and the aliases that point at them."""
 
-from collections.abc import Iterable
-from uuid import UUID
-
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, lazyload, load_only
 
-from api.http.pagination import Page
-from shared.database.tables.jobs import Alias, Document, Model, Version, VersionFile
-from shared.errors import AliasNotFound, EvaluationNotFound, FileNotFound, ModelNotFound, VersionInUse, VersionNotFound
-from shared.jobs import lifecycle
+from shared.database.pagination import Page
+from shared.database.tables.registry import Alias, Model, Version, VersionFile
+from shared.errors import EvaluationNotFound, FileNotFound, ModelNotFound, VersionInUse, VersionNotFound
 from shared.references import number_of
-from shared.storage import tracked_files
-from shared.storage.artifacts import StoredFile
 
 _has_versions = select(Version.id).where(Version.model == Model.name).exists()
 PRODUCTION = "production"
 LATEST = "latest"
-
-
-def publish(
-    session: Session, job_id: UUID, attempt: int, model: str, description: Document, files: Iterable[StoredFile]
-) -> int:
-    """The next version of the model, and the job's success: both or neither.
-
-    Raises jobs.LeaseLost, or kept_files.FilesSwept.
-    """
-    rows = [VersionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
-    tracked_files.hold(session, [row.sha256 for row in rows])
-    number = _next_number(session, model)
-    lifecycle.succeed(session, job_id, attempt, number)
-    session.add(Version(model=model, number=number, job_id=job_id, description=description, files=rows))
-    return number
 
 
 def find_models(session: Session, page: Page) -> list[Model]:
@@ -58,7 +37,8 @@ def delete_version(session: Session, model: str, number: int) -> Version:
         with session.begin_nested():
             session.execute(delete(Version).where(Version.id == version.id))
     except IntegrityError as error:  # the database sees to it, also where an alias is moved in this moment
-        names = ", ".join(alias for alias, pointed_at in find_aliases(session, model).items() if pointed_at == number)
+        pointing = select(Alias.alias).where(Alias.model == model, Alias.number == number).order_by(Alias.alias)
+        names = ", ".join(session.scalars(pointing))
         detail = f"Version {number} of {model!r} is what {names or 'an alias'} points at: move or remove that first."
         raise VersionInUse(detail) from error
     return version
@@ -130,26 +110,7 @@ def get_evaluation_file(version: Version, name: str) -> VersionFile:
     )
 
 
-def find_aliases(session: Session, model: str) -> dict[str, int]:
-    """Alias → version number."""
-    query = select(Alias).where(Alias.model == model).order_by(Alias.alias)
-    return {alias.alias: alias.number for alias in session.scalars(query)}
-
-
-def set_alias(session: Session, model: str, alias: str, number: int) -> Alias:
-    """Moves it when it is there. Raises ModelNotFound or VersionNotFound."""
-    version = get_version(session, model, str(number))
-    return session.merge(Alias(model=model, alias=alias, number=version.number))
-
-
-def remove_alias(session: Session, model: str, alias: str) -> None:
-    found = session.get(Alias, (model, alias))
-    if found is None:
-        raise AliasNotFound(f"Model {model!r} has no alias {alias!r}.")
-    session.delete(found)
-
-
-def _next_number(session: Session, model: str) -> int:
+def take_next_number(session: Session, model: str) -> int:
     """Counts on in one UPDATE, so that two publishers never get the same."""
     count_on = update(Model).where(Model.name == model).values(last_number=Model.last_number + 1)
     count_on = count_on.returning(Model.last_number)

@@ -11,7 +11,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import BatchFile, BatchPart, Job, KeptFile, RevisionFile, VersionFile, now
+from shared.database.tables.base import now
+from shared.database.tables.datasets import RevisionFile
+from shared.database.tables.files import KeptFile
+from shared.database.tables.jobs import BatchFile, BatchPart, Job
+from shared.database.tables.registry import VersionFile
 from shared.storage.artifacts import ArtifactStore, StoredFile, digest_of
 
 _UNNAMED = and_(

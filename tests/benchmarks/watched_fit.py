@@ -15,15 +15,16 @@ from ruamel.yaml import YAML
 from shared.database.engine import make_engine, make_sessions
 from shared.datasets import splits
 from shared.devices import Device
-from shared.job_reports import EpochReport
 from shared.jobs import lifecycle, submission
+from shared.jobs.events import EpochReport
 from shared.settings import Settings
 from shared.spec.training import TrainingSpec
 from shared.storage.artifacts import ArtifactStore
 from tests.e2e.stacks import ROOT, datasets_dir
 from worker.lease import Lease
 from worker.training.checkpoint_store import CheckpointKeeper
-from worker.training.train import Workplace, train
+from worker.training.context import Workplace
+from worker.training.train import train
 
 
 class Nobody:

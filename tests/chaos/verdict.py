@@ -9,17 +9,10 @@ from pathlib import Path
 from sqlalchemy import select
 
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import (
-    ENDED,
-    Job,
-    JobEpoch,
-    JobEvent,
-    JobStatus,
-    KeptFile,
-    RevisionFile,
-    Version,
-    VersionFile,
-)
+from shared.database.tables.datasets import RevisionFile
+from shared.database.tables.files import KeptFile
+from shared.database.tables.jobs import ENDED, Job, JobEpoch, JobEvent, JobStatus
+from shared.database.tables.registry import Version, VersionFile
 from tests.chaos.clients import Ledger, Told
 
 SECONDS_TO_SWEEP = 60.0

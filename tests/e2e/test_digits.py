@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shared.datasets import splits
-from shared.spec.training import DatasetChoice
+from shared.spec.dataset import DatasetChoice
 from tests.e2e.clients import Json, await_end, submit, submit_recipe
 from tests.e2e.stacks import Stack
 from tests.examples import DIGITS

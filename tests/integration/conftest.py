@@ -21,17 +21,18 @@ from api.planner.client import Planner
 from api.services import EXTENSION, Services
 from shared.database.engine import Sessions, make_engine, make_sessions
 from shared.devices import Device
-from shared.jobs import lifecycle, submission
+from shared.jobs import lifecycle, publishing, submission
 from shared.jobs.broker import Bell
 from shared.jobs.lifecycle import Patience
-from shared.preprocessing.contract import ImageLimits
+from shared.preprocessing.decoding import ImageLimits
 from shared.registry import versions
 from shared.settings import Settings
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore
 from tests.examples import DIGITS, IRIS, Json
-from worker.runner import Yard, run_next_job
+from worker.context import Yard
+from worker.runner import run_next_job
 
 ROOT = Path(__file__).parents[2]
 LEASE_SECONDS = 60.0
@@ -169,7 +170,7 @@ class Published:
             submission.create(session, TrainingSpec.model_validate(self.spec))
             job = lifecycle.claim(session, "worker-0", list(Device), LEASE_SECONDS)
             assert job is not None
-            return versions.publish(session, job.id, job.attempt, self.spec["model"], self.description, files)
+            return publishing.publish(session, job.id, job.attempt, self.spec["model"], self.description, files)
 
 
 @pytest.fixture(scope="session")

@@ -102,7 +102,7 @@ STACKS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 
 def main() -> None:
     from shared.networks.builder import layer_table
-    from shared.spec.training import Network
+    from shared.spec.network import Network
 
     tables = [layer_table(Network.model_validate({"layers": [layer]}), shape, 10**9) for shape, layer in STACKS]
     print(

@@ -10,7 +10,8 @@ from flask.testing import FlaskClient
 from shared.datasets.info import DatasetFacts, TargetKind
 from shared.networks.augmentation import AUGMENTATIONS, augmentation_layers
 from shared.preprocessing.contract import contract_of
-from shared.spec.training import LayerSpec, Preprocessing
+from shared.spec.network import LayerSpec
+from shared.spec.preprocessing import Preprocessing
 from tests.examples import DIGITS, changed
 from tests.integration.conftest import Worker
 from worker.training.augmentation import augment

@@ -16,14 +16,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import Job, now
+from shared.database.tables.base import now
+from shared.database.tables.jobs import Job
 from shared.datasets import splits
 from shared.devices import Device
 from shared.errors import InternalError
 from shared.inference.inputs import rows_of
 from shared.jobs import batch_predictions, lifecycle
 from shared.settings import Settings
-from shared.spec.training import DatasetChoice
+from shared.spec.dataset import DatasetChoice
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore
 from tests.examples import Json

@@ -5,8 +5,8 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
+from shared.networks.allow_list import LAYERS
 from shared.networks.augmentation import AUGMENTATIONS
-from shared.networks.builder import LAYERS
 from shared.networks.objectives import LOSSES
 from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
 from tests.examples import DIGITS, LINE, Json, changed

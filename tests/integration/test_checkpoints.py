@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from shared.database.engine import Sessions
 from shared.devices import Device
-from shared.jobs import lifecycle
+from shared.jobs import lifecycle, queries
 from shared.storage.artifacts import ArtifactStore
 from tests.examples import DENSE_SOFTMAX, DIGITS, XOR, Json, changed
 from tests.integration.conftest import PATIENCE, Worker
@@ -184,7 +184,7 @@ def test_a_checkpoint_of_another_network_is_not_taken(http: FlaskClient, worker:
     job_id = submit(http, BEST)
     interrupted(worker, 12).run_next()
     with sessions.begin() as session:
-        job = lifecycle.get(session, UUID(job_id))
+        job = queries.get(session, UUID(job_id))
         job.spec = changed(job.spec, "network.layers.0.filters", 33)
 
     worker.run_all()

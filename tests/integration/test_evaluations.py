@@ -6,7 +6,7 @@ from flask.testing import FlaskClient
 from sklearn.metrics import classification_report, confusion_matrix
 
 from shared.datasets import splits
-from shared.spec.training import DatasetChoice
+from shared.spec.dataset import DatasetChoice
 from tests.examples import IRIS, LINE, XOR, Json, changed
 from tests.integration.conftest import Worker
 

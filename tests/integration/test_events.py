@@ -16,8 +16,8 @@ from api.streaming.job_events import Feeds
 from shared.database.engine import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory, TooManyListeners
-from shared.job_reports import EpochReport
 from shared.jobs import lifecycle, submission
+from shared.jobs.events import EpochReport
 from shared.spec.training import TrainingSpec
 from tests.examples import DIGITS, XOR, changed
 from tests.integration.conftest import Worker

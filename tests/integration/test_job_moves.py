@@ -19,12 +19,13 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
-from api.http.pagination import Page
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import ENDED, Base, Job, now
+from shared.database.pagination import Page
+from shared.database.tables.base import Base, now
+from shared.database.tables.jobs import ENDED, Job
 from shared.devices import Device
 from shared.errors import JobHasEnded, JobNotStarted, OutOfMemory
-from shared.jobs import lifecycle, submission
+from shared.jobs import lifecycle, publishing, queries, submission
 from shared.jobs.lifecycle import LeaseLost, Patience
 from shared.jobs.transitions import MOVES
 from shared.registry import versions as registry_versions
@@ -151,7 +152,7 @@ class Jobs(RuleBasedStateMachine):
             pick,
             stale,
             "succeed",
-            lambda session, job_id, attempt: registry_versions.publish(session, job_id, attempt, "xor", {}, []),
+            lambda session, job_id, attempt: publishing.publish(session, job_id, attempt, "xor", {}, []),
         )
 
     @rule(pick=PICKS, stale=st.booleans())
@@ -205,7 +206,7 @@ class Jobs(RuleBasedStateMachine):
     @invariant()
     def the_database_says_what_the_table_says(self) -> None:
         with self.sessions() as session:
-            found = {job.id: job for job in lifecycle.find(session, Page(200))}
+            found = {job.id: job for job in queries.find(session, Page(200))}
             versions = registry_versions.find_versions(session, "xor", Page(200))
         assert {job_id: job.status for job_id, job in found.items()} == {
             job_id: known.status for job_id, known in self.known.items()

@@ -13,8 +13,8 @@ from api.services import EXTENSION
 from shared.database.engine import Sessions
 from shared.database.tables.jobs import JobStatus
 from shared.devices import Device
-from shared.job_reports import EpochReport
 from shared.jobs import lifecycle
+from shared.jobs.events import EpochReport
 from tests.examples import DIGITS, XOR, Json, changed
 from tests.integration.conftest import SilentBell, Worker
 from tests.waiting import wait_for

@@ -12,10 +12,12 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import Job, JobEvent, KeptFile, Version, VersionFile, now
+from shared.database.tables.base import now
+from shared.database.tables.files import KeptFile
+from shared.database.tables.jobs import Job, JobEvent
+from shared.database.tables.registry import Version, VersionFile
 from shared.devices import Device
-from shared.jobs import lifecycle, submission
-from shared.registry import versions
+from shared.jobs import lifecycle, publishing, submission
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore, StoredFile, digest_of
@@ -51,7 +53,7 @@ def running_job(sessions: Sessions) -> Job:
 
 def publish(sessions: Sessions, job: Job, files: list[StoredFile]) -> int:
     with sessions.begin() as session:
-        return versions.publish(session, job.id, job.attempt, "xor", {}, files)
+        return publishing.publish(session, job.id, job.attempt, "xor", {}, files)
 
 
 def test_what_was_written_and_never_named_is_swept(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:

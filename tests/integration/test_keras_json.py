@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared.networks.builder import build
-from shared.spec.training import Network
+from shared.spec.network import Network
 from tests.examples import DIGITS, Json, changed
 from tests.integration.conftest import Worker
 

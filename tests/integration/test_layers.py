@@ -12,11 +12,13 @@ import onnxruntime
 import pytest
 
 from api.planner.client import Planner
-from api.planner.process.__main__ import Question
+from api.planner.messages import Question
 from shared.inference.parity import TOLERANCE, largest_difference
-from shared.networks.builder import LAYERS, build, layer_table
+from shared.networks.allow_list import LAYERS
+from shared.networks.builder import build, layer_table
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
-from shared.spec.training import MAX_LAYERS, Network, TrainingSpec
+from shared.spec.network import MAX_LAYERS, Network
+from shared.spec.training import TrainingSpec
 from tests.examples import DENSE_SOFTMAX, IRIS, changed
 from tests.integration.layer_stacks import STACKS
 from worker.training.export import _onnx

@@ -5,13 +5,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.http.pagination import Page
 from shared.database.engine import Sessions
+from shared.database.pagination import Page
 from shared.database.tables.jobs import Job, JobStatus
 from shared.devices import Device
 from shared.errors import OutOfMemory
-from shared.job_reports import EpochReport
-from shared.jobs import events, lifecycle, submission
+from shared.jobs import events, lifecycle, publishing, queries, submission
+from shared.jobs.events import EpochReport
 from shared.jobs.lifecycle import LeaseLost
 from shared.registry import versions
 from shared.spec.training import TrainingSpec
@@ -34,7 +34,7 @@ def claim(sessions: Sessions, lease_seconds: float = 60, worker: str = "worker-1
 
 def status_of(sessions: Sessions, job_id: UUID) -> str:
     with sessions() as session:
-        return lifecycle.get(session, job_id).status
+        return queries.get(session, job_id).status
 
 
 def test_the_most_urgent_is_claimed_first_then_the_oldest(sessions: Sessions) -> None:
@@ -74,13 +74,13 @@ def test_an_attempt_that_lost_its_lease_writes_nothing_more(sessions: Sessions) 
         lambda session: lifecycle.renew(session, lost.id, lost.attempt, 60, {"epoch": 9}, [EpochReport(1, 1, 1, {})]),
         lambda session: lifecycle.fail(session, lost.id, lost.attempt, OutOfMemory("")),
         lambda session: lifecycle.finish_cancelling(session, lost.id, lost.attempt),
-        lambda session: versions.publish(session, lost.id, lost.attempt, "xor", {}, []),
+        lambda session: publishing.publish(session, lost.id, lost.attempt, "xor", {}, []),
     ):
         with pytest.raises(LeaseLost), sessions.begin() as session:
             write(session)
 
     with sessions() as session:
-        job = lifecycle.get(session, lost.id)
+        job = queries.get(session, lost.id)
         assert (job.status, job.attempt, job.worker, job.progress) == ("running", 2, "worker-2", None)
         assert events.epochs_after(session, lost.id, 0, 10) == []
         assert versions.find_versions(session, "xor", Page(10)) == []
@@ -93,7 +93,7 @@ def test_a_job_that_is_to_be_cancelled_is_not_published(sessions: Sessions) -> N
         lifecycle.cancel(session, job_id)
 
     with pytest.raises(LeaseLost), sessions.begin() as session:
-        versions.publish(session, job.id, job.attempt, "xor", {}, [])
+        publishing.publish(session, job.id, job.attempt, "xor", {}, [])
 
     with sessions.begin() as session:
         assert lifecycle.renew(session, job.id, job.attempt, 60, None, []) == JobStatus.CANCELLING
@@ -131,7 +131,7 @@ def test_a_job_that_lost_too_many_workers_fails_with_the_reason(sessions: Sessio
             lifecycle.take_from_expired(session, PATIENCE)
 
     with sessions() as session:
-        job = lifecycle.get(session, job_id)
+        job = queries.get(session, job_id)
         assert (job.status, job.attempt) == ("failed", PATIENCE.attempts)
         assert job.error is not None
         assert "batch_size" in job.error["detail"]
@@ -193,7 +193,7 @@ def test_two_first_versions_at_once_get_two_numbers(sessions: Sessions) -> None:
 
     def publish(job: Job) -> int:
         with sessions.begin() as session:
-            return versions.publish(session, job.id, job.attempt, "xor", {}, [])
+            return publishing.publish(session, job.id, job.attempt, "xor", {}, [])
 
     with ThreadPoolExecutor(4) as pool:
         numbers = list(pool.map(publish, running))
@@ -205,10 +205,10 @@ def test_a_job_is_never_published_twice(sessions: Sessions) -> None:
     submit(sessions)
     job = claim(sessions)
     with sessions.begin() as session:
-        versions.publish(session, job.id, job.attempt, "xor", {}, [])
+        publishing.publish(session, job.id, job.attempt, "xor", {}, [])
 
     with pytest.raises(LeaseLost), sessions.begin() as session:
-        versions.publish(session, job.id, job.attempt, "xor", {}, [])
+        publishing.publish(session, job.id, job.attempt, "xor", {}, [])
 
     with sessions() as session:
         assert versions.count_versions(session, "xor") == 1

@@ -8,8 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shared.database.engine import Sessions
 from shared.devices import Device
-from shared.job_reports import EpochReport
 from shared.jobs import lifecycle
+from shared.jobs.events import EpochReport
 from tests.examples import XOR, Json, changed
 from tests.integration.conftest import PATIENCE, Published, Worker
 from tests.integration.test_training import submit

@@ -6,7 +6,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
 from shared.database.engine import make_engine
-from shared.database.tables.jobs import Base
+from shared.database.tables.base import Base
 from shared.settings import Settings
 
 DESCENDING = "ix_jobs_head"

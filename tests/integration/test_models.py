@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from shared.database.engine import Sessions
 from shared.devices import Device
-from shared.jobs import lifecycle, submission
+from shared.jobs import lifecycle, publishing, submission
 from shared.registry import versions
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
@@ -120,7 +120,7 @@ def publish_empty(sessions: Sessions, name: str) -> None:
         submission.create(session, TrainingSpec.model_validate(changed(XOR, "model", name)))
         job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
         assert job is not None
-        versions.publish(session, job.id, job.attempt, name, {}, [])
+        publishing.publish(session, job.id, job.attempt, name, {}, [])
 
 
 def test_the_served_versions_of_all_models_are_those_of_each(http: FlaskClient, sessions: Sessions) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from api.planner import client as planner_module
 from api.planner.client import Planner
-from api.planner.process.__main__ import Question
+from api.planner.messages import Question
 from shared.errors import InvalidRequest, PlanningUnavailable
 from shared.spec.training import TrainingSpec
 from tests.examples import DIGITS

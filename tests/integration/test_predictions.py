@@ -15,7 +15,7 @@ from api.serving import model_cache
 from shared import logs
 from shared.database.engine import Sessions
 from shared.datasets import splits
-from shared.spec.training import DatasetChoice
+from shared.spec.dataset import DatasetChoice
 from tests.examples import DIGITS, Json
 from tests.images import encoded, photo, png_header
 from tests.integration.conftest import Published, Worker

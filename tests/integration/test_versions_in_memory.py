@@ -13,9 +13,10 @@ from sqlalchemy.exc import OperationalError
 from api.serving import model_cache as module
 from api.serving.model_cache import Versions
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import Version
+from shared.database.tables.registry import Version
 from shared.errors import ArtifactDamaged, ModelNotFound
 from shared.inference.servable import LoadedVersion, load_version
+from shared.registry import aliases
 from shared.registry import versions as registry_versions
 from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
@@ -54,7 +55,7 @@ def loadings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def point_at(sessions: Sessions, number: int) -> None:
     with sessions.begin() as session:
-        registry_versions.set_alias(session, "xor", registry_versions.PRODUCTION, number)
+        aliases.set_alias(session, "xor", registry_versions.PRODUCTION, number)
 
 
 def test_many_that_ask_at_once_wait_for_one_loading(

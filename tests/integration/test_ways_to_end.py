@@ -14,11 +14,12 @@ from sqlalchemy import update
 from api.access.owners import Owners
 from api.services import EXTENSION
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import Job, now
+from shared.database.tables.base import now
+from shared.database.tables.jobs import Job
 from shared.devices import Device
 from shared.errors import OutOfMemory
-from shared.job_reports import EpochReport
 from shared.jobs import lifecycle, workers
+from shared.jobs.events import EpochReport
 from tests.examples import DIGITS, XOR, Json, changed
 from tests.integration.conftest import Worker
 from tests.integration.test_checkpoints import BEST, digest, interrupted, show

@@ -18,31 +18,6 @@ def sources(package: str) -> Iterator[tuple[Path, ast.Module]]:
         yield path.relative_to(ROOT), ast.parse(path.read_text())
 
 
-def imported_by(tree: ast.Module) -> set[str]:
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add(str(node.module))
-    return {name.partition(".")[0] for name in names}
-
-
-@pytest.mark.parametrize(
-    ("package", "forbidden"),
-    [
-        ("api", {"worker", "local", "tensorflow", "keras"}),
-        ("worker", {"api", "local"}),
-        ("shared", {"api", "worker", "local", "tensorflow"}),
-        ("local", {"api", "worker", "tensorflow", "keras"}),
-    ],
-)
-def test_packages_keep_to_themselves(package: str, forbidden: set[str]) -> None:
-    crossings = {str(path): imported_by(tree) & forbidden for path, tree in sources(package)}
-
-    assert {path: names for path, names in crossings.items() if names} == {}
-
-
 def test_only_the_settings_read_the_environment() -> None:
     readers = set()
     for package in PACKAGES:

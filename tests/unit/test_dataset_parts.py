@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from shared.datasets import builtin, splits
 from shared.errors import DatasetDoesNotFit, DatasetUnavailable, InvalidRequest
-from shared.spec.training import DatasetChoice, InlineData, Validation
+from shared.spec.dataset import DatasetChoice, InlineData, Validation
 
 SEED = 7
 """Of the sets that lie in files, smaller ones stand in: what is tested is how they are found, not what they hold."""

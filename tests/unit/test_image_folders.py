@@ -13,8 +13,8 @@ from PIL import Image
 
 from api.ingestion.image_folders import ingest_folders
 from api.ingestion.result import Ingested, Limits
+from shared.datasets.row_files import split
 from shared.errors import DatasetRefused
-from shared.lines import split
 from tests.images import encoded, photo, png_header
 from tests.uploads import BLUE, RED, colors, flat, zipped
 

@@ -5,9 +5,10 @@ from numpy.typing import NDArray
 
 from shared.datasets.info import DatasetFacts, TargetKind
 from shared.errors import InvalidRequest
-from shared.preprocessing.contract import ImageContract, contract_of, prepare
+from shared.preprocessing.contract import ImageContract, contract_of
 from shared.preprocessing.handwriting import is_dark_on_light, laid_out
-from shared.spec.training import Preprocessing
+from shared.preprocessing.transforms import prepare
+from shared.spec.preprocessing import Preprocessing
 
 
 def stroke(height: int, width: int, top: int, left: int, ground: int = 0, ink: int = 255) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ import pytest
 from shared.datasets.info import TargetKind
 from shared.datasets.inline import read_inline
 from shared.errors import InvalidRequest
-from shared.spec.training import InlineData
+from shared.spec.dataset import InlineData
 
 
 def read(x: list[Any], y: list[Any]) -> tuple[Any, ...]:

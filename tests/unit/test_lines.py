@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shared.datasets.labels import places_of
-from shared.lines import joined, split
+from shared.datasets.row_files import joined, split
 from worker.prediction.items import BatchItems
 
 NAMES = ["x" * 60_000, *["ä"] * 100_000]

@@ -1,6 +1,7 @@
 import pytest
 
-from api.http.pagination import Page, next_cursor, page_of
+from api.http.pagination import next_cursor, page_of
+from shared.database.pagination import Page
 from shared.errors import InvalidRequest
 
 

@@ -10,20 +10,11 @@ from PIL import Image
 
 from shared.datasets.info import DatasetFacts, TargetKind
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest
-from shared.preprocessing.contract import (
-    ImageContract,
-    ImageLimits,
-    NumbersContract,
-    _read_by_pillow,
-    contract_of,
-    decode,
-    prepare,
-    prepare_all,
-    read_header,
-    standardized,
-)
+from shared.preprocessing.contract import ImageContract, NumbersContract, contract_of, standardized
+from shared.preprocessing.decoding import ImageLimits, _read_by_pillow, decode, read_header
 from shared.preprocessing.image_header import read_quickly
-from shared.spec.training import Preprocessing
+from shared.preprocessing.transforms import prepare, prepare_all
+from shared.spec.preprocessing import Preprocessing
 from tests.images import encoded, photo, png_header
 
 LIMITS = ImageLimits(max_bytes=2**20, max_pixels=1_000_000)

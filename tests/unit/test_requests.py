@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from api.http.requests import MAX_DEPTH, read_document, validated
+from api.http.bodies import MAX_DEPTH, read_document
+from api.http.requests import validated
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError, UnsupportedContent
 from shared.spec.training import TrainingSpec
 from tests.examples import DIGITS, changed

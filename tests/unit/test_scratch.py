@@ -13,7 +13,7 @@ from worker.process.scratch import Scratch
 KILLED = """
 import os, signal, sys, tempfile
 from pathlib import Path
-from worker.scratch import Scratch
+from worker.process.scratch import Scratch
 
 scratch = Scratch(Path(sys.argv[1]), "killed")
 scratch.open()

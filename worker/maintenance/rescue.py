@@ -3,7 +3,7 @@
 import logging
 
 from shared.database.engine import Sessions
-from shared.jobs import lifecycle
+from shared.jobs import lifecycle, scheduling
 from shared.jobs.broker import Bell
 from shared.jobs.lifecycle import Patience
 
@@ -17,6 +17,6 @@ def reconcile(sessions: Sessions, bell: Bell, patience: Patience) -> None:
     for job in taken:
         logger.warning("job %s taken from a lost worker, now %s", job.id, job.status)
     with sessions() as session:
-        waiting = lifecycle.devices_waited_for(session)
+        waiting = scheduling.devices_waited_for(session)
     for device in waiting:
         bell.ring(device)

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from shared.database.engine import Sessions
-from shared.jobs import batch_predictions, events, lifecycle, workers
+from shared.jobs import batch_predictions, checkpoints, events, workers
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore
 
@@ -29,14 +29,12 @@ class Retention:
 def tidy(sessions: Sessions, artifacts: ArtifactStore, retention: Retention) -> None:
     """Harmless however often it runs, and in however many places at once."""
     with sessions.begin() as session:
-        checkpoints = lifecycle.forget_old_checkpoints(session, retention.checkpoint_days * DAY_SECONDS)
+        forgotten = checkpoints.forget_old_checkpoints(session, retention.checkpoint_days * DAY_SECONDS)
         batch_predictions.forget_old_files(session, retention.checkpoint_days * DAY_SECONDS)
         batch_predictions.forget_old_parts(session, retention.prediction_days * DAY_SECONDS)
         workers.forget(session)
     with sessions.begin() as session:
         trimmed = events.trim_events(session, retention.event_days * DAY_SECONDS, JOBS_AT_ONCE)
     swept = tracked_files.sweep(sessions, artifacts, retention.sweep_seconds, FILES_AT_ONCE)
-    if checkpoints or trimmed or swept:
-        logger.info(
-            "%d checkpoints, the events of %d jobs and %d files had had their time", checkpoints, trimmed, swept
-        )
+    if forgotten or trimmed or swept:
+        logger.info("%d checkpoints, the events of %d jobs and %d files had had their time", forgotten, trimmed, swept)

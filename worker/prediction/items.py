@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.datasets.row_files import EncodedImages, MappedRows
+from shared.datasets.row_files import EncodedImages, MappedRows, split
 from shared.datasets.uploaded import open_x
 from shared.errors import InvalidRequest, ServiceError
 from shared.inference.inputs import ImageInput, Input, NumbersInput
-from shared.lines import split
 
 INDEX, FAULTS = "index.npz", "faults.json"
 

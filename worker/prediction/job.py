@@ -18,17 +18,18 @@ from shared.errors import ArtifactDamaged, DatasetNotFound, DatasetUnavailable, 
 from shared.inference.inputs import rows_of
 from shared.inference.predictions import Answer, answer_of
 from shared.inference.servable import LoadedVersion, load_version
-from shared.job_reports import problem_of
 from shared.jobs import batch_predictions, lifecycle
-from shared.jobs.batch_predictions import Batch, BatchSpec
+from shared.jobs.batch_predictions import Batch
+from shared.jobs.events import problem_of
 from shared.registry import versions
+from shared.spec.batch_prediction import BatchSpec
 from shared.storage import tracked_files
 from shared.storage.tracked_files import FilesSwept
 from worker.lease import JobCancelled, Lease, WorkerLeaves
 from worker.prediction.items import BatchItems
 
 if TYPE_CHECKING:
-    from worker.runner import Yard
+    from worker.context import Yard
 
 SECONDS_OF_A_PART = 5.0
 """So much is done again when the process is lost."""

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from shared.job_reports import LogLine
+from shared.jobs.events import LogLine
 from worker.lease import Lease
 
 MOST_CHARACTERS = 1000

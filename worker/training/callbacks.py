@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import keras
 
 from shared.errors import LossIsNotFinite, TimeLimitReached
-from shared.job_reports import EpochReport
+from shared.jobs.events import EpochReport
 
 
 class Watch(Protocol):

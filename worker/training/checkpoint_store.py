@@ -1,15 +1,14 @@
-"""Where a job's checkpoints are kept: in the artifact store, named by the job's row. The row moves on to the next when
-that is whole, and then the one before is removed.
-"""
+"""Store checkpoints in the artifact store, referenced by the job's row."""
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from shared.database.engine import OUT_OF_REACH, Sessions
 from shared.database.tables.jobs import Job
 from shared.errors import ArtifactDamaged
-from shared.jobs import lifecycle
+from shared.jobs import checkpoints
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore
 from shared.storage.tracked_files import FilesSwept
@@ -55,7 +54,7 @@ class CheckpointKeeper:
         try:
             (stored,) = tracked_files.keep(self._sessions, self._artifacts, [path])
             with self._sessions.begin() as session:
-                before = lifecycle.save_checkpoint(session, self._job.id, self._job.attempt, stored.sha256, epoch)
+                before = checkpoints.save_checkpoint(session, self._job.id, self._job.attempt, stored.sha256, epoch)
             self._digest = stored.sha256
             if before is not None:
                 tracked_files.drop(self._sessions, self._artifacts, before)
@@ -65,7 +64,7 @@ class CheckpointKeeper:
     def forget(self) -> None:
         """Raises LeaseLost."""
         with self._sessions.begin() as session:
-            lifecycle.forget_checkpoint(session, self._job.id, self._job.attempt)
+            checkpoints.forget_checkpoint(session, self._job.id, self._job.attempt)
         self.drop()
 
     def drop(self) -> None:
@@ -77,3 +76,30 @@ class CheckpointKeeper:
             tracked_files.drop(self._sessions, self._artifacts, digest)
         except (OSError, *OUT_OF_REACH) as error:
             logger.warning("a checkpoint was left to be swept: %s", error)
+
+
+class Keeper(Protocol):
+    """Where checkpoints are kept, and for which job: a retry goes on from another's."""
+
+    job: str
+
+    def newest(self) -> Path | None: ...
+
+    def save(self, path: Path, epoch: int) -> None: ...
+
+    def forget(self) -> None: ...
+
+
+class Forgetful:
+    """Keeps none."""
+
+    job = ""
+
+    def newest(self) -> Path | None:
+        return None
+
+    def save(self, path: Path, epoch: int) -> None:
+        pass
+
+    def forget(self) -> None:
+        pass

@@ -7,21 +7,26 @@ the place in the data, the history, and what early stopping remembers as JSON; t
 import io
 import json
 import logging
-import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
-from shared.spec.training import Precision
 from worker.training.callbacks import Watch
+from worker.training.checkpoint_format import (
+    BEST_WEIGHTS,
+    Position,
+    SavedState,
+    read_checkpoint,
+    to_plain_value,
+    zip_folder,
+)
+from worker.training.checkpoint_store import Keeper
 
 logger = logging.getLogger(__name__)
 
@@ -30,70 +35,8 @@ LEAST_SECONDS_INSIDE = 5.0
 """Between two checkpoints inside of an epoch: a job whose attempts are lost again and again still comes further."""
 COST_FACTOR = 60.0
 """So many times as long as a checkpoint took to write, the training goes on before the next."""
-BEST_WEIGHTS = "best"
 REMEMBERED = ("wait", "stopped_epoch", "best", "best_epoch")
 """What Keras's EarlyStopping counts."""
-
-
-class Keeper(Protocol):
-    """Where checkpoints are kept, and for which job: a retry goes on from another's."""
-
-    job: str
-
-    def newest(self) -> Path | None: ...
-
-    def save(self, path: Path, epoch: int) -> None: ...
-
-    def forget(self) -> None: ...
-
-
-class Forgetful:
-    """Keeps none."""
-
-    job = ""
-
-    def newest(self) -> Path | None:
-        return None
-
-    def save(self, path: Path, epoch: int) -> None:
-        pass
-
-    def forget(self) -> None:
-        pass
-
-
-@dataclass
-class Position:
-    """How far a training has come: whole epochs, batches of the next one, and what those came to.
-
-    `seconds` is how long `job` has trained so far; `finished` is true once no epoch is to follow.
-    """
-
-    job: str = ""
-    epoch: int = 0
-    batch: int = 0
-    seconds: float = 0.0
-    finished: bool = False
-    precision: Precision | None = None
-    history: dict[str, list[float]] = field(default_factory=dict)
-    batch_logs: dict[str, float] = field(default_factory=dict)
-
-    def count(self, logs: Mapping[str, float], *, finished: bool) -> None:
-        """One more whole epoch."""
-        self.epoch, self.batch, self.finished = self.epoch + 1, 0, finished
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(float(value))
-
-
-@dataclass
-class _Saved:
-    """What a checkpoint holds; no variables where there is none."""
-
-    position: Position
-    variables: list[NDArray[Any]] | None = None
-    metrics: list[NDArray[Any]] = field(default_factory=list)
-    stopping: list[dict[str, Any]] = field(default_factory=list)
-    logs: bytes = b""
 
 
 class Checkpoints:
@@ -121,7 +64,7 @@ class Checkpoints:
         if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
             logger.warning("the checkpoint is of another network: the training begins anew")
             self._keeper.forget()
-            self._saved = _Saved(Position(self._keeper.job, precision=self.position.precision))
+            self._saved = SavedState(Position(self._keeper.job, precision=self.position.precision))
             self.position = self._saved.position
             return
         for variable, value in zip(variables, values, strict=True):
@@ -167,7 +110,7 @@ class Checkpoints:
 
     def _arrays(self) -> dict[str, Any]:
         position = {**vars(self.position), "seconds": self.trained_seconds()}
-        states = [{name: _plain(getattr(callback, name)) for name in REMEMBERED} for callback in self._stopping]
+        states = [{name: to_plain_value(getattr(callback, name)) for name in REMEMBERED} for callback in self._stopping]
         arrays = {f"variable-{place}": variable.numpy() for place, variable in enumerate(self._variables())}
         if self.position.batch:
             metrics = self._network.metrics_variables if self._network is not None else []
@@ -176,21 +119,21 @@ class Checkpoints:
             best = callback.best_weights or []
             arrays |= {f"{BEST_WEIGHTS}-{number}-{place}": weight for place, weight in enumerate(best)}
         document = json.dumps({"position": position, "stopping": states})
-        logs = _zipped(self._logs_dir) if self._logs_dir.exists() else b""
+        logs = zip_folder(self._logs_dir) if self._logs_dir.exists() else b""
         return arrays | {
             name: np.frombuffer(data, np.uint8) for name, data in (("state", document.encode()), ("logs", logs))
         }
 
-    def _newest(self) -> "_Saved":
+    def _newest(self) -> "SavedState":
         path = self._keeper.newest()
         if path is None:
-            return _Saved(Position())
+            return SavedState(Position())
         try:
-            return _read(path)
+            return read_checkpoint(path)
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             logger.warning("the checkpoint cannot be read (%s): the training begins anew", error)
             self._keeper.forget()
-            return _Saved(Position())
+            return SavedState(Position())
 
     def _variables(self) -> list[Any]:
         """Weights, random state of layers, and the optimizer's own."""
@@ -252,35 +195,3 @@ def skipping(step: Callable[[Any], Any], executions: int, logs: dict[str, float]
         return step(batches)
 
     return run
-
-
-def _read(path: Path) -> _Saved:
-    with np.load(path, allow_pickle=False) as arrays:
-        document = json.loads(arrays["state"].tobytes())
-        position = document["position"]
-        if position["precision"] is not None:
-            position["precision"] = Precision(position["precision"])
-        return _Saved(
-            position=Position(**position),
-            variables=_numbered(arrays, "variable"),
-            metrics=_numbered(arrays, "metric"),
-            stopping=[
-                {**state, "best_weights": _numbered(arrays, f"{BEST_WEIGHTS}-{number}") or None}
-                for number, state in enumerate(document["stopping"])
-            ],
-            logs=arrays["logs"].tobytes(),
-        )
-
-
-def _numbered(arrays: Mapping[str, NDArray[Any]], prefix: str) -> list[NDArray[Any]]:
-    places = [name for name in arrays if name.rpartition("-")[0] == prefix]
-    return [arrays[name] for name in sorted(places, key=lambda name: int(name.rpartition("-")[2]))]
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - a number, of Python or of NumPy
-    return value.item() if isinstance(value, np.generic | np.ndarray) else value
-
-
-def _zipped(folder: Path) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="trainyard-") as target:
-        return Path(shutil.make_archive(f"{target}/logs", "zip", folder)).read_bytes()

@@ -22,7 +22,9 @@ from shared.datasets.row_files import EncodedImages
 from shared.datasets.splits import Dataset, Part
 from shared.errors import ExportDisagrees
 from shared.inference.parity import TOLERANCE, largest_difference
-from shared.preprocessing.contract import ImageContract, NumbersContract, decode, prepare
+from shared.preprocessing.contract import ImageContract, NumbersContract
+from shared.preprocessing.decoding import decode
+from shared.preprocessing.transforms import prepare
 from shared.registry.manifest import (
     DESCRIPTION_FILE,
     INPUT_NAME,

@@ -15,15 +15,10 @@ from numpy.typing import NDArray
 
 from shared.datasets.row_files import EncodedImages, MappedRows, open_rows
 from shared.datasets.uploaded import Rows
-from shared.preprocessing.contract import (
-    ImageContract,
-    ImageLimits,
-    NumbersContract,
-    Pixels,
-    decode,
-    prepare,
-    prepare_all,
-)
+from shared.preprocessing.contract import ImageContract, NumbersContract
+from shared.preprocessing.decoding import ImageLimits, decode
+from shared.preprocessing.pixels import Pixels
+from shared.preprocessing.transforms import prepare, prepare_all
 
 OWN_IMAGE = ImageLimits(max_bytes=2**31, max_pixels=2**31)
 """What is kept here was checked when it came."""

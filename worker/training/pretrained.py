@@ -7,7 +7,7 @@ import keras
 
 from shared.networks.builder import build
 from shared.registry.pretrained import Base
-from shared.spec.training import Network
+from shared.spec.network import Network
 
 
 @dataclass(frozen=True)

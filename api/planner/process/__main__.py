@@ -7,59 +7,11 @@ A process of its own because Keras weighs more than the whole API, and because a
 import os
 import resource
 import sys
-from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
-from api.planner.messages import Plan
-from shared.datasets.info import DatasetFacts
-from shared.errors import Fault, InvalidRequest
-from shared.registry.pretrained import Base
-from shared.spec.training import TrainingSpec
+from api.planner.messages import CATALOG, Answer, Line, Refusal
+from shared.errors import InvalidRequest
 
 MAX_MEMORY_BYTES = 4 * 2**30
-CATALOG = "catalog"
-
-
-class Question(BaseModel):
-    """A spec, what the data set holds that it names, where users brought it, and the version it starts from."""
-
-    spec: TrainingSpec
-    uploaded: DatasetFacts | None = None
-    base: Base | None = None
-
-
-class Look(BaseModel):
-    """Into a layer of a network whose architecture.json and model.weights.h5 lie in the folder.
-
-    Its kernel, or, where the folder has an input.npy, (n, *input_shape) float32, what it makes of that; written to
-    output.npy.
-    """
-
-    folder: Path
-    input_shape: tuple[int, ...]
-    layer: str
-
-
-class Line(BaseModel):
-    """What is asked: one of the two."""
-
-    question: Question | None = None
-    look: Look | None = None
-
-
-class Refusal(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    detail: str
-    faults: tuple[Fault, ...]
-
-
-class Answer(BaseModel):
-    """A plan, a refusal, or neither to a look that was taken."""
-
-    plan: Plan | None = None
-    refusal: Refusal | None = None
 
 
 def main(max_parameters: int) -> None:

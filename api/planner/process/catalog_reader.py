@@ -8,9 +8,9 @@ import keras
 
 from api.planner.catalog import Argument, Catalog, DatasetEntry, Entry
 from shared.datasets.builtin import BUILT_IN
+from shared.networks.allow_list import LAYERS, PARTS, SETTLED
 from shared.networks.augmentation import AUGMENTATIONS
 from shared.networks.augmentation import SETTLED as SETTLED_FOR_AUGMENTATION
-from shared.networks.builder import LAYERS, PARTS, SETTLED
 from shared.networks.objectives import CHOSEN_BY_SHAPE, LOSSES, NO_METRICS
 from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
 

@@ -1,13 +1,17 @@
 """The check that every spec passes before it is queued: worked out, not tried."""
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from math import ceil
 
 from api.planner.messages import Plan
 from shared.datasets.info import DatasetFacts
 from shared.datasets.inline import read_inline
 from shared.datasets.splits import facts_of, part_sizes
+from shared.errors import Fault, InvalidRequest
 from shared.networks.augmentation import augmentation_layers
 from shared.networks.builder import layer_table
+from shared.networks.layer_row import LayerRow
 from shared.networks.objectives import (
     check_class_weight,
     check_monitors,
@@ -17,7 +21,7 @@ from shared.networks.objectives import (
 )
 from shared.networks.optimizers import make_optimizer
 from shared.preprocessing.contract import contract_of
-from shared.registry.pretrained import Base, check_freeze
+from shared.registry.pretrained import Base
 from shared.spec.training import TrainingSpec
 
 
@@ -62,3 +66,14 @@ def plan(
         rows=rows,
         steps_per_epoch=steps_per_epoch,
     )
+
+
+def check_freeze(freeze: tuple[str, ...], table: Sequence[LayerRow]) -> None:
+    """Raises InvalidRequest for a pattern that no layer's name matches, or when nothing is left to learn."""
+    for index, pattern in enumerate(freeze):
+        if not any(fnmatchcase(row.name, pattern) for row in table):
+            detail = f"No layer's name matches {pattern!r}; there are {', '.join(row.name for row in table)}."
+            raise InvalidRequest("The layers cannot be frozen.", (Fault(f"#/network/freeze/{index}", detail),))
+    if freeze and not any(row.trainable_parameters for row in table):
+        fault = Fault("#/network/freeze", "Every layer with weights is frozen: nothing is left to learn.")
+        raise InvalidRequest("The layers cannot be frozen.", (fault,))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from shared.networks.builder import build
-from shared.spec.training import Network
+from shared.spec.network import Network
 
 
 def look_into_layer(folder: Path, input_shape: tuple[int, ...], name: str) -> None:

@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import NullPool, make_url
 
 from shared.database.engine import make_engine
-from shared.database.tables.jobs import Base
+from shared.database.tables.base import Base
 from shared.settings import Settings
 
 url = make_url(Settings().database_url)

@@ -11,8 +11,8 @@ from werkzeug.serving import make_server
 
 from shared.database.engine import Sessions
 from shared.datasets import splits
-from shared.registry import versions
-from shared.spec.training import DatasetChoice
+from shared.registry import aliases
+from shared.spec.dataset import DatasetChoice
 from tests.examples import DIGITS, LINE, XOR, Json
 from tests.images import encoded
 from tests.integration.conftest import Published, Worker
@@ -37,7 +37,7 @@ def http(http: FlaskClient, worker: Worker, sessions: Sessions, published: Calla
     for spec in (DIGITS, DIGITS, XOR, LINE):
         published(spec).publish(sessions, worker.yard.artifacts)
     with sessions.begin() as session:
-        versions.set_alias(session, "digits", "best", 1)
+        aliases.set_alias(session, "digits", "best", 1)
     return http
 
 

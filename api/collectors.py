@@ -1,0 +1,50 @@
+"""Collect the metrics that are read when Prometheus scrapes: memory and jobs."""
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from api.serving.model_cache import Versions
+from shared.database.engine import Sessions
+from shared.jobs import statistics
+
+
+class MemoryCollector(Collector):
+    def __init__(self, versions: Versions) -> None:
+        self._versions = versions
+
+    def collect(self) -> Iterator[Metric]:
+        count, size_bytes = self._versions.loaded()
+        yield _gauge("trainyard_loaded_versions", "Versions in memory", count)
+        yield _gauge("trainyard_loaded_versions_bytes", "About what they hold of it", size_bytes)
+
+
+class JobCollector(Collector):
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def collect(self) -> Iterator[Metric]:
+        with self._sessions() as session:
+            counts = statistics.count_by_status(session)
+            waiting = statistics.waiting_by_device(session)
+            epoch_seconds = statistics.epoch_seconds(session)
+            lost = statistics.count_lost_attempts(session)
+        yield _gauges("trainyard_jobs", "Jobs, by status", "status", counts)
+        depths = {device: depth for device, (depth, _) in waiting.items()}
+        yield _gauges("trainyard_queue_depth", "Jobs that wait, by the device they ask for", "device", depths)
+        waits = {device: seconds for device, (_, seconds) in waiting.items()}
+        yield _gauges("trainyard_queue_oldest_seconds", "How long the oldest of them has waited", "device", waits)
+        yield _gauges("trainyard_epoch_seconds", "The last epoch of what trains now, by model", "model", epoch_seconds)
+        yield _gauge("trainyard_lost_attempts", "Attempts lost with their worker, of all jobs there are", lost)
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, documentation, value=value)
+
+
+def _gauges(name: str, documentation: str, label: str, values: Mapping[str, float]) -> Metric:
+    metric = GaugeMetricFamily(name, documentation, labels=(label,))
+    for key, value in values.items():
+        metric.add_metric((key,), value)
+    return metric

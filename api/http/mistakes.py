@@ -1,0 +1,40 @@
+"""Select the test rows that a version misclassified, as a query asks for them."""
+
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from shared.errors import Fault, InvalidRequest
+from shared.registry.evaluation import TestAnswers
+
+
+class MistakeOrder(StrEnum):
+    CONFIDENCE = "confidence"
+    INDEX = "index"
+
+
+class MistakesFilter(BaseModel):
+    true: str | None = Field(default=None, description="Only rows of this class", max_length=200)
+    predicted: str | None = Field(default=None, description="Only rows predicted as this class", max_length=200)
+    sort: MistakeOrder = Field(
+        default=MistakeOrder.CONFIDENCE, description="The highest probability first, or the order of the data"
+    )
+
+
+def select_mistakes(answers: TestAnswers, classes: list[str], wanted: MistakesFilter) -> NDArray[np.int64]:
+    """Return the misclassified rows (n,) int64 in the order asked for. Raises InvalidRequest for an unknown class."""
+    rows = answers.find_mistakes(
+        _find_class(classes, wanted.true, "true"), _find_class(classes, wanted.predicted, "predicted")
+    )
+    return answers.surest_first(rows) if wanted.sort is MistakeOrder.CONFIDENCE else rows
+
+
+def _find_class(classes: list[str], label: str | None, key: str) -> int | None:
+    if label is None:
+        return None
+    if label not in classes:
+        detail = f"Unknown class {label!r}. The classes are {', '.join(classes)}."
+        raise InvalidRequest("The mistakes cannot be listed.", (Fault(f"#/{key}", detail),))
+    return classes.index(label)

@@ -1,0 +1,59 @@
+"""Define the tables of models, versions and aliases."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from shared.database.tables.base import Base, Document, now
+
+
+class Model(Base):
+    """A registered name; `last_number` only grows, so that no number is given out twice."""
+
+    __tablename__ = "models"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    last_number: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=now())
+
+
+class Version(Base):
+    """Published weights. A job has one version at the most, and the database sees to it."""
+
+    __tablename__ = "versions"
+    __table_args__ = (UniqueConstraint("model", "number"), UniqueConstraint("job_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    number: Mapped[int]
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"))
+    description: Mapped[Document]
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    files: Mapped[list["VersionFile"]] = relationship(lazy="selectin", order_by="VersionFile.name")
+
+
+class VersionFile(Base):
+    __tablename__ = "version_files"
+    __table_args__ = (Index(None, "sha256"),)
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("kept_files.sha256"))
+    size_bytes: Mapped[int]
+
+
+class Alias(Base):
+    __tablename__ = "aliases"
+    __table_args__ = (ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),)
+
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(100), primary_key=True)
+    number: Mapped[int]

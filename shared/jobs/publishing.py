@@ -1,0 +1,28 @@
+"""Publish a version together with the success of its job."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from shared.database.tables.base import Document
+from shared.database.tables.registry import Version, VersionFile
+from shared.jobs import lifecycle
+from shared.registry.versions import take_next_number
+from shared.storage import tracked_files
+from shared.storage.artifacts import StoredFile
+
+
+def publish(
+    session: Session, job_id: UUID, attempt: int, model: str, description: Document, files: Iterable[StoredFile]
+) -> int:
+    """The next version of the model, and the job's success: both or neither.
+
+    Raises jobs.LeaseLost, or kept_files.FilesSwept.
+    """
+    rows = [VersionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
+    tracked_files.hold(session, [row.sha256 for row in rows])
+    number = take_next_number(session, model)
+    lifecycle.succeed(session, job_id, attempt, number)
+    session.add(Version(model=model, number=number, job_id=job_id, description=description, files=rows))
+    return number

@@ -1,0 +1,64 @@
+"""Read jobs: one by its id, or a page of a list."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Uuid,
+    and_,
+    literal,
+    select,
+    tuple_,
+)
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from shared.database.pagination import Page
+from shared.database.tables.base import UtcDateTime
+from shared.database.tables.jobs import Job, JobStatus, JobTag
+from shared.errors import (
+    JobNotFound,
+)
+
+
+def get(session: Session, job_id: UUID) -> Job:
+    job = session.get(Job, job_id)
+    if job is None:
+        raise JobNotFound(f"There is no job {job_id}.")
+    return job
+
+
+def find(
+    session: Session,
+    page: Page,
+    status: JobStatus | None = None,
+    model: str | None = None,
+    tag: tuple[str, str | None] | None = None,
+) -> list[Job]:
+    """Newest first."""
+    query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(page.limit)
+    if page.after is not None and tag is None:
+        query = query.where(_before(Job.created_at, Job.id, page))
+    if status is not None:
+        query = query.where(Job.status == status)
+    if model is not None:
+        query = query.where(Job.model == model)
+    if tag is not None:
+        key, value = tag
+        same = JobTag.key == key if value is None else and_(JobTag.key == key, JobTag.value == value)
+        query = query.join(JobTag, JobTag.job_id == Job.id).where(same)
+        query = query.order_by(None).order_by(JobTag.created_at.desc(), JobTag.job_id.desc())
+        if page.after is not None:
+            query = query.where(_before(JobTag.created_at, JobTag.job_id, page))
+    return list(session.scalars(query))
+
+
+def _before(
+    created_at: InstrumentedAttribute[datetime], job_id: InstrumentedAttribute[UUID], page: Page
+) -> ColumnElement[bool]:
+    """As a row comparison, which one look into an index answers."""
+    assert page.after is not None  # noqa: S101 - or there would be nothing to compare with
+    last_time, last_id = page.after
+    return tuple_(created_at, job_id) < tuple_(
+        literal(datetime.fromisoformat(str(last_time)), UtcDateTime()), literal(UUID(str(last_id)), Uuid())
+    )

@@ -1,0 +1,44 @@
+"""List the Keras classes that a spec may use. Imports no Keras."""
+
+LAYERS = frozenset(
+    """
+    Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveMaxPooling1D
+    AdaptiveMaxPooling2D AlphaDropout AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Conv1D
+    Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM2D Cropping1D Cropping2D Cropping3D Dense
+    DepthwiseConv1D DepthwiseConv2D Dropout ELU EinsumDense Embedding Flatten GRU GaussianDropout GaussianNoise
+    GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D
+    GlobalMaxPooling3D GroupNormalization Identity LSTM LayerNormalization LeakyReLU MaxPooling1D MaxPooling2D
+    MaxPooling3D PReLU Permute RMSNormalization ReLU RepeatVector Rescaling Reshape SeparableConv1D SeparableConv2D
+    SimpleRNN Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D UnitNormalization UpSampling1D UpSampling2D
+    UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    """.split()
+)
+"""The only classes that are ever instantiated: none runs code from a spec or reads a file."""
+MERGES = frozenset("Add Average Concatenate Dot Maximum Minimum Multiply Subtract".split())
+"""Layers that take several inputs, as only `network.keras` can connect them."""
+PASSED_THROUGH = frozenset(
+    """
+    ActivityRegularization AlphaDropout Dropout Flatten GaussianDropout GaussianNoise GlobalAveragePooling1D
+    GlobalAveragePooling2D GlobalAveragePooling3D Identity Input InputLayer Permute Reshape SpatialDropout1D
+    SpatialDropout2D SpatialDropout3D
+    """.split()
+)
+"""Layers after which probabilities are still probabilities."""
+PARTS = {
+    "initializer": frozenset(
+        """
+        Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones Orthogonal RandomNormal
+        RandomUniform TruncatedNormal VarianceScaling Zeros
+        """.split()
+    ),
+    "regularizer": frozenset({"L1", "L1L2", "L2", "OrthogonalRegularizer"}),
+    "constraint": frozenset({"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"}),
+}
+"""What an argument that ends so may be, as `{name: L2, l2: 0.001}`."""
+SETTLED = {
+    "dtype": "the precision is one for the whole network",
+    "data_format": "images are (height, width, channels)",
+    "batch_shape": "the input shape follows from the data and the preprocessing",
+    "batch_size": "the batch size stands in `training`",
+}
+"""Arguments that Keras takes and a spec may not give, with the reason."""

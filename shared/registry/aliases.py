@@ -1,0 +1,27 @@
+"""Read and write the aliases of versions."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.database.tables.registry import Alias
+from shared.errors import AliasNotFound
+from shared.registry.versions import get_version
+
+
+def find_aliases(session: Session, model: str) -> dict[str, int]:
+    """Alias → version number."""
+    query = select(Alias).where(Alias.model == model).order_by(Alias.alias)
+    return {alias.alias: alias.number for alias in session.scalars(query)}
+
+
+def set_alias(session: Session, model: str, alias: str, number: int) -> Alias:
+    """Moves it when it is there. Raises ModelNotFound or VersionNotFound."""
+    version = get_version(session, model, str(number))
+    return session.merge(Alias(model=model, alias=alias, number=version.number))
+
+
+def remove_alias(session: Session, model: str, alias: str) -> None:
+    found = session.get(Alias, (model, alias))
+    if found is None:
+        raise AliasNotFound(f"Model {model!r} has no alias {alias!r}.")
+    session.delete(found)

@@ -1,0 +1,35 @@
+"""Define the field types and base classes that the specs share."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Fraction = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
+Pixel = Annotated[int, Field(strict=True, ge=0, le=255)]
+Side = Annotated[int, Field(strict=True, ge=1, le=1024)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Priority = Annotated[int, Field(strict=True, ge=-100, le=100, description="The higher, the sooner.")]
+Tags = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,63}$")], Annotated[str, Field(max_length=255)]],
+    Field(max_length=50, examples=[{"course": "2026-fall"}]),
+]
+Notes = Annotated[str, Field(max_length=10_000)]
+
+
+class SpecPart(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class KerasPart(BaseModel):
+    """Something of Keras by its class name; every other key is an argument of that class, as keras.io documents it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]

@@ -1,0 +1,31 @@
+"""Define what a worker process works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.database.engine import Sessions
+from shared.jobs.broker import Bell
+from shared.jobs.lifecycle import Patience
+from shared.preprocessing.decoding import ImageLimits
+from shared.storage.artifacts import ArtifactStore
+
+
+@dataclass(frozen=True)
+class Yard:
+    """What a training process works with; `is_leaving` says that it is to end soon."""
+
+    sessions: Sessions
+    artifacts: ArtifactStore
+    bell: Bell
+    worker: str
+    queues: tuple[str, ...]
+    datasets_dir: Path
+    cache_dir: Path
+    image_limits: ImageLimits
+    lease_seconds: float
+    progress_seconds: float
+    patience: Patience
+    most_running: int | None
+    is_leaving: Callable[[], bool]
+    count_gpus: Callable[[], int]

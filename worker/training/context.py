@@ -1,0 +1,23 @@
+"""Define what a training is given besides its spec and data."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker.training.callbacks import Watch
+from worker.training.checkpoint_store import Forgetful, Keeper
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a network is trained, and who looks on.
+
+    `device` is TensorFlow's name of it; in `prepared_dir` stay images that were decoded or resized, and `logs_dir`
+    takes what TensorBoard is to show. Checkpoints go to the `keeper`, and come from it.
+    """
+
+    device: str
+    watch: Watch
+    progress_seconds: float
+    prepared_dir: Path
+    logs_dir: Path
+    keeper: Keeper = field(default_factory=Forgetful)
