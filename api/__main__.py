@@ -5,13 +5,13 @@ import resource
 from granian import Granian
 from granian.constants import Interfaces
 
-from api.http.slow_clients import MOST_CONNECTIONS
+from api.http.slow_clients import MAX_CONNECTIONS
 from shared import logs
 from shared.settings import Settings
 
 if __name__ == "__main__":
     settings = Settings()
-    logs.configure(settings.log_level)
+    logs.configure_logging(settings.log_level)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # a connection is one
     Granian(
@@ -21,7 +21,7 @@ if __name__ == "__main__":
         address=settings.host,
         port=settings.port,
         blocking_threads=settings.api_threads,
-        backpressure=MOST_CONNECTIONS,
+        backpressure=MAX_CONNECTIONS,
         respawn_failed_workers=True,
         log_enabled=False,  # the root logger has it
     ).serve()

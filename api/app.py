@@ -12,9 +12,9 @@ from api.collectors import JobCollector, MemoryCollector
 from api.documents.base import Problem
 from api.http import problems
 from api.http.bodies import YAML_TYPES
-from api.http.request_ids import with_request_ids
-from api.http.slow_clients import Readers, with_bodies_read
-from api.ingestion.result import Limits
+from api.http.request_ids import add_request_ids
+from api.http.slow_clients import BodyReadLimiter, limit_bodies
+from api.ingestion.result import UploadLimits
 from api.planner.client import Planner
 from api.protocols import mlflow, open_inference, tf_serving
 from api.protocols.fast_path import with_shortcut
@@ -35,11 +35,11 @@ from api.routes import (
 )
 from api.services import EXTENSION, Services
 from api.serving.metrics import Metrics
-from api.serving.model_cache import Versions
+from api.serving.model_cache import ModelCache
 from api.serving.predictor import Predictor
-from api.streaming.job_events import Feeds
+from api.streaming.job_events import JobFeeds
 from shared.database.engine import make_engine, make_sessions
-from shared.jobs.broker import Bell
+from shared.jobs.broker import JobNotifier
 from shared.preprocessing.decoding import ImageLimits
 from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
@@ -77,9 +77,9 @@ def create_app(settings: Settings) -> Flask:
         app.register_api(routes.bp)
     for protocol in (tf_serving, open_inference, mlflow):
         app.register_blueprint(protocol.bp)
-    problems.register(app)
+    problems.register_handlers(app)
     _add_documentation(app)
-    application = with_request_ids(with_bodies_read(app.wsgi_app, services.readers))
+    application = add_request_ids(limit_bodies(app.wsgi_app, services.readers))
     app.wsgi_app = with_shortcut(application, services)  # type: ignore[method-assign, assignment]  # as Flask has it
     return app
 
@@ -87,13 +87,13 @@ def create_app(settings: Settings) -> Flask:
 def _build_services(settings: Settings) -> Services:
     artifacts = ArtifactStore(settings.artifacts_url)
     sessions = make_sessions(make_engine(settings.database_url))
-    versions = Versions(sessions, artifacts, settings.serving_memory_bytes)
+    versions = ModelCache(sessions, artifacts, settings.serving_memory_bytes)
     metrics = Metrics((MemoryCollector(versions), JobCollector(sessions)))
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     return Services(
         sessions=sessions,
         artifacts=artifacts,
-        bell=Bell(settings.redis_url),
+        notifier=JobNotifier(settings.redis_url),
         planner=Planner(settings.max_parameters),
         versions=versions,
         metrics=metrics,
@@ -103,7 +103,7 @@ def _build_services(settings: Settings) -> Services:
         default_model=settings.default_model,
         max_request_bytes=settings.max_request_bytes,
         image_limits=limits,
-        upload_limits=Limits(
+        upload_limits=UploadLimits(
             bytes=settings.max_dataset_bytes,
             files=settings.max_dataset_files,
             image_bytes=settings.max_image_bytes,
@@ -111,8 +111,8 @@ def _build_services(settings: Settings) -> Services:
         ),
         pictures=PictureCache(),
         owners=Owners(settings.owner_header, settings.max_queued_per_owner),
-        readers=Readers(settings.api_threads),
-        feeds=Feeds(sessions, most=max(1, settings.api_threads // 2)),
+        readers=BodyReadLimiter(settings.api_threads),
+        feeds=JobFeeds(sessions, most=max(1, settings.api_threads // 2)),
     )
 
 

@@ -5,19 +5,19 @@ from collections.abc import Iterator, Mapping
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from api.serving.model_cache import Versions
+from api.serving.model_cache import ModelCache
 from shared.database.engine import Sessions
 from shared.jobs import statistics
 
 
 class MemoryCollector(Collector):
-    def __init__(self, versions: Versions) -> None:
+    def __init__(self, versions: ModelCache) -> None:
         self._versions = versions
 
     def collect(self) -> Iterator[Metric]:
-        count, size_bytes = self._versions.loaded()
-        yield _gauge("trainyard_loaded_versions", "Versions in memory", count)
-        yield _gauge("trainyard_loaded_versions_bytes", "About what they hold of it", size_bytes)
+        count, size_bytes = self._versions.count_loaded()
+        yield _make_gauge("trainyard_loaded_versions", "Versions in memory", count)
+        yield _make_gauge("trainyard_loaded_versions_bytes", "About what they hold of it", size_bytes)
 
 
 class JobCollector(Collector):
@@ -27,23 +27,25 @@ class JobCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         with self._sessions() as session:
             counts = statistics.count_by_status(session)
-            waiting = statistics.waiting_by_device(session)
-            epoch_seconds = statistics.epoch_seconds(session)
+            waiting = statistics.count_waiting_by_device(session)
+            epoch_seconds = statistics.get_epoch_seconds(session)
             lost = statistics.count_lost_attempts(session)
-        yield _gauges("trainyard_jobs", "Jobs, by status", "status", counts)
+        yield _make_gauges("trainyard_jobs", "Jobs, by status", "status", counts)
         depths = {device: depth for device, (depth, _) in waiting.items()}
-        yield _gauges("trainyard_queue_depth", "Jobs that wait, by the device they ask for", "device", depths)
+        yield _make_gauges("trainyard_queue_depth", "Jobs that wait, by the device they ask for", "device", depths)
         waits = {device: seconds for device, (_, seconds) in waiting.items()}
-        yield _gauges("trainyard_queue_oldest_seconds", "How long the oldest of them has waited", "device", waits)
-        yield _gauges("trainyard_epoch_seconds", "The last epoch of what trains now, by model", "model", epoch_seconds)
-        yield _gauge("trainyard_lost_attempts", "Attempts lost with their worker, of all jobs there are", lost)
+        yield _make_gauges("trainyard_queue_oldest_seconds", "How long the oldest of them has waited", "device", waits)
+        yield _make_gauges(
+            "trainyard_epoch_seconds", "The last epoch of what trains now, by model", "model", epoch_seconds
+        )
+        yield _make_gauge("trainyard_lost_attempts", "Attempts lost with their worker, of all jobs there are", lost)
 
 
-def _gauge(name: str, documentation: str, value: float) -> Metric:
+def _make_gauge(name: str, documentation: str, value: float) -> Metric:
     return GaugeMetricFamily(name, documentation, value=value)
 
 
-def _gauges(name: str, documentation: str, label: str, values: Mapping[str, float]) -> Metric:
+def _make_gauges(name: str, documentation: str, label: str, values: Mapping[str, float]) -> Metric:
     metric = GaugeMetricFamily(name, documentation, labels=(label,))
     for key, value in values.items():
         metric.add_metric((key,), value)

@@ -7,16 +7,16 @@ from flask import current_app
 
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
-from api.http.slow_clients import Readers
-from api.ingestion.result import Limits
+from api.http.slow_clients import BodyReadLimiter
+from api.ingestion.result import UploadLimits
 from api.planner.client import Planner
 from api.serving.metrics import Metrics
-from api.serving.model_cache import Versions
+from api.serving.model_cache import ModelCache
 from api.serving.predictor import Predictor
-from api.streaming.job_events import Feeds
+from api.streaming.job_events import JobFeeds
 from shared.database.engine import Sessions
 from shared.database.tables.registry import Version
-from shared.jobs.broker import Bell
+from shared.jobs.broker import JobNotifier
 from shared.preprocessing.decoding import ImageLimits
 from shared.registry import versions
 from shared.storage.artifacts import ArtifactStore
@@ -28,19 +28,19 @@ EXTENSION = "trainyard"
 class Services:
     sessions: Sessions
     artifacts: ArtifactStore
-    bell: Bell
+    notifier: JobNotifier
     planner: Planner
-    versions: Versions
+    versions: ModelCache
     predictor: Predictor
     default_model: str | None
     max_request_bytes: int
     metrics: Metrics
     image_limits: ImageLimits
-    upload_limits: Limits
+    upload_limits: UploadLimits
     pictures: PictureCache
     owners: Owners
-    feeds: Feeds
-    readers: Readers
+    feeds: JobFeeds
+    readers: BodyReadLimiter
 
     def get_version(self, model: str, reference: str) -> Version:
         """Load the row of a version: a number, `latest` or an alias. Raises ModelNotFound or VersionNotFound."""

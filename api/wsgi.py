@@ -15,11 +15,11 @@ from api.services import EXTENSION, Services  # noqa: E402
 from shared import logs  # noqa: E402
 from shared.jobs.broker import BrokerUnreachable  # noqa: E402
 from shared.settings import Settings  # noqa: E402
-from shared.system import share_heaps  # noqa: E402
+from shared.system import limit_arenas  # noqa: E402
 
-share_heaps(os.cpu_count() or 1)
+limit_arenas(os.cpu_count() or 1)
 settings = Settings()
-logs.configure(settings.log_level)
+logs.configure_logging(settings.log_level)
 app = create_app(settings)
 gc.freeze()
 gc.enable()
@@ -31,5 +31,5 @@ def warm_app() -> Flask:
     services.planner.start()
     services.readers.watch(settings.port)
     with contextlib.suppress(BrokerUnreachable):  # the bell imports Celery when it is first used
-        services.bell.ping()
+        services.notifier.ping()
     return app

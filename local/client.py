@@ -15,9 +15,9 @@ from local.stack import ROOT, check_port
 from shared.settings import Settings
 from shared.system import end_with_parent
 
-SECONDS_TO_START = 120.0
-SECONDS_TO_END = 60.0
-SECONDS_BETWEEN_LOOKS = 0.25
+START_TIMEOUT_SECONDS = 120.0
+END_TIMEOUT_SECONDS = 60.0
+POLL_SECONDS = 0.25
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -26,13 +26,16 @@ class StackFailed(Exception):
 
 
 @contextlib.contextmanager
-def running_stack(settings: Settings) -> Iterator[httpx.Client]:
+def run_stack(settings: Settings) -> Iterator[httpx.Client]:
     """Everything it starts ends with it. Raises StackFailed or CannotStart."""
     check_port(settings.host, settings.port)
     log_dir = settings.data_dir / "logs"
     log_dir.mkdir(parents=True, exist_ok=True)
     print(f"Starting Redis, API, worker and scheduler; their logs are in {log_dir}.", flush=True)
-    with _stack(log_dir) as stack, httpx.Client(base_url=f"http://{settings.host}:{settings.port}", timeout=30) as http:
+    with (
+        _start_stack(log_dir) as stack,
+        httpx.Client(base_url=f"http://{settings.host}:{settings.port}", timeout=30) as http,
+    ):
         _await_readiness(http, stack, log_dir)
         yield http
         print("Ending what was started.", flush=True)
@@ -41,27 +44,27 @@ def running_stack(settings: Settings) -> Iterator[httpx.Client]:
 def submit_recipe(http: httpx.Client, path: Path) -> dict[str, Any]:
     """The job's document. Raises StackFailed."""
     headers = {"Content-Type": "application/yaml"}
-    return body_of(http.post("/api/v1/jobs", content=path.read_bytes(), headers=headers))
+    return read_body(http.post("/api/v1/jobs", content=path.read_bytes(), headers=headers))
 
 
 def follow_job(http: httpx.Client, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Its documents, a few each second, to the one that says how it ended."""
     while job["status"] not in ENDED:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-        job = body_of(http.get(f"/api/v1/jobs/{job['id']}"))
+        time.sleep(POLL_SECONDS)
+        job = read_body(http.get(f"/api/v1/jobs/{job['id']}"))
         yield job
 
 
-def version_of(http: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
+def get_version(http: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
     """What an ended job published. Raises StackFailed where it published nothing."""
     if job["status"] != "succeeded":
         raise StackFailed(
             f"The job is {job['status']}: {job['error']['detail'] if job['error'] else 'nobody says why'}"
         )
-    return body_of(http.get(f"/api/v1/models/{job['model']}/versions/{job['version']}"))
+    return read_body(http.get(f"/api/v1/models/{job['model']}/versions/{job['version']}"))
 
 
-def body_of(answer: httpx.Response) -> dict[str, Any]:
+def read_body(answer: httpx.Response) -> dict[str, Any]:
     """Raises StackFailed for a problem."""
     body: dict[str, Any] = answer.json()
     if not answer.is_success:
@@ -72,7 +75,7 @@ def body_of(answer: httpx.Response) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _stack(log_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _start_stack(log_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (log_dir / "stack.log").open("wb") as log:
         stack = subprocess.Popen(
             [sys.executable, "-m", "local.stack", "--log-dir", str(log_dir)],
@@ -85,17 +88,17 @@ def _stack(log_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield stack
     finally:
         stack.terminate()
-        code = stack.wait(SECONDS_TO_END)
+        code = stack.wait(END_TIMEOUT_SECONDS)
     if code != 0:
         raise StackFailed(f"The stack ended with {code}: {log_dir / 'stack.log'} says why.")
 
 
 def _await_readiness(http: httpx.Client, stack: subprocess.Popen[bytes], log_dir: Path) -> None:
-    give_up_at = time.monotonic() + SECONDS_TO_START
+    give_up_at = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < give_up_at and stack.poll() is None:
         with contextlib.suppress(httpx.TransportError):
             if http.get("/health/ready").is_success:
                 return
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(POLL_SECONDS)
     last_words = (log_dir / "stack.log").read_text().strip().splitlines()[-1:]
     raise StackFailed(f"Trainyard did not start; {log_dir} says why. {' '.join(last_words)}")

@@ -8,7 +8,7 @@ import cv2
 import httpx
 import numpy as np
 
-from local.client import StackFailed, body_of, follow_job, running_stack, submit_recipe, version_of
+from local.client import StackFailed, follow_job, get_version, read_body, run_stack, submit_recipe
 from local.stack import ROOT, CannotStart
 from shared.datasets import splits
 from shared.settings import Settings
@@ -21,12 +21,12 @@ BAR_WIDTH = 24
 
 def run(settings: Settings) -> None:
     """Raises StackFailed or CannotStart."""
-    with running_stack(settings) as http:
+    with run_stack(settings) as http:
         job = submit_recipe(http, RECIPE)
-        _say(f"Posted {RECIPE.relative_to(ROOT)}: job {job['id']}, {job['status']}.")
+        _print_line(f"Posted {RECIPE.relative_to(ROOT)}: job {job['id']}, {job['status']}.")
         job = _watch(http, job)
         _predict(http, job, settings)
-    _say(f"Done. The data stay in {settings.data_dir}: `make run` starts the same stack and leaves it running.")
+    _print_line(f"Done. The data stay in {settings.data_dir}: `make run` starts the same stack and leaves it running.")
 
 
 def _watch(http: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
@@ -38,8 +38,10 @@ def _watch(http: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
             print(f"\r{line}" if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True)
     if sys.stdout.isatty():
         print()
-    version = version_of(http, job)
-    _say(f"Published {job['model']}/{job['version']}: test accuracy {version['metrics']['test']['accuracy']:.4f}.")
+    version = get_version(http, job)
+    _print_line(
+        f"Published {job['model']}/{job['version']}: test accuracy {version['metrics']['test']['accuracy']:.4f}."
+    )
     return job
 
 
@@ -56,7 +58,7 @@ def _progress_line(progress: dict[str, Any]) -> str:
 def _predict(http: httpx.Client, job: dict[str, Any], settings: Settings) -> None:
     """Five digits that it was not trained on, as files, in one request."""
     spec = TrainingSpec.model_validate(job["spec"])
-    test = splits.load(spec.dataset, spec.training.seed, settings.datasets_dir).test
+    test = splits.load_dataset(spec.dataset, spec.training.seed, settings.datasets_dir).test
     rows = np.linspace(0, len(test) - 1, IMAGES).astype(int)
     folder = settings.data_dir / "demo"
     folder.mkdir(exist_ok=True)
@@ -64,14 +66,14 @@ def _predict(http: httpx.Client, job: dict[str, Any], settings: Settings) -> Non
     for path, row in zip(paths, rows, strict=True):
         cv2.imwrite(str(path), test.array[row])
     files = [("images", (path.name, path.read_bytes(), "image/png")) for path in paths]
-    answers = body_of(http.post(f"/api/v1/models/{job['model']}/predictions", files=files))["predictions"]
-    _say(f"Posted {IMAGES} test images from {folder}:")
+    answers = read_body(http.post(f"/api/v1/models/{job['model']}/predictions", files=files))["predictions"]
+    _print_line(f"Posted {IMAGES} test images from {folder}:")
     for path, row, answer in zip(paths, rows, answers, strict=True):
         answered = f"{answer['label']} with probability {answer['probability']:.4f}"
-        _say(f"  {path.name:<14} is a {test.y[row]}; answered {answered}")
+        _print_line(f"  {path.name:<14} is a {test.y[row]}; answered {answered}")
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, flush=True)
 
 

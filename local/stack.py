@@ -23,16 +23,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from local.program import Program
-from local.redis_server import redis_command, redis_url, socket_folder
+from local.redis_server import make_redis_command, make_redis_url, make_socket_folder
 from shared import logs
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
-SECONDS_TO_END = 30.0
-SECONDS_TO_START_REDIS = 10.0
-SECONDS_BETWEEN_LOOKS = 0.2
+END_TIMEOUT_SECONDS = 30.0
+REDIS_TIMEOUT_SECONDS = 10.0
+POLL_SECONDS = 0.2
 
 
 class CannotStart(Exception):
@@ -58,16 +58,16 @@ def run(settings: Settings, log_dir: Path | None) -> None:
     # The programs read their settings themselves: what stands relative to our folder must not to theirs.
     os.environ["TRAINYARD_DATA_DIR"] = str(settings.data_dir)
     programs: list[Program] = []
-    with _data_folder(settings.data_dir), _redis(settings, log_dir, programs):
+    with _lock_data_folder(settings.data_dir), _run_redis(settings, log_dir, programs):
         try:
             _migrate()
-            programs += _programs_of_procfile(log_dir)
+            programs += _make_programs(log_dir)
             said_ready = False
             while not signals.end_asked_for:
                 for program in programs:
                     program.keep_running()
                 said_ready = said_ready or _say_when_ready(settings)
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+                time.sleep(POLL_SECONDS)
         finally:
             _end(programs)
 
@@ -84,7 +84,7 @@ def check_port(host: str, port: int) -> None:
 
 
 @contextmanager
-def _data_folder(folder: Path) -> Iterator[None]:
+def _lock_data_folder(folder: Path) -> Iterator[None]:
     """For one stack at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -97,15 +97,15 @@ def _data_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _redis(settings: Settings, log_dir: Path | None, programs: list[Program]) -> Iterator[None]:
+def _run_redis(settings: Settings, log_dir: Path | None, programs: list[Program]) -> Iterator[None]:
     if "redis_url" in settings.model_fields_set:
         yield
         return
-    folder = socket_folder()
+    folder = make_socket_folder()
     try:
         path = folder / "redis.sock"
-        os.environ["TRAINYARD_REDIS_URL"] = redis_url(path)
-        redis = Program("redis", redis_command(path), ROOT, log_dir)
+        os.environ["TRAINYARD_REDIS_URL"] = make_redis_url(path)
+        redis = Program("redis", make_redis_command(path), ROOT, log_dir)
         programs.append(redis)
         _await_socket(redis, path)
         yield
@@ -114,13 +114,13 @@ def _redis(settings: Settings, log_dir: Path | None, programs: list[Program]) ->
 
 
 def _await_socket(redis: Program, path: Path) -> None:
-    give_up_at = time.monotonic() + SECONDS_TO_START_REDIS
+    give_up_at = time.monotonic() + REDIS_TIMEOUT_SECONDS
     redis.keep_running()
     while not path.exists():
         if time.monotonic() > give_up_at:
             redis.ask_to_end()
             raise CannotStart("Redis does not start: its own message stands above, or in redis.log.")
-        time.sleep(SECONDS_BETWEEN_LOOKS / 4)
+        time.sleep(POLL_SECONDS / 4)
 
 
 def _migrate() -> None:
@@ -130,7 +130,7 @@ def _migrate() -> None:
         raise CannotStart("The database cannot be brought up to date: the reason stands above.") from error
 
 
-def _programs_of_procfile(log_dir: Path | None) -> list[Program]:
+def _make_programs(log_dir: Path | None) -> list[Program]:
     programs = []
     for line in (ROOT / "Procfile").read_text().splitlines():
         name, _, command = line.partition(":")
@@ -153,7 +153,7 @@ def _end(programs: list[Program]) -> None:
     """Redis was first and is last, so that the others can end in good order."""
     for program in reversed(programs):
         program.ask_to_end()
-    give_up_at = time.monotonic() + SECONDS_TO_END
+    give_up_at = time.monotonic() + END_TIMEOUT_SECONDS
     for program in reversed(programs):
         program.end(max(0.0, give_up_at - time.monotonic()))
         logger.info("%s ended", program.name)
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--log-dir", type=Path, help="a file for each program, instead of the terminal")
     arguments = parser.parse_args()
     settings = Settings()
-    logs.configure(settings.log_level)
+    logs.configure_logging(settings.log_level)
     if arguments.log_dir is not None:
         arguments.log_dir.mkdir(parents=True, exist_ok=True)
     try:

@@ -9,11 +9,11 @@ class Device(StrEnum):
     GPU = "gpu"
 
 
-def queues_of(device: Device) -> tuple[str, ...]:
+def list_queues(device: Device) -> tuple[str, ...]:
     """The queues whose workers may take a job that asks for this device; `auto` is rung on both."""
     return (Device.CPU, Device.GPU) if device is Device.AUTO else (device,)
 
 
-def devices_taken_from(queues: tuple[str, ...]) -> tuple[Device, ...]:
+def list_devices(queues: tuple[str, ...]) -> tuple[Device, ...]:
     """The requests that a worker of these queues can serve."""
     return (Device.AUTO, *(Device(queue) for queue in queues))

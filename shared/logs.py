@@ -11,7 +11,7 @@ _context: ContextVar[dict[str, str]] = ContextVar("log_context", default={})  # 
 
 
 @contextmanager
-def context(**names: str) -> Iterator[None]:
+def add_context(**names: str) -> Iterator[None]:
     """Every line logged inside carries these, such as `request_id` or `job_id`."""
     token = _context.set({**_context.get(), **names})
     try:
@@ -20,12 +20,12 @@ def context(**names: str) -> Iterator[None]:
         _context.reset(token)
 
 
-def current(name: str) -> str | None:
+def get_context(name: str) -> str | None:
     """What `context` set it to, if anything."""
     return _context.get().get(name)
 
 
-def configure(level: str) -> None:
+def configure_logging(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_PlainFormatter() if sys.stderr.isatty() else _JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)

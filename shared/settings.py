@@ -9,15 +9,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.devices import Device
 
 
-def _sqlite_in_data_dir(values: dict[str, Any]) -> str:
+def _make_sqlite_url(values: dict[str, Any]) -> str:
     return f"sqlite:///{values['data_dir']}/trainyard.db"
 
 
-def _folder_in_data_dir(values: dict[str, Any]) -> str:
+def _make_artifacts_url(values: dict[str, Any]) -> str:
     return f"file://{values['data_dir']}/artifacts"
 
 
-def _with_psycopg(url: str) -> str:
+def _add_psycopg(url: str) -> str:
     """PostgreSQL's own URL forms name no driver; SQLAlchemy would take psycopg2."""
     scheme, separator, rest = url.partition("://")
     return f"postgresql+psycopg://{rest}" if separator and scheme in {"postgres", "postgresql"} else url
@@ -41,9 +41,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     data_dir: Folder = Path("data")
-    database_url: Annotated[str, AfterValidator(_with_psycopg)] = Field(default_factory=_sqlite_in_data_dir)
+    database_url: Annotated[str, AfterValidator(_add_psycopg)] = Field(default_factory=_make_sqlite_url)
     redis_url: str = "redis://127.0.0.1:6379/0"
-    artifacts_url: str = Field(default_factory=_folder_in_data_dir)
+    artifacts_url: str = Field(default_factory=_make_artifacts_url)
     datasets_dir: Folder = Path("~/.cache/trainyard/datasets")
     device: Device = Device.AUTO
     log_level: str = "INFO"
@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     sweep_after_seconds: Annotated[float, Field(gt=0)] = 3600.0
 
     @model_validator(mode="after")
-    def _lease_outlives_progress(self) -> Self:
+    def _check_lease(self) -> Self:
         if self.lease_seconds < 4 * self.progress_seconds:
             raise ValueError("lease_seconds must be at least four times progress_seconds, or leases run out by chance")
         return self

@@ -9,7 +9,7 @@ _ARENA_MAX = -8
 _libc = ctypes.CDLL(None)
 
 
-def share_heaps(threads: int) -> None:
+def limit_arenas(threads: int) -> None:
     """So many may allocate at a time. A process of many threads would have eight heaps for each processor, and each
     would keep what its largest request took.
     """

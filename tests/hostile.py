@@ -77,8 +77,8 @@ def hostile_images() -> Iterator[Sent]:
         for number in range(MUTATIONS):
             cut = whole[: random.integers(0, len(whole))]
             changed_bytes = bytearray(whole)
-            for place in random.integers(0, len(whole), random.integers(1, 20)):
-                changed_bytes[place] = random.integers(0, 256)
+            for index in random.integers(0, len(whole), random.integers(1, 20)):
+                changed_bytes[index] = random.integers(0, 256)
             for body in (cut, bytes(changed_bytes)):
                 yield Sent(paths[number % len(paths)], body, {"Content-Type": BYTES})
     for body in (*_bombs(), b"", b"\0" * 100_000, b"<svg/>", b"%PDF-1.4", b"GIF89a", b"\x89PNG\r\n\x1a\n"):
@@ -200,8 +200,8 @@ def hostile_tables() -> Iterator[Sent]:
     for _ in range(20):
         cut = whole[: random.integers(0, len(whole))]
         changed_bytes = bytearray(whole)
-        for place in random.integers(0, len(whole), 5):
-            changed_bytes[place] = random.integers(0, 256)
+        for index in random.integers(0, len(whole), 5):
+            changed_bytes[index] = random.integers(0, 256)
         for body in (cut, bytes(changed_bytes)):
             yield Sent("/models/target/invocations", body, {"Content-Type": PARQUET})
     yield Sent("/models/target/invocations", parquet(a=np.zeros(10_000_000)), {"Content-Type": PARQUET})

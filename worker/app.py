@@ -18,19 +18,19 @@ from celery.worker.consumer import Consumer
 from sqlalchemy.pool import NullPool
 
 from shared import logs
-from shared.database.engine import OUT_OF_REACH, make_engine, make_sessions
+from shared.database.engine import DATABASE_ERRORS, make_engine, make_sessions
 from shared.jobs import lifecycle, workers
-from shared.jobs.broker import MAINTENANCE_QUEUE, RECONCILE, TIDY, TRAIN, Bell, make_celery
-from shared.jobs.lifecycle import Patience
+from shared.jobs.broker import MAINTENANCE_QUEUE, RECONCILE, TIDY, TRAIN, JobNotifier, make_celery
+from shared.jobs.lifecycle import RetryPolicy
 from shared.preprocessing.decoding import ImageLimits
 from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
 from shared.system import end_with_parent
-from worker.context import Yard
-from worker.maintenance.rescue import reconcile
-from worker.maintenance.retention import Retention, tidy
-from worker.process.devices import has_gpu, served_queues
-from worker.process.memory import LARGEST_KIB, let_go
+from worker.context import WorkerContext
+from worker.maintenance.rescue import rescue_jobs
+from worker.maintenance.retention import Retention, clean_up
+from worker.process.devices import choose_queues, has_gpu
+from worker.process.memory import MAX_PROCESS_KIB, trim_memory
 from worker.process.scratch import Scratch
 from worker.runner import run_next_job
 
@@ -44,12 +44,12 @@ SECONDS_BETWEEN_TIDYINGS = 600.0
 
 settings = Settings()
 gpu_here = has_gpu()
-queues = served_queues(settings.device, gpu_here=gpu_here)
+queues = choose_queues(settings.device, gpu_here=gpu_here)
 host = socket.gethostname()
 # Known to the parent and, by the fork, to its children: the parent answers for the jobs that a child held.
 worker_name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
 
-patience = Patience(settings.max_attempts, settings.retry_seconds)
+retry_policy = RetryPolicy(settings.max_attempts, settings.retry_seconds)
 # Shared with the children: written by the parent when it is told to shut down. A lock could not be taken in a signal.
 leaving = mmap.mmap(-1, 1)
 
@@ -72,11 +72,11 @@ celery.conf.update(
     beat_max_loop_interval=settings.reconcile_seconds,
     # TensorFlow never gives GPU memory back: a child that used a GPU is replaced, one that did not is kept.
     worker_max_tasks_per_child=1 if gpu_here else None,
-    worker_max_memory_per_child=LARGEST_KIB,
+    worker_max_memory_per_child=MAX_PROCESS_KIB,
     worker_disable_prefetch=True,  # a busy worker would take a bell that an idle one could answer
     worker_proc_alive_timeout=300,  # a child is up once it has imported TensorFlow
 )
-bell = Bell(settings.redis_url)
+notifier = JobNotifier(settings.redis_url)
 # Without a pool: a connection that is open when a child is forked would be shared with it.
 parent_sessions = make_sessions(make_engine(settings.database_url, poolclass=NullPool))
 
@@ -86,20 +86,20 @@ def bearing_without_database() -> Iterator[None]:
     """What is not done now is done at the next turn, or when a lease has run out."""
     try:
         yield
-    except OUT_OF_REACH as error:
+    except DATABASE_ERRORS as error:
         logger.warning("the database is out of reach: %s", error)
 
 
 @celery.task(name=TRAIN)
 def train_next() -> None:
     run_next_job(yard())
-    let_go()
+    trim_memory()
 
 
 @celery.task(name=RECONCILE)
 def set_right() -> None:
     with bearing_without_database():
-        reconcile(parent_sessions, bell, patience)
+        rescue_jobs(parent_sessions, notifier, retry_policy)
 
 
 @celery.task(name=TIDY)
@@ -111,11 +111,11 @@ def tidy_up() -> None:
         settings.sweep_after_seconds,
     )
     with bearing_without_database():
-        tidy(parent_sessions, ArtifactStore(settings.artifacts_url), retention)
+        clean_up(parent_sessions, ArtifactStore(settings.artifacts_url), retention)
 
 
 @functools.cache
-def yard() -> Yard:
+def yard() -> WorkerContext:
     """What a child works with, built in the child: TensorFlow does not survive a fork."""
     import tensorflow as tf
 
@@ -123,10 +123,10 @@ def yard() -> Yard:
     import worker.training.export  # noqa: F401 - imported while idle, not when a job waits
 
     gc.freeze()  # a collection need not look through all of TensorFlow after each job
-    return Yard(
+    return WorkerContext(
         sessions=make_sessions(make_engine(settings.database_url)),
         artifacts=ArtifactStore(settings.artifacts_url),
-        bell=bell,
+        notifier=notifier,
         worker=worker_name,
         queues=queues,
         datasets_dir=settings.datasets_dir,
@@ -134,16 +134,16 @@ def yard() -> Yard:
         image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
         lease_seconds=settings.lease_seconds,
         progress_seconds=settings.progress_seconds,
-        patience=patience,
-        most_running=settings.max_running_per_owner,
-        is_leaving=lambda: leaving[0] != 0,
+        retry_policy=retry_policy,
+        max_running=settings.max_running_per_owner,
+        is_shutting_down=lambda: leaving[0] != 0,
         count_gpus=lambda: len(tf.config.list_physical_devices("GPU")),
     )
 
 
 @signals.setup_logging.connect
 def configure_logging(**_: object) -> None:
-    logs.configure(settings.log_level)
+    logs.configure_logging(settings.log_level)
 
 
 def prepare_child(**_: object) -> None:
@@ -178,7 +178,7 @@ def be_listed(sender: Consumer, **_: object) -> None:
 
     def beat() -> None:
         with bearing_without_database(), parent_sessions.begin() as session:
-            workers.beat(session, worker_name, host, queues)
+            workers.record_heartbeat(session, worker_name, host, queues)
 
     beat()
     sender.timer.call_repeatedly(SECONDS_BETWEEN_SIGNS_OF_LIFE, beat)
@@ -190,7 +190,7 @@ def answer_for_lost_child(exception: BaseException, **_: object) -> None:
     """Killed from outside, for want of memory as a rule: its job need not wait for the lease to run out."""
     if isinstance(exception, WorkerLostError):
         with bearing_without_database(), parent_sessions.begin() as session:
-            lifecycle.take_from_lost(session, worker_name, patience)
+            lifecycle.rescue_from_worker(session, worker_name, retry_policy)
         set_right()
 
 
@@ -208,4 +208,4 @@ def let_all_go(**_: Any) -> None:  # noqa: ANN401
     """A child that has not let go finds that it is fenced out, stops at its next batch, and writes nothing more."""
     with bearing_without_database(), parent_sessions.begin() as session:
         lifecycle.hand_back_all(session, worker_name)
-        workers.leave(session, worker_name)
+        workers.record_exit(session, worker_name)

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.database.engine import Sessions
-from shared.jobs.broker import Bell
-from shared.jobs.lifecycle import Patience
+from shared.jobs.broker import JobNotifier
+from shared.jobs.lifecycle import RetryPolicy
 from shared.preprocessing.decoding import ImageLimits
 from shared.storage.artifacts import ArtifactStore
 
 
 @dataclass(frozen=True)
-class Yard:
+class WorkerContext:
     """What a training process works with; `is_leaving` says that it is to end soon."""
 
     sessions: Sessions
     artifacts: ArtifactStore
-    bell: Bell
+    notifier: JobNotifier
     worker: str
     queues: tuple[str, ...]
     datasets_dir: Path
@@ -25,7 +25,7 @@ class Yard:
     image_limits: ImageLimits
     lease_seconds: float
     progress_seconds: float
-    patience: Patience
-    most_running: int | None
-    is_leaving: Callable[[], bool]
+    retry_policy: RetryPolicy
+    max_running: int | None
+    is_shutting_down: Callable[[], bool]
     count_gpus: Callable[[], int]

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from shared.database.engine import OUT_OF_REACH, Sessions
+from shared.database.engine import DATABASE_ERRORS, Sessions
 from shared.database.tables.jobs import JobStatus
 from shared.jobs import lifecycle
 from shared.jobs.events import EpochReport, LogLine
@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 Written = TypeVar("Written")
 
-MOST_LINES = 1000
+MAX_LOG_LINES = 1000
 
-SECONDS_WITHOUT_NEWS = 2.0
+POLL_SECONDS = 2.0
 """Between two looks at the job while there is nothing to report: so late can a cancellation be noticed."""
 
 
@@ -29,7 +29,7 @@ class JobCancelled(Exception):
     """The job's owner wants it to end, and nothing of it."""
 
 
-class WorkerLeaves(Exception):
+class WorkerShutdown(Exception):
     """This process is to end: the job goes on elsewhere."""
 
 
@@ -46,26 +46,26 @@ class Lease:
         attempt: int,
         lease_seconds: float,
         progress_seconds: float,
-        is_leaving: Callable[[], bool],
+        is_shutting_down: Callable[[], bool],
     ) -> None:
         self._sessions = sessions
         self._job_id = job_id
         self._attempt = attempt
         self._lease_seconds = lease_seconds
         self._progress_seconds = progress_seconds
-        self.is_leaving = is_leaving
+        self.is_shutting_down = is_shutting_down
         self._stop_asked = False
         self._held_until = time.monotonic() + lease_seconds
-        self._next_look = time.monotonic() + SECONDS_WITHOUT_NEWS
+        self._next_look = time.monotonic() + POLL_SECONDS
         self._ended_by: LeaseLost | JobCancelled | None = None
         self._progress: dict[str, Any] | None = None
         self._epochs: list[EpochReport] = []
         self._lines: list[LogLine] = []
-        self._lines_left = MOST_LINES
+        self._lines_left = MAX_LOG_LINES
         self._news = threading.Lock()
         self._writing = threading.Lock()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"lease-{job_id}", daemon=True)
+        self._thread = threading.Thread(target=self._renew_regularly, name=f"lease-{job_id}", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -85,37 +85,37 @@ class Lease:
     def is_stopping(self) -> bool:
         return self._stop_asked
 
-    def leave(self) -> None:
+    def shut_down(self) -> None:
         """Raises WorkerLeaves."""
-        raise WorkerLeaves
+        raise WorkerShutdown
 
-    def progress(self, progress: dict[str, Any]) -> None:
+    def report_progress(self, progress: dict[str, Any]) -> None:
         with self._news:
             self._progress = progress
 
-    def epoch(self, report: EpochReport) -> None:
+    def report_epoch(self, report: EpochReport) -> None:
         with self._news:
             self._epochs.append(report)
 
-    def line(self, line: LogLine) -> None:
+    def add_log_line(self, line: LogLine) -> None:
         """For the job's log, which has an end: nobody reads the ten thousandth line."""
         with self._news:
             if self._lines_left:
                 self._lines_left -= 1
                 self._lines.append(line)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Writes what is still unwritten and looks once more. Raises LeaseLost or JobCancelled."""
         self._renew()
         self.check()
 
-    def write_now(self) -> bool:
+    def flush_epochs(self) -> bool:
         """Whether all that was reported stands in the database now."""
         self._renew()
         with self._news:
             return not self._epochs
 
-    def insist(self, write: Callable[[Session], Written]) -> Written:
+    def write_with_retry(self, write: Callable[[Session], Written]) -> Written:
         """In a transaction of its own, again and again while the database is out of reach and the lease lasts.
 
         Raises LeaseLost when it does not any more, and whatever `write` raises.
@@ -124,13 +124,13 @@ class Lease:
             try:
                 with self._sessions.begin() as session:
                     return write(session)
-            except OUT_OF_REACH as error:
+            except DATABASE_ERRORS as error:
                 if time.monotonic() > self._held_until:
                     raise LeaseLost(f"job {self._job_id}: the database was out of reach for too long") from error
                 logger.warning("the database is out of reach, to be tried again: %s", error)
                 time.sleep(self._progress_seconds)
 
-    def _keep(self) -> None:
+    def _renew_regularly(self) -> None:
         while not self._stopped.wait(self._progress_seconds) and self._ended_by is None:
             if self._progress is not None or self._epochs or self._lines or time.monotonic() >= self._next_look:
                 self._renew()
@@ -148,17 +148,19 @@ class Lease:
                     )
             except LeaseLost as lost:
                 self._ended_by = lost
-            except OUT_OF_REACH as error:
+            except DATABASE_ERRORS as error:
                 logger.warning("lease not renewed, the database is out of reach: %s", error)
-                self._keep_for_later(progress, epochs, lines)
+                self._restore_unwritten(progress, epochs, lines)
             else:
                 self._held_until = time.monotonic() + self._lease_seconds
                 self._stop_asked = status == JobStatus.STOPPING
                 if status == JobStatus.CANCELLING:
                     self._ended_by = JobCancelled()
-            self._next_look = time.monotonic() + min(SECONDS_WITHOUT_NEWS, self._lease_seconds / 4)
+            self._next_look = time.monotonic() + min(POLL_SECONDS, self._lease_seconds / 4)
 
-    def _keep_for_later(self, progress: dict[str, Any] | None, epochs: list[EpochReport], lines: list[LogLine]) -> None:
+    def _restore_unwritten(
+        self, progress: dict[str, Any] | None, epochs: list[EpochReport], lines: list[LogLine]
+    ) -> None:
         with self._news:
             self._progress = self._progress or progress
             self._epochs = epochs + self._epochs

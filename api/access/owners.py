@@ -7,7 +7,7 @@ from flask import request
 from shared.database.tables.jobs import ANONYMOUS
 from shared.errors import InvalidRequest
 
-MOST_CHARACTERS = 255
+MAX_OWNER_CHARACTERS = 255
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,13 @@ class Owners:
     """`header` is the one to believe, None for none; `most_queued` is how many jobs each may have waiting."""
 
     header: str | None
-    most_queued: int
+    max_queued: int
 
-    def current(self) -> str:
+    def get_current(self) -> str:
         """Raises InvalidRequest for a name that cannot be kept."""
         name = request.headers.get(self.header, "").strip() if self.header is not None else ""
-        if len(name) > MOST_CHARACTERS or not name.isprintable():
+        if len(name) > MAX_OWNER_CHARACTERS or not name.isprintable():
             raise InvalidRequest(
-                f"The header {self.header} must name an owner in {MOST_CHARACTERS} printable characters."
+                f"The header {self.header} must name an owner in {MAX_OWNER_CHARACTERS} printable characters."
             )
         return name or ANONYMOUS

@@ -10,54 +10,54 @@ from api.charts import drawings
 from api.charts.drawings import Tile
 from api.charts.kinds import Drawing
 from shared.database.tables.datasets import Revision
-from shared.datasets.info import DatasetFacts
-from shared.datasets.revisions import facts_of_revision
+from shared.datasets.info import DatasetInfo
+from shared.datasets.revisions import to_dataset_info
 from shared.datasets.row_files import EncodedImages, MappedRows
-from shared.datasets.uploaded import Rows, UploadedData
+from shared.datasets.uploaded import Rows, UploadedDataset
 from shared.errors import PictureNotFound
-from shared.preprocessing.contract import ImageContract, contract_of
-from shared.preprocessing.decoding import ImageLimits, decode
-from shared.preprocessing.transforms import prepare
+from shared.preprocessing.contract import ImageContract, build_contract
+from shared.preprocessing.decoding import ImageLimits, decode_image
+from shared.preprocessing.transforms import transform_image
 from shared.spec.preprocessing import Fit, Preprocessing
 from shared.storage.artifacts import ArtifactStore
 
-MOST_CLASSES = 8
-IMAGES_OF_CLASS = 6
-MOST_COLUMNS = 16
-SIDE = 96
-_OWN_IMAGE = ImageLimits(max_bytes=2**31, max_pixels=2**31)
+MAX_CLASSES = 8
+IMAGES_PER_CLASS = 6
+MAX_COLUMNS = 16
+TILE_SIDE = 96
+_NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=2**31)
 
 
-def preview_of(reference: str, revision: Revision, artifacts: ArtifactStore) -> Drawing:
+def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore) -> Drawing:
     """Raises PictureNotFound for rows that are neither images nor a table; ArtifactDamaged."""
-    facts = facts_of_revision(revision)
+    info = to_dataset_info(revision)
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
-        files = {file.name: artifacts.local_path(file.sha256, Path(folder)) for file in revision.files}
-        x, y = UploadedData(facts, revision.digest, files).read()
-        if facts.images:
-            return drawings.gallery(f"{reference}: {len(y):,} images", _tiles(x, y, facts), IMAGES_OF_CLASS)
-        columns = revision.description["columns"] or [f"column {place}" for place in range(facts.shape[0])]
-        if len(facts.shape) != 1:
-            raise PictureNotFound(f"Rows of {list(facts.shape)} numbers are no table, and no images.")
-        rows = np.concatenate(list(x.chunks())) if isinstance(x, MappedRows) else np.asarray(x)
-        return drawings.histograms(f"{reference}: {len(y):,} rows", columns[:MOST_COLUMNS], rows[:, :MOST_COLUMNS])
+        files = {file.name: artifacts.get_local_path(file.sha256, Path(folder)) for file in revision.files}
+        x, y = UploadedDataset(info, revision.digest, files).read()
+        if info.images:
+            return drawings.draw_gallery(f"{reference}: {len(y):,} images", _make_tiles(x, y, info), IMAGES_PER_CLASS)
+        columns = revision.description["columns"] or [f"column {index}" for index in range(info.shape[0])]
+        if len(info.shape) != 1:
+            raise PictureNotFound(f"Rows of {list(info.shape)} numbers are no table, and no images.")
+        rows = np.concatenate(list(x.iterate_chunks())) if isinstance(x, MappedRows) else np.asarray(x)
+        return drawings.draw_histograms(f"{reference}: {len(y):,} rows", columns[:MAX_COLUMNS], rows[:, :MAX_COLUMNS])
 
 
-def _tiles(x: Rows, y: NDArray[np.int64], facts: DatasetFacts) -> list[Tile]:
-    preprocessing = Preprocessing(size=(SIDE, SIDE), fit=Fit.PAD, background=128)
-    contract = contract_of(preprocessing, facts)
+def _make_tiles(x: Rows, y: NDArray[np.int64], info: DatasetInfo) -> list[Tile]:
+    preprocessing = Preprocessing(size=(TILE_SIDE, TILE_SIDE), fit=Fit.PAD, background=128)
+    contract = build_contract(preprocessing, info)
     assert isinstance(contract, ImageContract)  # noqa: S101 - they are images
-    places = y if y.ndim == 1 else y.argmax(axis=1)
+    indices = y if y.ndim == 1 else y.argmax(axis=1)
     tiles = []
-    for label in np.unique(places)[:MOST_CLASSES]:
-        rows = np.flatnonzero(places == label)
-        chosen = rows[np.linspace(0, len(rows) - 1, min(IMAGES_OF_CLASS, len(rows))).astype(np.int64)]
-        name = facts.classes[label] if label < len(facts.classes) else str(label)
-        tiles += [Tile(prepare(image, contract), name) for image in _images(x, chosen)]
+    for label in np.unique(indices)[:MAX_CLASSES]:
+        rows = np.flatnonzero(indices == label)
+        chosen = rows[np.linspace(0, len(rows) - 1, min(IMAGES_PER_CLASS, len(rows))).astype(np.int64)]
+        name = info.classes[label] if label < len(info.classes) else str(label)
+        tiles += [Tile(transform_image(image, contract), name) for image in _read_images(x, chosen)]
     return tiles
 
 
-def _images(x: Rows, rows: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+def _read_images(x: Rows, rows: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
     if isinstance(x, EncodedImages):
-        return [decode(x.encoded(row), _OWN_IMAGE) for row in rows]
+        return [decode_image(x.read_encoded(row), _NO_LIMITS) for row in rows]
     return list(x.read(rows) if isinstance(x, MappedRows) else x[rows])

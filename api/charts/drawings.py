@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GREEN, RED = "#2da44e", "#e5534b"
-LINES = ("#0969da", "#bc4c00", "#8250df", "#1a7f37", "#bf3989", "#9a6700")
-MOST_NUMBERED_CLASSES = 20
-MOST_POINTS = 2000
-MOST_TILES = 64
+LINE_COLORS = ("#0969da", "#bc4c00", "#8250df", "#1a7f37", "#bf3989", "#9a6700")
+MAX_NUMBERED_CLASSES = 20
+MAX_POINTS = 2000
+MAX_TILES = 64
 HISTOGRAM_BINS = 30
 
 
@@ -44,18 +44,18 @@ class Surface:
     point_values: NDArray[np.float64]
 
 
-def curves(title: str, epochs: Sequence[int], metrics: Mapping[str, Sequence[float | None]]) -> Drawing:
+def draw_curves(title: str, epochs: Sequence[int], metrics: Mapping[str, Sequence[float | None]]) -> Drawing:
     """Of training and validation, whose names begin with `val_`: the loss, and below it each other metric."""
     names = sorted({name.removeprefix("val_") for name in metrics}, key=lambda name: (name != "loss", name))
-    step = max(1, math.ceil(len(epochs) / MOST_POINTS))
+    step = max(1, math.ceil(len(epochs) / MAX_POINTS))
 
     def draw(figure: "Figure", colors: Colors) -> None:
         rows = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, name, color in zip(rows, names, LINES * len(names), strict=False):
+        for axes, name, color in zip(rows, names, LINE_COLORS * len(names), strict=False):
             for key, label, style in ((name, "training", "-"), (f"val_{name}", "validation", "--")):
                 if key in metrics:
                     values = [math.nan if value is None else value for value in metrics[key]]
-                    marker = "o" if len(epochs) <= MOST_NUMBERED_CLASSES else ""
+                    marker = "o" if len(epochs) <= MAX_NUMBERED_CLASSES else ""
                     axes.plot(
                         epochs[::step], values[::step], style, color=color, label=label, marker=marker, markersize=3
                     )
@@ -69,7 +69,7 @@ def curves(title: str, epochs: Sequence[int], metrics: Mapping[str, Sequence[flo
     return draw, (7.5, 1.0 + 2.4 * len(names))
 
 
-def confusion(title: str, classes: Sequence[str], matrix: NDArray[np.int64]) -> Drawing:
+def draw_confusion(title: str, classes: Sequence[str], matrix: NDArray[np.int64]) -> Drawing:
     """Rows are the true classes; the colour is the share of a row, the number how many."""
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 3.0 + 0.45 * min(len(classes), 40)
@@ -79,11 +79,11 @@ def confusion(title: str, classes: Sequence[str], matrix: NDArray[np.int64]) -> 
         image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
         bar = figure.colorbar(image, ax=axes, shrink=0.8)
         bar.set_label("share of the true class (%)", color=colors.ink)
-        _name_ticks(axes, classes)
+        _label_ticks(axes, classes)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
         axes.set_title(title, loc="left", color=colors.ink)
-        if len(classes) <= MOST_NUMBERED_CLASSES:
+        if len(classes) <= MAX_NUMBERED_CLASSES:
             for row, column in np.ndindex(*matrix.shape):
                 shade = "#101010" if shares[row, column] > 55 else "#fafafa"  # noqa: PLR2004 - of cividis, dark to light
                 size = 8 if len(classes) > 12 else 10  # noqa: PLR2004 - as it fits
@@ -92,7 +92,7 @@ def confusion(title: str, classes: Sequence[str], matrix: NDArray[np.int64]) -> 
     return draw, (side + 1.2, side)
 
 
-def gallery(title: str, tiles: Sequence[Tile], columns: int = 8) -> Drawing:
+def draw_gallery(title: str, tiles: Sequence[Tile], columns: int = 8) -> Drawing:
     """Images with words above them, green where right and red where wrong."""
     columns = min(columns, len(tiles))
     rows = math.ceil(len(tiles) / columns)
@@ -111,7 +111,7 @@ def gallery(title: str, tiles: Sequence[Tile], columns: int = 8) -> Drawing:
     return draw, (max(5.0, 1.25 * columns), 0.6 + 1.55 * rows)
 
 
-def maps(title: str, stack: NDArray[np.float64], words: Sequence[str]) -> Drawing:
+def draw_maps(title: str, stack: NDArray[np.float64], words: Sequence[str]) -> Drawing:
     """(n, height, width) numbers, or (n, height, width, 3) from 0 to 1, each by its own range."""
     columns = min(8, len(stack))
     rows = math.ceil(len(stack) / columns)
@@ -128,12 +128,12 @@ def maps(title: str, stack: NDArray[np.float64], words: Sequence[str]) -> Drawin
     return draw, (max(5.0, 1.2 * columns), 0.7 + 1.35 * rows)
 
 
-def surface(title: str, what: Surface) -> Drawing:
+def draw_surface(title: str, what: Surface) -> Drawing:
     """Over the plane of two inputs, with the rows it was learnt from."""
     from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize  # heavy, and only here
 
     if len(what.classes) > 2:  # noqa: PLR2004 - one colour each
-        palette: Any = ListedColormap([LINES[place % len(LINES)] for place in range(len(what.classes))])
+        palette: Any = ListedColormap([LINE_COLORS[index % len(LINE_COLORS)] for index in range(len(what.classes))])
         scale: Normalize = BoundaryNorm(np.arange(len(what.classes) + 1) - 0.5, len(what.classes))
     else:
         palette, scale = "cividis", Normalize(0, 1) if what.classes else Normalize()
@@ -156,7 +156,7 @@ def surface(title: str, what: Surface) -> Drawing:
     return draw, (7.0, 5.5)
 
 
-def histograms(title: str, columns: Sequence[str], x: NDArray[np.float32]) -> Drawing:
+def draw_histograms(title: str, columns: Sequence[str], x: NDArray[np.float32]) -> Drawing:
     """How the values of each column are spread; (n, columns)."""
     across = min(4, len(columns))
     rows = math.ceil(len(columns) / across)
@@ -166,7 +166,7 @@ def histograms(title: str, columns: Sequence[str], x: NDArray[np.float32]) -> Dr
         for axes in grid.flat[len(columns) :]:
             axes.set_axis_off()
         for axes, name, values in zip(grid.flat, columns, x.T, strict=False):
-            axes.hist(values, bins=HISTOGRAM_BINS, color=LINES[0])
+            axes.hist(values, bins=HISTOGRAM_BINS, color=LINE_COLORS[0])
             axes.set_xlabel(name)
             axes.set_ylabel("rows")
         figure.suptitle(title, color=colors.ink, x=0.01, ha="left")
@@ -174,9 +174,9 @@ def histograms(title: str, columns: Sequence[str], x: NDArray[np.float32]) -> Dr
     return draw, (2.6 * across + 0.4, 0.6 + 2.1 * rows)
 
 
-def _name_ticks(axes: Any, classes: Sequence[str]) -> None:  # noqa: ANN401 - matplotlib
-    places = range(len(classes))
+def _label_ticks(axes: Any, classes: Sequence[str]) -> None:  # noqa: ANN401 - matplotlib
+    indices = range(len(classes))
     shown = [name if len(name) <= 16 else f"{name[:15]}…" for name in classes]  # noqa: PLR2004 - signs
     turned = max(map(len, shown)) > 2  # noqa: PLR2004 - signs that stand beside each other
-    axes.set_xticks(places, labels=shown, rotation=45 if turned else 0, ha="right" if turned else "center")
-    axes.set_yticks(places, labels=shown)
+    axes.set_xticks(indices, labels=shown, rotation=45 if turned else 0, ha="right" if turned else "center")
+    axes.set_yticks(indices, labels=shown)

@@ -29,23 +29,23 @@ COLORS = {
 }
 
 
-def rendered(draw: Draw, size: tuple[float, float], picture_format: PictureFormat, theme: Theme | None) -> bytes:
+def render(draw: Draw, size: tuple[float, float], picture_format: PictureFormat, theme: Theme | None) -> bytes:
     """`size` is (width, height) in inches. With no theme, an SVG follows its reader's, and a PNG is light."""
     colors = COLORS[theme or Theme.LIGHT]
     figure = Figure(figsize=size, layout="constrained", facecolor=colors.page)
     draw(figure, colors)
     for axes in figure.axes:
-        _color(axes, colors)
+        _apply_colors(axes, colors)
     buffer = io.BytesIO()
     metadata = {"Date": None} if picture_format is PictureFormat.SVG else {"Software": None}
     figure.savefig(buffer, format=picture_format, dpi=DOTS_PER_INCH, metadata=metadata)
     picture = buffer.getvalue()
     if picture_format is PictureFormat.SVG and theme is None:
-        return picture.replace(b"<defs>", _dark_style() + b"<defs>", 1)
+        return picture.replace(b"<defs>", _make_dark_style() + b"<defs>", 1)
     return picture
 
 
-def _color(axes: Axes, colors: Colors) -> None:
+def _apply_colors(axes: Axes, colors: Colors) -> None:
     axes.set_facecolor(colors.page)
     axes.tick_params(colors=colors.ink)
     for spine in axes.spines.values():
@@ -54,7 +54,7 @@ def _color(axes: Axes, colors: Colors) -> None:
         text.set_color(colors.ink)
 
 
-def _dark_style() -> bytes:
+def _make_dark_style() -> bytes:
     """Matplotlib writes every colour into a style of its own: those of the light page are exchanged."""
     light, dark = COLORS[Theme.LIGHT], COLORS[Theme.DARK]
     rules = "".join(

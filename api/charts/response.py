@@ -24,7 +24,7 @@ class PictureQuery(BaseModel):
     )
 
 
-def answer_picture(
+def make_picture_response(
     cache: PictureCache,
     picture_format: PictureFormat,
     query: PictureQuery,
@@ -35,10 +35,10 @@ def answer_picture(
     digest = hashlib.sha256(repr((picture_format, query, content)).encode()).hexdigest()
 
     def draw() -> bytes:
-        from api.charts.rendering import rendered  # Matplotlib comes with the first picture
+        from api.charts.rendering import render  # Matplotlib comes with the first picture
 
         drawing, size = make()
-        return rendered(drawing, size, picture_format, query.theme)
+        return render(drawing, size, picture_format, query.theme)
 
     response = Response(cache.get_or_render(digest, draw), content_type=MEDIA_TYPES[picture_format])
     response.set_etag(digest)

@@ -9,7 +9,7 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
-class PlaceAtFault(Document):
+class ProblemLocation(Document):
     pointer: str = Field(description="JSON pointer into what was sent", examples=["#/network/layers/3"])
     detail: str
 
@@ -21,9 +21,9 @@ class Problem(Document):
     title: str
     status: int | None = None
     detail: str
-    errors: list[PlaceAtFault] | None = None
+    errors: list[ProblemLocation] | None = None
     request_id: str | None = None
 
     @model_serializer(mode="wrap")
-    def _without_unknowns(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _omit_unknown(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in serialize(self).items() if value is not None}

@@ -1,14 +1,14 @@
 """Define the documents about jobs, and load a job as one."""
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import UUID
 
 from pydantic import Field
 
 from api.documents.base import Document, Problem
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import Job, JobStatus
+from shared.database.tables.jobs import Job, JobKind, JobStatus
 from shared.jobs import queries, wait_estimate
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
 from shared.registry.reproduction import Reproduction
@@ -49,7 +49,7 @@ class JobSummary(Document):
     """`version` is the number it published; `checkpoint_epoch` how many whole epochs need not be trained again."""
 
     id: UUID
-    kind: Literal["training", "prediction"]
+    kind: JobKind
     owner: str
     model: str
     status: JobStatus
@@ -69,14 +69,15 @@ class JobSummary(Document):
     ended_at: datetime | None
 
     @classmethod
-    def of(cls, job: Job, **known: object) -> Self:
+    def from_job(cls, job: Job, **known: object) -> Self:
+        """Build the document of a job; `known` has what does not stand in its row."""
         return cls.model_validate(
             {
                 **{name: getattr(job, name) for name in cls.model_fields if hasattr(job, name)},
-                "kind": "training" if job.batch is None else "prediction",
                 "version": job.version.number if job.version is not None else None,
                 "tags": {tag.key: tag.value for tag in job.tags},
                 "notes": job.spec["notes"],
+                "ready_at": job.scheduled_at,
                 **known,
             }
         )
@@ -124,8 +125,8 @@ class EpochList(Document):
 def load_job(sessions: Sessions, job_id: UUID) -> JobDocument:
     """Load a job as a document, with its position in the queue. Raises JobNotFound."""
     with sessions() as session:
-        job = queries.get(session, job_id)
-        standing = wait_estimate.standing(session, job, VANISHED_AFTER_SECONDS)
+        job = queries.get_job(session, job_id)
+        standing = wait_estimate.get_queue_position(session, job, VANISHED_AFTER_SECONDS)
     if standing is None:
-        return JobDocument.of(job)
-    return JobDocument.of(job, place=standing.place, seconds_to_start=standing.seconds)
+        return JobDocument.from_job(job)
+    return JobDocument.from_job(job, place=standing.place, seconds_to_start=standing.seconds)

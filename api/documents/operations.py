@@ -23,7 +23,7 @@ class WorkerDocument(Document):
     ended_at: datetime | None
 
     @classmethod
-    def of(cls, worker: WorkerProcess, is_alive: bool, job: Job | None) -> Self:  # noqa: FBT001 - as it was found
+    def from_worker(cls, worker: WorkerProcess, is_alive: bool, job: Job | None) -> Self:  # noqa: FBT001 - as it was found
         known = {name: getattr(worker, name) for name in ("name", "host", "started_at", "heartbeat_at", "ended_at")}
         here = "training" if job is not None else "idle"
         state = "ended" if worker.ended_at is not None else here if is_alive else "vanished"

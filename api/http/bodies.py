@@ -48,7 +48,7 @@ def read_document() -> Any:  # noqa: ANN401 - JSON
 def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
     """Raises MalformedRequest, with line and column where JSON tells them."""
     try:
-        return json.loads(body, object_pairs_hook=_object)
+        return json.loads(body, object_pairs_hook=_check_duplicate_keys)
     except UnicodeDecodeError as error:
         raise MalformedRequest(f"The body is not UTF-8: {error}.") from None
     except RecursionError:
@@ -57,7 +57,7 @@ def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
         raise MalformedRequest(f"The body is not JSON: {error}.") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _check_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
@@ -88,27 +88,27 @@ def _read_yaml(body: bytes) -> Any:  # noqa: ANN401 - JSON
 
 def check_values(value: Any, pointer: str, depth: int) -> None:  # noqa: ANN401 - JSON
     if depth > MAX_DEPTH:
-        _refuse(pointer, f"Nested deeper than the {MAX_DEPTH} levels that are read here.")
+        _raise_fault(pointer, f"Nested deeper than the {MAX_DEPTH} levels that are read here.")
     if isinstance(value, list):
         for index, entry in enumerate(value):
             check_values(entry, f"{pointer}/{index}", depth + 1)
     elif isinstance(value, dict):
         for key, entry in value.items():
             if not isinstance(key, str):
-                _refuse(pointer, f"The key {str(key)[:100]!r} is not a text: put it in quotes.")
+                _raise_fault(pointer, f"The key {str(key)[:100]!r} is not a text: put it in quotes.")
             check_values(key, pointer, depth + 1)
             check_values(entry, f"{pointer}/{escape_pointer(key)}", depth + 1)
-    elif (fault := _fault_of_scalar(value)) is not None:
-        _refuse(pointer, fault)
+    elif (fault := _find_scalar_fault(value)) is not None:
+        _raise_fault(pointer, fault)
 
 
-def _fault_of_scalar(value: object) -> str | None:
+def _find_scalar_fault(value: object) -> str | None:
     """None for a value that JSON can hold and a database can keep."""
     match value:
         case None | bool():
             return None
         case str():
-            unprintable = "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value)
+            unprintable = "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
             return "A NUL or half a surrogate pair cannot stand in a text." if unprintable else None
         case int():
             return "A whole number of more than 64 bits." if abs(value) >= MAX_WHOLE_NUMBER else None
@@ -118,7 +118,7 @@ def _fault_of_scalar(value: object) -> str | None:
             return f"YAML reads {str(value)[:100]!r} as a {type(value).__name__}: put it in quotes."
 
 
-def _refuse(pointer: str, detail: str) -> NoReturn:
+def _raise_fault(pointer: str, detail: str) -> NoReturn:
     raise InvalidRequest("The request does not say what it must.", (Fault(pointer, detail),))
 
 

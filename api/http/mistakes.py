@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from shared.errors import Fault, InvalidRequest
-from shared.registry.evaluation import TestAnswers
+from shared.registry.evaluation import TestPredictions
 
 
 class MistakeOrder(StrEnum):
@@ -23,12 +23,12 @@ class MistakesFilter(BaseModel):
     )
 
 
-def select_mistakes(answers: TestAnswers, classes: list[str], wanted: MistakesFilter) -> NDArray[np.int64]:
+def select_mistakes(answers: TestPredictions, classes: list[str], wanted: MistakesFilter) -> NDArray[np.int64]:
     """Return the misclassified rows (n,) int64 in the order asked for. Raises InvalidRequest for an unknown class."""
     rows = answers.find_mistakes(
         _find_class(classes, wanted.true, "true"), _find_class(classes, wanted.predicted, "predicted")
     )
-    return answers.surest_first(rows) if wanted.sort is MistakeOrder.CONFIDENCE else rows
+    return answers.sort_by_confidence(rows) if wanted.sort is MistakeOrder.CONFIDENCE else rows
 
 
 def _find_class(classes: list[str], label: str | None, key: str) -> int | None:

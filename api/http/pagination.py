@@ -10,7 +10,7 @@ from shared.database.pagination import Key, Page
 from shared.errors import InvalidRequest
 
 
-def page_of(limit: int, cursor: str | None, key_types: tuple[type, ...]) -> Page:
+def parse_page(limit: int, cursor: str | None, key_types: tuple[type, ...]) -> Page:
     """Raises InvalidRequest for a cursor that no list of this kind gave out."""
     if cursor is None:
         return Page(limit)
@@ -23,7 +23,7 @@ def page_of(limit: int, cursor: str | None, key_types: tuple[type, ...]) -> Page
     return Page(limit, tuple(key))
 
 
-def next_cursor(page: Page, keys: list[Key]) -> str | None:
+def make_next_cursor(page: Page, keys: list[Key]) -> str | None:
     """None where the page was not full, and nothing can follow."""
     if len(keys) < page.limit:
         return None

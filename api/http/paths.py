@@ -9,7 +9,7 @@ from api.charts.kinds import PictureFormat
 from shared.registry import versions
 
 
-def _not_latest(alias: str) -> str:
+def _check_not_latest(alias: str) -> str:
     if alias == versions.LATEST:
         raise ValueError("`latest` always is the newest version: it cannot be set.")
     return alias
@@ -17,7 +17,7 @@ def _not_latest(alias: str) -> str:
 
 AliasName = Annotated[
     str,
-    AfterValidator(_not_latest),
+    AfterValidator(_check_not_latest),
     Field(
         pattern=r"^[a-z][a-z0-9._-]{0,99}$",
         description="Lower case, and neither a number nor `latest`; `production` is what predictions use",

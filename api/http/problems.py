@@ -6,15 +6,15 @@ from http import HTTPStatus
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from api.documents.base import PlaceAtFault, Problem
+from api.documents.base import Problem, ProblemLocation
 from shared import errors, logs
-from shared.database.engine import OUT_OF_REACH
+from shared.database.engine import DATABASE_ERRORS
 from shared.errors import ServiceError
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
-PASSING = (
+TRANSIENT_ERRORS = (
     errors.DatabaseUnavailable,
     errors.Overloaded,
     errors.PlanningUnavailable,
@@ -55,35 +55,35 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
 }
 
 
-def register(app: Flask) -> None:
+def register_handlers(app: Flask) -> None:
     """HTTPException includes unknown paths, bodies over the limit and unexpected 500s."""
     app.register_error_handler(ServiceError, _answer_service_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
-    for error in OUT_OF_REACH:
+    for error in DATABASE_ERRORS:
         app.register_error_handler(error, _answer_without_database)
 
 
-def problem_of(error: ServiceError) -> Problem:
+def to_problem(error: ServiceError) -> Problem:
     status = STATUS[type(error)]
-    places = [PlaceAtFault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
-    first = f" {places[0].pointer}: {places[0].detail}" if places else ""
-    more = f" And {len(places) - 1} more." if len(places) > 1 else ""
+    indices = [ProblemLocation(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
+    first = f" {indices[0].pointer}: {indices[0].detail}" if indices else ""
+    more = f" And {len(indices) - 1} more." if len(indices) > 1 else ""
     return Problem(
         type=f"/problems/{error.kind}",
         title=status.phrase,
         status=status,
         detail=f"{error.detail}{first}{more}",
-        errors=places or None,
-        request_id=logs.current("request_id"),
+        errors=indices or None,
+        request_id=logs.get_context("request_id"),
     )
 
 
 def _answer_service_error(error: ServiceError) -> Response:
-    problem = problem_of(error)
+    problem = to_problem(error)
     if STATUS[type(error)] >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", error.kind, error.detail)
-    response = _response(problem)
-    if isinstance(error, PASSING):
+    response = _make_response(problem)
+    if isinstance(error, TRANSIENT_ERRORS):
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 
@@ -102,12 +102,12 @@ def _answer_http_exception(error: HTTPException) -> Response:
         title=error.name,
         status=code,
         detail=error.description or error.name,
-        request_id=logs.current("request_id"),
+        request_id=logs.get_context("request_id"),
     )
-    response = _response(problem)
+    response = _make_response(problem)
     response.headers.extend((name, value) for name, value in error.get_headers() if name in ("Allow", "Retry-After"))
     return response
 
 
-def _response(problem: Problem) -> Response:
+def _make_response(problem: Problem) -> Response:
     return Response(problem.model_dump_json(), status=problem.status, content_type=MEDIA_TYPE)

@@ -12,24 +12,24 @@ if TYPE_CHECKING:
 
     Writer = Callable[[bytes], object]
 
-REQUEST_ID = "X-Request-ID"
+REQUEST_ID_HEADER = "X-Request-ID"
 
 
-def request_id_of(environ: "WSGIEnvironment") -> str:
+def get_request_id(environ: "WSGIEnvironment") -> str:
     given = environ.get("HTTP_X_REQUEST_ID", "")
     return given if given and re.fullmatch(r"[\w.:-]{1,64}", given) else f"{random.getrandbits(64):016x}"
 
 
-def with_request_ids(application: "WSGIApplication") -> "WSGIApplication":
+def add_request_ids(application: "WSGIApplication") -> "WSGIApplication":
     """In every log line, problem and answer."""
 
     def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        request_id = request_id_of(environ)
+        request_id = get_request_id(environ)
 
         def start(status: str, headers: list[tuple[str, str]], *rest: object) -> "Writer":
-            return start_response(status, [*headers, (REQUEST_ID, request_id)], *rest)  # type: ignore[arg-type]
+            return start_response(status, [*headers, (REQUEST_ID_HEADER, request_id)], *rest)  # type: ignore[arg-type]
 
-        with logs.context(request_id=request_id):
+        with logs.add_context(request_id=request_id):
             return application(environ, start)
 
     return call

@@ -23,7 +23,7 @@ View = Callable[..., Response]
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
-def parsed(view: View) -> View:
+def parse_request(view: View) -> View:
     """Calls the view with its `path`, `query`, `header` and `body`, each as the model that the view declares."""
     models = get_type_hints(view)
 
@@ -33,45 +33,45 @@ def parsed(view: View) -> View:
         check_values({name: value for name, value in path.items() if isinstance(value, str)}, "#", 0)
         check_values(request.args.to_dict(), "#", 0)
         if "path" in models:
-            given["path"] = validated(models["path"], path)
+            given["path"] = validate(models["path"], path)
         if "query" in models:
-            given["query"] = validated(models["query"], request.args.to_dict())
+            given["query"] = validate(models["query"], request.args.to_dict())
         if "header" in models:
-            given["header"] = validated(models["header"], _headers_for(models["header"]))
+            given["header"] = validate(models["header"], _select_headers(models["header"]))
         if "body" in models:
-            given["body"] = validated(models["body"], read_document())
+            given["body"] = validate(models["body"], read_document())
         return view(**given)
 
     call.__delay_validate_request__ = True  # type: ignore[attr-defined]  # tells flask-openapi3 to leave the parsing to us
     return call
 
 
-def validated(model: type[Parsed], document: object) -> Parsed:
+def validate(model: type[Parsed], document: object) -> Parsed:
     """Raises InvalidRequest with every fault and its place."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        faults = _faults(error.errors(include_url=False), document)
+        faults = _collect_faults(error.errors(include_url=False), document)
         raise InvalidRequest("The request does not say what it must.", tuple(faults[:MAX_FAULTS])) from None
 
 
-def _headers_for(model: type[BaseModel]) -> dict[str, str]:
+def _select_headers(model: type[BaseModel]) -> dict[str, str]:
     names = [field.alias or name for name, field in model.model_fields.items()]
     return {name: request.headers[name] for name in names if name in request.headers}
 
 
-def _faults(errors: list[ErrorDetails], document: object) -> list[Fault]:
+def _collect_faults(errors: list[ErrorDetails], document: object) -> list[Fault]:
     """One for each place; where a value could have been of several kinds, pydantic says for each why it is not."""
     details: dict[str, list[str]] = {}
     for error in errors:
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             message = "There is no such key here."
-        details.setdefault(_pointer(error["loc"], document), []).append(message)
+        details.setdefault(_build_pointer(error["loc"], document), []).append(message)
     return [Fault(pointer, "; or ".join(dict.fromkeys(messages))) for pointer, messages in details.items()]
 
 
-def _pointer(location: tuple[int | str, ...], document: object) -> str:
+def _build_pointer(location: tuple[int | str, ...], document: object) -> str:
     """pydantic's locations also name the kinds it tried, which are no places in the document: they are left out."""
     pointer = "#"
     here: Any = document

@@ -12,12 +12,14 @@ from shared.errors import DatabaseUnavailable, InvalidRequest, ServiceError
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
-def document(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:
+def to_response(
+    answer: BaseModel, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
+) -> Response:
     body = answer.model_dump_json(by_alias=True)
     return Response(body, status=status, headers=headers, content_type="application/json")
 
 
-def problems(*errors: type[ServiceError]) -> dict[Any, Any]:
+def describe_problems(*errors: type[ServiceError]) -> dict[Any, Any]:
     """For a route's `responses`: the problems it may answer with, by status; what was sent may always be wrong, and the
     database be away."""
     kinds: dict[HTTPStatus, list[str]] = {}
@@ -33,6 +35,6 @@ def problems(*errors: type[ServiceError]) -> dict[Any, Any]:
     }
 
 
-def bytes_of(media_type: str, description: str) -> dict[str, Any]:
+def describe_bytes(media_type: str, description: str) -> dict[str, Any]:
     """For a route's `responses`: content that is no JSON."""
     return {"description": description, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LOOKS = 2.0
-SILENT_SECONDS = 10.0
+CHECK_INTERVAL_SECONDS = 2.0
+MAX_SILENT_SECONDS = 10.0
 """A body of which nothing came for so long is late."""
-MOST_CONNECTIONS = 4096
-MOST_DRAINED_BYTES = 2**16
+MAX_CONNECTIONS = 4096
+MAX_DRAINED_BYTES = 2**16
 ESTABLISHED = 1
 _TCP_INFO = "8B12I"
 """Of linux/tcp.h, to the milliseconds since data came last; those since data went last are the third to the end."""
 
 
-class Readers:
+class BodyReadLimiter:
     """Who waits for a body. Half of the threads may: the others go on answering what needs none."""
 
     def __init__(self, threads: int) -> None:
@@ -57,19 +57,19 @@ class Readers:
 
     def _look_now_and_then(self, port: int) -> None:
         while True:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            late = time.monotonic() - SILENT_SECONDS
+            time.sleep(CHECK_INTERVAL_SECONDS)
+            late = time.monotonic() - MAX_SILENT_SECONDS
             waiting = sum(since < late for since in list(self._since.values()))
             connections = count_connections(port)
-            if waiting > self._most // 4 or connections > MOST_CONNECTIONS // 2:
-                cut = cut_silent(port)
+            if waiting > self._most // 4 or connections > MAX_CONNECTIONS // 2:
+                cut = close_silent_connections(port)
                 logger.warning("%d bodies did not come, %d connections were open, %d cut", waiting, connections, cut)
 
 
-class Body:
+class LimitedBody:
     """`wsgi.input`."""
 
-    def __init__(self, environ: "WSGIEnvironment", readers: Readers) -> None:
+    def __init__(self, environ: "WSGIEnvironment", readers: BodyReadLimiter) -> None:
         self._input: Any = environ["wsgi.input"]
         self._readers = readers
         declared = environ.get("CONTENT_LENGTH") or ""
@@ -90,20 +90,20 @@ class Body:
 
     def drain(self) -> bool:
         """Whether nothing is left of it, after the little that may be."""
-        if self._left is None or self._left > MOST_DRAINED_BYTES:
+        if self._left is None or self._left > MAX_DRAINED_BYTES:
             return False
         with contextlib.suppress(Overloaded):
             self.read(self._left)
         return self._left == 0
 
 
-def with_bodies_read(application: "WSGIApplication", readers: Readers) -> "WSGIApplication":
+def limit_bodies(application: "WSGIApplication", readers: BodyReadLimiter) -> "WSGIApplication":
     """What an answer leaves unread would break the client's next request on the same connection."""
 
     def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             return application(environ, start_response)
-        body = environ["wsgi.input"] = Body(environ, readers)
+        body = environ["wsgi.input"] = LimitedBody(environ, readers)
         begun: list[Any] = []
 
         def begin(*answer: Any) -> "Writer":  # noqa: ANN401 - as start_response has it
@@ -120,15 +120,15 @@ def with_bodies_read(application: "WSGIApplication", readers: Readers) -> "WSGIA
 
 def count_connections(port: int) -> int:
     """To this process. Linux only, as all below."""
-    return sum(1 for _ in _connections(port))
+    return sum(1 for _ in _iterate_connections(port))
 
 
-def cut_silent(port: int) -> int:
+def close_silent_connections(port: int) -> int:
     """Connections to this process over which nothing has come or gone for a while; answers how many."""
-    return sum(_cut(connection) for connection in _connections(port) if _is_silent(connection))
+    return sum(_close(connection) for connection in _iterate_connections(port) if _is_silent(connection))
 
 
-def _connections(port: int) -> Iterator[socket.socket]:
+def _iterate_connections(port: int) -> Iterator[socket.socket]:
     for link in Path("/proc/self/fd").glob("*"):
         with contextlib.suppress(OSError):
             if str(link.readlink()).startswith("socket:"):
@@ -139,20 +139,20 @@ def _connections(port: int) -> Iterator[socket.socket]:
 
 def _is_established(connection: socket.socket, port: int) -> bool:
     is_tcp = connection.family in (socket.AF_INET, socket.AF_INET6) and connection.type == socket.SOCK_STREAM
-    return is_tcp and connection.getsockname()[1] == port and _tcp_info(connection)[0] == ESTABLISHED
+    return is_tcp and connection.getsockname()[1] == port and _read_tcp_info(connection)[0] == ESTABLISHED
 
 
 def _is_silent(connection: socket.socket) -> bool:
-    *_, sent, _, received = _tcp_info(connection)
-    return min(sent, received) > 1000 * SILENT_SECONDS
+    *_, sent, _, received = _read_tcp_info(connection)
+    return min(sent, received) > 1000 * MAX_SILENT_SECONDS
 
 
-def _tcp_info(connection: socket.socket) -> tuple[int, ...]:
+def _read_tcp_info(connection: socket.socket) -> tuple[int, ...]:
     size = struct.calcsize(_TCP_INFO)
     return struct.unpack(_TCP_INFO, connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size))
 
 
-def _cut(connection: socket.socket) -> bool:
+def _close(connection: socket.socket) -> bool:
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
     return True

@@ -17,7 +17,7 @@ def allow_upload(limit: int) -> None:
         raise RequestTooLarge(f"The upload is larger than the {limit:,} bytes that are read here.")
 
 
-def uploaded_file() -> IO[bytes]:
+def get_uploaded_file() -> IO[bytes]:
     """Raises MalformedRequest."""
     file = request.files.get("file")
     if file is None:

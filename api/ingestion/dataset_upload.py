@@ -3,23 +3,23 @@
 from pathlib import Path
 from typing import IO
 
-from api.ingestion.csv_files import ingest_table
+from api.ingestion.csv_files import ingest_csv
 from api.ingestion.file_types import open_archive
 from api.ingestion.image_folders import ingest_folders
-from api.ingestion.npz_files import ingest_arrays, is_npz
-from api.ingestion.result import Ingested, Limits, TableOptions
+from api.ingestion.npz_files import ingest_npz, is_npz
+from api.ingestion.result import ParsedDataset, TableOptions, UploadLimits
 from shared.errors import DatasetRefused, Fault
 
 
-def ingest(stream: IO[bytes], options: TableOptions, limits: Limits, folder: Path) -> Ingested:
+def ingest_dataset(stream: IO[bytes], options: TableOptions, limits: UploadLimits, folder: Path) -> ParsedDataset:
     """The files of the data set are written to the folder. Raises DatasetRefused with what is wrong and where."""
     archive = open_archive(stream, "a CSV, a zip of class folders or an npz")
     if archive is None:
-        return ingest_table(stream, options, folder)
+        return ingest_csv(stream, options, folder)
     with archive:
         _check_no_options(options)
         if is_npz(archive):
-            return ingest_arrays(archive, limits, folder)
+            return ingest_npz(archive, limits, folder)
         return ingest_folders(archive, limits, folder)
 
 

@@ -3,7 +3,7 @@
 import zipfile
 from typing import IO
 
-from api.ingestion.result import UNREADABLE, refused
+from api.ingestion.result import UNREADABLE, dataset_error
 
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 BINARY_STARTS = {
@@ -23,13 +23,13 @@ def open_archive(stream: IO[bytes], wanted: str) -> zipfile.ZipFile | None:
     start = stream.read(6)
     stream.seek(0)
     if not start:
-        raise refused(["The file is empty."])
+        raise dataset_error(["The file is empty."])
     for mark, what in BINARY_STARTS.items():
         if start.startswith(mark):
-            raise refused([f"This is {what}: send {wanted}."])
+            raise dataset_error([f"This is {what}: send {wanted}."])
     if not start.startswith(ZIP_STARTS):
         return None
     try:
         return zipfile.ZipFile(stream)
     except UNREADABLE as error:
-        raise refused([f"The zip cannot be read: {error}"]) from None
+        raise dataset_error([f"The zip cannot be read: {error}"]) from None

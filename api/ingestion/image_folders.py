@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from api.ingestion.result import UNREADABLE, Ingested, Limits, refused
+from api.ingestion.result import UNREADABLE, ParsedDataset, UploadLimits, dataset_error
 from api.ingestion.targets import Targets
-from shared.datasets.info import DatasetFacts, TargetKind
-from shared.datasets.labels import faults_of, places_of
-from shared.datasets.row_files import joined
+from shared.datasets.info import DatasetInfo, TargetKind
+from shared.datasets.labels import encode_labels, find_class_name_faults
+from shared.datasets.row_files import join_lines
 from shared.errors import ServiceError
-from shared.preprocessing.decoding import ImageLimits, decode, read_header
+from shared.preprocessing.decoding import ImageLimits, decode_image, read_header
 
 JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
@@ -27,7 +27,7 @@ PARTS = ("train", "test")
 UTF8_NAME = 0x800
 ENCRYPTED = 0x1
 UNIX_MODE_SHIFT = 16
-FEWEST_CLASSES = 2
+MIN_CLASSES = 2
 THREADS = 4
 BATCH = 64
 
@@ -47,56 +47,56 @@ class _Image(NamedTuple):
     info: zipfile.ZipInfo
 
 
-class _Decoded(NamedTuple):
+class _CheckedImage(NamedTuple):
     data: bytes
     shape: tuple[int, int]
     gray: bool
 
 
-def ingest_folders(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> Ingested:
+def ingest_folders(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> ParsedDataset:
     """Writes images.bin, the files as they came, and index.npz. Raises DatasetRefused with the members at fault."""
-    images, ignored = _sorted(read_members(archive, limits))
+    images, ignored = _sort_members(read_members(archive, limits))
     train_rows = sum(image.part == "train" for image in images)
     shapes, all_gray, offsets = _write_images(archive, images, limits, folder / "images.bin")
-    classes, y = places_of([image.label for image in images])
-    names = joined(image.name for image in images)
+    classes, y = encode_labels([image.label for image in images])
+    names = join_lines(image.name for image in images)
     np.savez(folder / "index.npz", allow_pickle=False, offsets=offsets, y=y, names=names)
     size = next(iter(shapes)) if len(shapes) == 1 else (0, 0)
-    facts = DatasetFacts(
+    info = DatasetInfo(
         (*size, 1 if all_gray else 3),
         images=True,
         targets=TargetKind.CLASSES,
         train_rows=train_rows,
         test_rows=len(y) - train_rows,
         classes=classes,
-        class_rows=Targets(TargetKind.CLASSES, y, classes).rows_of_classes(train_rows),
+        class_rows=Targets(TargetKind.CLASSES, y, classes).count_class_rows(train_rows),
         own_test=train_rows < len(y),
     )
-    return Ingested(facts, (folder / "images.bin", folder / "index.npz"), ignored=ignored)
+    return ParsedDataset(info, (folder / "images.bin", folder / "index.npz"), ignored=ignored)
 
 
-def read_members(archive: zipfile.ZipFile, limits: Limits) -> list[Member]:
+def read_members(archive: zipfile.ZipFile, limits: UploadLimits) -> list[Member]:
     """Each with its name as it was meant. Raises DatasetRefused."""
     infos = archive.infolist()
     if len(infos) > limits.files:
-        raise refused([f"{len(infos):,} members, where {limits.files:,} are the limit."])
+        raise dataset_error([f"{len(infos):,} members, where {limits.files:,} are the limit."])
     unpacked = sum(info.file_size for info in infos)
     if unpacked > limits.bytes:
-        raise refused([f"The members unpack to {unpacked:,} bytes, where {limits.bytes:,} are the limit."])
-    members = [Member(info, path) for info in infos if (path := _path(info))]  # `./` is the folder itself
+        raise dataset_error([f"The members unpack to {unpacked:,} bytes, where {limits.bytes:,} are the limit."])
+    members = [Member(info, path) for info in infos if (path := _parse_path(info))]  # `./` is the folder itself
     faults = [
-        f"{'/'.join(member.path)[:200]!r}: {fault}" for member in members if (fault := _fault(member)) is not None
+        f"{'/'.join(member.path)[:200]!r}: {fault}" for member in members if (fault := _find_fault(member)) is not None
     ]
     seen: dict[tuple[str, ...], int] = {}
     for member in members:
         seen[member.path] = seen.get(member.path, 0) + 1
     faults += [f"{'/'.join(path)!r} stands {times} times in the zip." for path, times in seen.items() if times > 1]
     if faults:
-        raise refused(faults)
+        raise dataset_error(faults)
     return members
 
 
-def _path(info: zipfile.ZipInfo) -> tuple[str, ...]:
+def _parse_path(info: zipfile.ZipInfo) -> tuple[str, ...]:
     """Windows wrote backslashes, and macOS UTF-8 without saying so, with accents apart from their letters."""
     name = info.filename
     if not info.flag_bits & UTF8_NAME:
@@ -112,12 +112,12 @@ def is_folder(info: zipfile.ZipInfo) -> bool:
     return info.filename.endswith(("/", "\\"))
 
 
-def _fault(member: Member) -> str | None:
+def _find_fault(member: Member) -> str | None:
     info, path = member
     mode = info.external_attr >> UNIX_MODE_SHIFT
     if ".." in path or "" in path or re.match(r"[A-Za-z]:", path[0]):
         return "a path that leads out of the folder: give every member a name inside of it."
-    if any(ord(sign) < ord(" ") for part in path for sign in part) and path[-1].lower() not in JUNK_FILES:
+    if any(ord(character) < ord(" ") for part in path for character in part) and path[-1].lower() not in JUNK_FILES:
         return "a name with control characters."
     if stat.S_ISLNK(mode):
         return "a link: put the file itself into the zip."
@@ -128,12 +128,12 @@ def _fault(member: Member) -> str | None:
     return None
 
 
-def _sorted(members: Sequence[Member]) -> tuple[list[_Image], tuple[str, ...]]:
+def _sort_members(members: Sequence[Member]) -> tuple[list[_Image], tuple[str, ...]]:
     """Every image with its part and class, and the other files. Raises DatasetRefused where folders do not say it."""
     files = [member for member in members if not is_folder(member.info)]
     kept = [member for member in files if not is_junk(member.path)]
     ignored = ["/".join(member.path) for member in files if is_junk(member.path)]
-    prefix = _common_folders([member.path for member in kept])
+    prefix = _count_common_folders([member.path for member in kept])
     tops = {member.path[prefix] for member in kept if len(member.path) > prefix + 1}
     has_parts = "train" in {top.lower() for top in tops}
     faults, images = [], []
@@ -141,11 +141,11 @@ def _sorted(members: Sequence[Member]) -> tuple[list[_Image], tuple[str, ...]]:
         others = sorted(top for top in tops if top.lower() not in PARTS)
         faults = [f"The folder {other!r} stands beside `train`: only `test` may." for other in others]
     for member in kept:
-        part, inner = _part(member.path[prefix:], has_parts=has_parts)
+        part, inner = _split_part(member.path[prefix:], has_parts=has_parts)
         name = "/".join(member.path)
         if len(inner) > 1:
             images.append(_Image(part, inner[0], name, "/".join(member.path[prefix:]), member.info))
-        elif _looks_like_image(name):
+        elif _is_image_name(name):
             faults.append(f"{name!r} lies in no class folder.")
         else:
             ignored.append(name)
@@ -153,29 +153,29 @@ def _sorted(members: Sequence[Member]) -> tuple[list[_Image], tuple[str, ...]]:
         inner[0]
         for member in members
         if not is_junk(member.path[:-1] or member.path) and member.path[prefix:]
-        for _, inner in [_part(member.path[prefix:], has_parts=has_parts)]
+        for _, inner in [_split_part(member.path[prefix:], has_parts=has_parts)]
         if len(inner) > 1 or (inner and is_folder(member.info))
     }
-    faults += _faults_of_classes(images, folders)
+    faults += _find_class_faults(images, folders)
     if faults:
-        raise refused(faults)
+        raise dataset_error(faults)
     images.sort(key=lambda image: (image.part != "train", image.label, image.name))
     return images, tuple(ignored)
 
 
-def _part(path: tuple[str, ...], *, has_parts: bool) -> tuple[str, tuple[str, ...]]:
+def _split_part(path: tuple[str, ...], *, has_parts: bool) -> tuple[str, tuple[str, ...]]:
     """The part, and the path inside of it."""
     return (path[0].lower(), path[1:]) if has_parts else ("train", path)
 
 
-def _faults_of_classes(images: Sequence[_Image], folders: Iterable[str]) -> list[str]:
+def _find_class_faults(images: Sequence[_Image], folders: Iterable[str]) -> list[str]:
     """A class that the training part does not show cannot be learnt."""
     classes = {image.label for image in images if image.part == "train"}
     tested = {image.label for image in images if image.part == "test"}
     faults = [f"The class {label!r} has images under `test` and none under `train`." for label in tested - classes]
     faults += [f"The class {label!r} has no image." for label in sorted(set(folders) - classes - tested)]
-    faults += faults_of(classes)
-    if len(classes) < FEWEST_CLASSES and not faults:
+    faults += find_class_name_faults(classes)
+    if len(classes) < MIN_CLASSES and not faults:
         names = f"only {next(iter(classes))!r}" if classes else "none"
         faults.append(f"Two class folders at least are needed, each with images; there is {names}.")
     return faults
@@ -188,24 +188,24 @@ def is_junk(path: tuple[str, ...]) -> bool:
     )
 
 
-def _looks_like_image(name: str) -> bool:
+def _is_image_name(name: str) -> bool:
     return name.lower().endswith((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
 
 
-def _common_folders(paths: Sequence[tuple[str, ...]]) -> int:
+def _count_common_folders(paths: Sequence[tuple[str, ...]]) -> int:
     """How many folders stand around all classes: those that hold a single folder and no image of their own."""
     depth = 0
     while True:
         inner = [path for path in paths if len(path) > depth + 1]
         tops = {path[depth] for path in inner}
-        deep_enough = all(len(path) > depth + 2 or not _looks_like_image(path[-1]) for path in inner)
+        deep_enough = all(len(path) > depth + 2 or not _is_image_name(path[-1]) for path in inner)
         if len(tops) != 1 or not deep_enough or {top.lower() for top in tops} & set(PARTS):
             return depth
         depth += 1
 
 
 def _write_images(
-    archive: zipfile.ZipFile, images: Sequence[_Image], limits: Limits, path: Path
+    archive: zipfile.ZipFile, images: Sequence[_Image], limits: UploadLimits, path: Path
 ) -> tuple[set[tuple[int, int]], bool, NDArray[np.int64]]:
     """The sizes that occur, whether all are gray, and offsets (n + 1,). Raises DatasetRefused with all that fail."""
     image_limits = ImageLimits(limits.image_bytes, limits.image_pixels)
@@ -217,7 +217,7 @@ def _write_images(
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             contents = [read_content(archive, image.info, limits) for image in batch]
-            decoded = threads.map(lambda data: _checked(data, image_limits), contents)
+            decoded = threads.map(lambda data: _check_image(data, image_limits), contents)
             for image, one in zip(batch, decoded, strict=True):
                 if isinstance(one, str):
                     faults.append(f"{image.path}: {one}")
@@ -227,11 +227,11 @@ def _write_images(
                 file.write(one.data)
                 offsets.append(file.tell())
     if faults:
-        raise refused(faults)
+        raise dataset_error(faults)
     return shapes, all_gray, np.asarray(offsets, np.int64)
 
 
-def read_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits) -> bytes | str:
+def read_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: UploadLimits) -> bytes | str:
     """The bytes, or what is wrong; a member that holds more than it says is no further read."""
     if info.file_size > limits.image_bytes:
         return f"an image of {info.file_size:,} bytes, where {limits.image_bytes:,} are the limit"
@@ -242,12 +242,12 @@ def read_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits
         return f"a member that cannot be unpacked: {error}"
 
 
-def _checked(content: bytes | str, limits: ImageLimits) -> _Decoded | str:
+def _check_image(content: bytes | str, limits: ImageLimits) -> _CheckedImage | str:
     if isinstance(content, str):
         return content
     try:
-        pixels = decode(content, limits)
+        pixels = decode_image(content, limits)
     except ServiceError as error:
         return error.detail
     height, width, _ = pixels.shape
-    return _Decoded(content, (height, width), read_header(content, limits).gray)
+    return _CheckedImage(content, (height, width), read_header(content, limits).gray)

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from api.ingestion.result import UNREADABLE, Ingested, Limits, refused
-from api.ingestion.targets import Targets, targets_of_names, targets_of_numbers
-from shared.datasets.info import DatasetFacts, TargetKind
-from shared.datasets.labels import faults_of
+from api.ingestion.result import UNREADABLE, ParsedDataset, UploadLimits, dataset_error
+from api.ingestion.targets import Targets, encode_class_names, infer_numeric_targets
+from shared.datasets.info import DatasetInfo, TargetKind
+from shared.datasets.labels import find_class_name_faults
 from shared.datasets.row_files import CHUNK_BYTES
 
 ONE_PART = ("x", "y")
@@ -21,7 +21,7 @@ TWO_PARTS = ("x_train", "y_train", "x_test", "y_test")
 CLASS_NAMES = ("classes", "class_names")
 IMAGE_CHANNELS = (1, 3)
 IMAGE_RANKS = (3, 4)
-LARGEST = float(np.finfo(np.float32).max)
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class _Header(NamedTuple):
@@ -34,28 +34,28 @@ def is_npz(archive: zipfile.ZipFile) -> bool:
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
-def ingest_arrays(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> Ingested:
+def ingest_npz(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> ParsedDataset:
     """Writes x.npy, uint8 for images and float32 otherwise, and y.npy. Raises DatasetRefused."""
     headers = read_headers(archive, limits)
     names = TWO_PARTS if "x_train" in headers else ONE_PART
     wanted = [name for name in names if name in headers or not name.endswith("_test")]
     if missing := [name for name in wanted if name not in headers]:
-        raise refused([f"There is no array {missing[0]!r}; there are {', '.join(sorted(headers)) or 'none'}."])
+        raise dataset_error([f"There is no array {missing[0]!r}; there are {', '.join(sorted(headers)) or 'none'}."])
     if ("x_test" in headers) != ("y_test" in headers):
-        raise refused(["x_test and y_test go together."])
+        raise dataset_error(["x_test and y_test go together."])
     arrays = {name: map_array(archive, name, folder) for name in wanted}
     xs = [array for name, array in arrays.items() if name.startswith("x")]
     ys = [array for name, array in arrays.items() if name.startswith("y")]
     _check_rows(arrays, xs, ys)
     images = xs[0].dtype == np.uint8 and xs[0].ndim in IMAGE_RANKS
-    shape = image_shape(xs[0].shape[1:]) if images else (xs[0].shape[1:] or (1,))
+    shape = to_image_shape(xs[0].shape[1:]) if images else (xs[0].shape[1:] or (1,))
     _write_x(xs, shape, folder / "x.npy", images=images)
-    targets = _named(_targets(ys), archive, headers)
+    targets = _name_classes(_build_targets(ys), archive, headers)
     np.save(folder / "y.npy", targets.y)
     for name in wanted:
         (folder / f"{name}.part").unlink()
     train_rows = len(xs[0])
-    facts = DatasetFacts(
+    info = DatasetInfo(
         shape,
         images=images,
         targets=targets.kind,
@@ -63,36 +63,38 @@ def ingest_arrays(archive: zipfile.ZipFile, limits: Limits, folder: Path) -> Ing
         test_rows=len(targets.y) - train_rows,
         classes=targets.classes,
         target_width=1 if targets.y.ndim == 1 else targets.y.shape[1],
-        class_rows=targets.rows_of_classes(train_rows),
+        class_rows=targets.count_class_rows(train_rows),
         own_test=len(targets.y) > train_rows,
     )
     ignored = tuple(sorted(set(headers) - set(wanted) - set(CLASS_NAMES)))
-    return Ingested(facts, (folder / "x.npy", folder / "y.npy"), ignored=ignored)
+    return ParsedDataset(info, (folder / "x.npy", folder / "y.npy"), ignored=ignored)
 
 
-def read_headers(archive: zipfile.ZipFile, limits: Limits) -> dict[str, _Header]:
+def read_headers(archive: zipfile.ZipFile, limits: UploadLimits) -> dict[str, _Header]:
     unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > limits.bytes:
-        raise refused([f"The arrays unpack to {unpacked:,} bytes, where {limits.bytes:,} are the limit."])
+        raise dataset_error([f"The arrays unpack to {unpacked:,} bytes, where {limits.bytes:,} are the limit."])
     headers: dict[str, _Header] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         if name in headers:
-            raise refused([f"The array {name!r} stands twice in the file."])
+            raise dataset_error([f"The array {name!r} stands twice in the file."])
         try:
             with archive.open(info) as member:
-                headers[name] = _header(member)
+                headers[name] = _read_header(member)
         except UNREADABLE as error:
-            raise refused([f"The array {name!r} cannot be read: {error}"]) from None
+            raise dataset_error([f"The array {name!r} cannot be read: {error}"]) from None
         dtype = headers[name].dtype
         if dtype.hasobject:
-            raise refused([f"The array {name!r} holds Python objects, which are never loaded: save plain numbers."])
+            raise dataset_error(
+                [f"The array {name!r} holds Python objects, which are never loaded: save plain numbers."]
+            )
         if dtype.kind not in "biufU":
-            raise refused([f"The array {name!r} holds {dtype}: numbers are needed, or names as labels."])
+            raise dataset_error([f"The array {name!r} holds {dtype}: numbers are needed, or names as labels."])
     return headers
 
 
-def _header(member: IO[bytes]) -> _Header:
+def _read_header(member: IO[bytes]) -> _Header:
     version = npy.read_magic(member)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(member)
@@ -107,31 +109,31 @@ def map_array(archive: zipfile.ZipFile, name: str, folder: Path) -> NDArray[Any]
             shutil.copyfileobj(member, file, 2**20)
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except UNREADABLE as error:
-        raise refused([f"The array {name!r} cannot be read: {error}"]) from None
+        raise dataset_error([f"The array {name!r} cannot be read: {error}"]) from None
     return array
 
 
 def _check_rows(arrays: Mapping[str, NDArray[Any]], xs: Sequence[NDArray[Any]], ys: Sequence[NDArray[Any]]) -> None:
     for name, array in arrays.items():
         if array.ndim == 0 or array.size == 0:
-            raise refused([f"The array {name!r} is empty."])
+            raise dataset_error([f"The array {name!r} is empty."])
         if array.dtype.kind == "U" and name.startswith("x"):
-            raise refused([f"The array {name!r} holds text: numbers are needed."])
+            raise dataset_error([f"The array {name!r} holds text: numbers are needed."])
     for x, y in zip(xs, ys, strict=True):
         if len(x) != len(y):
-            raise refused([f"x has {len(x):,} rows and y has {len(y):,}: one of each for every row."])
+            raise dataset_error([f"x has {len(x):,} rows and y has {len(y):,}: one of each for every row."])
         if x.shape[1:] != xs[0].shape[1:] or y.shape[1:] != ys[0].shape[1:] or x.dtype.kind != xs[0].dtype.kind:
-            raise refused(["The training and the test arrays have rows of different shapes or types."])
+            raise dataset_error(["The training and the test arrays have rows of different shapes or types."])
         if y.ndim > 2:  # noqa: PLR2004 - rows, and the numbers of a row
-            raise refused([f"y has the shape {y.shape}: (n,) or (n, k) is needed."])
+            raise dataset_error([f"y has the shape {y.shape}: (n,) or (n, k) is needed."])
 
 
-def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+def to_image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """(height, width) or (height, width, channels) → (height, width, channels)"""
     if len(shape) == 2:  # noqa: PLR2004 - height and width
         return (*shape, 1)
     if shape[2] not in IMAGE_CHANNELS:
-        raise refused([f"Images of {shape[2]} channels, in the shape {shape}: 1, or 3 for RGB, come last."])
+        raise dataset_error([f"Images of {shape[2]} channels, in the shape {shape}: 1, or 3 for RGB, come last."])
     return shape
 
 
@@ -151,33 +153,37 @@ def _write_x(xs: Sequence[NDArray[Any]], shape: tuple[int, ...], path: Path, *, 
 
 
 def _check_finite(chunk: NDArray[Any], start: int) -> None:
-    bad = ~(np.abs(chunk.reshape(len(chunk), -1).astype(np.float64)) <= LARGEST)
+    bad = ~(np.abs(chunk.reshape(len(chunk), -1).astype(np.float64)) <= MAX_FLOAT32)
     if bad.any():
         row = start + int(np.flatnonzero(bad.any(axis=1))[0])
-        raise refused([f"x, row {row}: a value is missing or not a finite 32-bit number, {int(bad.sum()):,} in all."])
+        raise dataset_error(
+            [f"x, row {row}: a value is missing or not a finite 32-bit number, {int(bad.sum()):,} in all."]
+        )
 
 
-def _targets(ys: Sequence[NDArray[Any]]) -> Targets:
+def _build_targets(ys: Sequence[NDArray[Any]]) -> Targets:
     y = np.concatenate([np.asarray(part) for part in ys])
     if y.dtype.kind == "U":
-        return targets_of_names(y.reshape(-1).tolist())
-    bad = np.flatnonzero(~(np.abs(y.astype(np.float64)).reshape(len(y), -1) <= LARGEST).all(axis=1))
+        return encode_class_names(y.reshape(-1).tolist())
+    bad = np.flatnonzero(~(np.abs(y.astype(np.float64)).reshape(len(y), -1) <= MAX_FLOAT32).all(axis=1))
     if len(bad):
-        raise refused([f"y, row {bad[0]}: a label is missing or not a finite 32-bit number, {len(bad):,} in all."])
-    return targets_of_numbers(y.astype(np.float64), None)
+        raise dataset_error(
+            [f"y, row {bad[0]}: a label is missing or not a finite 32-bit number, {len(bad):,} in all."]
+        )
+    return infer_numeric_targets(y.astype(np.float64), None)
 
 
-def _named(targets: Targets, archive: zipfile.ZipFile, headers: Mapping[str, _Header]) -> Targets:
+def _name_classes(targets: Targets, archive: zipfile.ZipFile, headers: Mapping[str, _Header]) -> Targets:
     """With the names that the file gives to the classes 0, 1, …"""
     key = next((key for key in CLASS_NAMES if key in headers), None)
     if key is None or targets.kind is not TargetKind.INTEGERS:
         return targets
     with archive.open(f"{key}.npy") as member:
         names = tuple(str(name) for name in npy.read_array(member, allow_pickle=False).reshape(-1))
-    if faults := faults_of(names):
-        raise refused(faults)
+    if faults := find_class_name_faults(names):
+        raise dataset_error(faults)
     if targets.y.min() < 0 or targets.y.max() >= len(names) or len(set(names)) < len(names):
-        raise refused(
+        raise dataset_error(
             [f"`{key}` has {len(names)} names, each for one of the labels 0 to {len(names) - 1} and no other."]
         )
     return Targets(TargetKind.CLASSES, targets.y, names)

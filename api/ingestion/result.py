@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from shared.datasets.info import DatasetFacts
+from shared.datasets.info import DatasetInfo
 from shared.errors import DatasetRefused, Fault
 from shared.spec.fields import SpecPart
-from shared.storage.artifacts import digest_of
+from shared.storage.artifacts import compute_digest
 
-MOST_FAULTS = 20
+MAX_FAULTS = 20
 """In one answer."""
-FILE = "#/file"
+FILE_POINTER = "#/file"
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
 """What Python raises over damaged, encrypted or exotic archives and arrays; NotImplementedError is zipfile's word for a
 compression that it does not know."""
 
 
 @dataclass(frozen=True)
-class Limits:
+class UploadLimits:
     """What is refused; `files` counts the members of an archive, `bytes` what they unpack to."""
 
     bytes: int
@@ -32,10 +32,10 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Ingested:
+class ParsedDataset:
     """`columns` are a table's, without the label; `ignored` are members of an archive that are no data."""
 
-    facts: DatasetFacts
+    info: DatasetInfo
     files: tuple[Path, ...]
     columns: tuple[str, ...] = ()
     label: str | None = None
@@ -44,9 +44,9 @@ class Ingested:
     def digest(self) -> str:
         """sha256 of all that a training could see: the same content is the same, whatever archive it came in."""
         content = {
-            "facts": asdict(self.facts),
+            "facts": asdict(self.info),
             "columns": self.columns,
-            "files": {path.name: digest_of(path) for path in self.files},
+            "files": {path.name: compute_digest(path) for path in self.files},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -60,9 +60,9 @@ class TableOptions(SpecPart):
     leave_out: tuple[str, ...] = ()
 
 
-def refused(details: Sequence[str], more: int = 0) -> DatasetRefused:
+def dataset_error(details: Sequence[str], more: int = 0) -> DatasetRefused:
     """With as many of them as fit one answer; `more` is how many there are beyond these."""
-    more += max(0, len(details) - MOST_FAULTS)
+    more += max(0, len(details) - MAX_FAULTS)
     rest = f" {more} more of the same kind." if more else ""
-    faults = tuple(Fault(FILE, text) for text in details[:MOST_FAULTS])
+    faults = tuple(Fault(FILE_POINTER, text) for text in details[:MAX_FAULTS])
     return DatasetRefused(f"The file cannot be taken.{rest}", faults)

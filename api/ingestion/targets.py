@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from api.ingestion.result import refused
+from api.ingestion.result import dataset_error
 from shared.datasets.info import TargetKind
-from shared.datasets.labels import faults_of, places_of
+from shared.datasets.labels import encode_labels, find_class_name_faults
 
-MOST_CLASSES = 10_000
+MAX_CLASSES = 10_000
 
 
 class Task(StrEnum):
@@ -28,29 +28,29 @@ class Targets:
     y: NDArray[Any]
     classes: tuple[str, ...] = ()
 
-    def rows_of_classes(self, train_rows: int) -> tuple[tuple[int, int], ...]:
+    def count_class_rows(self, train_rows: int) -> tuple[tuple[int, int], ...]:
         """(training, test) rows of each class."""
         if not self.classes:
             return ()
-        places = self.y
+        indices = self.y
         if self.kind is TargetKind.INTEGERS:
-            places = np.searchsorted(np.asarray([int(name) for name in self.classes]), self.y)
-        train, test = (np.bincount(part, minlength=len(self.classes)) for part in np.split(places, [train_rows]))
+            indices = np.searchsorted(np.asarray([int(name) for name in self.classes]), self.y)
+        train, test = (np.bincount(part, minlength=len(self.classes)) for part in np.split(indices, [train_rows]))
         return tuple(zip(train.tolist(), test.tolist(), strict=True))
 
 
-def targets_of_names(labels: Sequence[str]) -> Targets:
+def encode_class_names(labels: Sequence[str]) -> Targets:
     """Classes in the order of the alphabet, or of their numbers where all are such. Raises DatasetRefused."""
-    names, places = places_of(labels)
-    if faults := faults_of(names):
-        raise refused(faults)
-    if all(_is_whole(name) for name in names):
+    names, indices = encode_labels(labels)
+    if faults := find_class_name_faults(names):
+        raise dataset_error(faults)
+    if all(_is_integer(name) for name in names):
         order = np.argsort([int(name) for name in names], kind="stable")
-        names, places = tuple(names[place] for place in order), np.argsort(order)[places]
-    return Targets(TargetKind.CLASSES, places, names)
+        names, indices = tuple(names[index] for index in order), np.argsort(order)[indices]
+    return Targets(TargetKind.CLASSES, indices, names)
 
 
-def targets_of_numbers(y: NDArray[Any], task: Task | None) -> Targets:
+def infer_numeric_targets(y: NDArray[Any], task: Task | None) -> Targets:
     """(n,) or (n, k), finite. Whole numbers stay open, as the loss decides, unless the task is said."""
     y = y.reshape(len(y), -1)
     if y.shape[1] > 1:
@@ -62,10 +62,10 @@ def targets_of_numbers(y: NDArray[Any], task: Task | None) -> Targets:
     numbers = y[:, 0].astype(np.int64)
     values = np.unique(numbers)
     if task is Task.CLASSIFICATION:
-        return targets_of_names([str(number) for number in numbers.tolist()])
-    names = tuple(str(value) for value in values) if len(values) <= MOST_CLASSES else ()
+        return encode_class_names([str(number) for number in numbers.tolist()])
+    names = tuple(str(value) for value in values) if len(values) <= MAX_CLASSES else ()
     return Targets(TargetKind.INTEGERS, numbers, names)
 
 
-def _is_whole(name: str) -> bool:
+def _is_integer(name: str) -> bool:
     return name.removeprefix("-").isdecimal() and name.isascii()

@@ -7,16 +7,16 @@ import sys
 import threading
 
 from api.planner.catalog import Catalog
-from api.planner.messages import CATALOG, Answer, Line, Look, Plan, Question
+from api.planner.messages import CATALOG, LayerOutputRequest, Plan, PlannerMessage, PlanRequest, PlanResponse
 from shared.errors import InvalidRequest, PlanningUnavailable
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 30.0
+ANSWER_TIMEOUT_SECONDS = 30.0
 """For a plan, which takes milliseconds, or for the import of Keras."""
 
 
-class PlanningFailed(Exception):
+class PlannerFailed(Exception):
     """The process ended over a spec, or did not answer in time."""
 
 
@@ -33,77 +33,77 @@ class Planner:
     def start(self) -> None:
         """So that the first spec need not wait for Keras."""
         with self._lock:
-            self._running()
+            self._get_process()
 
-    def plan(self, question: Question) -> Plan:
+    def plan(self, question: PlanRequest) -> Plan:
         """Raises InvalidRequest where the spec cannot be trained, PlanningUnavailable where no spec can be planned."""
-        line = Line(question=question).model_dump_json(by_alias=True)
-        answer = Answer.model_validate_json(self._asked_twice(line))
+        line = PlannerMessage(question=question).model_dump_json(by_alias=True)
+        answer = PlanResponse.model_validate_json(self._ask_with_retry(line))
         if answer.refusal is not None:
             raise InvalidRequest(answer.refusal.detail, answer.refusal.faults)
         assert answer.plan is not None  # noqa: S101 - one of the two
         return answer.plan
 
-    def look(self, look: Look) -> None:
+    def compute_layer_output(self, look: LayerOutputRequest) -> None:
         """Writes what is to be seen into the folder. Raises InvalidRequest or PlanningUnavailable."""
-        self._asked_twice(Line(look=look).model_dump_json())
+        self._ask_with_retry(PlannerMessage(look=look).model_dump_json())
 
-    def catalog(self) -> Catalog:
+    def get_catalog(self) -> Catalog:
         """What a spec may name; asked for once. Raises PlanningUnavailable."""
         if self._catalog is None:
-            self._catalog = Catalog.model_validate_json(self._asked_twice(CATALOG))
+            self._catalog = Catalog.model_validate_json(self._ask_with_retry(CATALOG))
         return self._catalog
 
     def close(self) -> None:
         with self._lock:
-            self._end()
+            self._end_process()
 
-    def _asked_twice(self, question: str) -> str:
+    def _ask_with_retry(self, question: str) -> str:
         """A process may have died while idle; one that dies twice of the same spec died of the spec."""
         with self._lock:
             try:
-                return self._asked(question)
-            except PlanningFailed as failure:
+                return self._ask(question)
+            except PlannerFailed as failure:
                 logger.warning("planning process replaced: %s", failure)
-                self._end()
+                self._end_process()
             try:
-                return self._asked(question)
-            except PlanningFailed as failure:
-                self._end()
+                return self._ask(question)
+            except PlannerFailed as failure:
+                self._end_process()
                 raise InvalidRequest(
                     f"The network cannot be built: {failure}. Try fewer or smaller layers."
                 ) from failure
 
-    def _asked(self, question: str) -> str:
-        process = self._running()
+    def _ask(self, question: str) -> str:
+        process = self._get_process()
         self._await_readiness(process)
         assert process.stdin is not None  # noqa: S101 - it is a pipe
         try:
             process.stdin.write(question + "\n")
             process.stdin.flush()
         except OSError as error:
-            raise PlanningFailed("the planning process has ended") from error
-        return _line(process)
+            raise PlannerFailed("the planning process has ended") from error
+        return _read_line(process)
 
     def _await_readiness(self, process: subprocess.Popen[str]) -> None:
         """Its first line, once it has imported Keras."""
         if self._is_ready:
             return
         try:
-            _line(process)
-        except PlanningFailed as failure:
-            self._end()
+            _read_line(process)
+        except PlannerFailed as failure:
+            self._end_process()
             raise PlanningUnavailable("Networks cannot be planned just now; the API's log says why.") from failure
         self._is_ready = True
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _get_process(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
-            self._end()
+            self._end_process()
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             logger.info("planning process started")
         return self._process
 
-    def _end(self) -> None:
+    def _end_process(self) -> None:
         """It holds no state, and may be in the middle of anything."""
         if self._process is not None:
             self._process.kill()
@@ -112,13 +112,13 @@ class Planner:
         self._is_ready = False
 
 
-def _line(process: subprocess.Popen[str]) -> str:
+def _read_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None  # noqa: S101 - it is a pipe
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        if not selector.select(ANSWER_SECONDS):
-            raise PlanningFailed(f"it took longer than {ANSWER_SECONDS:g} seconds")
+        if not selector.select(ANSWER_TIMEOUT_SECONDS):
+            raise PlannerFailed(f"it took longer than {ANSWER_TIMEOUT_SECONDS:g} seconds")
     line = process.stdout.readline()
     if not line:
-        raise PlanningFailed("the planning process ended over it")
+        raise PlannerFailed("the planning process ended over it")
     return line

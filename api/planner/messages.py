@@ -4,11 +4,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.datasets.info import DatasetFacts
+from shared.datasets.info import DatasetInfo
 from shared.datasets.splits import PartSizes
 from shared.errors import Fault
 from shared.networks.layer_row import LayerRow
-from shared.registry.pretrained import Base
+from shared.registry.pretrained import PretrainedVersion
 from shared.spec.training import TrainingSpec
 
 
@@ -34,15 +34,15 @@ class Plan(BaseModel):
 CATALOG = "catalog"
 
 
-class Question(BaseModel):
+class PlanRequest(BaseModel):
     """A spec, what the data set holds that it names, where users brought it, and the version it starts from."""
 
     spec: TrainingSpec
-    uploaded: DatasetFacts | None = None
-    base: Base | None = None
+    uploaded: DatasetInfo | None = None
+    base: PretrainedVersion | None = None
 
 
-class Look(BaseModel):
+class LayerOutputRequest(BaseModel):
     """Into a layer of a network whose architecture.json and model.weights.h5 lie in the folder.
 
     Its kernel, or, where the folder has an input.npy, (n, *input_shape) float32, what it makes of that; written to
@@ -54,11 +54,11 @@ class Look(BaseModel):
     layer: str
 
 
-class Line(BaseModel):
+class PlannerMessage(BaseModel):
     """What is asked: one of the two."""
 
-    question: Question | None = None
-    look: Look | None = None
+    question: PlanRequest | None = None
+    look: LayerOutputRequest | None = None
 
 
 class Refusal(BaseModel):
@@ -68,7 +68,7 @@ class Refusal(BaseModel):
     faults: tuple[Fault, ...]
 
 
-class Answer(BaseModel):
+class PlanResponse(BaseModel):
     """A plan, a refusal, or neither to a look that was taken."""
 
     plan: Plan | None = None

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from flask import Response, request
 
-from api.serving.metrics import Served
-from api.serving.predictor import Outputs
+from api.serving.metrics import CountedRequest
+from api.serving.predictor import PredictionOutputs
 from shared.errors import ServiceError
-from shared.inference.servable import LoadedVersion
+from shared.inference.servable import Servable
 
 VERSION_HEADER = "Trainyard-Version"
 ATTEMPT = "trainyard.attempt"
@@ -31,34 +31,34 @@ class Asked(NamedTuple):
     route: str
     model: str
     reference: str | None
-    most_bytes: int
-    answer: Callable[[LoadedVersion, bytes], Reply | Outputs]
+    max_bytes: int
+    answer: Callable[[Servable, bytes], Reply | PredictionOutputs]
 
 
 @dataclass(frozen=True)
 class Attempt:
     """What came of a request before Flask, where it is no plain answer."""
 
-    loaded: LoadedVersion
-    came_to: Outputs | ServiceError
+    servable: Servable
+    came_to: PredictionOutputs | ServiceError
 
 
-def begun(served: Served, find: Callable[[], LoadedVersion]) -> LoadedVersion:
+def begun(served: CountedRequest, find: Callable[[], Servable]) -> Servable:
     """The version that is asked. Raises ServiceError, as it was raised before Flask or as `find` does."""
     attempt: Attempt | None = request.environ.get(ATTEMPT)
-    loaded = find() if attempt is None else attempt.loaded
-    served.model, served.version = loaded.model, str(loaded.number)
+    servable = find() if attempt is None else attempt.servable
+    served.model, served.version = servable.model, str(servable.number)
     if attempt is not None and isinstance(attempt.came_to, ServiceError):
         raise attempt.came_to
-    return loaded
+    return servable
 
 
-def outputs_before_flask() -> Outputs | None:
+def outputs_before_flask() -> PredictionOutputs | None:
     """None where it came to none."""
     attempt: Attempt | None = request.environ.get(ATTEMPT)
-    return attempt.came_to if attempt is not None and isinstance(attempt.came_to, Outputs) else None
+    return attempt.came_to if attempt is not None and isinstance(attempt.came_to, PredictionOutputs) else None
 
 
-def response_of(reply: Reply, loaded: LoadedVersion) -> Response:
-    headers = [(VERSION_HEADER, loaded.name), *reply.headers]
+def response_of(reply: Reply, servable: Servable) -> Response:
+    headers = [(VERSION_HEADER, servable.name), *reply.headers]
     return Response(reply.body, headers=headers, content_type=reply.media_type)

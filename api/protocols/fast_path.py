@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from api.http.request_ids import REQUEST_ID, request_id_of
+from api.http.request_ids import REQUEST_ID_HEADER, get_request_id
 from api.protocols import mlflow, open_inference, rest, tf_serving
 from api.protocols.call import ATTEMPT, VERSION_HEADER, Asked, Attempt, Reply
 from api.services import Services
@@ -30,27 +30,27 @@ _LANGUAGES: dict[str, "Callable[[WSGIEnvironment, Services], Asked | None]"] = {
 def with_shortcut(application: "WSGIApplication", services: Services) -> "WSGIApplication":
     def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         asked = _asked(environ, services)
-        loaded = services.versions.find_at_hand(asked.model, asked.reference) if asked is not None else None
-        if asked is None or loaded is None:
+        servable = services.versions.find_cached(asked.model, asked.reference) if asked is not None else None
+        if asked is None or servable is None:
             return application(environ, start_response)
         body = b""
         try:
             body = services.readers.read(environ["wsgi.input"].read, int(environ["CONTENT_LENGTH"]))
-            reply = asked.answer(loaded, body)
+            reply = asked.answer(servable, body)
         except ServiceError as error:
-            return application(_with_attempt(environ, Attempt(loaded, error), body), start_response)
+            return application(_with_attempt(environ, Attempt(servable, error), body), start_response)
         except Exception:  # noqa: BLE001 - whatever it is, Flask meets it again and says it
             if body:
                 environ["wsgi.input"] = io.BytesIO(body)
             return application(environ, start_response)
         if not isinstance(reply, Reply):
-            return application(_with_attempt(environ, Attempt(loaded, reply), body), start_response)
-        services.metrics.count(asked.route, loaded.model, str(loaded.number))
+            return application(_with_attempt(environ, Attempt(servable, reply), body), start_response)
+        services.metrics.count(asked.route, servable.model, str(servable.number))
         headers = [
             ("Content-Type", reply.media_type),
             ("Content-Length", str(len(reply.body))),
-            (VERSION_HEADER, loaded.name),
-            (REQUEST_ID, request_id_of(environ)),
+            (VERSION_HEADER, servable.name),
+            (REQUEST_ID_HEADER, get_request_id(environ)),
             *reply.headers,
         ]
         start_response("200 OK", headers)
@@ -65,7 +65,7 @@ def _asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
     if environ["REQUEST_METHOD"] != "POST" or "HTTP_TRANSFER_ENCODING" in environ or not path.isascii():
         return None
     asked = next((read(environ, services) for start, read in _LANGUAGES.items() if path.startswith(start)), None)
-    return asked if asked is not None and length.isdecimal() and 0 < int(length) < asked.most_bytes else None
+    return asked if asked is not None and length.isdecimal() and 0 < int(length) < asked.max_bytes else None
 
 
 def _with_attempt(environ: "WSGIEnvironment", attempt: Attempt, body: bytes) -> "WSGIEnvironment":

@@ -16,12 +16,19 @@ from api.http.bodies import read_body
 from api.http.problems import STATUS
 from api.protocols.call import JSON, Asked, Reply, begun, response_of
 from api.protocols.parquet import read_parquet
-from api.protocols.tensors import answer, images_from_base64, outputs_of_images, outputs_of_numbers, read_json, written
+from api.protocols.tensors import (
+    dump_json,
+    images_from_base64,
+    make_json_response,
+    predict_images,
+    predict_numbers,
+    read_json,
+)
 from api.services import Services, services
-from api.serving.predictor import answers_of
+from api.serving.predictor import format_predictions
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, UnsupportedContent
-from shared.inference.inputs import ImageInput, from_base64
-from shared.inference.servable import LoadedVersion
+from shared.inference.inputs import ImageInput, decode_base64
+from shared.inference.servable import Servable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -32,7 +39,7 @@ CSV = "text/csv"
 PARQUET = ("application/vnd.apache.parquet", "application/x-parquet")
 IMAGES = ("image/", "application/x-image")
 TYPES = f"Types: ['{JSON}', '{CSV}', '{PARQUET[0]}', 'image/jpeg', 'image/png', 'application/x-image']"
-MOST_LABELS = 1000
+MAX_LABELS = 1000
 
 bp = Blueprint("mlflow", __name__)
 
@@ -53,7 +60,7 @@ def answer_error(error: ServiceError) -> Response:
         code = {"error_code": "TEMPORARILY_UNAVAILABLE"}
     else:
         code = {"error_code": "INTERNAL_ERROR"}
-    return answer({**code, "message": error.detail}, status=status)
+    return make_json_response({**code, "message": error.detail}, status=status)
 
 
 @bp.get("/ping")
@@ -93,10 +100,10 @@ def classify_as_hugging_face(name: str) -> Response:
 
 def _answered(route: str, name: str) -> Response:
     with services().metrics.counted(route) as served:
-        loaded = begun(served, lambda: services().versions.find(*_model_and_reference(name)))
+        servable = begun(served, lambda: services().versions.get(*_model_and_reference(name)))
         content_type = request.headers.get("Content-Type", "")
-        reply = _REPLIES[route](services(), content_type, loaded, read_body(services().max_request_bytes))
-    return response_of(reply, loaded)
+        reply = _REPLIES[route](services(), content_type, servable, read_body(services().max_request_bytes))
+    return response_of(reply, servable)
 
 
 def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
@@ -119,60 +126,60 @@ def _model_and_reference(name: str) -> tuple[str, str | None]:
     return model, reference or None
 
 
-def _classification(services: Services, content_type: str, loaded: LoadedVersion, body: bytes) -> Reply:
-    image, top = _image_and_top(content_type, body)
-    outputs = services.predictor.outputs(loaded, [ImageInput("the image", image)])
-    (named,) = answers_of(outputs, loaded.description, top)
+def _classify(services: Services, content_type: str, servable: Servable, body: bytes) -> Reply:
+    image, top = _parse_image(content_type, body)
+    outputs = services.predictor.outputs(servable, [ImageInput("the image", image)])
+    (named,) = format_predictions(outputs, servable.manifest, top)
     if "top" not in named:
-        raise InvalidRequest(f"{loaded.name} answers numbers, and names no classes.")
-    return Reply(written([{"label": found["label"], "score": found["probability"]} for found in named["top"]]))
+        raise InvalidRequest(f"{servable.name} answers numbers, and names no classes.")
+    return Reply(dump_json([{"label": found["label"], "score": found["probability"]} for found in named["top"]]))
 
 
-def _predictions(services: Services, content_type: str, loaded: LoadedVersion, body: bytes) -> Reply:
+def _predict(services: Services, content_type: str, servable: Servable, body: bytes) -> Reply:
     media_type, _, parameters = content_type.partition(";")
     media_type, parameters = media_type.strip().lower(), parameters.strip().lower().replace('"', "")
     if media_type.startswith(IMAGES):
-        return _reply_of(outputs_of_images(services.predictor, loaded, [body]))
+        return _format_reply(predict_images(services.predictor, servable, [body]))
     if media_type not in (JSON, CSV, *PARQUET) or parameters not in ("", "charset=utf-8"):
         got = content_type[:100]
         raise UnsupportedContent(f"This predictor only supports the following content types: {TYPES}. Got '{got}'.")
-    columns = loaded.description.columns
+    columns = servable.manifest.columns
     if media_type in PARQUET:
-        rows = _of_split(read_parquet(body, services.max_request_bytes), columns)
+        rows = _parse_split(read_parquet(body, services.max_request_bytes), columns)
     else:
-        rows = _rows_of_csv(body, columns) if media_type == CSV else _rows_of_json(body, columns)
+        rows = _parse_csv(body, columns) if media_type == CSV else _parse_json(body, columns)
     if rows and all(isinstance(row, str) for row in rows):
-        return _reply_of(outputs_of_images(services.predictor, loaded, images_from_base64(rows)))
-    return _reply_of(outputs_of_numbers(services.predictor, loaded, rows))
+        return _format_reply(predict_images(services.predictor, servable, images_from_base64(rows)))
+    return _format_reply(predict_numbers(services.predictor, servable, rows))
 
 
-_REPLIES = {MLFLOW: _predictions, HUGGING_FACE: _classification}
+_REPLIES = {MLFLOW: _predict, HUGGING_FACE: _classify}
 
 
-def _reply_of(outputs: NDArray[np.float32]) -> Reply:
-    return Reply(written({"predictions": outputs}))
+def _format_reply(outputs: NDArray[np.float32]) -> Reply:
+    return Reply(dump_json({"predictions": outputs}))
 
 
-def _rows_of_csv(body: bytes, columns: Sequence[str]) -> list[Any]:
+def _parse_csv(body: bytes, columns: Sequence[str]) -> list[Any]:
     """Below the names of the columns."""
     try:
         lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"))) if line]
-        inputs = _in_order(lines[1:], lines[0] if lines else [], columns)
+        inputs = _reorder_columns(lines[1:], lines[0] if lines else [], columns)
         numbers = [[float(cell) for cell in line] for line in inputs]
     except (UnicodeDecodeError, ValueError, csv.Error) as error:
         raise MalformedRequest(f"Invalid input. The CSV cannot be read: {error}.") from None
     return numbers
 
 
-def _rows_of_json(body: bytes, columns: Sequence[str]) -> list[Any]:
-    field, value = _only_field(body)
+def _parse_json(body: bytes, columns: Sequence[str]) -> list[Any]:
+    field, value = _parse_field(body)
     match field:
         case "dataframe_split":
-            return _of_split(value, columns)
+            return _parse_split(value, columns)
         case "dataframe_records":
-            return _of_records(value, columns)
+            return _parse_records(value, columns)
     if isinstance(value, dict) and columns and set(columns) <= set(value):
-        return _of_columns([value[name] for name in columns])
+        return _transpose_columns([value[name] for name in columns])
     if isinstance(value, dict):
         if len(value) != 1:
             raise InvalidRequest(f"The network has one input, and {sorted(value)[:20]} were given.")
@@ -181,10 +188,10 @@ def _rows_of_json(body: bytes, columns: Sequence[str]) -> list[Any]:
         return [value]
     if not isinstance(value, list):
         raise InvalidRequest(f"`{field}` is a list, of one entry for each input.")
-    return [_of_instance(entry) for entry in value]
+    return [_unwrap_instance(entry) for entry in value]
 
 
-def _only_field(body: bytes) -> tuple[str, Any]:
+def _parse_field(body: bytes) -> tuple[str, Any]:
     """Of the four that a body may have; others beside it are nobody's."""
     try:
         document = read_json(body)
@@ -201,53 +208,55 @@ def _only_field(body: bytes) -> tuple[str, Any]:
     return given[0], document[given[0]]
 
 
-def _of_instance(entry: Any) -> Any:  # noqa: ANN401 - JSON
+def _unwrap_instance(entry: Any) -> Any:  # noqa: ANN401 - JSON
     """As Vertex AI's clients write them: `{"b64": …}`, or anything under the name of the one input."""
     while isinstance(entry, dict) and len(entry) == 1:
         (entry,) = entry.values()
     return entry
 
 
-def _of_columns(values: list[Any]) -> list[Any]:
+def _transpose_columns(values: list[Any]) -> list[Any]:
     if not all(isinstance(column, list) and len(column) == len(values[0]) for column in values):
         raise InvalidRequest("Each column is a list, and all are of the same length.")
     return [list(row) for row in zip(*values, strict=True)]
 
 
-def _in_order(rows: list[list[Any]], names: list[Any], columns: Sequence[str]) -> list[list[Any]]:
+def _reorder_columns(rows: list[list[Any]], names: list[Any], columns: Sequence[str]) -> list[list[Any]]:
     """As the version's columns are, where both have names; whatever else there is is left out."""
     if not columns or not names or any(not isinstance(row, list) or len(row) != len(names) for row in rows):
         return rows
     if missing := [name for name in columns if name not in names]:
         raise InvalidRequest(f"The columns {missing} are missing; there are {names[:50]}.")
-    places = [names.index(name) for name in columns]
-    return [[row[place] for place in places] for row in rows]
+    indices = [names.index(name) for name in columns]
+    return [[row[index] for index in indices] for row in rows]
 
 
-def _of_split(value: object, columns: Sequence[str]) -> list[Any]:
+def _parse_split(value: object, columns: Sequence[str]) -> list[Any]:
     if not isinstance(value, dict) or not isinstance(value.get("data"), list):
         raise InvalidRequest('`dataframe_split` is {"columns": […], "data": [[…], …]}.')
     names = value.get("columns")
-    return [_unwrapped(row) for row in _in_order(value["data"], names if isinstance(names, list) else [], columns)]
+    return [
+        _unwrap_row(row) for row in _reorder_columns(value["data"], names if isinstance(names, list) else [], columns)
+    ]
 
 
-def _of_records(value: object, columns: Sequence[str]) -> list[Any]:
+def _parse_records(value: object, columns: Sequence[str]) -> list[Any]:
     if not isinstance(value, list) or not all(isinstance(record, dict) for record in value):
         raise InvalidRequest("`dataframe_records` is a list of objects, one for each row.")
     if len({tuple(record) for record in value}) > 1:
         raise InvalidRequest("The records of `dataframe_records` do not have the same columns in the same order.")
     rows = [list(record.values()) for record in value]
-    return [_unwrapped(row) for row in _in_order(rows, list(value[0]) if value else [], columns)]
+    return [_unwrap_row(row) for row in _reorder_columns(rows, list(value[0]) if value else [], columns)]
 
 
-def _unwrapped(row: Any) -> Any:  # noqa: ANN401 - JSON
+def _unwrap_row(row: Any) -> Any:  # noqa: ANN401 - JSON
     """A row with an image has that one column."""
     return row[0] if isinstance(row, list) and len(row) == 1 and isinstance(row[0], str) else row
 
 
-def _image_and_top(content_type: str, body: bytes) -> tuple[bytes, int]:
+def _parse_image(content_type: str, body: bytes) -> tuple[bytes, int]:
     if content_type.partition(";")[0].strip().lower() != JSON:
-        return body, MOST_LABELS
+        return body, MAX_LABELS
     try:
         document = read_json(body)
     except (ValueError, RecursionError) as error:
@@ -255,7 +264,7 @@ def _image_and_top(content_type: str, body: bytes) -> tuple[bytes, int]:
     if not isinstance(document, dict) or "inputs" not in document:
         raise InvalidRequest('The body is {"inputs": "<base64>"}, or the image itself.')
     parameters = document.get("parameters") or {}
-    top = parameters.get("top_k", MOST_LABELS) if isinstance(parameters, dict) else None
+    top = parameters.get("top_k", MAX_LABELS) if isinstance(parameters, dict) else None
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise InvalidRequest("`top_k` is how many labels to name.")
-    return from_base64(document["inputs"], "the image"), top
+    return decode_base64(document["inputs"], "the image"), top

@@ -13,12 +13,12 @@ from api.http.bodies import read_body
 from api.http.problems import STATUS
 from api.protocols.call import Asked, begun, response_of
 from api.protocols.open_inference_codec import BYTES, answer_inference, read_object
-from api.protocols.tensors import answer
+from api.protocols.tensors import make_json_response
 from api.services import Services, services
 from shared.database.pagination import Page
 from shared.database.tables.registry import Version
 from shared.errors import ServiceError
-from shared.inference.servable import LoadedVersion
+from shared.inference.servable import Servable
 from shared.registry import versions
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 ROUTE = "open-inference"
 _INFER = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 NAME, EXTENSIONS = "trainyard", ("binary_tensor_data", "classification", "model_repository", "statistics")
-MOST_MODELS = 1000
+MAX_MODELS = 1000
 READY = "READY"
-KEPT = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE})
+PASSED_STATUSES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE})
 
 bp = Blueprint("open_inference", __name__)
 
@@ -37,81 +37,83 @@ bp = Blueprint("open_inference", __name__)
 @bp.errorhandler(ServiceError)
 def answer_error(error: ServiceError) -> Response:
     status = STATUS[type(error)]
-    return answer({"error": error.detail}, status=status if status in KEPT else HTTPStatus.BAD_REQUEST)
+    return make_json_response(
+        {"error": error.detail}, status=status if status in PASSED_STATUSES else HTTPStatus.BAD_REQUEST
+    )
 
 
 @bp.get("/v2/health/live")
 def show_liveness() -> Response:
-    return answer({"live": True})
+    return make_json_response({"live": True})
 
 
 @bp.get("/v2/health/ready")
 def show_readiness() -> Response:
     """What is served is served without Redis, and for a while without the database."""
-    return answer({"ready": True, "live": True})
+    return make_json_response({"ready": True, "live": True})
 
 
 @bp.get("/v2", strict_slashes=False)
 def show_server() -> Response:
-    return answer({"name": NAME, "version": "1", "extensions": EXTENSIONS})
+    return make_json_response({"name": NAME, "version": "1", "extensions": EXTENSIONS})
 
 
 @bp.get("/v2/models")
 def list_models() -> Response:
     with services().sessions() as session:
-        return answer({"models": [model.name for model in versions.find_models(session, Page(MOST_MODELS))]})
+        return make_json_response({"models": [model.name for model in versions.list_models(session, Page(MAX_MODELS))]})
 
 
 @bp.get("/v2/models/<model>")
 @bp.get("/v2/models/<model>/versions/<version>")
 def show_model(model: str, version: str | None = None) -> Response:
-    loaded = services().versions.find(model, version)
+    servable = services().versions.get(model, version)
     with services().sessions() as session:
-        numbers = [str(found.number) for found in versions.find_versions(session, model, Page(MOST_MODELS))]
-    signature = loaded.description.signature
+        numbers = [str(found.number) for found in versions.list_versions(session, model, Page(MAX_MODELS))]
+    signature = servable.manifest.signature
     image = {"datatype": BYTES, "shape": [-1], "parameters": {"content_type": "base64"}}
-    return answer(
+    return make_json_response(
         {
-            "name": loaded.model,
+            "name": servable.model,
             "versions": numbers[::-1],
             "platform": "onnxruntime_onnx",
             "inputs": [{"name": tensor.name, "datatype": "FP32", "shape": tensor.shape} for tensor in signature.inputs],
             "outputs": [
                 {"name": tensor.name, "datatype": "FP32", "shape": tensor.shape} for tensor in signature.outputs
             ],
-            **({"parameters": {"images": image}} if _takes_images(loaded) else {}),
+            **({"parameters": {"images": image}} if _has_image_input(servable) else {}),
         },
-        loaded,
+        servable,
     )
 
 
 @bp.get("/v2/models/<model>/ready")
 @bp.get("/v2/models/<model>/versions/<version>/ready")
 def show_model_readiness(model: str, version: str | None = None) -> Response:
-    loaded = services().versions.find(model, version)
-    return answer({"name": loaded.model, "ready": True}, loaded)
+    servable = services().versions.get(model, version)
+    return make_json_response({"name": servable.model, "ready": True}, servable)
 
 
 @bp.get("/v2/models/<model>/config")
 @bp.get("/v2/models/<model>/versions/<version>/config")
 def show_config(model: str, version: str | None = None) -> Response:
     """As Triton describes a model."""
-    loaded = services().versions.find(model, version)
-    signature = loaded.description.signature
+    servable = services().versions.get(model, version)
+    signature = servable.manifest.signature
 
     def tensors(all_: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - TensorSignatures
         return [{"name": tensor.name, "data_type": "TYPE_FP32", "dims": tensor.shape} for tensor in all_]
 
-    return answer(
+    return make_json_response(
         {
-            "name": loaded.model,
+            "name": servable.model,
             "platform": "onnxruntime_onnx",
             "backend": "onnxruntime",
             "max_batch_size": 0,  # the batch is the first of the dims
             "input": tensors(signature.inputs),
             "output": tensors(signature.outputs),
         },
-        loaded,
+        servable,
     )
 
 
@@ -120,8 +122,8 @@ def show_config(model: str, version: str | None = None) -> Response:
 @bp.get("/v2/models/<model>/versions/<version>/stats")
 def show_statistics(model: str | None = None, version: str | None = None) -> Response:
     """Of this process, since it loaded the version."""
-    found = services().versions.in_memory() if model is None else [services().versions.find(model, version)]
-    return answer({"model_stats": [_statistics(loaded) for loaded in found]})
+    found = services().versions.list_loaded() if model is None else [services().versions.get(model, version)]
+    return make_json_response({"model_stats": [_format_statistics(servable) for servable in found]})
 
 
 @bp.post("/v2/repository/index")
@@ -129,33 +131,33 @@ def show_repository() -> Response:
     body = read_body(services().max_request_bytes)
     only_ready = bool(body.strip()) and bool(read_object(body).get("ready"))
     with services().sessions() as session:
-        served = versions.find_served_versions(session, MOST_MODELS)
-    rows = [_index_row(version, services().versions.failure(version.id)) for version in served]
-    return answer([row for row in rows if row["state"] == READY or not only_ready])
+        served = versions.list_served_versions(session, MAX_MODELS)
+    rows = [_format_index_row(version, services().versions.get_failure(version.id)) for version in served]
+    return make_json_response([row for row in rows if row["state"] == READY or not only_ready])
 
 
 @bp.post("/v2/repository/models/<model>/load")
-def load(model: str) -> Response:
+def load_model(model: str) -> Response:
     """Into memory, before somebody asks."""
-    loaded = services().versions.find(model)
-    return answer({"name": loaded.model, "load": True}, loaded)
+    servable = services().versions.get(model)
+    return make_json_response({"name": servable.model, "load": True}, servable)
 
 
 @bp.post("/v2/repository/models/<model>/unload")
-def unload(model: str) -> Response:
+def unload_model(model: str) -> Response:
     """Out of memory; who asks for it has it loaded again."""
-    loaded = services().versions.find(model)
-    services().versions.let_go(model)
-    return answer({"name": loaded.model, "unload": True})
+    servable = services().versions.get(model)
+    services().versions.unload(model)
+    return make_json_response({"name": servable.model, "unload": True})
 
 
 @bp.post("/v2/models/<model>/infer")
 @bp.post("/v2/models/<model>/versions/<version>/infer")
 def infer(model: str, version: str | None = None) -> Response:
     with services().metrics.counted(ROUTE) as served:
-        loaded = begun(served, lambda: services().versions.find(model, version))
-        reply = answer_inference(services(), request.environ, loaded, read_body(services().max_request_bytes))
-    return response_of(reply, loaded)
+        servable = begun(served, lambda: services().versions.get(model, version))
+        reply = answer_inference(services(), request.environ, servable, read_body(services().max_request_bytes))
+    return response_of(reply, servable)
 
 
 def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
@@ -167,22 +169,22 @@ def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
     return Asked(ROUTE, found["model"], found["version"], services.max_request_bytes, answer)
 
 
-def _index_row(version: Version, failure: str | None) -> dict[str, str]:
+def _format_index_row(version: Version, failure: str | None) -> dict[str, str]:
     state = READY if failure is None else "UNAVAILABLE"
     return {"name": version.model, "version": str(version.number), "state": state, "reason": failure or ""}
 
 
-def _takes_images(loaded: LoadedVersion) -> bool:
-    return loaded.description.preprocessing.kind == "images"
+def _has_image_input(servable: Servable) -> bool:
+    return servable.manifest.preprocessing.kind == "images"
 
 
-def _statistics(loaded: LoadedVersion) -> dict[str, Any]:
-    statistics = loaded.statistics
+def _format_statistics(servable: Servable) -> dict[str, Any]:
+    statistics = servable.statistics
     duration = {"count": statistics.requests, "ns": statistics.nanoseconds}
     nothing = {"count": 0, "ns": 0}
     return {
-        "name": loaded.model,
-        "version": str(loaded.number),
+        "name": servable.model,
+        "version": str(servable.number),
         "last_inference": statistics.last_milliseconds,
         "inference_count": statistics.inputs,
         "execution_count": statistics.requests,

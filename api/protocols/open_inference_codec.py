@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from api.protocols.call import Reply
 from api.protocols.tensors import (
-    expected_by,
+    describe_expected_input,
+    dump_json,
     images_from_base64,
-    outputs_of_images,
-    outputs_of_numbers,
+    predict_images,
+    predict_numbers,
     read_json,
-    written,
 )
 from api.services import Services
 from api.serving.predictor import Predictor
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge
-from shared.inference.inputs import REAL, array_of
-from shared.inference.servable import LoadedVersion
+from shared.inference.inputs import REAL_TYPES, to_array
+from shared.inference.servable import Servable
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 JSON_LENGTH = "Inference-Header-Content-Length"
 BFLOAT16 = "BF16"
 BYTES = "BYTES"
-WHOLE = frozenset({int, bool})
+INTEGER_TYPES = frozenset({int, bool})
 TYPES: dict[str, Any] = {
     "BOOL": np.bool_,
     "UINT8": np.uint8,
@@ -50,16 +50,16 @@ TYPES: dict[str, Any] = {
 }
 
 
-def answer_inference(services: Services, environ: "WSGIEnvironment", loaded: LoadedVersion, body: bytes) -> Reply:
+def answer_inference(services: Services, environ: "WSGIEnvironment", servable: Servable, body: bytes) -> Reply:
     """Raises ServiceError."""
-    document, raw = _read(environ, body, services.max_request_bytes)
-    wanted = _wanted(document)
-    return _answered(loaded, document, wanted, _values(services.predictor, loaded, document, raw))
+    document, raw = _read_request(environ, body, services.max_request_bytes)
+    wanted = _parse_outputs(document)
+    return _format_reply(servable, document, wanted, _compute_outputs(services.predictor, servable, document, raw))
 
 
-def _read(environ: "WSGIEnvironment", body: bytes, most_bytes: int) -> tuple[dict[str, Any], memoryview]:
+def _read_request(environ: "WSGIEnvironment", body: bytes, max_bytes: int) -> tuple[dict[str, Any], memoryview]:
     """The JSON, and the tensors behind it."""
-    body = _unpacked(body, environ.get("HTTP_CONTENT_ENCODING", "").strip().lower(), most_bytes)
+    body = _decompress(body, environ.get("HTTP_CONTENT_ENCODING", "").strip().lower(), max_bytes)
     length = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
     if length is None:
         return read_object(body), memoryview(b"")
@@ -68,7 +68,7 @@ def _read(environ: "WSGIEnvironment", body: bytes, most_bytes: int) -> tuple[dic
     return read_object(body[: int(length)]), memoryview(body)[int(length) :]
 
 
-def _unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
+def _decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     """No more than a body may have as it is: a few bytes of gzip can stand for a gigabyte."""
     if encoding in ("", "identity"):
         return body
@@ -76,11 +76,11 @@ def _unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
         raise MalformedRequest(f"The Content-Encoding {encoding[:20]!r} is none of gzip and deflate.")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16 if encoding == "gzip" else zlib.MAX_WBITS)
     try:
-        unpacked = unpacker.decompress(body, most_bytes)
+        unpacked = unpacker.decompress(body, max_bytes)
     except zlib.error as error:
         raise MalformedRequest(f"The body is not {encoding}: {error}.") from None
     if unpacker.unconsumed_tail:
-        raise RequestTooLarge(f"The body unpacks to more than the {most_bytes:,} bytes that are read here.")
+        raise RequestTooLarge(f"The body unpacks to more than the {max_bytes:,} bytes that are read here.")
     if not unpacker.eof:
         raise MalformedRequest(f"The {encoding} body is cut off.")
     return unpacked
@@ -97,7 +97,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _wanted(document: dict[str, Any]) -> tuple[int, bool]:
+def _parse_outputs(document: dict[str, Any]) -> tuple[int, bool]:
     """How many classes to name, 0 for the numbers themselves; and whether they are to be binary."""
     outputs = document.get("outputs") or [{"name": OUTPUT_NAME}]
     if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
@@ -116,8 +116,8 @@ def _wanted(document: dict[str, Any]) -> tuple[int, bool]:
     return classes, bool(parameters.get("binary_data", everything.get("binary_data_output", False)))
 
 
-def _values(
-    predictor: Predictor, loaded: LoadedVersion, document: dict[str, Any], raw: memoryview
+def _compute_outputs(
+    predictor: Predictor, servable: Servable, document: dict[str, Any], raw: memoryview
 ) -> NDArray[np.float32]:
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -129,28 +129,30 @@ def _values(
     if not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in shape):
         raise InvalidRequest("`shape` is a list of whole numbers.")
     if datatype == BYTES:
-        return outputs_of_images(predictor, loaded, _elements(given, shape, raw))
+        return predict_images(predictor, servable, _read_elements(given, shape, raw))
     if not isinstance(datatype, str) or datatype not in (*TYPES, BFLOAT16):
         raise InvalidRequest(
             f"`datatype` is {str(datatype)[:20]!r}, where {', '.join(TYPES)}, BF16 and BYTES are known."
         )
     try:
-        tensor = _tensor(given, shape, datatype, raw)
+        tensor = _parse_tensor(given, shape, datatype, raw)
     except InvalidRequest as error:
-        raise InvalidRequest(f"{error.detail} {expected_by(loaded)}.") from None
-    return outputs_of_numbers(predictor, loaded, tensor)
+        raise InvalidRequest(f"{error.detail} {describe_expected_input(servable)}.") from None
+    return predict_numbers(predictor, servable, tensor)
 
 
-def _tensor(given: dict[str, Any], shape: list[int], datatype: str, raw: memoryview) -> NDArray[Any]:
-    size = _binary_size(given, raw)
+def _parse_tensor(given: dict[str, Any], shape: list[int], datatype: str, raw: memoryview) -> NDArray[Any]:
+    size = _parse_binary_size(given, raw)
     if size is None:
         dtype = np.dtype(TYPES.get(datatype, np.float32))
         try:
-            values = array_of(given.get("data"), WHOLE if dtype.kind in "biu" else WHOLE | REAL, dtype).ravel()
+            values = to_array(
+                given.get("data"), INTEGER_TYPES if dtype.kind in "biu" else INTEGER_TYPES | REAL_TYPES, dtype
+            ).ravel()
         except ValueError as error:
             raise InvalidRequest(f"`data` holds no tensor of {datatype}: {error}.") from None
     elif datatype == BFLOAT16:
-        values = (np.frombuffer(raw, _little("u2")).astype(np.uint32) << 16).view(np.float32)
+        values = (np.frombuffer(raw, _make_little_endian("u2")).astype(np.uint32) << 16).view(np.float32)
     else:
         dtype = np.dtype(TYPES[datatype]).newbyteorder("<")
         if size % dtype.itemsize:
@@ -161,11 +163,11 @@ def _tensor(given: dict[str, Any], shape: list[int], datatype: str, raw: memoryv
     return values.reshape(shape)
 
 
-def _little(code: str) -> np.dtype[Any]:
+def _make_little_endian(code: str) -> np.dtype[Any]:
     return np.dtype(code).newbyteorder("<")
 
 
-def _binary_size(given: dict[str, Any], raw: memoryview) -> int | None:
+def _parse_binary_size(given: dict[str, Any], raw: memoryview) -> int | None:
     """None where the data stand in the JSON."""
     parameters = given.get("parameters") or {}
     if not isinstance(parameters, dict):
@@ -182,10 +184,10 @@ def _binary_size(given: dict[str, Any], raw: memoryview) -> int | None:
     return size
 
 
-def _elements(given: dict[str, Any], shape: list[int], raw: memoryview) -> list[bytes]:
+def _read_elements(given: dict[str, Any], shape: list[int], raw: memoryview) -> list[bytes]:
     """Of a tensor of BYTES: the encoded images. In JSON, which cannot hold bytes, they are base64."""
-    if _binary_size(given, raw) is not None:
-        elements = list(_split(raw))
+    if _parse_binary_size(given, raw) is not None:
+        elements = list(_split_bytes(raw))
     else:
         texts = given["data"]
         elements = images_from_base64(texts if isinstance(texts, list) else [texts])
@@ -194,27 +196,27 @@ def _elements(given: dict[str, Any], shape: list[int], raw: memoryview) -> list[
     return elements
 
 
-def _split(raw: memoryview) -> Iterator[bytes]:
+def _split_bytes(raw: memoryview) -> Iterator[bytes]:
     """Each is its length, 4 bytes little-endian, and then so many bytes."""
-    place = 0
-    while place < len(raw):
-        if place + 4 > len(raw):
+    index = 0
+    while index < len(raw):
+        if index + 4 > len(raw):
             raise InvalidRequest("The last element of BYTES is cut off.")
-        (length,) = struct.unpack_from("<I", raw, place)
-        place += 4
-        if place + length > len(raw):
+        (length,) = struct.unpack_from("<I", raw, index)
+        index += 4
+        if index + length > len(raw):
             raise InvalidRequest("The last element of BYTES is cut off.")
-        yield bytes(raw[place : place + length])
-        place += length
+        yield bytes(raw[index : index + length])
+        index += length
 
 
-def _answered(
-    loaded: LoadedVersion, document: dict[str, Any], wanted: tuple[int, bool], values: NDArray[np.float32]
+def _format_reply(
+    servable: Servable, document: dict[str, Any], wanted: tuple[int, bool], values: NDArray[np.float32]
 ) -> Reply:
     classes, binary = wanted
     output: dict[str, Any] = {"name": OUTPUT_NAME}
     if classes:
-        ranked = [_ranked(row, loaded.description.classes, classes) for row in values]
+        ranked = [_rank_classes(row, servable.manifest.classes, classes) for row in values]
         texts = [text for row in ranked for text in row]
         output |= {"datatype": BYTES, "shape": [len(ranked), len(ranked[0])]}
         data = b"".join(struct.pack("<I", len(text)) + text for text in (text.encode() for text in texts))
@@ -224,22 +226,22 @@ def _answered(
         data, listed = values.astype("<f4", copy=False).tobytes(), values.ravel()
     request_id = document.get("id")
     document = {
-        "model_name": loaded.model,
-        "model_version": str(loaded.number),
+        "model_name": servable.model,
+        "model_version": str(servable.number),
         "id": request_id if isinstance(request_id, str) else uuid4().hex,
         "outputs": [output],
     }
     if not binary:
         output["data"] = listed
-        return Reply(written(document))
+        return Reply(dump_json(document))
     output["parameters"] = {"binary_data_size": len(data)}
-    header = written(document)
+    header = dump_json(document)
     return Reply(header + data, "application/octet-stream", ((JSON_LENGTH, str(len(header))),))
 
 
-def _ranked(row: NDArray[np.float32], classes: tuple[str, ...], count: int) -> list[str]:
+def _rank_classes(row: NDArray[np.float32], classes: tuple[str, ...], count: int) -> list[str]:
     """`value:index:label`, the largest value first."""
     scores = np.array([1 - row[0], row[0]], np.float32) if len(classes) > len(row) else row
     best = np.argsort(-scores, kind="stable")[:count]
     labels = classes or ("",) * len(scores)
-    return [f"{scores[place]:f}:{place}" + (f":{labels[place]}" if classes else "") for place in best]
+    return [f"{scores[index]:f}:{index}" + (f":{labels[index]}" if classes else "") for index in best]

@@ -13,12 +13,12 @@ from typing import Any, cast
 
 import orjson
 
-from api.serving.batching import Turns
+from api.serving.batching import DynamicBatcher
 from shared.errors import MalformedRequest
 
 MAX_MEMORY_BYTES = 2**30
 MAX_SECONDS = 10
-MOST_WAITING = 16
+MAX_WAITING = 16
 _TOO_LARGE = 3
 
 
@@ -47,15 +47,15 @@ def read_parquet(content: bytes, limit: int) -> dict[str, Any]:
     return file.frame
 
 
-def _read(files: Sequence[_File]) -> None:
+def _read_files(files: Sequence[_File]) -> None:
     for file in files:
-        file.frame = _frame(file.content, file.limit)
+        file.frame = _run_reader(file.content, file.limit)
 
 
-_turns = Turns[_File](1, MOST_WAITING, MAX_SECONDS, _read)
+_turns = DynamicBatcher[_File](1, MAX_WAITING, MAX_SECONDS, _read_files)
 
 
-def _frame(content: bytes, limit: int) -> dict[str, Any]:
+def _run_reader(content: bytes, limit: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "api.protocols.parquet", str(limit)]
     try:
         reading = subprocess.run(command, input=content, capture_output=True, timeout=MAX_SECONDS, check=False)
@@ -79,8 +79,8 @@ def main(limit: int) -> None:
     left = limit
     parts = []
     for batch in reader:
-        columns = [batch.column(place).to_pylist() for place in range(len(names))]
-        part = orjson.dumps(list(zip(*columns, strict=True)), default=_as_text)
+        columns = [batch.column(index).to_pylist() for index in range(len(names))]
+        part = orjson.dumps(list(zip(*columns, strict=True)), default=_to_text)
         left -= len(part)
         if left < 0:
             sys.exit(_TOO_LARGE)
@@ -88,7 +88,7 @@ def main(limit: int) -> None:
     sys.stdout.buffer.write(b'{"columns":%s,"data":[%s]}' % (orjson.dumps(names), b",".join(filter(None, parts))))
 
 
-def _as_text(value: object) -> str:
+def _to_text(value: object) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 

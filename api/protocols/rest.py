@@ -7,10 +7,10 @@ from flask import Request
 from api.http.bodies import JSON_TYPES, read_body, read_json
 from api.protocols.call import Asked, Reply
 from api.services import Services, services
-from api.serving.predictor import Outputs, predictions_document
+from api.serving.predictor import PredictionOutputs, dump_predictions
 from shared.errors import InvalidRequest, ServiceError, UnsupportedContent
-from shared.inference.inputs import ANY_BYTES, ImageInput, Input, input_of
-from shared.inference.servable import LoadedVersion
+from shared.inference.inputs import UNSPECIFIC_MEDIA_TYPES, ImageInput, Input, parse_instance
+from shared.inference.servable import Servable
 from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _PARTS_BEFORE = 4
 """Of the path, the model's name."""
 _TOP = "top="
 _MOST_DIGITS = 3
-_TYPES = frozenset({*MEDIA_TYPES.values(), *ANY_BYTES, *JSON_TYPES})
+_TYPES = frozenset({*MEDIA_TYPES.values(), *UNSPECIFIC_MEDIA_TYPES, *JSON_TYPES})
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 REQUEST_BODY: dict[str, Any] = {
     "required": True,
@@ -63,18 +63,18 @@ def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
     if not (top and path.endswith(_AFTER) and media_type in _TYPES):
         return None
 
-    def answer(loaded: LoadedVersion, body: bytes) -> Reply | Outputs:
-        outputs = services.predictor.outputs(loaded, inputs_of(body, media_type))
+    def answer(servable: Servable, body: bytes) -> Reply | PredictionOutputs:
+        outputs = services.predictor.outputs(servable, inputs_of(body, media_type))
         if any(isinstance(found, ServiceError) for found in outputs.read):
             return outputs
-        return Reply(predictions_document(loaded, outputs, top))
+        return Reply(dump_predictions(servable, outputs, top))
 
-    most_bytes = services.max_request_bytes if media_type in JSON_TYPES else services.image_limits.max_bytes
+    max_bytes = services.max_request_bytes if media_type in JSON_TYPES else services.image_limits.max_bytes
     match path.removesuffix(_AFTER).split("/")[_PARTS_BEFORE:]:
         case [model]:
-            return Asked(ROUTE, model, None, most_bytes, answer)
+            return Asked(ROUTE, model, None, max_bytes, answer)
         case [model, "versions", reference]:
-            return Asked(ROUTE, model, reference, most_bytes, answer)
+            return Asked(ROUTE, model, reference, max_bytes, answer)
         case _:
             return None
 
@@ -93,7 +93,7 @@ def read_inputs(request: Request, limits: ImageLimits) -> list[Input | ServiceEr
         return _files(request, limits)
     if request.mimetype in JSON_TYPES:
         return inputs_of(read_body(services().max_request_bytes), request.mimetype)
-    if request.mimetype.startswith("image/") or request.mimetype in ANY_BYTES:
+    if request.mimetype.startswith("image/") or request.mimetype in UNSPECIFIC_MEDIA_TYPES:
         return inputs_of(read_body(limits.max_bytes), request.mimetype)
     raise UnsupportedContent(
         f"The Content-Type is {request.mimetype!r}: send an image as image/png or the like, "
@@ -114,8 +114,8 @@ def _files(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
         raise InvalidRequest("There is no file in the form: send each image as a file, with a file name.")
     return [
         # one byte more than allowed, so that the limit is seen to be passed
-        ImageInput(file.filename or file.name or f"file {place}", file.stream.read(limits.max_bytes + 1), file.mimetype)
-        for place, file in enumerate(files, 1)
+        ImageInput(file.filename or file.name or f"file {index}", file.stream.read(limits.max_bytes + 1), file.mimetype)
+        for index, file in enumerate(files, 1)
     ]
 
 
@@ -124,11 +124,11 @@ def _instances(body: object) -> list[Input | ServiceError]:
         raise InvalidRequest('The body is {"instances": […]}, one entry for each input, and nothing else beside it.')
     if not 0 < len(body["instances"]) <= MAX_INPUTS:
         raise InvalidRequest(f"`instances` holds 1 to {MAX_INPUTS} inputs, not {len(body['instances'])}.")
-    return [_instance(instance, f"instances/{place}") for place, instance in enumerate(body["instances"])]
+    return [_instance(instance, f"instances/{index}") for index, instance in enumerate(body["instances"])]
 
 
 def _instance(instance: object, name: str) -> Input | ServiceError:
     try:
-        return input_of(instance, name)
+        return parse_instance(instance, name)
     except ServiceError as error:
         return error

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from api.protocols.call import JSON, VERSION_HEADER
 from api.serving.predictor import Predictor
 from shared.errors import InvalidRequest, ServiceError
-from shared.inference.inputs import REAL, ImageInput, array_of, from_base64
-from shared.inference.servable import LoadedVersion
+from shared.inference.inputs import REAL_TYPES, ImageInput, decode_base64, to_array
+from shared.inference.servable import Servable
 
 
-def as_they_stand(values: Any, loaded: LoadedVersion) -> NDArray[np.float32]:  # noqa: ANN401 - nested lists, or an array
+def to_network_input(values: Any, servable: Servable) -> NDArray[np.float32]:  # noqa: ANN401 - nested lists, or an array
     """(n, …) float32 as the network takes it. Raises InvalidRequest, with the shape that is expected."""
-    shape, expected = loaded.description.preprocessing.input_shape, expected_by(loaded)
+    shape, expected = servable.manifest.preprocessing.input_shape, describe_expected_input(servable)
     try:
-        rows = array_of(values, REAL | {bool}, np.float32)
+        rows = to_array(values, REAL_TYPES | {bool}, np.float32)
     except ValueError as error:
         raise InvalidRequest(f"Not a tensor of numbers ({error}): {expected}.") from None
     if rows.ndim == 1 and shape == (1,):
@@ -33,8 +33,8 @@ def as_they_stand(values: Any, loaded: LoadedVersion) -> NDArray[np.float32]:  #
     return rows
 
 
-def expected_by(loaded: LoadedVersion) -> str:
-    return f"{loaded.name} takes float32 of shape {[-1, *loaded.description.preprocessing.input_shape]}"
+def describe_expected_input(servable: Servable) -> str:
+    return f"{servable.name} takes float32 of shape {[-1, *servable.manifest.preprocessing.input_shape]}"
 
 
 def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
@@ -49,29 +49,31 @@ def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
 
 def images_from_base64(texts: Iterable[object]) -> list[bytes]:
     """Raises InvalidImage."""
-    return [from_base64(text, f"image {place}") for place, text in enumerate(texts)]
+    return [decode_base64(text, f"image {index}") for index, text in enumerate(texts)]
 
 
-def outputs_of_images(predictor: Predictor, loaded: LoadedVersion, images: Iterable[bytes]) -> NDArray[np.float32]:
+def predict_images(predictor: Predictor, servable: Servable, images: Iterable[bytes]) -> NDArray[np.float32]:
     """(n, outputs). These protocols have no room for one that failed among others: raises its error."""
-    inputs = [ImageInput(f"image {place}", image) for place, image in enumerate(images)]
-    outputs = predictor.outputs(loaded, inputs)
+    inputs = [ImageInput(f"image {index}", image) for index, image in enumerate(images)]
+    outputs = predictor.outputs(servable, inputs)
     for found in outputs.read:
         if isinstance(found, ServiceError):
             raise found
     return outputs.values
 
 
-def outputs_of_numbers(predictor: Predictor, loaded: LoadedVersion, values: Any) -> NDArray[np.float32]:  # noqa: ANN401
+def predict_numbers(predictor: Predictor, servable: Servable, values: Any) -> NDArray[np.float32]:  # noqa: ANN401
     """(n, outputs). Raises InvalidRequest."""
-    return predictor.run(loaded, as_they_stand(values, loaded))
+    return predictor.run(servable, to_network_input(values, servable))
 
 
-def written(document: object) -> bytes:
+def dump_json(document: object) -> bytes:
     """JSON, numbers of float32 as short as they can be told apart."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def answer(document: object, loaded: LoadedVersion | None = None, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    headers = {VERSION_HEADER: loaded.name} if loaded is not None else None
-    return Response(written(document), status=status, headers=headers, content_type=JSON)
+def make_json_response(
+    document: object, servable: Servable | None = None, status: HTTPStatus = HTTPStatus.OK
+) -> Response:
+    headers = {VERSION_HEADER: servable.name} if servable is not None else None
+    return Response(dump_json(document), status=status, headers=headers, content_type=JSON)

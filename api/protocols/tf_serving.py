@@ -17,14 +17,21 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from api.http.bodies import read_body
 from api.http.problems import STATUS
 from api.protocols.call import Asked, Reply, begun, response_of
-from api.protocols.tensors import answer, images_from_base64, outputs_of_images, outputs_of_numbers, read_json, written
+from api.protocols.tensors import (
+    dump_json,
+    images_from_base64,
+    make_json_response,
+    predict_images,
+    predict_numbers,
+    read_json,
+)
 from api.services import Services, services
 from api.serving.predictor import Predictor
 from shared.database.pagination import Page
 from shared.database.tables.registry import Version
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, VersionNotFound
-from shared.inference.servable import LoadedVersion
-from shared.references import number_of
+from shared.inference.servable import Servable
+from shared.references import parse_version_number
 from shared.registry import versions
 from shared.registry.manifest import INPUT_NAME
 
@@ -34,10 +41,10 @@ if TYPE_CHECKING:
 ROUTE = "tf-serving"
 HTML = "text/html"
 SIGNATURE = "serving_default"
-MOST_VERSIONS = 100
-MOST_MODELS = 1000
-MOST_LEVELS = 64
-LARGEST_VERSION = 2**63 - 1
+MAX_VERSIONS = 100
+MAX_MODELS = 1000
+MAX_LEVELS = 64
+MAX_VERSION = 2**63 - 1
 _PATH = re.compile(
     r"models(?:/(?P<model>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?)?"
     r"(?::(?P<verb>predict|classify|regress)|/(?P<metadata>metadata))?/?",
@@ -55,19 +62,19 @@ class Target:
     version: str | None
     label: str | None
 
-    def find(self) -> LoadedVersion:
+    def find(self) -> Servable:
         """Raises ServiceError, with TensorFlow Serving's texts."""
         try:
-            return services().versions.find(self.model, self.reference())
+            return services().versions.get(self.model, self.reference())
         except (ModelNotFound, VersionNotFound) as error:
             raise self.unknown(error) from None
 
     def reference(self) -> str | None:
         if self.version is None:
             return self.label
-        if int(self.version) > LARGEST_VERSION:
+        if int(self.version) > MAX_VERSION:
             raise MalformedRequest(f"Failed to convert version: {self.version} to numeric.")
-        return self.version if number_of(self.version) else None  # ovmsclient means the default by 0
+        return self.version if parse_version_number(self.version) else None  # ovmsclient means the default by 0
 
     def unknown(self, error: ServiceError) -> ServiceError:
         if self.label is not None and isinstance(error, VersionNotFound):
@@ -81,7 +88,7 @@ def answer_error(error: ServiceError) -> Response:
     status = STATUS[type(error)]
     if status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
         status = HTTPStatus.BAD_REQUEST  # it knows no others
-    return answer({"error": error.detail}, status=status)
+    return make_json_response({"error": error.detail}, status=status)
 
 
 @bp.get("/")
@@ -89,55 +96,57 @@ def show_liveness() -> Response:
     """KServe asks here whether the server lives; people with a browser want to read."""
     if request.accept_mimetypes.best_match(("application/json", HTML)) == HTML:
         return cast(Response, redirect("/docs"))
-    return answer({"status": "alive"})
+    return make_json_response({"status": "alive"})
 
 
 @bp.get("/monitoring/prometheus/metrics")
 def show_metrics() -> Response:
-    return Response(services().metrics.exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(services().metrics.render(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @bp.get("/v1/config")
 def show_config() -> Response:
     """OpenVINO's: the served version of each model, with its status."""
     with services().sessions() as session:
-        served = versions.find_served_versions(session, MOST_MODELS)
-    return answer({version.model: {"model_version_status": [_version_status(version)]} for version in served})
+        served = versions.list_served_versions(session, MAX_MODELS)
+    return make_json_response(
+        {version.model: {"model_version_status": [_format_status(version)]} for version in served}
+    )
 
 
 @bp.get("/v1/models")
 def list_models() -> Response:
     """KServe has this; TensorFlow Serving's users have long asked for it."""
     with services().sessions() as session:
-        names = [model.name for model in versions.find_models(session, Page(MOST_MODELS))]
-    return answer({"models": names})
+        names = [model.name for model in versions.list_models(session, Page(MAX_MODELS))]
+    return make_json_response({"models": names})
 
 
 @bp.get("/<any(v1, V1):_>/<path:rest>")
 def show(_: str, rest: str) -> Response:
     """The status of the versions, or a version's signature."""
-    target, verb, wants_metadata = _parsed(rest)
+    target, verb, wants_metadata = _parse_path(rest)
     if verb is not None:
-        raise _malformed()
-    return _metadata(target) if wants_metadata else _status(target)
+        raise _build_malformed_error()
+    return _show_metadata(target) if wants_metadata else _show_status(target)
 
 
 @bp.post("/<any(v1, V1):_>/<path:rest>")
 def ask(_: str, rest: str) -> Response:
     """predict, classify or regress."""
-    target, verb, _metadata = _parsed(rest)
+    target, verb, _metadata = _parse_path(rest)
     if verb is None:
-        raise _malformed()
+        raise _build_malformed_error()
     with services().metrics.counted(f"{ROUTE}-{verb}") as served:
-        loaded = begun(served, target.find)
-        reply = _reply(services().predictor, verb, loaded, read_body(services().max_request_bytes))
-    return response_of(reply, loaded)
+        servable = begun(served, target.find)
+        reply = _reply(services().predictor, verb, servable, read_body(services().max_request_bytes))
+    return response_of(reply, servable)
 
 
 def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
     """None where it is not of the usual kind."""
     found = _PATH.fullmatch(environ["PATH_INFO"].removeprefix("/v1/"))
-    if found is None or found["verb"] is None or (found["version"] and not number_of(found["version"])):
+    if found is None or found["verb"] is None or (found["version"] and not parse_version_number(found["version"])):
         return None
     verb = found["verb"].lower()
     answer = partial(_reply, services.predictor, verb)
@@ -145,25 +154,25 @@ def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
     return Asked(f"{ROUTE}-{verb}", found["model"], reference, services.max_request_bytes, answer)
 
 
-def _reply(predictor: Predictor, verb: str, loaded: LoadedVersion, body: bytes) -> Reply:
+def _reply(predictor: Predictor, verb: str, servable: Servable, body: bytes) -> Reply:
     """Whatever the Content-Type says."""
     answers = {"predict": _predict, "classify": _classify, "regress": _regress}
-    return Reply(answers[verb](predictor, loaded, _document(loaded, body)))
+    return Reply(answers[verb](predictor, servable, _parse_document(servable, body)))
 
 
-def _parsed(rest: str) -> tuple[Target, str | None, bool]:
+def _parse_path(rest: str) -> tuple[Target, str | None, bool]:
     found = _PATH.fullmatch(rest)
     if found is None or found["model"] is None:
-        raise _malformed()
+        raise _build_malformed_error()
     verb = found["verb"].lower() if found["verb"] else None
     return Target(found["model"], found["version"], found["label"]), verb, found["metadata"] is not None
 
 
-def _malformed() -> MalformedRequest:
+def _build_malformed_error() -> MalformedRequest:
     return MalformedRequest(f"Malformed request: {request.method} {request.path}")
 
 
-def _document(loaded: LoadedVersion, body: bytes) -> dict[str, Any]:
+def _parse_document(servable: Servable, body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise MalformedRequest("JSON Parse error: The document is empty")
     try:
@@ -177,40 +186,40 @@ def _document(loaded: LoadedVersion, body: bytes) -> dict[str, Any]:
     if not isinstance(signature, str):
         raise MalformedRequest("'signature_name' key must be a string value.")
     if signature not in ("", SIGNATURE):
-        raise MalformedRequest(f'Serving signature name: "{signature}" not found in signature def of {loaded.name}.')
+        raise MalformedRequest(f'Serving signature name: "{signature}" not found in signature def of {servable.name}.')
     return document
 
 
-def _predict(predictor: Predictor, loaded: LoadedVersion, document: dict[str, Any]) -> bytes:
+def _predict(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
     given = document.keys() & {"instances", "inputs"}
     if not given:
         raise MalformedRequest("Missing 'inputs' or 'instances' key")
     if len(given) > 1:
         raise MalformedRequest("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
     if "instances" in document:
-        rows = _rows(document["instances"])
-        outputs = _outputs(predictor, loaded, rows, rows)
-        return _written({"predictions": outputs}, outputs)
-    column = _column(document["inputs"])
-    outputs = _outputs(predictor, loaded, column, [column])
-    return _written({"outputs": outputs}, outputs)
+        rows = _parse_instances(document["instances"])
+        outputs = _compute_outputs(predictor, servable, rows, rows)
+        return _dump_json({"predictions": outputs}, outputs)
+    column = _parse_inputs(document["inputs"])
+    outputs = _compute_outputs(predictor, servable, column, [column])
+    return _dump_json({"outputs": outputs}, outputs)
 
 
-def _rows(instances: object) -> list[Any]:
+def _parse_instances(instances: object) -> list[Any]:
     """Each a tensor or `{"b64": …}`, by itself or under the name of the one input."""
     if not isinstance(instances, list):
         raise MalformedRequest("Excepting 'instances' to be an list/array")
     if not instances:
         raise MalformedRequest("No values in 'instances' array")
-    return [_only_input(instance) for instance in instances]
+    return [_unwrap_input(instance) for instance in instances]
 
 
-def _column(inputs: object) -> list[Any]:
-    values = _only_input(inputs)
+def _parse_inputs(inputs: object) -> list[Any]:
+    values = _unwrap_input(inputs)
     return values if isinstance(values, list) else [values]
 
 
-def _only_input(value: object) -> Any:  # noqa: ANN401 - JSON
+def _unwrap_input(value: object) -> Any:  # noqa: ANN401 - JSON
     if not isinstance(value, dict) or value.keys() == {"b64"}:
         return value
     if value.keys() != {INPUT_NAME}:
@@ -218,31 +227,33 @@ def _only_input(value: object) -> Any:  # noqa: ANN401 - JSON
     return value[INPUT_NAME]
 
 
-def _outputs(predictor: Predictor, loaded: LoadedVersion, values: list[Any], tensors: list[Any]) -> NDArray[np.float32]:
+def _compute_outputs(
+    predictor: Predictor, servable: Servable, values: list[Any], tensors: list[Any]
+) -> NDArray[np.float32]:
     """Of images or numbers; `tensors` are what the sender takes for one tensor each."""
     are_images = [isinstance(value, dict) for value in values]
     if not any(are_images):
         try:
-            return outputs_of_numbers(predictor, loaded, values)
+            return predict_numbers(predictor, servable, values)
         except InvalidRequest as error:
-            raise InvalidRequest(" ".join((*_faults(tensors), error.detail))) from None
+            raise InvalidRequest(" ".join((*_find_fault(tensors), error.detail))) from None
     if not all(are_images) or any(value.keys() != {"b64"} for value in values):
         raise MalformedRequest('Either all values are tensors, or all are images, {"b64": …}.')
-    return outputs_of_images(predictor, loaded, images_from_base64(value["b64"] for value in values))
+    return predict_images(predictor, servable, images_from_base64(value["b64"] for value in values))
 
 
-def _faults(tensors: list[Any]) -> Iterator[str]:
+def _find_fault(tensors: list[Any]) -> Iterator[str]:
     """In TensorFlow Serving's words the first value that is no number, or list that is not as its neighbours are."""
     shape: list[int] = []
     first = tensors[0] if tensors else None
-    while isinstance(first, list) and len(shape) <= MOST_LEVELS:
+    while isinstance(first, list) and len(shape) <= MAX_LEVELS:
         shape.append(len(first))
         first = first[0] if first else None
-    if len(shape) <= MOST_LEVELS:
-        yield from islice((fault for tensor in tensors for fault in _faults_of(tensor, shape, 0)), 1)
+    if len(shape) <= MAX_LEVELS:
+        yield from islice((fault for tensor in tensors for fault in _iterate_faults(tensor, shape, 0)), 1)
 
 
-def _faults_of(value: object, shape: list[int], level: int) -> Iterator[str]:
+def _iterate_faults(value: object, shape: list[int], level: int) -> Iterator[str]:
     if isinstance(value, str):
         yield f'JSON Value: "{value[:100]}" Type: String is not of expected type: float.'
     elif value is None or isinstance(value, dict):
@@ -253,42 +264,42 @@ def _faults_of(value: object, shape: list[int], level: int) -> Iterator[str]:
         yield f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}."
     elif isinstance(value, list):
         for entry in value:
-            yield from _faults_of(entry, shape, level + 1)
+            yield from _iterate_faults(entry, shape, level + 1)
 
 
-def _classify(predictor: Predictor, loaded: LoadedVersion, document: dict[str, Any]) -> bytes:
-    classes = loaded.description.classes
+def _classify(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
+    classes = servable.manifest.classes
     if not classes:
-        raise InvalidRequest(f"{loaded.name} answers numbers and has no classes: ask it to `regress` or `predict`.")
-    examples = _examples(document)
-    outputs = _outputs(predictor, loaded, examples, examples)
+        raise InvalidRequest(f"{servable.name} answers numbers and has no classes: ask it to `regress` or `predict`.")
+    examples = _parse_examples(document)
+    outputs = _compute_outputs(predictor, servable, examples, examples)
     if len(classes) > outputs.shape[1]:
         outputs = np.concatenate([1 - outputs, outputs], axis=1)
-    return _written({"results": [list(zip(classes, row, strict=True)) for row in outputs]}, outputs)
+    return _dump_json({"results": [list(zip(classes, row, strict=True)) for row in outputs]}, outputs)
 
 
-def _regress(predictor: Predictor, loaded: LoadedVersion, document: dict[str, Any]) -> bytes:
-    if loaded.description.classes:
-        raise InvalidRequest(f"{loaded.name} names classes: ask it to `classify` or `predict`.")
-    examples = _examples(document)
-    outputs = _outputs(predictor, loaded, examples, examples)
-    return _written({"results": [row[0] if len(row) == 1 else row for row in outputs]}, outputs)
+def _regress(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
+    if servable.manifest.classes:
+        raise InvalidRequest(f"{servable.name} names classes: ask it to `classify` or `predict`.")
+    examples = _parse_examples(document)
+    outputs = _compute_outputs(predictor, servable, examples, examples)
+    return _dump_json({"results": [row[0] if len(row) == 1 else row for row in outputs]}, outputs)
 
 
-def _written(document: dict[str, Any], outputs: NDArray[np.float32]) -> bytes:
+def _dump_json(document: dict[str, Any], outputs: NDArray[np.float32]) -> bytes:
     if np.isfinite(outputs).all():
-        return written(document)
+        return dump_json(document)
     return json.dumps(document, default=lambda value: value.tolist()).encode()  # JSON has no NaN, its clients have
 
 
-def _examples(document: dict[str, Any]) -> list[Any]:
+def _parse_examples(document: dict[str, Any]) -> list[Any]:
     examples = document.get("examples")
     if not isinstance(examples, list) or not examples:
         raise MalformedRequest("When method is classify or regress, key 'examples' is expected and holds a list.")
-    return [_only_input(example) for example in examples]
+    return [_unwrap_input(example) for example in examples]
 
 
-def _status(target: Target) -> Response:
+def _show_status(target: Target) -> Response:
     """TensorFlow Serving's answer and KServe's in one: each client looks for its own keys."""
     with services().sessions() as session:
         try:
@@ -300,7 +311,7 @@ def _status(target: Target) -> Response:
                     else versions.get_served_version(session, target.model)
                 ]
             else:
-                found = versions.find_versions(session, target.model, Page(MOST_VERSIONS))
+                found = versions.list_versions(session, target.model, Page(MAX_VERSIONS))
         except (ModelNotFound, VersionNotFound) as error:
             if target.label is not None and isinstance(error, VersionNotFound):
                 raise target.unknown(error) from None
@@ -309,36 +320,36 @@ def _status(target: Target) -> Response:
         if target.version is not None:
             raise VersionNotFound(f"Could not find version {target.version} of model {target.model}")
         raise ModelNotFound(f"Could not find any versions of model {target.model}")
-    status = [_version_status(version) for version in found]
-    return answer({"model_version_status": status, "name": target.model, "ready": True})
+    status = [_format_status(version) for version in found]
+    return make_json_response({"model_version_status": status, "name": target.model, "ready": True})
 
 
-def _version_status(version: Version) -> dict[str, Any]:
-    failure = services().versions.failure(version.id)
+def _format_status(version: Version) -> dict[str, Any]:
+    failure = services().versions.get_failure(version.id)
     error = {"error_code": "OK", "error_message": ""}
     if failure is not None:
         error = {"error_code": "DATA_LOSS", "error_message": failure}
     return {"version": str(version.number), "state": "END" if failure else "AVAILABLE", "status": error}
 
 
-def _metadata(target: Target) -> Response:
-    loaded = target.find()
-    signature = loaded.description.signature
+def _show_metadata(target: Target) -> Response:
+    servable = target.find()
+    signature = servable.manifest.signature
     definition = {
-        "inputs": {tensor.name: _tensor_info(tensor.name, tensor.shape) for tensor in signature.inputs},
-        "outputs": {tensor.name: _tensor_info(tensor.name, tensor.shape) for tensor in signature.outputs},
+        "inputs": {tensor.name: _format_tensor(tensor.name, tensor.shape) for tensor in signature.inputs},
+        "outputs": {tensor.name: _format_tensor(tensor.name, tensor.shape) for tensor in signature.outputs},
         "method_name": "tensorflow/serving/predict",
         "defaults": {},
     }
-    return answer(
+    return make_json_response(
         {
-            "model_spec": {"name": loaded.model, "signature_name": "", "version": str(loaded.number)},
+            "model_spec": {"name": servable.model, "signature_name": "", "version": str(servable.number)},
             "metadata": {"signature_def": {"signature_def": {SIGNATURE: definition}}},
         },
-        loaded=loaded,
+        servable=servable,
     )
 
 
-def _tensor_info(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
+def _format_tensor(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
     dimensions = [{"size": str(side), "name": ""} for side in shape]
     return {"dtype": "DT_FLOAT", "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": f"{name}:0"}

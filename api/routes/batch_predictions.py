@@ -13,13 +13,14 @@ from api.documents.jobs import JobDocument, load_job
 from api.http.bodies import read_document
 from api.http.headers import SubmitHeader
 from api.http.paths import JobPath, ModelPath
-from api.http.requests import parsed, validated
-from api.http.responses import document, problems
-from api.http.uploads import allow_upload, uploaded_file
-from api.ingestion.prediction_upload import ingest_batch
+from api.http.requests import parse_request, validate
+from api.http.responses import describe_problems, to_response
+from api.http.uploads import allow_upload, get_uploaded_file
+from api.ingestion.prediction_upload import ingest_prediction_inputs
 from api.services import services
-from api.streaming.predictions_csv import csv_of
+from api.streaming.predictions_csv import format_csv
 from shared.database.tables.datasets import Revision
+from shared.database.tables.jobs import JobKind
 from shared.datasets import revisions
 from shared.devices import Device
 from shared.errors import (
@@ -39,10 +40,10 @@ from shared.errors import (
     VersionNotFound,
 )
 from shared.jobs import batch_predictions, queries, submission
-from shared.jobs.batch_predictions import Batch
+from shared.jobs.batch_predictions import BatchState
 from shared.preprocessing.contract import Contract, ImageContract
 from shared.registry import versions
-from shared.registry.manifest import Description
+from shared.registry.manifest import VersionManifest
 from shared.spec.batch_prediction import BatchSpec
 from shared.spec.fields import Notes, Priority, Tags
 from shared.storage import tracked_files
@@ -55,7 +56,7 @@ MULTIPART = "multipart/form-data"
 ONE_OF = "Either a data set that was uploaded before, as JSON, or a `file` in a form."
 
 
-class BatchQuestion(BaseModel):
+class BatchPredictionRequest(BaseModel):
     """`dataset` is `name` or `name@revision`, for data that were uploaded before."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,7 +69,7 @@ class BatchQuestion(BaseModel):
     notes: Notes = ""
 
 
-class AnswersPath(JobPath):
+class PredictionsPath(JobPath):
     answer_format: Literal["jsonl", "csv"]
 
 
@@ -115,7 +116,7 @@ REQUEST_BODY: dict[str, Any] = {
     "/models/<model>/batch-predictions",
     responses={
         202: JobDocument,
-        **problems(
+        **describe_problems(
             DatasetNotFound,
             DatasetRefused,
             IdempotencyKeyReused,
@@ -129,36 +130,36 @@ REQUEST_BODY: dict[str, Any] = {
     },
     openapi_extensions={"requestBody": REQUEST_BODY},
 )
-@parsed
-def submit_batch(path: ModelPath, header: SubmitHeader) -> Response:
+@parse_request
+def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
     """Queue predictions for a file, or for a data set that was uploaded before. A bad input is a row that says so."""
-    question = _question()
+    question = _parse_batch_request()
     with services().sessions() as session:
         version = (
             versions.get_served_version(session, path.model)
             if question.version is None
             else versions.get_version(session, path.model, question.version)
         )
-        description = Description.model_validate(version.description)
+        description = VersionManifest.model_validate(version.manifest)
         revision = revisions.get_revision(session, question.dataset) if question.dataset is not None else None
     if revision is None:
-        files, rows = _received(description)
+        files, rows = _store_upload(description)
     else:
-        files, rows = [], _rows_of(revision, description.preprocessing)
+        files, rows = [], _count_rows(revision, description.preprocessing)
     spec = BatchSpec(
         **question.model_dump(exclude={"version", "dataset"}),
         model=version.model,
         version=version.number,
         dataset=f"{revision.dataset}@{revision.number}" if revision is not None else None,
     )
-    batch = Batch(version=version.number, rows=rows, columns=_columns_of(description))
+    batch = BatchState(version=version.number, rows=rows, columns=_list_columns(description))
     owners = services().owners
     with services().sessions.begin() as session:
-        job = submission.create_batch(
-            session, spec, batch, files, header.idempotency_key, owners.current(), owners.most_queued
+        job = submission.create_batch_prediction(
+            session, spec, batch, files, header.idempotency_key, owners.get_current(), owners.max_queued
         )
-    services().bell.ring(Device(job.device))
-    return document(
+    services().notifier.notify(Device(job.device))
+    return to_response(
         load_job(services().sessions, job.id),
         HTTPStatus.ACCEPTED,
         {"Location": url_for("jobs.show_job", job_id=job.id)},
@@ -172,66 +173,66 @@ def submit_batch(path: ModelPath, header: SubmitHeader) -> Response:
             "description": "In the order of the inputs, as far as the job has come",
             "content": {JSON_LINES: {"schema": {"type": "string"}}, CSV: {"schema": {"type": "string"}}},
         },
-        **problems(JobNotFound, FileNotFound, ArtifactDamaged),
+        **describe_problems(JobNotFound, FileNotFound, ArtifactDamaged),
     },
 )
-@parsed
-def download_predictions(path: AnswersPath) -> Response:
+@parse_request
+def download_predictions(path: PredictionsPath) -> Response:
     """One line for each input: as JSON all that a prediction says, as CSV the likeliest class or the numbers."""
     with services().sessions() as session:
-        job = queries.get(session, path.job_id)
-        parts = batch_predictions.parts_of(session, job.id)
-    if job.batch is None:
-        raise FileNotFound(f"Job {job.id} trains, and predicts nothing.")
-    batch = Batch.model_validate(job.batch)
-    if batch_predictions.have_gone(batch, parts):
+        job = queries.get_job(session, path.job_id)
+        parts = batch_predictions.list_parts(session, job.id)
+    if job.kind != JobKind.PREDICTION:
+        raise FileNotFound(f"Job {job.id} is a {job.kind} job and has no predictions.")
+    batch = BatchState.model_validate(job.batch)
+    if batch_predictions.have_expired(batch, parts):
         raise FileNotFound(f"What job {job.id} answered has had its time: predict it again.")
     artifacts = services().artifacts
     lines = (artifacts.read(part.sha256) for part in parts)
     is_csv = path.answer_format == "csv"
     headers = {"Content-Disposition": f'attachment; filename="{job.model}-{job.id}.{path.answer_format}"'}
     return Response(
-        csv_of(lines, batch.columns) if is_csv else lines,
+        format_csv(lines, batch.columns) if is_csv else lines,
         content_type=CSV if is_csv else JSON_LINES,
         headers=headers,
     )
 
 
-def _question() -> BatchQuestion:
+def _parse_batch_request() -> BatchPredictionRequest:
     """From a form with a file, or from JSON that names a data set."""
     is_form = request.mimetype == MULTIPART
     if is_form:
         allow_upload(services().upload_limits.bytes)
-    question = validated(BatchQuestion, request.form.to_dict() if is_form else read_document())
+    question = validate(BatchPredictionRequest, request.form.to_dict() if is_form else read_document())
     if is_form == (question.dataset is not None):
         raise InvalidRequest("The request does not say what it must.", (Fault("#/dataset", ONE_OF),))
     return question
 
 
-def _received(description: Description) -> tuple[list[StoredFile], int]:
+def _store_upload(description: VersionManifest) -> tuple[list[StoredFile], int]:
     """What was sent, in the artifact store; and how many inputs that are."""
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
-        inputs = ingest_batch(
-            uploaded_file(), description.preprocessing, description.columns, services().upload_limits, Path(folder)
+        inputs = ingest_prediction_inputs(
+            get_uploaded_file(), description.preprocessing, description.columns, services().upload_limits, Path(folder)
         )
-        return tracked_files.keep(services().sessions, services().artifacts, inputs.files), inputs.rows
+        return tracked_files.store(services().sessions, services().artifacts, inputs.files), inputs.rows
 
 
-def _rows_of(revision: Revision, contract: Contract) -> int:
+def _count_rows(revision: Revision, contract: Contract) -> int:
     """Raises InvalidRequest where the version does not take such data."""
-    facts = revisions.facts_of_revision(revision)
+    info = revisions.to_dataset_info(revision)
     takes_images = isinstance(contract, ImageContract)
-    if facts.images != takes_images or not (takes_images or facts.shape == contract.input_shape):
-        holds = "images" if facts.images else f"rows of {list(facts.shape)} numbers"
+    if info.images != takes_images or not (takes_images or info.shape == contract.input_shape):
+        holds = "images" if info.images else f"rows of {list(info.shape)} numbers"
         takes = "images" if takes_images else f"{list(contract.input_shape)} numbers"
         detail = f"It holds {holds}, and this version takes {takes}."
         raise InvalidRequest("The data set does not fit the version.", (Fault("#/dataset", detail),))
-    return facts.train_rows + facts.test_rows
+    return info.train_rows + info.test_rows
 
 
-def _columns_of(description: Description) -> tuple[str, ...]:
+def _list_columns(description: VersionManifest) -> tuple[str, ...]:
     """Of the CSV, those that hold answers."""
     if description.classes:
         return ("label", "class", "probability")
     width = description.signature.outputs[0].shape[-1]
-    return ("value",) if width == 1 else tuple(f"value_{place}" for place in range(width))
+    return ("value",) if width == 1 else tuple(f"value_{index}" for index in range(width))

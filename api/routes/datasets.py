@@ -9,21 +9,21 @@ from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from api.charts.dataset_preview import preview_of
-from api.charts.response import PICTURE, PictureQuery, answer_picture
+from api.charts.dataset_preview import make_preview
+from api.charts.response import PICTURE, PictureQuery, make_picture_response
 from api.documents.datasets import ClassRows, DatasetDocument, DatasetList, RevisionDocument
-from api.http.pagination import PageQuery, next_cursor, page_of
+from api.http.pagination import PageQuery, make_next_cursor, parse_page
 from api.http.paths import DatasetPath, PreviewPath
-from api.http.requests import parsed, validated
-from api.http.responses import document, problems
-from api.http.uploads import allow_upload, uploaded_file
-from api.ingestion.dataset_upload import ingest
-from api.ingestion.result import Ingested, TableOptions
+from api.http.requests import parse_request, validate
+from api.http.responses import describe_problems, to_response
+from api.http.uploads import allow_upload, get_uploaded_file
+from api.ingestion.dataset_upload import ingest_dataset
+from api.ingestion.result import ParsedDataset, TableOptions
 from api.ingestion.targets import Task
 from api.services import services
 from shared.database.tables.datasets import Revision
 from shared.datasets import revisions
-from shared.datasets.builtin import BUILT_IN
+from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.errors import (
     ArtifactDamaged,
     DatasetNotFound,
@@ -73,8 +73,8 @@ UPLOAD: dict[str, Any] = {
 }
 
 
-def _not_built_in(name: str) -> str:
-    if name in BUILT_IN:
+def _check_not_builtin(name: str) -> str:
+    if name in BUILTIN_DATASETS:
         raise ValueError(f"{name} is built in: take another name.")
     return name
 
@@ -88,7 +88,7 @@ class UploadForm(BaseModel):
     header: bool | None = None
     leave_out: tuple[Annotated[str, Field(max_length=1000)], ...] = ()
 
-    _own_name = field_validator("name")(_not_built_in)
+    _own_name = field_validator("name")(_check_not_builtin)
 
 
 @bp.post(
@@ -96,11 +96,11 @@ class UploadForm(BaseModel):
     responses={
         201: RevisionDocument,
         200: RevisionDocument,
-        **problems(DatasetRefused, RequestTooLarge, UnsupportedContent, MalformedRequest),
+        **describe_problems(DatasetRefused, RequestTooLarge, UnsupportedContent, MalformedRequest),
     },
     openapi_extensions={"requestBody": UPLOAD},
 )
-@parsed
+@parse_request
 def upload_dataset() -> Response:
     """A new revision; the same content again answers the one that is there."""
     allow_upload(services().upload_limits.bytes)
@@ -109,85 +109,85 @@ def upload_dataset() -> Response:
             f"The Content-Type is {request.mimetype or 'missing'!r}: send multipart/form-data with `name` and `file`."
         )
     given: dict[str, object] = {key: value for key, value in request.form.items() if key != "leave_out"}
-    form = validated(UploadForm, {**given, "leave_out": request.form.getlist("leave_out")})
-    file = uploaded_file()
+    form = validate(UploadForm, {**given, "leave_out": request.form.getlist("leave_out")})
+    file = get_uploaded_file()
     options = TableOptions(**form.model_dump(exclude={"name"}))
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
-        ingested = ingest(file, options, services().upload_limits, Path(folder))
+        ingested = ingest_dataset(file, options, services().upload_limits, Path(folder))
         digest = ingested.digest()
-        stored = tracked_files.keep(services().sessions, services().artifacts, ingested.files)
+        stored = tracked_files.store(services().sessions, services().artifacts, ingested.files)
     with services().sessions.begin() as session:
         revision, is_new = revisions.add_revision(
-            session, form.name, digest, ingested.facts, _description(ingested), stored
+            session, form.name, digest, ingested.info, _describe(ingested), stored
         )
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     location = url_for("datasets.show_dataset", name=f"{revision.dataset}@{revision.number}")
-    return document(_revision_document(revision), status, {"Location": location})
+    return to_response(_format_revision(revision), status, {"Location": location})
 
 
-@bp.get("", responses={200: DatasetList, **problems()})
-@parsed
+@bp.get("", responses={200: DatasetList, **describe_problems()})
+@parse_request
 def list_datasets(query: PageQuery) -> Response:
     """Those that users brought, by name; the catalog has those that are built in."""
-    page = page_of(query.limit, query.cursor, (str,))
+    page = parse_page(query.limit, query.cursor, (str,))
     with services().sessions() as session:
-        names = [found.name for found in revisions.find_names(session, page)]
-        documents = [_dataset_document(name, revisions.find_revisions(session, name)) for name in names]
-    return document(DatasetList(datasets=documents, next=next_cursor(page, [(name,) for name in names])))
+        names = [found.name for found in revisions.list_datasets(session, page)]
+        documents = [_format_dataset(name, revisions.list_revisions(session, name)) for name in names]
+    return to_response(DatasetList(datasets=documents, next=make_next_cursor(page, [(name,) for name in names])))
 
 
-@bp.get("/<name>", responses={200: DatasetDocument, **problems(DatasetNotFound)})
-@parsed
+@bp.get("/<name>", responses={200: DatasetDocument, **describe_problems(DatasetNotFound)})
+@parse_request
 def show_dataset(path: DatasetPath) -> Response:
     """Every revision, the newest first, or the one that is asked for."""
     with services().sessions() as session:
         if "@" in path.name:
             found = [revisions.get_revision(session, path.name)]
         else:
-            found = revisions.find_revisions(session, path.name)
-    return document(_dataset_document(found[0].dataset, found))
+            found = revisions.list_revisions(session, path.name)
+    return to_response(_format_dataset(found[0].dataset, found))
 
 
 @bp.get(
     "/<name>/preview.<picture_format>",
-    responses={200: PICTURE, **problems(DatasetNotFound, PictureNotFound, ArtifactDamaged)},
+    responses={200: PICTURE, **describe_problems(DatasetNotFound, PictureNotFound, ArtifactDamaged)},
 )
-@parsed
+@parse_request
 def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
     """Some images of each class, or how the values of each column are spread."""
     with services().sessions() as session:
         revision = revisions.get_revision(session, path.name)
     reference = f"{revision.dataset}@{revision.number}"
     content = ("preview", reference, revision.digest)
-    return answer_picture(
+    return make_picture_response(
         services().pictures,
         path.picture_format,
         query,
         content,
-        lambda: preview_of(reference, revision, services().artifacts),
+        lambda: make_preview(reference, revision, services().artifacts),
     )
 
 
-def _dataset_document(name: str, revisions: list[Revision]) -> DatasetDocument:
-    return DatasetDocument(name=name, revisions=[_revision_document(revision) for revision in revisions])
+def _format_dataset(name: str, revisions: list[Revision]) -> DatasetDocument:
+    return DatasetDocument(name=name, revisions=[_format_revision(revision) for revision in revisions])
 
 
-def _description(ingested: Ingested) -> dict[str, Any]:
+def _describe(ingested: ParsedDataset) -> dict[str, Any]:
     return {"columns": ingested.columns, "label": ingested.label, "ignored": ingested.ignored[:100]}
 
 
-def _revision_document(revision: Revision) -> RevisionDocument:
-    facts = revisions.facts_of_revision(revision)
-    rows = zip(facts.classes, facts.class_rows, strict=True)
+def _format_revision(revision: Revision) -> RevisionDocument:
+    info = revisions.to_dataset_info(revision)
+    rows = zip(info.classes, info.class_rows, strict=True)
     return RevisionDocument(
         name=revision.dataset,
         revision=revision.number,
         reference=f"{revision.dataset}@{revision.number}",
-        kind="images" if facts.images else "numbers",
-        targets=facts.targets,
-        shape=facts.shape if 0 not in facts.shape else (None, None, facts.shape[-1]),
-        train_rows=facts.train_rows,
-        test_rows=facts.test_rows,
+        kind="images" if info.images else "numbers",
+        targets=info.targets,
+        shape=info.shape if 0 not in info.shape else (None, None, info.shape[-1]),
+        train_rows=info.train_rows,
+        test_rows=info.test_rows,
         classes=[ClassRows(label=label, train_rows=train, test_rows=test) for label, (train, test) in rows],
         columns=revision.description["columns"],
         label=revision.description["label"],

@@ -5,10 +5,10 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from api.documents.evaluations import Mistake, MistakeList
 from api.http.mistakes import MistakesFilter, select_mistakes
-from api.http.pagination import PageQuery, next_cursor, page_of
+from api.http.pagination import PageQuery, make_next_cursor, parse_page
 from api.http.paths import VersionPath
-from api.http.requests import parsed
-from api.http.responses import document, problems
+from api.http.requests import parse_request
+from api.http.responses import describe_problems, to_response
 from api.services import services
 from shared.database.pagination import Key
 from shared.errors import (
@@ -17,9 +17,9 @@ from shared.errors import (
     ModelNotFound,
     VersionNotFound,
 )
-from shared.registry.evaluation import ANSWERS_FILE, EVALUATION_FILE, Evaluation, TestAnswers, read_evaluation_file
+from shared.registry.evaluation import ANSWERS_FILE, EVALUATION_FILE, Evaluation, TestPredictions, read_evaluation_file
 
-FAILURES = problems(ModelNotFound, VersionNotFound, EvaluationNotFound, ArtifactDamaged)
+FAILURES = describe_problems(ModelNotFound, VersionNotFound, EvaluationNotFound, ArtifactDamaged)
 
 bp = APIBlueprint(
     "evaluations", __name__, url_prefix="/api/v1/models/<model>/versions/<reference>", abp_tags=[Tag(name="Evaluation")]
@@ -31,10 +31,10 @@ class MistakesQuery(PageQuery, MistakesFilter):
 
 
 @bp.get("/evaluation", responses={200: Evaluation, **FAILURES})
-@parsed
+@parse_request
 def show_evaluation(path: VersionPath) -> Response:
     """On the test part: metrics, and what scikit-learn says of classes, or of the errors of numbers."""
-    return document(
+    return to_response(
         Evaluation.model_validate_json(
             read_evaluation_file(
                 services().artifacts, services().get_version(path.model, path.reference), EVALUATION_FILE
@@ -44,13 +44,13 @@ def show_evaluation(path: VersionPath) -> Response:
 
 
 @bp.get("/evaluation/mistakes", responses={200: MistakeList, **FAILURES})
-@parsed
+@parse_request
 def list_mistakes(path: VersionPath, query: MistakesQuery) -> Response:
     """Every test row that was taken for another class."""
     version = services().get_version(path.model, path.reference)
-    page = page_of(query.limit, query.cursor, (int,))
-    answers = TestAnswers.from_bytes(read_evaluation_file(services().artifacts, version, ANSWERS_FILE))
-    classes = version.description["classes"]
+    page = parse_page(query.limit, query.cursor, (int,))
+    answers = TestPredictions.from_bytes(read_evaluation_file(services().artifacts, version, ANSWERS_FILE))
+    classes = version.manifest["classes"]
     rows = select_mistakes(answers, classes, query)
     start = max(0, int(page.after[0])) if page.after is not None else 0
     mistakes = [
@@ -63,5 +63,5 @@ def list_mistakes(path: VersionPath, query: MistakesQuery) -> Response:
         for row in rows[start : start + page.limit]
     ]
     # An evaluation never changes: a place in its list is as good a key as any.
-    keys: list[Key] = [(start + place,) for place in range(1, len(mistakes) + 1)]
-    return document(MistakeList(mistakes=mistakes, next=next_cursor(page, keys)))
+    keys: list[Key] = [(start + offset,) for offset in range(1, len(mistakes) + 1)]
+    return to_response(MistakeList(mistakes=mistakes, next=make_next_cursor(page, keys)))

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.documents.operations import Check, Readiness
-from api.http.requests import parsed
-from api.http.responses import document
+from api.http.requests import parse_request
+from api.http.responses import to_response
 from api.services import services
 from shared.jobs.broker import BrokerUnreachable
 
@@ -21,26 +21,26 @@ bp = APIBlueprint("health", __name__, url_prefix="/health", abp_tags=[Tag(name="
 
 
 @bp.get("/live", responses={200: Check})
-@parsed
+@parse_request
 def show_liveness() -> Response:
     """The process answers."""
-    return document(Check(ready=True))
+    return to_response(Check(ready=True))
 
 
 @bp.get("/ready", responses={200: Readiness, 503: Readiness})
-@parsed
+@parse_request
 def show_readiness() -> Response:
     """Database, Redis and artifact store, each by name; and versions that cannot be served, if there are any."""
     checks = {
         "database": _check("database", _query_database),
-        "redis": _check("redis", services().bell.ping),
+        "redis": _check("redis", services().notifier.ping),
         "artifacts": _check("artifacts", services().artifacts.check),
     }
     ready = all(check.ready for check in checks.values())
-    if failures := services().versions.failures():  # of those versions alone: the others are served
+    if failures := services().versions.list_failures():  # of those versions alone: the others are served
         checks["versions"] = Check(ready=False, detail=" ".join(failures))
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return document(Readiness(ready=ready, checks=checks), status)
+    return to_response(Readiness(ready=ready, checks=checks), status)
 
 
 def _query_database() -> None:

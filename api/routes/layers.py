@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from api.charts import drawings
 from api.charts.kinds import Drawing
-from api.charts.response import PICTURE, PictureQuery, answer_picture
+from api.charts.response import PICTURE, PictureQuery, make_picture_response
 from api.documents.registry import LayerList
 from api.http.paths import LayerPicturePath, VersionPath
-from api.http.requests import parsed
-from api.http.responses import document, problems
-from api.planner.messages import Look
+from api.http.requests import parse_request
+from api.http.responses import describe_problems, to_response
+from api.planner.messages import LayerOutputRequest
 from api.protocols.rest import REQUEST_BODY, read_inputs
 from api.services import services
 from shared.database.tables.registry import Version
@@ -35,11 +35,11 @@ from shared.errors import (
     UnsupportedContent,
     VersionNotFound,
 )
-from shared.inference.inputs import row_of
+from shared.inference.inputs import preprocess_input
 from shared.registry import versions
-from shared.registry.manifest import DESCRIPTION_FILE, DescriptionFile
+from shared.registry.manifest import MANIFEST_FILE, ManifestFile
 
-MOST_TILES = 64
+MAX_TILES = 64
 COLOR_CHANNELS = 3
 KERNEL_RANK = 4  # height, width, channels in, channels out
 MAP_RANK = 3  # height, width, channels
@@ -49,10 +49,10 @@ bp = APIBlueprint(
 )
 
 
-FAILURES: dict[Any, Any] = problems(
+FAILURES: dict[Any, Any] = describe_problems(
     ModelNotFound, VersionNotFound, LayerNotFound, PictureNotFound, ArtifactDamaged, PlanningUnavailable
 )
-POSTED: dict[Any, Any] = problems(
+POSTED: dict[Any, Any] = describe_problems(
     ModelNotFound,
     VersionNotFound,
     LayerNotFound,
@@ -67,41 +67,41 @@ POSTED: dict[Any, Any] = problems(
 )
 
 
-@bp.get("", responses={200: LayerList, **problems(ModelNotFound, VersionNotFound)})
-@parsed
+@bp.get("", responses={200: LayerList, **describe_problems(ModelNotFound, VersionNotFound)})
+@parse_request
 def list_layers(path: VersionPath) -> Response:
     """The layer table: name, type, output shape, parameters."""
-    description = services().get_version(path.model, path.reference).description
-    return document(LayerList.model_validate({key: description[key] for key in LayerList.model_fields}))
+    manifest = services().get_version(path.model, path.reference).manifest
+    return to_response(LayerList.model_validate({key: manifest[key] for key in LayerList.model_fields}))
 
 
 @bp.get("/<layer>/kernels.<picture_format>", responses={200: PICTURE, **FAILURES})
-@parsed
+@parse_request
 def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
     """The kernels of a convolution: in colour where it sees three channels, else the mean over its channels."""
     version = services().get_version(path.model, path.reference)
     _check_layer(version, path.layer)
     title = f"{version.model} version {version.number}, {path.layer}"
-    content = ("kernels", title, version.description["weights_digest"])
+    content = ("kernels", title, version.manifest["weights_digest"])
 
     def make() -> Drawing:
-        kernel = _look(version, path.layer, None)
+        kernel = _compute_layer_output(version, path.layer, None)
         if kernel.ndim != KERNEL_RANK:
             raise PictureNotFound(f"{path.layer} is no convolution over images: it has no kernels to show.")
         height, width, channels, filters = kernel.shape
-        stack = np.moveaxis(kernel, -1, 0)[:MOST_TILES]
-        words = [f"filter {place}" for place in range(len(stack))]
+        stack = np.moveaxis(kernel, -1, 0)[:MAX_TILES]
+        words = [f"filter {index}" for index in range(len(stack))]
         if channels == COLOR_CHANNELS:
             low, high = stack.min(), stack.max()
-            return drawings.maps(
+            return drawings.draw_maps(
                 f"{title}: {filters} kernels of {height} × {width}, in colour", (stack - low) / (high - low or 1), words
             )
         mean = f", the mean of {channels} channels" if channels > 1 else ""
-        return drawings.maps(
+        return drawings.draw_maps(
             f"{title}: {filters} kernels of {height} × {width}{mean}", stack.mean(axis=-1).astype(np.float64), words
         )
 
-    return answer_picture(services().pictures, path.picture_format, query, content, make)
+    return make_picture_response(services().pictures, path.picture_format, query, content, make)
 
 
 @bp.post(
@@ -109,7 +109,7 @@ def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
     responses={200: PICTURE, **POSTED},
     openapi_extensions={"requestBody": REQUEST_BODY},
 )
-@parsed
+@parse_request
 def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
     """What a layer makes of the image that is posted."""
     version = services().get_version(path.model, path.reference)
@@ -118,39 +118,39 @@ def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
     given = read_inputs(request, limits)[0]
     if isinstance(given, ServiceError):
         raise given
-    description = _description(version)
-    row = row_of(given, description.preprocessing, limits).values
+    description = _read_manifest(version)
+    row = preprocess_input(given, description.preprocessing, limits).values
     title = f"{version.model} version {version.number}, {path.layer}"
-    content = ("feature maps", title, version.description["weights_digest"], row.tobytes())
+    content = ("feature maps", title, version.manifest["weights_digest"], row.tobytes())
 
     def make() -> Drawing:
-        (output,) = _look(version, path.layer, row[np.newaxis])
+        (output,) = _compute_layer_output(version, path.layer, row[np.newaxis])
         if output.ndim != MAP_RANK:
             raise PictureNotFound(f"{path.layer} makes {list(output.shape)} of an image: those are no maps.")
         height, width, channels = output.shape
-        stack = np.moveaxis(output, -1, 0)[:MOST_TILES].astype(np.float64)
-        words = [f"channel {place}" for place in range(len(stack))]
-        return drawings.maps(f"{title}: {channels} maps of {height} × {width}", stack, words)
+        stack = np.moveaxis(output, -1, 0)[:MAX_TILES].astype(np.float64)
+        words = [f"channel {index}" for index in range(len(stack))]
+        return drawings.draw_maps(f"{title}: {channels} maps of {height} × {width}", stack, words)
 
-    return answer_picture(services().pictures, path.picture_format, query, content, make)
+    return make_picture_response(services().pictures, path.picture_format, query, content, make)
 
 
 def _check_layer(version: Version, name: str) -> None:
-    names = [row["name"] for row in version.description["layers"]]
+    names = [row["name"] for row in version.manifest["layers"]]
     if name not in names:
         raise LayerNotFound(
             f"Version {version.number} of {version.model!r} has no layer {name!r}; it has {', '.join(names)}."
         )
 
 
-def _description(version: Version) -> DescriptionFile:
-    content = services().artifacts.read(versions.get_file(version, DESCRIPTION_FILE).sha256)
-    return DescriptionFile.model_validate_json(content)
+def _read_manifest(version: Version) -> ManifestFile:
+    content = services().artifacts.read(versions.get_file(version, MANIFEST_FILE).sha256)
+    return ManifestFile.model_validate_json(content)
 
 
-def _look(version: Version, layer: str, inputs: NDArray[np.float32] | None) -> NDArray[np.float32]:
+def _compute_layer_output(version: Version, layer: str, inputs: NDArray[np.float32] | None) -> NDArray[np.float32]:
     """The layer's kernel, or what it makes of the inputs (n, *input_shape)."""
-    description = _description(version)
+    description = _read_manifest(version)
     with tempfile.TemporaryDirectory(prefix="trainyard-") as name:
         folder = Path(name)
         (folder / "architecture.json").write_text(json.dumps(description.architecture))
@@ -158,6 +158,8 @@ def _look(version: Version, layer: str, inputs: NDArray[np.float32] | None) -> N
         (folder / "model.weights.h5").write_bytes(weights)
         if inputs is not None:
             np.save(folder / "input.npy", inputs)
-        services().planner.look(Look(folder=folder, input_shape=description.preprocessing.input_shape, layer=layer))
+        services().planner.compute_layer_output(
+            LayerOutputRequest(folder=folder, input_shape=description.preprocessing.input_shape, layer=layer)
+        )
         seen: NDArray[np.float32] = np.load(folder / "output.npy", allow_pickle=False)
         return seen

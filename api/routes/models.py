@@ -17,10 +17,10 @@ from api.documents.registry import (
     VersionList,
     VersionSummary,
 )
-from api.http.pagination import PageQuery, next_cursor, page_of
+from api.http.pagination import PageQuery, make_next_cursor, parse_page
 from api.http.paths import AliasPath, FilePath, ModelPath, VersionPath
-from api.http.requests import parsed
-from api.http.responses import bytes_of, document, problems
+from api.http.requests import parse_request
+from api.http.responses import describe_bytes, describe_problems, to_response
 from api.services import services
 from api.serving.self_test import run_self_test
 from shared.database.tables.registry import Model, Version
@@ -36,51 +36,56 @@ from shared.errors import (
     VersionInUse,
     VersionNotFound,
 )
-from shared.references import number_of
+from shared.references import parse_version_number
 from shared.registry import aliases, versions
 
 bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="Models")])
 
 
-@bp.get("", responses={200: ModelList, **problems()})
-@parsed
+@bp.get("", responses={200: ModelList, **describe_problems()})
+@parse_request
 def list_models(query: PageQuery) -> Response:
     """By name."""
-    page = page_of(query.limit, query.cursor, (str,))
+    page = parse_page(query.limit, query.cursor, (str,))
     with services().sessions() as session:
-        found = versions.find_models(session, page)
-        documents = [_model_document(session, model) for model in found]
-    return document(ModelList(models=documents, next=next_cursor(page, [(model.name,) for model in found])))
+        found = versions.list_models(session, page)
+        documents = [_format_model(session, model) for model in found]
+    return to_response(ModelList(models=documents, next=make_next_cursor(page, [(model.name,) for model in found])))
 
 
-@bp.get("/<model>", responses={200: ModelDocument, **problems(ModelNotFound)})
-@parsed
+@bp.get("/<model>", responses={200: ModelDocument, **describe_problems(ModelNotFound)})
+@parse_request
 def show_model(path: ModelPath) -> Response:
     """Its newest version, its aliases, and how many versions there are."""
     with services().sessions() as session:
-        return document(_model_document(session, versions.get_model(session, path.model)))
+        return to_response(_format_model(session, versions.get_model(session, path.model)))
 
 
-@bp.get("/<model>/versions", responses={200: VersionList, **problems(ModelNotFound)})
-@parsed
+@bp.get("/<model>/versions", responses={200: VersionList, **describe_problems(ModelNotFound)})
+@parse_request
 def list_versions(path: ModelPath, query: PageQuery) -> Response:
     """The newest first."""
-    page = page_of(query.limit, query.cursor, (int,))
+    page = parse_page(query.limit, query.cursor, (int,))
     with services().sessions() as session:
         versions.get_model(session, path.model)
-        numbers = aliases.find_aliases(session, path.model)
-        found = versions.find_versions(session, path.model, page)
-    summaries = [VersionSummary.model_validate(_version_values(version, numbers)) for version in found]
-    return document(VersionList(versions=summaries, next=next_cursor(page, [(version.number,) for version in found])))
+        numbers = aliases.list_aliases(session, path.model)
+        found = versions.list_versions(session, path.model, page)
+    summaries = [VersionSummary.model_validate(_format_version(version, numbers)) for version in found]
+    return to_response(
+        VersionList(versions=summaries, next=make_next_cursor(page, [(version.number,) for version in found]))
+    )
 
 
-@bp.get("/<model>/versions/<reference>", responses={200: VersionDocument, **problems(ModelNotFound, VersionNotFound)})
-@parsed
+@bp.get(
+    "/<model>/versions/<reference>",
+    responses={200: VersionDocument, **describe_problems(ModelNotFound, VersionNotFound)},
+)
+@parse_request
 def show_version(path: VersionPath) -> Response:
     """All that a version says of itself: metrics, preprocessing, classes, signature, where it came from, files."""
     with services().sessions() as session:
         version = versions.get_version(session, path.model, path.reference)
-        numbers = aliases.find_aliases(session, path.model)
+        numbers = aliases.list_aliases(session, path.model)
     files = [
         FileDocument(
             name=file.name,
@@ -90,43 +95,45 @@ def show_version(path: VersionPath) -> Response:
         )
         for file in version.files
     ]
-    return document(VersionDocument.model_validate({**_version_values(version, numbers), "files": files}))
+    return to_response(VersionDocument.model_validate({**_format_version(version, numbers), "files": files}))
 
 
 @bp.delete(
-    "/<model>/versions/<reference>", responses={204: None, **problems(ModelNotFound, VersionNotFound, VersionInUse)}
+    "/<model>/versions/<reference>",
+    responses={204: None, **describe_problems(ModelNotFound, VersionNotFound, VersionInUse)},
 )
-@parsed
+@parse_request
 def delete_version(path: VersionPath) -> Response:
     """By its number, which is not given out again; 409 while an alias points at it. What it was made of is swept."""
     if not path.reference.isdecimal():
         detail = f"Version {path.reference!r} may be another in a moment: name the one to delete by its number."
         raise InvalidRequest(detail, (Fault("#/reference", "A whole number."),))
     with services().sessions.begin() as session:
-        version = versions.delete_version(session, path.model, number_of(path.reference))
-    services().versions.forget(version)
+        version = versions.delete_version(session, path.model, parse_version_number(path.reference))
+    services().versions.evict(version)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
 @bp.get(
-    "/<model>/versions/<reference>/self-test", responses={200: SelfTest, **problems(ModelNotFound, VersionNotFound)}
+    "/<model>/versions/<reference>/self-test",
+    responses={200: SelfTest, **describe_problems(ModelNotFound, VersionNotFound)},
 )
-@parsed
+@parse_request
 def test_version(path: VersionPath) -> Response:
     """Replay the golden samples through the path that serves: does it still answer as Keras did?"""
     with services().sessions() as session:
         version = versions.get_version(session, path.model, path.reference)
-    return document(run_self_test(version, services().artifacts))
+    return to_response(run_self_test(version, services().artifacts))
 
 
 @bp.get(
     "/<model>/versions/<reference>/files/<file>",
     responses={
-        200: bytes_of("application/octet-stream", "The file; its ETag is its sha256"),
-        **problems(ModelNotFound, VersionNotFound, FileNotFound, ArtifactDamaged),
+        200: describe_bytes("application/octet-stream", "The file; its ETag is its sha256"),
+        **describe_problems(ModelNotFound, VersionNotFound, FileNotFound, ArtifactDamaged),
     },
 )
-@parsed
+@parse_request
 def download_file(path: FilePath) -> Response:
     """`model.keras`, `model.weights.h5`, `model.onnx` or `version.json`, checked against its digest."""
     with services().sessions() as session:
@@ -140,40 +147,43 @@ def download_file(path: FilePath) -> Response:
 
 @bp.put(
     "/<model>/aliases/<alias>",
-    responses={200: AliasDocument, **problems(ModelNotFound, VersionNotFound, MalformedRequest, UnsupportedContent)},
+    responses={
+        200: AliasDocument,
+        **describe_problems(ModelNotFound, VersionNotFound, MalformedRequest, UnsupportedContent),
+    },
 )
-@parsed
+@parse_request
 def set_alias(path: AliasPath, body: AliasTarget) -> Response:
     """Point an alias at a version; it moves if it is there."""
     with services().sessions.begin() as session:
         alias = aliases.set_alias(session, path.model, path.alias, body.version)
-    services().versions.look_again(path.model)
-    return document(AliasDocument(model=alias.model, alias=alias.alias, version=alias.number))
+    services().versions.invalidate(path.model)
+    return to_response(AliasDocument(model=alias.model, alias=alias.alias, version=alias.number))
 
 
-@bp.delete("/<model>/aliases/<alias>", responses={204: None, **problems(AliasNotFound)})
-@parsed
-def remove_alias(path: AliasPath) -> Response:
+@bp.delete("/<model>/aliases/<alias>", responses={204: None, **describe_problems(AliasNotFound)})
+@parse_request
+def delete_alias(path: AliasPath) -> Response:
     """The version it pointed at stays."""
     with services().sessions.begin() as session:
-        aliases.remove_alias(session, path.model, path.alias)
-    services().versions.look_again(path.model)
+        aliases.delete_alias(session, path.model, path.alias)
+    services().versions.invalidate(path.model)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
-def _model_document(session: Session, model: Model) -> ModelDocument:
+def _format_model(session: Session, model: Model) -> ModelDocument:
     return ModelDocument(
         name=model.name,
         latest=versions.get_version(session, model.name, versions.LATEST).number,
         versions=versions.count_versions(session, model.name),
-        aliases=aliases.find_aliases(session, model.name),
+        aliases=aliases.list_aliases(session, model.name),
         created_at=model.created_at,
     )
 
 
-def _version_values(version: Version, numbers: dict[str, int]) -> dict[str, object]:
+def _format_version(version: Version, numbers: dict[str, int]) -> dict[str, object]:
     return {
-        **version.description,
+        **version.manifest,
         "model": version.model,
         "version": version.number,
         "aliases": [alias for alias, number in numbers.items() if number == version.number],

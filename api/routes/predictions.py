@@ -8,12 +8,12 @@ from pydantic import BaseModel, Field
 
 from api.documents.predictions import Predictions
 from api.http.paths import ModelPath, VersionPath
-from api.http.requests import parsed
-from api.http.responses import problems
+from api.http.requests import parse_request
+from api.http.responses import describe_problems
 from api.protocols.call import Reply, begun, outputs_before_flask, response_of
 from api.protocols.rest import REQUEST_BODY, ROUTE, read_inputs
 from api.services import services
-from api.serving.predictor import predictions_document
+from api.serving.predictor import dump_predictions
 from shared.errors import (
     ArtifactDamaged,
     ImageTooLarge,
@@ -31,7 +31,7 @@ bp = APIBlueprint("predictions", __name__, url_prefix="/api/v1/models", abp_tags
 
 ANSWERS: dict[Any, Any] = {
     200: Predictions,
-    **problems(
+    **describe_problems(
         ArtifactDamaged,
         ImageTooLarge,
         InvalidImage,
@@ -51,25 +51,25 @@ class PredictionQuery(BaseModel):
 
 
 @bp.post("/<model>/predictions", responses=ANSWERS, openapi_extensions={"requestBody": REQUEST_BODY})
-@parsed
+@parse_request
 def predict_with_model(path: ModelPath, query: PredictionQuery) -> Response:
     """By the version that `production` points at, or else the latest."""
-    return _predictions(path.model, None, query.top)
+    return _predict(path.model, None, query.top)
 
 
 @bp.post(
     "/<model>/versions/<reference>/predictions", responses=ANSWERS, openapi_extensions={"requestBody": REQUEST_BODY}
 )
-@parsed
+@parse_request
 def predict_with_version(path: VersionPath, query: PredictionQuery) -> Response:
     """By one version: a number, `latest` or an alias."""
-    return _predictions(path.model, path.reference, query.top)
+    return _predict(path.model, path.reference, query.top)
 
 
-def _predictions(model: str, reference: str | None, top: int) -> Response:
+def _predict(model: str, reference: str | None, top: int) -> Response:
     with services().metrics.counted(ROUTE) as served:
-        loaded = begun(served, lambda: services().versions.find(model, reference))
+        servable = begun(served, lambda: services().versions.get(model, reference))
         outputs = outputs_before_flask() or services().predictor.outputs(
-            loaded, read_inputs(request, services().image_limits)
+            servable, read_inputs(request, services().image_limits)
         )
-    return response_of(Reply(predictions_document(loaded, outputs, top)), loaded)
+    return response_of(Reply(dump_predictions(servable, outputs, top)), servable)

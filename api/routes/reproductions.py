@@ -7,8 +7,8 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from api.documents.jobs import JobDocument, load_job
 from api.http.paths import VersionPath
-from api.http.requests import parsed
-from api.http.responses import document, problems
+from api.http.requests import parse_request
+from api.http.responses import describe_problems, to_response
 from api.services import services
 from shared.devices import Device
 from shared.errors import JobNotFound, ModelNotFound, TooManyJobs, VersionNotFound
@@ -24,27 +24,27 @@ bp = APIBlueprint(
 )
 
 
-@bp.post("", responses={202: JobDocument, **problems(ModelNotFound, VersionNotFound, TooManyJobs)})
-@parsed
+@bp.post("", responses={202: JobDocument, **describe_problems(ModelNotFound, VersionNotFound, TooManyJobs)})
+@parse_request
 def reproduce_version(path: VersionPath) -> Response:
     """Train once more from the recorded spec and data; the job says whether the weights came out equal."""
     owners = services().owners
     with services().sessions.begin() as session:
         version = versions.get_version(session, path.model, path.reference)
-        spec = TrainingSpec.model_validate(version.description["lineage"]["spec"])
+        spec = TrainingSpec.model_validate(version.manifest["lineage"]["spec"])
         job = submission.create_reproduction(
-            session, spec, version.model, version.number, owners.current(), owners.most_queued
+            session, spec, version.model, version.number, owners.get_current(), owners.max_queued
         )
-    services().bell.ring(Device(job.device))
+    services().notifier.notify(Device(job.device))
     location = url_for("jobs.show_job", job_id=job.id)
-    return document(load_job(services().sessions, job.id), HTTPStatus.ACCEPTED, {"Location": location})
+    return to_response(load_job(services().sessions, job.id), HTTPStatus.ACCEPTED, {"Location": location})
 
 
-@bp.get("", responses={200: JobDocument, **problems(ModelNotFound, VersionNotFound, JobNotFound)})
-@parsed
+@bp.get("", responses={200: JobDocument, **describe_problems(ModelNotFound, VersionNotFound, JobNotFound)})
+@parse_request
 def show_reproduction(path: VersionPath) -> Response:
     """The newest job that trained this version once more."""
     with services().sessions() as session:
         version = versions.get_version(session, path.model, path.reference)
         job = submission.find_reproduction(session, version.model, version.number)
-    return document(load_job(services().sessions, job.id))
+    return to_response(load_job(services().sessions, job.id))

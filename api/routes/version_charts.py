@@ -8,14 +8,14 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
 from api.charts import drawings
-from api.charts.decision_surface import surface_of
+from api.charts.decision_surface import compute_surface
 from api.charts.drawings import Tile
 from api.charts.kinds import Drawing
-from api.charts.response import PICTURE, PictureQuery, answer_picture
+from api.charts.response import PICTURE, PictureQuery, make_picture_response
 from api.http.mistakes import MistakesFilter, select_mistakes
 from api.http.paths import VersionPicturePath
-from api.http.requests import parsed
-from api.http.responses import problems
+from api.http.requests import parse_request
+from api.http.responses import describe_problems
 from api.services import services
 from shared.database.tables.registry import Version
 from shared.errors import (
@@ -32,14 +32,14 @@ from shared.registry.evaluation import (
     EVALUATION_FILE,
     IMAGES_FILE,
     Evaluation,
-    TestAnswers,
     TestImages,
+    TestPredictions,
     read_evaluation_file,
 )
 
 ANSWERS: dict[Any, Any] = {
     200: PICTURE,
-    **problems(
+    **describe_problems(
         ModelNotFound, VersionNotFound, EvaluationNotFound, PictureNotFound, ArtifactDamaged, VersionNotServable
     ),
 }
@@ -58,91 +58,102 @@ class GalleryQuery(PictureQuery, MistakesFilter):
 
 
 @bp.get("/evaluation/confusion.<picture_format>", responses=ANSWERS)
-@parsed
+@parse_request
 def draw_confusion(path: VersionPicturePath, query: PictureQuery) -> Response:
     """The confusion matrix of the test part: how many, and as colour the share of the true class."""
     version = services().get_version(path.model, path.reference)
     evaluation = Evaluation.model_validate_json(read_evaluation_file(services().artifacts, version, EVALUATION_FILE))
     if evaluation.classification is None:
         raise PictureNotFound("The version answers numbers, and has no classes to confuse.")
-    matrix, classes = np.asarray(evaluation.classification.confusion), version.description["classes"]
-    title = f"{_name(version)}: accuracy {evaluation.classification.accuracy:.4f} on {evaluation.rows:,} test rows"
+    matrix, classes = np.asarray(evaluation.classification.confusion), version.manifest["classes"]
+    title = (
+        f"{_format_name(version)}: accuracy {evaluation.classification.accuracy:.4f} on {evaluation.rows:,} test rows"
+    )
     content = ("confusion", title, classes, matrix.tolist())
-    return answer_picture(
-        services().pictures, path.picture_format, query, content, lambda: drawings.confusion(title, classes, matrix)
+    return make_picture_response(
+        services().pictures,
+        path.picture_format,
+        query,
+        content,
+        lambda: drawings.draw_confusion(title, classes, matrix),
     )
 
 
 @bp.get("/evaluation/mistakes.<picture_format>", responses=ANSWERS)
-@parsed
+@parse_request
 def draw_mistakes(path: VersionPicturePath, query: GalleryQuery) -> Response:
     """Images of the test part that were taken for another class."""
     version = services().get_version(path.model, path.reference)
-    content = ("mistakes", _name(version), _digest(version, ANSWERS_FILE), _digest(version, IMAGES_FILE))
+    content = ("mistakes", _format_name(version), _get_digest(version, ANSWERS_FILE), _get_digest(version, IMAGES_FILE))
 
     def make() -> Drawing:
-        answers, shown, classes = _evaluated(version)
+        answers, shown, classes = _read_evaluation(version)
         rows = select_mistakes(answers, classes, query)
-        at = {int(row): place for place, row in enumerate(shown.rows)}
+        at = {int(row): index for index, row in enumerate(shown.rows)}
         tiles = [
-            Tile(shown.images[at[row]], _words(answers, classes, row), right=False)
+            Tile(shown.images[at[row]], _format_caption(answers, classes, row), right=False)
             for row in rows.tolist()
             if row in at
         ]
         if not tiles:
             raise PictureNotFound("There is no such mistake.")
-        return drawings.gallery(f"{_name(version)}: {len(rows):,} mistakes", tiles[: query.limit])
+        return drawings.draw_gallery(f"{_format_name(version)}: {len(rows):,} mistakes", tiles[: query.limit])
 
-    return answer_picture(services().pictures, path.picture_format, query, content, make)
+    return make_picture_response(services().pictures, path.picture_format, query, content, make)
 
 
 @bp.get("/evaluation/sample.<picture_format>", responses=ANSWERS)
-@parsed
+@parse_request
 def draw_sample(path: VersionPicturePath, query: PictureQuery) -> Response:
     """The first images of the test part, the right ones in green and the wrong ones in red."""
     version = services().get_version(path.model, path.reference)
-    content = ("sample", _name(version), _digest(version, ANSWERS_FILE), _digest(version, IMAGES_FILE))
+    content = ("sample", _format_name(version), _get_digest(version, ANSWERS_FILE), _get_digest(version, IMAGES_FILE))
 
     def make() -> Drawing:
-        answers, shown, classes = _evaluated(version)
+        answers, shown, classes = _read_evaluation(version)
         count = int((shown.rows[:SAMPLE_ROWS] == np.arange(len(shown.rows[:SAMPLE_ROWS]))).sum())
         right = answers.true[:count] == answers.predicted[:count]
-        tiles = [Tile(shown.images[row], _words(answers, classes, row), right=bool(right[row])) for row in range(count)]
-        return drawings.gallery(f"{_name(version)}: {int(right.sum())} of {count} right", tiles)
+        tiles = [
+            Tile(shown.images[row], _format_caption(answers, classes, row), right=bool(right[row]))
+            for row in range(count)
+        ]
+        return drawings.draw_gallery(f"{_format_name(version)}: {int(right.sum())} of {count} right", tiles)
 
-    return answer_picture(services().pictures, path.picture_format, query, content, make)
+    return make_picture_response(services().pictures, path.picture_format, query, content, make)
 
 
 @bp.get("/decision-surface.<picture_format>", responses=ANSWERS)
-@parsed
+@parse_request
 def draw_surface(path: VersionPicturePath, query: PictureQuery) -> Response:
     """What a network of two inputs answers all over their plane."""
     version = services().get_version(path.model, path.reference)
-    names = tuple(version.description.get("columns", ()))
-    content = ("surface", _name(version), version.description["weights_digest"], names)
+    names = tuple(version.manifest.get("columns", ()))
+    content = ("surface", _format_name(version), version.manifest["weights_digest"], names)
 
     def make() -> Drawing:
-        return drawings.surface(_name(version), surface_of(services().versions.take(version), names))
+        return drawings.draw_surface(
+            _format_name(version), compute_surface(services().versions.get_or_load(version), names)
+        )
 
-    return answer_picture(services().pictures, path.picture_format, query, content, make)
+    return make_picture_response(services().pictures, path.picture_format, query, content, make)
 
 
-def _evaluated(version: Version) -> tuple[TestAnswers, TestImages, list[str]]:
-    answers = TestAnswers.from_bytes(read_evaluation_file(services().artifacts, version, ANSWERS_FILE))
+def _read_evaluation(version: Version) -> tuple[TestPredictions, TestImages, list[str]]:
+    answers = TestPredictions.from_bytes(read_evaluation_file(services().artifacts, version, ANSWERS_FILE))
     shown = TestImages.from_bytes(read_evaluation_file(services().artifacts, version, IMAGES_FILE))
-    return answers, shown, version.description["classes"]
+    return answers, shown, version.manifest["classes"]
 
 
-def _digest(version: Version, name: str) -> str:
+def _get_digest(version: Version, name: str) -> str:
     return versions.get_evaluation_file(version, name).sha256
 
 
-def _words(answers: TestAnswers, classes: list[str], row: int) -> str:
+def _format_caption(answers: TestPredictions, classes: list[str], row: int) -> str:
     predicted, true = int(answers.predicted[row]), int(answers.true[row])
     if predicted == true:
         return classes[predicted]
     return f"{classes[predicted]}, not\n{classes[true]} ({answers.probability[row]:.0%})"
 
 
-def _name(version: Version) -> str:
+def _format_name(version: Version) -> str:
     return f"{version.model} version {version.number}"

@@ -4,18 +4,20 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from api.documents.operations import WorkerDocument, WorkerList
-from api.http.requests import parsed
-from api.http.responses import document, problems
+from api.http.requests import parse_request
+from api.http.responses import describe_problems, to_response
 from api.services import services
 from shared.jobs import workers
 
 bp = APIBlueprint("workers", __name__, url_prefix="/api/v1/workers", abp_tags=[Tag(name="Service")])
 
 
-@bp.get("", responses={200: WorkerList, **problems()})
-@parsed
+@bp.get("", responses={200: WorkerList, **describe_problems()})
+@parse_request
 def list_workers() -> Response:
     """The newest first, with what each trains now; one that vanished is shown for a day."""
     with services().sessions() as session:
-        found = workers.find(session)
-    return document(WorkerList(workers=[WorkerDocument.of(worker, is_alive, job) for worker, is_alive, job in found]))
+        found = workers.list_workers(session)
+    return to_response(
+        WorkerList(workers=[WorkerDocument.from_worker(worker, is_alive, job) for worker, is_alive, job in found])
+    )

@@ -9,9 +9,9 @@ from prometheus_client.registry import Collector
 
 from shared.errors import ServiceError
 
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 OK = "ok"
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Metrics:
@@ -27,14 +27,14 @@ class Metrics:
             "trainyard_prediction_seconds",
             "What a request for predictions took: waiting for its turn, decoding and preparing, the network",
             ("stage",),
-            buckets=SECONDS,
+            buckets=SECONDS_BUCKETS,
             registry=self._registry,
         )
         self.waited, self.prepared, self.inferred = (seconds.labels(stage) for stage in ("wait", "decode", "infer"))
         self.batch = Histogram(
             "trainyard_prediction_batch",
             "Inputs that the network took at once",
-            buckets=BATCHES,
+            buckets=BATCH_SIZE_BUCKETS,
             registry=self._registry,
         )
         self.waiting = Gauge(
@@ -46,9 +46,9 @@ class Metrics:
             self._registry.register(collector)
 
     @contextmanager
-    def counted(self, route: str) -> Iterator["Served"]:
+    def counted(self, route: str) -> Iterator["CountedRequest"]:
         """One request, by how it ends."""
-        served = Served()
+        served = CountedRequest()
         outcome = "internal-error"
         try:
             yield served
@@ -62,13 +62,13 @@ class Metrics:
     def count(self, route: str, model: str, version: str, outcome: str = OK) -> None:
         self._predictions.labels(route, model, version, outcome).inc()
 
-    def exposition(self) -> bytes:
+    def render(self) -> bytes:
         """In Prometheus's text format."""
         return generate_latest(self._registry)
 
 
 @dataclass
-class Served:
+class CountedRequest:
     """By which version, once it was found: names that clients invent are not counted one by one."""
 
     model: str = ""

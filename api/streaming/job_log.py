@@ -6,15 +6,15 @@ from shared.database.tables.base import Document
 from shared.database.tables.jobs import JobEvent
 
 
-def lines_of(events: Iterable[JobEvent]) -> Iterator[str]:
+def format_log(events: Iterable[JobEvent]) -> Iterator[str]:
     for event in events:
-        yield f"{event.created_at:%Y-%m-%d %H:%M:%S}Z  {_text(event.kind, event.content)}\n"
+        yield f"{event.created_at:%Y-%m-%d %H:%M:%S}Z  {_format_text(event.kind, event.content)}\n"
 
 
-def _text(kind: str, content: Document) -> str:
+def _format_text(kind: str, content: Document) -> str:
     match kind:
         case "epoch":
-            values = ", ".join(f"{name} {_number(value)}" for name, value in content["metrics"].items())
+            values = ", ".join(f"{name} {_format_number(value)}" for name, value in content["metrics"].items())
             return f"epoch {content['epoch']}: {values}; {content['seconds']:.1f} s"
         case "log":
             return f"{content['level'].lower()}: {content['message']}"
@@ -22,5 +22,5 @@ def _text(kind: str, content: Document) -> str:
     return f"{content['status']}, attempt {content['attempt']}{reason}"
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "not a number" if value is None else f"{value:.4g}"

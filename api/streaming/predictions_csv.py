@@ -7,26 +7,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 
-def csv_of(parts: Iterable[bytes], columns: Sequence[str]) -> Iterator[str]:
+def format_csv(parts: Iterable[bytes], columns: Sequence[str]) -> Iterator[str]:
     """Each part is lines of JSON; `columns` are those that hold answers."""
-    yield _written([("row", "name", *columns, "warnings", "problem")])
+    yield _write_rows([("row", "name", *columns, "warnings", "problem")])
     for part in parts:
-        yield _written(_row(json.loads(line), columns) for line in part.splitlines())
+        yield _write_rows(_format_row(json.loads(line), columns) for line in part.splitlines())
 
 
-def _written(rows: Iterable[Sequence[Any]]) -> str:
+def _write_rows(rows: Iterable[Sequence[Any]]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer).writerows(rows)
     return buffer.getvalue()
 
 
-def _row(answer: dict[str, Any], columns: Sequence[str]) -> Sequence[Any]:
+def _format_row(answer: dict[str, Any], columns: Sequence[str]) -> Sequence[Any]:
     warnings = " ".join(answer.get("warnings", ()))
     problem = answer.get("problem", {}).get("detail")
-    return answer["row"], answer["name"], *_values(answer, columns), warnings, problem
+    return answer["row"], answer["name"], *_list_values(answer, columns), warnings, problem
 
 
-def _values(answer: dict[str, Any], columns: Sequence[str]) -> list[Any]:
+def _list_values(answer: dict[str, Any], columns: Sequence[str]) -> list[Any]:
     if "problem" in answer:
         return [None] * len(columns)
     if "label" in answer:

@@ -10,7 +10,7 @@ BUSY_TIMEOUT_SECONDS = 30
 IDLE_TRANSACTION_SECONDS = 15
 """A process that is frozen in the middle of a transaction holds its locks no longer than that."""
 CONNECT_SECONDS = 5
-OUT_OF_REACH = (OperationalError, InterfaceError, InternalError)
+DATABASE_ERRORS = (OperationalError, InterfaceError, InternalError)
 """What is raised when the database is gone, shuts down, or has ended a transaction that stood still."""
 
 Sessions = sessionmaker[Session]

@@ -13,14 +13,14 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from shared.datasets.info import DatasetFacts, TargetKind
+from shared.datasets.info import DatasetInfo, TargetKind
 from shared.errors import DatasetUnavailable
 
-DIGITS = tuple("0123456789")
-GARMENTS = (
+DIGIT_CLASSES = tuple("0123456789")
+FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
-THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FETCH_TIMEOUT_SECONDS = 60.0
 
 Arrays = dict[str, NDArray[Any]]
@@ -28,14 +28,14 @@ Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class BuiltInSet:
+class BuiltinDataset:
     """`read` takes the folder of `.npz` files, and may raise DatasetUnavailable."""
 
-    facts: DatasetFacts
-    read: Callable[[str, DatasetFacts, Path], Arrays]
+    info: DatasetInfo
+    read: Callable[[str, DatasetInfo, Path], Arrays]
 
 
-def _read_from_scikit_learn(name: str, facts: DatasetFacts, _: Path) -> Arrays:
+def _read_from_scikit_learn(name: str, info: DatasetInfo, _: Path) -> Arrays:
     """They have no test part of their own: a fifth, drawn once and for all, serves as one.
 
     `place` is where each row, of the training part and then of the test part, stands in scikit-learn's own order.
@@ -44,31 +44,31 @@ def _read_from_scikit_learn(name: str, facts: DatasetFacts, _: Path) -> Arrays:
     from sklearn.model_selection import train_test_split
 
     bunch = getattr(datasets, f"load_{name}")()
-    if facts.images:  # the digits' levels, 0 to 16, as bytes
+    if info.images:  # the digits' levels, 0 to 16, as bytes
         x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
     else:
         x = bunch.data.astype(np.float32)
     y = bunch.target.astype(np.int64)
-    train, test = train_test_split(np.arange(len(x)), test_size=facts.test_rows, random_state=0, stratify=y)
-    place = np.concatenate([train, test])
-    return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test], "place": place}
+    train, test = train_test_split(np.arange(len(x)), test_size=info.test_rows, random_state=0, stratify=y)
+    index = np.concatenate([train, test])
+    return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test], "place": index}
 
 
-def _read_from_folder(name: str, facts: DatasetFacts, folder: Path) -> Arrays:
+def _read_from_folder(name: str, info: DatasetInfo, folder: Path) -> Arrays:
     path = folder / f"{name}.npz"
-    if not _is_there(path):
+    if not _exists(path):
         _fetch(name, path)
     arrays = _open_npz(path)
-    for part, rows in (("train", facts.train_rows), ("test", facts.test_rows)):
+    for part, rows in (("train", info.train_rows), ("test", info.test_rows)):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.dtype != np.uint8 or len(x) != rows or x[0].size != np.prod(facts.shape) or y.size != rows:
+        if x.dtype != np.uint8 or len(x) != rows or x[0].size != np.prod(info.shape) or y.size != rows:
             raise DatasetUnavailable(f"{path} does not hold {name}: delete the file, and it is fetched again.")
-        arrays[f"x_{part}"] = x.reshape(rows, *facts.shape)
+        arrays[f"x_{part}"] = x.reshape(rows, *info.shape)
         arrays[f"y_{part}"] = y.reshape(rows).astype(np.int64)
     return arrays
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:  # a folder that may not even be looked into
@@ -106,7 +106,7 @@ def _download(name: str, path: Path) -> Arrays:
     import keras  # heavy, and the API never fetches
 
     try:
-        with _socket_timeout(FETCH_TIMEOUT_SECONDS):
+        with _set_socket_timeout(FETCH_TIMEOUT_SECONDS):
             (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:
         raise DatasetUnavailable(
@@ -118,7 +118,7 @@ def _download(name: str, path: Path) -> Arrays:
 
 
 @contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
+def _set_socket_timeout(seconds: float) -> Iterator[None]:
     """Keras opens its connections without one, and a silent host would hold the job for ever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
@@ -128,11 +128,11 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _facts(
+def _make_info(
     shape: tuple[int, ...], classes: tuple[str, ...], train: tuple[int, ...], test: tuple[int, ...], *, own_test: bool
-) -> DatasetFacts:
+) -> DatasetInfo:
     """`train` and `test` are the rows of each class."""
-    return DatasetFacts(
+    return DatasetInfo(
         shape,
         images=len(shape) > 1,
         targets=TargetKind.CLASSES,
@@ -144,29 +144,29 @@ def _facts(
     )
 
 
-_DIGITS = _facts(
+_DIGITS = _make_info(
     (8, 8, 1),
-    DIGITS,
+    DIGIT_CLASSES,
     (142, 146, 142, 146, 145, 146, 145, 143, 139, 144),
     (36, 36, 35, 37, 36, 36, 36, 36, 35, 36),
     own_test=False,
 )
-_IRIS = _facts((4,), ("setosa", "versicolor", "virginica"), (40,) * 3, (10,) * 3, own_test=False)
-_BREAST_CANCER = _facts((30,), ("malignant", "benign"), (170, 285), (42, 72), own_test=False)
-_MNIST = _facts(
+_IRIS = _make_info((4,), ("setosa", "versicolor", "virginica"), (40,) * 3, (10,) * 3, own_test=False)
+_BREAST_CANCER = _make_info((30,), ("malignant", "benign"), (170, 285), (42, 72), own_test=False)
+_MNIST = _make_info(
     (28, 28, 1),
-    DIGITS,
+    DIGIT_CLASSES,
     (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
     (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
     own_test=True,
 )
-_FASHION_MNIST = _facts((28, 28, 1), GARMENTS, (6000,) * 10, (1000,) * 10, own_test=True)
-_CIFAR10 = _facts((32, 32, 3), THINGS, (5000,) * 10, (1000,) * 10, own_test=True)
-BUILT_IN = {
-    "digits": BuiltInSet(_DIGITS, _read_from_scikit_learn),
-    "iris": BuiltInSet(_IRIS, _read_from_scikit_learn),
-    "breast_cancer": BuiltInSet(_BREAST_CANCER, _read_from_scikit_learn),
-    "mnist": BuiltInSet(_MNIST, _read_from_folder),
-    "fashion_mnist": BuiltInSet(_FASHION_MNIST, _read_from_folder),
-    "cifar10": BuiltInSet(_CIFAR10, _read_from_folder),
+_FASHION_MNIST = _make_info((28, 28, 1), FASHION_CLASSES, (6000,) * 10, (1000,) * 10, own_test=True)
+_CIFAR10 = _make_info((32, 32, 3), CIFAR10_CLASSES, (5000,) * 10, (1000,) * 10, own_test=True)
+BUILTIN_DATASETS = {
+    "digits": BuiltinDataset(_DIGITS, _read_from_scikit_learn),
+    "iris": BuiltinDataset(_IRIS, _read_from_scikit_learn),
+    "breast_cancer": BuiltinDataset(_BREAST_CANCER, _read_from_scikit_learn),
+    "mnist": BuiltinDataset(_MNIST, _read_from_folder),
+    "fashion_mnist": BuiltinDataset(_FASHION_MNIST, _read_from_folder),
+    "cifar10": BuiltinDataset(_CIFAR10, _read_from_folder),
 }

@@ -14,7 +14,7 @@ class TargetKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class DatasetFacts:
+class DatasetInfo:
     """`shape` is that of one row of x, (height, width, channels) for images, (0, 0, channels) where each has a size of
     its own; `target_width` is k, or 1. `classes` are names, or the whole numbers that occur where they are known.
 

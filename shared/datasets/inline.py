@@ -6,36 +6,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.datasets.info import DatasetFacts, TargetKind
-from shared.datasets.labels import faults_of, places_of
+from shared.datasets.info import DatasetInfo, TargetKind
+from shared.datasets.labels import encode_labels, find_class_name_faults
 from shared.errors import Fault, InvalidRequest
 from shared.spec.dataset import InlineData
 
-AT = "#/dataset/inline"
+POINTER = "#/dataset/inline"
 MAX_RANK = 5
 IMAGE_RANK = 4  # rows, height, width, channels
 IMAGE_CHANNELS = (1, 3)
 WHITE = 255
-LARGEST_CLASS = 2**31
-LARGEST = float(np.finfo(np.float32).max)
+MAX_CLASS_INDEX = 2**31
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-def read_inline(data: InlineData) -> tuple[DatasetFacts, NDArray[Any], NDArray[Any]]:
+def read_inline(data: InlineData) -> tuple[DatasetInfo, NDArray[Any], NDArray[Any]]:
     """Facts, x and y: x is uint8 (n, height, width, channels) for images, else float32 (n, …); y as the facts say.
 
     Rows of height × width × 1 or 3 whole numbers from 0 to 255 are images; everything else is numbers.
     Raises InvalidRequest at the first entry that is wrong.
     """
     if len(data.x) != len(data.y):
-        raise _invalid(f"{AT}/y", f"x has {len(data.x)} rows and y has {len(data.y)}: give one of each for every row.")
+        raise _build_error(
+            f"{POINTER}/y", f"x has {len(data.x)} rows and y has {len(data.y)}: give one of each for every row."
+        )
     x, images = _read_x(data.x)
     y, targets, classes = _read_y(data.y)
     width = 1 if y.ndim == 1 else y.shape[1]
-    return DatasetFacts(x.shape[1:], images, targets, len(x), 0, classes, width), x, y
+    return DatasetInfo(x.shape[1:], images, targets, len(x), 0, classes, width), x, y
 
 
 def _read_x(rows: list[Any]) -> tuple[NDArray[Any], bool]:
-    x = _read_numbers(rows, f"{AT}/x")
+    x = _read_numbers(rows, f"{POINTER}/x")
     if x.ndim == 1:
         x = x[:, np.newaxis]
     pixels = x.ndim == IMAGE_RANK and x.shape[-1] in IMAGE_CHANNELS and x.min() >= 0 and x.max() <= WHITE
@@ -47,11 +49,11 @@ def _read_x(rows: list[Any]) -> tuple[NDArray[Any], bool]:
 def _read_y(rows: list[Any]) -> tuple[NDArray[Any], TargetKind, tuple[str, ...]]:
     if isinstance(rows[0], str):
         return _read_names(rows)
-    y = _read_numbers(rows, f"{AT}/y")
+    y = _read_numbers(rows, f"{POINTER}/y")
     if y.ndim > 2:  # noqa: PLR2004 - rows, and the numbers of a row
-        raise _invalid(f"{AT}/y/0", "A target is a number, a class name or a flat list of numbers.")
+        raise _build_error(f"{POINTER}/y/0", "A target is a number, a class name or a flat list of numbers.")
     y = y.reshape(len(rows), -1)
-    if y.shape[1] == 1 and np.array_equal(y, np.round(y)) and np.abs(y).max() < LARGEST_CLASS:
+    if y.shape[1] == 1 and np.array_equal(y, np.round(y)) and np.abs(y).max() < MAX_CLASS_INDEX:
         return y[:, 0].astype(np.int64), TargetKind.INTEGERS, ()
     one_hot = y.shape[1] > 1 and np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()
     return y.astype(np.float32), TargetKind.ONE_HOT if one_hot else TargetKind.NUMBERS, ()
@@ -60,47 +62,49 @@ def _read_y(rows: list[Any]) -> tuple[NDArray[Any], TargetKind, tuple[str, ...]]
 def _read_names(rows: list[Any]) -> tuple[NDArray[Any], TargetKind, tuple[str, ...]]:
     for index, row in enumerate(rows):
         if not isinstance(row, str):
-            raise _invalid(f"{AT}/y/{index}", f"{str(row)[:40]!r} is no class name, as the label before it is.")
-    names, places = places_of(rows)
-    if faults := faults_of(names):
-        raise _invalid(f"{AT}/y", faults[0])
-    return places, TargetKind.CLASSES, names
+            raise _build_error(
+                f"{POINTER}/y/{index}", f"{str(row)[:40]!r} is no class name, as the label before it is."
+            )
+    names, indices = encode_labels(rows)
+    if faults := find_class_name_faults(names):
+        raise _build_error(f"{POINTER}/y", faults[0])
+    return indices, TargetKind.CLASSES, names
 
 
 def _read_numbers(rows: list[Any], pointer: str) -> NDArray[np.float64]:
-    shape = _shape_of_first_row(rows, pointer)
-    _check(rows, shape, pointer)
+    shape = _find_row_shape(rows, pointer)
+    _check_entry(rows, shape, pointer)
     return np.asarray(rows, dtype=np.float64)
 
 
-def _shape_of_first_row(rows: list[Any], pointer: str) -> tuple[int, ...]:
+def _find_row_shape(rows: list[Any], pointer: str) -> tuple[int, ...]:
     """Lengths by level of nesting, to which every row is held."""
     shape: list[int] = []
     entry: Any = rows
     while isinstance(entry, list):
         if not entry:
-            raise _invalid(pointer, "An empty list: every row needs at least one number.")
+            raise _build_error(pointer, "An empty list: every row needs at least one number.")
         shape.append(len(entry))
         if len(shape) > MAX_RANK:
-            raise _invalid(pointer, f"Lists nested more than {MAX_RANK} deep.")
+            raise _build_error(pointer, f"Lists nested more than {MAX_RANK} deep.")
         entry, pointer = entry[0], f"{pointer}/0"
     return tuple(shape)
 
 
-def _check(entry: Any, shape: tuple[int, ...], pointer: str) -> None:  # noqa: ANN401 - JSON
+def _check_entry(entry: Any, shape: tuple[int, ...], pointer: str) -> None:  # noqa: ANN401 - JSON
     if not shape:
         if isinstance(entry, bool) or not isinstance(entry, int | float):
-            raise _invalid(pointer, f"{str(entry)[:40]!r} is not a number.")
-        if not math.isfinite(entry) or abs(entry) > LARGEST:
-            raise _invalid(pointer, f"{entry} is not a finite 32-bit number.")
+            raise _build_error(pointer, f"{str(entry)[:40]!r} is not a number.")
+        if not math.isfinite(entry) or abs(entry) > MAX_FLOAT32:
+            raise _build_error(pointer, f"{entry} is not a finite 32-bit number.")
         return
     if not isinstance(entry, list):
-        raise _invalid(pointer, f"A list of {shape[0]} was expected here, as in the first row.")
+        raise _build_error(pointer, f"A list of {shape[0]} was expected here, as in the first row.")
     if len(entry) != shape[0]:
-        raise _invalid(pointer, f"{len(entry)} entries here and {shape[0]} in the first row: rows must be alike.")
+        raise _build_error(pointer, f"{len(entry)} entries here and {shape[0]} in the first row: rows must be alike.")
     for index, inner in enumerate(entry):
-        _check(inner, shape[1:], f"{pointer}/{index}")
+        _check_entry(inner, shape[1:], f"{pointer}/{index}")
 
 
-def _invalid(pointer: str, detail: str) -> InvalidRequest:
+def _build_error(pointer: str, detail: str) -> InvalidRequest:
     return InvalidRequest("The inline data cannot be read.", (Fault(pointer, detail),))

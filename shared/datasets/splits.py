@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from shared.datasets.builtin import BUILT_IN, Arrays
-from shared.datasets.info import DatasetFacts, TargetKind
+from shared.datasets.builtin import BUILTIN_DATASETS, Arrays
+from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.inline import read_inline
 from shared.datasets.row_files import MappedRows
-from shared.datasets.uploaded import Rows, UploadedData
+from shared.datasets.uploaded import Rows, UploadedDataset
 from shared.errors import DatasetDoesNotFit, Fault, InvalidRequest
-from shared.spec.dataset import DatasetChoice
+from shared.spec.dataset import DatasetSpec
 
 
 class PartSizes(BaseModel):
@@ -50,126 +50,128 @@ class Part:
         assert isinstance(self.x, np.ndarray), "encoded images have no array before they are prepared"  # noqa: S101
         return self.x
 
-    def at(self, rows: NDArray[np.int64]) -> "Part":
-        return Part(self.x[rows] if isinstance(self.x, np.ndarray) else self.x.at(rows), self.y[rows])
+    def select(self, rows: NDArray[np.int64]) -> "Part":
+        return Part(self.x[rows] if isinstance(self.x, np.ndarray) else self.x.select(rows), self.y[rows])
 
 
 @dataclass(frozen=True)
 class Dataset:
     """`digest` is the sha256 of all that was read, before `limit` and the split."""
 
-    facts: DatasetFacts
+    info: DatasetInfo
     train: Part
     validation: Part
     test: Part
     digest: str
 
 
-def facts_of(choice: DatasetChoice, uploaded: DatasetFacts | None = None) -> DatasetFacts:
+def describe_dataset(choice: DatasetSpec, uploaded: DatasetInfo | None = None) -> DatasetInfo:
     """Opens no file. Raises InvalidRequest for a name or a class that nobody knows, or inline data that cannot be read.
 
     `uploaded` are those of the set that users brought, if the choice names one. Of the classes chosen and the parts as
     `test` makes them, but before `limit` and the validation rows are taken.
     """
-    facts, y = _whole(choice, uploaded)
+    info, y = _describe_source(choice, uploaded)
     if choice.classes is not None:
-        facts = _facts_of_classes(facts, choice.classes, y)
+        info = _describe_classes(info, choice.classes, y)
     if choice.test is None:
-        return facts
-    if facts.own_test:
-        detail = f"{choice.name} comes with a test part of {facts.test_rows:,} rows, which is used: leave this out."
+        return info
+    if info.own_test:
+        detail = f"{choice.name} comes with a test part of {info.test_rows:,} rows, which is used: leave this out."
         raise InvalidRequest("The data cannot be split so.", (Fault("#/dataset/test", detail),))
-    rows = facts.train_rows + facts.test_rows
+    rows = info.train_rows + info.test_rows
     test = max(1, round(rows * choice.test.split))
     if test >= rows:
         detail = f"{test} of {rows} rows for the test leave none to train on: take fewer."
         raise InvalidRequest("The data cannot be split so.", (Fault("#/dataset/test/split", detail),))
     if choice.test.stratify:
-        _check_stratifiable(facts, "#/dataset/test/stratify")
-    return replace(facts, train_rows=rows - test, test_rows=test)
+        _check_stratifiable(info, "#/dataset/test/stratify")
+    return replace(info, train_rows=rows - test, test_rows=test)
 
 
-def part_sizes(choice: DatasetChoice, facts: DatasetFacts) -> PartSizes:
+def compute_part_sizes(choice: DatasetSpec, info: DatasetInfo) -> PartSizes:
     """Raises InvalidRequest where no row would be left to train on, or nothing to stratify by."""
-    rows = min(choice.limit or facts.train_rows, facts.train_rows)
+    rows = min(choice.limit or info.train_rows, info.train_rows)
     wanted = choice.validation
     validation = wanted.rows if wanted.rows is not None else round(rows * (wanted.split or 0))
     if validation >= rows:
         detail = f"{validation} of {rows} rows for validation leave none to train on: take fewer."
         raise InvalidRequest("The data cannot be split so.", (Fault("#/dataset/validation", detail),))
     if wanted.stratify:
-        _check_stratifiable(facts, "#/dataset/validation/stratify")
-    return PartSizes(train=rows - validation, validation=validation, test=facts.test_rows)
+        _check_stratifiable(info, "#/dataset/validation/stratify")
+    return PartSizes(train=rows - validation, validation=validation, test=info.test_rows)
 
 
-def load(choice: DatasetChoice, seed: int, folder: Path, uploaded: UploadedData | None = None) -> Dataset:
+def load_dataset(choice: DatasetSpec, seed: int, folder: Path, uploaded: UploadedDataset | None = None) -> Dataset:
     """The parts, drawn by the seed; `folder` is where the larger built-in sets lie, or are put once fetched.
 
     Raises DatasetUnavailable when it is neither there nor to be had, DatasetDoesNotFit when it cannot be split.
     """
-    source = uploaded.facts if uploaded is not None else None
-    facts = facts_of(choice, source)
-    whole, test, digest = _source_parts(choice, folder, uploaded)
+    source = uploaded.info if uploaded is not None else None
+    info = describe_dataset(choice, source)
+    whole, test, digest = _read_source(choice, folder, uploaded)
     if choice.classes is not None:
-        selection = _selection(_whole(choice, source)[0], choice.classes)
-        whole, test = _of_classes(whole, selection), _of_classes(test, selection)
+        selection = _find_class_labels(_describe_source(choice, source)[0], choice.classes)
+        whole, test = _select_classes(whole, selection), _select_classes(test, selection)
     if choice.test is not None:
         classes = whole.y if choice.test.stratify else None
-        train_rows, test_rows = _draw(np.arange(len(whole)), facts.test_rows, seed, classes)
-        whole, test = whole.at(train_rows), whole.at(test_rows)
+        train_rows, test_rows = _draw_split(np.arange(len(whole)), info.test_rows, seed, classes)
+        whole, test = whole.select(train_rows), whole.select(test_rows)
     if choice.limit is not None:
-        whole = whole.at(np.random.default_rng(seed).permutation(len(whole))[: choice.limit])
-    train, validation = _split(whole, choice, part_sizes(choice, facts), seed)
-    return Dataset(facts, train, validation, test, digest)
+        whole = whole.select(np.random.default_rng(seed).permutation(len(whole))[: choice.limit])
+    train, validation = _split(whole, choice, compute_part_sizes(choice, info), seed)
+    return Dataset(info, train, validation, test, digest)
 
 
-def _source_parts(choice: DatasetChoice, folder: Path, uploaded: UploadedData | None) -> tuple[Part, Part, str]:
+def _read_source(choice: DatasetSpec, folder: Path, uploaded: UploadedDataset | None) -> tuple[Part, Part, str]:
     """The training and the test part, or all rows and none where `test` is to draw them; and the digest."""
     if uploaded is not None:
         whole = Part(*uploaded.read())
-        train_rows, test_rows = np.split(np.arange(len(whole)), [uploaded.facts.train_rows])
-        return whole.at(train_rows), whole.at(test_rows), uploaded.digest
-    arrays = _read(choice, folder)
+        train_rows, test_rows = np.split(np.arange(len(whole)), [uploaded.info.train_rows])
+        return whole.select(train_rows), whole.select(test_rows), uploaded.digest
+    arrays = _read_arrays(choice, folder)
     if choice.test is not None:
-        whole = _joined(arrays)
-        return whole, whole.at(np.arange(0)), _digest(arrays)
+        whole = _join_parts(arrays)
+        return whole, whole.select(np.arange(0)), _compute_digest(arrays)
     train, test = Part(arrays["x_train"], arrays["y_train"]), Part(arrays["x_test"], arrays["y_test"])
-    return train, test, _digest(arrays)
+    return train, test, _compute_digest(arrays)
 
 
-def _joined(arrays: Arrays) -> Part:
+def _join_parts(arrays: Arrays) -> Part:
     """All rows in the order of their source: what the seed draws from it, anyone can draw with scikit-learn."""
     whole = Part(
         np.concatenate([arrays["x_train"], arrays["x_test"]]), np.concatenate([arrays["y_train"], arrays["y_test"]])
     )
-    return whole.at(np.argsort(arrays["place"])) if "place" in arrays else whole
+    return whole.select(np.argsort(arrays["place"])) if "place" in arrays else whole
 
 
-def _whole(choice: DatasetChoice, uploaded: DatasetFacts | None) -> tuple[DatasetFacts, NDArray[Any] | None]:
+def _describe_source(choice: DatasetSpec, uploaded: DatasetInfo | None) -> tuple[DatasetInfo, NDArray[Any] | None]:
     """What the source holds, before anything is chosen from it; y where it is at hand."""
     if uploaded is not None:
         return uploaded, None
     if choice.inline is not None:
-        facts, _, y = read_inline(choice.inline)
-        return facts, y
-    if choice.name not in BUILT_IN:
-        detail = f"There is no data set {choice.name!r}; built in are {', '.join(BUILT_IN)}, others can be uploaded."
+        info, _, y = read_inline(choice.inline)
+        return info, y
+    if choice.name not in BUILTIN_DATASETS:
+        detail = (
+            f"There is no data set {choice.name!r}; built in are {', '.join(BUILTIN_DATASETS)}, others can be uploaded."
+        )
         raise InvalidRequest("The data set is not known.", (Fault("#/dataset/name", detail),))
-    return BUILT_IN[choice.name].facts, None
+    return BUILTIN_DATASETS[choice.name].info, None
 
 
-def _facts_of_classes(facts: DatasetFacts, classes: Sequence[int | str], y: NDArray[Any] | None) -> DatasetFacts:
-    selection = _selection(facts, classes)
+def _describe_classes(info: DatasetInfo, classes: Sequence[int | str], y: NDArray[Any] | None) -> DatasetInfo:
+    selection = _find_class_labels(info, classes)
     if y is not None:
-        class_rows = tuple((int((y == place).sum()), 0) for place in selection)
+        class_rows = tuple((int((y == label).sum()), 0) for label in selection)
     else:
-        rows = dict(zip(facts.classes, facts.class_rows, strict=True))
+        rows = dict(zip(info.classes, info.class_rows, strict=True))
         class_rows = tuple(rows.get(str(name), (0, 0)) for name in classes)
     for index, (train, _) in enumerate(class_rows):
         if train == 0:
-            raise _no_class(index, f"No row is of class {classes[index]!r}.")
+            raise _build_class_error(index, f"No row is of class {classes[index]!r}.")
     return replace(
-        facts,
+        info,
         targets=TargetKind.CLASSES,
         classes=tuple(str(name) for name in classes),
         class_rows=class_rows,
@@ -178,47 +180,47 @@ def _facts_of_classes(facts: DatasetFacts, classes: Sequence[int | str], y: NDAr
     )
 
 
-def _selection(facts: DatasetFacts, classes: Sequence[int | str]) -> list[int]:
+def _find_class_labels(info: DatasetInfo, classes: Sequence[int | str]) -> list[int]:
     """The labels in the data of the classes named, in their order."""
-    if facts.targets is TargetKind.CLASSES:
+    if info.targets is TargetKind.CLASSES:
         for index, name in enumerate(classes):
-            if str(name) not in facts.classes:
-                raise _no_class(index, f"There is no class {name!r}; there are {', '.join(facts.classes)}.")
-        return [facts.classes.index(str(name)) for name in classes]
-    if facts.targets is TargetKind.INTEGERS:
+            if str(name) not in info.classes:
+                raise _build_class_error(index, f"There is no class {name!r}; there are {', '.join(info.classes)}.")
+        return [info.classes.index(str(name)) for name in classes]
+    if info.targets is TargetKind.INTEGERS:
         for index, name in enumerate(classes):
             if not isinstance(name, int):
-                raise _no_class(index, f"The labels are whole numbers, and {name!r} is none.")
+                raise _build_class_error(index, f"The labels are whole numbers, and {name!r} is none.")
         return [int(name) for name in classes]
     raise InvalidRequest("The classes cannot be chosen.", (Fault("#/dataset/classes", "The rows have no classes."),))
 
 
-def _no_class(index: int, detail: str) -> InvalidRequest:
+def _build_class_error(index: int, detail: str) -> InvalidRequest:
     return InvalidRequest("The classes cannot be chosen.", (Fault(f"#/dataset/classes/{index}", detail),))
 
 
-def _of_classes(part: Part, selection: Sequence[int]) -> Part:
+def _select_classes(part: Part, selection: Sequence[int]) -> Part:
     """The rows with these labels, numbered anew in this order."""
-    chosen = part.at(np.flatnonzero(np.isin(part.y, selection)))
+    chosen = part.select(np.flatnonzero(np.isin(part.y, selection)))
     order = np.argsort(selection)
     return Part(chosen.x, order[np.searchsorted(selection, chosen.y, sorter=order)].astype(np.int64))
 
 
-def _check_stratifiable(facts: DatasetFacts, pointer: str) -> None:
-    if facts.targets not in (TargetKind.CLASSES, TargetKind.INTEGERS):
+def _check_stratifiable(info: DatasetInfo, pointer: str) -> None:
+    if info.targets not in (TargetKind.CLASSES, TargetKind.INTEGERS):
         fault = Fault(pointer, "Only rows with one class each can be stratified.")
         raise InvalidRequest("The data cannot be split so.", (fault,))
 
 
-def _read(choice: DatasetChoice, folder: Path) -> Arrays:
+def _read_arrays(choice: DatasetSpec, folder: Path) -> Arrays:
     if choice.inline is not None:
         _, x, y = read_inline(choice.inline)
         return {"x_train": x, "y_train": y, "x_test": x[:0], "y_test": y[:0]}
     name = str(choice.name)
-    return BUILT_IN[name].read(name, BUILT_IN[name].facts, folder)
+    return BUILTIN_DATASETS[name].read(name, BUILTIN_DATASETS[name].info, folder)
 
 
-def _split(whole: Part, choice: DatasetChoice, sizes: PartSizes, seed: int) -> tuple[Part, Part]:
+def _split(whole: Part, choice: DatasetSpec, sizes: PartSizes, seed: int) -> tuple[Part, Part]:
     rows = np.arange(len(whole))
     wanted = choice.validation
     if sizes.validation == 0:
@@ -228,11 +230,11 @@ def _split(whole: Part, choice: DatasetChoice, sizes: PartSizes, seed: int) -> t
     elif wanted.rows is not None:
         train, validation = np.split(rows, [sizes.train])
     else:
-        train, validation = _draw(rows, sizes.validation, seed, whole.y if wanted.stratify else None)
-    return whole.at(train), whole.at(validation)
+        train, validation = _draw_split(rows, sizes.validation, seed, whole.y if wanted.stratify else None)
+    return whole.select(train), whole.select(validation)
 
 
-def _draw(
+def _draw_split(
     rows: NDArray[np.int64], count: int, seed: int, classes: NDArray[Any] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     from sklearn.model_selection import train_test_split  # the API reads facts alone
@@ -244,7 +246,7 @@ def _draw(
     return train, drawn
 
 
-def _digest(arrays: Arrays) -> str:
+def _compute_digest(arrays: Arrays) -> str:
     """sha256 over name, type, shape and content of every array."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.datasets.info import DatasetFacts
+from shared.datasets.info import DatasetInfo
 from shared.datasets.row_files import EncodedImages, MappedRows, open_rows
 
 Rows = NDArray[Any] | MappedRows | EncodedImages
 
 
 @dataclass(frozen=True)
-class UploadedData:
+class UploadedDataset:
     """`files` by name: x.npy and y.npy, or images.bin and index.npz. Training rows come before those of the test."""
 
-    facts: DatasetFacts
+    info: DatasetInfo
     digest: str
     files: Mapping[str, Path]
 

@@ -10,34 +10,34 @@ import pybase64
 from numpy.typing import DTypeLike, NDArray
 
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, ServiceError, UnsupportedContent
-from shared.preprocessing.contract import Ground, ImageContract, NumbersContract
-from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits, decode_known, read_header
+from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
+from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits, decode_with_header, read_header
 from shared.preprocessing.handwriting import is_dark_on_light
 from shared.preprocessing.pixels import Pixels
-from shared.preprocessing.transforms import is_inverted, prepare
+from shared.preprocessing.transforms import is_inverted, transform_image
 from shared.spec.preprocessing import Fit, Invert
 
-ANY_BYTES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
+UNSPECIFIC_MEDIA_TYPES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
 """Said of bytes by clients that do not look at them; the last is what curl says of everything."""
-SAME_TYPE = {
+MEDIA_TYPE_ALIASES = {
     "image/jpg": "image/jpeg",
     "image/pjpeg": "image/jpeg",
     "image/x-png": "image/png",
     "image/x-ms-bmp": "image/bmp",
 }
-INVERTED = "The image is dark on light, and was inverted."
-UNUSUAL_GROUND = {
-    Ground.DARK: "The image is dark on light, and the version was trained on light on dark: send it inverted, "
+INVERTED_WARNING = "The image is dark on light, and was inverted."
+POLARITY_WARNINGS = {
+    Polarity.DARK: "The image is dark on light, and the version was trained on light on dark: send it inverted, "
     "or train with `invert: auto`.",
-    Ground.LIGHT: "The image is light on dark, and the version was trained on dark on light: send it inverted.",
+    Polarity.LIGHT: "The image is light on dark, and the version was trained on dark on light: send it inverted.",
 }
-LEAST_CONTRAST = 6
-MOST_ELONGATED = 4
-SMALL = 2
+MIN_CONTRAST = 6
+MAX_ASPECT_RATIO = 4
+MIN_UPSCALING = 2
 """Both sides a half of what the network takes, or less."""
-LARGEST = float(np.finfo(np.float32).max)
-REAL = frozenset({int, float})
-NAMES = {bool: "a truth value", dict: "an object", float: "a fraction", str: "a text", type(None): "null"}
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
+REAL_TYPES = frozenset({int, float})
+TYPE_NAMES = {bool: "a truth value", dict: "an object", float: "a fraction", str: "a text", type(None): "null"}
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,20 @@ class NumbersInput:
 
 
 Input = ImageInput | NumbersInput
-Sides = tuple[int, int]
+Size = tuple[int, int]
 """Height and width, as they came."""
 
 
-def input_of(instance: Any, name: str) -> Input:  # noqa: ANN401 - JSON
+def parse_instance(instance: Any, name: str) -> Input:  # noqa: ANN401 - JSON
     """An instance of a JSON body: `{"b64": …}` for an image, numbers otherwise. Raises InvalidRequest."""
     if not isinstance(instance, dict):
         return NumbersInput(name, instance)
     if instance.keys() != {"b64"}:
         raise InvalidRequest(f'{name}: an image is {{"b64": "…"}}, and nothing else beside it.')
-    return ImageInput(name, from_base64(instance["b64"], name))
+    return ImageInput(name, decode_base64(instance["b64"], name))
 
 
-def from_base64(text: object, name: str) -> bytes:
+def decode_base64(text: object, name: str) -> bytes:
     """Raises InvalidImage."""
     if not isinstance(text, str):
         raise InvalidImage(f"{name}: the base64 of an image is a text.")
@@ -81,37 +81,39 @@ def from_base64(text: object, name: str) -> bytes:
         raise InvalidImage(f"{name}: not base64: {error}.") from None
 
 
-class Row(NamedTuple):
+class PreprocessedInput(NamedTuple):
     """`values` are float32, of the contract's input shape; `warnings` what a sender may not have expected."""
 
     values: NDArray[np.float32]
     warnings: list[str]
 
 
-def row_of(given: Input, contract: ImageContract | NumbersContract, limits: ImageLimits) -> Row:
+def preprocess_input(given: Input, contract: ImageContract | NumbersContract, limits: ImageLimits) -> PreprocessedInput:
     """As the network takes it.
 
     Raises InvalidImage, ImageTooLarge, UnsupportedContent or InvalidRequest, with the input's name.
     """
     if isinstance(contract, ImageContract):
-        pixels, sides = _decoded(given, contract, limits) if isinstance(given, ImageInput) else _pixels(given, limits)
-        prepared = prepare(pixels, contract)
-        warnings = _warnings(prepared, sides, contract)
+        pixels, sides = (
+            _decode(given, contract, limits) if isinstance(given, ImageInput) else _parse_pixels(given, limits)
+        )
+        prepared = transform_image(pixels, contract)
+        warnings = _find_warnings(prepared, sides, contract)
         if contract.invert is Invert.AUTO and is_inverted(pixels, contract):
-            warnings.append(INVERTED)
+            warnings.append(INVERTED_WARNING)
         elif (
             contract.ground is not None
             and not warnings
-            and is_dark_on_light(prepared) != (contract.ground is Ground.LIGHT)
+            and is_dark_on_light(prepared) != (contract.ground is Polarity.LIGHT)
         ):
-            warnings.append(UNUSUAL_GROUND[contract.ground])
-        return Row(contract.normalisation.apply_to_pixels(prepared), warnings)
+            warnings.append(POLARITY_WARNINGS[contract.ground])
+        return PreprocessedInput(contract.normalisation.apply_to_pixels(prepared), warnings)
     if isinstance(given, ImageInput):
         raise InvalidRequest(f"{given.name}: this version takes {list(contract.shape)} numbers, not an image.")
-    return Row(contract.normalisation.apply(_numbers(given, contract.shape)), [])
+    return PreprocessedInput(contract.normalisation.apply(_parse_numbers(given, contract.shape)), [])
 
 
-def rows_of(
+def preprocess_inputs(
     inputs: Iterable[Input | ServiceError], contract: ImageContract | NumbersContract, limits: ImageLimits
 ) -> tuple[list[NDArray[np.float32]], list[list[str] | ServiceError]]:
     """Of those that can be read, each as the network takes it; and for every one its warnings, or why it cannot."""
@@ -121,7 +123,7 @@ def rows_of(
         try:
             if isinstance(given, ServiceError):
                 raise given
-            row = row_of(given, contract, limits)
+            row = preprocess_input(given, contract, limits)
         except ServiceError as found:
             read.append(found)
         else:
@@ -130,42 +132,42 @@ def rows_of(
     return rows, read
 
 
-def _warnings(prepared: Pixels, sides: Sides, contract: ImageContract) -> list[str]:
+def _find_warnings(prepared: Pixels, sides: Size, contract: ImageContract) -> list[str]:
     """Of images that people did not mean to send, or that a network of this size sees little of."""
     height, width = sides
     warnings = []
     darkest, lightest, _, _ = cv2.minMaxLoc(prepared.reshape(1, -1))  # NumPy takes five times as long
-    if lightest - darkest < LEAST_CONTRAST:
+    if lightest - darkest < MIN_CONTRAST:
         warnings.append("The image is blank: all its pixels are about the same.")
     if (
-        max(sides) > MOST_ELONGATED * min(sides)
+        max(sides) > MAX_ASPECT_RATIO * min(sides)
         and contract.fit is Fit.STRETCH
         and contract.size[0] == contract.size[1]
     ):
         warnings.append(f"The image is {width} × {height} and was squeezed into a square: `fit: pad` keeps its shape.")
-    if SMALL * height <= contract.size[0] and SMALL * width <= contract.size[1]:
+    if MIN_UPSCALING * height <= contract.size[0] and MIN_UPSCALING * width <= contract.size[1]:
         warnings.append(
             f"The image is only {width} × {height}, where the network takes {contract.size[1]} × {contract.size[0]}."
         )
     return warnings
 
 
-def _decoded(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> tuple[Pixels, Sides]:
+def _decode(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> tuple[Pixels, Size]:
     try:
-        said = SAME_TYPE.get(given.media_type, given.media_type)
+        said = MEDIA_TYPE_ALIASES.get(given.media_type, given.media_type)
         header = read_header(given.data, limits)
         found = MEDIA_TYPES[header.format]
-        if said not in ANY_BYTES and said != found:
+        if said not in UNSPECIFIC_MEDIA_TYPES and said != found:
             raise UnsupportedContent(f"{given.name}: said to be {said}, and it is {found}: label it so, or not at all.")
-        return decode_known(given.data, header, contract), (header.height, header.width)
+        return decode_with_header(given.data, header, contract), (header.height, header.width)
     except (InvalidImage, ImageTooLarge) as error:
         raise type(error)(f"{given.name}: {error.detail}.") from error
 
 
-def _pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Sides]:
+def _parse_pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Size]:
     """An image that is decoded already: (height, width), or with 1 or 3 channels, whole numbers from 0 to 255."""
     known = isinstance(given.values, np.ndarray) and given.values.dtype == np.uint8
-    pixels = given.values if known else _array(given, "an image is height × width pixels, or × 1 or 3 channels")
+    pixels = given.values if known else _parse_array(given, "an image is height × width pixels, or × 1 or 3 channels")
     if pixels.ndim == 2:  # noqa: PLR2004 - height and width
         pixels = pixels[..., np.newaxis]
     if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or 0 in pixels.shape:  # noqa: PLR2004 - and channels
@@ -179,24 +181,24 @@ def _pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Sides]:
     return pixels.astype(np.uint8, copy=False), (pixels.shape[0], pixels.shape[1])
 
 
-def _numbers(given: NumbersInput, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    values = _array(given, f"this version takes {list(shape)} numbers")
+def _parse_numbers(given: NumbersInput, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    values = _parse_array(given, f"this version takes {list(shape)} numbers")
     if values.shape != shape and (values.size, shape) != (1, (1,)):
         raise InvalidRequest(f"{given.name}: this version takes {list(shape)} numbers, not {list(values.shape)}.")
     return values.reshape(shape).astype(np.float32)
 
 
-def _array(given: NumbersInput, expected: str) -> NDArray[np.float64]:
+def _parse_array(given: NumbersInput, expected: str) -> NDArray[np.float64]:
     try:
-        values = array_of(given.values, REAL, np.float64)
+        values = to_array(given.values, REAL_TYPES, np.float64)
     except ValueError as error:
         raise InvalidRequest(f"{given.name}: {error}; {expected}.") from None
-    if not (np.isfinite(values).all() and np.abs(values).max(initial=0) <= LARGEST):
+    if not (np.isfinite(values).all() and np.abs(values).max(initial=0) <= MAX_FLOAT32):
         raise InvalidRequest(f"{given.name}: an input holds finite 32-bit numbers alone; {expected}.")
     return values
 
 
-def array_of(values: Any, types: frozenset[type], dtype: DTypeLike) -> NDArray[Any]:  # noqa: ANN401 - JSON, or an array
+def to_array(values: Any, types: frozenset[type], dtype: DTypeLike) -> NDArray[Any]:  # noqa: ANN401 - JSON, or an array
     """Nested lists of these types of numbers, or an array. What is too large for a float is infinite.
 
     NumPy alone would take null for NaN and texts for what they spell, and give each text the room of the longest.
@@ -217,5 +219,5 @@ def _check_types(array: NDArray[Any], types: frozenset[type]) -> None:
     if list in found:
         raise ValueError("the rows of an input must all have the same length")
     if not found <= types:
-        named = sorted(NAMES.get(other, other.__name__) for other in found - types)
+        named = sorted(TYPE_NAMES.get(other, other.__name__) for other in found - types)
         raise ValueError(f"an input holds numbers, and there is {', '.join(named)}")

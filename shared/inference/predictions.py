@@ -5,25 +5,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.registry.manifest import Description
+from shared.registry.manifest import VersionManifest
 
-DOUBTFUL = "The probability is below {:.2g}: of the test rows with less, at least half were answered wrongly."
-Answer = dict[str, Any]
+LOW_CONFIDENCE_WARNING = (
+    "The probability is below {:.2g}: of the test rows with less, at least half were answered wrongly."
+)
+PredictionDict = dict[str, Any]
 """A Prediction, NumericPrediction or FailedPrediction of shared/documents.py. Made by hand: pydantic would take longer
 over it than the network.
 """
 
 
-def answer_of(outputs: NDArray[np.float32], warnings: list[str], description: Description, top: int) -> Answer:
+def format_prediction(
+    outputs: NDArray[np.float32], warnings: list[str], manifest: VersionManifest, top: int
+) -> PredictionDict:
     """To one input; `outputs` is (k,). A single output is the probability of the second of two classes."""
-    classes = description.classes
+    classes = manifest.classes
     if not classes:
         values = list(outputs)
         return {"value": values[0] if len(values) == 1 else values, "warnings": warnings}
     probabilities = np.array([1 - outputs[0], outputs[0]], np.float32) if len(outputs) == 1 else outputs
     best = [int(probabilities.argmax())] if top == 1 else np.argsort(-probabilities, kind="stable")[:top].tolist()
-    ranked = [{"label": classes[place], "class": place, "probability": probabilities[place]} for place in best]
-    threshold = description.confidence_threshold
+    ranked = [{"label": classes[index], "class": index, "probability": probabilities[index]} for index in best]
+    threshold = manifest.confidence_threshold
     if threshold is not None and ranked[0]["probability"] < threshold:
-        warnings = [*warnings, DOUBTFUL.format(threshold)]
+        warnings = [*warnings, LOW_CONFIDENCE_WARNING.format(threshold)]
     return {**ranked[0], "top": ranked, "warnings": warnings}

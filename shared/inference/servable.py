@@ -14,26 +14,26 @@ from pydantic import ValidationError
 
 from shared.database.tables.registry import Version
 from shared.errors import VersionNotServable
-from shared.inference.inputs import ImageInput, NumbersInput, row_of
-from shared.inference.parity import TOLERANCE, largest_difference
+from shared.inference.inputs import ImageInput, NumbersInput, preprocess_input
+from shared.inference.parity import TOLERANCE, compute_max_difference
 from shared.preprocessing.decoding import ImageLimits
-from shared.registry.manifest import DESCRIPTION_FILE, INPUT_NAME, ONNX_FILE, OUTPUT_NAME, DescriptionFile, GoldenSample
+from shared.registry.manifest import INPUT_NAME, MANIFEST_FILE, ONNX_FILE, OUTPUT_NAME, GoldenSample, ManifestFile
 from shared.storage.artifacts import ArtifactStore
 
-ROWS_AT_ONCE = 32
+MAX_ROWS_PER_RUN = 32
 """With more, what the layers make of them no longer fits the cache of a processor."""
 SESSION_BYTES = 400_000
 SESSION_FACTOR = 1.1
 """What a version takes beside the weights, and for each byte of them."""
-TOGETHER = 4
+TRIAL_BATCH_SIZE = 4
 TRIALS = 3
-GAIN = 0.9
-SLOW_SECONDS = 0.02
-_UNLIMITED = ImageLimits(max_bytes=2**31, max_pixels=2**31)
+MAX_BATCH_COST = 0.9
+MAX_TRIAL_SECONDS = 0.02
+_NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=2**31)
 
 
 @dataclass
-class Statistics:
+class InferenceStatistics:
     """Since it was loaded; `last_milliseconds` is the time of the last run, since 1970."""
 
     requests: int = 0
@@ -50,59 +50,59 @@ class Statistics:
             self.last_milliseconds = int(1000 * time.time())
 
 
-class LoadedVersion:
+class Servable:
     """Safe for threads. `size_bytes` is about what it holds of the memory; `used_at` is by the monotonic clock."""
 
-    def __init__(self, version: Version, description: DescriptionFile, session: Any, size_bytes: int) -> None:  # noqa: ANN401 - onnxruntime
+    def __init__(self, version: Version, manifest: ManifestFile, session: Any, size_bytes: int) -> None:  # noqa: ANN401 - onnxruntime
         self.model = version.model
         self.number = version.number
         self.name = f"{version.model}/{version.number}"
-        self.description = description
+        self.manifest = manifest
         self.size_bytes = size_bytes
-        self.used_at = time.monotonic()
-        self.statistics = Statistics()
-        self.is_faster_together = False
+        self.last_used_at = time.monotonic()
+        self.statistics = InferenceStatistics()
+        self.is_faster_in_batches = False
         """Whether several inputs in one run take less than one after another."""
         self._session = session
 
-    def forget_samples(self) -> None:
+    def drop_golden_images(self) -> None:
         """Images, which may be a megabyte and have been answered; rows of numbers are small, and drawn in pictures."""
-        numbers = tuple(sample for sample in self.description.golden_samples if sample.b64 is None)
-        self.description = self.description.model_copy(update={"golden_samples": numbers, "architecture": {}})
+        numbers = tuple(sample for sample in self.manifest.golden_samples if sample.b64 is None)
+        self.manifest = self.manifest.model_copy(update={"golden_samples": numbers, "architecture": {}})
 
     def run(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, …) in the network's input shape → (n, outputs)."""
-        if len(rows) <= ROWS_AT_ONCE:
+        if len(rows) <= MAX_ROWS_PER_RUN:
             return self._session.run([OUTPUT_NAME], {INPUT_NAME: rows})[0]  # type: ignore[no-any-return]
         answers = [
-            self._session.run([OUTPUT_NAME], {INPUT_NAME: rows[start : start + ROWS_AT_ONCE]})[0]
-            for start in range(0, len(rows), ROWS_AT_ONCE)
+            self._session.run([OUTPUT_NAME], {INPUT_NAME: rows[start : start + MAX_ROWS_PER_RUN]})[0]
+            for start in range(0, len(rows), MAX_ROWS_PER_RUN)
         ]
         return np.concatenate(answers)
 
 
-def load_version(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
+def load_servable(version: Version, artifacts: ArtifactStore) -> Servable:
     """Raises ArtifactDamaged, or VersionNotServable when it does not answer its golden samples as it must."""
-    loaded = open_version(version, artifacts)
-    difference = golden_difference(loaded)
+    servable = open_servable(version, artifacts)
+    difference = compute_golden_difference(servable)
     if difference > TOLERANCE:
         raise VersionNotServable(
-            f"Version {loaded.name} is not served: it answers its own golden samples with a difference of "
+            f"Version {servable.name} is not served: it answers its own golden samples with a difference of "
             f"{difference:.2g}, where {TOLERANCE:g} is allowed."
         )
-    loaded.is_faster_together = _is_faster_together(loaded)
-    loaded.forget_samples()
-    return loaded
+    servable.is_faster_in_batches = _is_faster_in_batches(servable)
+    servable.drop_golden_images()
+    return servable
 
 
-def open_version(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
+def open_servable(version: Version, artifacts: ArtifactStore) -> Servable:
     """Whatever it may answer. Raises ArtifactDamaged or VersionNotServable."""
     import onnxruntime  # with the first prediction: a process that answers none stays light
 
     name = f"{version.model}/{version.number}"
     digests = {file.name: file.sha256 for file in version.files}
     try:
-        description = DescriptionFile.model_validate_json(artifacts.read(digests[DESCRIPTION_FILE]))
+        manifest = ManifestFile.model_validate_json(artifacts.read(digests[MANIFEST_FILE]))
     except ValidationError as error:
         raise VersionNotServable(
             f"Version {name} was written by another release of Trainyard: train it again."
@@ -111,34 +111,37 @@ def open_version(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # it would hold for each version what one run needs, and is no faster
     with TemporaryDirectory() as copies:  # a session made of bytes keeps them, as large as all the rest
-        network = artifacts.local_path(digests[ONNX_FILE], Path(copies))
+        network = artifacts.get_local_path(digests[ONNX_FILE], Path(copies))
         size = SESSION_BYTES + int(SESSION_FACTOR * network.stat().st_size)
         session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    return LoadedVersion(version, description, session, size)
+    return Servable(version, manifest, session, size)
 
 
-def golden_difference(loaded: LoadedVersion) -> float:
+def compute_golden_difference(servable: Servable) -> float:
     """The largest between what it answers to its golden samples and what Keras did, as `largest_difference` counts."""
-    samples, contract = loaded.description.golden_samples, loaded.description.preprocessing
-    rows = np.stack([row_of(_input(sample), contract, _UNLIMITED).values for sample in samples])
+    samples, contract = servable.manifest.golden_samples, servable.manifest.preprocessing
+    rows = np.stack([preprocess_input(_to_input(sample), contract, _NO_LIMITS).values for sample in samples])
     expected = np.asarray([sample.outputs for sample in samples], np.float32)
-    return largest_difference(loaded.run(rows), expected)
+    return compute_max_difference(servable.run(rows), expected)
 
 
-def _is_faster_together(loaded: LoadedVersion) -> bool:
+def _is_faster_in_batches(servable: Servable) -> bool:
     """Small networks are, whose weights take longer to fetch than to use; a slow one is not worth the trial."""
-    rows = np.zeros((TOGETHER, *loaded.description.preprocessing.input_shape), np.float32)
-    alone = min(_seconds(loaded, rows[:1]) for _ in range(TRIALS))
-    return alone < SLOW_SECONDS and min(_seconds(loaded, rows) for _ in range(TRIALS)) < GAIN * TOGETHER * alone
+    rows = np.zeros((TRIAL_BATCH_SIZE, *servable.manifest.preprocessing.input_shape), np.float32)
+    alone = min(_measure_seconds(servable, rows[:1]) for _ in range(TRIALS))
+    return (
+        alone < MAX_TRIAL_SECONDS
+        and min(_measure_seconds(servable, rows) for _ in range(TRIALS)) < MAX_BATCH_COST * TRIAL_BATCH_SIZE * alone
+    )
 
 
-def _seconds(loaded: LoadedVersion, rows: NDArray[np.float32]) -> float:
+def _measure_seconds(servable: Servable, rows: NDArray[np.float32]) -> float:
     began = time.perf_counter()
-    loaded.run(rows)
+    servable.run(rows)
     return time.perf_counter() - began
 
 
-def _input(sample: GoldenSample) -> ImageInput | NumbersInput:
+def _to_input(sample: GoldenSample) -> ImageInput | NumbersInput:
     if sample.b64 is not None:
         return ImageInput("golden sample", base64.b64decode(sample.b64))
     return NumbersInput("golden sample", sample.numbers)

@@ -15,7 +15,7 @@ from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 
 
-class Batch(SpecPart):
+class BatchState(SpecPart):
     """How far it is: `done` of `rows`, of which so many `failed`. `columns` are those of its CSV that hold answers."""
 
     version: int
@@ -25,40 +25,40 @@ class Batch(SpecPart):
     columns: tuple[str, ...]
 
 
-def files_of(session: Session, job_id: UUID) -> list[StoredFile]:
+def list_files(session: Session, job_id: UUID) -> list[StoredFile]:
     found = session.scalars(select(BatchFile).where(BatchFile.job_id == job_id))
     return [StoredFile(file.name, file.sha256, file.size_bytes) for file in found]
 
 
-def parts_of(session: Session, job_id: UUID) -> list[BatchPart]:
+def list_parts(session: Session, job_id: UUID) -> list[BatchPart]:
     """In order."""
     return list(session.scalars(select(BatchPart).where(BatchPart.job_id == job_id).order_by(BatchPart.number)))
 
 
-def add_part(session: Session, job_id: UUID, attempt: int, sha256: str, *, rows: int, failed: int) -> Batch:
-    """Answers how far the job is with it. Raises LeaseLost, or kept_files.FilesSwept."""
-    tracked_files.hold(session, [sha256])
-    job = lifecycle.hold(session, job_id, attempt)
-    before = Batch.model_validate(job.batch)
+def add_part(session: Session, job_id: UUID, attempt: int, sha256: str, *, rows: int, failed: int) -> BatchState:
+    """Answers how far the job is with it. Raises LeaseLost, or tracked_files.FilesCollected."""
+    tracked_files.reference(session, [sha256])
+    job = lifecycle.lock_attempt(session, job_id, attempt)
+    before = BatchState.model_validate(job.batch)
     number = session.scalars(select(func.count()).where(BatchPart.job_id == job_id)).one() + 1
     session.add(BatchPart(job_id=job_id, number=number, sha256=sha256, rows=rows, failed=failed))
     batch = before.model_copy(update={"done": before.done + rows, "failed": before.failed + failed})
     # Whoever comes further than the attempt before is not to blame for what was lost so far.
-    job.batch, job.losses = batch.model_dump(mode="json"), 0
+    job.batch, job.consecutive_lost_attempts = batch.model_dump(mode="json"), 0
     return batch
 
 
-def copy(session: Session, old: Job, new: Job, *, with_parts: bool) -> None:
+def copy_to_retry(session: Session, old: Job, new: Job, *, with_parts: bool) -> None:
     """For a job that is tried again; with what was answered already, or from the start. Raises JobCannotBeRetried."""
     session.flush()
-    files = files_of(session, old.id)
+    files = list_files(session, old.id)
     if not files and old.spec["dataset"] is None:
         raise JobCannotBeRetried(f"What job {old.id} was to read has had its time: send it again.")
     for file in files:
         session.add(BatchFile(job_id=new.id, name=file.name, sha256=file.sha256, size_bytes=file.size_bytes))
-    batch = Batch.model_validate(old.batch)
-    parts = parts_of(session, old.id)
-    if with_parts and not have_gone(batch, parts):
+    batch = BatchState.model_validate(old.batch)
+    parts = list_parts(session, old.id)
+    if with_parts and not have_expired(batch, parts):
         for part in parts:
             values = {"sha256": part.sha256, "rows": part.rows, "failed": part.failed}
             session.add(BatchPart(job_id=new.id, number=part.number, **values))
@@ -67,20 +67,20 @@ def copy(session: Session, old: Job, new: Job, *, with_parts: bool) -> None:
     new.batch = batch.model_dump(mode="json")
 
 
-def have_gone(batch: Batch, parts: Sequence[BatchPart]) -> bool:
+def have_expired(batch: BatchState, parts: Sequence[BatchPart]) -> bool:
     """Whether the answers, of which these parts are there, have had their time."""
     return sum(part.rows for part in parts) < batch.done
 
 
-def forget_old_files(session: Session, seconds: float) -> None:
+def delete_expired_files(session: Session, seconds: float) -> None:
     """What jobs read that ended so long ago."""
-    session.execute(delete(BatchFile).where(BatchFile.job_id.in_(_ended_before(seconds))))
+    session.execute(delete(BatchFile).where(BatchFile.job_id.in_(_select_ended_before(seconds))))
 
 
-def forget_old_parts(session: Session, seconds: float) -> None:
+def delete_expired_parts(session: Session, seconds: float) -> None:
     """What jobs answered that ended so long ago."""
-    session.execute(delete(BatchPart).where(BatchPart.job_id.in_(_ended_before(seconds))))
+    session.execute(delete(BatchPart).where(BatchPart.job_id.in_(_select_ended_before(seconds))))
 
 
-def _ended_before(seconds: float) -> Select[UUID]:
+def _select_ended_before(seconds: float) -> Select[UUID]:
     return select(Job.id).where(Job.status.in_(ENDED), Job.ended_at < now(-seconds))

@@ -4,7 +4,7 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
-from shared.devices import Device, queues_of
+from shared.devices import Device, list_queues
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -16,7 +16,7 @@ TRAIN = "trainyard.train"
 RECONCILE = "trainyard.reconcile"
 TIDY = "trainyard.tidy"
 MAINTENANCE_QUEUE = "maintenance"
-MAX_BELLS = 100
+MAX_NOTIFICATIONS = 100
 """In one queue: nobody may be listening there, and one bell is as good as many."""
 CONNECT_SECONDS = 2
 
@@ -44,29 +44,29 @@ def make_celery(redis_url: str) -> "Celery":
     return celery
 
 
-class Bell:
+class JobNotifier:
     def __init__(self, redis_url: str) -> None:
         self._redis_url = redis_url
 
-    def ring(self, device: Device) -> None:
+    def notify(self, device: Device) -> None:
         """Says "there is work" where it may be taken. A broker that is down costs nothing: it is rung again later."""
         try:
-            self._ring(queues_of(device))
+            self._notify(list_queues(device))
         except BrokerUnreachable as error:
             logger.warning("bell not rung: %s", error)
 
     def ping(self) -> None:
         """Raises BrokerUnreachable."""
-        self._ring(())
+        self._notify(())
 
-    def _ring(self, queues: tuple[str, ...]) -> None:
+    def _notify(self, queues: tuple[str, ...]) -> None:
         from kombu.exceptions import OperationalError
 
         connection = self._celery.connection_for_write(connect_timeout=CONNECT_SECONDS)
         try:
             with connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS):
                 for queue in queues:
-                    if _bells_in(queue, connection) < MAX_BELLS:
+                    if _count_notifications(queue, connection) < MAX_NOTIFICATIONS:
                         self._celery.send_task(TRAIN, queue=queue, connection=connection, retry=False)
         except (OperationalError, OSError) as error:
             raise BrokerUnreachable(f"Redis is out of reach: {error}") from error
@@ -76,7 +76,7 @@ class Bell:
         return make_celery(self._redis_url)
 
 
-def _bells_in(queue: str, connection: "Connection") -> int:
+def _count_notifications(queue: str, connection: "Connection") -> int:
     from amqp.exceptions import ChannelError
 
     channel: Any = connection.default_channel  # celery-types knows less of it than there is

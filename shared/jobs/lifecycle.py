@@ -27,8 +27,8 @@ from shared.errors import (
     TrainingFailure,
 )
 from shared.jobs import scheduling
-from shared.jobs.events import EpochReport, LogLine, epoch_content, problem_of
-from shared.jobs.queries import get
+from shared.jobs.events import EpochReport, LogLine, format_epoch, to_problem
+from shared.jobs.queries import get_job
 from shared.jobs.transitions import (
     CANCEL,
     CLAIM,
@@ -39,7 +39,7 @@ from shared.jobs.transitions import (
     LOSE,
     STOP,
     SUCCEED,
-    Move,
+    Transition,
 )
 
 
@@ -48,39 +48,39 @@ class LeaseLost(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How many attempts in a row may come to nothing, and how long a job waits after the first: then twice as long."""
 
     attempts: int
     seconds: float
 
-    def seconds_after(self, losses: int) -> float:
-        return self.seconds * 2.0 ** (losses - 1)
+    def compute_delay(self, consecutive_lost_attempts: int) -> float:
+        return self.seconds * 2.0 ** (consecutive_lost_attempts - 1)
 
 
 def claim(
-    session: Session, worker: str, devices: Iterable[Device], lease_seconds: float, most_running: int | None = None
+    session: Session, worker: str, devices: Iterable[Device], lease_seconds: float, max_running: int | None = None
 ) -> Job | None:
     """The next job for a worker of these devices, now its own until the lease runs out; None when there is none.
 
     `most_running` is how many of one owner may run at a time.
     """
-    scheduling.take_turns(session)
-    line = scheduling.next_in_line(devices, most_running)
+    scheduling.lock_claims(session)
+    line = scheduling.select_next_job(devices, max_running)
     while (following := session.scalars(line).one_or_none()) is not None:
-        claimed = _move(
+        claimed = _transition(
             session,
             CLAIM,
             Job.id == following.id,
             attempt=Job.attempt + 1,
             worker=worker,
             lease_until=now(lease_seconds),
-            ready_at=None,
+            scheduled_at=None,
             started_at=func.coalesce(Job.started_at, now()),
             progress=None,
         )
         if claimed:
-            return _begin(session, claimed[0])
+            return _begin_attempt(session, claimed[0])
     return None  # or it was cancelled in the meantime, and the next was looked for
 
 
@@ -95,14 +95,14 @@ def renew(
 ) -> JobStatus:
     """Holds the lease and writes what is new. Answers the status, which may tell to end; raises LeaseLost."""
     news: list[tuple[str, Document]] = [("log", {"level": line.level, "message": line.message}) for line in lines]
-    news += [("epoch", epoch_content(report)) for report in epochs]
+    news += [("epoch", format_epoch(report)) for report in epochs]
     values: dict[str, Any] = {"lease_until": now(lease_seconds)}
     if progress is not None:
         news.append(("progress", progress))
         values["progress"] = progress
     held = session.execute(
         update(Job)
-        .where(own_attempt(job_id, attempt), Job.status.in_(HELD))
+        .where(match_attempt(job_id, attempt), Job.status.in_(HELD))
         .values(values | {"last_event": Job.last_event + len(news)})
         .returning(Job.status, Job.last_event)
     ).one_or_none()
@@ -114,9 +114,9 @@ def renew(
     return JobStatus(held.status)
 
 
-def hold(session: Session, job_id: UUID, attempt: int) -> Job:
+def lock_attempt(session: Session, job_id: UUID, attempt: int) -> Job:
     """The job, locked to the end of the transaction. Raises LeaseLost."""
-    held = select(Job).where(own_attempt(job_id, attempt), Job.status.in_(HELD)).with_for_update()
+    held = select(Job).where(match_attempt(job_id, attempt), Job.status.in_(HELD)).with_for_update()
     job = session.scalars(held, execution_options={"populate_existing": True}).one_or_none()
     if job is None:
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
@@ -125,8 +125,8 @@ def hold(session: Session, job_id: UUID, attempt: int) -> Job:
 
 def cancel(session: Session, job_id: UUID) -> Job:
     """A queued job is cancelled at once; a running one is told to end. Twice is the same as once."""
-    moved = _move(session, CANCEL, Job.id == job_id)
-    job = moved[0] if moved else get(session, job_id)
+    moved = _transition(session, CANCEL, Job.id == job_id)
+    job = moved[0] if moved else get_job(session, job_id)
     if not moved and job.status in ENDED:
         raise JobHasEnded(f"Job {job_id} has ended: it is {job.status}.")
     return job
@@ -137,12 +137,12 @@ def stop(session: Session, job_id: UUID) -> Job:
 
     Raises JobNotFound, JobHasEnded, or JobNotStarted where there is nothing yet that could be published.
     """
-    moved = _move(session, STOP, Job.id == job_id, stop_asked=True)
+    moved = _transition(session, STOP, Job.id == job_id, stop_asked=True)
     if moved:
         return moved[0]
     waiting = and_(Job.id == job_id, Job.status == JobStatus.QUEUED, Job.checkpoint_file.is_not(None))
     session.execute(update(Job).where(waiting).values(stop_asked=True))
-    job = get(session, job_id)
+    job = get_job(session, job_id)
     session.refresh(job)
     if job.status == JobStatus.QUEUED and not job.stop_asked:
         raise JobNotStarted(f"Job {job_id} has not trained yet, and there is nothing to publish: cancel it instead.")
@@ -153,72 +153,74 @@ def stop(session: Session, job_id: UUID) -> Job:
 
 def succeed(session: Session, job_id: UUID, attempt: int, number: int) -> None:
     """Part of the publishing of version `number`. Raises LeaseLost, also when the job is to be cancelled."""
-    _move_own(session, SUCCEED, job_id, attempt, {"version": number}, checkpoint_file=None)
+    _transition_attempt(session, SUCCEED, job_id, attempt, {"version": number}, checkpoint_file=None)
 
 
 def finish_reproduction(session: Session, job_id: UUID, attempt: int, reproduction: Document) -> None:
     """Raises LeaseLost, also when the job is to be cancelled."""
-    _move_own(session, SUCCEED, job_id, attempt, checkpoint_file=None, reproduction=reproduction)
+    _transition_attempt(session, SUCCEED, job_id, attempt, checkpoint_file=None, reproduction=reproduction)
 
 
 def finish_batch(session: Session, job_id: UUID, attempt: int) -> None:
     """All that was asked is answered. Raises LeaseLost, also when the job is to be cancelled."""
-    _move_own(session, SUCCEED, job_id, attempt)
+    _transition_attempt(session, SUCCEED, job_id, attempt)
 
 
 def fail(session: Session, job_id: UUID, attempt: int, failure: TrainingFailure) -> None:
     """Raises LeaseLost."""
-    problem = problem_of(failure)
-    _move_own(session, FAIL, job_id, attempt, {"error": problem}, error=problem)
+    problem = to_problem(failure)
+    _transition_attempt(session, FAIL, job_id, attempt, {"error": problem}, error=problem)
 
 
 def finish_cancelling(session: Session, job_id: UUID, attempt: int) -> None:
     """The attempt has stopped, as it was told. Raises LeaseLost."""
-    _move_own(session, FINISH_CANCELLING, job_id, attempt)
+    _transition_attempt(session, FINISH_CANCELLING, job_id, attempt)
 
 
 def hand_back(session: Session, job_id: UUID, attempt: int) -> None:
     """It waits for the next worker, and this attempt does not count. Raises LeaseLost."""
-    _move_own(session, HAND_BACK, job_id, attempt, **_LET_GO)
+    _transition_attempt(session, HAND_BACK, job_id, attempt, **_RELEASED)
 
 
 def hand_back_all(session: Session, worker: str) -> list[Job]:
     """The same for whatever the worker still holds."""
-    return _move(session, HAND_BACK, Job.worker == worker, **_LET_GO)
+    return _transition(session, HAND_BACK, Job.worker == worker, **_RELEASED)
 
 
-def put_off(session: Session, job_id: UUID, attempt: int, patience: Patience, failure: TrainingFailure) -> None:
+def requeue_after_error(
+    session: Session, job_id: UUID, attempt: int, retry_policy: RetryPolicy, failure: TrainingFailure
+) -> None:
     """The attempt is lost by nobody's fault but this machine's; `failure` is what is said once none is left.
 
     Raises LeaseLost.
     """
-    if not _take(session, own_attempt(job_id, attempt), patience, failure):
+    if not _rescue(session, match_attempt(job_id, attempt), retry_policy, failure):
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
 
 
-def take_from_expired(session: Session, patience: Patience) -> list[Job]:
+def rescue_expired(session: Session, retry_policy: RetryPolicy) -> list[Job]:
     """Jobs whose lease ran out wait again, or fail once so many attempts came to nothing."""
-    return _take(session, Job.lease_until < now(), patience, _lost(patience))
+    return _rescue(session, Job.lease_until < now(), retry_policy, _build_lost_error(retry_policy))
 
 
-def take_from_lost(session: Session, worker: str, patience: Patience) -> list[Job]:
+def rescue_from_worker(session: Session, worker: str, retry_policy: RetryPolicy) -> list[Job]:
     """The same, at once, for a worker whose training process is known to be gone."""
-    return _take(session, Job.worker == worker, patience, _lost(patience))
+    return _rescue(session, Job.worker == worker, retry_policy, _build_lost_error(retry_policy))
 
 
-_LET_GO: dict[str, Any] = {"worker": None, "progress": None}
+_RELEASED: dict[str, Any] = {"worker": None, "progress": None}
 
 
-def _begin(session: Session, job: Job) -> Job:
+def _begin_attempt(session: Session, job: Job) -> Job:
     """What the attempt is about to do again is no part of the curves any more."""
     session.execute(delete(JobEpoch).where(JobEpoch.job_id == job.id, JobEpoch.epoch > job.checkpoint_epoch))
-    session.execute(update(Owner).where(Owner.name == job.owner).values(served_at=now()))
-    return _move(session, STOP, Job.id == job.id)[0] if job.stop_asked else job
+    session.execute(update(Owner).where(Owner.name == job.owner).values(last_claimed_at=now()))
+    return _transition(session, STOP, Job.id == job.id)[0] if job.stop_asked else job
 
 
-def _move(
+def _transition(
     session: Session,
-    move: Move,
+    move: Transition,
     condition: ColumnElement[bool],
     news: Document | None = None,
     **values: Any,  # noqa: ANN401 - columns take what they take
@@ -246,36 +248,46 @@ def _move(
     return list(moved)
 
 
-def _move_own(
+def _transition_attempt(
     session: Session,
-    move: Move,
+    move: Transition,
     job_id: UUID,
     attempt: int,
     news: Document | None = None,
     **values: Any,  # noqa: ANN401
 ) -> None:
-    if not _move(session, move, own_attempt(job_id, attempt), news, **values):
+    if not _transition(session, move, match_attempt(job_id, attempt), news, **values):
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
 
 
-def _take(session: Session, lost: ColumnElement[bool], patience: Patience, failure: TrainingFailure) -> list[Job]:
-    problem = problem_of(failure)
-    losses = Job.losses + 1
-    counted: dict[str, Any] = {"losses": losses, "lost_attempts": Job.lost_attempts + 1}
-    given_up = _move(
-        session, GIVE_UP, and_(lost, losses >= patience.attempts), {"error": problem}, error=problem, **counted
+def _rescue(
+    session: Session, lost: ColumnElement[bool], retry_policy: RetryPolicy, failure: TrainingFailure
+) -> list[Job]:
+    problem = to_problem(failure)
+    consecutive_lost_attempts = Job.consecutive_lost_attempts + 1
+    counted: dict[str, Any] = {
+        "consecutive_lost_attempts": consecutive_lost_attempts,
+        "lost_attempts": Job.lost_attempts + 1,
+    }
+    given_up = _transition(
+        session,
+        GIVE_UP,
+        and_(lost, consecutive_lost_attempts >= retry_policy.attempts),
+        {"error": problem},
+        error=problem,
+        **counted,
     )
-    waits = [now(patience.seconds_after(count)) for count in range(1, patience.attempts)]
-    ready_at = case(dict(enumerate(waits)), value=Job.losses) if waits else None
-    return given_up + _move(session, LOSE, lost, ready_at=ready_at, **counted, **_LET_GO)
+    waits = [now(retry_policy.compute_delay(count)) for count in range(1, retry_policy.attempts)]
+    scheduled_at = case(dict(enumerate(waits)), value=Job.consecutive_lost_attempts) if waits else None
+    return given_up + _transition(session, LOSE, lost, scheduled_at=scheduled_at, **counted, **_RELEASED)
 
 
-def _lost(patience: Patience) -> TrainingFailure:
+def _build_lost_error(retry_policy: RetryPolicy) -> TrainingFailure:
     return AttemptsUsedUp(
-        f"The training process was lost {patience.attempts} times, and never came further than before. Most often that "
-        "is for want of memory: try a smaller batch_size, or a network with fewer parameters or smaller layer outputs."
+        f"The training process was lost {retry_policy.attempts} times in a row without any progress. The usual "
+        "cause is memory: lower batch_size, or use a network with fewer parameters or smaller layer outputs."
     )
 
 
-def own_attempt(job_id: UUID, attempt: int) -> ColumnElement[bool]:
+def match_attempt(job_id: UUID, attempt: int) -> ColumnElement[bool]:
     return and_(Job.id == job_id, Job.attempt == attempt)

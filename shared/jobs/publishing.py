@@ -14,15 +14,15 @@ from shared.storage.artifacts import StoredFile
 
 
 def publish(
-    session: Session, job_id: UUID, attempt: int, model: str, description: Document, files: Iterable[StoredFile]
+    session: Session, job_id: UUID, attempt: int, model: str, manifest: Document, files: Iterable[StoredFile]
 ) -> int:
     """The next version of the model, and the job's success: both or neither.
 
-    Raises jobs.LeaseLost, or kept_files.FilesSwept.
+    Raises lifecycle.LeaseLost, or tracked_files.FilesCollected.
     """
     rows = [VersionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
-    tracked_files.hold(session, [row.sha256 for row in rows])
+    tracked_files.reference(session, [row.sha256 for row in rows])
     number = take_next_number(session, model)
     lifecycle.succeed(session, job_id, attempt, number)
-    session.add(Version(model=model, number=number, job_id=job_id, description=description, files=rows))
+    session.add(Version(model=model, number=number, job_id=job_id, manifest=manifest, files=rows))
     return number

@@ -21,14 +21,14 @@ from shared.errors import (
 )
 
 
-def get(session: Session, job_id: UUID) -> Job:
+def get_job(session: Session, job_id: UUID) -> Job:
     job = session.get(Job, job_id)
     if job is None:
         raise JobNotFound(f"There is no job {job_id}.")
     return job
 
 
-def find(
+def list_jobs(
     session: Session,
     page: Page,
     status: JobStatus | None = None,
@@ -38,7 +38,7 @@ def find(
     """Newest first."""
     query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(page.limit)
     if page.after is not None and tag is None:
-        query = query.where(_before(Job.created_at, Job.id, page))
+        query = query.where(_is_before(Job.created_at, Job.id, page))
     if status is not None:
         query = query.where(Job.status == status)
     if model is not None:
@@ -49,11 +49,11 @@ def find(
         query = query.join(JobTag, JobTag.job_id == Job.id).where(same)
         query = query.order_by(None).order_by(JobTag.created_at.desc(), JobTag.job_id.desc())
         if page.after is not None:
-            query = query.where(_before(JobTag.created_at, JobTag.job_id, page))
+            query = query.where(_is_before(JobTag.created_at, JobTag.job_id, page))
     return list(session.scalars(query))
 
 
-def _before(
+def _is_before(
     created_at: InstrumentedAttribute[datetime], job_id: InstrumentedAttribute[UUID], page: Page
 ) -> ColumnElement[bool]:
     """As a row comparison, which one look into an index answers."""

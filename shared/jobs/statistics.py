@@ -13,7 +13,7 @@ def count_by_status(session: Session) -> dict[str, int]:
     return {str(status): sum(count for found, count in rows if found == status) for status in JobStatus}
 
 
-def waiting_by_device(session: Session) -> dict[str, tuple[int, float]]:
+def count_waiting_by_device(session: Session) -> dict[str, tuple[int, float]]:
     """How many wait for each device, and for how many seconds the oldest has."""
     waiting = select(Job.device, func.count(), func.min(Job.created_at)).where(Job.status == JobStatus.QUEUED)
     time = session.scalars(select(now())).one()
@@ -23,7 +23,7 @@ def waiting_by_device(session: Session) -> dict[str, tuple[int, float]]:
     return found
 
 
-def epoch_seconds(session: Session) -> dict[str, float]:
+def get_epoch_seconds(session: Session) -> dict[str, float]:
     """What the last epoch of each model took that is trained now."""
     newest = select(func.max(JobEpoch.epoch)).where(JobEpoch.job_id == Job.id).correlate(Job).scalar_subquery()
     query = select(Job.model, JobEpoch.seconds).join(JobEpoch, JobEpoch.job_id == Job.id)

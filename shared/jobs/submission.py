@@ -10,27 +10,42 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.database.tables.base import now
-from shared.database.tables.jobs import ANONYMOUS, ENDED, BatchFile, Job, JobEpoch, JobEvent, JobStatus, JobTag, Owner
+from shared.database.tables.jobs import (
+    ANONYMOUS,
+    ENDED,
+    BatchFile,
+    Job,
+    JobEpoch,
+    JobEvent,
+    JobKind,
+    JobStatus,
+    JobTag,
+    Owner,
+)
 from shared.devices import Device
 from shared.errors import IdempotencyKeyReused, JobCannotBeRetried, JobNotFound, TooManyJobs
 from shared.jobs import batch_predictions, events, queries
-from shared.jobs.batch_predictions import Batch
-from shared.jobs.events import epoch_content
+from shared.jobs.batch_predictions import BatchState
+from shared.jobs.events import format_epoch
 from shared.spec.batch_prediction import BatchSpec
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 
 IDEMPOTENCY_HOURS = 24
+SPECS: dict[JobKind, type[TrainingSpec] | type[BatchSpec]] = {
+    JobKind.TRAINING: TrainingSpec,
+    JobKind.PREDICTION: BatchSpec,
+}
 CODE_VERSION = 1
 """Raised whenever the same spec and data would train to other weights than before."""
 
 
-def create(session: Session, spec: TrainingSpec, owner: str = ANONYMOUS, most_queued: int | None = None) -> Job:
+def create_job(session: Session, spec: TrainingSpec, owner: str = ANONYMOUS, max_queued: int | None = None) -> Job:
     """Raises TooManyJobs when the owner has as many queued as it may."""
-    job = _queued(session, spec, owner)
-    session.add_all((job, _first_event(job)))
-    _check_limit(session, owner, most_queued)
+    job = _make_job(session, spec, owner)
+    session.add_all((job, _make_first_event(job)))
+    _check_limit(session, owner, max_queued)
     return job
 
 
@@ -40,45 +55,45 @@ def create_reproduction(
     model: str,
     number: int,
     owner: str = ANONYMOUS,
-    most_queued: int | None = None,
+    max_queued: int | None = None,
 ) -> Job:
     """Trains what the version was trained from, and publishes nothing: it is compared. Raises TooManyJobs."""
-    job = create(session, spec, owner, most_queued)
+    job = create_job(session, spec, owner, max_queued)
     job.reproduces = {"model": model, "version": number}
     return job
 
 
 def create_retry(
-    session: Session, job_id: UUID, most_queued: int | None = None, *, from_start: bool = False
+    session: Session, job_id: UUID, max_queued: int | None = None, *, from_start: bool = False
 ) -> tuple[Job, bool]:
     """A new job from the same spec that goes on from the checkpoint, and whether it is new: while one has not ended,
     it is the answer. Raises JobNotFound, JobCannotBeRetried or TooManyJobs.
     """
-    queries.get(session, job_id)
+    queries.get_job(session, job_id)
     old = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()  # its checkpoint stays till then
     if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise JobCannotBeRetried(f"Job {job_id} is {old.status}: only what failed or was cancelled can be tried again.")
-    kind = TrainingSpec if old.batch is None else BatchSpec
-    job = _queued(session, kind.model_validate(old.spec), old.owner)
+    spec = SPECS[JobKind(old.kind)].model_validate(old.spec)
+    job = _make_job(session, spec, old.owner)
     unended = select(Job).where(Job.retry_of == job_id, Job.status.not_in(ENDED)).order_by(Job.created_at).limit(1)
     if (running := session.scalars(unended).one_or_none()) is not None:
         return running, False
     job.retry_of = old.id
     job.reproduces = old.reproduces
-    session.add_all((job, _first_event(job)))
-    if old.batch is not None:
-        batch_predictions.copy(session, old, job, with_parts=not from_start)
+    session.add_all((job, _make_first_event(job)))
+    if old.kind == JobKind.PREDICTION:
+        batch_predictions.copy_to_retry(session, old, job, with_parts=not from_start)
     elif not from_start:
         job.checkpoint_file, job.checkpoint_epoch = old.checkpoint_file, old.checkpoint_epoch
-        done = events.epochs_after(session, old.id, 0, old.checkpoint_epoch)
-        session.add_all(JobEpoch(job_id=job.id, **epoch_content(epoch)) for epoch in done)
-    _check_limit(session, old.owner, most_queued)
+        done = events.list_epochs(session, old.id, 0, old.checkpoint_epoch)
+        session.add_all(JobEpoch(job_id=job.id, **format_epoch(epoch)) for epoch in done)
+    _check_limit(session, old.owner, max_queued)
     return job, True
 
 
-def find_same(session: Session, spec: TrainingSpec) -> Job | None:
+def find_equal_training(session: Session, spec: TrainingSpec) -> Job | None:
     """The newest job that came to a version of the same training; None when there is none."""
-    query = select(Job).where(Job.training_digest == training_digest(spec), Job.status == JobStatus.SUCCEEDED)
+    query = select(Job).where(Job.training_digest == compute_training_digest(spec), Job.status == JobStatus.SUCCEEDED)
     query = query.where(Job.version.has()).order_by(Job.created_at.desc()).limit(1)
     return session.scalars(query).one_or_none()
 
@@ -92,57 +107,57 @@ def find_reproduction(session: Session, model: str, number: int) -> Job:
     raise JobNotFound(f"Version {number} of {model!r} was never trained once more: POST to this address does it.")
 
 
-def create_once(
+def create_job_once(
     session: Session,
     spec: TrainingSpec,
     key: str,
     asked: TrainingSpec,
     owner: str = ANONYMOUS,
-    most_queued: int | None = None,
+    max_queued: int | None = None,
 ) -> Job:
     """The same key of the same owner answers the same job for a day. Raises IdempotencyKeyReused when it was asked for
     something else, or TooManyJobs.
 
     `asked` is the spec as it came, before the newest of anything was looked up.
     """
-    job = _queued(session, spec, owner)
-    if (first := _first_of_key(session, job, key, digest_of(asked))) is not None:
+    job = _make_job(session, spec, owner)
+    if (first := _find_by_key(session, job, key, compute_spec_digest(asked))) is not None:
         return first
-    session.add_all((job, _first_event(job)))
-    _check_limit(session, owner, most_queued)
+    session.add_all((job, _make_first_event(job)))
+    _check_limit(session, owner, max_queued)
     return job
 
 
-def create_batch(
+def create_batch_prediction(
     session: Session,
     spec: BatchSpec,
-    batch: Batch,
+    batch: BatchState,
     files: Sequence[StoredFile],
     key: str | None = None,
     owner: str = ANONYMOUS,
-    most_queued: int | None = None,
+    max_queued: int | None = None,
 ) -> Job:
     """Predicts, and publishes nothing. A key is as for `create_once`.
 
-    Raises IdempotencyKeyReused, TooManyJobs, or kept_files.FilesSwept.
+    Raises IdempotencyKeyReused, TooManyJobs, or tracked_files.FilesCollected.
     """
-    job = _queued(session, spec, owner)
+    job = _make_job(session, spec, owner)
     content = [spec.model_dump(mode="json"), sorted((file.name, file.sha256) for file in files)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    if key is not None and (first := _first_of_key(session, job, key, digest)) is not None:
+    if key is not None and (first := _find_by_key(session, job, key, digest)) is not None:
         return first
     job.batch = batch.model_dump(mode="json")
-    tracked_files.hold(session, [file.sha256 for file in files])
-    session.add_all((job, _first_event(job)))
+    tracked_files.reference(session, [file.sha256 for file in files])
+    session.add_all((job, _make_first_event(job)))
     session.flush()
     session.add_all(
         BatchFile(job_id=job.id, name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files
     )
-    _check_limit(session, owner, most_queued)
+    _check_limit(session, owner, max_queued)
     return job
 
 
-def _first_of_key(session: Session, job: Job, key: str, digest: str) -> Job | None:
+def _find_by_key(session: Session, job: Job, key: str, digest: str) -> Job | None:
     """None where the job is the first, and has the key from now on. Raises IdempotencyKeyReused."""
     job.idempotency_key, job.spec_digest = key, digest
     same_key = and_(Job.owner == job.owner, Job.idempotency_key == key)
@@ -155,19 +170,19 @@ def _first_of_key(session: Session, job: Job, key: str, digest: str) -> Job | No
     return first
 
 
-def digest_of(spec: TrainingSpec | BatchSpec) -> str:
+def compute_spec_digest(spec: TrainingSpec | BatchSpec) -> str:
     """sha256 of all that it says, every default filled in."""
     return hashlib.sha256(json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True).encode()).hexdigest()
 
 
-def training_digest(spec: TrainingSpec) -> str:
+def compute_training_digest(spec: TrainingSpec) -> str:
     """sha256 of all that decides about the weights and where they go, and of the code that makes them."""
     document = spec.model_dump(mode="json", by_alias=True, exclude={"resources", "tags", "notes", "reuse"})
     content = json.dumps([CODE_VERSION, document], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _queued(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> Job:
+def _make_job(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> Job:
     """Locks the owner's row, to the end of the transaction: its jobs are created one after another."""
     _lock_owner(session, owner)
     created_at = session.scalars(select(now())).one()
@@ -175,10 +190,11 @@ def _queued(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> Job
     return Job(
         id=uuid4(),
         owner=owner,
+        kind=JobKind.TRAINING if training is not None else JobKind.PREDICTION,
         model=spec.model,
         spec=spec.model_dump(mode="json", by_alias=True),
-        spec_digest=digest_of(spec),
-        training_digest=training_digest(training) if training is not None else "",
+        spec_digest=compute_spec_digest(spec),
+        training_digest=compute_training_digest(training) if training is not None else "",
         device=training.resources.device if training is not None else Device.AUTO,
         priority=spec.resources.priority if isinstance(spec, TrainingSpec) else spec.priority,
         status=JobStatus.QUEUED,
@@ -199,17 +215,17 @@ def _lock_owner(session: Session, owner: str) -> None:
         session.execute(locked)
 
 
-def _check_limit(session: Session, owner: str, most_queued: int | None) -> None:
-    if most_queued is None:
+def _check_limit(session: Session, owner: str, max_queued: int | None) -> None:
+    if max_queued is None:
         return
     session.flush()
     mine = select(func.count()).select_from(Job).where(Job.owner == owner, Job.status == JobStatus.QUEUED)
-    if session.scalars(mine).one() > most_queued:
+    if session.scalars(mine).one() > max_queued:
         raise TooManyJobs(
-            f"{owner!r} has {most_queued} jobs queued, and may have no more (TRAINYARD_MAX_QUEUED_PER_OWNER): "
+            f"{owner!r} has {max_queued} jobs queued, and may have no more (TRAINYARD_MAX_QUEUED_PER_OWNER): "
             "wait until some have run, or cancel some."
         )
 
 
-def _first_event(job: Job) -> JobEvent:
+def _make_first_event(job: Job) -> JobEvent:
     return JobEvent(job_id=job.id, number=1, kind="status", content={"status": job.status, "attempt": 0})

@@ -14,7 +14,7 @@ SUCCEEDED, FAILED, CANCELLED = JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.
 
 
 @dataclass(frozen=True)
-class Move:
+class Transition:
     """`by` is who makes it; an attempt makes it only while it holds the job."""
 
     name: str
@@ -22,18 +22,20 @@ class Move:
     changes: dict[JobStatus, JobStatus]
 
 
-CLAIM = Move("claim", "an idle worker", {QUEUED: RUNNING})
-CANCEL = Move("cancel", "the owner", {QUEUED: CANCELLED, RUNNING: CANCELLING, STOPPING: CANCELLING})
-STOP = Move("stop", "the owner", {RUNNING: STOPPING})
-SUCCEED = Move("succeed", "the attempt", {RUNNING: SUCCEEDED, STOPPING: SUCCEEDED})
-FAIL = Move("fail", "the attempt", {RUNNING: FAILED, STOPPING: FAILED, CANCELLING: CANCELLED})
-FINISH_CANCELLING = Move("finish cancelling", "the attempt", {CANCELLING: CANCELLED})
-HAND_BACK = Move("hand back", "a worker that shuts down", {RUNNING: QUEUED, STOPPING: QUEUED, CANCELLING: CANCELLED})
-LOSE = Move(
+CLAIM = Transition("claim", "an idle worker", {QUEUED: RUNNING})
+CANCEL = Transition("cancel", "the owner", {QUEUED: CANCELLED, RUNNING: CANCELLING, STOPPING: CANCELLING})
+STOP = Transition("stop", "the owner", {RUNNING: STOPPING})
+SUCCEED = Transition("succeed", "the attempt", {RUNNING: SUCCEEDED, STOPPING: SUCCEEDED})
+FAIL = Transition("fail", "the attempt", {RUNNING: FAILED, STOPPING: FAILED, CANCELLING: CANCELLED})
+FINISH_CANCELLING = Transition("finish cancelling", "the attempt", {CANCELLING: CANCELLED})
+HAND_BACK = Transition(
+    "hand back", "a worker that shuts down", {RUNNING: QUEUED, STOPPING: QUEUED, CANCELLING: CANCELLED}
+)
+LOSE = Transition(
     "lose",
     "the reconciler, the parent of a training process that is gone, or an attempt that cannot store its files",
     {RUNNING: QUEUED, STOPPING: QUEUED, CANCELLING: CANCELLED},
 )
-GIVE_UP = Move("give up", "the same, when no attempt is left", {RUNNING: FAILED, STOPPING: FAILED})
+GIVE_UP = Transition("give up", "the same, when no attempt is left", {RUNNING: FAILED, STOPPING: FAILED})
 
-MOVES = (CLAIM, CANCEL, STOP, SUCCEED, FAIL, FINISH_CANCELLING, HAND_BACK, LOSE, GIVE_UP)
+TRANSITIONS = (CLAIM, CANCEL, STOP, SUCCEED, FAIL, FINISH_CANCELLING, HAND_BACK, LOSE, GIVE_UP)

@@ -8,20 +8,20 @@ from shared.database.tables.jobs import HELD, Job, WorkerProcess
 
 VANISHED_AFTER_SECONDS = 30.0
 """Six heartbeats."""
-FORGOTTEN_AFTER_SECONDS = 24 * 3600.0
+DELETED_AFTER_SECONDS = 24 * 3600.0
 
 
-def beat(session: Session, name: str, host: str, queues: tuple[str, ...]) -> None:
+def record_heartbeat(session: Session, name: str, host: str, queues: tuple[str, ...]) -> None:
     heartbeat = update(WorkerProcess).where(WorkerProcess.name == name).values(heartbeat_at=now(), ended_at=None)
     if session.execute(heartbeat.returning(WorkerProcess.name)).one_or_none() is None:
         session.add(WorkerProcess(name=name, host=host, queues=list(queues)))
 
 
-def leave(session: Session, name: str) -> None:
+def record_exit(session: Session, name: str) -> None:
     session.execute(update(WorkerProcess).where(WorkerProcess.name == name).values(ended_at=now()))
 
 
-def find(session: Session) -> list[tuple[WorkerProcess, bool, Job | None]]:
+def list_workers(session: Session) -> list[tuple[WorkerProcess, bool, Job | None]]:
     """The newest first: each with whether it is still heard of, and the job that it holds."""
     alive = WorkerProcess.heartbeat_at > now(-VANISHED_AFTER_SECONDS)
     query = select(WorkerProcess, alive).order_by(WorkerProcess.started_at.desc(), WorkerProcess.name)
@@ -31,6 +31,6 @@ def find(session: Session) -> list[tuple[WorkerProcess, bool, Job | None]]:
     return [(worker, bool(is_alive), held.get(worker.name)) for worker, is_alive in workers]
 
 
-def forget(session: Session) -> None:
+def delete_expired(session: Session) -> None:
     """Those that nobody has heard of for a day."""
-    session.execute(delete(WorkerProcess).where(WorkerProcess.heartbeat_at < now(-FORGOTTEN_AFTER_SECONDS)))
+    session.execute(delete(WorkerProcess).where(WorkerProcess.heartbeat_at < now(-DELETED_AFTER_SECONDS)))

@@ -14,9 +14,9 @@ LAYERS = frozenset(
     """.split()
 )
 """The only classes that are ever instantiated: none runs code from a spec or reads a file."""
-MERGES = frozenset("Add Average Concatenate Dot Maximum Minimum Multiply Subtract".split())
+MERGE_LAYERS = frozenset("Add Average Concatenate Dot Maximum Minimum Multiply Subtract".split())
 """Layers that take several inputs, as only `network.keras` can connect them."""
-PASSED_THROUGH = frozenset(
+PROBABILITY_PRESERVING_LAYERS = frozenset(
     """
     ActivityRegularization AlphaDropout Dropout Flatten GaussianDropout GaussianNoise GlobalAveragePooling1D
     GlobalAveragePooling2D GlobalAveragePooling3D Identity Input InputLayer Permute Reshape SpatialDropout1D
@@ -24,7 +24,7 @@ PASSED_THROUGH = frozenset(
     """.split()
 )
 """Layers after which probabilities are still probabilities."""
-PARTS = {
+PART_CLASSES = {
     "initializer": frozenset(
         """
         Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones Orthogonal RandomNormal
@@ -35,7 +35,7 @@ PARTS = {
     "constraint": frozenset({"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"}),
 }
 """What an argument that ends so may be, as `{name: L2, l2: 0.001}`."""
-SETTLED = {
+FIXED_ARGUMENTS = {
     "dtype": "the precision is one for the whole network",
     "data_format": "images are (height, width, channels)",
     "batch_shape": "the input shape follows from the data and the preprocessing",

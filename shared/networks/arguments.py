@@ -9,25 +9,25 @@ from typing import Any
 import keras
 
 from shared.errors import Fault, InvalidRequest
-from shared.networks.allow_list import PARTS, SETTLED
+from shared.networks.allow_list import FIXED_ARGUMENTS, PART_CLASSES
 
 
-def checked_arguments(made: type, arguments: dict[str, Any], pointer: str) -> dict[str, Any]:
+def convert_arguments(made: type, arguments: dict[str, Any], pointer: str) -> dict[str, Any]:
     """JSON values as Keras wants them. It would look up any class by a mapping's word: only PARTS are let through."""
     parameters = inspect.signature(made.__init__).parameters  # type: ignore[misc]
     checked = {}
     for key, value in arguments.items():
         at = f"{pointer}/{key}"
-        if key in SETTLED:
-            raise build_error(at, f"{SETTLED[key].capitalize()}: leave it out.")
+        if key in FIXED_ARGUMENTS:
+            raise build_error(at, f"{FIXED_ARGUMENTS[key].capitalize()}: leave it out.")
         default = parameters[key].default if key in parameters else None
-        checked[key] = _checked_argument(key, value, default, at)
+        checked[key] = _convert_argument(key, value, default, at)
     return checked
 
 
-def _checked_argument(key: str, value: Any, default: Any, at: str) -> Any:  # noqa: ANN401 - JSON
+def _convert_argument(key: str, value: Any, default: Any, at: str) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, dict):
-        return _part(key, value, at)
+        return _make_part(key, value, at)
     if isinstance(value, list) and any(isinstance(entry, dict | str) for entry in value):
         raise build_error(at, "A list here holds numbers.")
     if value is None:
@@ -45,30 +45,32 @@ def _checked_argument(key: str, value: Any, default: Any, at: str) -> Any:  # no
     return value
 
 
-def _part(key: str, value: dict[str, Any], at: str) -> Any:  # noqa: ANN401 - keras
+def _make_part(key: str, value: dict[str, Any], at: str) -> Any:  # noqa: ANN401 - keras
     family = key.rpartition("_")[2]
-    if family not in PARTS:
+    if family not in PART_CLASSES:
         raise build_error(at, "A mapping cannot stand here.")
     name = value.get("name")
-    if name not in PARTS[family]:
-        raise build_error(f"{at}/name", f"{name!r} is no {family} to build with: {', '.join(sorted(PARTS[family]))}.")
+    if name not in PART_CLASSES[family]:
+        raise build_error(
+            f"{at}/name", f"{name!r} is no {family} to build with: {', '.join(sorted(PART_CLASSES[family]))}."
+        )
     part_class = getattr(getattr(keras, f"{family}s"), name)
     rest = {argument: given for argument, given in value.items() if argument != "name"}
-    with keras_errors(f"{name} cannot be made", at):
-        return part_class(**checked_arguments(part_class, rest, at))
+    with translate_keras_errors(f"{name} cannot be made", at):
+        return part_class(**convert_arguments(part_class, rest, at))
 
 
 @contextmanager
-def keras_errors(what: str, pointer: str) -> Iterator[None]:
+def translate_keras_errors(what: str, pointer: str) -> Iterator[None]:
     try:
         yield
     except InvalidRequest:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise build_error(pointer, f"{what}: {keras_message(error)}") from error
+        raise build_error(pointer, f"{what}: {extract_keras_message(error)}") from error
 
 
-def keras_message(error: BaseException) -> str:
+def extract_keras_message(error: BaseException) -> str:
     """Keras's own words, without the terminal colours, the name of the failing call and the dump of its arguments."""
     text = re.sub(r"\x1b\[\d+m", "", str(error))
     text = re.sub(r"\AException encountered when calling [^\n]*\n\n", "", text)

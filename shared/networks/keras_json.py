@@ -9,10 +9,10 @@ from typing import Any
 
 from shared.errors import Fault, InvalidRequest
 
-AT = "#/network/keras"
-LAYERS_AT = f"{AT}/config/layers"
-INPUTS = ("InputLayer",)
-LEFT_OUT = frozenset({"batch_input_shape", "batch_shape", "data_format", "dtype", "ragged", "sparse"})
+POINTER = "#/network/keras"
+LAYERS_POINTER = f"{POINTER}/config/layers"
+INPUT_CLASSES = ("InputLayer",)
+IGNORED_KEYS = frozenset({"batch_input_shape", "batch_shape", "data_format", "dtype", "ragged", "sparse"})
 """Keys of a layer's `config` that are looked at here, or follow from the data."""
 
 
@@ -43,33 +43,34 @@ class KerasJson:
     calls: tuple[Call, ...]
 
 
-def read_keras_json(document: dict[str, Any], max_layers: int) -> KerasJson:
+def parse_keras_json(document: dict[str, Any], max_layers: int) -> KerasJson:
     """Raises InvalidRequest where it is not what `to_json()` prints of a network with one input and one output."""
     kind = document.get("class_name")
     if kind not in ("Sequential", "Functional", "Model"):
-        raise _invalid(f"{AT}/class_name", f"{kind!r} is neither Sequential nor Functional.")
-    config = _mapping(document.get("config"), f"{AT}/config")
+        raise _build_error(f"{POINTER}/class_name", f"{kind!r} is neither Sequential nor Functional.")
+    config = _check_mapping(document.get("config"), f"{POINTER}/config")
     entries = config.get("layers")
     if not isinstance(entries, list) or not 0 < len(entries) <= max_layers:
-        raise _invalid(LAYERS_AT, f"A list of 1 to {max_layers} layers was expected here.")
+        raise _build_error(LAYERS_POINTER, f"A list of 1 to {max_layers} layers was expected here.")
     layers = tuple(
-        _layer(_mapping(entry, f"{LAYERS_AT}/{index}"), f"{LAYERS_AT}/{index}") for index, entry in enumerate(entries)
+        _parse_layer(_check_mapping(entry, f"{LAYERS_POINTER}/{index}"), f"{LAYERS_POINTER}/{index}")
+        for index, entry in enumerate(entries)
     )
     if kind == "Sequential":
-        return _chained(layers)
-    return _connected(layers, entries, config, max_layers)
+        return _connect_sequential(layers)
+    return _connect_functional(layers, entries, config, max_layers)
 
 
-def _layer(entry: dict[str, Any], pointer: str) -> LayerConfig:
-    class_name = _class_name(entry, pointer)
-    config = _mapping(entry.get("config"), f"{pointer}/config")
+def _parse_layer(entry: dict[str, Any], pointer: str) -> LayerConfig:
+    class_name = _parse_class_name(entry, pointer)
+    config = _check_mapping(entry.get("config"), f"{pointer}/config")
     declared = config.get("batch_shape", config.get("batch_input_shape"))
     if config.get("data_format") not in (None, "channels_last"):
-        raise _invalid(f"{pointer}/config/data_format", "Images are (height, width, channels): `channels_last`.")
+        raise _build_error(f"{pointer}/config/data_format", "Images are (height, width, channels): `channels_last`.")
     arguments = {
-        key: _argument(key, value, f"{pointer}/config/{key}")
+        key: _parse_argument(key, value, f"{pointer}/config/{key}")
         for key, value in config.items()
-        if key not in LEFT_OUT and value is not None
+        if key not in IGNORED_KEYS and value is not None
     }
     return LayerConfig(
         pointer=pointer,
@@ -80,53 +81,57 @@ def _layer(entry: dict[str, Any], pointer: str) -> LayerConfig:
     )
 
 
-def _class_name(entry: dict[str, Any], pointer: str) -> str:
+def _parse_class_name(entry: dict[str, Any], pointer: str) -> str:
     """Keras writes its own classes with no registered name, or with the class's; other names are someone's code."""
     class_name, registered = entry.get("class_name"), entry.get("registered_name")
     if not isinstance(class_name, str):
-        raise _invalid(f"{pointer}/class_name", "The name of a Keras class was expected here.")
+        raise _build_error(f"{pointer}/class_name", "The name of a Keras class was expected here.")
     if registered not in (None, class_name):
-        raise _invalid(f"{pointer}/registered_name", f"{registered!r} is not a class of Keras: it is not run here.")
+        raise _build_error(f"{pointer}/registered_name", f"{registered!r} is not a class of Keras: it is not run here.")
     return class_name
 
 
-def _argument(key: str, value: object, pointer: str) -> object:
+def _parse_argument(key: str, value: object, pointer: str) -> object:
     if key == "axis" and isinstance(value, list) and len(value) == 1:  # as Keras 2 wrote it
         return value[0]
     if not isinstance(value, dict) or "class_name" not in value:
         return value
-    name = _class_name(value, pointer)
+    name = _parse_class_name(value, pointer)
     if name == "function":
-        raise _invalid(pointer, f"{value.get('config')!r} is a function of your own: it is not run here.")
-    config = _mapping(value.get("config") or {}, f"{pointer}/config")
+        raise _build_error(pointer, f"{value.get('config')!r} is a function of your own: it is not run here.")
+    config = _check_mapping(value.get("config") or {}, f"{pointer}/config")
     return {"name": name, **{inner: given for inner, given in config.items() if given is not None}}
 
 
-def _chained(layers: tuple[LayerConfig, ...]) -> KerasJson:
-    if layers[0].class_name not in INPUTS:  # a Sequential that was never built has none
-        layers = (LayerConfig(layers[0].pointer, "input", INPUTS[0], {}, layers[0].declared_shape), *layers)
+def _connect_sequential(layers: tuple[LayerConfig, ...]) -> KerasJson:
+    if layers[0].class_name not in INPUT_CLASSES:  # a Sequential that was never built has none
+        layers = (LayerConfig(layers[0].pointer, "input", INPUT_CLASSES[0], {}, layers[0].declared_shape), *layers)
     calls = (Call(0, ()), *(Call(index, (index - 1,)) for index in range(1, len(layers))))
     return KerasJson(layers, calls)
 
 
-def _connected(
+def _connect_functional(
     layers: tuple[LayerConfig, ...], entries: list[dict[str, Any]], config: dict[str, Any], max_layers: int
 ) -> KerasJson:
-    places = {layer.name: index for index, layer in enumerate(layers)}
-    (output,) = _ends(config.get("output_layers"), f"{AT}/config/output_layers", places)
-    (start,) = _ends(config.get("input_layers"), f"{AT}/config/input_layers", places)
+    indices = {layer.name: index for index, layer in enumerate(layers)}
+    (output,) = _parse_ends(config.get("output_layers"), f"{POINTER}/config/output_layers", indices)
+    (start,) = _parse_ends(config.get("input_layers"), f"{POINTER}/config/input_layers", indices)
     waiting: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for index, entry in enumerate(entries):
         nodes = entry.get("inbound_nodes")
         for number, node in enumerate(nodes if isinstance(nodes, list) else []):
-            pointer = f"{LAYERS_AT}/{index}/inbound_nodes/{number}"
-            waiting[index, number] = [_source(history, places, pointer) for history in _histories(node, pointer)]
+            pointer = f"{LAYERS_POINTER}/{index}/inbound_nodes/{number}"
+            waiting[index, number] = [
+                _parse_source(history, indices, pointer) for history in _iterate_histories(node, pointer)
+            ]
     if len(waiting) > max_layers:
-        raise _invalid(LAYERS_AT, f"The layers are used {len(waiting)} times, where {max_layers} are the limit.")
-    return KerasJson(layers, _ordered(waiting, start, output))
+        raise _build_error(
+            LAYERS_POINTER, f"The layers are used {len(waiting)} times, where {max_layers} are the limit."
+        )
+    return KerasJson(layers, _order_calls(waiting, start, output))
 
 
-def _ordered(
+def _order_calls(
     waiting: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int], output: tuple[int, int]
 ) -> tuple[Call, ...]:
     """Of (layer, use) and what each needs: those that the output needs, each after its inputs."""
@@ -140,7 +145,7 @@ def _ordered(
             continue
         needed = waiting.get(use)
         if not needed or len(stack) > len(waiting) + 1:
-            raise _invalid(f"{LAYERS_AT}/{use[0]}", "No way leads from the input to this layer.")
+            raise _build_error(f"{LAYERS_POINTER}/{use[0]}", "No way leads from the input to this layer.")
         missing = [source for source in needed if source not in made]
         if missing:
             stack.append(missing[0])
@@ -151,46 +156,48 @@ def _ordered(
     return tuple(calls)
 
 
-def _ends(value: object, pointer: str, places: dict[str, int]) -> list[tuple[int, int]]:
+def _parse_ends(value: object, pointer: str, indices: dict[str, int]) -> list[tuple[int, int]]:
     """`["dense", 0, 0]`, or a list of one such."""
     ends = [value] if isinstance(value, list) and value and isinstance(value[0], str) else value
     if not isinstance(ends, list) or len(ends) != 1:
-        raise _invalid(pointer, "A network has one input and one output here.")
-    return [_source(ends[0], places, pointer)]
+        raise _build_error(pointer, "A network has one input and one output here.")
+    return [_parse_source(ends[0], indices, pointer)]
 
 
-def _histories(node: object, pointer: str) -> Iterator[object]:
+def _iterate_histories(node: object, pointer: str) -> Iterator[object]:
     """The places of a node's inputs: Keras 3 keeps them in tensors among its arguments, Keras 2 in a list."""
     if isinstance(node, list):
         for history in node:
             if isinstance(history, list) and len(history) > 3 and history[3]:  # noqa: PLR2004 - name, use, tensor
-                raise _invalid(pointer, "A layer is called with its inputs alone.")
+                raise _build_error(pointer, "A layer is called with its inputs alone.")
             yield history
         return
-    call = _mapping(node, pointer)
-    if any(value not in (None, False) for value in _mapping(call.get("kwargs") or {}, f"{pointer}/kwargs").values()):
-        raise _invalid(f"{pointer}/kwargs", "A layer is called with its inputs alone.")
+    call = _check_mapping(node, pointer)
+    if any(
+        value not in (None, False) for value in _check_mapping(call.get("kwargs") or {}, f"{pointer}/kwargs").values()
+    ):
+        raise _build_error(f"{pointer}/kwargs", "A layer is called with its inputs alone.")
     arguments = call.get("args")
     tensors = arguments if isinstance(arguments, list) else []
     if len(tensors) == 1 and isinstance(tensors[0], list):
         tensors = tensors[0]
     for tensor in tensors:
-        yield _mapping(_mapping(tensor, pointer).get("config"), pointer).get("keras_history")
+        yield _check_mapping(_check_mapping(tensor, pointer).get("config"), pointer).get("keras_history")
 
 
-def _source(history: object, places: dict[str, int], pointer: str) -> tuple[int, int]:
+def _parse_source(history: object, indices: dict[str, int], pointer: str) -> tuple[int, int]:
     """(layer, use)"""
     match history:
-        case [str(name), int(use), 0, *_] if name in places:
-            return places[name], use
-    raise _invalid(pointer, f"{str(history)[:100]} does not say where an input comes from.")
+        case [str(name), int(use), 0, *_] if name in indices:
+            return indices[name], use
+    raise _build_error(pointer, f"{str(history)[:100]} does not say where an input comes from.")
 
 
-def _mapping(value: object, pointer: str) -> dict[str, Any]:
+def _check_mapping(value: object, pointer: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _invalid(pointer, "A mapping was expected here, as `model.to_json()` prints it.")
+        raise _build_error(pointer, "A mapping was expected here, as `model.to_json()` prints it.")
     return value
 
 
-def _invalid(pointer: str, detail: str) -> InvalidRequest:
+def _build_error(pointer: str, detail: str) -> InvalidRequest:
     return InvalidRequest("The Keras network cannot be read.", (Fault(pointer, detail),))

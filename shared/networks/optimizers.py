@@ -7,30 +7,30 @@ from typing import Any
 import keras
 
 from shared.errors import Fault, InvalidRequest
-from shared.networks.arguments import checked_arguments, keras_errors
-from shared.spec.training import ScheduleSpec, Training
+from shared.networks.arguments import convert_arguments, translate_keras_errors
+from shared.spec.training import ScheduleSpec, TrainingOptions
 
 OPTIMIZERS = tuple("SGD Adam AdamW RMSprop Adagrad Adadelta Adafactor Adamax Ftrl Lamb Lion Muon Nadam".split())
 SCHEDULES = tuple(
     "CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay PiecewiseConstantDecay PolynomialDecay".split()
 )
-TRAINING_AT = "#/training"
+TRAINING_POINTER = "#/training"
 
 
-def make_optimizer(training: Training, steps: int) -> keras.optimizers.Optimizer:
+def make_optimizer(training: TrainingOptions, steps: int) -> keras.optimizers.Optimizer:
     """By class name, in any case, for a training of so many steps.
 
     Raises InvalidRequest, with Keras's message, for arguments that optimizer or schedule do not take.
     """
-    spec, at = training.optimizer, f"{TRAINING_AT}/optimizer"
+    spec, at = training.optimizer, f"{TRAINING_POINTER}/optimizer"
     name = {known.lower(): known for known in OPTIMIZERS}.get(spec.name.lower())
     if name is None:
-        raise _invalid(f"{at}/name", f"{spec.name!r} is no optimizer to train with: {', '.join(OPTIMIZERS)}.")
+        raise _build_error(f"{at}/name", f"{spec.name!r} is no optimizer to train with: {', '.join(OPTIMIZERS)}.")
     optimizer_class = getattr(keras.optimizers, name)
-    with keras_errors(f"{name} cannot be made", at):
-        arguments = checked_arguments(optimizer_class, spec.arguments, at)
+    with translate_keras_errors(f"{name} cannot be made", at):
+        arguments = convert_arguments(optimizer_class, spec.arguments, at)
         if arguments.get("learning_rate", 1) <= 0:
-            raise _invalid(f"{at}/learning_rate", "A learning rate is greater than 0.")
+            raise _build_error(f"{at}/learning_rate", "A learning rate is greater than 0.")
         optimizer = optimizer_class(**arguments)
         if training.learning_rate_schedule is None:
             return optimizer
@@ -40,26 +40,26 @@ def make_optimizer(training: Training, steps: int) -> keras.optimizers.Optimizer
 
 
 def _make_schedule(spec: ScheduleSpec, initial_rate: float, steps: int) -> Any:  # noqa: ANN401 - keras
-    at = f"{TRAINING_AT}/learning_rate_schedule"
+    at = f"{TRAINING_POINTER}/learning_rate_schedule"
     if spec.name not in SCHEDULES:
-        raise _invalid(f"{at}/name", f"{spec.name!r} is no schedule to train by: {', '.join(SCHEDULES)}.")
+        raise _build_error(f"{at}/name", f"{spec.name!r} is no schedule to train by: {', '.join(SCHEDULES)}.")
     schedule_class = getattr(keras.optimizers.schedules, spec.name)
-    arguments = checked_arguments(schedule_class, spec.arguments, at)
+    arguments = convert_arguments(schedule_class, spec.arguments, at)
     for key, value in arguments.items():
         numbers = value if isinstance(value, list) else [value]
         if value is not None and key != "name" and not all(isinstance(number, int | float) for number in numbers):
-            raise _invalid(f"{at}/{key}", f"{value!r} is not a number.")
+            raise _build_error(f"{at}/{key}", f"{value!r} is not a number.")
     taken = inspect.signature(schedule_class).parameters
     decay_steps = max(1, steps - int(arguments.get("warmup_steps", 0)))
     left_out = {"initial_learning_rate": initial_rate, "decay_steps": decay_steps, "first_decay_steps": decay_steps}
-    with keras_errors(f"{spec.name} cannot be made", at):
+    with translate_keras_errors(f"{spec.name} cannot be made", at):
         schedule = schedule_class(**{key: value for key, value in left_out.items() if key in taken} | arguments)
         for step in (0, steps):
             rate = float(keras.ops.convert_to_numpy(schedule(step)))
             if not (math.isfinite(rate) and rate >= 0):
-                raise _invalid(at, f"The learning rate in step {step} would be {rate:g}, and must be 0 or more.")
+                raise _build_error(at, f"The learning rate in step {step} would be {rate:g}, and must be 0 or more.")
     return schedule
 
 
-def _invalid(pointer: str, detail: str) -> InvalidRequest:
+def _build_error(pointer: str, detail: str) -> InvalidRequest:
     return InvalidRequest("The optimizer cannot be made.", (Fault(pointer, detail),))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.datasets.info import DatasetFacts
+from shared.datasets.info import DatasetInfo
 from shared.datasets.row_files import MappedRows
 from shared.errors import Fault, InvalidRequest
 from shared.preprocessing.handwriting import is_dark_on_light
@@ -18,8 +18,8 @@ from shared.spec.preprocessing import Color, Fit, Interpolation, Invert, Preproc
 Values = TypeVar("Values")  # a NumPy array or a TensorFlow tensor
 DEFAULT_SIZE = (32, 32)
 
-GROUND_ROWS = 500
-NEARLY_ALL = 0.95
+POLARITY_SAMPLE_ROWS = 500
+MIN_POLARITY_SHARE = 0.95
 
 
 class Normalisation(BaseModel):
@@ -53,7 +53,7 @@ class Decoding(StrEnum):
     REDUCED = "reduced"
 
 
-class Ground(StrEnum):
+class Polarity(StrEnum):
     """What is around the ink of a drawing."""
 
     DARK = "dark"
@@ -75,12 +75,12 @@ class ImageContract(BaseModel):
     invert: Invert
     scale: Scale
     normalisation: Normalisation
-    ground: Ground | None = None
+    ground: Polarity | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(height, width, channels)"""
-        return (*self.size, _channels(self.color))
+        return (*self.size, _count_channels(self.color))
 
     def leaves_alone(self, shape: tuple[int, ...]) -> bool:
         """Whether `prepare` changes nothing about images of this shape."""
@@ -103,86 +103,90 @@ class NumbersContract(BaseModel):
 Contract = Annotated[ImageContract | NumbersContract, Field(discriminator="kind")]
 
 
-def contract_of(preprocessing: Preprocessing, facts: DatasetFacts) -> ImageContract | NumbersContract:
+def build_contract(preprocessing: Preprocessing, info: DatasetInfo) -> ImageContract | NumbersContract:
     """What the spec leaves open follows from the data. Raises InvalidRequest for keys that do not fit them."""
-    if facts.images:
-        return _image_contract(preprocessing, facts)
+    if info.images:
+        return _build_image_contract(preprocessing, info)
     for key in sorted(preprocessing.model_fields_set - {"scale"}):
         if getattr(preprocessing, key) is not None:
-            raise _invalid(key, "This is for images, and the data set holds rows of numbers: leave it out.")
+            raise _build_error(key, "This is for images, and the data set holds rows of numbers: leave it out.")
     scale = preprocessing.scale or Scale.NONE
     if scale not in (Scale.NONE, Scale.STANDARDIZE):
-        raise _invalid("scale", f"`{scale}` is for images: rows of numbers take `none` or `standardize`.")
-    return NumbersContract(shape=facts.shape, scale=scale, normalisation=Normalisation())
+        raise _build_error("scale", f"`{scale}` is for images: rows of numbers take `none` or `standardize`.")
+    return NumbersContract(shape=info.shape, scale=scale, normalisation=Normalisation())
 
 
-def standardized(
+def fit_statistics(
     contract: ImageContract | NumbersContract, x: NDArray[Any] | MappedRows
 ) -> ImageContract | NumbersContract:
     """With mean and deviation of the prepared training part where the contract asks for them: by channel or column."""
     if contract.scale is not Scale.STANDARDIZE:
         return contract
-    mean, deviation = _statistics_of_file(x) if isinstance(x, MappedRows) else _statistics(x)
+    mean, deviation = _compute_file_statistics(x) if isinstance(x, MappedRows) else _compute_statistics(x)
     divisor = np.where(deviation > 0, deviation, 1)  # a column that never changes carries nothing: leave it at 0
     normalisation = Normalisation(offset=tuple(mean), divisor=tuple(divisor))
     return contract.model_copy(update={"normalisation": normalisation})
 
 
-def with_ground(
+def fit_polarity(
     contract: ImageContract | NumbersContract, x: NDArray[Any] | MappedRows
 ) -> ImageContract | NumbersContract:
     """With what the prepared training part shows around its ink, where that is nearly always the same."""
     if not isinstance(contract, ImageContract) or contract.color is not Color.GRAYSCALE:
         return contract
-    some = x.read(np.arange(min(GROUND_ROWS, len(x)))) if isinstance(x, MappedRows) else x[:GROUND_ROWS]
+    some = (
+        x.read(np.arange(min(POLARITY_SAMPLE_ROWS, len(x)))) if isinstance(x, MappedRows) else x[:POLARITY_SAMPLE_ROWS]
+    )
     light = np.mean([is_dark_on_light(image) for image in some])
-    ground = Ground.LIGHT if light >= NEARLY_ALL else Ground.DARK if light <= 1 - NEARLY_ALL else None
+    ground = (
+        Polarity.LIGHT if light >= MIN_POLARITY_SHARE else Polarity.DARK if light <= 1 - MIN_POLARITY_SHARE else None
+    )
     return contract.model_copy(update={"ground": ground})
 
 
-def _statistics(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _compute_statistics(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     axes = tuple(range(x.ndim - 1))
     return x.mean(axis=axes, dtype=np.float64), x.std(axis=axes, dtype=np.float64)
 
 
-def _statistics_of_file(x: MappedRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _compute_file_statistics(x: MappedRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     from sklearn.preprocessing import StandardScaler  # the API standardises nothing anew
 
     scaler = StandardScaler()
-    for chunk in x.chunks():
+    for chunk in x.iterate_chunks():
         scaler.partial_fit(chunk.reshape(-1, chunk.shape[-1]).astype(np.float64))
     return scaler.mean_, np.sqrt(scaler.var_)
 
 
-def _image_contract(preprocessing: Preprocessing, facts: DatasetFacts) -> ImageContract:
+def _build_image_contract(preprocessing: Preprocessing, info: DatasetInfo) -> ImageContract:
     size = preprocessing.size or DEFAULT_SIZE
-    color = preprocessing.color or (Color.GRAYSCALE if facts.shape[-1] == GRAY_CHANNELS else Color.RGB)
+    color = preprocessing.color or (Color.GRAYSCALE if info.shape[-1] == GRAY_CHANNELS else Color.RGB)
     background = preprocessing.background if preprocessing.background is not None else 0
     if isinstance(background, tuple) and color is Color.GRAYSCALE:
-        raise _invalid("background", "The images are grayscale: give one level from 0 to 255.")
-    if preprocessing.size == "data" and 0 in facts.shape[:2]:
-        raise _invalid("size", "The images have sizes of their own: give [height, width].")
+        raise _build_error("background", "The images are grayscale: give one level from 0 to 255.")
+    if preprocessing.size == "data" and 0 in info.shape[:2]:
+        raise _build_error("size", "The images have sizes of their own: give [height, width].")
     if preprocessing.fit is Fit.MNIST and color is not Color.GRAYSCALE:
-        raise _invalid("fit", "`mnist` lays out handwriting in shades of gray: say `color: grayscale`.")
+        raise _build_error("fit", "`mnist` lays out handwriting in shades of gray: say `color: grayscale`.")
     scale = preprocessing.scale or Scale.UNIT
     offset, divisor = {Scale.UNIT: (0.0, 255.0), Scale.SIGNED: (127.5, 127.5)}.get(scale, (0.0, 1.0))
     fit = preprocessing.fit or Fit.STRETCH
     return ImageContract(
         decoding=Decoding.WHOLE if fit is Fit.MNIST else Decoding.REDUCED,  # thin strokes need all their pixels
-        size=facts.shape[:2] if size == "data" else size,
+        size=info.shape[:2] if size == "data" else size,
         color=color,
         interpolation=preprocessing.interpolation or Interpolation.AREA,
         fit=fit,
-        background=background if isinstance(background, tuple) else (background,) * _channels(color),
+        background=background if isinstance(background, tuple) else (background,) * _count_channels(color),
         invert=preprocessing.invert or Invert.NEVER,
         scale=scale,
         normalisation=Normalisation(offset=(offset,), divisor=(divisor,)),
     )
 
 
-def _invalid(key: str, detail: str) -> InvalidRequest:
+def _build_error(key: str, detail: str) -> InvalidRequest:
     return InvalidRequest("The preprocessing does not fit the data.", (Fault(f"#/preprocessing/{key}", detail),))
 
 
-def _channels(color: Color) -> int:
+def _count_channels(color: Color) -> int:
     return GRAY_CHANNELS if color is Color.GRAYSCALE else 3

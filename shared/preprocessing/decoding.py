@@ -12,7 +12,7 @@ from PIL import Image
 
 from shared.errors import ImageTooLarge, InvalidImage
 from shared.preprocessing.contract import Decoding, ImageContract
-from shared.preprocessing.image_header import ImageHeader, read_quickly
+from shared.preprocessing.image_header import ImageHeader, parse_header
 from shared.preprocessing.pixels import WHITE, Pixels
 
 MEDIA_TYPES = {
@@ -25,11 +25,11 @@ MEDIA_TYPES = {
 }
 GRAY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F"})
 """As Pillow names them."""
-LEAST_PIXELS = 200_000
+MIN_REDUCED_PIXELS = 200_000
 """Of a JPEG, below which decoding it smaller saves too little to be worth any difference."""
-SIDES_LEFT = 3
+MIN_SIDE_FACTOR = 3
 # These flags are the bits for the size alone: those named after colours ask for BGR.
-_REDUCED = {
+_REDUCED_FLAGS = {
     1: 0,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -48,18 +48,18 @@ class ImageLimits:
     max_pixels: int
 
 
-def decode(data: bytes, limits: ImageLimits, contract: ImageContract | None = None) -> Pixels:
+def decode_image(data: bytes, limits: ImageLimits, contract: ImageContract | None = None) -> Pixels:
     """An encoded image as (height, width, 3) RGB, upright, its transparent pixels over the contract's background.
 
     Whole, and over black, without a contract. Raises InvalidImage for bytes that are no whole image, ImageTooLarge for
     one over the limits.
     """
-    return decode_known(data, read_header(data, limits), contract)
+    return decode_with_header(data, read_header(data, limits), contract)
 
 
-def decode_known(data: bytes, header: ImageHeader, contract: ImageContract | None = None) -> Pixels:
+def decode_with_header(data: bytes, header: ImageHeader, contract: ImageContract | None = None) -> Pixels:
     """The same, of bytes whose header was looked at. Raises InvalidImage."""
-    reduced = _REDUCED[reduction_of(header, contract)]
+    reduced = _REDUCED_FLAGS[choose_reduction(header, contract)]
     flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR_RGB | reduced
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -69,17 +69,17 @@ def decode_known(data: bytes, header: ImageHeader, contract: ImageContract | Non
         raise InvalidImage(f"a {header.format} image that is damaged or cut off")
     if header.transparent:
         background = contract.background if contract is not None else (0,)
-        return _over_background(image, background, premultiplied=header.format == "TIFF")
+        return _blend_over_background(image, background, premultiplied=header.format == "TIFF")
     return image.astype(np.uint8, copy=False)
 
 
-def reduction_of(header: ImageHeader, contract: ImageContract | None) -> int:
+def choose_reduction(header: ImageHeader, contract: ImageContract | None) -> int:
     """1, 2, 4 or 8: by as much is a JPEG decoded smaller, so that three times the wanted side is left at the least."""
     if contract is None or contract.decoding is Decoding.WHOLE or header.format != "JPEG":
         return 1
-    if header.width * header.height < LEAST_PIXELS:
+    if header.width * header.height < MIN_REDUCED_PIXELS:
         return 1
-    enough = SIDES_LEFT * max(contract.size)
+    enough = MIN_SIDE_FACTOR * max(contract.size)
     return next((factor for factor in (8, 4, 2) if min(header.width, header.height) >= factor * enough), 1)
 
 
@@ -89,7 +89,7 @@ def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
         raise ImageTooLarge(f"an image of {len(data):,} bytes, where {limits.max_bytes:,} are the limit")
     if not data:
         raise InvalidImage("empty: there are no bytes to decode")
-    header = read_quickly(data) or _read_by_pillow(data)
+    header = parse_header(data) or _read_header_with_pillow(data)
     if header.width * header.height > limits.max_pixels:
         raise ImageTooLarge(
             f"an image of {header.width:,} × {header.height:,} pixels, where {limits.max_pixels:,} in all are the limit"
@@ -97,7 +97,7 @@ def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
     return header
 
 
-def _read_by_pillow(data: bytes) -> ImageHeader:
+def _read_header_with_pillow(data: bytes) -> ImageHeader:
     try:
         with Image.open(io.BytesIO(data), formats=list(MEDIA_TYPES)) as image:
             width, height = image.size
@@ -106,7 +106,7 @@ def _read_by_pillow(data: bytes) -> ImageHeader:
         raise InvalidImage(f"not an image that can be read; {', '.join(MEDIA_TYPES)} are") from error
 
 
-def _over_background(image: NDArray[Any], background: tuple[int, ...], *, premultiplied: bool) -> Pixels:
+def _blend_over_background(image: NDArray[Any], background: tuple[int, ...], *, premultiplied: bool) -> Pixels:
     """BGRA → RGB. OpenCV hands out the colours of a TIFF multiplied by their alpha already."""
     if image.ndim == 2:  # noqa: PLR2004 - a gray level declared transparent, which OpenCV does not look at
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA)

@@ -27,45 +27,45 @@ class ImageHeader:
     height: int
 
 
-def read_quickly(data: bytes) -> ImageHeader | None:
+def parse_header(data: bytes) -> ImageHeader | None:
     """None for what is neither, or not as it usually is."""
     try:
         if data.startswith(_PNG):
-            return _of_png(data)
+            return _parse_png(data)
         if data.startswith(_JPEG):
-            return _of_jpeg(data)
+            return _parse_jpeg(data)
     except (struct.error, IndexError):  # cut off
         return None
     return None
 
 
-def _of_png(data: bytes) -> ImageHeader | None:
+def _parse_png(data: bytes) -> ImageHeader | None:
     """https://www.w3.org/TR/png-3/: chunks of a length, a name, so many bytes, and 4 of a checksum."""
     length, name, width, height, _, color = struct.unpack_from(">I4sIIBB", data, 8)
     if (length, name) != (13, b"IHDR") or not width or not height or color not in _PNG_COLORS:
         return None
     transparent = color in _PNG_WITH_ALPHA
-    place = 33
+    index = 33
     while name != b"IDAT":
-        length, name = struct.unpack_from(">I4s", data, place)
+        length, name = struct.unpack_from(">I4s", data, index)
         transparent = transparent or name == b"tRNS"
-        place += 12 + length
+        index += 12 + length
     return ImageHeader("PNG", transparent, color in _PNG_GRAY, width, height)
 
 
-def _of_jpeg(data: bytes) -> ImageHeader | None:
+def _parse_jpeg(data: bytes) -> ImageHeader | None:
     """ITU-T T.81, B.1: segments of a marker, 0xff and a code, and a length that counts its own two bytes."""
-    place = 2
+    index = 2
     while True:
-        if data[place] != 0xFF:  # noqa: PLR2004 - a marker begins so
+        if data[index] != 0xFF:  # noqa: PLR2004 - a marker begins so
             return None
-        code = data[place + 1]
+        code = data[index + 1]
         if code in _JPEG_FRAMES:
-            height, width, components = struct.unpack_from(">HHB", data, place + 5)
+            height, width, components = struct.unpack_from(">HHB", data, index + 5)
             if not width or not height or components not in _JPEG_COMPONENTS:
                 return None
             return ImageHeader("JPEG", transparent=False, gray=components == 1, width=width, height=height)
         if code == _JPEG_SCAN or code < 0xC0:  # noqa: PLR2004 - no marker that a header has
             return None
-        (length,) = struct.unpack_from(">H", data, place + 2)
-        place += 2 + max(length, 2)
+        (length,) = struct.unpack_from(">H", data, index + 2)
+        index += 2 + max(length, 2)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from shared.preprocessing.contract import ImageContract
-from shared.preprocessing.handwriting import is_dark_on_light, laid_out
+from shared.preprocessing.handwriting import center_by_mass, is_dark_on_light
 from shared.preprocessing.pixels import GRAY_CHANNELS, WHITE, Pixels
 from shared.spec.preprocessing import Color, Fit, Interpolation, Invert
 
@@ -17,10 +17,10 @@ _INTERPOLATIONS = {
 }
 
 
-def prepare(image: Pixels, contract: ImageContract) -> Pixels:
+def transform_image(image: Pixels, contract: ImageContract) -> Pixels:
     """(height, width, 1 or 3) of any size → (*contract.size, channels): colour, inversion, size."""
-    image = _colored(image, contract.color)
-    return _fitted(WHITE - image if is_inverted(image, contract) else image, contract)
+    image = _convert_color(image, contract.color)
+    return _resize_to_fit(WHITE - image if is_inverted(image, contract) else image, contract)
 
 
 def is_inverted(image: Pixels, contract: ImageContract) -> bool:
@@ -30,17 +30,17 @@ def is_inverted(image: Pixels, contract: ImageContract) -> bool:
     return contract.invert is Invert.ALWAYS
 
 
-def prepare_all(images: Pixels, contract: ImageContract) -> Pixels:
+def transform_images(images: Pixels, contract: ImageContract) -> Pixels:
     """(n, height, width, 1 or 3) → (n, *contract.size, channels); the array itself where there is nothing to do."""
     if contract.leaves_alone(images.shape[1:]):
         return images
     prepared = np.empty((len(images), *contract.input_shape), np.uint8)
     for index, image in enumerate(images):
-        prepared[index] = prepare(image, contract)
+        prepared[index] = transform_image(image, contract)
     return prepared
 
 
-def _colored(image: Pixels, color: Color) -> Pixels:
+def _convert_color(image: Pixels, color: Color) -> Pixels:
     is_gray = image.shape[-1] == GRAY_CHANNELS
     if is_gray == (color is Color.GRAYSCALE):
         return image
@@ -49,33 +49,33 @@ def _colored(image: Pixels, color: Color) -> Pixels:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., np.newaxis].astype(np.uint8, copy=False)
 
 
-def _fitted(image: Pixels, contract: ImageContract) -> Pixels:
+def _resize_to_fit(image: Pixels, contract: ImageContract) -> Pixels:
     if contract.fit is Fit.MNIST:
-        return laid_out(image, contract.size, _INTERPOLATIONS[contract.interpolation])
+        return center_by_mass(image, contract.size, _INTERPOLATIONS[contract.interpolation])
     if image.shape[:2] == contract.size:
         return image
     if contract.fit is Fit.STRETCH:
-        return _resized(image, contract.size, contract.interpolation)
+        return _resize(image, contract.size, contract.interpolation)
     height, width = contract.size
     ratios = height / image.shape[0], width / image.shape[1]
     if contract.fit is Fit.CROP:
         kept = [
             min(side, round(wanted / max(ratios))) for side, wanted in zip(image.shape, contract.size, strict=False)
         ]
-        return _resized(_centre(image, max(1, kept[0]), max(1, kept[1])), contract.size, contract.interpolation)
+        return _resize(_crop_center(image, max(1, kept[0]), max(1, kept[1])), contract.size, contract.interpolation)
     inner = max(1, round(image.shape[0] * min(ratios))), max(1, round(image.shape[1] * min(ratios)))
     canvas = np.full(contract.input_shape, contract.background, np.uint8)
-    _centre(canvas, *inner)[...] = _resized(image, inner, contract.interpolation)
+    _crop_center(canvas, *inner)[...] = _resize(image, inner, contract.interpolation)
     return canvas
 
 
-def _centre(image: Pixels, height: int, width: int) -> Pixels:
+def _crop_center(image: Pixels, height: int, width: int) -> Pixels:
     """A view of the middle."""
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return image[top : top + height, left : left + width]
 
 
-def _resized(image: Pixels, size: tuple[int, int], interpolation: Interpolation) -> Pixels:
+def _resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation) -> Pixels:
     height, width = size
     resized = cv2.resize(image, (width, height), interpolation=_INTERPOLATIONS[interpolation])
     return resized.reshape(height, width, image.shape[-1]).astype(np.uint8, copy=False)  # OpenCV drops a lone channel

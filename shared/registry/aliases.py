@@ -8,7 +8,7 @@ from shared.errors import AliasNotFound
 from shared.registry.versions import get_version
 
 
-def find_aliases(session: Session, model: str) -> dict[str, int]:
+def list_aliases(session: Session, model: str) -> dict[str, int]:
     """Alias → version number."""
     query = select(Alias).where(Alias.model == model).order_by(Alias.alias)
     return {alias.alias: alias.number for alias in session.scalars(query)}
@@ -20,7 +20,7 @@ def set_alias(session: Session, model: str, alias: str, number: int) -> Alias:
     return session.merge(Alias(model=model, alias=alias, number=version.number))
 
 
-def remove_alias(session: Session, model: str, alias: str) -> None:
+def delete_alias(session: Session, model: str, alias: str) -> None:
     found = session.get(Alias, (model, alias))
     if found is None:
         raise AliasNotFound(f"Model {model!r} has no alias {alias!r}.")

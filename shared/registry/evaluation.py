@@ -62,7 +62,7 @@ class Evaluation(_Value):
     regression: RegressionReport | None = None
 
 
-class TestAnswers:
+class TestPredictions:
     """For each test row: its class, the class answered, (n,) int32, and the probability of that, (n,) float32."""
 
     def __init__(self, true: NDArray[np.int32], predicted: NDArray[np.int32], probability: NDArray[np.float32]) -> None:
@@ -79,7 +79,7 @@ class TestAnswers:
             wrong &= self.predicted == predicted
         return np.flatnonzero(wrong)
 
-    def surest_first(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def sort_by_confidence(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         ordered: NDArray[np.int64] = rows[np.argsort(-self.probability[rows], kind="stable")]
         return ordered
 
@@ -91,7 +91,7 @@ class TestAnswers:
         return file.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> "TestAnswers":
+    def from_bytes(cls, content: bytes) -> "TestPredictions":
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return cls(archive["true"], archive["predicted"], archive["probability"])
 

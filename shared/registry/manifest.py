@@ -12,7 +12,7 @@ from shared.spec.training import Precision
 
 INPUT_NAME = "input"
 OUTPUT_NAME = "output"
-DESCRIPTION_FILE = "version.json"
+MANIFEST_FILE = "version.json"
 ONNX_FILE = "model.onnx"
 TENSORBOARD_FILE = "tensorboard.zip"
 
@@ -66,7 +66,7 @@ class Epochs(_Value):
     kept: int
 
 
-class Description(_Value):
+class VersionManifest(_Value):
     """`classes` is empty for a version that answers numbers; `precision` is what it was trained in, and
     `weights_digest` the sha256 of all arrays. Of the test rows answered with less than the `confidence_threshold` at
     least half were answered wrongly; None where there is no such probability, or no test part. `columns` are the names
@@ -97,7 +97,7 @@ class GoldenSample(_Value):
     outputs: tuple[float, ...]
 
 
-class DescriptionFile(Description):
+class ManifestFile(VersionManifest):
     """The content of version.json, which goes with the weights."""
 
     architecture: dict[str, Any]

@@ -7,23 +7,23 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
 from shared.database.tables.registry import Version
-from shared.datasets.info import DatasetFacts, TargetKind
+from shared.datasets.info import DatasetInfo, TargetKind
 from shared.errors import Fault, InvalidRequest, ModelNotFound, VersionNotFound
-from shared.preprocessing.contract import Contract, ImageContract, NumbersContract, contract_of
+from shared.preprocessing.contract import Contract, ImageContract, NumbersContract, build_contract
 from shared.registry import versions
-from shared.registry.manifest import DESCRIPTION_FILE, DescriptionFile, GoldenSample
-from shared.spec.network import Network
+from shared.registry.manifest import MANIFEST_FILE, GoldenSample, ManifestFile
+from shared.spec.network import NetworkSpec
 from shared.spec.preprocessing import Preprocessing
 from shared.spec.training import TrainingSpec
 from shared.storage.artifacts import ArtifactStore
 
-AT = "#/network/from"
+POINTER = "#/network/from"
 HEAD = "head"
 """What the last Dense layer is named where it is made anew."""
-BEHIND_THE_HEAD = frozenset({"Activation", "Softmax"})
+AFTER_HEAD = frozenset({"Activation", "Softmax"})
 
 
-class Base(BaseModel):
+class PretrainedVersion(BaseModel):
     """A version to start from; `reference` is its name and number."""
 
     model_config = ConfigDict(frozen=True)
@@ -34,31 +34,31 @@ class Base(BaseModel):
     classes: tuple[str, ...]
     golden_samples: tuple[GoldenSample, ...]
 
-    def network(self, facts: DatasetFacts, freeze: tuple[str, ...]) -> Network:
+    def adapt_network(self, info: DatasetInfo, freeze: tuple[str, ...]) -> NetworkSpec:
         """Its own; with a head made anew, where these data have another number of classes or targets."""
         architecture = deepcopy(self.architecture)
-        wanted = _outputs(facts)
+        wanted = _count_outputs(info)
         if wanted is not None and wanted != (len(self.classes) or None):
-            _replace_head(architecture, wanted, classes=facts.targets is not TargetKind.NUMBERS)
-        return Network.model_construct(layers=None, keras=architecture, from_=None, freeze=freeze)
+            _replace_head(architecture, wanted, classes=info.targets is not TargetKind.NUMBERS)
+        return NetworkSpec.model_construct(layers=None, keras=architecture, from_=None, freeze=freeze)
 
-    def contract_for(self, preprocessing: Preprocessing, facts: DatasetFacts) -> ImageContract | NumbersContract:
+    def adapt_contract(self, preprocessing: Preprocessing, info: DatasetInfo) -> ImageContract | NumbersContract:
         """Its own, but for what the spec says; its statistics too, unless the spec asks for another scale."""
         own = self.contract
-        if facts.images != isinstance(own, ImageContract):
-            here, there = ("images", "rows of numbers") if facts.images else ("rows of numbers", "images")
-            raise _invalid(f"{self.reference} takes {there}, and the data set holds {here}.")
-        contract = contract_of(_completed(preprocessing, own), facts)
+        if info.images != isinstance(own, ImageContract):
+            here, there = ("images", "rows of numbers") if info.images else ("rows of numbers", "images")
+            raise _build_error(f"{self.reference} takes {there}, and the data set holds {here}.")
+        contract = build_contract(_fill_defaults(preprocessing, own), info)
         if contract.scale is own.scale:
             contract = contract.model_copy(update={"normalisation": own.normalisation})
         if contract.input_shape != own.input_shape:
-            raise _invalid(
+            raise _build_error(
                 f"{self.reference} takes {list(own.input_shape)}, and the data make {list(contract.input_shape)}."
             )
         return contract
 
 
-def find_base(session: Session, network: Network) -> Version | None:
+def find_pretrained(session: Session, network: NetworkSpec) -> Version | None:
     """None for a network that stands in the spec itself. Raises InvalidRequest for a version that is not there."""
     if network.from_ is None:
         return None
@@ -68,23 +68,23 @@ def find_base(session: Session, network: Network) -> Version | None:
             return versions.get_version(session, model, reference)
         return versions.get_served_version(session, model)
     except (ModelNotFound, VersionNotFound) as error:
-        raise _invalid(error.detail) from error
+        raise _build_error(error.detail) from error
 
 
-def pinned(spec: TrainingSpec, version: Version | None) -> TrainingSpec:
+def pin_version(spec: TrainingSpec, version: Version | None) -> TrainingSpec:
     """With the number of the version that `network.from` means now."""
     if version is None:
         return spec
-    network = spec.network.model_copy(update={"from_": _reference(version)})
+    network = spec.network.model_copy(update={"from_": _format_reference(version)})
     return spec.model_copy(update={"network": network})
 
 
-def read_base(version: Version, artifacts: ArtifactStore) -> Base:
+def read_pretrained(version: Version, artifacts: ArtifactStore) -> PretrainedVersion:
     """Raises ArtifactDamaged."""
-    content = artifacts.read(versions.get_file(version, DESCRIPTION_FILE).sha256)
-    description = DescriptionFile.model_validate_json(content)
-    return Base(
-        reference=_reference(version),
+    content = artifacts.read(versions.get_file(version, MANIFEST_FILE).sha256)
+    description = ManifestFile.model_validate_json(content)
+    return PretrainedVersion(
+        reference=_format_reference(version),
         architecture=description.architecture,
         contract=description.preprocessing,
         classes=description.classes,
@@ -92,32 +92,32 @@ def read_base(version: Version, artifacts: ArtifactStore) -> Base:
     )
 
 
-def _reference(version: Version) -> str:
+def _format_reference(version: Version) -> str:
     return f"{version.model}@{version.number}"
 
 
-def _outputs(facts: DatasetFacts) -> int | None:
+def _count_outputs(info: DatasetInfo) -> int | None:
     """None where only the loss can say."""
-    match facts.targets:
+    match info.targets:
         case TargetKind.CLASSES:
-            return len(facts.classes)
+            return len(info.classes)
         case TargetKind.ONE_HOT | TargetKind.NUMBERS:
-            return facts.target_width
+            return info.target_width
         case TargetKind.INTEGERS:
-            return len(facts.classes) or None
+            return len(info.classes) or None
 
 
 def _replace_head(architecture: dict[str, Any], units: int, *, classes: bool) -> None:
     """Keras's own JSON, as `to_json()` printed it: every entry that names the layer is renamed with it."""
     layers = architecture["config"]["layers"]
-    for place in range(len(layers) - 1, -1, -1):
-        if layers[place]["class_name"] == "Dense":
+    for index in range(len(layers) - 1, -1, -1):
+        if layers[index]["class_name"] == "Dense":
             break
-        if layers[place]["class_name"] not in BEHIND_THE_HEAD:
+        if layers[index]["class_name"] not in AFTER_HEAD:
             return
     else:
         return
-    head = layers[place]["config"]
+    head = layers[index]["config"]
     if head["units"] == units:
         return
     if classes and head.get("activation") == "sigmoid":
@@ -135,7 +135,7 @@ def _rename(value: Any, old: str, new: str) -> None:  # noqa: ANN401 - JSON
             _rename(entry, old, new)
 
 
-def _completed(preprocessing: Preprocessing, own: Contract) -> Preprocessing:
+def _fill_defaults(preprocessing: Preprocessing, own: Contract) -> Preprocessing:
     if isinstance(own, NumbersContract):
         return preprocessing if preprocessing.scale else preprocessing.model_copy(update={"scale": own.scale})
     kept = {
@@ -152,5 +152,5 @@ def _completed(preprocessing: Preprocessing, own: Contract) -> Preprocessing:
     )
 
 
-def _invalid(detail: str) -> InvalidRequest:
-    return InvalidRequest("The training cannot start from there.", (Fault(AT, detail),))
+def _build_error(detail: str) -> InvalidRequest:
+    return InvalidRequest("The training cannot start from there.", (Fault(POINTER, detail),))

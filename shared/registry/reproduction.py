@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.registry.manifest import Description, Metrics
+from shared.registry.manifest import Metrics, VersionManifest
 
 
 class Difference(BaseModel):
@@ -29,24 +29,24 @@ class Reproduction(BaseModel):
     """None where both were trained in the same."""
 
 
-def compare(recorded: Description, again: Description) -> Reproduction:
+def compare_versions(recorded: VersionManifest, again: VersionManifest) -> Reproduction:
     same_precision = recorded.precision == again.precision
     return Reproduction(
         weights_equal=recorded.weights_digest == again.weights_digest,
         data_equal=recorded.lineage.dataset.digest == again.lineage.dataset.digest,
-        metrics=_differences(_flat(recorded.metrics), _flat(again.metrics)),
-        libraries=_differences(recorded.lineage.libraries, again.lineage.libraries),
+        metrics=_find_differences(_flatten(recorded.metrics), _flatten(again.metrics)),
+        libraries=_find_differences(recorded.lineage.libraries, again.lineage.libraries),
         precision=None if same_precision else Difference(recorded=recorded.precision, again=again.precision),
     )
 
 
-def _flat(metrics: Metrics) -> dict[str, float | None]:
+def _flatten(metrics: Metrics) -> dict[str, float | None]:
     return {
         f"{part}.{name}": value for part, values in dict(metrics).items() for name, value in dict(values or {}).items()
     }
 
 
-def _differences(
+def _find_differences(
     recorded: Mapping[str, float | str | None], again: Mapping[str, float | str | None]
 ) -> dict[str, Difference]:
     return {

@@ -7,14 +7,14 @@ from sqlalchemy.orm import Session, lazyload, load_only
 from shared.database.pagination import Page
 from shared.database.tables.registry import Alias, Model, Version, VersionFile
 from shared.errors import EvaluationNotFound, FileNotFound, ModelNotFound, VersionInUse, VersionNotFound
-from shared.references import number_of
+from shared.references import parse_version_number
 
 _has_versions = select(Version.id).where(Version.model == Model.name).exists()
 PRODUCTION = "production"
 LATEST = "latest"
 
 
-def find_models(session: Session, page: Page) -> list[Model]:
+def list_models(session: Session, page: Page) -> list[Model]:
     """By name; those of which a version is left."""
     query = select(Model).where(_has_versions).order_by(Model.name).limit(page.limit)
     if page.after is not None:
@@ -48,7 +48,7 @@ def count_versions(session: Session, model: str) -> int:
     return session.scalars(select(func.count()).select_from(Version).where(Version.model == model)).one()
 
 
-def find_versions(session: Session, model: str, page: Page) -> list[Version]:
+def list_versions(session: Session, model: str, page: Page) -> list[Version]:
     """Newest first."""
     query = select(Version).where(Version.model == model).order_by(Version.number.desc()).limit(page.limit)
     if page.after is not None:
@@ -62,7 +62,7 @@ def get_version(session: Session, model: str, reference: str) -> Version:
     if reference == LATEST:
         query = versions.order_by(Version.number.desc()).limit(1)
     elif reference.isdecimal():
-        query = versions.where(Version.number == number_of(reference))
+        query = versions.where(Version.number == parse_version_number(reference))
     else:
         query = versions.join(Alias, (Alias.model == model) & (Alias.number == Version.number))
         query = query.where(Alias.alias == reference)
@@ -80,12 +80,12 @@ def get_served_version(session: Session, model: str) -> Version:
     return get_version(session, model, PRODUCTION if alias is not None else LATEST)
 
 
-def find_served_versions(session: Session, most: int) -> list[Version]:
+def list_served_versions(session: Session, limit: int) -> list[Version]:
     """Of each model that which `get_served_version` would get, by the models' names; without description and files."""
     latest = select(Version.model, func.max(Version.number).label("number")).group_by(Version.model).subquery()
     production = (Alias.model == latest.c.model) & (Alias.alias == PRODUCTION)
     served = select(latest.c.model, func.coalesce(Alias.number, latest.c.number).label("number"))
-    served = served.select_from(latest).outerjoin(Alias, production).order_by(latest.c.model).limit(most)
+    served = served.select_from(latest).outerjoin(Alias, production).order_by(latest.c.model).limit(limit)
     found = served.subquery()
     query = select(Version).join(found, (Version.model == found.c.model) & (Version.number == found.c.number))
     options = load_only(Version.id, Version.model, Version.number), lazyload(Version.files)

@@ -14,7 +14,7 @@ class InlineData(SpecPart):
     y: Annotated[list[Any], Field(min_length=1, examples=[[[0], [1], [1], [0]]])]
 
 
-class Validation(SpecPart):
+class ValidationSplit(SpecPart):
     """The rows held back to watch the training: a share drawn by the seed, or a run of rows at one end."""
 
     split: Fraction | None = None
@@ -23,7 +23,7 @@ class Validation(SpecPart):
     from_: Annotated[Literal["start", "end"] | None, Field(alias="from")] = None
 
     @model_validator(mode="after")
-    def _one_form(self) -> Self:
+    def _check_one_form(self) -> Self:
         if (self.split is None) == (self.rows is None):
             raise ValueError(
                 "Give either `split`, a share such as 0.1, or `rows`, a number, with `from: start` or `end`."
@@ -35,18 +35,18 @@ class Validation(SpecPart):
         return self
 
 
-class Test(SpecPart):
+class TestSplit(SpecPart):
     """A share of all rows, drawn by the seed, that the training never sees."""
 
     split: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)]
     stratify: Annotated[bool, Field(strict=True)] = False
 
 
-class DatasetChoice(SpecPart):
+class DatasetSpec(SpecPart):
     name: Annotated[str | None, Field(max_length=200, examples=["mnist"])] = None
     inline: InlineData | None = None
     limit: Annotated[Count | None, Field(description="The first n training rows after shuffling by the seed.")] = None
-    validation: Validation = Validation(split=0.1)
+    validation: ValidationSplit = ValidationSplit(split=0.1)
     classes: Annotated[
         list[Annotated[int, Field(strict=True)] | Name] | None,
         Field(
@@ -57,18 +57,18 @@ class DatasetChoice(SpecPart):
         ),
     ] = None
     test: Annotated[
-        Test | None, Field(description="For data that have no test part of their own: none, or a fixed fifth.")
+        TestSplit | None, Field(description="For data that have no test part of their own: none, or a fixed fifth.")
     ] = None
 
     @field_validator("classes")
     @classmethod
-    def _each_once(cls, classes: list[int | str] | None) -> list[int | str] | None:
+    def _check_each_once(cls, classes: list[int | str] | None) -> list[int | str] | None:
         if classes is not None and len({str(name) for name in classes}) < len(classes):
             raise ValueError("Each class once.")
         return classes
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _check_one_source(self) -> Self:
         if (self.name is None) == (self.inline is None):
             raise ValueError("Give either `name` or `inline`.")
         return self

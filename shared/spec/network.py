@@ -20,7 +20,7 @@ class LayerSpec(KerasPart):
     ] = None
 
     @model_validator(mode="after")
-    def _layers_are_for_residual(self) -> Self:
+    def _check_residual_layers(self) -> Self:
         if (self.layers is None) == (self.layer == "Residual"):
             raise ValueError("`layers` goes with `layer: Residual`, and with no other.")
         return self
@@ -30,7 +30,7 @@ class LayerSpec(KerasPart):
         return 1 + sum(layer.count() for layer in self.layers or ())
 
 
-class Network(SpecPart):
+class NetworkSpec(SpecPart):
     """`layers`, one after the other; or `keras`, what `model.to_json()` prints of a network in Keras; or `from`, a
     version whose network and weights to start from.
     """
@@ -58,14 +58,14 @@ class Network(SpecPart):
 
     @field_validator("layers")
     @classmethod
-    def _not_too_many(cls, layers: list[LayerSpec] | None) -> list[LayerSpec] | None:
+    def _check_layer_count(cls, layers: list[LayerSpec] | None) -> list[LayerSpec] | None:
         if (count := sum(layer.count() for layer in layers or ())) > MAX_LAYERS:
             raise ValueError(f"{count} layers with those inside of others, where {MAX_LAYERS} are the limit.")
         return layers
 
     @field_validator("keras", mode="before")
     @classmethod
-    def _as_printed(cls, value: object) -> object:
+    def _parse_json_text(cls, value: object) -> object:
         """`to_json()` answers a string: it may stand as it is."""
         if not isinstance(value, str):
             return value
@@ -75,7 +75,7 @@ class Network(SpecPart):
             raise ValueError(f"Not JSON: {error}") from None
 
     @model_validator(mode="after")
-    def _one_form(self) -> Self:
+    def _check_one_form(self) -> Self:
         if sum(form is not None for form in (self.layers, self.keras, self.from_)) != 1:
             raise ValueError("Give one of `layers`, `keras` and `from`.")
         if self.freeze and self.from_ is None:

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from shared.devices import Device
-from shared.spec.dataset import DatasetChoice
+from shared.spec.dataset import DatasetSpec
 from shared.spec.fields import KerasPart, ModelName, Name, Notes, Priority, SpecPart, Tags, Weight
-from shared.spec.network import LayerSpec, Network
+from shared.spec.network import LayerSpec, NetworkSpec
 from shared.spec.preprocessing import Preprocessing
 
 
@@ -17,7 +17,7 @@ class OptimizerSpec(KerasPart):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_name_alone(cls, value: object) -> object:
+    def _accept_name(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
 
@@ -63,17 +63,17 @@ class TensorBoard(SpecPart):
     graph: Annotated[bool, Field(strict=True)] = True
 
     @model_validator(mode="after")
-    def _images_come_with_histograms(self) -> Self:
+    def _check_images_with_histograms(self) -> Self:
         if self.images and not self.histograms:
             raise ValueError("`images` are written with the histograms: set `histograms` to 1 or more.")
         return self
 
 
-def _true_for_all_defaults(value: object) -> object:
+def _expand_boolean(value: object) -> object:
     return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
 
-class Training(SpecPart):
+class TrainingOptions(SpecPart):
     epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
     optimizer: OptimizerSpec = OptimizerSpec(name="Adam")
@@ -110,7 +110,7 @@ class Training(SpecPart):
     ] = Precision.AUTO
     tensorboard: Annotated[
         TensorBoard | None,
-        BeforeValidator(_true_for_all_defaults, json_schema_input_type=bool | TensorBoard | None),
+        BeforeValidator(_expand_boolean, json_schema_input_type=bool | TensorBoard | None),
         Field(
             description="Logs for TensorBoard; `true` for those that are not left out.",
             examples=[True, {"histograms": 1, "images": True, "graph": True}],
@@ -118,7 +118,7 @@ class Training(SpecPart):
     ] = None
 
     @model_validator(mode="after")
-    def _one_best_epoch(self) -> Self:
+    def _check_one_best_epoch(self) -> Self:
         stopping = self.early_stopping
         if isinstance(self.keep, Best) and stopping and stopping.restore_best and stopping.monitor != self.keep.best:
             raise ValueError(
@@ -144,14 +144,14 @@ class Resources(SpecPart):
 
 class TrainingSpec(SpecPart):
     model: ModelName
-    dataset: DatasetChoice
+    dataset: DatasetSpec
     preprocessing: Preprocessing = Preprocessing()
     augmentation: Annotated[
         list[LayerSpec],
         Field(max_length=20, description="Keras layers that change the images of the training, each time anew."),
     ] = Field(default=[])
-    network: Network
-    training: Training = Training()
+    network: NetworkSpec
+    training: TrainingOptions = TrainingOptions()
     resources: Resources = Resources()
     tags: Tags = Field(default={})
     notes: Notes = ""

@@ -13,7 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from shared.errors import ArtifactDamaged
 
-UNFINISHED = ".partial"
+UNFINISHED_SUFFIX = ".partial"
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class ArtifactStore:
 
     def put(self, path: Path) -> StoredFile:
         """Whole or not at all; the same content twice is one file. Raises OSError."""
-        stored = StoredFile(path.name, digest_of(path), path.stat().st_size)
+        stored = StoredFile(path.name, compute_digest(path), path.stat().st_size)
         target = self._path(stored.sha256)
-        partial = f"{target}.{uuid.uuid4().hex}{UNFINISHED}"
+        partial = f"{target}.{uuid.uuid4().hex}{UNFINISHED_SUFFIX}"
         try:
             self._files.put_file(str(path), partial)
             if self._is_local:
-                _flush(partial)
+                _flush_to_disk(partial)
             self._files.mv(partial, target)
         except OSError:  # the disk is full, as a rule: what was written of it is in the way
             with contextlib.suppress(OSError):
@@ -46,16 +46,16 @@ class ArtifactStore:
             raise
         return stored
 
-    def remove(self, sha256: str) -> None:
+    def delete(self, sha256: str) -> None:
         """Nothing where it is gone already."""
         with contextlib.suppress(FileNotFoundError):
             self._files.rm_file(self._path(sha256))
 
-    def remove_unfinished(self, older_than_seconds: float) -> None:
+    def delete_unfinished(self, older_than_seconds: float) -> None:
         """What was killed while it wrote leaves on a disk; an object store never shows half a file."""
         if not self._is_local:
             return
-        for path in Path(self._root).glob(f"*/*{UNFINISHED}"):
+        for path in Path(self._root).glob(f"*/*{UNFINISHED_SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > older_than_seconds:
                     path.unlink()
@@ -70,7 +70,7 @@ class ArtifactStore:
             raise ArtifactDamaged(f"The file {sha256} in the artifact store is damaged: its content has changed.")
         return content
 
-    def local_path(self, sha256: str, folder: Path) -> Path:
+    def get_local_path(self, sha256: str, folder: Path) -> Path:
         """For what is too large to be read whole: where it lies, or a copy in the folder. Raises ArtifactDamaged."""
         path = Path(self._path(sha256))
         if not self._is_local:
@@ -78,7 +78,7 @@ class ArtifactStore:
             self._copy_once(sha256, path)
         if not path.exists():
             raise ArtifactDamaged(f"The file {sha256} is missing from the artifact store.")
-        if digest_of(path) != sha256:
+        if compute_digest(path) != sha256:
             raise ArtifactDamaged(f"The file {sha256} in the artifact store is damaged: its content has changed.")
         return path
 
@@ -104,13 +104,13 @@ class ArtifactStore:
         return f"{self._root}/{sha256[:2]}/{sha256}"
 
 
-def digest_of(path: Path) -> str:
+def compute_digest(path: Path) -> str:
     """sha256 of a file of any size."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: str) -> None:
+def _flush_to_disk(path: str) -> None:
     """To the disk itself: the database must not know of a file that a power cut takes away."""
     with open(path, "rb") as file:  # noqa: PTH123 - fsspec's paths are texts
         os.fsync(file.fileno())

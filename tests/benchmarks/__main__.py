@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ruamel.yaml import YAML
 
-from local.client import follow_job, version_of
+from local.client import follow_job, get_version
 from tests.benchmarks.serving import measure_serving
 from tests.e2e.clients import await_end, await_status, submit
 from tests.e2e.stacks import ROOT, LocalStack, datasets_dir, local_stack
@@ -122,7 +122,7 @@ def _trained(stack: LocalStack, spec: Json) -> tuple[Cost, int]:
     *_, job = follow_job(stack.http, submit(stack.http, spec))  # seldom, for each look costs CPU as well
     cost = Cost(_cpu_seconds(stack) - before, time.monotonic() - posted_at)
     assert job["status"] == "succeeded", job["error"]
-    return cost, version_of(stack.http, job)["lineage"]["dataset"]["rows"]["train"]
+    return cost, get_version(stack.http, job)["lineage"]["dataset"]["rows"]["train"]
 
 
 def _cpu_of_import(module: str) -> float:

@@ -13,8 +13,8 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from shared.datasets import splits
-from shared.networks.builder import build
-from shared.networks.objectives import choose_objective, chosen_metrics
+from shared.networks.builder import build_network
+from shared.networks.objectives import choose_metrics, choose_objective
 from shared.networks.optimizers import make_optimizer
 from shared.spec.training import TrainingSpec
 from tests.e2e.stacks import ROOT, datasets_dir
@@ -23,27 +23,27 @@ from tests.e2e.stacks import ROOT, datasets_dir
 def fit(recipe: Path, epochs: int) -> None:
     spec = TrainingSpec.model_validate(YAML(typ="safe").load(recipe.read_text()))
     training = spec.training
-    data = splits.load(spec.dataset, training.seed, datasets_dir())
+    data = splits.load_dataset(spec.dataset, training.seed, datasets_dir())
     x, validation_x, test_x = (
         np.divide(part.array, 255, dtype=np.float32) for part in (data.train, data.validation, data.test)
     )
     keras.utils.set_random_seed(training.seed)
-    network = build(spec.network, x.shape[1:], spec.model)
-    objective = choose_objective(training.loss, data.facts, spec.network, network.output_shape[1:])
+    network = build_network(spec.network, x.shape[1:], spec.model)
+    objective = choose_objective(training.loss, data.info, spec.network, network.output_shape[1:])
     network.compile(
         make_optimizer(training, epochs * ceil(len(x) / training.batch_size)),
         objective.loss,
-        metrics=chosen_metrics(training.metrics, objective),
+        metrics=choose_metrics(training.metrics, objective),
     )
     network.fit(
         x,
-        objective.labels(data.train.y),
+        objective.encode_labels(data.train.y),
         batch_size=training.batch_size,
         epochs=epochs,
-        validation_data=(validation_x, objective.labels(data.validation.y)),
+        validation_data=(validation_x, objective.encode_labels(data.validation.y)),
         verbose=0,
     )
-    network.evaluate(test_x, objective.labels(data.test.y), verbose=0)
+    network.evaluate(test_x, objective.encode_labels(data.test.y), verbose=0)
 
 
 if __name__ == "__main__":

@@ -84,13 +84,13 @@ def measure(http: FlaskClient, engine: Engine, address: str) -> None:
     addresses = [address]
     if answer.get("next"):
         addresses.append(f"{address}{'&' if '?' in address else '?'}cursor={answer['next']}")
-    for place, page in enumerate(addresses):
+    for index, page in enumerate(addresses):
         seconds = []
         for _ in range(CALLS):
             began = time.perf_counter()
             http.get(page)
             seconds.append(time.perf_counter() - began)
-        name = f"{address}, next page" if place else address
+        name = f"{address}, next page" if index else address
         print(f"{name}: median {1000 * statistics.median(seconds):.1f} ms, longest {1000 * max(seconds):.1f} ms")
     statement, parameters = next(found for found in statements if "FROM jobs" in found[0])
     with engine.connect() as connection:

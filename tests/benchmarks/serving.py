@@ -117,8 +117,8 @@ def _measure_batch(stack: LocalStack, model: str, one: Callable[[bytes], object]
     images = [_png(seed) for seed in range(BATCH)]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for place, image in enumerate(images):
-            archive.writestr(f"{place:05}.png", image)
+        for index, image in enumerate(images):
+            archive.writestr(f"{index:05}.png", image)
     began = time.perf_counter()
     for image in images:
         one(image)

@@ -22,8 +22,8 @@ from shared.spec.training import TrainingSpec
 from shared.storage.artifacts import ArtifactStore
 from tests.e2e.stacks import ROOT, datasets_dir
 from worker.lease import Lease
-from worker.training.checkpoint_store import CheckpointKeeper
-from worker.training.context import Workplace
+from worker.training.checkpoint_store import ArtifactCheckpointStore
+from worker.training.context import TrainingContext
 from worker.training.train import train
 
 
@@ -36,36 +36,36 @@ class Nobody:
     def is_stopping(self) -> bool:
         return False
 
-    def is_leaving(self) -> bool:
+    def is_shutting_down(self) -> bool:
         return False
 
-    def leave(self) -> None:
+    def shut_down(self) -> None:
         pass
 
-    def progress(self, progress: dict[str, Any]) -> None:
+    def report_progress(self, progress: dict[str, Any]) -> None:
         pass
 
-    def epoch(self, report: EpochReport) -> None:
+    def report_epoch(self, report: EpochReport) -> None:
         pass
 
 
 def fit_alone(spec: TrainingSpec, folder: Path) -> None:
-    dataset = splits.load(spec.dataset, spec.training.seed, datasets_dir())
-    train(spec, dataset, Workplace("/CPU:0", Nobody(), sys.float_info.max, folder, folder / "logs"))
+    dataset = splits.load_dataset(spec.dataset, spec.training.seed, datasets_dir())
+    train(spec, dataset, TrainingContext("/CPU:0", Nobody(), sys.float_info.max, folder, folder / "logs"))
 
 
 def fit_watched(spec: TrainingSpec, folder: Path) -> None:
     settings = Settings(_env_file=None, data_dir=folder)
     sessions = make_sessions(make_engine(settings.database_url))
     with sessions.begin() as session:
-        submission.create(session, spec)
+        submission.create_job(session, spec)
         job = lifecycle.claim(session, "worker-1", list(Device), settings.lease_seconds)
     assert job is not None
-    dataset = splits.load(spec.dataset, spec.training.seed, datasets_dir())
+    dataset = splits.load_dataset(spec.dataset, spec.training.seed, datasets_dir())
     artifacts, seconds = ArtifactStore(settings.artifacts_url), settings.progress_seconds
     with Lease(sessions, job.id, job.attempt, settings.lease_seconds, seconds, lambda: False) as lease:
-        keeper = CheckpointKeeper(sessions, artifacts, job, folder, lease.write_now)
-        train(spec, dataset, Workplace("/CPU:0", lease, seconds, folder, folder / "logs", keeper))
+        store = ArtifactCheckpointStore(sessions, artifacts, job, folder, lease.flush_epochs)
+        train(spec, dataset, TrainingContext("/CPU:0", lease, seconds, folder, folder / "logs", store))
 
 
 def main(recipe: str, epochs: int, how: str) -> None:

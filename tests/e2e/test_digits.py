@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shared.datasets import splits
-from shared.spec.dataset import DatasetChoice
+from shared.spec.dataset import DatasetSpec
 from tests.e2e.clients import Json, await_end, submit, submit_recipe
 from tests.e2e.stacks import Stack
 from tests.examples import DIGITS
@@ -28,7 +28,7 @@ def test_the_recipe_is_learnt(http: httpx.Client, job: Json) -> None:
 
 @pytest.mark.usefixtures("job")
 def test_digits_it_has_not_seen_are_told_apart(http: httpx.Client) -> None:
-    test = splits.load(DatasetChoice(name="digits"), 0, Path()).test
+    test = splits.load_dataset(DatasetSpec(name="digits"), 0, Path()).test
     rows = np.random.default_rng(0).permutation(len(test))[:100]
     files = [("digits", (f"{row}.png", encoded(test.array[row]), "image/png")) for row in rows]
 

@@ -22,8 +22,8 @@ from api.services import EXTENSION, Services
 from shared.database.engine import Sessions, make_engine, make_sessions
 from shared.devices import Device
 from shared.jobs import lifecycle, publishing, submission
-from shared.jobs.broker import Bell
-from shared.jobs.lifecycle import Patience
+from shared.jobs.broker import JobNotifier
+from shared.jobs.lifecycle import RetryPolicy
 from shared.preprocessing.decoding import ImageLimits
 from shared.registry import versions
 from shared.settings import Settings
@@ -31,23 +31,23 @@ from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore
 from tests.examples import DIGITS, IRIS, Json
-from worker.context import Yard
+from worker.context import WorkerContext
 from worker.runner import run_next_job
 
 ROOT = Path(__file__).parents[2]
 LEASE_SECONDS = 60.0
 PROGRESS_SECONDS = 0.05
-PATIENCE = Patience(attempts=3, seconds=0)
+PATIENCE = RetryPolicy(attempts=3, seconds=0)
 
 
-class SilentBell(Bell):
+class SilentBell(JobNotifier):
     """Notes what was rung, and needs no Redis."""
 
     def __init__(self) -> None:
         super().__init__("redis://nowhere")
         self.rung: list[Device] = []
 
-    def ring(self, device: Device) -> None:
+    def notify(self, device: Device) -> None:
         self.rung.append(device)
 
     def ping(self) -> None:
@@ -58,7 +58,7 @@ class SilentBell(Bell):
 class Worker:
     """Runs jobs when it is told to, in this process."""
 
-    yard: Yard
+    yard: WorkerContext
 
     def run_next(self) -> UUID | None:
         return run_next_job(self.yard)
@@ -138,15 +138,15 @@ def planner() -> Iterator[Planner]:
 
 
 @pytest.fixture
-def bell() -> SilentBell:
+def notifier() -> SilentBell:
     return SilentBell()
 
 
 @pytest.fixture
-def app(settings: Settings, planner: Planner, bell: SilentBell) -> Iterator[Flask]:
+def app(settings: Settings, planner: Planner, notifier: SilentBell) -> Iterator[Flask]:
     app = create_app(settings)
     built: Services = app.extensions[EXTENSION]
-    app.extensions[EXTENSION] = dataclasses.replace(built, planner=planner, bell=bell)
+    app.extensions[EXTENSION] = dataclasses.replace(built, planner=planner, notifier=notifier)
     yield app
     built.sessions.kw["bind"].dispose()
 
@@ -165,9 +165,9 @@ class Published:
     paths: list[Path]
 
     def publish(self, sessions: Sessions, artifacts: ArtifactStore) -> int:
-        files = tracked_files.keep(sessions, artifacts, self.paths)
+        files = tracked_files.store(sessions, artifacts, self.paths)
         with sessions.begin() as session:
-            submission.create(session, TrainingSpec.model_validate(self.spec))
+            submission.create_job(session, TrainingSpec.model_validate(self.spec))
             job = lifecycle.claim(session, "worker-0", list(Device), LEASE_SECONDS)
             assert job is not None
             return publishing.publish(session, job.id, job.attempt, self.spec["model"], self.description, files)
@@ -184,7 +184,7 @@ def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> C
         engine = make_engine(f"sqlite:///{folder}/trainyard.db")
         sessions, artifacts = make_sessions(engine), ArtifactStore(f"file://{folder}/artifacts")
         with sessions.begin() as session:
-            submission.create(session, TrainingSpec.model_validate(specs[model]))
+            submission.create_job(session, TrainingSpec.model_validate(specs[model]))
         Worker(make_yard(sessions, artifacts, SilentBell(), folder)).run_all()
         with sessions() as session:
             version = versions.get_version(session, model, versions.LATEST)
@@ -192,7 +192,7 @@ def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> C
         paths = [folder / file.name for file in version.files]
         for path, file in zip(paths, version.files, strict=True):
             path.write_bytes(artifacts.read(file.sha256))
-        return Published(specs[model], version.description, paths)
+        return Published(specs[model], version.manifest, paths)
 
     specs: dict[str, Json] = {}
 
@@ -203,11 +203,11 @@ def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     return published
 
 
-def make_yard(sessions: Sessions, artifacts: ArtifactStore, bell: SilentBell, folder: Path) -> Yard:
-    return Yard(
+def make_yard(sessions: Sessions, artifacts: ArtifactStore, notifier: SilentBell, folder: Path) -> WorkerContext:
+    return WorkerContext(
         sessions=sessions,
         artifacts=artifacts,
-        bell=bell,
+        notifier=notifier,
         worker="worker-1",
         queues=(Device.CPU,),
         datasets_dir=folder / "datasets",
@@ -215,16 +215,16 @@ def make_yard(sessions: Sessions, artifacts: ArtifactStore, bell: SilentBell, fo
         image_limits=ImageLimits(max_bytes=10**7, max_pixels=10**7),
         lease_seconds=LEASE_SECONDS,
         progress_seconds=PROGRESS_SECONDS,
-        patience=PATIENCE,
-        most_running=None,
-        is_leaving=lambda: False,
+        retry_policy=PATIENCE,
+        max_running=None,
+        is_shutting_down=lambda: False,
         count_gpus=lambda: 0,
     )
 
 
 @pytest.fixture
-def worker(settings: Settings, sessions: Sessions, bell: SilentBell) -> Worker:
-    return Worker(make_yard(sessions, ArtifactStore(settings.artifacts_url), bell, settings.data_dir))
+def worker(settings: Settings, sessions: Sessions, notifier: SilentBell) -> Worker:
+    return Worker(make_yard(sessions, ArtifactStore(settings.artifacts_url), notifier, settings.data_dir))
 
 
 @pytest.fixture

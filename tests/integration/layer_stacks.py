@@ -101,10 +101,12 @@ STACKS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 
 
 def main() -> None:
-    from shared.networks.builder import layer_table
-    from shared.spec.network import Network
+    from shared.networks.builder import compute_layer_table
+    from shared.spec.network import NetworkSpec
 
-    tables = [layer_table(Network.model_validate({"layers": [layer]}), shape, 10**9) for shape, layer in STACKS]
+    tables = [
+        compute_layer_table(NetworkSpec.model_validate({"layers": [layer]}), shape, 10**9) for shape, layer in STACKS
+    ]
     print(
         json.dumps(
             {

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 from flask.testing import FlaskClient
 
-from shared.datasets.info import DatasetFacts, TargetKind
-from shared.networks.augmentation import AUGMENTATIONS, augmentation_layers
-from shared.preprocessing.contract import contract_of
+from shared.datasets.info import DatasetInfo, TargetKind
+from shared.networks.augmentation import AUGMENTATIONS, make_augmentation_layers
+from shared.preprocessing.contract import build_contract
 from shared.spec.network import LayerSpec
 from shared.spec.preprocessing import Preprocessing
 from tests.examples import DIGITS, changed
@@ -17,7 +17,7 @@ from tests.integration.conftest import Worker
 from worker.training.augmentation import augment
 
 SEED = 7
-COLOR = DatasetFacts((16, 16, 3), images=True, targets=TargetKind.CLASSES, train_rows=8, test_rows=0)
+COLOR = DatasetInfo((16, 16, 3), images=True, targets=TargetKind.CLASSES, train_rows=8, test_rows=0)
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype(np.float32)
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "RandomTranslation": {"height_factor": 0.3, "width_factor": 0.3},
@@ -31,7 +31,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def augmented(name: str, step: int, seed: int = SEED) -> np.ndarray:
     spec = LayerSpec.model_validate({"layer": name, **ARGUMENTS.get(name, {"factor": 0.5})})
-    layers = augmentation_layers([spec], contract_of(Preprocessing(size="data"), COLOR))
+    layers = make_augmentation_layers([spec], build_contract(Preprocessing(size="data"), COLOR))
     changed_images: np.ndarray = augment(layers, tf.constant(IMAGES), seed, tf.constant(step, tf.int64)).numpy()
     return changed_images
 

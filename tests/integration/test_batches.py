@@ -21,17 +21,17 @@ from shared.database.tables.jobs import Job
 from shared.datasets import splits
 from shared.devices import Device
 from shared.errors import InternalError
-from shared.inference.inputs import rows_of
+from shared.inference.inputs import preprocess_inputs
 from shared.jobs import batch_predictions, lifecycle
 from shared.settings import Settings
-from shared.spec.dataset import DatasetChoice
+from shared.spec.dataset import DatasetSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore
 from tests.examples import Json
 from tests.images import encoded
 from tests.integration.conftest import PATIENCE, Worker
 from tests.uploads import npz, zipped
-from worker.maintenance.retention import DAY_SECONDS, Retention, tidy
+from worker.maintenance.retention import DAY_SECONDS, Retention, clean_up
 from worker.prediction import job as prediction_job
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -43,7 +43,7 @@ FLOWERS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3], [5.9, 3.0, 4.2, 1.5]]
 @pytest.fixture
 def written() -> np.ndarray:
     """(n, 8, 8, 1), digits the network was not trained on."""
-    test: np.ndarray = splits.load(DatasetChoice(name="digits"), 0, Path()).test.array
+    test: np.ndarray = splits.load_dataset(DatasetSpec(name="digits"), 0, Path()).test.array
     return test
 
 
@@ -198,7 +198,7 @@ def part_by_another(sessions: Sessions, settings: Settings, tmp_path: Path, line
         assert job is not None
     path = tmp_path / "part.jsonl"
     path.write_bytes(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-    (file,) = tracked_files.keep(sessions, ArtifactStore(settings.artifacts_url), [path])
+    (file,) = tracked_files.store(sessions, ArtifactStore(settings.artifacts_url), [path])
     with sessions.begin() as session:
         batch_predictions.add_part(session, job.id, job.attempt, file.sha256, rows=len(lines), failed=0)
     return job.id
@@ -211,7 +211,7 @@ def test_a_lost_attempt_is_gone_on_with_where_it_was(
     part_by_another(sessions, settings, tmp_path, [{"row": 0, "name": None, "label": "written by another"}])
     assert [line["label"] for line in answers(iris, job)] == ["written by another"]
     with sessions.begin() as session:
-        lifecycle.take_from_lost(session, "worker-2", PATIENCE)
+        lifecycle.rescue_from_worker(session, "worker-2", PATIENCE)
 
     worker.run_all()
 
@@ -253,7 +253,7 @@ def test_what_has_had_its_time_cannot_be_tried_again(iris: FlaskClient, sessions
     job = send(iris, IRIS_ADDRESS, npz(x=np.array(FLOWERS)))
     iris.post(f"/api/v1/jobs/{job['id']}/cancellation")
     with sessions.begin() as session:
-        batch_predictions.forget_old_files(session, -1)
+        batch_predictions.delete_expired_files(session, -1)
 
     answer = iris.post(f"/api/v1/jobs/{job['id']}/retry")
 
@@ -265,23 +265,23 @@ def test_what_was_answered_before_a_cancellation_is_there(
     iris: FlaskClient, worker: Worker, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = send(iris, IRIS_ADDRESS, npz(x=np.array(FLOWERS * 1000)))
-    monkeypatch.setattr(prediction_job, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(prediction_job, "MAX_ROWS_PER_RUN", 1)
     calls = itertools.count()
 
     def slow_rows_of(*arguments: Any) -> Any:
         if next(calls) == 5:
             iris.post(f"/api/v1/jobs/{job['id']}/cancellation")
         time.sleep(0.01)
-        return rows_of(*arguments)
+        return preprocess_inputs(*arguments)
 
-    monkeypatch.setattr(prediction_job, "rows_of", slow_rows_of)
+    monkeypatch.setattr(prediction_job, "preprocess_inputs", slow_rows_of)
     worker.run_all()
 
     ended = show(iris, job)
     assert (ended["status"], 5 <= ended["batch"]["done"] < 3000) == ("cancelled", True)
     assert [line["row"] for line in answers(iris, job)] == list(range(ended["batch"]["done"]))
     with sessions.begin() as session:
-        batch_predictions.forget_old_parts(session, -1)
+        batch_predictions.delete_expired_parts(session, -1)
     assert iris.post(f"/api/v1/jobs/{job['id']}/retry").json["batch"]["done"] == 0
 
 
@@ -292,12 +292,12 @@ def test_answers_have_their_time(iris: FlaskClient, worker: Worker, sessions: Se
     job = json.loads(iris.post(IRIS_ADDRESS, json={"dataset": "flowers"}).data)
     worker.run_all()
     retention = Retention(checkpoint_days=0, event_days=0, prediction_days=90, sweep_seconds=-1)
-    tidy(sessions, worker.yard.artifacts, retention)
+    clean_up(sessions, worker.yard.artifacts, retention)
     assert len(answers(iris, job)) == 40
     with sessions.begin() as session:
         session.execute(update(Job).values(ended_at=now(-91 * DAY_SECONDS)))
 
-    tidy(sessions, worker.yard.artifacts, retention)
+    clean_up(sessions, worker.yard.artifacts, retention)
 
     gone = iris.get(f"/api/v1/jobs/{job['id']}/predictions.jsonl")
     assert (gone.status_code, "had its time" in gone.json["detail"]) == (404, True)
@@ -307,9 +307,9 @@ def test_answers_have_their_time(iris: FlaskClient, worker: Worker, sessions: Se
 def test_files_that_a_batch_names_are_not_swept(iris: FlaskClient, worker: Worker, sessions: Sessions) -> None:
     job = send(iris, IRIS_ADDRESS, npz(x=np.array(FLOWERS)))
 
-    tracked_files.sweep(sessions, worker.yard.artifacts, -1)
+    tracked_files.collect_garbage(sessions, worker.yard.artifacts, -1)
     worker.run_all()
-    tracked_files.sweep(sessions, worker.yard.artifacts, -1)
+    tracked_files.collect_garbage(sessions, worker.yard.artifacts, -1)
 
     assert len(answers(iris, job)) == 3
 

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask.testing import FlaskClient
 
-from api.http.slow_clients import MOST_DRAINED_BYTES, Readers
+from api.http.slow_clients import MAX_DRAINED_BYTES, BodyReadLimiter
 from shared.errors import Overloaded
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-@pytest.mark.parametrize(("size", "connection"), [(MOST_DRAINED_BYTES, None), (MOST_DRAINED_BYTES + 1, "close")])
+@pytest.mark.parametrize(("size", "connection"), [(MAX_DRAINED_BYTES, None), (MAX_DRAINED_BYTES + 1, "close")])
 def test_little_is_read_to_its_end_and_much_ends_the_connection(
     http: FlaskClient, size: int, connection: str | None
 ) -> None:
@@ -22,14 +22,14 @@ def test_little_is_read_to_its_end_and_much_ends_the_connection(
 
 
 def test_what_was_read_needs_no_end(http: FlaskClient) -> None:
-    answer = http.post("/api/v1/jobs", data=b" " * (MOST_DRAINED_BYTES + 1), content_type="application/json")
+    answer = http.post("/api/v1/jobs", data=b" " * (MAX_DRAINED_BYTES + 1), content_type="application/json")
 
     assert (answer.status_code, answer.headers.get("Connection")) == (400, None)
 
 
 @pytest.mark.usefixtures("database_url")
 def test_half_of_the_threads_may_wait_for_bodies() -> None:
-    readers, waits, comes = Readers(threads=2), threading.Event(), threading.Event()
+    readers, waits, comes = BodyReadLimiter(threads=2), threading.Event(), threading.Event()
 
     def slowly(_: int) -> bytes:
         waits.set()

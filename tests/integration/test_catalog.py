@@ -15,7 +15,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def catalog(http: FlaskClient) -> Json:
+def get_catalog(http: FlaskClient) -> Json:
     shown: Json = json.loads(http.get("/api/v1/catalog").data)
     return shown
 

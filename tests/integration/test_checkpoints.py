@@ -17,7 +17,7 @@ from tests.examples import DENSE_SOFTMAX, DIGITS, XOR, Json, changed
 from tests.integration.conftest import PATIENCE, Worker
 from tests.integration.test_training import run, submit
 from worker.training import checkpoints
-from worker.training.checkpoint_store import CheckpointKeeper
+from worker.training.checkpoint_store import ArtifactCheckpointStore
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -64,7 +64,7 @@ def leaving_after(*batches: int) -> Callable[[], bool]:
     """For each attempt after so many questions whether to leave: there is one after each batch, and each epoch."""
     left = list(batches)
 
-    def is_leaving() -> bool:
+    def is_shutting_down() -> bool:
         if not left:
             return False
         left[0] -= 1
@@ -73,11 +73,11 @@ def leaving_after(*batches: int) -> Callable[[], bool]:
         left.pop(0)
         return True
 
-    return is_leaving
+    return is_shutting_down
 
 
 def interrupted(worker: Worker, *batches: int) -> Worker:
-    return Worker(dataclasses.replace(worker.yard, is_leaving=leaving_after(*batches)))
+    return Worker(dataclasses.replace(worker.yard, is_shutting_down=leaving_after(*batches)))
 
 
 def show(http: FlaskClient, job_id: str) -> Json:
@@ -114,7 +114,7 @@ def test_an_interrupted_training_comes_to_the_same_weights(http: FlaskClient, wo
 def test_a_checkpoint_is_in_the_store_until_the_job_has_ended_well(
     http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
     monkeypatch.setattr(checkpoints, "COST_FACTOR", 0)
     job_id = submit(http, BEST)
     interrupted(worker, 12).run_next()
@@ -133,16 +133,16 @@ def test_the_epochs_in_a_checkpoint_stand_in_the_curves(
     http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when the process is killed right after it: the lease's thread writes them only now and then."""
-    monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
     monkeypatch.setattr(checkpoints, "COST_FACTOR", 0)
     seen: list[tuple[int, list[int]]] = []
 
-    def save(keeper: CheckpointKeeper, path: Path, epoch: int) -> None:
-        original(keeper, path, epoch)
+    def save(store: ArtifactCheckpointStore, path: Path, epoch: int) -> None:
+        original(store, path, epoch)
         seen.append((show(http, job_id)["checkpoint_epoch"], [row[0] for row in curve(http, job_id)]))
 
-    original = CheckpointKeeper.save
-    monkeypatch.setattr(CheckpointKeeper, "save", save)
+    original = ArtifactCheckpointStore.save
+    monkeypatch.setattr(ArtifactCheckpointStore, "save", save)
     slow = Worker(dataclasses.replace(worker.yard, progress_seconds=15.0))
     job_id = submit(http, BEST)
     slow.run_all()
@@ -152,7 +152,7 @@ def test_the_epochs_in_a_checkpoint_stand_in_the_curves(
 
 def test_a_retry_has_all_of_its_own_time(http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """An attempt that follows in the same job has not."""
-    monkeypatch.setattr(checkpoints.Checkpoints, "trained_seconds", lambda _: 7200.0)
+    monkeypatch.setattr(checkpoints.CheckpointManager, "trained_seconds", lambda _: 7200.0)
     job_id = submit(http, changed(BEST, "resources.max_minutes", 60.0))
     interrupted(worker, 12).run_next()
     monkeypatch.undo()
@@ -184,7 +184,7 @@ def test_a_checkpoint_of_another_network_is_not_taken(http: FlaskClient, worker:
     job_id = submit(http, BEST)
     interrupted(worker, 12).run_next()
     with sessions.begin() as session:
-        job = queries.get(session, UUID(job_id))
+        job = queries.get_job(session, UUID(job_id))
         job.spec = changed(job.spec, "network.layers.0.filters", 33)
 
     worker.run_all()
@@ -201,7 +201,7 @@ def test_an_attempt_that_came_further_forgives_the_ones_before(
         with sessions.begin() as session:
             claimed = lifecycle.claim(session, worker.yard.worker, [Device.AUTO], 60)
             assert claimed is not None
-            lifecycle.take_from_lost(session, worker.yard.worker, PATIENCE)
+            lifecycle.rescue_from_worker(session, worker.yard.worker, PATIENCE)
 
     worker.run_all()
 
@@ -211,7 +211,7 @@ def test_an_attempt_that_came_further_forgives_the_ones_before(
 def test_a_full_disk_costs_checkpoints_but_no_job(
     http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
     refuse = True
 
     def put(store: ArtifactStore, path: Path) -> object:

@@ -208,8 +208,8 @@ def test_arrays_too_large_for_memory_train_the_same_from_their_file(
     spec["training"]["epochs"] = 3
     spec["preprocessing"]["scale"] = "standardize"
     metrics = []
-    for largest in (row_files.LARGEST_IN_MEMORY, 1000):
-        monkeypatch.setattr(row_files, "LARGEST_IN_MEMORY", largest)
+    for largest in (row_files.MAX_BYTES_IN_MEMORY, 1000):
+        monkeypatch.setattr(row_files, "MAX_BYTES_IN_MEMORY", largest)
         for size in ([12, 12], [8, 8]):
             job = run(http, worker, changed(spec, "preprocessing.size", size))
             assert job["status"] == "succeeded", job["error"]
@@ -227,7 +227,7 @@ def test_photos_are_decoded_once_for_all_epochs_and_jobs(
     upload(http, zipped(members))
     spec = changed(FLOWERS, "training.epochs", 3)
     assert run(http, worker, spec)["status"] == "succeeded"
-    monkeypatch.setattr("worker.training.image_cache.prepare", lambda *_: 1 / 0)
+    monkeypatch.setattr("worker.training.image_cache.transform_image", lambda *_: 1 / 0)
 
     assert run(http, worker, spec)["status"] == "succeeded"
     assert run(http, worker, changed(spec, "preprocessing.size", [9, 9]))["status"] == "failed"

@@ -6,7 +6,7 @@ from flask.testing import FlaskClient
 from sklearn.metrics import classification_report, confusion_matrix
 
 from shared.datasets import splits
-from shared.spec.dataset import DatasetChoice
+from shared.spec.dataset import DatasetSpec
 from tests.examples import IRIS, LINE, XOR, Json, changed
 from tests.integration.conftest import Worker
 
@@ -24,7 +24,7 @@ def served(http: FlaskClient, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_report_is_what_scikit_learn_says_of_the_served_answers(digits: FlaskClient) -> None:
-    test = splits.load(DatasetChoice(name="digits"), 42, None).test  # type: ignore[arg-type]
+    test = splits.load_dataset(DatasetSpec(name="digits"), 42, None).test  # type: ignore[arg-type]
     answered, _ = served(digits, test.array)
 
     evaluation = digits.get(PATH).json
@@ -45,7 +45,7 @@ def test_the_report_is_what_scikit_learn_says_of_the_served_answers(digits: Flas
 
 
 def test_every_mistake_is_listed_the_surest_first(digits: FlaskClient) -> None:
-    test = splits.load(DatasetChoice(name="digits"), 42, None).test  # type: ignore[arg-type]
+    test = splits.load_dataset(DatasetSpec(name="digits"), 42, None).test  # type: ignore[arg-type]
     answered, probabilities = served(digits, test.array)
     wrong = np.flatnonzero(answered != test.y)
 

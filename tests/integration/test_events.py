@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 
 from api.streaming import job_events
-from api.streaming.job_events import Feeds
+from api.streaming.job_events import JobFeeds
 from shared.database.engine import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory, TooManyListeners
@@ -30,7 +30,7 @@ LISTENERS = 100
 def running(sessions: Sessions) -> UUID:
     """A job with 1 status of the queue, 1 of the run, and 3 epochs: 5 events."""
     with sessions.begin() as session:
-        job = submission.create(session, TrainingSpec.model_validate(XOR))
+        job = submission.create_job(session, TrainingSpec.model_validate(XOR))
         lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
         lifecycle.renew(session, job.id, 1, 60, None, [EpochReport(epoch, 1, 1, {}) for epoch in (1, 2, 3)])
     return job.id
@@ -60,7 +60,7 @@ def end(sessions: Sessions, job_id: UUID) -> None:
 
 
 def test_a_hundred_listeners_ask_once_a_second(sessions: Sessions, running: UUID) -> None:
-    feeds = Feeds(sessions, most=LISTENERS)
+    feeds = JobFeeds(sessions, most=LISTENERS)
 
     with ThreadPoolExecutor(LISTENERS) as pool:
         heard = [pool.submit(numbers, feeds.follow(running, 0)) for _ in range(LISTENERS)]
@@ -71,12 +71,12 @@ def test_a_hundred_listeners_ask_once_a_second(sessions: Sessions, running: UUID
             seconds = time.monotonic() - began
         end(sessions, running)
 
-    assert len(statements) <= seconds / job_events.SECONDS_BETWEEN_LOOKS + 2
+    assert len(statements) <= seconds / job_events.POLL_SECONDS + 2
     assert [future.result() for future in heard] == [[1, 2, 3, 4, 5, 6]] * LISTENERS
 
 
 def test_who_comes_later_hears_what_was_before(sessions: Sessions, running: UUID) -> None:
-    feeds = Feeds(sessions, most=3)
+    feeds = JobFeeds(sessions, most=3)
     heard: dict[int, list[int]] = {}
 
     def listen(after: int) -> None:
@@ -94,25 +94,25 @@ def test_who_comes_later_hears_what_was_before(sessions: Sessions, running: UUID
 
 
 def test_what_is_long_ago_is_read_again(sessions: Sessions, running: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_events, "EVENTS_REMEMBERED", 2)
-    monkeypatch.setattr(job_events, "EVENTS_AT_ONCE", 2)
+    monkeypatch.setattr(job_events, "MAX_EVENTS_IN_MEMORY", 2)
+    monkeypatch.setattr(job_events, "MAX_EVENTS_PER_READ", 2)
     end(sessions, running)
 
-    assert numbers(Feeds(sessions, most=1).follow(running, 0)) == [1, 2, 3, 4, 5, 6]
+    assert numbers(JobFeeds(sessions, most=1).follow(running, 0)) == [1, 2, 3, 4, 5, 6]
 
 
 def test_one_listener_too_many_is_refused(sessions: Sessions, running: UUID) -> None:
-    feeds = Feeds(sessions, most=1)
+    feeds = JobFeeds(sessions, most=1)
 
-    with feeds.listening(running), pytest.raises(TooManyListeners):
-        feeds.check_room()
+    with feeds.open_feed(running), pytest.raises(TooManyListeners):
+        feeds.check_capacity()
 
-    feeds.check_room()
+    feeds.check_capacity()
 
 
 def test_a_slow_listener_is_dropped(sessions: Sessions, running: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_events, "SLOW_SECONDS", 0.01)
-    stream = Feeds(sessions, most=1).follow(running, 0)
+    monkeypatch.setattr(job_events, "MAX_SEND_SECONDS", 0.01)
+    stream = JobFeeds(sessions, most=1).follow(running, 0)
 
     next(stream)
     time.sleep(0.05)
@@ -121,7 +121,7 @@ def test_a_slow_listener_is_dropped(sessions: Sessions, running: UUID, monkeypat
 
 
 def test_a_listener_that_is_gone_is_forgotten(http: FlaskClient, sessions: Sessions, running: UUID) -> None:
-    stream = Feeds(sessions, most=1).follow(running, 0)
+    stream = JobFeeds(sessions, most=1).follow(running, 0)
     next(stream)
 
     stream.close()  # type: ignore[attr-defined]  # as a server does it when the connection breaks

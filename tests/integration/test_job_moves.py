@@ -26,15 +26,15 @@ from shared.database.tables.jobs import ENDED, Job
 from shared.devices import Device
 from shared.errors import JobHasEnded, JobNotStarted, OutOfMemory
 from shared.jobs import lifecycle, publishing, queries, submission
-from shared.jobs.lifecycle import LeaseLost, Patience
-from shared.jobs.transitions import MOVES
+from shared.jobs.lifecycle import LeaseLost, RetryPolicy
+from shared.jobs.transitions import TRANSITIONS
 from shared.registry import versions as registry_versions
 from shared.spec.training import TrainingSpec
 from tests.examples import XOR
 from tests.integration.conftest import ROOT
 
 SPEC = TrainingSpec.model_validate(XOR)
-PATIENCE = Patience(attempts=2, seconds=0)
+PATIENCE = RetryPolicy(attempts=2, seconds=0)
 MOST_JOBS = 2
 """At a time that have not ended: so that much happens to each."""
 PICKS = st.integers(0, 59)
@@ -60,9 +60,9 @@ TABLE = moves_on_the_page()
 
 
 def test_the_page_shows_the_moves_there_are() -> None:
-    assert {move.name: {str(old): str(new) for old, new in move.changes.items()} for move in MOVES} == TABLE
+    assert {move.name: {str(old): str(new) for old, new in move.changes.items()} for move in TRANSITIONS} == TABLE
     page = (ROOT / "docs/jobs.md").read_text()
-    assert [move.by for move in MOVES if f"| {move.name} | {move.by} |" not in page] == []
+    assert [move.by for move in TRANSITIONS if f"| {move.name} | {move.by} |" not in page] == []
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Jobs(RuleBasedStateMachine):
         if sum(known.status not in ENDED for known in self.known.values()) == MOST_JOBS:
             return
         with self.sessions.begin() as session:
-            self.known[submission.create(session, SPEC, owner).id] = Known()
+            self.known[submission.create_job(session, SPEC, owner).id] = Known()
 
     @rule(claimers=st.integers(1, 3))
     def claim_at_once(self, claimers: int) -> None:
@@ -188,7 +188,7 @@ class Jobs(RuleBasedStateMachine):
     @rule(worker=st.sampled_from(WORKERS))
     def lose_a_training_process(self, worker: str) -> None:
         with self.sessions.begin() as session:
-            lifecycle.take_from_lost(session, worker, PATIENCE)
+            lifecycle.rescue_from_worker(session, worker, PATIENCE)
         self._lose([known for known in self.known.values() if known.worker == worker])
 
     @rule(pick=PICKS)
@@ -200,14 +200,14 @@ class Jobs(RuleBasedStateMachine):
                 update(Job).where(Job.id == job_id, Job.lease_until.is_not(None)).values(lease_until=now(-1))
             )
         with self.sessions.begin() as session:
-            lifecycle.take_from_expired(session, PATIENCE)
+            lifecycle.rescue_expired(session, PATIENCE)
         self._lose([self.known[job_id]])
 
     @invariant()
     def the_database_says_what_the_table_says(self) -> None:
         with self.sessions() as session:
-            found = {job.id: job for job in queries.find(session, Page(200))}
-            versions = registry_versions.find_versions(session, "xor", Page(200))
+            found = {job.id: job for job in queries.list_jobs(session, Page(200))}
+            versions = registry_versions.list_versions(session, "xor", Page(200))
         assert {job_id: job.status for job_id, job in found.items()} == {
             job_id: known.status for job_id, known in self.known.items()
         }

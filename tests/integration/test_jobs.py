@@ -27,7 +27,7 @@ def submit(http: FlaskClient, spec: Json = XOR, key: str | None = None) -> Json:
     return job
 
 
-def test_a_submitted_job_waits_and_the_bell_rings(http: FlaskClient, bell: SilentBell) -> None:
+def test_a_submitted_job_waits_and_the_bell_rings(http: FlaskClient, notifier: SilentBell) -> None:
     answer = http.post(
         "/api/v1/jobs", json=changed(XOR, "tags", {"course": "2026-fall"}) | {"notes": "as in chapter 7"}
     )
@@ -37,7 +37,7 @@ def test_a_submitted_job_waits_and_the_bell_rings(http: FlaskClient, bell: Silen
     assert (job["status"], job["place"], job["attempt"], job["version"]) == ("queued", 1, 0, None)
     assert (job["tags"], job["notes"]) == ({"course": "2026-fall"}, "as in chapter 7")
     assert job["created_at"].endswith("Z")
-    assert bell.rung == [Device.AUTO]
+    assert notifier.rung == [Device.AUTO]
     assert http.get(answer.headers["Location"]).json == job
 
 
@@ -49,7 +49,7 @@ def test_a_spec_may_be_yaml(http: FlaskClient) -> None:
     assert answer.status_code == 202
 
 
-def test_a_dry_run_tells_what_would_be_done_and_queues_nothing(http: FlaskClient, bell: SilentBell) -> None:
+def test_a_dry_run_tells_what_would_be_done_and_queues_nothing(http: FlaskClient, notifier: SilentBell) -> None:
     spec = changed(DIGITS, "training.batch_size", 50)
 
     answer = http.post("/api/v1/jobs?dry_run=true", json=spec)
@@ -70,7 +70,7 @@ def test_a_dry_run_tells_what_would_be_done_and_queues_nothing(http: FlaskClient
     )
     assert (plan["rows"], plan["steps_per_epoch"]) == ({"train": 180, "validation": 20, "test": 359}, 4)
     assert http.get("/api/v1/jobs").json["jobs"] == []
-    assert bell.rung == []
+    assert notifier.rung == []
 
 
 def test_the_same_key_answers_the_same_job(http: FlaskClient) -> None:
@@ -143,9 +143,9 @@ def test_the_place_follows_priority_and_age(http: FlaskClient) -> None:
     urgent = submit(http, changed(XOR, "resources.priority", 5))
     last = submit(http)
 
-    places = [http.get(f"/api/v1/jobs/{job['id']}").json["place"] for job in (first, urgent, last)]
+    indices = [http.get(f"/api/v1/jobs/{job['id']}").json["place"] for job in (first, urgent, last)]
 
-    assert places == [2, 1, 3]
+    assert indices == [2, 1, 3]
 
 
 def test_jobs_for_another_device_are_not_in_the_way(http: FlaskClient) -> None:

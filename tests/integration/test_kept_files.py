@@ -13,20 +13,20 @@ from sqlalchemy.exc import IntegrityError
 
 from shared.database.engine import Sessions
 from shared.database.tables.base import now
-from shared.database.tables.files import KeptFile
+from shared.database.tables.files import TrackedFile
 from shared.database.tables.jobs import Job, JobEvent
 from shared.database.tables.registry import Version, VersionFile
 from shared.devices import Device
 from shared.jobs import lifecycle, publishing, submission
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
-from shared.storage.artifacts import ArtifactStore, StoredFile, digest_of
-from shared.storage.tracked_files import FilesSwept
+from shared.storage.artifacts import ArtifactStore, StoredFile, compute_digest
+from shared.storage.tracked_files import FilesCollected
 from tests.examples import XOR
 from tests.integration.conftest import Worker
 from tests.integration.test_checkpoints import BEST, files_of, interrupted, show
 from tests.integration.test_training import run, submit
-from worker.maintenance.retention import DAY_SECONDS, Retention, tidy
+from worker.maintenance.retention import DAY_SECONDS, Retention, clean_up
 
 AT_ONCE = Retention(checkpoint_days=0, event_days=0, prediction_days=0, sweep_seconds=-1)
 
@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 def running_job(sessions: Sessions) -> Job:
     with sessions.begin() as session:
-        submission.create(session, TrainingSpec.model_validate(XOR))
+        submission.create_job(session, TrainingSpec.model_validate(XOR))
         job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
     assert job is not None
     return job
@@ -57,50 +57,50 @@ def publish(sessions: Sessions, job: Job, files: list[StoredFile]) -> int:
 
 
 def test_what_was_written_and_never_named_is_swept(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
-    tracked_files.keep(sessions, artifacts, [file])
+    tracked_files.store(sessions, artifacts, [file])
 
-    assert tracked_files.sweep(sessions, artifacts, 3600) == 0
+    assert tracked_files.collect_garbage(sessions, artifacts, 3600) == 0
     assert len(files_of(artifacts)) == 1
-    assert tracked_files.sweep(sessions, artifacts, -1) == 1
+    assert tracked_files.collect_garbage(sessions, artifacts, -1) == 1
     assert files_of(artifacts) == []
 
 
 def test_what_a_version_names_is_never_swept(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
-    stored = tracked_files.keep(sessions, artifacts, [file])
+    stored = tracked_files.store(sessions, artifacts, [file])
     publish(sessions, running_job(sessions), stored)
 
-    assert tracked_files.sweep(sessions, artifacts, -1) == 0
-    tracked_files.drop(sessions, artifacts, stored[0].sha256)
+    assert tracked_files.collect_garbage(sessions, artifacts, -1) == 0
+    tracked_files.delete_unreferenced(sessions, artifacts, stored[0].sha256)
     assert len(files_of(artifacts)) == 1
     with pytest.raises(IntegrityError), sessions.begin() as session:
-        session.delete(session.get_one(KeptFile, stored[0].sha256))
+        session.delete(session.get_one(TrackedFile, stored[0].sha256))
 
 
 def test_what_was_swept_is_not_published(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
     job = running_job(sessions)
-    stored = tracked_files.keep(sessions, artifacts, [file])
-    tracked_files.sweep(sessions, artifacts, -1)
+    stored = tracked_files.store(sessions, artifacts, [file])
+    tracked_files.collect_garbage(sessions, artifacts, -1)
 
-    with pytest.raises(FilesSwept):
+    with pytest.raises(FilesCollected):
         publish(sessions, job, stored)
 
-    assert publish(sessions, job, tracked_files.keep(sessions, artifacts, [file])) == 1
+    assert publish(sessions, job, tracked_files.store(sessions, artifacts, [file])) == 1
     assert len(files_of(artifacts)) == 1
 
 
 def test_a_training_publishes_what_was_swept_in_between(
     http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = tracked_files.keep
+    original = tracked_files.store
     swept: list[int] = []
 
     def keep(sessions: Sessions, artifacts: ArtifactStore, paths: list[Path]) -> list[StoredFile]:
         stored = original(sessions, artifacts, paths)
         if not swept:
-            swept.append(tracked_files.sweep(sessions, artifacts, -1))
+            swept.append(tracked_files.collect_garbage(sessions, artifacts, -1))
         return stored
 
-    monkeypatch.setattr(tracked_files, "keep", keep)
+    monkeypatch.setattr(tracked_files, "store", keep)
     job = run(http, worker, XOR)
 
     assert job["status"] == "succeeded"
@@ -114,7 +114,7 @@ def test_files_are_kept_and_swept_at_the_same_time(sessions: Sessions, artifacts
 
     def sweep() -> None:
         while not ended.is_set():
-            tracked_files.drop(sessions, artifacts, digest_of(file))
+            tracked_files.delete_unreferenced(sessions, artifacts, compute_digest(file))
 
     sweeper = threading.Thread(target=sweep)
     sweeper.start()
@@ -123,9 +123,9 @@ def test_files_are_kept_and_swept_at_the_same_time(sessions: Sessions, artifacts
             job = running_job(sessions)
             while True:
                 try:
-                    publish(sessions, job, tracked_files.keep(sessions, artifacts, [file]))
+                    publish(sessions, job, tracked_files.store(sessions, artifacts, [file]))
                     break
-                except FilesSwept:
+                except FilesCollected:
                     continue
             assert [path.read_bytes() for path in files_of(artifacts)] == [b"content"]
             with sessions.begin() as session:  # as if the version had never been
@@ -139,14 +139,14 @@ def test_files_are_kept_and_swept_at_the_same_time(sessions: Sessions, artifacts
 def test_what_a_killed_process_had_half_written_is_removed(
     sessions: Sessions, artifacts: ArtifactStore, file: Path
 ) -> None:
-    tracked_files.keep(sessions, artifacts, [file])
+    tracked_files.store(sessions, artifacts, [file])
     (path,) = files_of(artifacts)
     for name, age in (("old", 7200), ("new", 0)):
         half = path.with_name(f"{name}.partial")
         half.write_bytes(b"con")
         os.utime(half, (half.stat().st_mtime - age,) * 2)
 
-    tracked_files.sweep(sessions, artifacts, 3600)
+    tracked_files.collect_garbage(sessions, artifacts, 3600)
 
     assert sorted(found.name for found in files_of(artifacts)) == sorted([path.name, "new.partial"])
 
@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("shared.storage.artifacts._flush", fail)
+    monkeypatch.setattr("shared.storage.artifacts._flush_to_disk", fail)
 
     with pytest.raises(OSError, match="No space"):
         artifacts.put(file)
@@ -171,13 +171,13 @@ def test_a_checkpoint_has_its_time(http: FlaskClient, worker: Worker, sessions: 
     interrupted(worker, 10).run_next()
     http.post(f"/api/v1/jobs/{job_id}/cancellation")
 
-    tidy(
+    clean_up(
         sessions, worker.yard.artifacts, Retention(checkpoint_days=7, event_days=7, prediction_days=7, sweep_seconds=-1)
     )
     assert len(files_of(worker.yard.artifacts)) == 1
     with sessions.begin() as session:
         session.execute(update(Job).values(ended_at=now(-8 * DAY_SECONDS)))
-    tidy(
+    clean_up(
         sessions, worker.yard.artifacts, Retention(checkpoint_days=7, event_days=7, prediction_days=7, sweep_seconds=-1)
     )
 
@@ -190,14 +190,14 @@ def test_events_are_trimmed_to_epochs_and_ends(http: FlaskClient, worker: Worker
     job = run(http, worker, XOR)
     kinds = kinds_of(sessions, UUID(job["id"]))
 
-    tidy(sessions, worker.yard.artifacts, AT_ONCE)
+    clean_up(sessions, worker.yard.artifacts, AT_ONCE)
 
     assert "progress" in kinds
     assert set(kinds_of(sessions, UUID(job["id"]))) == {"status", "epoch"}
     assert http.get(f"/api/v1/jobs/{job['id']}/events").text.rstrip().endswith("}")
 
 
-@pytest.mark.parametrize("do", [lambda *_: None, tidy])
+@pytest.mark.parametrize("do", [lambda *_: None, clean_up])
 def test_a_job_that_goes_on_keeps_everything(
     sessions: Sessions, artifacts: ArtifactStore, do: Callable[..., None]
 ) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from shared.networks.builder import build
-from shared.spec.network import Network
+from shared.networks.builder import build_network
+from shared.spec.network import NetworkSpec
 from tests.examples import DIGITS, Json, changed
 from tests.integration.conftest import Worker
 
@@ -99,7 +99,7 @@ def printed(network: keras.Model) -> Json:
 def test_what_keras_prints_is_built_again(make: Any) -> None:
     original = make()
 
-    network = build(Network(keras=printed(original)), (8, 8, 1), "network")
+    network = build_network(NetworkSpec(keras=printed(original)), (8, 8, 1), "network")
 
     network.set_weights(original.get_weights())
     images = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)

@@ -12,16 +12,16 @@ import onnxruntime
 import pytest
 
 from api.planner.client import Planner
-from api.planner.messages import Question
-from shared.inference.parity import TOLERANCE, largest_difference
+from api.planner.messages import PlanRequest
+from shared.inference.parity import TOLERANCE, compute_max_difference
 from shared.networks.allow_list import LAYERS
-from shared.networks.builder import build, layer_table
+from shared.networks.builder import build_network, compute_layer_table
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
-from shared.spec.network import MAX_LAYERS, Network
+from shared.spec.network import MAX_LAYERS, NetworkSpec
 from shared.spec.training import TrainingSpec
 from tests.examples import DENSE_SOFTMAX, IRIS, changed
 from tests.integration.layer_stacks import STACKS
-from worker.training.export import _onnx
+from worker.training.export import _convert_to_onnx
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,40 +40,40 @@ def test_the_api_plans_what_the_worker_builds() -> None:
 
     assert not planned["tensorflow"]
     for (shape, layer), rows in zip(STACKS, planned["tables"], strict=True):
-        network = build(Network.model_validate({"layers": [layer]}), shape, "network")
+        network = build_network(NetworkSpec.model_validate({"layers": [layer]}), shape, "network")
         assert tuple(rows[-1]["output_shape"]) == network.output_shape[1:], layer
         assert sum(row["parameters"] for row in rows) == network.count_params(), layer
 
 
 @pytest.mark.parametrize(("shape", "layer"), STACKS, ids=[str(list(layer.values())[:2]) for _, layer in STACKS])
 def test_onnx_answers_as_keras_does(shape: tuple[int, ...], layer: dict[str, Any]) -> None:
-    network = build(Network.model_validate({"layers": [layer]}), shape, "network")
+    network = build_network(NetworkSpec.model_validate({"layers": [layer]}), shape, "network")
     draw = np.random.default_rng(0)
     inputs = draw.normal(size=(3, *shape)).astype(np.float32)
     if layer["layer"] == "Embedding":
         inputs = draw.integers(0, 50, (3, *shape)).astype(np.float32)
 
-    session = onnxruntime.InferenceSession(_onnx(network), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(_convert_to_onnx(network), providers=["CPUExecutionProvider"])
     (answers,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})
     (first,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs[:1]})
 
     expected = network(inputs, training=False).numpy()
-    assert largest_difference(answers, expected) <= TOLERANCE
-    assert largest_difference(first, expected[:1]) <= TOLERANCE
+    assert compute_max_difference(answers, expected) <= TOLERANCE
+    assert compute_max_difference(first, expected[:1]) <= TOLERANCE
 
 
 def test_the_deepest_network_allowed_is_planned_and_built(planner: Planner) -> None:
     layers = [{"layer": "Dense", "units": 4}] * (MAX_LAYERS - 1) + [{**DENSE_SOFTMAX, "units": 3}]
     spec = TrainingSpec.model_validate(changed(IRIS, "network.layers", layers))
 
-    plan = planner.plan(Question(spec=spec))
+    plan = planner.plan(PlanRequest(spec=spec))
 
-    assert build(spec.network, (4,), "network").count_params() == plan.parameters
+    assert build_network(spec.network, (4,), "network").count_params() == plan.parameters
 
 
 def test_a_table_of_a_network_beyond_all_memory_allocates_nothing() -> None:
-    network = Network.model_validate({"layers": [{"layer": "Dense", "units": 10**9}]})
+    network = NetworkSpec.model_validate({"layers": [{"layer": "Dense", "units": 10**9}]})
 
-    (row,) = layer_table(network, (1000,), 10**13)
+    (row,) = compute_layer_table(network, (1000,), 10**13)
 
     assert row.parameters == 1000 * 10**9 + 10**9

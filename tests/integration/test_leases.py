@@ -17,12 +17,14 @@ from shared.registry import versions
 from shared.spec.training import TrainingSpec
 from tests.examples import XOR, changed
 from tests.integration.conftest import PATIENCE, SilentBell, Worker
-from worker.maintenance.rescue import reconcile
+from worker.maintenance.rescue import rescue_jobs
 
 
 def submit(sessions: Sessions, priority: int = 0) -> UUID:
     with sessions.begin() as session:
-        return submission.create(session, TrainingSpec.model_validate(changed(XOR, "resources.priority", priority))).id
+        return submission.create_job(
+            session, TrainingSpec.model_validate(changed(XOR, "resources.priority", priority))
+        ).id
 
 
 def claim(sessions: Sessions, lease_seconds: float = 60, worker: str = "worker-1") -> Job:
@@ -34,7 +36,7 @@ def claim(sessions: Sessions, lease_seconds: float = 60, worker: str = "worker-1
 
 def status_of(sessions: Sessions, job_id: UUID) -> str:
     with sessions() as session:
-        return queries.get(session, job_id).status
+        return queries.get_job(session, job_id).status
 
 
 def test_the_most_urgent_is_claimed_first_then_the_oldest(sessions: Sessions) -> None:
@@ -67,7 +69,7 @@ def test_an_attempt_that_lost_its_lease_writes_nothing_more(sessions: Sessions) 
     submit(sessions)
     lost = claim(sessions, lease_seconds=-1)
     with sessions.begin() as session:
-        lifecycle.take_from_expired(session, PATIENCE)
+        lifecycle.rescue_expired(session, PATIENCE)
     claim(sessions, worker="worker-2")
 
     for write in (
@@ -80,10 +82,10 @@ def test_an_attempt_that_lost_its_lease_writes_nothing_more(sessions: Sessions) 
             write(session)
 
     with sessions() as session:
-        job = queries.get(session, lost.id)
+        job = queries.get_job(session, lost.id)
         assert (job.status, job.attempt, job.worker, job.progress) == ("running", 2, "worker-2", None)
-        assert events.epochs_after(session, lost.id, 0, 10) == []
-        assert versions.find_versions(session, "xor", Page(10)) == []
+        assert events.list_epochs(session, lost.id, 0, 10) == []
+        assert versions.list_versions(session, "xor", Page(10)) == []
 
 
 def test_a_job_that_is_to_be_cancelled_is_not_published(sessions: Sessions) -> None:
@@ -108,18 +110,18 @@ def test_a_lease_that_is_renewed_is_left_alone(sessions: Sessions) -> None:
         lifecycle.renew(session, job.id, job.attempt, 60, None, [])
 
     with sessions.begin() as session:
-        assert lifecycle.take_from_expired(session, PATIENCE) == []
+        assert lifecycle.rescue_expired(session, PATIENCE) == []
     assert status_of(sessions, job_id) == "running"
 
 
-def test_a_job_whose_worker_is_gone_waits_again_and_is_rung(sessions: Sessions, bell: SilentBell) -> None:
+def test_a_job_whose_worker_is_gone_waits_again_and_is_rung(sessions: Sessions, notifier: SilentBell) -> None:
     job_id = submit(sessions)
     claim(sessions, lease_seconds=-1)
 
-    reconcile(sessions, bell, PATIENCE)
+    rescue_jobs(sessions, notifier, PATIENCE)
 
     assert status_of(sessions, job_id) == "queued"
-    assert bell.rung == [Device.AUTO]
+    assert notifier.rung == [Device.AUTO]
 
 
 def test_a_job_that_lost_too_many_workers_fails_with_the_reason(sessions: Sessions) -> None:
@@ -128,10 +130,10 @@ def test_a_job_that_lost_too_many_workers_fails_with_the_reason(sessions: Sessio
     for _ in range(PATIENCE.attempts):
         claim(sessions, lease_seconds=-1)
         with sessions.begin() as session:
-            lifecycle.take_from_expired(session, PATIENCE)
+            lifecycle.rescue_expired(session, PATIENCE)
 
     with sessions() as session:
-        job = queries.get(session, job_id)
+        job = queries.get_job(session, job_id)
         assert (job.status, job.attempt) == ("failed", PATIENCE.attempts)
         assert job.error is not None
         assert "batch_size" in job.error["detail"]
@@ -144,7 +146,7 @@ def test_a_job_that_was_to_be_cancelled_is_so_when_its_worker_is_gone(sessions: 
         lifecycle.cancel(session, job_id)
 
     with sessions.begin() as session:
-        lifecycle.take_from_expired(session, PATIENCE)
+        lifecycle.rescue_expired(session, PATIENCE)
 
     assert status_of(sessions, job_id) == "cancelled"
 
@@ -166,7 +168,7 @@ def test_only_the_lost_workers_jobs_are_taken_from_it(sessions: Sessions) -> Non
     claim(sessions, worker="worker-2")
 
     with sessions.begin() as session:
-        lifecycle.take_from_lost(session, "worker-1", PATIENCE)
+        lifecycle.rescue_from_worker(session, "worker-1", PATIENCE)
 
     assert (status_of(sessions, mine), status_of(sessions, others)) == ("queued", "running")
 
@@ -175,14 +177,14 @@ def test_a_stale_bell_does_nothing(worker: Worker) -> None:
     assert worker.run_next() is None
 
 
-def test_the_next_is_rung_when_a_job_ends(sessions: Sessions, worker: Worker, bell: SilentBell) -> None:
+def test_the_next_is_rung_when_a_job_ends(sessions: Sessions, worker: Worker, notifier: SilentBell) -> None:
     submit(sessions)
     submit(sessions)
 
     worker.run_next()
     worker.run_next()
 
-    assert bell.rung == [Device.AUTO]
+    assert notifier.rung == [Device.AUTO]
 
 
 def test_two_first_versions_at_once_get_two_numbers(sessions: Sessions) -> None:

@@ -30,7 +30,7 @@ def test_weights_and_curves_are_those_of_fit(
     http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch, spec: Json
 ) -> None:
     at_once = run(http, worker, changed(spec, "training.epochs", 5))
-    monkeypatch.setattr("worker.training.fit._is_light", lambda *_: False)
+    monkeypatch.setattr("worker.training.fit._can_fuse", lambda *_: False)
     by_fit = run(http, worker, changed(spec, "training.epochs", 5))
 
     assert (at_once["status"], by_fit["status"]) == ("succeeded", "succeeded")

@@ -64,7 +64,7 @@ def test_jobs_are_counted_for_all_processes(http: FlaskClient, sessions: Session
         assert lost is not None
         lifecycle.renew(session, running.id, 1, 60, None, [EpochReport(1, 9.0, 1, {}), EpochReport(2, 4.5, 1, {})])
     with sessions.begin() as session:
-        lifecycle.take_from_lost(session, "worker-2", PATIENCE)
+        lifecycle.rescue_from_worker(session, "worker-2", PATIENCE)
 
     seen = scrape(http)
 

@@ -117,7 +117,7 @@ def test_a_nul_in_an_address_is_refused(http: FlaskClient, address: str) -> None
 
 def publish_empty(sessions: Sessions, name: str) -> None:
     with sessions.begin() as session:
-        submission.create(session, TrainingSpec.model_validate(changed(XOR, "model", name)))
+        submission.create_job(session, TrainingSpec.model_validate(changed(XOR, "model", name)))
         job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
         assert job is not None
         publishing.publish(session, job.id, job.attempt, name, {}, [])
@@ -132,8 +132,8 @@ def test_the_served_versions_of_all_models_are_those_of_each(http: FlaskClient, 
     http.delete("/api/v1/models/e/versions/1")
 
     with sessions() as session:
-        served = versions.find_served_versions(session, 100)
-        first = versions.find_served_versions(session, 2)
+        served = versions.list_served_versions(session, 100)
+        first = versions.list_served_versions(session, 2)
 
     assert [(version.model, version.number) for version in served] == [("a", 2), ("b", 1), ("c", 2), ("d", 1)]
     assert [version.model for version in first] == ["a", "b"]
@@ -162,7 +162,7 @@ def test_a_version_is_deleted_and_its_number_is_not_given_out_again(
     assert xor.get(f"{address}/versions/2").status_code == 404
     assert xor.post(f"{address}/predictions", json={"instances": [[0, 1]]}).json["version"] == 1
     assert xor.get(address).json["latest"] == 1
-    tracked_files.sweep(sessions, worker.yard.artifacts, -1)
+    tracked_files.collect_garbage(sessions, worker.yard.artifacts, -1)
     assert xor.get(f"{address}/versions/1/self-test").json["passed"]
     assert published(XOR).publish(sessions, worker.yard.artifacts) == 3
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from werkzeug.test import TestResponse
 
 from shared.database.engine import Sessions
-from shared.inference.servable import LoadedVersion
+from shared.inference.servable import Servable
 from shared.settings import Settings
 from tests.examples import XOR, Json
 from tests.integration.conftest import Published, Worker
@@ -43,14 +43,14 @@ def test_one_more_than_may_wait_is_refused_at_once(
 
     assert ask().status_code == 200
     begun, may_end = threading.Semaphore(0), threading.Event()
-    run = LoadedVersion.run
+    run = Servable.run
 
-    def run_when_told(version: LoadedVersion, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run_when_told(version: Servable, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         begun.release()
         assert may_end.wait(30)
         return run(version, rows)
 
-    monkeypatch.setattr(LoadedVersion, "run", run_when_told)
+    monkeypatch.setattr(Servable, "run", run_when_told)
     with ThreadPoolExecutor(AT_ONCE + 1) as threads:
         asked = [threads.submit(ask) for _ in range(AT_ONCE)]
         for _ in asked:

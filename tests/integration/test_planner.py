@@ -6,7 +6,7 @@ import pytest
 
 from api.planner import client as planner_module
 from api.planner.client import Planner
-from api.planner.messages import Question
+from api.planner.messages import PlanRequest
 from shared.errors import InvalidRequest, PlanningUnavailable
 from shared.spec.training import TrainingSpec
 from tests.examples import DIGITS
@@ -14,27 +14,27 @@ from tests.examples import DIGITS
 
 def test_a_planning_process_that_dies_is_replaced(planner: Planner) -> None:
     spec = TrainingSpec.model_validate(DIGITS)
-    before = planner.plan(Question(spec=spec))
+    before = planner.plan(PlanRequest(spec=spec))
     assert planner._process is not None
     os.kill(planner._process.pid, signal.SIGKILL)
 
-    assert planner.plan(Question(spec=spec)) == before
+    assert planner.plan(PlanRequest(spec=spec)) == before
 
 
 def test_a_spec_that_takes_too_long_is_refused_and_the_next_is_planned(
     planner: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = TrainingSpec.model_validate(DIGITS)
-    planner.plan(Question(spec=spec))
+    planner.plan(PlanRequest(spec=spec))
     assert planner._process is not None
     os.kill(planner._process.pid, signal.SIGSTOP)
     with monkeypatch.context() as patch:
-        patch.setattr(planner_module, "ANSWER_SECONDS", 0.1)
+        patch.setattr(planner_module, "ANSWER_TIMEOUT_SECONDS", 0.1)
         patch.setattr(planner, "_await_readiness", lambda _: None)  # of the one in its place, which imports for longer
         with pytest.raises(InvalidRequest, match="took longer"):
-            planner.plan(Question(spec=spec))
+            planner.plan(PlanRequest(spec=spec))
 
-    assert planner.plan(Question(spec=spec)).parameters == 650
+    assert planner.plan(PlanRequest(spec=spec)).parameters == 650
 
 
 def test_a_planning_process_that_cannot_start_is_no_fault_of_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,4 +42,4 @@ def test_a_planning_process_that_cannot_start_is_no_fault_of_the_spec(monkeypatc
     monkeypatch.setattr(planner, "_command", [sys.executable, "-c", "raise SystemExit('no Keras')"])
 
     with pytest.raises(PlanningUnavailable):
-        planner.plan(Question(spec=TrainingSpec.model_validate(DIGITS)))
+        planner.plan(PlanRequest(spec=TrainingSpec.model_validate(DIGITS)))

@@ -15,7 +15,7 @@ from api.serving import model_cache
 from shared import logs
 from shared.database.engine import Sessions
 from shared.datasets import splits
-from shared.spec.dataset import DatasetChoice
+from shared.spec.dataset import DatasetSpec
 from tests.examples import DIGITS, Json
 from tests.images import encoded, photo, png_header
 from tests.integration.conftest import Published, Worker
@@ -28,7 +28,7 @@ IRIS_ADDRESS = "/api/v1/models/iris/predictions"
 @pytest.fixture
 def digit() -> np.ndarray:
     """(8, 8, 1), a digit the network was not trained on."""
-    first: np.ndarray = splits.load(DatasetChoice(name="digits"), 0, Path()).test.array[0]
+    first: np.ndarray = splits.load_dataset(DatasetSpec(name="digits"), 0, Path()).test.array[0]
     return first
 
 
@@ -88,9 +88,9 @@ def test_the_shortest_way_answers_as_the_usual_one_does(
     outcome: str,
     all_can_be_read: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    monkeypatch.setattr(model_cache, "SECONDS_BETWEEN_LOOKS", 3600.0)
+    monkeypatch.setattr(model_cache, "REFRESH_SECONDS", 3600.0)
     met_by_flask: list[str | None] = []
-    digits.application.before_request(lambda: met_by_flask.append(logs.current("request_id")))
+    digits.application.before_request(lambda: met_by_flask.append(logs.get_context("request_id")))
 
     def post(query: str) -> TestResponse:
         body = written(encoded(digit))
@@ -325,7 +325,7 @@ def test_a_version_that_answers_otherwise_than_it_was_trained_to_is_not_served(
     description = json.loads(digits.get("/api/v1/models/digits/versions/1/files/version.json").data)
     description["preprocessing"]["normalisation"]["divisor"] = [100.0]
     path.write_text(json.dumps(description))
-    (stored,) = tracked_files.keep(sessions, worker.yard.artifacts, [path])
+    (stored,) = tracked_files.store(sessions, worker.yard.artifacts, [path])
     with sessions.begin() as session:
         versions.get_file(versions.get_version(session, "digits", "1"), "version.json").sha256 = stored.sha256
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from flask.testing import FlaskClient
 
-from local.recipes import upload_fields
+from local.recipes import parse_upload_fields
 from tests.integration.conftest import ROOT, Worker
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -36,7 +36,7 @@ def recipe(name: str) -> bytes:
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "recipes").glob("*.yaml"))])
 def test_a_recipe_can_be_trained_as_it_is(http: FlaskClient, name: str) -> None:
-    if fields := upload_fields(ROOT / "recipes" / f"{name}.yaml"):
+    if fields := parse_upload_fields(ROOT / "recipes" / f"{name}.yaml"):
         (file,) = fields.pop("file")
         form = {**fields, "file": (io.BytesIO(TABLES[file].encode()), file)}
         assert http.post("/api/v1/datasets", data=form).status_code == 201

@@ -245,7 +245,7 @@ def test_serving_repeats_what_training_did(http: FlaskClient, worker: Worker, tm
         0
     ]
     served = {entry["class"]: entry["probability"] for entry in answer["predictions"][0]["top"]}
-    assert [served[place] for place in range(3)] == pytest.approx(expected.tolist(), abs=1e-5)
+    assert [served[index] for index in range(3)] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
 def test_the_weights_load_into_plain_keras(http: FlaskClient, worker: Worker, tmp_path: Any) -> None:
@@ -309,7 +309,7 @@ def test_what_cannot_be_trained_fails_with_a_remedy_and_the_worker_goes_on(
 def test_what_nobody_thought_of_fails_without_details(
     http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.datasets.splits.load", lambda *_: 1 / 0)
+    monkeypatch.setattr("shared.datasets.splits.load_dataset", lambda *_: 1 / 0)
 
     job = run(http, worker, XOR)
 
@@ -322,8 +322,8 @@ def test_weights_that_export_wrongly_are_not_published(
 ) -> None:
     from worker.training import export
 
-    right = export._onnx
-    monkeypatch.setattr(export, "_onnx", lambda network: right(spoilt(network)))
+    right = export._convert_to_onnx
+    monkeypatch.setattr(export, "_convert_to_onnx", lambda network: right(spoilt(network)))
 
     def spoilt(network: Any) -> Any:
         network.set_weights([weights + 0.5 for weights in network.get_weights()])

@@ -11,11 +11,11 @@ from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
 from api.serving import model_cache as module
-from api.serving.model_cache import Versions
+from api.serving.model_cache import ModelCache
 from shared.database.engine import Sessions
 from shared.database.tables.registry import Version
 from shared.errors import ArtifactDamaged, ModelNotFound
-from shared.inference.servable import LoadedVersion, load_version
+from shared.inference.servable import Servable, load_servable
 from shared.registry import aliases
 from shared.registry import versions as registry_versions
 from shared.settings import Settings
@@ -44,12 +44,12 @@ def loadings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the versions, as they are loaded; each takes a moment."""
     names: list[str] = []
 
-    def load(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
+    def load(version: Version, artifacts: ArtifactStore) -> Servable:
         names.append(f"{version.model}/{version.number}")
         time.sleep(0.1)
-        return load_version(version, artifacts)
+        return load_servable(version, artifacts)
 
-    monkeypatch.setattr(module, "load_version", load)
+    monkeypatch.setattr(module, "load_servable", load)
     return names
 
 
@@ -62,10 +62,10 @@ def test_many_that_ask_at_once_wait_for_one_loading(
     sessions: Sessions, artifacts: ArtifactStore, xor: Published, loadings: list[str]
 ) -> None:
     xor.publish(sessions, artifacts)
-    versions = Versions(sessions, artifacts, LARGE)
+    versions = ModelCache(sessions, artifacts, LARGE)
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: versions.find("xor"), range(8)))
+        found = list(pool.map(lambda _: versions.get("xor"), range(8)))
 
     assert len(set(map(id, found))) == 1
     assert loadings == ["xor/1"]
@@ -76,15 +76,15 @@ def test_the_one_unused_for_longest_makes_room(
 ) -> None:
     for _ in range(3):
         xor.publish(sessions, artifacts)
-    size = Versions(sessions, artifacts, LARGE).find("xor", "1").size_bytes
+    size = ModelCache(sessions, artifacts, LARGE).get("xor", "1").size_bytes
     loadings.clear()
-    versions = Versions(sessions, artifacts, 2 * size)
+    versions = ModelCache(sessions, artifacts, 2 * size)
 
     for reference in ("1", "2", "1", "3", "1", "2"):
-        versions.find("xor", reference)
+        versions.get("xor", reference)
 
     assert loadings == ["xor/1", "xor/2", "xor/3", "xor/2"]
-    assert versions.loaded() == (2, 2 * size)
+    assert versions.count_loaded() == (2, 2 * size)
 
 
 def test_one_that_is_larger_than_the_memory_for_all_is_served_all_the_same(
@@ -92,10 +92,10 @@ def test_one_that_is_larger_than_the_memory_for_all_is_served_all_the_same(
 ) -> None:
     xor.publish(sessions, artifacts)
     xor.publish(sessions, artifacts)
-    versions = Versions(sessions, artifacts, 1)
+    versions = ModelCache(sessions, artifacts, 1)
 
-    assert [versions.find("xor", reference).number for reference in ("1", "2", "1")] == [1, 2, 1]
-    assert versions.loaded()[0] == 1
+    assert [versions.get("xor", reference).number for reference in ("1", "2", "1")] == [1, 2, 1]
+    assert versions.count_loaded()[0] == 1
 
 
 def test_what_a_version_takes_is_counted(
@@ -107,16 +107,16 @@ def test_what_a_version_takes_is_counted(
     published(wide).publish(sessions, artifacts)
     with sessions() as session:
         version = registry_versions.get_version(session, "wide", registry_versions.LATEST)
-    load_version(version, artifacts)
+    load_servable(version, artifacts)
     trim_heap()
     process = psutil.Process()
     before = process.memory_info().rss
 
-    loaded = [load_version(version, artifacts) for _ in range(10)]
+    servable = [load_servable(version, artifacts) for _ in range(10)]
     trim_heap()
 
     taken = process.memory_info().rss - before
-    assert 0.7 < taken / sum(one.size_bytes for one in loaded) < 1.1
+    assert 0.7 < taken / sum(one.size_bytes for one in servable) < 1.1
 
 
 def test_an_alias_that_moves_is_seen_a_second_later_and_nobody_waits(
@@ -129,28 +129,28 @@ def test_an_alias_that_moves_is_seen_a_second_later_and_nobody_waits(
     may_load, is_loading = threading.Event(), threading.Event()
     may_load.set()
 
-    def load(version: Version, artifacts: ArtifactStore) -> LoadedVersion:
+    def load(version: Version, artifacts: ArtifactStore) -> Servable:
         is_loading.set()
         may_load.wait()
-        return load_version(version, artifacts)
+        return load_servable(version, artifacts)
 
-    monkeypatch.setattr(module, "load_version", load)
-    monkeypatch.setattr(module, "SECONDS_BETWEEN_LOOKS", 0.2)
-    versions = Versions(sessions, artifacts, LARGE)
-    versions.find("xor")
+    monkeypatch.setattr(module, "load_servable", load)
+    monkeypatch.setattr(module, "REFRESH_SECONDS", 0.2)
+    versions = ModelCache(sessions, artifacts, LARGE)
+    versions.get("xor")
     point_at(sessions, 2)
-    assert versions.find("xor").number == 1
+    assert versions.get("xor").number == 1
     time.sleep(0.25)
     may_load.clear()
     is_loading.clear()
 
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(versions.find, "xor")
+        first = pool.submit(versions.get, "xor")
         is_loading.wait()
-        meanwhile = versions.find("xor").number
+        meanwhile = versions.get("xor").number
         may_load.set()
         assert (meanwhile, first.result().number) == (1, 2)
-    assert versions.find("xor").number == 2
+    assert versions.get("xor").number == 2
 
 
 def test_a_damaged_version_is_an_error_of_its_own(
@@ -176,32 +176,32 @@ def test_a_version_that_cannot_be_loaded_is_not_tried_again_at_once(
     xor.publish(sessions, artifacts)
     tried = []
 
-    def load(version: Version, _: ArtifactStore) -> LoadedVersion:
+    def load(version: Version, _: ArtifactStore) -> Servable:
         tried.append(version.number)
         raise ArtifactDamaged("gone")
 
-    monkeypatch.setattr(module, "load_version", load)
-    versions = Versions(sessions, artifacts, LARGE)
+    monkeypatch.setattr(module, "load_servable", load)
+    versions = ModelCache(sessions, artifacts, LARGE)
     for _ in range(3):
         with pytest.raises(ArtifactDamaged, match="gone"):
-            versions.find("xor")
+            versions.get("xor")
 
     assert tried == [1]
-    monkeypatch.setattr(module, "load_version", load_version)
-    monkeypatch.setattr(module, "SECONDS_UNTIL_RETRY", 0)
+    monkeypatch.setattr(module, "load_servable", load_servable)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0)
     with pytest.raises(ArtifactDamaged):
-        versions.find("xor")
+        versions.get("xor")
     versions._failures.clear()
-    assert versions.find("xor").number == 1
-    assert versions.failures() == []
+    assert versions.get("xor").number == 1
+    assert versions.list_failures() == []
 
 
 def test_names_that_clients_invent_are_not_remembered(sessions: Sessions, artifacts: ArtifactStore) -> None:
-    versions = Versions(sessions, artifacts, LARGE)
+    versions = ModelCache(sessions, artifacts, LARGE)
 
     for number in range(3):
         with pytest.raises(ModelNotFound):
-            versions.find(f"invented-{number}")
+            versions.get(f"invented-{number}")
 
     assert not versions._looking
     assert not versions._found
@@ -211,18 +211,18 @@ def test_what_is_loaded_is_served_while_the_database_is_away(
     sessions: Sessions, artifacts: ArtifactStore, xor: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     xor.publish(sessions, artifacts)
-    versions = Versions(sessions, artifacts, LARGE)
-    loaded = versions.find("xor")
+    versions = ModelCache(sessions, artifacts, LARGE)
+    servable = versions.get("xor")
 
     def fail(*_: object) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
     monkeypatch.setattr(registry_versions, "get_served_version", fail)
-    versions.look_again("xor")
+    versions.invalidate("xor")
 
-    assert versions.find("xor") is loaded
+    assert versions.get("xor") is servable
     with pytest.raises(OperationalError):
-        Versions(sessions, artifacts, LARGE).find("xor")
+        ModelCache(sessions, artifacts, LARGE).get("xor")
 
 
 def test_every_answer_names_its_version(http: FlaskClient, worker: Worker, sessions: Sessions, xor: Published) -> None:

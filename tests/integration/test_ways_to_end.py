@@ -33,7 +33,7 @@ OWNER = "X-Forwarded-User"
 @pytest.fixture
 def owned(app: Flask) -> Flask:
     """Believes the header, and lets each owner have three jobs queued."""
-    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], owners=Owners(OWNER, most_queued=3))
+    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], owners=Owners(OWNER, max_queued=3))
     return app
 
 
@@ -45,9 +45,9 @@ def submit_as(http: FlaskClient, owner: str, spec: Json = XOR, key: str | None =
     return job
 
 
-def claim(sessions: Sessions, most_running: int | None = None) -> Job | None:
+def claim(sessions: Sessions, max_running: int | None = None) -> Job | None:
     with sessions.begin() as session:
-        return lifecycle.claim(session, "worker-1", [Device.AUTO], 60, most_running)
+        return lifecycle.claim(session, "worker-1", [Device.AUTO], 60, max_running)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -136,7 +136,7 @@ def test_what_goes_on_cannot_be_tried_again(http: FlaskClient, sessions: Session
 def test_one_owners_many_jobs_do_not_stand_before_anothers_one(
     http: FlaskClient, sessions: Sessions, app: Flask, owners: tuple[int, ...]
 ) -> None:
-    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], owners=Owners(OWNER, most_queued=100))
+    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], owners=Owners(OWNER, max_queued=100))
     for number, count in enumerate(owners):
         for _ in range(count):
             submit_as(http, f"owner-{number}")
@@ -171,9 +171,9 @@ def test_the_place_is_that_of_the_turn(owned: Flask) -> None:
     others = submit_as(http, "bob")
     urgent = submit_as(http, "bob", changed(XOR, "resources.priority", 9))
 
-    places = [show(http, job["id"])["place"] for job in (*mine, others, urgent)]
+    indices = [show(http, job["id"])["place"] for job in (*mine, others, urgent)]
 
-    assert places == [2, 4, 5, 3, 1]
+    assert indices == [2, 4, 5, 3, 1]
 
 
 def test_no_more_of_an_owner_run_than_may(owned: Flask, sessions: Sessions) -> None:
@@ -182,7 +182,7 @@ def test_no_more_of_an_owner_run_than_may(owned: Flask, sessions: Sessions) -> N
     submit_as(http, "ada")
     submit_as(http, "bob")
 
-    served = [claim(sessions, most_running=1) for _ in range(3)]
+    served = [claim(sessions, max_running=1) for _ in range(3)]
 
     assert [job.owner if job is not None else None for job in served] == ["ada", "bob", None]
 
@@ -225,7 +225,7 @@ def test_the_start_is_estimated_by_what_its_like_took(http: FlaskClient, session
     first = submit(http, XOR)
     assert show(http, first)["seconds_to_start"] is None  # no worker, and nothing to measure by
     with sessions.begin() as session:
-        workers.beat(session, "worker-1", "host", ("cpu",))
+        workers.record_heartbeat(session, "worker-1", "host", ("cpu",))
         job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
         assert job is not None
         lifecycle.finish_reproduction(session, job.id, job.attempt, {})
@@ -244,10 +244,10 @@ def test_the_workers_are_shown_with_what_they_train(http: FlaskClient, sessions:
     job_id = submit(http, XOR)
     with sessions.begin() as session:
         for name in ("worker-1", "worker-2", "worker-3"):
-            workers.beat(session, name, "host", ("cpu",))
+            workers.record_heartbeat(session, name, "host", ("cpu",))
     with sessions.begin() as session:
         lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
-        workers.leave(session, "worker-3")
+        workers.record_exit(session, "worker-3")
 
     shown = {worker["name"]: worker for worker in http.get("/api/v1/workers").json["workers"]}
 
@@ -259,7 +259,7 @@ def test_a_worker_that_says_nothing_more_has_vanished(http: FlaskClient, session
     from shared.database.tables.jobs import WorkerProcess
 
     with sessions.begin() as session:
-        workers.beat(session, "worker-1", "host", ("gpu", "cpu"))
+        workers.record_heartbeat(session, "worker-1", "host", ("gpu", "cpu"))
     with sessions.begin() as session:
         session.execute(update(WorkerProcess).values(heartbeat_at=now(-60)))
 

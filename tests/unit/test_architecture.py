@@ -70,9 +70,9 @@ def test_a_bare_exception_is_caught_where_it_must_be() -> None:
 def test_light_processes_start_without_tensorflow_and_keras(module: str, tmp_path: Path) -> None:
     script = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
 
-    loaded = run_python(script, tmp_path)
+    servable = run_python(script, tmp_path)
 
-    assert not {"tensorflow", "keras", "onnxruntime", "openvino"} & set(loaded)
+    assert not {"tensorflow", "keras", "onnxruntime", "openvino"} & set(servable)
 
 
 def test_networks_are_planned_without_tensorflow(tmp_path: Path) -> None:
@@ -81,10 +81,10 @@ def test_networks_are_planned_without_tensorflow(tmp_path: Path) -> None:
         "print(json.dumps(sorted(sys.modules)))"
     )
 
-    loaded = set(run_python(script, tmp_path))
+    servable = set(run_python(script, tmp_path))
 
-    assert "keras" in loaded
-    assert "tensorflow" not in loaded
+    assert "keras" in servable
+    assert "tensorflow" not in servable
 
 
 def run_python(script: str, data_dir: Path) -> list[str]:

@@ -7,23 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from api.ingestion.npz_files import ingest_arrays
-from api.ingestion.result import Ingested, Limits
+from api.ingestion.npz_files import ingest_npz
+from api.ingestion.result import ParsedDataset, UploadLimits
 from shared.datasets.info import TargetKind
 from shared.errors import DatasetRefused
 from tests.uploads import npz, zipped
 
-LIMITS = Limits(bytes=2**24, files=200, image_bytes=2**20, image_pixels=10**6)
+LIMITS = UploadLimits(bytes=2**24, files=200, image_bytes=2**20, image_pixels=10**6)
 IMAGES = np.arange(4 * 6 * 5, dtype=np.uint8).reshape(4, 6, 5)
 LABELS = np.array([0, 1, 1, 2])
 
 
-def ingest(content: bytes, folder: Path, limits: Limits = LIMITS) -> Ingested:
+def ingest(content: bytes, folder: Path, limits: UploadLimits = LIMITS) -> ParsedDataset:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return ingest_arrays(archive, limits, folder)
+        return ingest_npz(archive, limits, folder)
 
 
-def refusal(content: bytes, folder: Path, limits: Limits = LIMITS) -> str:
+def refusal(content: bytes, folder: Path, limits: UploadLimits = LIMITS) -> str:
     with pytest.raises(DatasetRefused) as refused:
         ingest(content, folder, limits)
     return refused.value.faults[0].detail
@@ -32,18 +32,18 @@ def refusal(content: bytes, folder: Path, limits: Limits = LIMITS) -> str:
 def test_bytes_of_height_and_width_are_gray_images(tmp_path: Path) -> None:
     ingested = ingest(npz(x=IMAGES, y=LABELS), tmp_path)
 
-    assert ingested.facts.images
-    assert ingested.facts.shape == (6, 5, 1)
+    assert ingested.info.images
+    assert ingested.info.shape == (6, 5, 1)
     assert np.array_equal(np.load(tmp_path / "x.npy")[..., 0], IMAGES)
-    assert (ingested.facts.targets, ingested.facts.classes) == (TargetKind.INTEGERS, ("0", "1", "2"))
+    assert (ingested.info.targets, ingested.info.classes) == (TargetKind.INTEGERS, ("0", "1", "2"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy", "y.npy"]
 
 
 def test_training_and_test_arrays_are_the_parts(tmp_path: Path) -> None:
     ingested = ingest(npz(x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:2], y_test=LABELS[:2, None][:, 0]), tmp_path)
 
-    assert (ingested.facts.train_rows, ingested.facts.test_rows, ingested.facts.own_test) == (4, 2, True)
-    assert ingested.facts.class_rows == ((1, 1), (2, 1), (1, 0))
+    assert (ingested.info.train_rows, ingested.info.test_rows, ingested.info.own_test) == (4, 2, True)
+    assert ingested.info.class_rows == ((1, 1), (2, 1), (1, 0))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.bool_, ">f4"])
@@ -55,22 +55,22 @@ def test_other_arrays_are_numbers(tmp_path: Path, dtype: str) -> None:
     stored = np.load(tmp_path / "x.npy")
     assert stored.dtype == np.float32
     assert np.array_equal(stored, x.astype(np.float32))
-    assert ingested.facts.targets is TargetKind.NUMBERS
+    assert ingested.info.targets is TargetKind.NUMBERS
 
 
 def test_names_become_classes(tmp_path: Path) -> None:
     by_label = ingest(npz(x=IMAGES, y=["cat", "dog", "dog", "ant"]), tmp_path)
     by_number = ingest(npz(x=IMAGES, y=LABELS, classes=["cat", "dog", "ant", "bee"]), tmp_path)
 
-    assert by_label.facts.classes == ("ant", "cat", "dog")
-    assert by_number.facts.classes == ("cat", "dog", "ant", "bee")
-    assert by_number.facts.class_rows == ((1, 0), (2, 0), (1, 0), (0, 0))
+    assert by_label.info.classes == ("ant", "cat", "dog")
+    assert by_number.info.classes == ("cat", "dog", "ant", "bee")
+    assert by_number.info.class_rows == ((1, 0), (2, 0), (1, 0), (0, 0))
 
 
 def test_one_hot_rows_are_seen_as_such(tmp_path: Path) -> None:
-    facts = ingest(npz(x=IMAGES, y=np.eye(3)[LABELS]), tmp_path).facts
+    info = ingest(npz(x=IMAGES, y=np.eye(3)[LABELS]), tmp_path).info
 
-    assert (facts.targets, facts.target_width) == (TargetKind.ONE_HOT, 3)
+    assert (info.targets, info.target_width) == (TargetKind.ONE_HOT, 3)
 
 
 class Evil:
@@ -113,5 +113,5 @@ def test_what_unpacks_to_too_much_is_refused_before_it_does(tmp_path: Path) -> N
     buffer = io.BytesIO()
     np.savez_compressed(buffer, x=np.zeros((1000, 100, 100), np.uint8), y=np.zeros(1000))
 
-    assert "unpack to" in refusal(buffer.getvalue(), tmp_path, Limits(2**20, 200, 2**20, 10**6))
+    assert "unpack to" in refusal(buffer.getvalue(), tmp_path, UploadLimits(2**20, 200, 2**20, 10**6))
     assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,7 @@ import resource
 
 import numpy as np
 
-from worker.process.memory import let_go
+from worker.process.memory import trim_memory
 
 
 def test_what_a_job_took_at_its_peak_is_forgotten() -> None:
@@ -10,7 +10,7 @@ def test_what_a_job_took_at_its_peak_is_forgotten() -> None:
     before = peak_mib()
     del large
 
-    let_go()
+    trim_memory()
 
     assert peak_mib() < before - 200
 

@@ -12,36 +12,36 @@ from sklearn.model_selection import train_test_split
 
 from shared.datasets import builtin, splits
 from shared.errors import DatasetDoesNotFit, DatasetUnavailable, InvalidRequest
-from shared.spec.dataset import DatasetChoice, InlineData, Validation
+from shared.spec.dataset import DatasetSpec, InlineData, ValidationSplit
 
 SEED = 7
 """Of the sets that lie in files, smaller ones stand in: what is tested is how they are found, not what they hold."""
 
 
-def choose(name: str = "digits", **options: Any) -> DatasetChoice:
-    return DatasetChoice.model_validate({"name": name, **options})
+def choose(name: str = "digits", **options: Any) -> DatasetSpec:
+    return DatasetSpec.model_validate({"name": name, **options})
 
 
 @pytest.mark.parametrize("name", ["digits", "iris", "breast_cancer"])
 def test_facts_are_what_is_read(name: str, tmp_path: Path) -> None:
-    facts = splits.facts_of(choose(name))
+    info = splits.describe_dataset(choose(name))
 
-    dataset = splits.load(choose(name, validation={"split": 0}), SEED, tmp_path)
+    dataset = splits.load_dataset(choose(name, validation={"split": 0}), SEED, tmp_path)
 
-    assert (len(dataset.train), len(dataset.test)) == (facts.train_rows, facts.test_rows)
-    assert dataset.train.array.shape[1:] == facts.shape
-    assert set(dataset.train.y) == set(range(len(facts.classes)))
-    assert dataset.train.array.dtype == (np.uint8 if facts.images else np.float32)
+    assert (len(dataset.train), len(dataset.test)) == (info.train_rows, info.test_rows)
+    assert dataset.train.array.shape[1:] == info.shape
+    assert set(dataset.train.y) == set(range(len(info.classes)))
+    assert dataset.train.array.dtype == (np.uint8 if info.images else np.float32)
     rows_read = zip(np.bincount(dataset.train.y).tolist(), np.bincount(dataset.test.y).tolist(), strict=True)
-    assert tuple(rows_read) == facts.class_rows
+    assert tuple(rows_read) == info.class_rows
 
 
 def test_digits_use_the_whole_range_of_a_byte(tmp_path: Path) -> None:
-    assert splits.load(choose(), SEED, tmp_path).train.array.max() == 255
+    assert splits.load_dataset(choose(), SEED, tmp_path).train.array.max() == 255
 
 
 def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
-    first, again, other = (splits.load(choose(limit=100), seed, tmp_path) for seed in (1, 1, 2))
+    first, again, other = (splits.load_dataset(choose(limit=100), seed, tmp_path) for seed in (1, 1, 2))
 
     assert np.array_equal(first.train.array, again.train.array)
     assert not np.array_equal(first.train.array, other.train.array)
@@ -67,8 +67,8 @@ def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
 def test_parts_have_the_sizes_foretold(options: dict[str, Any], sizes: tuple[int, int, int], tmp_path: Path) -> None:
     choice = choose(**options)
 
-    foretold = splits.part_sizes(choice, splits.facts_of(choice))
-    dataset = splits.load(choice, SEED, tmp_path)
+    foretold = splits.compute_part_sizes(choice, splits.describe_dataset(choice))
+    dataset = splits.load_dataset(choice, SEED, tmp_path)
 
     assert (foretold.train, foretold.validation, foretold.test) == sizes
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == sizes
@@ -76,7 +76,7 @@ def test_parts_have_the_sizes_foretold(options: dict[str, Any], sizes: tuple[int
 
 def test_rows_for_validation_come_from_the_end_they_are_asked_from(tmp_path: Path) -> None:
     whole, start, end = (
-        splits.load(choose(validation=validation), SEED, tmp_path)
+        splits.load_dataset(choose(validation=validation), SEED, tmp_path)
         for validation in ({"split": 0}, {"rows": 5, "from": "start"}, {"rows": 5, "from": "end"})
     )
 
@@ -85,7 +85,7 @@ def test_rows_for_validation_come_from_the_end_they_are_asked_from(tmp_path: Pat
 
 
 def test_stratified_rows_have_each_class_in_its_share(tmp_path: Path) -> None:
-    dataset = splits.load(choose("iris", validation={"split": 0.25, "stratify": True}), SEED, tmp_path)
+    dataset = splits.load_dataset(choose("iris", validation={"split": 0.25, "stratify": True}), SEED, tmp_path)
 
     assert np.bincount(dataset.validation.y).tolist() == [10, 10, 10]
 
@@ -94,24 +94,24 @@ def test_nothing_left_to_train_on_is_refused() -> None:
     choice = choose("iris", validation={"rows": 120})
 
     with pytest.raises(InvalidRequest, match="cannot be split"):
-        splits.part_sizes(choice, splits.facts_of(choice))
+        splits.compute_part_sizes(choice, splits.describe_dataset(choice))
 
 
 def test_a_class_too_small_to_stratify_is_named(tmp_path: Path) -> None:
     inline = InlineData(x=[1, 2, 3, 4], y=["a", "a", "a", "b"])
-    choice = DatasetChoice(inline=inline, validation=Validation(split=0.5, stratify=True))
+    choice = DatasetSpec(inline=inline, validation=ValidationSplit(split=0.5, stratify=True))
 
     with pytest.raises(DatasetDoesNotFit, match="stratified"):
-        splits.load(choice, SEED, tmp_path)
+        splits.load_dataset(choice, SEED, tmp_path)
 
 
 def test_the_classes_chosen_are_numbered_in_their_order(tmp_path: Path) -> None:
-    whole = splits.load(choose("iris", validation={"split": 0}), SEED, tmp_path).train
+    whole = splits.load_dataset(choose("iris", validation={"split": 0}), SEED, tmp_path).train
     choice = choose("iris", classes=["virginica", "setosa"], validation={"split": 0})
 
-    dataset = splits.load(choice, SEED, tmp_path)
+    dataset = splits.load_dataset(choice, SEED, tmp_path)
 
-    assert dataset.facts.classes == ("virginica", "setosa")
+    assert dataset.info.classes == ("virginica", "setosa")
     assert np.array_equal(dataset.train.array[dataset.train.y == 0], whole.array[whole.y == 2])
     assert np.array_equal(dataset.train.array[dataset.train.y == 1], whole.array[whole.y == 0])
 
@@ -120,7 +120,7 @@ def test_a_test_part_is_what_scikit_learn_draws_by_the_same_seed(tmp_path: Path)
     x, y = load_iris(return_X_y=True)
     _, expected_x, _, expected_y = train_test_split(x, y, test_size=0.2, random_state=13)
 
-    test = splits.load(choose("iris", test={"split": 0.2}), 13, tmp_path).test
+    test = splits.load_dataset(choose("iris", test={"split": 0.2}), 13, tmp_path).test
 
     assert np.array_equal(test.array, expected_x.astype(np.float32))
     assert np.array_equal(test.y, expected_y)
@@ -129,9 +129,9 @@ def test_a_test_part_is_what_scikit_learn_draws_by_the_same_seed(tmp_path: Path)
 def test_classes_of_inline_whole_numbers_may_be_any(tmp_path: Path) -> None:
     inline = InlineData(x=[1, 2, 3, 4], y=[7, -3, 7, 5])
 
-    dataset = splits.load(DatasetChoice(inline=inline, classes=[7, -3]), SEED, tmp_path)
+    dataset = splits.load_dataset(DatasetSpec(inline=inline, classes=[7, -3]), SEED, tmp_path)
 
-    assert dataset.facts.classes == ("7", "-3")
+    assert dataset.info.classes == ("7", "-3")
     assert dataset.train.array.tolist() == [[1], [2], [3]]
     assert dataset.train.y.tolist() == [0, 1, 0]
 
@@ -154,7 +154,7 @@ def test_classes_of_inline_whole_numbers_may_be_any(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_chosen_is_refused_where_it_stands(choice: dict[str, Any], pointer: str, said: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        splits.facts_of(DatasetChoice.model_validate(choice))
+        splits.describe_dataset(DatasetSpec.model_validate(choice))
 
     (fault,) = refused.value.faults
     assert fault.pointer == pointer
@@ -162,9 +162,9 @@ def test_what_cannot_be_chosen_is_refused_where_it_stands(choice: dict[str, Any]
 
 
 def test_few_rows_are_all_trained_on(tmp_path: Path) -> None:
-    choice = DatasetChoice(inline=InlineData(x=[1, 2, 3, 4], y=[0, 1, 1, 0]))
+    choice = DatasetSpec(inline=InlineData(x=[1, 2, 3, 4], y=[0, 1, 1, 0]))
 
-    dataset = splits.load(choice, SEED, tmp_path)
+    dataset = splits.load_dataset(choice, SEED, tmp_path)
 
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (4, 0, 0)
 
@@ -172,9 +172,9 @@ def test_few_rows_are_all_trained_on(tmp_path: Path) -> None:
 @pytest.fixture
 def small_mnist(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     """mnist, as if it had 6 and 2 rows."""
-    whole = builtin.BUILT_IN["mnist"]
-    facts = dataclasses.replace(whole.facts, train_rows=6, test_rows=2)
-    monkeypatch.setitem(builtin.BUILT_IN, "mnist", builtin.BuiltInSet(facts, whole.read))
+    whole = builtin.BUILTIN_DATASETS["mnist"]
+    info = dataclasses.replace(whole.info, train_rows=6, test_rows=2)
+    monkeypatch.setitem(builtin.BUILTIN_DATASETS, "mnist", builtin.BuiltinDataset(info, whole.read))
     pixels = np.random.default_rng(0).integers(0, 256, (8, 28, 28), np.uint8)
     labels = np.arange(8, dtype=np.uint8)
     return {"x_train": pixels[:6], "y_train": labels[:6], "x_test": pixels[6:], "y_test": labels[6:]}
@@ -183,7 +183,7 @@ def small_mnist(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
 def test_a_file_in_the_folder_is_read(small_mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
     np.savez(tmp_path / "mnist.npz", allow_pickle=False, **small_mnist)
 
-    dataset = splits.load(choose("mnist", validation={"split": 0}), SEED, tmp_path)
+    dataset = splits.load_dataset(choose("mnist", validation={"split": 0}), SEED, tmp_path)
 
     assert np.array_equal(dataset.train.array, small_mnist["x_train"][..., np.newaxis])
     assert dataset.train.y.tolist() == [0, 1, 2, 3, 4, 5]
@@ -200,7 +200,7 @@ def test_a_missing_file_is_fetched_once_and_kept(
 
     monkeypatch.setattr(keras.datasets.mnist, "load_data", load_data)
     folder = tmp_path / "not" / "there" / "yet"
-    threads = [threading.Thread(target=splits.load, args=(choose("mnist"), SEED, folder)) for _ in range(4)]
+    threads = [threading.Thread(target=splits.load_dataset, args=(choose("mnist"), SEED, folder)) for _ in range(4)]
 
     for thread in threads:
         thread.start()
@@ -208,7 +208,7 @@ def test_a_missing_file_is_fetched_once_and_kept(
         thread.join()
 
     assert len(fetched) == 1
-    assert len(splits.load(choose("mnist"), SEED, folder).test) == 2
+    assert len(splits.load_dataset(choose("mnist"), SEED, folder).test) == 2
 
 
 def test_no_file_and_no_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_no_file_and_no_network_says_what_to_do(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(keras.datasets.mnist, "load_data", load_data)
 
     with pytest.raises(DatasetUnavailable) as refused:
-        splits.load(choose("mnist"), SEED, tmp_path)
+        splits.load_dataset(choose("mnist"), SEED, tmp_path)
 
     assert str(tmp_path / "mnist.npz") in refused.value.detail
     assert "put a mnist.npz there" in refused.value.detail
@@ -230,7 +230,7 @@ def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mnist.npz").write_bytes(content)
 
     with pytest.raises(DatasetUnavailable, match=r"mnist\.npz cannot be read"):
-        splits.load(choose("mnist"), SEED, tmp_path)
+        splits.load_dataset(choose("mnist"), SEED, tmp_path)
 
 
 def test_objects_in_a_file_are_never_unpickled(small_mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_objects_in_a_file_are_never_unpickled(small_mnist: dict[str, np.ndarray
     np.savez(tmp_path / "mnist.npz", allow_pickle=True, **pickled)
 
     with pytest.raises(DatasetUnavailable, match="cannot be read"):
-        splits.load(choose("mnist"), SEED, tmp_path)
+        splits.load_dataset(choose("mnist"), SEED, tmp_path)
 
 
 def test_another_set_in_the_file_is_noticed(small_mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
@@ -246,4 +246,4 @@ def test_another_set_in_the_file_is_noticed(small_mnist: dict[str, np.ndarray], 
     np.savez(tmp_path / "mnist.npz", allow_pickle=False, **halved)
 
     with pytest.raises(DatasetUnavailable, match="does not hold mnist"):
-        splits.load(choose("mnist"), SEED, tmp_path)
+        splits.load_dataset(choose("mnist"), SEED, tmp_path)

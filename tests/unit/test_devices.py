@@ -2,16 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from shared.devices import Device, devices_taken_from, queues_of
+from shared.devices import Device, list_devices, list_queues
 from shared.errors import DeviceUnavailable
-from worker.process.devices import has_gpu, served_queues, tensorflow_device
+from worker.process.devices import choose_device, choose_queues, has_gpu
 
 
 @pytest.mark.parametrize(
     ("requested", "queues"), [(Device.CPU, ("cpu",)), (Device.GPU, ("gpu",)), (Device.AUTO, ("cpu", "gpu"))]
 )
 def test_a_job_is_rung_where_it_may_be_taken(requested: Device, queues: tuple[str, ...]) -> None:
-    assert queues_of(requested) == queues
+    assert list_queues(requested) == queues
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ def test_a_job_is_rung_where_it_may_be_taken(requested: Device, queues: tuple[st
     ],
 )
 def test_a_worker_takes_what_its_machine_can_serve(setting: Device, gpu_here: bool, queues: tuple[str, ...]) -> None:  # noqa: FBT001
-    assert served_queues(setting, gpu_here=gpu_here) == queues
+    assert choose_queues(setting, gpu_here=gpu_here) == queues
 
 
 def test_a_worker_without_a_gpu_leaves_the_jobs_that_need_one() -> None:
-    assert devices_taken_from(("cpu",)) == (Device.AUTO, Device.CPU)
-    assert devices_taken_from(("gpu", "cpu")) == (Device.AUTO, Device.GPU, Device.CPU)
+    assert list_devices(("cpu",)) == (Device.AUTO, Device.CPU)
+    assert list_devices(("gpu", "cpu")) == (Device.AUTO, Device.GPU, Device.CPU)
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def test_a_worker_without_a_gpu_leaves_the_jobs_that_need_one() -> None:
     ],
 )
 def test_a_training_is_placed_where_it_was_asked_for(requested: Device, gpus: int, device: str) -> None:
-    assert tensorflow_device(requested, gpus) == device
+    assert choose_device(requested, gpus) == device
 
 
 def test_a_job_for_a_gpu_is_not_trained_without_one() -> None:
     with pytest.raises(DeviceUnavailable, match="asks for a GPU"):
-        tensorflow_device(Device.GPU, 0)
+        choose_device(Device.GPU, 0)
 
 
 def test_a_machine_without_a_card_has_no_gpu(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from api.planner.process.dry_run import plan
+from api.planner.process.dry_run import plan_training
 from shared import errors
 from shared.errors import TrainingFailure
 from shared.settings import Settings
@@ -57,7 +57,7 @@ def test_the_page_of_the_spec_has_every_key() -> None:
 def test_every_example_on_the_page_can_be_trained(example: str) -> None:
     spec = TrainingSpec.model_validate(YAML(typ="safe").load(example))
 
-    assert plan(spec, max_parameters=10**6).parameters > 0
+    assert plan_training(spec, max_parameters=10**6).parameters > 0
 
 
 def keys_of(model: type[BaseModel]) -> set[str]:

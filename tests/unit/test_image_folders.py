@@ -12,22 +12,22 @@ import pytest
 from PIL import Image
 
 from api.ingestion.image_folders import ingest_folders
-from api.ingestion.result import Ingested, Limits
-from shared.datasets.row_files import split
+from api.ingestion.result import ParsedDataset, UploadLimits
+from shared.datasets.row_files import split_lines
 from shared.errors import DatasetRefused
 from tests.images import encoded, photo, png_header
 from tests.uploads import BLUE, RED, colors, flat, zipped
 
-LIMITS = Limits(bytes=2**24, files=200, image_bytes=2**20, image_pixels=10**6)
+LIMITS = UploadLimits(bytes=2**24, files=200, image_bytes=2**20, image_pixels=10**6)
 Members = dict[str | zipfile.ZipInfo, bytes]
 
 
-def ingest(content: bytes, folder: Path, limits: Limits = LIMITS) -> Ingested:
+def ingest(content: bytes, folder: Path, limits: UploadLimits = LIMITS) -> ParsedDataset:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return ingest_folders(archive, limits, folder)
 
 
-def refusal(members: Members | bytes, folder: Path, limits: Limits = LIMITS) -> str:
+def refusal(members: Members | bytes, folder: Path, limits: UploadLimits = LIMITS) -> str:
     content = members if isinstance(members, bytes) else zipped(members)
     with pytest.raises(DatasetRefused) as refused:
         ingest(content, folder, limits)
@@ -39,26 +39,26 @@ def test_folders_are_classes_and_images_stay_as_they_came(tmp_path: Path) -> Non
 
     ingested = ingest(zipped(members), tmp_path)
 
-    assert ingested.facts.classes == ("blue", "red")
-    assert ingested.facts.class_rows == ((6, 0), (6, 0))
-    assert ingested.facts.shape == (0, 0, 3)
+    assert ingested.info.classes == ("blue", "red")
+    assert ingested.info.class_rows == ((6, 0), (6, 0))
+    assert ingested.info.shape == (0, 0, 3)
     with np.load(tmp_path / "index.npz") as index:
-        offsets, names = index["offsets"], split(index["names"])
+        offsets, names = index["offsets"], split_lines(index["names"])
     content = (tmp_path / "images.bin").read_bytes()
-    for place, name in enumerate(names):
-        assert content[offsets[place] : offsets[place + 1]] == members[name]
+    for row, name in enumerate(names):
+        assert content[offsets[row] : offsets[row + 1]] == members[name]
 
 
 def test_images_of_one_size_tell_it(tmp_path: Path) -> None:
     members: Members = {f"{kind}/{n}.png": flat(RED) for kind in ("a", "b") for n in range(2)}
 
-    assert ingest(zipped(members), tmp_path).facts.shape == (12, 16, 3)
+    assert ingest(zipped(members), tmp_path).info.shape == (12, 16, 3)
 
 
 def test_gray_images_alone_are_gray(tmp_path: Path) -> None:
     gray = encoded(np.full((8, 8), 7, np.uint8))
 
-    assert ingest(zipped({"a/1.png": gray, "b/1.png": gray}), tmp_path).facts.shape == (8, 8, 1)
+    assert ingest(zipped({"a/1.png": gray, "b/1.png": gray}), tmp_path).info.shape == (8, 8, 1)
 
 
 def test_gray_and_cmyk_photos_stand_among_those_in_colour(tmp_path: Path) -> None:
@@ -69,16 +69,16 @@ def test_gray_and_cmyk_photos_stand_among_those_in_colour(tmp_path: Path) -> Non
         "b/gray.jpg": encoded(picture.convert("L"), "JPEG"),
     }
 
-    assert ingest(zipped(members), tmp_path).facts.shape == (60, 80, 3)
+    assert ingest(zipped(members), tmp_path).info.shape == (60, 80, 3)
 
 
 def test_train_and_test_folders_are_the_parts(tmp_path: Path) -> None:
     members = {**colors(4, "set/train/"), **colors(2, "set/test/")}
 
-    facts = ingest(zipped(members), tmp_path).facts
+    info = ingest(zipped(members), tmp_path).info
 
-    assert (facts.train_rows, facts.test_rows, facts.own_test) == (8, 4, True)
-    assert facts.class_rows == ((4, 2), (4, 2))
+    assert (info.train_rows, info.test_rows, info.own_test) == (8, 4, True)
+    assert info.class_rows == ((4, 2), (4, 2))
 
 
 @pytest.mark.parametrize("folder", ["colors/", "my/own/colors/"])
@@ -95,13 +95,13 @@ def test_folders_around_all_classes_do_not_matter(tmp_path: Path, folder: str) -
 
 
 def test_the_folder_itself_may_stand_in_the_zip(tmp_path: Path) -> None:
-    assert ingest(zipped({"./": b"", **colors(folder="./")}), tmp_path).facts.classes == ("blue", "red")
+    assert ingest(zipped({"./": b"", **colors(folder="./")}), tmp_path).info.classes == ("blue", "red")
 
 
 def test_folders_inside_of_a_class_belong_to_it(tmp_path: Path) -> None:
     members: Members = {"a/x/1.png": flat(RED), "a/2.png": flat(RED), "b/y/z/3.png": flat(BLUE)}
 
-    assert ingest(zipped(members), tmp_path).facts.class_rows == ((2, 0), (1, 0))
+    assert ingest(zipped(members), tmp_path).info.class_rows == ((2, 0), (1, 0))
 
 
 def test_the_order_of_the_zip_does_not_matter(tmp_path: Path) -> None:
@@ -121,13 +121,13 @@ def test_what_systems_leave_behind_is_no_image(tmp_path: Path) -> None:
     ingested = ingest(zipped({**colors(), **dict.fromkeys(junk, b"junk")}), tmp_path)
 
     assert set(ingested.ignored) == set(junk)
-    assert ingested.facts.classes == ("blue", "red")
+    assert ingested.info.classes == ("blue", "red")
 
 
 def test_windows_separators_and_names_in_any_language_are_read(tmp_path: Path) -> None:
     members: Members = {"größe\\1.png": flat(RED), "größe\\2.png": flat(BLUE), "日本\\ü.png": flat(RED)}
 
-    assert ingest(zipped(members), tmp_path).facts.classes == ("größe", "日本")
+    assert ingest(zipped(members), tmp_path).info.classes == ("größe", "日本")
 
 
 class Unmarked(zipfile.ZipInfo):
@@ -140,7 +140,7 @@ class Unmarked(zipfile.ZipInfo):
 def test_names_of_macos_are_read_as_they_were_meant(tmp_path: Path) -> None:
     ingested = ingest(zipped({Unmarked("größe/1.png"): flat(RED), "b/1.png": flat(BLUE)}), tmp_path)
 
-    assert ingested.facts.classes == ("b", "größe")
+    assert ingested.info.classes == ("b", "größe")
 
 
 def link(name: str) -> zipfile.ZipInfo:
@@ -207,8 +207,8 @@ def test_two_classes_are_needed(tmp_path: Path, members: Members) -> None:
     assert "Two class folders" in refusal(members, tmp_path)
 
 
-@pytest.mark.parametrize("limits", [Limits(2**24, 5, 2**20, 10**6), Limits(500, 200, 2**20, 10**6)])
-def test_limits_hold_before_anything_is_unpacked(tmp_path: Path, limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [UploadLimits(2**24, 5, 2**20, 10**6), UploadLimits(500, 200, 2**20, 10**6)])
+def test_limits_hold_before_anything_is_unpacked(tmp_path: Path, limits: UploadLimits) -> None:
     assert "are the limit" in refusal(colors(), tmp_path, limits)
     assert list(tmp_path.iterdir()) == []
 

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.datasets.info import DatasetFacts, TargetKind
+from shared.datasets.info import DatasetInfo, TargetKind
 from shared.errors import InvalidRequest
-from shared.preprocessing.contract import ImageContract, contract_of
-from shared.preprocessing.handwriting import is_dark_on_light, laid_out
-from shared.preprocessing.transforms import prepare
+from shared.preprocessing.contract import ImageContract, build_contract
+from shared.preprocessing.handwriting import center_by_mass, is_dark_on_light
+from shared.preprocessing.transforms import transform_image
 from shared.spec.preprocessing import Preprocessing
 
 
@@ -18,8 +18,8 @@ def stroke(height: int, width: int, top: int, left: int, ground: int = 0, ink: i
     return image
 
 
-def facts(shape: tuple[int, ...]) -> DatasetFacts:
-    return DatasetFacts(shape, images=True, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
+def info(shape: tuple[int, ...]) -> DatasetInfo:
+    return DatasetInfo(shape, images=True, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
 
 
 def centre(image: NDArray[np.uint8]) -> tuple[float, float]:
@@ -29,8 +29,8 @@ def centre(image: NDArray[np.uint8]) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("place", [(5, 3), (50, 80), (59, 109)])
-def test_ink_is_scaled_to_the_box_and_its_mass_put_in_the_middle(place: tuple[int, int]) -> None:
-    image = laid_out(stroke(100, 120, *place), (28, 28), cv2.INTER_AREA)
+def test_ink_is_scaled_to_the_box_and_its_mass_put_in_the_middle(index: tuple[int, int]) -> None:
+    image = center_by_mass(stroke(100, 120, *index), (28, 28), cv2.INTER_AREA)
 
     rows, columns = np.flatnonzero(image[..., 0].any(axis=1)), np.flatnonzero(image[..., 0].any(axis=0))
     assert (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1) == (20, 5)
@@ -38,16 +38,16 @@ def test_ink_is_scaled_to_the_box_and_its_mass_put_in_the_middle(place: tuple[in
 
 
 def test_what_is_laid_out_stays_so() -> None:
-    once = laid_out(stroke(100, 120, 5, 3), (28, 28), cv2.INTER_AREA)
+    once = center_by_mass(stroke(100, 120, 5, 3), (28, 28), cv2.INTER_AREA)
 
-    again = laid_out(once, (28, 28), cv2.INTER_AREA)
+    again = center_by_mass(once, (28, 28), cv2.INTER_AREA)
 
     assert np.array_equal(once, again)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_an_empty_page_stays_empty(level: int) -> None:
-    assert laid_out(np.full((50, 60, 1), level, np.uint8), (28, 28), cv2.INTER_AREA).shape == (28, 28, 1)
+    assert center_by_mass(np.full((50, 60, 1), level, np.uint8), (28, 28), cv2.INTER_AREA).shape == (28, 28, 1)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_the_border_says_which_is_the_ground(ground: int, ink: int, dark_on_ligh
 
 def test_a_photo_of_ink_on_paper_becomes_a_digit_of_mnist() -> None:
     preprocessing = Preprocessing.model_validate({"size": [28, 28], "fit": "mnist", "invert": "auto"})
-    contract = contract_of(preprocessing, facts((28, 28, 1)))
+    contract = build_contract(preprocessing, info((28, 28, 1)))
     assert isinstance(contract, ImageContract)
 
-    on_paper = prepare(stroke(100, 120, 30, 50, ground=200, ink=30), contract)
-    on_black = prepare(stroke(100, 120, 30, 50, ground=0, ink=225), contract)
+    on_paper = transform_image(stroke(100, 120, 30, 50, ground=200, ink=30), contract)
+    on_black = transform_image(stroke(100, 120, 30, 50, ground=0, ink=225), contract)
 
     assert np.abs(on_paper.astype(int) - on_black).max() <= 25
     assert on_paper[0].max() == 0
@@ -71,6 +71,6 @@ def test_a_photo_of_ink_on_paper_becomes_a_digit_of_mnist() -> None:
 
 def test_handwriting_in_colour_is_refused() -> None:
     with pytest.raises(InvalidRequest) as refused:
-        contract_of(Preprocessing.model_validate({"fit": "mnist"}), facts((32, 32, 3)))
+        build_contract(Preprocessing.model_validate({"fit": "mnist"}), info((32, 32, 3)))
 
     assert refused.value.faults[0].pointer == "#/preprocessing/fit"

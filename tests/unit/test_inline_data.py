@@ -14,43 +14,43 @@ def read(x: list[Any], y: list[Any]) -> tuple[Any, ...]:
 
 
 def test_numbers_alone_are_rows_of_one() -> None:
-    facts, x, y = read([1, 2, 3], [2, 2.5, 3.5])
+    info, x, y = read([1, 2, 3], [2, 2.5, 3.5])
 
-    assert (facts.shape, facts.images, facts.targets) == ((1,), False, TargetKind.NUMBERS)
+    assert (info.shape, info.images, info.targets) == ((1,), False, TargetKind.NUMBERS)
     assert x.tolist() == [[1], [2], [3]]
     assert y.tolist() == [[2], [2.5], [3.5]]
 
 
 def test_whole_numbers_may_be_classes() -> None:
-    facts, _, y = read([[0, 0], [0, 1]], [[0], [1]])
+    info, _, y = read([[0, 0], [0, 1]], [[0], [1]])
 
-    assert facts.targets is TargetKind.INTEGERS
+    assert info.targets is TargetKind.INTEGERS
     assert y.tolist() == [0, 1]
 
 
 def test_names_are_classes_in_order() -> None:
-    facts, _, y = read([1, 2, 3], ["dog", "cat", "dog"])
+    info, _, y = read([1, 2, 3], ["dog", "cat", "dog"])
 
-    assert facts.classes == ("cat", "dog")
+    assert info.classes == ("cat", "dog")
     assert y.tolist() == [1, 0, 1]
 
 
 def test_rows_with_a_single_one_are_one_hot() -> None:
-    facts, _, _ = read([1, 2], [[0, 1, 0], [1, 0, 0]])
+    info, _, _ = read([1, 2], [[0, 1, 0], [1, 0, 0]])
 
-    assert (facts.targets, facts.target_width) == (TargetKind.ONE_HOT, 3)
+    assert (info.targets, info.target_width) == (TargetKind.ONE_HOT, 3)
 
 
 def test_bytes_in_rows_of_pixels_are_images() -> None:
-    facts, x, _ = read([[[[0], [255]], [[7], [8]]]], [1])
+    info, x, _ = read([[[[0], [255]], [[7], [8]]]], [1])
 
-    assert (facts.images, facts.shape, x.dtype) == (True, (2, 2, 1), np.uint8)
+    assert (info.images, info.shape, x.dtype) == (True, (2, 2, 1), np.uint8)
 
 
 def test_fractions_in_rows_of_pixels_are_numbers() -> None:
-    facts, x, _ = read([[[[0.5], [1]], [[0], [0]]]], [1])
+    info, x, _ = read([[[[0.5], [1]], [[0], [0]]]], [1])
 
-    assert (facts.images, x.dtype) == (False, np.float32)
+    assert (info.images, x.dtype) == (False, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_first_wrong_entry_is_named(x: list[Any], y: list[Any], pointer: str
 
 
 def test_huge_whole_numbers_are_quantities_not_classes() -> None:
-    facts, _, y = read([1, 2], [1e30, 2])
+    info, _, y = read([1, 2], [1e30, 2])
 
-    assert facts.targets is TargetKind.NUMBERS
+    assert info.targets is TargetKind.NUMBERS
     assert np.isfinite(y).all()

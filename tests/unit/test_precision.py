@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.spec.training import Precision
-from worker.training.precision import choose_precision, computed_in, has_fast_bfloat16, products
+from worker.training.precision import choose_precision, compute_in, count_products, has_fast_bfloat16
 
 
 def convolutions() -> keras.Model:
@@ -15,13 +15,13 @@ def convolutions() -> keras.Model:
 
 
 def test_products_count_every_place_a_kernel_is_applied_at() -> None:
-    assert products(convolutions()) == 9 * 4 * 64 + 256 * 5 + 5 * 2
+    assert count_products(convolutions()) == 9 * 4 * 64 + 256 * 5 + 5 * 2
 
 
 def test_all_but_the_last_weights_are_used_in_the_shorter_type_and_kept_in_the_longer() -> None:
     network = convolutions()
 
-    with computed_in(network, Precision.MIXED_BFLOAT16):
+    with compute_in(network, Precision.MIXED_BFLOAT16):
         during = [layer.compute_dtype for layer in network.layers]
 
     assert during == ["bfloat16", "bfloat16", "bfloat16", "float32"]
@@ -34,7 +34,7 @@ def test_after_the_training_the_answers_are_those_of_float32() -> None:
     images = np.random.default_rng(1).random((3, 8, 8, 1), np.float32)
     expected = answers(network, images)
 
-    with computed_in(network, Precision.MIXED_BFLOAT16):
+    with compute_in(network, Precision.MIXED_BFLOAT16):
         rounded = answers(network, images)
 
     assert not np.array_equal(rounded, expected)

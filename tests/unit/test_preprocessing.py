@@ -8,23 +8,23 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.datasets.info import DatasetFacts, TargetKind
+from shared.datasets.info import DatasetInfo, TargetKind
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest
-from shared.preprocessing.contract import ImageContract, NumbersContract, contract_of, standardized
-from shared.preprocessing.decoding import ImageLimits, _read_by_pillow, decode, read_header
-from shared.preprocessing.image_header import read_quickly
-from shared.preprocessing.transforms import prepare, prepare_all
+from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract, fit_statistics
+from shared.preprocessing.decoding import ImageLimits, _read_header_with_pillow, decode_image, read_header
+from shared.preprocessing.image_header import parse_header
+from shared.preprocessing.transforms import transform_image, transform_images
 from shared.spec.preprocessing import Preprocessing
 from tests.images import encoded, photo, png_header
 
 LIMITS = ImageLimits(max_bytes=2**20, max_pixels=1_000_000)
-GRAY = DatasetFacts((28, 28, 1), images=True, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
-RGB = DatasetFacts((32, 32, 3), images=True, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
-TABLE = DatasetFacts((4,), images=False, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
+GRAY = DatasetInfo((28, 28, 1), images=True, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
+RGB = DatasetInfo((32, 32, 3), images=True, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
+TABLE = DatasetInfo((4,), images=False, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
 
 
-def image_contract(facts: DatasetFacts = RGB, **choices: Any) -> ImageContract:
-    contract = contract_of(Preprocessing(**choices), facts)
+def image_contract(info: DatasetInfo = RGB, **choices: Any) -> ImageContract:
+    contract = build_contract(Preprocessing(**choices), info)
     assert isinstance(contract, ImageContract)
     return contract
 
@@ -65,7 +65,7 @@ def test_every_format_is_decoded_as_another_decoder_does(name: str) -> None:
     with Image.open(io.BytesIO(data)) as image:
         levels = np.asarray(image.convert("RGBA"), np.float64)
 
-    decoded = decode(data, LIMITS)
+    decoded = decode_image(data, LIMITS)
 
     over_black = levels[..., :3] * levels[..., 3:] / 255
     assert np.abs(decoded - over_black).max() <= 1
@@ -73,22 +73,22 @@ def test_every_format_is_decoded_as_another_decoder_does(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "data"), image_files().items())
 def test_what_is_read_quickly_is_what_pillow_reads(name: str, data: bytes) -> None:
-    quick = read_quickly(data)
+    quick = parse_header(data)
 
     assert (quick is not None) == name.startswith(("png", "jpeg"))
-    assert quick is None or quick == _read_by_pillow(data)
+    assert quick is None or quick == _read_header_with_pillow(data)
 
 
 def test_a_header_that_is_cut_off_or_mutated_is_left_to_pillow() -> None:
     generator = random.Random(7)
     for data in (encoded(photo()), encoded(photo(), "JPEG")):
         for length in range(40):
-            assert read_quickly(data[:length]) is None
+            assert parse_header(data[:length]) is None
         for _ in range(2000):
             mutated = bytearray(data[: generator.randrange(8, len(data))])
             for _ in range(generator.randrange(1, 6)):
                 mutated[generator.randrange(len(mutated))] = generator.randrange(256)
-            read_quickly(bytes(mutated))  # whatever it says, it says it soon and raises nothing
+            parse_header(bytes(mutated))  # whatever it says, it says it soon and raises nothing
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_a_large_jpeg_is_decoded_smaller(sides: tuple[int, int], decoded_sides: 
     contract = image_contract()
     data = encoded(photo(*sides), "JPEG", quality=95)
 
-    decoded = decode(data, LIMITS, contract)
+    decoded = decode_image(data, LIMITS, contract)
 
     assert decoded.shape[:2] == decoded_sides
-    whole = decode(data, LIMITS)
-    difference = np.abs(prepare(decoded, contract).astype(float) - prepare(whole, contract))
+    whole = decode_image(data, LIMITS)
+    difference = np.abs(transform_image(decoded, contract).astype(float) - transform_image(whole, contract))
     assert difference.mean() < 1.0
 
 
@@ -117,11 +117,11 @@ def test_a_large_jpeg_is_decoded_smaller(sides: tuple[int, int], decoded_sides: 
 def test_what_needs_its_pixels_is_decoded_whole(choices: dict[str, Any]) -> None:
     data = encoded(photo(480, 640), "JPEG")
 
-    assert decode(data, LIMITS, image_contract(**choices)).shape == (480, 640, 3)
+    assert decode_image(data, LIMITS, image_contract(**choices)).shape == (480, 640, 3)
 
 
 def test_what_is_no_jpeg_is_decoded_whole() -> None:
-    assert decode(encoded(photo(480, 640)), LIMITS, image_contract()).shape == (480, 640, 3)
+    assert decode_image(encoded(photo(480, 640)), LIMITS, image_contract()).shape == (480, 640, 3)
 
 
 def test_a_contract_of_old_says_nothing_and_means_whole() -> None:
@@ -140,7 +140,7 @@ def test_transparent_pixels_show_the_background(file_format: str, background: tu
 
     contract = image_contract(background=background if len(background) > 1 else background[0])
 
-    decoded = decode(data, LIMITS, contract)
+    decoded = decode_image(data, LIMITS, contract)
 
     share = alpha[..., np.newaxis] / 255
     assert np.abs(decoded - (pixels * share + np.array(background) * (1 - share))).max() <= 1.5
@@ -151,7 +151,7 @@ def test_sixteen_bits_become_eight(file_format: str) -> None:
     levels = photo()[..., 0]
     data = encoded(levels.astype(np.uint16) * 257, file_format)
 
-    assert np.array_equal(decode(data, LIMITS)[..., 0], levels)
+    assert np.array_equal(decode_image(data, LIMITS)[..., 0], levels)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -170,7 +170,7 @@ def test_a_photo_is_held_as_its_exif_says(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
 
-    decoded = decode(encoded(np.ascontiguousarray(turned), "JPEG", quality=100, subsampling=0, exif=exif), LIMITS)
+    decoded = decode_image(encoded(np.ascontiguousarray(turned), "JPEG", quality=100, subsampling=0, exif=exif), LIMITS)
 
     assert decoded.shape == upright.shape
     assert np.abs(decoded.astype(int) - upright).mean() < 1
@@ -182,7 +182,7 @@ def test_a_file_cut_off_anywhere_is_refused(name: str) -> None:
 
     for length in range(0, len(data) - 2, max(1, len(data) // 60)):
         with pytest.raises(InvalidImage):
-            decode(data[:length], LIMITS)
+            decode_image(data[:length], LIMITS)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of tags that make no sense
@@ -195,7 +195,7 @@ def test_damaged_files_are_refused_or_decoded_but_never_crash() -> None:
         for _ in range(draw.choice([1, 3, 20])):
             data[draw.randrange(min(len(data), draw.choice([50, len(data)])))] = draw.randrange(256)
         try:
-            image = decode(bytes(data), LIMITS)
+            image = decode_image(bytes(data), LIMITS)
         except (InvalidImage, ImageTooLarge):
             continue
         assert image.dtype == np.uint8
@@ -210,12 +210,12 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
 
 def test_a_decompression_bomb_is_refused_unopened() -> None:
     with pytest.raises(ImageTooLarge, match="50,000 × 50,000"):
-        decode(png_header(50_000, 50_000), LIMITS)
+        decode_image(png_header(50_000, 50_000), LIMITS)
 
 
 def test_too_many_bytes_are_refused() -> None:
     with pytest.raises(ImageTooLarge, match="bytes"):
-        decode(b"\x89PNG" + b"\0" * LIMITS.max_bytes, LIMITS)
+        decode_image(b"\x89PNG" + b"\0" * LIMITS.max_bytes, LIMITS)
 
 
 def test_images_are_32_by_32_in_their_own_colours_unless_the_spec_says_otherwise() -> None:
@@ -230,13 +230,13 @@ def test_images_are_32_by_32_in_their_own_colours_unless_the_spec_says_otherwise
 def test_resizing_is_what_opencv_does(interpolation: str, size: tuple[int, int]) -> None:
     flag = getattr(cv2, "INTER_LANCZOS4" if interpolation == "lanczos" else f"INTER_{interpolation.upper()}")
 
-    prepared = prepare(photo(), image_contract(size=size, interpolation=interpolation))
+    prepared = transform_image(photo(), image_contract(size=size, interpolation=interpolation))
 
     assert np.array_equal(prepared, cv2.resize(photo(), size[::-1], interpolation=flag))
 
 
 def test_padding_keeps_the_shape_of_things() -> None:
-    prepared = prepare(photo(20, 40), image_contract(size=(40, 40), fit="pad", background=(1, 2, 3)))
+    prepared = transform_image(photo(20, 40), image_contract(size=(40, 40), fit="pad", background=(1, 2, 3)))
 
     assert (prepared[:10] == (1, 2, 3)).all()
     assert (prepared[30:] == (1, 2, 3)).all()
@@ -244,7 +244,7 @@ def test_padding_keeps_the_shape_of_things() -> None:
 
 
 def test_cropping_keeps_the_middle() -> None:
-    prepared = prepare(photo(20, 40), image_contract(size=(20, 20), fit="crop"))
+    prepared = transform_image(photo(20, 40), image_contract(size=(20, 20), fit="crop"))
 
     assert np.array_equal(prepared, photo(20, 40)[:, 10:30])
 
@@ -252,12 +252,12 @@ def test_cropping_keeps_the_middle() -> None:
 def test_inversion_swaps_light_and_dark() -> None:
     contract = image_contract(size=(60, 80), invert="always")
 
-    assert np.array_equal(prepare(photo(), contract), 255 - photo())
+    assert np.array_equal(transform_image(photo(), contract), 255 - photo())
 
 
 def test_gray_and_colour_are_made_of_each_other() -> None:
-    gray = prepare(photo(), image_contract(size=(60, 80), color="grayscale"))
-    colour = prepare(gray, image_contract(size=(60, 80)))
+    gray = transform_image(photo(), image_contract(size=(60, 80), color="grayscale"))
+    colour = transform_image(gray, image_contract(size=(60, 80)))
 
     assert np.array_equal(gray[..., 0], cv2.cvtColor(photo(), cv2.COLOR_RGB2GRAY))
     assert (colour == gray).all()
@@ -267,15 +267,15 @@ def test_all_images_are_prepared_as_one_would_be() -> None:
     images = np.stack([photo(), 255 - photo()])
     contract = image_contract(size=(11, 13))
 
-    prepared = prepare_all(images, contract)
+    prepared = transform_images(images, contract)
 
-    assert np.array_equal(prepared[1], prepare(images[1], contract))
+    assert np.array_equal(prepared[1], transform_image(images[1], contract))
 
 
 def test_images_that_need_nothing_are_not_copied() -> None:
     images = np.zeros((3, 28, 28, 1), np.uint8)
 
-    assert prepare_all(images, image_contract(GRAY, size="data")) is images
+    assert transform_images(images, image_contract(GRAY, size="data")) is images
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_levels_are_scaled(scale: str | None, expected: list[float]) -> None:
 def test_standardized_columns_have_mean_0_and_deviation_1() -> None:
     x = np.random.default_rng(0).normal([1, -5, 100, 3], [2, 0.1, 30, 0], (500, 4)).astype(np.float32)
 
-    contract = standardized(contract_of(Preprocessing(scale="standardize"), TABLE), x)
+    contract = fit_statistics(build_contract(Preprocessing(scale="standardize"), TABLE), x)
 
     scaled = contract.normalisation.apply(x)
     assert scaled.mean(axis=0) == pytest.approx([0, 0, 0, 0], abs=1e-4)
@@ -304,7 +304,7 @@ def test_standardized_columns_have_mean_0_and_deviation_1() -> None:
 def test_standardized_images_are_so_in_each_channel() -> None:
     x = np.random.default_rng(0).integers(0, [100, 200, 256], (50, 32, 32, 3)).astype(np.uint8)
 
-    contract = standardized(image_contract(scale="standardize"), x)
+    contract = fit_statistics(image_contract(scale="standardize"), x)
 
     scaled = contract.normalisation.apply(x.astype(np.float32))
     assert scaled.mean(axis=(0, 1, 2)) == pytest.approx([0, 0, 0], abs=1e-4)
@@ -320,17 +320,15 @@ def test_standardized_images_are_so_in_each_channel() -> None:
         (GRAY, {"background": (1, 2, 3)}, "#/preprocessing/background"),
     ],
 )
-def test_choices_that_do_not_fit_the_data_are_refused(
-    facts: DatasetFacts, choices: dict[str, Any], pointer: str
-) -> None:
+def test_choices_that_do_not_fit_the_data_are_refused(info: DatasetInfo, choices: dict[str, Any], pointer: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        contract_of(Preprocessing(**choices), facts)
+        build_contract(Preprocessing(**choices), info)
 
     assert refused.value.faults[0].pointer == pointer
 
 
 def test_a_table_is_left_as_it_is_unless_the_spec_says_otherwise() -> None:
-    contract = contract_of(Preprocessing(), TABLE)
+    contract = build_contract(Preprocessing(), TABLE)
     x: NDArray[np.float32] = np.array([[1, 2, 3, 4]], np.float32)
 
     assert isinstance(contract, NumbersContract)

@@ -1,4 +1,4 @@
-from api.http.problems import STATUS, problem_of
+from api.http.problems import STATUS, to_problem
 from shared import errors
 from shared.errors import Fault, InvalidRequest, ServiceError, TrainingFailure, TrainyardError
 
@@ -24,8 +24,8 @@ def test_every_problem_has_a_name_of_its_own() -> None:
 def test_the_first_fault_stands_in_the_sentence_and_all_in_the_list() -> None:
     faults = (Fault("#/a", "Too few."), Fault("#/b", "Too many."))
 
-    problem = problem_of(InvalidRequest("Not so.", faults))
+    problem = to_problem(InvalidRequest("Not so.", faults))
 
     assert problem.detail == "Not so. #/a: Too few. And 1 more."
     assert problem.errors is not None
-    assert [place.pointer for place in problem.errors] == ["#/a", "#/b"]
+    assert [index.pointer for index in problem.errors] == ["#/a", "#/b"]

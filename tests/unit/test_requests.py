@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 
 from api.http.bodies import MAX_DEPTH, read_document
-from api.http.requests import validated
+from api.http.requests import validate
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError, UnsupportedContent
 from shared.spec.training import TrainingSpec
 from tests.examples import DIGITS, changed
@@ -56,8 +56,8 @@ def test_what_cannot_be_read_says_where(body: bytes, content_type: str, error: t
     with pytest.raises(error) as refused:
         read(body, content_type)
 
-    places = " ".join(f"{fault.pointer} {fault.detail}" for fault in refused.value.faults)
-    assert said in f"{refused.value.detail} {places}"
+    indices = " ".join(f"{fault.pointer} {fault.detail}" for fault in refused.value.faults)
+    assert said in f"{refused.value.detail} {indices}"
 
 
 class Endless:
@@ -81,7 +81,7 @@ def test_every_fault_is_named_with_its_place() -> None:
     spec = changed(changed(changed(DIGITS, "training.epochs", 0), "zork", 1), "preprocessing.size", [0, "x"])
 
     with pytest.raises(InvalidRequest) as refused:
-        validated(TrainingSpec, spec)
+        validate(TrainingSpec, spec)
 
     pointers = {fault.pointer for fault in refused.value.faults}
     assert pointers == {
@@ -97,6 +97,6 @@ def test_a_missing_key_is_named_where_it_should_stand() -> None:
     spec = changed(DIGITS, "dataset.test", {})
 
     with pytest.raises(InvalidRequest) as refused:
-        validated(TrainingSpec, spec)
+        validate(TrainingSpec, spec)
 
     assert [fault.pointer for fault in refused.value.faults] == ["#/dataset/test/split"]

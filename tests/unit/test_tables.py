@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from api.ingestion.csv_files import ingest_table
-from api.ingestion.result import Ingested, TableOptions
+from api.ingestion.csv_files import ingest_csv
+from api.ingestion.result import ParsedDataset, TableOptions
 from shared.datasets.info import TargetKind
 from shared.errors import DatasetRefused
 
@@ -17,9 +17,9 @@ PLAIN = "a,b,y\n1,2.5,0\n3,4,1\n-5,6e2,1\n"
 X = [[1, 2.5], [3, 4], [-5, 600]]
 
 
-def read(text: str | bytes, folder: Path, **options: Any) -> tuple[Ingested, NDArray[Any], NDArray[Any]]:
+def read(text: str | bytes, folder: Path, **options: Any) -> tuple[ParsedDataset, NDArray[Any], NDArray[Any]]:
     content = text if isinstance(text, bytes) else text.encode()
-    ingested = ingest_table(io.BytesIO(content), TableOptions(**options), folder)
+    ingested = ingest_csv(io.BytesIO(content), TableOptions(**options), folder)
     return ingested, np.load(folder / "x.npy"), np.load(folder / "y.npy")
 
 
@@ -86,9 +86,9 @@ def test_columns_are_left_out_by_name_or_place(tmp_path: Path) -> None:
 def test_names_are_classes_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
     ingested, _, y = read('a,kind\n1,"Öl, rot"\n2,Blau\n3,Blau\n', tmp_path)
 
-    assert ingested.facts.targets is TargetKind.CLASSES
-    assert ingested.facts.classes == ("Blau", "Öl, rot")
-    assert ingested.facts.class_rows == ((2, 0), (1, 0))
+    assert ingested.info.targets is TargetKind.CLASSES
+    assert ingested.info.classes == ("Blau", "Öl, rot")
+    assert ingested.info.class_rows == ((2, 0), (1, 0))
     assert y.tolist() == [1, 0, 0]
 
 
@@ -105,13 +105,13 @@ def test_whole_numbers_are_what_the_task_says(
 ) -> None:
     ingested, _, _ = read("a,y\n1,10\n2,2\n3,10\n", tmp_path, task=task)
 
-    assert (ingested.facts.targets, ingested.facts.classes) == (kind, classes)
+    assert (ingested.info.targets, ingested.info.classes) == (kind, classes)
 
 
 def test_numbers_with_a_point_are_numbers(tmp_path: Path) -> None:
     ingested, _, y = read("a,y\n1,10.5\n2,2\n", tmp_path)
 
-    assert ingested.facts.targets is TargetKind.NUMBERS
+    assert ingested.info.targets is TargetKind.NUMBERS
     assert y.tolist() == [[10.5], [2]]
 
 
@@ -121,7 +121,7 @@ def test_a_hundred_thousand_rows_are_read(tmp_path: Path) -> None:
     ingested, x, _ = read(f"a,b,y\n{rows}\n", tmp_path)
 
     assert x.shape == (100_000, 2)
-    assert ingested.facts.class_rows == ((33_334, 0), (33_333, 0), (33_333, 0))
+    assert ingested.info.class_rows == ((33_334, 0), (33_333, 0), (33_333, 0))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from api.serving.batching import MOST_TOGETHER, Turns
+from api.serving.batching import MAX_BATCH_SIZE, DynamicBatcher
 from shared.errors import Overloaded
 from tests.waiting import wait_for
 
@@ -25,7 +25,7 @@ class Desk:
     def __init__(self, at_once: int = 1, waiting: int = 100, seconds: float = 10) -> None:
         self.done: list[list[str]] = []
         self.may_leave = threading.Event()
-        self.turns = Turns[Named](at_once, waiting, seconds, self._compute)
+        self.turns = DynamicBatcher[Named](at_once, waiting, seconds, self._compute)
         self._begun = threading.Semaphore(0)
         self._pool = ThreadPoolExecutor(50)
 
@@ -141,12 +141,12 @@ def test_no_more_together_than_the_memory_is_made_for(desk: Callable[..., Desk])
     busy = desk()
     busy.keep_busy()
 
-    asked = busy.ask_in_turn([Named(str(number), "x") for number in range(MOST_TOGETHER + 3)])
+    asked = busy.ask_in_turn([Named(str(number), "x") for number in range(MAX_BATCH_SIZE + 3)])
     busy.may_leave.set()
     for future in asked:
         future.result()
 
-    assert [len(names) for names in busy.done] == [1, MOST_TOGETHER, 3]
+    assert [len(names) for names in busy.done] == [1, MAX_BATCH_SIZE, 3]
 
 
 def test_a_failure_reaches_all_it_was_computed_with_and_ends_there(desk: Callable[..., Desk]) -> None:

@@ -4,19 +4,19 @@ import logging
 
 from shared.database.engine import Sessions
 from shared.jobs import lifecycle, scheduling
-from shared.jobs.broker import Bell
-from shared.jobs.lifecycle import Patience
+from shared.jobs.broker import JobNotifier
+from shared.jobs.lifecycle import RetryPolicy
 
 logger = logging.getLogger(__name__)
 
 
-def reconcile(sessions: Sessions, bell: Bell, patience: Patience) -> None:
+def rescue_jobs(sessions: Sessions, notifier: JobNotifier, retry_policy: RetryPolicy) -> None:
     """Harmless however often it runs, and in however many places at once."""
     with sessions.begin() as session:
-        taken = lifecycle.take_from_expired(session, patience)
+        taken = lifecycle.rescue_expired(session, retry_policy)
     for job in taken:
         logger.warning("job %s taken from a lost worker, now %s", job.id, job.status)
     with sessions() as session:
-        waiting = scheduling.devices_waited_for(session)
+        waiting = scheduling.list_waiting_devices(session)
     for device in waiting:
-        bell.ring(device)
+        notifier.notify(device)

@@ -10,8 +10,8 @@ from shared.storage.artifacts import ArtifactStore
 
 logger = logging.getLogger(__name__)
 
-JOBS_AT_ONCE = 500
-FILES_AT_ONCE = 500
+MAX_JOBS_PER_RUN = 500
+MAX_FILES_PER_RUN = 500
 """The rest is for the next time: whoever does this has lost jobs to look for as well."""
 DAY_SECONDS = 24 * 3600.0
 
@@ -26,15 +26,15 @@ class Retention:
     sweep_seconds: float
 
 
-def tidy(sessions: Sessions, artifacts: ArtifactStore, retention: Retention) -> None:
+def clean_up(sessions: Sessions, artifacts: ArtifactStore, retention: Retention) -> None:
     """Harmless however often it runs, and in however many places at once."""
     with sessions.begin() as session:
-        forgotten = checkpoints.forget_old_checkpoints(session, retention.checkpoint_days * DAY_SECONDS)
-        batch_predictions.forget_old_files(session, retention.checkpoint_days * DAY_SECONDS)
-        batch_predictions.forget_old_parts(session, retention.prediction_days * DAY_SECONDS)
-        workers.forget(session)
+        forgotten = checkpoints.discard_expired_checkpoints(session, retention.checkpoint_days * DAY_SECONDS)
+        batch_predictions.delete_expired_files(session, retention.checkpoint_days * DAY_SECONDS)
+        batch_predictions.delete_expired_parts(session, retention.prediction_days * DAY_SECONDS)
+        workers.delete_expired(session)
     with sessions.begin() as session:
-        trimmed = events.trim_events(session, retention.event_days * DAY_SECONDS, JOBS_AT_ONCE)
-    swept = tracked_files.sweep(sessions, artifacts, retention.sweep_seconds, FILES_AT_ONCE)
+        trimmed = events.trim_events(session, retention.event_days * DAY_SECONDS, MAX_JOBS_PER_RUN)
+    swept = tracked_files.collect_garbage(sessions, artifacts, retention.sweep_seconds, MAX_FILES_PER_RUN)
     if forgotten or trimmed or swept:
         logger.info("%d checkpoints, the events of %d jobs and %d files had had their time", forgotten, trimmed, swept)

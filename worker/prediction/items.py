@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.datasets.row_files import EncodedImages, MappedRows, split
+from shared.datasets.row_files import EncodedImages, MappedRows, split_lines
 from shared.datasets.uploaded import open_x
 from shared.errors import InvalidRequest, ServiceError
 from shared.inference.inputs import ImageInput, Input, NumbersInput
@@ -14,7 +14,7 @@ from shared.inference.inputs import ImageInput, Input, NumbersInput
 INDEX, FAULTS = "index.npz", "faults.json"
 
 
-class BatchItems:
+class PredictionItems:
     """`files` by name: images.bin and index.npz, or x.npy, and faults.json for what could not be read when it was sent.
 
     Safe for threads.
@@ -27,7 +27,7 @@ class BatchItems:
         if INDEX in files:
             with np.load(files[INDEX], allow_pickle=False) as index:
                 names = index["names"]
-                self._names = tuple(names.tolist()) if names.dtype.kind == "U" else split(names)  # as it once was
+                self._names = tuple(names.tolist()) if names.dtype.kind == "U" else split_lines(names)  # as it once was
 
     def name(self, row: int) -> str | None:
         """Of the file it was, if it was one; rows count from 0."""
@@ -42,7 +42,7 @@ class BatchItems:
 
     def _read(self, start: int, stop: int) -> list[Input]:
         if isinstance(self._x, EncodedImages):
-            images = enumerate(self._x.in_file(start, stop), start)
+            images = enumerate(self._x.read_range(start, stop), start)
             return [ImageInput(self.name(row) or f"row {row}", image) for row, image in images]
         rows = self._x.read(np.arange(start, stop)) if isinstance(self._x, MappedRows) else self._x[start:stop]
         return [NumbersInput(f"row {row}", values) for row, values in enumerate(rows, start)]

@@ -12,14 +12,14 @@ def has_gpu(device_files: Path = Path("/dev")) -> bool:
     return any(device_files.glob("nvidia[0-9]*")) and find_spec("nvidia") is not None
 
 
-def served_queues(setting: Device, *, gpu_here: bool) -> tuple[str, ...]:
+def choose_queues(setting: Device, *, gpu_here: bool) -> tuple[str, ...]:
     """A machine with a GPU has a processor as well: it takes both kinds of job, unless it was told."""
     if setting is Device.CPU or (setting is Device.AUTO and not gpu_here):
         return (Device.CPU,)
     return (Device.GPU, Device.CPU)
 
 
-def tensorflow_device(requested: Device, gpus: int) -> str:
+def choose_device(requested: Device, gpus: int) -> str:
     """Where TensorFlow is to train. Raises DeviceUnavailable rather than train a GPU's job on the processor."""
     if requested is Device.GPU and gpus == 0:
         raise DeviceUnavailable(

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from shared.jobs.events import LogLine
 from worker.lease import Lease
 
-MOST_CHARACTERS = 1000
-NOT_FOR_OWNERS = ("worker.lease", "sqlalchemy", "celery", "kombu")
+MAX_LINE_CHARACTERS = 1000
+HIDDEN_LOGGERS = ("worker.lease", "sqlalchemy", "celery", "kombu")
 
 
 @contextmanager
-def logged(lease: Lease) -> Iterator[None]:
+def log_to_job(lease: Lease) -> Iterator[None]:
     handler = _JobLog(lease)
     root = logging.getLogger()
     root.addHandler(handler)
@@ -28,5 +28,7 @@ class _JobLog(logging.Handler):
         self._lease = lease
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not record.name.startswith(NOT_FOR_OWNERS):
-            self._lease.line(LogLine(record.levelname, record.getMessage().replace("\0", "")[:MOST_CHARACTERS]))
+        if not record.name.startswith(HIDDEN_LOGGERS):
+            self._lease.add_log_line(
+                LogLine(record.levelname, record.getMessage().replace("\0", "")[:MAX_LINE_CHARACTERS])
+            )

@@ -10,7 +10,7 @@ from shared.errors import LossIsNotFinite, TimeLimitReached
 from shared.jobs.events import EpochReport
 
 
-class Watch(Protocol):
+class TrainingMonitor(Protocol):
     """Whoever looks on. `check` raises what ends the training from outside; the others return at once.
 
     `is_stopping`: the owner wants what there is after this epoch; `is_leaving`: this process is to end, and `leave`,
@@ -21,24 +21,26 @@ class Watch(Protocol):
 
     def is_stopping(self) -> bool: ...
 
-    def is_leaving(self) -> bool: ...
+    def is_shutting_down(self) -> bool: ...
 
-    def leave(self) -> None: ...
+    def shut_down(self) -> None: ...
 
-    def progress(self, progress: dict[str, Any]) -> None: ...
+    def report_progress(self, progress: dict[str, Any]) -> None: ...
 
-    def epoch(self, report: EpochReport) -> None: ...
+    def report_epoch(self, report: EpochReport) -> None: ...
 
 
-class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
+class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
     """Tells the watch of every epoch, and of batches no more often than `progress_seconds`.
 
     `done` is how many batches were done before, in an attempt that this one follows.
     """
 
-    def __init__(self, watch: Watch, epochs: int, batches: int, progress_seconds: float, done: int = 0) -> None:
+    def __init__(
+        self, monitor: TrainingMonitor, epochs: int, batches: int, progress_seconds: float, done: int = 0
+    ) -> None:
         super().__init__()
-        self._watch = watch
+        self._monitor = monitor
         self._epochs = epochs
         self._batches = batches
         self._done_before = done
@@ -53,50 +55,50 @@ class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is unty
         self._epoch_began = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        self._watch.check()
+        self._monitor.check()
         if self._epoch * self._batches + batch + 1 <= self._done_before:
             return
         if not math.isfinite(logs["loss"]):
-            raise loss_is_not_finite(logs["loss"], f"epoch {self._epoch + 1}, batch {batch + 1}")
+            raise build_loss_error(logs["loss"], f"epoch {self._epoch + 1}, batch {batch + 1}")
         if time.monotonic() - self._last_told >= self._progress_seconds:
-            self._tell(batch + 1, logs)
+            self._report(batch + 1, logs)
         if self._first_batch_ended is None:
             self._first_batch_ended = time.monotonic()
 
     def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        self._watch.check()
+        self._monitor.check()
 
     def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        self._watch.check()
+        self._monitor.check()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         seconds = time.monotonic() - self._epoch_began
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        self._watch.epoch(EpochReport(epoch + 1, seconds, rate, finite(logs)))
-        self._tell_now_and_then(epoch, logs)
-        if self._watch.is_stopping():
+        self._monitor.report_epoch(EpochReport(epoch + 1, seconds, rate, replace_non_finite(logs)))
+        self._report_if_due(epoch, logs)
+        if self._monitor.is_stopping():
             self.model.stop_training = True
 
-    def epoch_done(self, epoch: int, seconds: float, rate: float, logs: dict[str, float]) -> None:
+    def on_fused_epoch_end(self, epoch: int, seconds: float, rate: float, logs: dict[str, float]) -> None:
         """An epoch, counted from 1, that ran where no callback is called."""
-        self._watch.check()
+        self._monitor.check()
         if not math.isfinite(logs["loss"]):
-            raise loss_is_not_finite(logs["loss"], f"epoch {epoch}")
+            raise build_loss_error(logs["loss"], f"epoch {epoch}")
         self._epoch = epoch - 1
-        self._watch.epoch(EpochReport(epoch, seconds, rate, finite(logs)))
-        self._tell_now_and_then(epoch - 1, logs)
+        self._monitor.report_epoch(EpochReport(epoch, seconds, rate, replace_non_finite(logs)))
+        self._report_if_due(epoch - 1, logs)
         if self._first_batch_ended is None:
             self._first_batch_ended = time.monotonic()
 
-    def _tell_now_and_then(self, epoch: int, logs: dict[str, float]) -> None:
+    def _report_if_due(self, epoch: int, logs: dict[str, float]) -> None:
         if time.monotonic() - self._last_told >= self._progress_seconds or epoch + 1 == self._epochs:
-            self._tell(self._batches, logs)
+            self._report(self._batches, logs)
 
-    def _tell(self, batch: int, logs: dict[str, float]) -> None:
+    def _report(self, batch: int, logs: dict[str, float]) -> None:
         self._last_told = time.monotonic()
         done = self._epoch * self._batches + batch
         everything = self._epochs * self._batches
-        self._watch.progress(
+        self._monitor.report_progress(
             {
                 "epoch": self._epoch + 1,
                 "epochs": self._epochs,
@@ -104,7 +106,7 @@ class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is unty
                 "batches": self._batches,
                 "percent": round(100 * done / everything, 1),
                 "seconds_left": self._seconds_left(done, everything),
-                "metrics": finite(logs),
+                "metrics": replace_non_finite(logs),
             }
         )
 
@@ -118,7 +120,7 @@ class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # keras is unty
         return round((self._last_told - self._first_batch_ended) * (everything - done) / measured, 1)
 
 
-class TimeLimit(keras.callbacks.Callback):  # type: ignore[misc]
+class TimeLimitCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """Raises TimeLimitReached at the first batch past `max_minutes`, of which some seconds were used before."""
 
     def __init__(self, max_minutes: float, used_seconds: float) -> None:
@@ -129,7 +131,7 @@ class TimeLimit(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._check()
 
-    def epoch_done(self, epoch: int, seconds: float, rate: float, logs: dict[str, float]) -> None:  # noqa: ARG002
+    def on_fused_epoch_end(self, epoch: int, seconds: float, rate: float, logs: dict[str, float]) -> None:  # noqa: ARG002
         self._check()
 
     def _check(self) -> None:
@@ -140,13 +142,13 @@ class TimeLimit(keras.callbacks.Callback):  # type: ignore[misc]
             )
 
 
-def loss_is_not_finite(loss: float, where: str) -> LossIsNotFinite:
+def build_loss_error(loss: float, where: str) -> LossIsNotFinite:
     return LossIsNotFinite(
         f"The loss became {loss} in {where}: try a smaller learning rate, scale the inputs (`preprocessing.scale`), "
         "or set the optimizer's `clipnorm`."
     )
 
 
-def finite(logs: dict[str, float]) -> dict[str, float | None]:
+def replace_non_finite(logs: dict[str, float]) -> dict[str, float | None]:
     """JSON knows neither infinities nor NaN: they become None."""
     return {name: float(value) if math.isfinite(value) else None for name, value in logs.items()}

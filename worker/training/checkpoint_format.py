@@ -17,7 +17,7 @@ BEST_WEIGHTS = "best"
 
 
 @dataclass
-class Position:
+class TrainingState:
     """How far a training has come: whole epochs, batches of the next one, and what those came to.
 
     `seconds` is how long `job` has trained so far; `finished` is true once no epoch is to follow.
@@ -43,7 +43,7 @@ class Position:
 class SavedState:
     """What a checkpoint holds; no variables where there is none."""
 
-    position: Position
+    state: TrainingState
     variables: list[NDArray[Any]] | None = None
     metrics: list[NDArray[Any]] = field(default_factory=list)
     stopping: list[dict[str, Any]] = field(default_factory=list)
@@ -53,24 +53,24 @@ class SavedState:
 def read_checkpoint(path: Path) -> SavedState:
     with np.load(path, allow_pickle=False) as arrays:
         document = json.loads(arrays["state"].tobytes())
-        position = document["position"]
-        if position["precision"] is not None:
-            position["precision"] = Precision(position["precision"])
+        state = document["position"]
+        if state["precision"] is not None:
+            state["precision"] = Precision(state["precision"])
         return SavedState(
-            position=Position(**position),
-            variables=_numbered(arrays, "variable"),
-            metrics=_numbered(arrays, "metric"),
+            state=TrainingState(**state),
+            variables=_collect_numbered(arrays, "variable"),
+            metrics=_collect_numbered(arrays, "metric"),
             stopping=[
-                {**state, "best_weights": _numbered(arrays, f"{BEST_WEIGHTS}-{number}") or None}
+                {**state, "best_weights": _collect_numbered(arrays, f"{BEST_WEIGHTS}-{number}") or None}
                 for number, state in enumerate(document["stopping"])
             ],
             logs=arrays["logs"].tobytes(),
         )
 
 
-def _numbered(arrays: Mapping[str, NDArray[Any]], prefix: str) -> list[NDArray[Any]]:
-    places = [name for name in arrays if name.rpartition("-")[0] == prefix]
-    return [arrays[name] for name in sorted(places, key=lambda name: int(name.rpartition("-")[2]))]
+def _collect_numbered(arrays: Mapping[str, NDArray[Any]], prefix: str) -> list[NDArray[Any]]:
+    indices = [name for name in arrays if name.rpartition("-")[0] == prefix]
+    return [arrays[name] for name in sorted(indices, key=lambda name: int(name.rpartition("-")[2]))]
 
 
 def to_plain_value(value: Any) -> Any:  # noqa: ANN401 - a number, of Python or of NumPy

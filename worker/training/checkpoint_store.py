@@ -5,18 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from shared.database.engine import OUT_OF_REACH, Sessions
+from shared.database.engine import DATABASE_ERRORS, Sessions
 from shared.database.tables.jobs import Job
 from shared.errors import ArtifactDamaged
 from shared.jobs import checkpoints
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore
-from shared.storage.tracked_files import FilesSwept
+from shared.storage.tracked_files import FilesCollected
 
 logger = logging.getLogger(__name__)
 
 
-class CheckpointKeeper:
+class ArtifactCheckpointStore:
     """Of one attempt; `folder` is its own. A checkpoint that cannot be kept costs nothing but what it would save.
 
     `write_curves` says whether all epochs so far stand in the database: who goes on from the checkpoint does not train
@@ -34,14 +34,14 @@ class CheckpointKeeper:
         self._write_curves = write_curves
         self._digest = job.checkpoint_file
 
-    def newest(self) -> Path | None:
+    def load_newest(self) -> Path | None:
         if self._digest is None:
             return None
         try:
             content = self._artifacts.read(self._digest)
         except ArtifactDamaged as error:
             logger.warning("the training begins anew: %s", error)
-            self.forget()
+            self.discard()
             return None
         path = self._folder / "newest-checkpoint.npz"
         path.write_bytes(content)
@@ -52,54 +52,54 @@ class CheckpointKeeper:
         if not self._write_curves():
             return
         try:
-            (stored,) = tracked_files.keep(self._sessions, self._artifacts, [path])
+            (stored,) = tracked_files.store(self._sessions, self._artifacts, [path])
             with self._sessions.begin() as session:
                 before = checkpoints.save_checkpoint(session, self._job.id, self._job.attempt, stored.sha256, epoch)
             self._digest = stored.sha256
             if before is not None:
-                tracked_files.drop(self._sessions, self._artifacts, before)
-        except (OSError, FilesSwept, *OUT_OF_REACH) as error:
+                tracked_files.delete_unreferenced(self._sessions, self._artifacts, before)
+        except (OSError, FilesCollected, *DATABASE_ERRORS) as error:
             logger.warning("a checkpoint could not be kept, and the training goes on: %s", error)
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Raises LeaseLost."""
         with self._sessions.begin() as session:
-            checkpoints.forget_checkpoint(session, self._job.id, self._job.attempt)
-        self.drop()
+            checkpoints.discard_checkpoint(session, self._job.id, self._job.attempt)
+        self.delete_file()
 
-    def drop(self) -> None:
+    def delete_file(self) -> None:
         """Once the job names it no more; what is not removed here is swept later."""
         if self._digest is None:
             return
         digest, self._digest = self._digest, None
         try:
-            tracked_files.drop(self._sessions, self._artifacts, digest)
-        except (OSError, *OUT_OF_REACH) as error:
+            tracked_files.delete_unreferenced(self._sessions, self._artifacts, digest)
+        except (OSError, *DATABASE_ERRORS) as error:
             logger.warning("a checkpoint was left to be swept: %s", error)
 
 
-class Keeper(Protocol):
+class CheckpointStore(Protocol):
     """Where checkpoints are kept, and for which job: a retry goes on from another's."""
 
     job: str
 
-    def newest(self) -> Path | None: ...
+    def load_newest(self) -> Path | None: ...
 
     def save(self, path: Path, epoch: int) -> None: ...
 
-    def forget(self) -> None: ...
+    def discard(self) -> None: ...
 
 
-class Forgetful:
+class NullCheckpointStore:
     """Keeps none."""
 
     job = ""
 
-    def newest(self) -> Path | None:
+    def load_newest(self) -> Path | None:
         return None
 
     def save(self, path: Path, epoch: int) -> None:
         pass
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         pass

@@ -17,43 +17,43 @@ from typing import Any
 import keras
 import numpy as np
 
-from worker.training.callbacks import Watch
+from worker.training.callbacks import TrainingMonitor
 from worker.training.checkpoint_format import (
     BEST_WEIGHTS,
-    Position,
     SavedState,
+    TrainingState,
     read_checkpoint,
     to_plain_value,
     zip_folder,
 )
-from worker.training.checkpoint_store import Keeper
+from worker.training.checkpoint_store import CheckpointStore
 
 logger = logging.getLogger(__name__)
 
-LEAST_SECONDS = 1.0
-LEAST_SECONDS_INSIDE = 5.0
+MIN_INTERVAL_SECONDS = 1.0
+MIN_INTERVAL_SECONDS_INSIDE_EPOCH = 5.0
 """Between two checkpoints inside of an epoch: a job whose attempts are lost again and again still comes further."""
 COST_FACTOR = 60.0
 """So many times as long as a checkpoint took to write, the training goes on before the next."""
-REMEMBERED = ("wait", "stopped_epoch", "best", "best_epoch")
+EARLY_STOPPING_STATE = ("wait", "stopped_epoch", "best", "best_epoch")
 """What Keras's EarlyStopping counts."""
 
 
-class Checkpoints:
+class CheckpointManager:
     """Of one training: where it begins, and when its state is written next."""
 
-    def __init__(self, keeper: Keeper, logs_dir: Path) -> None:
-        self._keeper = keeper
+    def __init__(self, store: CheckpointStore, logs_dir: Path) -> None:
+        self._store = store
         self._logs_dir = logs_dir
         self._network: keras.Model | None = None
         self._stopping: Sequence[keras.callbacks.EarlyStopping] = ()
         self._began = time.monotonic()
         self._written_at = time.monotonic()
-        self._pause = LEAST_SECONDS
-        self._saved = self._newest()
-        self.position = self._saved.position
-        if self.position.job != keeper.job:  # a retry has all of its own time
-            self.position.job, self.position.seconds = keeper.job, 0.0
+        self._pause = MIN_INTERVAL_SECONDS
+        self._saved = self._load_newest()
+        self.state = self._saved.state
+        if self.state.job != store.job:  # a retry has all of its own time
+            self.state.job, self.state.seconds = store.job, 0.0
 
     def restore(self, network: keras.Model) -> None:
         """Brings network and optimizer to where the newest checkpoint was; one of another network is forgotten."""
@@ -63,13 +63,13 @@ class Checkpoints:
             return
         if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
             logger.warning("the checkpoint is of another network: the training begins anew")
-            self._keeper.forget()
-            self._saved = SavedState(Position(self._keeper.job, precision=self.position.precision))
-            self.position = self._saved.position
+            self._store.discard()
+            self._saved = SavedState(TrainingState(self._store.job, precision=self.state.precision))
+            self.state = self._saved.state
             return
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        logger.info("goes on after epoch %d, batch %d", self.position.epoch, self.position.batch)
+        logger.info("goes on after epoch %d, batch %d", self.state.epoch, self.state.batch)
         if self._saved.logs:
             self._logs_dir.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(io.BytesIO(self._saved.logs)) as archive:
@@ -91,11 +91,11 @@ class Checkpoints:
                 variable.assign(array)
 
     def trained_seconds(self) -> float:
-        return self.position.seconds + time.monotonic() - self._began
+        return self.state.seconds + time.monotonic() - self._began
 
     def is_due(self, *, inside_epoch: bool) -> bool:
         return time.monotonic() - self._written_at >= (
-            max(self._pause, LEAST_SECONDS_INSIDE) if inside_epoch else self._pause
+            max(self._pause, MIN_INTERVAL_SECONDS_INSIDE_EPOCH) if inside_epoch else self._pause
         )
 
     def write(self) -> None:
@@ -104,36 +104,39 @@ class Checkpoints:
         with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
             path = Path(folder) / "checkpoint.npz"
             np.savez(path, **self._arrays())
-            self._keeper.save(path, self.position.epoch)
+            self._store.save(path, self.state.epoch)
         self._written_at = time.monotonic()
-        self._pause = max(LEAST_SECONDS, COST_FACTOR * (self._written_at - began))
+        self._pause = max(MIN_INTERVAL_SECONDS, COST_FACTOR * (self._written_at - began))
 
     def _arrays(self) -> dict[str, Any]:
-        position = {**vars(self.position), "seconds": self.trained_seconds()}
-        states = [{name: to_plain_value(getattr(callback, name)) for name in REMEMBERED} for callback in self._stopping]
-        arrays = {f"variable-{place}": variable.numpy() for place, variable in enumerate(self._variables())}
-        if self.position.batch:
+        state = {**vars(self.state), "seconds": self.trained_seconds()}
+        states = [
+            {name: to_plain_value(getattr(callback, name)) for name in EARLY_STOPPING_STATE}
+            for callback in self._stopping
+        ]
+        arrays = {f"variable-{index}": variable.numpy() for index, variable in enumerate(self._variables())}
+        if self.state.batch:
             metrics = self._network.metrics_variables if self._network is not None else []
-            arrays |= {f"metric-{place}": variable.numpy() for place, variable in enumerate(metrics)}
+            arrays |= {f"metric-{index}": variable.numpy() for index, variable in enumerate(metrics)}
         for number, callback in enumerate(self._stopping):
             best = callback.best_weights or []
-            arrays |= {f"{BEST_WEIGHTS}-{number}-{place}": weight for place, weight in enumerate(best)}
-        document = json.dumps({"position": position, "stopping": states})
+            arrays |= {f"{BEST_WEIGHTS}-{number}-{index}": weight for index, weight in enumerate(best)}
+        document = json.dumps({"position": state, "stopping": states})
         logs = zip_folder(self._logs_dir) if self._logs_dir.exists() else b""
         return arrays | {
             name: np.frombuffer(data, np.uint8) for name, data in (("state", document.encode()), ("logs", logs))
         }
 
-    def _newest(self) -> "SavedState":
-        path = self._keeper.newest()
+    def _load_newest(self) -> "SavedState":
+        path = self._store.load_newest()
         if path is None:
-            return SavedState(Position())
+            return SavedState(TrainingState())
         try:
             return read_checkpoint(path)
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             logger.warning("the checkpoint cannot be read (%s): the training begins anew", error)
-            self._keeper.forget()
-            return SavedState(Position())
+            self._store.discard()
+            return SavedState(TrainingState())
 
     def _variables(self) -> list[Any]:
         """Weights, random state of layers, and the optimizer's own."""
@@ -141,17 +144,20 @@ class Checkpoints:
         return [*self._network.variables, *self._network.optimizer.variables]
 
 
-class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
+class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
     """Last of all callbacks: it writes what the others have come to."""
 
     def __init__(
-        self, checkpoints: Checkpoints, stopping: Sequence[keras.callbacks.EarlyStopping], watch: Watch
+        self,
+        checkpoints: CheckpointManager,
+        stopping: Sequence[keras.callbacks.EarlyStopping],
+        monitor: TrainingMonitor,
     ) -> None:
         super().__init__()
         self._checkpoints = checkpoints
         self._stopping = stopping
-        self._watch = watch
-        self._skipped = checkpoints.position.batch
+        self._monitor = monitor
+        self._skipped = checkpoints.state.batch
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._checkpoints.resume_callbacks(self._stopping)
@@ -160,30 +166,30 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # keras is 
         self._checkpoints.resume_metrics()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        position = self._checkpoints.position
+        state = self._checkpoints.state
         if batch + 1 <= self._skipped:
             return
-        position.batch, position.batch_logs = batch + 1, {name: float(value) for name, value in logs.items()}
+        state.batch, state.batch_logs = batch + 1, {name: float(value) for name, value in logs.items()}
         self._write_if_due(inside_epoch=True)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
         self._skipped = 0
-        self._checkpoints.position.count(logs, finished=self.model.stop_training)
+        self._checkpoints.state.count(logs, finished=self.model.stop_training)
         self._write_if_due(inside_epoch=False)
 
-    def epochs_done(self) -> None:
+    def on_fused_epochs_end(self) -> None:
         """Whole epochs that ran where no callback is called."""
         self._write_if_due(inside_epoch=False)
 
     def _write_if_due(self, *, inside_epoch: bool) -> None:
-        if self._watch.is_leaving():
+        if self._monitor.is_shutting_down():
             self._checkpoints.write()
-            self._watch.leave()
+            self._monitor.shut_down()
         if self._checkpoints.is_due(inside_epoch=inside_epoch):
             self._checkpoints.write()
 
 
-def skipping(step: Callable[[Any], Any], executions: int, logs: dict[str, float]) -> Callable[[Any], Any]:
+def skip_executions(step: Callable[[Any], Any], executions: int, logs: dict[str, float]) -> Callable[[Any], Any]:
     """Keras's training step for an epoch of which the first executions are done: for those it takes no batch."""
     left = executions
 

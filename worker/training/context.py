@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.training.callbacks import Watch
-from worker.training.checkpoint_store import Forgetful, Keeper
+from worker.training.callbacks import TrainingMonitor
+from worker.training.checkpoint_store import CheckpointStore, NullCheckpointStore
 
 
 @dataclass(frozen=True)
-class Workplace:
+class TrainingContext:
     """Where a network is trained, and who looks on.
 
     `device` is TensorFlow's name of it; in `prepared_dir` stay images that were decoded or resized, and `logs_dir`
@@ -16,8 +16,8 @@ class Workplace:
     """
 
     device: str
-    watch: Watch
+    monitor: TrainingMonitor
     progress_seconds: float
     prepared_dir: Path
     logs_dir: Path
-    keeper: Keeper = field(default_factory=Forgetful)
+    store: CheckpointStore = field(default_factory=NullCheckpointStore)

@@ -25,15 +25,15 @@ from shared.registry.evaluation import (
     ClassReport,
     Evaluation,
     RegressionReport,
-    TestAnswers,
     TestImages,
+    TestPredictions,
 )
 
 TOP_K = (3, 5)
 CALIBRATION_BINS = 15
-FEWEST_DOUBTFUL = 10
-FIRST_SHOWN = 32
-MOST_IMAGE_BYTES = 16 * 2**20
+MIN_DOUBTFUL_ROWS = 10
+MAX_FIRST_IMAGES = 32
+MAX_IMAGE_BYTES = 16 * 2**20
 
 
 def write_evaluation(
@@ -50,93 +50,97 @@ def write_evaluation(
     """
     path = folder / EVALUATION_FILE
     if not objective.classes:
-        report = _regression(objective.labels(y), outputs)
+        report = _report_regression(objective.encode_labels(y), outputs)
         path.write_text(Evaluation(rows=len(y), metrics=dict(metrics), regression=report).model_dump_json())
         return [path]
-    true = objective.places(y)
-    probabilities = _probabilities(objective, outputs)
+    true = objective.to_class_indices(y)
+    probabilities = _to_probabilities(objective, outputs)
     predicted = probabilities.argmax(axis=1)
-    report_of_classes = _classification(true, predicted, probabilities, objective.classes)
+    report_of_classes = _report_classification(true, predicted, probabilities, objective.classes)
     path.write_text(Evaluation(rows=len(y), metrics=dict(metrics), classification=report_of_classes).model_dump_json())
-    answers = TestAnswers(true.astype(np.int32), predicted.astype(np.int32), probabilities.max(axis=1))
+    answers = TestPredictions(true.astype(np.int32), predicted.astype(np.int32), probabilities.max(axis=1))
     answers_path = folder / ANSWERS_FILE
     answers_path.write_bytes(answers.to_bytes())
     if images is None:
         return [path, answers_path]
     images_path = folder / IMAGES_FILE
-    images_path.write_bytes(_shown(answers, images).to_bytes())
+    images_path.write_bytes(_select_images(answers, images).to_bytes())
     return [path, answers_path, images_path]
 
 
-def _shown(answers: TestAnswers, images: NDArray[Any] | MappedRows) -> TestImages:
+def _select_images(answers: TestPredictions, images: NDArray[Any] | MappedRows) -> TestImages:
     """The first of the test part, and the mistakes, the surest first, as many as fit."""
-    mistakes = answers.surest_first(answers.find_mistakes())
-    rows = np.unique(np.concatenate([np.arange(min(FIRST_SHOWN, len(images))), mistakes[: _fitting(images)]]))
+    mistakes = answers.sort_by_confidence(answers.find_mistakes())
+    rows = np.unique(
+        np.concatenate([np.arange(min(MAX_FIRST_IMAGES, len(images))), mistakes[: _count_fitting(images)]])
+    )
     return TestImages(rows, images.read(rows) if isinstance(images, MappedRows) else images[rows])
 
 
-def _fitting(images: NDArray[Any] | MappedRows) -> int:
-    return MOST_IMAGE_BYTES // int(np.prod(images.shape[1:]))
+def _count_fitting(images: NDArray[Any] | MappedRows) -> int:
+    return MAX_IMAGE_BYTES // int(np.prod(images.shape[1:]))
 
 
-def calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> float:
+def compute_calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> float:
     """Σ over bins of (share of rows) × |accuracy - mean confidence|: Guo et al., 2017, arXiv:1706.04599."""
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, right.astype(np.float64) - confidence, CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(right))
 
 
-def confidence_threshold(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> float | None:
+def compute_confidence_threshold(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> float | None:
     """The highest probability below which at least half of the answers are wrong.
 
     None where there is none, or fewer rows below it than one could tell by.
     """
     order = np.argsort(confidence, kind="stable")
     counts = np.arange(1, len(right) + 1)
-    doubtful = np.flatnonzero((2 * np.cumsum(right[order]) <= counts) & (counts >= FEWEST_DOUBTFUL))
+    doubtful = np.flatnonzero((2 * np.cumsum(right[order]) <= counts) & (counts >= MIN_DOUBTFUL_ROWS))
     if not len(doubtful):
         return None
     above = confidence[order][doubtful[-1] + 1 :]
     return float(above[0]) if len(above) else 1.0
 
 
-def threshold_of(objective: Objective, y: NDArray[Any], outputs: NDArray[np.float32]) -> float | None:
+def find_confidence_threshold(objective: Objective, y: NDArray[Any], outputs: NDArray[np.float32]) -> float | None:
     """The same, of what the network answered to the test part, (n, width); None where it answers numbers."""
     if not objective.classes:
         return None
-    probabilities = _probabilities(objective, outputs)
-    return confidence_threshold(probabilities.argmax(axis=1) == objective.places(y), probabilities.max(axis=1))
+    probabilities = _to_probabilities(objective, outputs)
+    return compute_confidence_threshold(
+        probabilities.argmax(axis=1) == objective.to_class_indices(y), probabilities.max(axis=1)
+    )
 
 
-def _probabilities(objective: Objective, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+def _to_probabilities(objective: Objective, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n, classes)"""
     return np.hstack([1 - outputs, outputs]) if objective.width == 1 else outputs
 
 
-def _classification(
+def _report_classification(
     true: NDArray[np.int64], predicted: NDArray[np.int64], probabilities: NDArray[np.float32], classes: tuple[str, ...]
 ) -> ClassificationReport:
-    places = np.arange(len(classes))
-    precision, recall, f1, support = precision_recall_fscore_support(true, predicted, labels=places, zero_division=0)
+    indices = np.arange(len(classes))
+    precision, recall, f1, support = precision_recall_fscore_support(true, predicted, labels=indices, zero_division=0)
     right = true == predicted
     return ClassificationReport(
         accuracy=float(right.mean()),
         top_k={
-            str(k): float(top_k_accuracy_score(true, probabilities, k=k, labels=places))
+            str(k): float(top_k_accuracy_score(true, probabilities, k=k, labels=indices))
             for k in TOP_K
             if k < len(classes)
         },
-        calibration_error=calibration_error(right, probabilities.max(axis=1)),
+        calibration_error=compute_calibration_error(right, probabilities.max(axis=1)),
         mistakes=int((~right).sum()),
         classes=[
             ClassReport(label=label, precision=p, recall=r, f1=f, support=int(s))
             for label, p, r, f, s in zip(classes, precision, recall, f1, support, strict=True)
         ],
-        confusion=confusion_matrix(true, predicted, labels=places).tolist(),
+        confusion=confusion_matrix(true, predicted, labels=indices).tolist(),
     )
 
 
-def _regression(labels: NDArray[np.float32], outputs: NDArray[np.float32]) -> RegressionReport:
+def _report_regression(labels: NDArray[np.float32], outputs: NDArray[np.float32]) -> RegressionReport:
     return RegressionReport(
         mae=float(mean_absolute_error(labels, outputs)),
         mse=float(mean_squared_error(labels, outputs)),

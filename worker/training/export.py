@@ -21,41 +21,41 @@ from tf2onnx.handler import tf_op
 from shared.datasets.row_files import EncodedImages
 from shared.datasets.splits import Dataset, Part
 from shared.errors import ExportDisagrees
-from shared.inference.parity import TOLERANCE, largest_difference
+from shared.inference.parity import TOLERANCE, compute_max_difference
 from shared.preprocessing.contract import ImageContract, NumbersContract
-from shared.preprocessing.decoding import decode
-from shared.preprocessing.transforms import prepare
+from shared.preprocessing.decoding import decode_image
+from shared.preprocessing.transforms import transform_image
 from shared.registry.manifest import (
-    DESCRIPTION_FILE,
     INPUT_NAME,
+    MANIFEST_FILE,
     ONNX_FILE,
     OUTPUT_NAME,
-    Description,
-    DescriptionFile,
     GoldenSample,
+    ManifestFile,
+    VersionManifest,
 )
-from worker.training.image_cache import OWN_IMAGE
-from worker.training.train import Trained
+from worker.training.image_cache import NO_LIMITS
+from worker.training.train import TrainingResult
 
 # Or else tf2onnx copies the whole network before each of its passes, which is a quarter of the export.
 os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
 OPSET = 18
 GOLDEN_SAMPLES = 8
-LARGEST_SAMPLE_BYTES = 2**17
+MAX_SAMPLE_BYTES = 2**17
 
 
-def export(trained: Trained, description: Description, dataset: Dataset, folder: Path) -> list[Path]:
+def export_version(trained: TrainingResult, manifest: VersionManifest, dataset: Dataset, folder: Path) -> list[Path]:
     """Writes the files of a version. Raises ExportDisagrees when ONNX does not compute what Keras does."""
-    inputs, samples = _golden_inputs(trained.contract, dataset)
+    inputs, samples = _choose_golden_samples(trained.contract, dataset)
     outputs = trained.network(inputs, training=False).numpy()
-    paths = [folder / name for name in ("model.keras", "model.weights.h5", ONNX_FILE, DESCRIPTION_FILE)]
+    paths = [folder / name for name in ("model.keras", "model.weights.h5", ONNX_FILE, MANIFEST_FILE)]
     bare = keras.Model(trained.network.input, trained.network.output, name=trained.network.name)
     bare.save(paths[0])  # without the optimizer, which weighs twice as much as the network
     bare.save_weights(paths[1])
-    paths[2].write_bytes(_onnx(trained.network))
+    paths[2].write_bytes(_convert_to_onnx(trained.network))
     _check_agreement(paths[2], inputs, outputs)
-    file = DescriptionFile(
-        **dict(description),
+    file = ManifestFile(
+        **dict(manifest),
         architecture=json.loads(bare.to_json()),
         golden_samples=tuple(
             sample.model_copy(update={"outputs": tuple(row.tolist())})
@@ -66,7 +66,7 @@ def export(trained: Trained, description: Description, dataset: Dataset, folder:
     return paths
 
 
-def weights_digest(network: keras.Model) -> str:
+def compute_weights_digest(network: keras.Model) -> str:
     """sha256 of every array, with its type and shape, in the order of the layers."""
     digest = hashlib.sha256()
     for array in network.get_weights():
@@ -75,52 +75,52 @@ def weights_digest(network: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _golden_inputs(
+def _choose_golden_samples(
     contract: ImageContract | NumbersContract, dataset: Dataset
 ) -> tuple[NDArray[np.float32], list[GoldenSample]]:
     """A few rows that the network was not trained on, where there are such, as a client would send them."""
     part = next(part for part in (dataset.test, dataset.validation, dataset.train) if len(part))
-    rows = part.at(np.linspace(0, len(part) - 1, min(GOLDEN_SAMPLES, len(part))).astype(np.int64))
+    rows = part.select(np.linspace(0, len(part) - 1, min(GOLDEN_SAMPLES, len(part))).astype(np.int64))
     if isinstance(contract, NumbersContract):
         x = rows.array
         return contract.normalisation.apply(x), [GoldenSample(numbers=row.tolist(), outputs=()) for row in x]
-    encoded = list(_encoded(rows, contract))
-    images = [prepare(decode(data, OWN_IMAGE, contract), contract) for data in encoded]
+    encoded = list(_encode_rows(rows, contract))
+    images = [transform_image(decode_image(data, NO_LIMITS, contract), contract) for data in encoded]
     samples = [GoldenSample(b64=base64.b64encode(data).decode(), outputs=()) for data in encoded]
     return contract.normalisation.apply(np.stack(images).astype(np.float32)), samples
 
 
-def _encoded(rows: Part, contract: ImageContract) -> Iterator[bytes]:
+def _encode_rows(rows: Part, contract: ImageContract) -> Iterator[bytes]:
     """Files as they came, unless they are large."""
     if not isinstance(rows.x, EncodedImages):
-        yield from (_png(image) for image in rows.array)
+        yield from (_encode_png(image) for image in rows.array)
         return
     for row in range(len(rows)):
-        data = rows.x.encoded(row)
-        is_small = len(data) <= LARGEST_SAMPLE_BYTES
-        yield data if is_small else _png(prepare(decode(data, OWN_IMAGE, contract), contract))
+        data = rows.x.read_encoded(row)
+        is_small = len(data) <= MAX_SAMPLE_BYTES
+        yield data if is_small else _encode_png(transform_image(decode_image(data, NO_LIMITS, contract), contract))
 
 
-def _png(image: NDArray[np.uint8]) -> bytes:
+def _encode_png(image: NDArray[np.uint8]) -> bytes:
     """(height, width, 1 or 3) RGB → PNG."""
     _, data = cv2.imencode(".png", image[..., ::-1])
     return data.tobytes()
 
 
-def _onnx(network: keras.Model) -> bytes:
+def _convert_to_onnx(network: keras.Model) -> bytes:
     signature = [tf.TensorSpec(network.input_shape, tf.float32, name=INPUT_NAME)]
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def answer(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return {OUTPUT_NAME: network(inputs, training=False)}
 
-    with _functions_inlined():
+    with _inline_functions():
         model, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET)
     return bytes(model.SerializeToString())
 
 
 @contextmanager
-def _functions_inlined() -> Iterator[None]:
+def _inline_functions() -> Iterator[None]:
     """Keras makes some layers, grouped convolutions among them, functions of their own, which ONNX cannot hold."""
     tf.config.run_functions_eagerly(True)  # noqa: FBT003 - TensorFlow's own signature
     try:
@@ -132,7 +132,7 @@ def _functions_inlined() -> Iterator[None]:
 def _check_agreement(path: Path, inputs: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (answered,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})
-    difference = largest_difference(answered, expected)
+    difference = compute_max_difference(answered, expected)
     if difference > TOLERANCE:
         raise ExportDisagrees(
             f"The ONNX file answers differently from Keras, by {difference:.2g} where {TOLERANCE:g} are allowed: "
@@ -145,17 +145,17 @@ def _check_agreement(path: Path, inputs: NDArray[np.float32], expected: NDArray[
 class _Erfc:
     @classmethod
     def version_9(cls, graph: Any, node: Any, **_: object) -> None:  # noqa: ANN401 - tf2onnx is untyped
-        _replace_by_difference(graph, node, [_one(graph, node), graph.make_node("Erf", node.input).output[0]])
+        _replace_by_difference(graph, node, [_make_one(graph, node), graph.make_node("Erf", node.input).output[0]])
 
 
 @tf_op("Expm1")
 class _Expm1:
     @classmethod
     def version_9(cls, graph: Any, node: Any, **_: object) -> None:  # noqa: ANN401
-        _replace_by_difference(graph, node, [graph.make_node("Exp", node.input).output[0], _one(graph, node)])
+        _replace_by_difference(graph, node, [graph.make_node("Exp", node.input).output[0], _make_one(graph, node)])
 
 
-def _one(graph: Any, node: Any) -> str:  # noqa: ANN401
+def _make_one(graph: Any, node: Any) -> str:  # noqa: ANN401
     return str(graph.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0])
 
 

@@ -13,19 +13,19 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from worker.training.input_pipeline import epoch_order
+from worker.training.input_pipeline import draw_epoch_order
 
 Logs = dict[str, float]
 Columns = Sequence[NDArray[Any]]
 
-MOST_BYTES = 64 * 2**20
+MAX_FUSED_BYTES = 64 * 2**20
 """Of x: it is made float32 as a whole."""
-MOST_ORDERS = 2**20
+MAX_ROWS_PER_CALL = 2**20
 """Rows times epochs in one go."""
 LEARNING_RATE = "learning_rate"
 
 
-def fit_light(
+def fit_fused(
     network: keras.Model,
     train: Columns,
     validation: Columns | None,
@@ -43,14 +43,14 @@ def fit_light(
     `told` hears of every epoch, counted from 1: the seconds it took, the learning rate after it, and its metrics. It
     may raise to end the training. `goes_on` is asked whenever the weights are those of the last epoch that was told.
     """
-    run, names = _compiled(network, train, validation, batch_size, evaluation_batch)
+    run, names = _compile_epochs(network, train, validation, batch_size, evaluation_batch)
     rows = len(train[0])
     at_once = 1
     while done < epochs:
         count = min(at_once, epochs - done)
         began = time.monotonic()
         table = run(
-            tf.constant(np.stack([epoch_order(seed, done + place + 1, rows) for place in range(count)]))
+            tf.constant(np.stack([draw_epoch_order(seed, done + index + 1, rows) for index in range(count)]))
         ).numpy()
         seconds = (time.monotonic() - began) / count
         for values in table.tolist():
@@ -60,10 +60,10 @@ def fit_light(
             told(done, seconds, rate, logs)
         if not goes_on():
             return
-        at_once = max(1, min(2 * at_once, int(seconds_at_once / seconds), MOST_ORDERS // rows))
+        at_once = max(1, min(2 * at_once, int(seconds_at_once / seconds), MAX_ROWS_PER_CALL // rows))
 
 
-def _compiled(
+def _compile_epochs(
     network: keras.Model, train: Columns, validation: Columns | None, batch_size: int, evaluation_batch: int
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[str]]:
     """From the orders of some epochs, (epochs, rows) int64, to what each came to, (epochs, names)."""
@@ -76,8 +76,8 @@ def _compiled(
         step: Callable[[Any], Any], columns: Sequence[tf.Tensor], order: tf.Tensor, count: int, size: int
     ) -> None:
         for start in tf.range(0, count, size):
-            places = order[start : tf.minimum(start + size, count)]
-            step(tuple(tf.gather(column, places) for column in columns))
+            indices = order[start : tf.minimum(start + size, count)]
+            step(tuple(tf.gather(column, indices) for column in columns))
 
     @tf.function(input_signature=[tf.TensorSpec((None, rows), tf.int64)])  # type: ignore[untyped-decorator]
     def run(orders: tf.Tensor) -> tf.Tensor:

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from shared.datasets.row_files import EncodedImages, MappedRows, open_rows
 from shared.datasets.uploaded import Rows
 from shared.preprocessing.contract import ImageContract, NumbersContract
-from shared.preprocessing.decoding import ImageLimits, decode
+from shared.preprocessing.decoding import ImageLimits, decode_image
 from shared.preprocessing.pixels import Pixels
-from shared.preprocessing.transforms import prepare, prepare_all
+from shared.preprocessing.transforms import transform_image, transform_images
 
-OWN_IMAGE = ImageLimits(max_bytes=2**31, max_pixels=2**31)
+NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=2**31)
 """What is kept here was checked when it came."""
 THREADS = 4
 BATCH = 256
 
 
-def prepared(
+def load_prepared(
     x: Rows, contract: ImageContract | NumbersContract, digest: str, folder: Path, check: Callable[[], None]
 ) -> NDArray[Any] | MappedRows:
     """A part's x as the network takes it, but for the normalisation.
@@ -35,53 +35,55 @@ def prepared(
     then, and may raise to end it.
     """
     if isinstance(x, np.ndarray):
-        return prepare_all(x, contract) if isinstance(contract, ImageContract) else x
+        return transform_images(x, contract) if isinstance(contract, ImageContract) else x
     if isinstance(contract, NumbersContract):
         assert isinstance(x, MappedRows)  # noqa: S101 - encoded images have a contract for images
         return x
     if isinstance(x, MappedRows) and contract.leaves_alone(x.shape[1:]):
         return x
-    path = folder / f"{digest}-{_key(contract)}.npy"
+    path = folder / f"{digest}-{_compute_key(contract)}.npy"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.exists():
-            _write(x, contract, path, check)
+            _write_images(x, contract, path, check)
     rows = open_rows(path)
-    return rows[x.places] if isinstance(rows, np.ndarray) else rows.at(x.places)
+    return rows[x.row_indices] if isinstance(rows, np.ndarray) else rows.select(x.row_indices)
 
 
-def _key(contract: ImageContract) -> str:
+def _compute_key(contract: ImageContract) -> str:
     """Of all that `prepare` looks at."""
     content = contract.model_dump_json(exclude={"scale", "normalisation"})
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _write(x: EncodedImages | MappedRows, contract: ImageContract, path: Path, check: Callable[[], None]) -> None:
+def _write_images(
+    x: EncodedImages | MappedRows, contract: ImageContract, path: Path, check: Callable[[], None]
+) -> None:
     """Every image of the data set, whole or not at all."""
     unfinished = path.with_suffix(".partial")
     with unfinished.open("wb") as file, ThreadPoolExecutor(THREADS) as threads:
         descr = npy.dtype_to_descr(np.dtype(np.uint8))
         header = {"descr": descr, "fortran_order": False, "shape": (x.rows_in_file, *contract.input_shape)}
         npy.write_array_header_2_0(file, header)
-        images = _images(x, contract)
+        images = _iterate_images(x, contract)
         while batch := list(islice(images, BATCH)):
             check()
-            for image in threads.map(lambda read: prepare(read(), contract), batch):
+            for image in threads.map(lambda read: transform_image(read(), contract), batch):
                 file.write(image.tobytes())
     unfinished.replace(path)
 
 
-def _images(x: EncodedImages | MappedRows, contract: ImageContract) -> Iterator[Callable[[], Pixels]]:
+def _iterate_images(x: EncodedImages | MappedRows, contract: ImageContract) -> Iterator[Callable[[], Pixels]]:
     """Each as something to call in a thread."""
     if isinstance(x, EncodedImages):
         whole = EncodedImages(x.path, x.offsets)
         for row in range(len(whole)):
-            yield partial(_decoded, whole, row, contract)
+            yield partial(_decode, whole, row, contract)
         return
-    for chunk in MappedRows(x.path).chunks():
+    for chunk in MappedRows(x.path).iterate_chunks():
         for image in chunk:
             yield partial(np.asarray, image)
 
 
-def _decoded(images: EncodedImages, row: int, contract: ImageContract) -> Pixels:
-    return decode(images.encoded(row), OWN_IMAGE, contract)
+def _decode(images: EncodedImages, row: int, contract: ImageContract) -> Pixels:
+    return decode_image(images.read_encoded(row), NO_LIMITS, contract)

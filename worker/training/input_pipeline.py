@@ -19,7 +19,7 @@ from worker.training.augmentation import augment
 PREFETCHED_BATCHES = 2
 
 
-def shuffled_batches(
+def make_shuffled_batches(
     x: NDArray[Any] | MappedRows,
     columns: Sequence[NDArray[Any]],
     normalisation: Normalisation,
@@ -41,7 +41,7 @@ def shuffled_batches(
     def epoch_orders() -> Iterator[NDArray[np.int64]]:
         skipped = batches_done * batch_size
         for epoch in range(epochs_done + 1, epochs + 1):
-            yield epoch_order(seed, epoch, rows)[skipped:]
+            yield draw_epoch_order(seed, epoch, rows)[skipped:]
             skipped = 0
 
     orders = tf.data.Dataset.from_generator(epoch_orders, output_signature=tf.TensorSpec((None,), tf.int64)).flat_map(
@@ -51,27 +51,27 @@ def shuffled_batches(
     def prepare(step: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         return normalisation.apply(augment(augmentation, values, seed, step) if augmentation else values)
 
-    return _gathered(orders, x, columns, prepare, epochs_done * steps(rows, batch_size) + batches_done)
+    return _make_batches(orders, x, columns, prepare, epochs_done * count_steps(rows, batch_size) + batches_done)
 
 
-def batches_in_order(
+def make_ordered_batches(
     x: NDArray[Any] | MappedRows, labels: NDArray[Any], normalisation: Normalisation, batch_size: int
 ) -> tf.data.Dataset:
     """Once through, as they stand."""
     orders = tf.data.Dataset.range(len(x)).batch(batch_size)
-    return _gathered(orders, x, [labels], lambda _, values: normalisation.apply(values))
+    return _make_batches(orders, x, [labels], lambda _, values: normalisation.apply(values))
 
 
-def epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
+def draw_epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
     """The rows in the order of an epoch; epochs count from 1."""
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
-def steps(rows: int, batch_size: int) -> int:
+def count_steps(rows: int, batch_size: int) -> int:
     return ceil(rows / batch_size)
 
 
-def _gathered(
+def _make_batches(
     orders: tf.data.Dataset,
     x: NDArray[Any] | MappedRows,
     columns: Sequence[NDArray[Any]],
@@ -80,7 +80,7 @@ def _gathered(
 ) -> tf.data.Dataset:
     """`prepare` takes the batch's place in the whole training, and its rows of x as float32."""
     with tf.device("/CPU:0"):  # the whole data set need not fit a GPU
-        rows_of_x = _reader(x)
+        rows_of_x = _make_reader(x)
         all_columns = [tf.constant(column) for column in columns]
 
     def batch(step: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -94,7 +94,7 @@ def _gathered(
     )
 
 
-def _reader(x: NDArray[Any] | MappedRows) -> Callable[[tf.Tensor], tf.Tensor]:
+def _make_reader(x: NDArray[Any] | MappedRows) -> Callable[[tf.Tensor], tf.Tensor]:
     """From the numbers of rows to the rows."""
     if not isinstance(x, MappedRows):
         all_x = tf.constant(np.ascontiguousarray(x))

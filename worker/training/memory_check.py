@@ -26,7 +26,7 @@ def check_memory(network: keras.Model, batch_size: int, available_bytes: int) ->
         )
 
 
-def available_bytes() -> int:
+def get_available_bytes() -> int:
     """Of the machine, or of the container where that is less."""
     free = int(psutil.virtual_memory().available)
     try:

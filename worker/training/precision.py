@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from shared.spec.training import Precision
 
-LEAST_PRODUCTS = 100_000_000
+MIN_PRODUCTS = 100_000_000
 """Multiplications in one step, below which the conversions cost more than the shorter type saves."""
 FAST_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 FAST_CAPABILITY = (8, 0)
@@ -30,19 +30,19 @@ def choose_precision(asked: Precision, network: keras.Model, batch_size: int, de
         return asked
     of_images = len(network.input_shape) > 2  # noqa: PLR2004 - the batch, and a row of numbers
     has_places = any(isinstance(layer, keras.layers.Embedding) for layer in network.layers)
-    worth_it = products(network) * batch_size >= LEAST_PRODUCTS
+    worth_it = count_products(network) * batch_size >= MIN_PRODUCTS
     if of_images and worth_it and not has_places and has_fast_bfloat16(device):
         return Precision.MIXED_BFLOAT16
     return Precision.FLOAT32
 
 
 @contextmanager
-def computed_in(network: keras.Model, precision: Precision) -> Iterator[None]:
+def compute_in(network: keras.Model, precision: Precision) -> Iterator[None]:
     """Every layer before the last with weights; from there on float32, for a loss needs the digits of its outputs."""
     if precision is Precision.FLOAT32:
         yield
         return
-    weighted = [place for place, layer in enumerate(network.layers) if layer.weights]
+    weighted = [index for index, layer in enumerate(network.layers) if layer.weights]
     before = network.layers[: weighted[-1] if weighted else 0]
     parts = [*before, *(layer.cell for layer in before if hasattr(layer, "cell"))]  # as a recurrent layer has
     usual = {part: part.dtype_policy for part in parts}
@@ -55,7 +55,7 @@ def computed_in(network: keras.Model, precision: Precision) -> Iterator[None]:
             part.dtype_policy = policy
 
 
-def products(network: keras.Model) -> int:
+def count_products(network: keras.Model) -> int:
     """Multiplications for one input, forward: each weight of a kernel once for every place it is applied at."""
     return sum(
         math.prod(weight.shape) * math.prod(layer.output.shape[1:-1])

@@ -10,7 +10,7 @@ from shared.registry.manifest import TENSORBOARD_FILE
 from shared.spec.training import TensorBoard
 
 
-def tensorboard_callbacks(
+def make_tensorboard_callbacks(
     network: keras.Model, wanted: TensorBoard | None, folder: Path
 ) -> list[keras.callbacks.Callback]:
     """Scalars of every epoch, and what else is wanted, below `folder/train` and `folder/validation`."""

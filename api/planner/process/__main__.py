@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 
-from api.planner.messages import CATALOG, Answer, Line, Refusal
+from api.planner.messages import CATALOG, PlannerMessage, PlanResponse, Refusal
 from shared.errors import InvalidRequest
 
 MAX_MEMORY_BYTES = 4 * 2**30
@@ -23,8 +23,8 @@ def main(max_parameters: int) -> None:
         from api.planner.process.catalog_reader import (
             read_catalog,  # Keras looks at the environment when it is imported
         )
-        from api.planner.process.dry_run import plan
-        from api.planner.process.layer_outputs import look_into_layer
+        from api.planner.process.dry_run import plan_training
+        from api.planner.process.layer_outputs import write_layer_output
 
         answers.write("ready\n")
         answers.flush()
@@ -34,14 +34,16 @@ def main(max_parameters: int) -> None:
                 answers.flush()
                 continue
             try:
-                asked = Line.model_validate_json(line)
+                asked = PlannerMessage.model_validate_json(line)
                 if asked.look is not None:
-                    look_into_layer(asked.look.folder, asked.look.input_shape, asked.look.layer)
-                    answer = Answer()
+                    write_layer_output(asked.look.folder, asked.look.input_shape, asked.look.layer)
+                    answer = PlanResponse()
                 elif (question := asked.question) is not None:
-                    answer = Answer(plan=plan(question.spec, max_parameters, question.uploaded, question.base))
+                    answer = PlanResponse(
+                        plan=plan_training(question.spec, max_parameters, question.uploaded, question.base)
+                    )
             except InvalidRequest as refused:
-                answer = Answer(refusal=Refusal.model_validate(refused))
+                answer = PlanResponse(refusal=Refusal.model_validate(refused))
             answers.write(answer.model_dump_json() + "\n")
             answers.flush()
 

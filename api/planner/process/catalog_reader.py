@@ -7,15 +7,15 @@ from typing import Any
 import keras
 
 from api.planner.catalog import Argument, Catalog, DatasetEntry, Entry
-from shared.datasets.builtin import BUILT_IN
-from shared.networks.allow_list import LAYERS, PARTS, SETTLED
+from shared.datasets.builtin import BUILTIN_DATASETS
+from shared.networks.allow_list import FIXED_ARGUMENTS, LAYERS, PART_CLASSES
 from shared.networks.augmentation import AUGMENTATIONS
-from shared.networks.augmentation import SETTLED as SETTLED_FOR_AUGMENTATION
-from shared.networks.objectives import CHOSEN_BY_SHAPE, LOSSES, NO_METRICS
+from shared.networks.augmentation import FIXED_ARGUMENTS as SETTLED_FOR_AUGMENTATION
+from shared.networks.objectives import CHOSEN_BY_SHAPE, LOSSES, UNUSABLE_METRICS
 from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
 
-NOT_OFFERED = frozenset({"self", "kwargs", "args", *SETTLED})
-WORDS = {
+HIDDEN_ARGUMENTS = frozenset({"self", "kwargs", "args", *FIXED_ARGUMENTS})
+TYPE_WORDS = {
     "bool": "boolean",
     "boolean": "boolean",
     "float": "number",
@@ -41,69 +41,71 @@ def read_catalog() -> Catalog:
         ],
     )
     return Catalog(
-        layers=[*(_entry(keras.layers, name) for name in sorted(LAYERS)), residual],
+        layers=[*(_describe(keras.layers, name) for name in sorted(LAYERS)), residual],
         augmentation=[
-            _entry(keras.layers, name, frozenset(SETTLED_FOR_AUGMENTATION)) for name in sorted(AUGMENTATIONS)
+            _describe(keras.layers, name, frozenset(SETTLED_FOR_AUGMENTATION)) for name in sorted(AUGMENTATIONS)
         ],
-        activations=_activations(),
+        activations=_list_activations(),
         **{
-            f"{family}s": [_entry(getattr(keras, f"{family}s"), name) for name in sorted(PARTS[family])]
-            for family in PARTS
+            f"{family}s": [_describe(getattr(keras, f"{family}s"), name) for name in sorted(PART_CLASSES[family])]
+            for family in PART_CLASSES
         },
-        optimizers=[_entry(keras.optimizers, name) for name in OPTIMIZERS],
-        schedules=[_entry(keras.optimizers.schedules, name) for name in SCHEDULES],
-        losses=[Entry(name=name, description=_summary(keras.losses.get(name))) for name in LOSSES],
-        metrics=_metrics(),
+        optimizers=[_describe(keras.optimizers, name) for name in OPTIMIZERS],
+        schedules=[_describe(keras.optimizers.schedules, name) for name in SCHEDULES],
+        losses=[Entry(name=name, description=_summarise(keras.losses.get(name))) for name in LOSSES],
+        metrics=_list_metrics(),
         datasets=[
             DatasetEntry(
                 name=name,
-                images=built_in.facts.images,
-                shape=built_in.facts.shape,
-                classes=built_in.facts.classes,
-                train_rows=built_in.facts.train_rows,
-                test_rows=built_in.facts.test_rows,
+                images=built_in.info.images,
+                shape=built_in.info.shape,
+                classes=built_in.info.classes,
+                train_rows=built_in.info.train_rows,
+                test_rows=built_in.info.test_rows,
             )
-            for name, built_in in BUILT_IN.items()
+            for name, built_in in BUILTIN_DATASETS.items()
         ],
     )
 
 
-def _entry(module: Any, name: str, left_out: frozenset[str] = frozenset()) -> Entry:  # noqa: ANN401 - keras is untyped
+def _describe(module: Any, name: str, left_out: frozenset[str] = frozenset()) -> Entry:  # noqa: ANN401 - keras is untyped
     described = getattr(module, name)
-    texts = _argument_texts(described)
+    texts = _parse_argument_texts(described)
     arguments = [
-        _argument(parameter, texts.get(parameter.name, ""))
+        _describe_argument(parameter, texts.get(parameter.name, ""))
         for parameter in inspect.signature(described.__init__).parameters.values()
-        if parameter.name not in NOT_OFFERED | left_out
+        if parameter.name not in HIDDEN_ARGUMENTS | left_out
     ]
-    return Entry(name=name, description=_summary(described), arguments=arguments)
+    return Entry(name=name, description=_summarise(described), arguments=arguments)
 
 
-def _argument(parameter: inspect.Parameter, text: str) -> Argument:
+def _describe_argument(parameter: inspect.Parameter, text: str) -> Argument:
     required = parameter.default is inspect.Parameter.empty
     default = None if required else parameter.default
     return Argument(
         name=parameter.name,
-        type=_type(parameter.name, default, text),
+        type=_infer_type(parameter.name, default, text),
         required=required,
         default=list(default) if isinstance(default, tuple) else default,
         description=text,
     )
 
 
-def _type(name: str, default: object, text: str) -> str | None:
+def _infer_type(name: str, default: object, text: str) -> str | None:
     family = name.rpartition("_")[2]
-    if family in PARTS or family == "activation":
+    if family in PART_CLASSES or family == "activation":
         return family
     if name == "name":
         return "string"
     if type(default) in JSON_TYPES:
         return JSON_TYPES[type(default)]
     words = re.findall(r"[a-z]+", text.lower())[:FIRST_WORDS]
-    return next((WORDS[word] for word in words if word in WORDS), "integer" if isinstance(default, int) else None)
+    return next(
+        (TYPE_WORDS[word] for word in words if word in TYPE_WORDS), "integer" if isinstance(default, int) else None
+    )
 
 
-def _argument_texts(described: object) -> dict[str, str]:
+def _parse_argument_texts(described: object) -> dict[str, str]:
     """The entries of the `Args:` of a docstring, each on one line."""
     _, _, after = inspect.getdoc(described).partition("\nArgs:\n")  # type: ignore[union-attr]
     section = re.split(r"\n(?=\S)", after)[0]
@@ -116,12 +118,12 @@ def _argument_texts(described: object) -> dict[str, str]:
     return texts
 
 
-def _summary(described: object) -> str:
+def _summarise(described: object) -> str:
     """A docstring's first paragraph, on one line."""
     return " ".join((inspect.getdoc(described) or "").partition("\n\n")[0].split())
 
 
-def _activations() -> list[str]:
+def _list_activations() -> list[str]:
     return sorted(
         name
         for name, function in inspect.getmembers(keras.activations, inspect.isfunction)
@@ -129,13 +131,13 @@ def _activations() -> list[str]:
     )
 
 
-def _metrics() -> list[Entry]:
+def _list_metrics() -> list[Entry]:
     """All that can be made without arguments."""
     entries = dict.fromkeys(sorted(CHOSEN_BY_SHAPE), "Chosen by labels and outputs.")
     for name, metric in inspect.getmembers(keras.metrics, inspect.isclass):
         parameters = inspect.signature(metric.__init__).parameters.values()
         needed = [parameter for parameter in parameters if parameter.default is parameter.empty]
         kinds = {parameter.kind for parameter in needed if parameter.name != "self"}
-        if name not in NO_METRICS and kinds <= {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}:
-            entries[name] = _summary(metric)
+        if name not in UNUSABLE_METRICS and kinds <= {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}:
+            entries[name] = _summarise(metric)
     return [Entry(name=name, description=text) for name, text in entries.items()]

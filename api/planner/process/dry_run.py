@@ -5,50 +5,50 @@ from fnmatch import fnmatchcase
 from math import ceil
 
 from api.planner.messages import Plan
-from shared.datasets.info import DatasetFacts
+from shared.datasets.info import DatasetInfo
 from shared.datasets.inline import read_inline
-from shared.datasets.splits import facts_of, part_sizes
+from shared.datasets.splits import compute_part_sizes, describe_dataset
 from shared.errors import Fault, InvalidRequest
-from shared.networks.augmentation import augmentation_layers
-from shared.networks.builder import layer_table
+from shared.networks.augmentation import make_augmentation_layers
+from shared.networks.builder import compute_layer_table
 from shared.networks.layer_row import LayerRow
 from shared.networks.objectives import (
     check_class_weight,
+    check_label_indices,
     check_monitors,
-    check_places,
+    choose_metrics,
     choose_objective,
-    chosen_metrics,
 )
 from shared.networks.optimizers import make_optimizer
-from shared.preprocessing.contract import contract_of
-from shared.registry.pretrained import Base
+from shared.preprocessing.contract import build_contract
+from shared.registry.pretrained import PretrainedVersion
 from shared.spec.training import TrainingSpec
 
 
-def plan(
-    spec: TrainingSpec, max_parameters: int, uploaded: DatasetFacts | None = None, base: Base | None = None
+def plan_training(
+    spec: TrainingSpec, max_parameters: int, uploaded: DatasetInfo | None = None, base: PretrainedVersion | None = None
 ) -> Plan:
     """Opens no file and allocates no weights. Raises InvalidRequest where the spec cannot be trained.
 
     `uploaded` is what the data set holds that the spec names, where users brought it; `base` the version to start from.
     """
-    facts = facts_of(spec.dataset, uploaded)
-    rows = part_sizes(spec.dataset, facts)
+    info = describe_dataset(spec.dataset, uploaded)
+    rows = compute_part_sizes(spec.dataset, info)
     if base is None:
-        network, contract = spec.network, contract_of(spec.preprocessing, facts)
+        network, contract = spec.network, build_contract(spec.preprocessing, info)
     else:
-        network = base.network(facts, spec.network.freeze)
-        contract = base.contract_for(spec.preprocessing, facts)
-    augmentation_layers(spec.augmentation, contract)
-    table = layer_table(network, contract.input_shape, max_parameters)
+        network = base.adapt_network(info, spec.network.freeze)
+        contract = base.adapt_contract(spec.preprocessing, info)
+    make_augmentation_layers(spec.augmentation, contract)
+    table = compute_layer_table(network, contract.input_shape, max_parameters)
     check_freeze(network.freeze, table)
     output_shape = table[-1].output_shape if table else contract.input_shape
-    objective = choose_objective(spec.training.loss, facts, network, output_shape)
+    objective = choose_objective(spec.training.loss, info, network, output_shape)
     if spec.dataset.inline is not None and spec.dataset.classes is None:
         _, _, y = read_inline(spec.dataset.inline)
-        check_places(objective, y)
+        check_label_indices(objective, y)
     training = spec.training
-    metrics = chosen_metrics(training.metrics, objective)
+    metrics = choose_metrics(training.metrics, objective)
     check_monitors(training, metrics, rows.validation)
     check_class_weight(training.class_weight, objective)
     steps_per_epoch = ceil(rows.train / training.batch_size)

@@ -6,18 +6,18 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from shared.networks.builder import build
-from shared.spec.network import Network
+from shared.networks.builder import build_network
+from shared.spec.network import NetworkSpec
 
 
-def look_into_layer(folder: Path, input_shape: tuple[int, ...], name: str) -> None:
+def write_layer_output(folder: Path, input_shape: tuple[int, ...], name: str) -> None:
     """Writes output.npy: the layer's first array, empty where it has none, or what it makes of the folder's input.npy.
 
     The folder has the network as architecture.json and model.weights.h5.
     """
     architecture = json.loads((folder / "architecture.json").read_text())
-    network = build(
-        Network.model_construct(layers=None, keras=architecture, from_=None, freeze=()), input_shape, "looked_into"
+    network = build_network(
+        NetworkSpec.model_construct(layers=None, keras=architecture, from_=None, freeze=()), input_shape, "looked_into"
     )
     network.load_weights(folder / "model.weights.h5")
     layer = network.get_layer(name)

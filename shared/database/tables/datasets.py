@@ -33,7 +33,7 @@ class Revision(Base):
     dataset: Mapped[str] = mapped_column(ForeignKey("datasets.name"))
     number: Mapped[int]
     digest: Mapped[str] = mapped_column(String(64))
-    facts: Mapped[Document]
+    info: Mapped[Document]
     description: Mapped[Document]
     created_at: Mapped[datetime] = mapped_column(default=now())
     files: Mapped[list["RevisionFile"]] = relationship(lazy="selectin", order_by="RevisionFile.name")
@@ -45,5 +45,5 @@ class RevisionFile(Base):
 
     revision_id: Mapped[int] = mapped_column(ForeignKey("dataset_revisions.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    sha256: Mapped[str] = mapped_column(ForeignKey("kept_files.sha256"))
+    sha256: Mapped[str] = mapped_column(ForeignKey("tracked_files.sha256"))
     size_bytes: Mapped[int] = mapped_column(BigInteger)

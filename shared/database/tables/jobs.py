@@ -34,13 +34,20 @@ ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 ANONYMOUS = "anonymous"
 
 
+class JobKind(StrEnum):
+    """What the worker does with a job; each kind is a folder in worker/."""
+
+    TRAINING = "training"
+    PREDICTION = "prediction"
+
+
 class Owner(Base):
     """Whoever submits jobs. Its row is what two of its requests at the same time wait for."""
 
     __tablename__ = "owners"
 
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
-    served_at: Mapped[datetime | None]  # when a job of its was last given to a worker
+    last_claimed_at: Mapped[datetime | None]  # when a job of its was last given to a worker
 
 
 class Job(Base):
@@ -61,19 +68,22 @@ class Job(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     owner: Mapped[str] = mapped_column(ForeignKey("owners.name"), default=ANONYMOUS)
+    kind: Mapped[str] = mapped_column(String(20))
     model: Mapped[str] = mapped_column(String(100))
     spec: Mapped[Document]
     device: Mapped[str] = mapped_column(String(10))
     priority: Mapped[int]
     status: Mapped[str] = mapped_column(String(20), default=JobStatus.QUEUED)
     attempt: Mapped[int] = mapped_column(default=0)
-    losses: Mapped[int] = mapped_column(default=0)  # attempts in a row that were lost and came no further
+    consecutive_lost_attempts: Mapped[int] = mapped_column(
+        default=0
+    )  # attempts in a row that were lost and came no further
     lost_attempts: Mapped[int] = mapped_column(default=0)  # all of them
     stop_asked: Mapped[bool] = mapped_column(default=False)
     worker: Mapped[str | None] = mapped_column(String(255))
     lease_until: Mapped[datetime | None]
-    ready_at: Mapped[datetime | None]  # not to be claimed before
-    checkpoint_file: Mapped[str | None] = mapped_column(ForeignKey("kept_files.sha256"))
+    scheduled_at: Mapped[datetime | None]  # not to be claimed before
+    checkpoint_file: Mapped[str | None] = mapped_column(ForeignKey("tracked_files.sha256"))
     checkpoint_epoch: Mapped[int] = mapped_column(default=0)  # whole epochs that are in it
     retry_of: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id"))
     progress: Mapped[Document | None]
@@ -135,7 +145,7 @@ class BatchFile(Base):
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    sha256: Mapped[str] = mapped_column(ForeignKey("kept_files.sha256"))
+    sha256: Mapped[str] = mapped_column(ForeignKey("tracked_files.sha256"))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -147,7 +157,7 @@ class BatchPart(Base):
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    sha256: Mapped[str] = mapped_column(ForeignKey("kept_files.sha256"))
+    sha256: Mapped[str] = mapped_column(ForeignKey("tracked_files.sha256"))
     rows: Mapped[int]
     failed: Mapped[int]
 

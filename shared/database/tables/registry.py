@@ -35,7 +35,7 @@ class Version(Base):
     model: Mapped[str] = mapped_column(ForeignKey("models.name"))
     number: Mapped[int]
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"))
-    description: Mapped[Document]
+    manifest: Mapped[Document]
     created_at: Mapped[datetime] = mapped_column(default=now())
     files: Mapped[list["VersionFile"]] = relationship(lazy="selectin", order_by="VersionFile.name")
 
@@ -46,7 +46,7 @@ class VersionFile(Base):
 
     version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    sha256: Mapped[str] = mapped_column(ForeignKey("kept_files.sha256"))
+    sha256: Mapped[str] = mapped_column(ForeignKey("tracked_files.sha256"))
     size_bytes: Mapped[int]
 
 

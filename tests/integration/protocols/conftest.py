@@ -12,7 +12,7 @@ from werkzeug.serving import make_server
 from shared.database.engine import Sessions
 from shared.datasets import splits
 from shared.registry import aliases
-from shared.spec.dataset import DatasetChoice
+from shared.spec.dataset import DatasetSpec
 from tests.examples import DIGITS, LINE, XOR, Json
 from tests.images import encoded
 from tests.integration.conftest import Published, Worker
@@ -21,7 +21,7 @@ from tests.integration.conftest import Published, Worker
 @pytest.fixture
 def digit() -> np.ndarray:
     """(8, 8, 1) uint8, a digit the network was not trained on."""
-    first: np.ndarray = splits.load(DatasetChoice(name="digits"), 0, None).test.array[0]  # type: ignore[arg-type]
+    first: np.ndarray = splits.load_dataset(DatasetSpec(name="digits"), 0, None).test.array[0]  # type: ignore[arg-type]
     return first
 
 

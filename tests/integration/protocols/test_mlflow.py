@@ -15,7 +15,7 @@ from sklearn.datasets import load_iris
 
 import api.protocols.parquet
 from api.services import EXTENSION
-from api.serving.batching import Turns
+from api.serving.batching import DynamicBatcher
 from tests.examples import IRIS, changed
 from tests.images import encoded
 from tests.integration.conftest import Worker
@@ -161,7 +161,7 @@ def test_parquet_that_is_none_or_too_much_is_refused(http: FlaskClient, body: by
 
 
 def test_more_parquet_than_can_be_read_soon_is_refused(http: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api.protocols.parquet, "_turns", Turns(0, 0, 0, print))
+    monkeypatch.setattr(api.protocols.parquet, "_turns", DynamicBatcher(0, 0, 0, print))
 
     answer = http.post("/models/xor/invocations", data=parquet(a=np.zeros(1), b=np.zeros(1)), content_type=PARQUET)
 

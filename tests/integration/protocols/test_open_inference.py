@@ -50,9 +50,9 @@ def test_tritonclient_gets_labels_and_sends_images(server: str, digit: np.ndarra
 
     ((first, *rest),) = client.infer("digits", [given], outputs=[wanted]).as_numpy("output")
 
-    value, place, label = first.decode().split(":")
+    value, index, label = first.decode().split(":")
     best = int(expected.argmax())
-    assert (int(place), label, len(rest)) == (best, str(best), 2)
+    assert (int(index), label, len(rest)) == (best, str(best), 2)
     assert float(value) == pytest.approx(expected.max(), abs=1e-4)
     client.close()
 

@@ -84,7 +84,7 @@ def test_the_shortest_way_answers_as_the_usual_one_does(
     headers: dict[str, str] | Callable[[bytes], dict[str, str]],
     status: int,
 ) -> None:
-    monkeypatch.setattr(model_cache, "SECONDS_BETWEEN_LOOKS", 3600.0)
+    monkeypatch.setattr(model_cache, "REFRESH_SECONDS", 3600.0)
     image = encoded(digit)
     said = {**(headers(image) if callable(headers) else headers), "X-Request-ID": "same"}
     met_by_flask: list[str] = []
