@@ -1,6 +1,7 @@
 """The only place where the API is put together."""
 
 import os
+from dataclasses import replace
 
 from flask import Flask
 from flask_openapi3 import Info, OpenAPI
@@ -16,8 +17,8 @@ from api.http.request_ids import add_request_ids
 from api.http.slow_clients import BodyReadLimiter, limit_bodies
 from api.ingestion.result import UploadLimits
 from api.planner.client import Planner
-from api.protocols import mlflow, open_inference, tf_serving
-from api.protocols.fast_path import with_shortcut
+from api.protocols import hugging_face, mlflow, open_inference, tf_serving
+from api.protocols.fast_path import with_fast_path
 from api.routes import (
     batch_predictions,
     catalog,
@@ -47,7 +48,8 @@ from shared.storage.artifacts import ArtifactStore
 VERSION = "1"
 
 
-def create_app(settings: Settings) -> Flask:
+def create_app(settings: Settings, **replaced: object) -> Flask:
+    """Build the API. `replaced` names services to use in place of those that the settings describe."""
     app = OpenAPI(
         "api",
         info=Info(title="Trainyard", version=VERSION, description="Trains and serves small neural networks."),
@@ -58,7 +60,8 @@ def create_app(settings: Settings) -> Flask:
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # it would ask a server on the internet
-    app.extensions[EXTENSION] = services = _build_services(settings)
+    services = replace(_build_services(settings), **replaced)  # type: ignore[arg-type]  # each by its own type
+    app.extensions[EXTENSION] = services
     for routes in (
         jobs,
         models,
@@ -75,27 +78,27 @@ def create_app(settings: Settings) -> Flask:
         metrics,
     ):
         app.register_api(routes.bp)
-    for protocol in (tf_serving, open_inference, mlflow):
+    for protocol in (tf_serving, open_inference, mlflow, hugging_face):
         app.register_blueprint(protocol.bp)
     problems.register_handlers(app)
     _add_documentation(app)
-    application = add_request_ids(limit_bodies(app.wsgi_app, services.readers))
-    app.wsgi_app = with_shortcut(application, services)  # type: ignore[method-assign, assignment]  # as Flask has it
+    application = with_fast_path(limit_bodies(app.wsgi_app, services.readers), services)
+    app.wsgi_app = add_request_ids(application)  # type: ignore[method-assign, assignment]  # as Flask documents it
     return app
 
 
 def _build_services(settings: Settings) -> Services:
     artifacts = ArtifactStore(settings.artifacts_url)
     sessions = make_sessions(make_engine(settings.database_url))
-    versions = ModelCache(sessions, artifacts, settings.serving_memory_bytes)
-    metrics = Metrics((MemoryCollector(versions), JobCollector(sessions)))
+    model_cache = ModelCache(sessions, artifacts, settings.serving_memory_bytes)
+    metrics = Metrics((MemoryCollector(model_cache), JobCollector(sessions)))
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     return Services(
         sessions=sessions,
         artifacts=artifacts,
         notifier=JobNotifier(settings.redis_url),
         planner=Planner(settings.max_parameters),
-        versions=versions,
+        model_cache=model_cache,
         metrics=metrics,
         predictor=Predictor(
             limits, os.cpu_count() or 1, settings.max_waiting_predictions, settings.prediction_seconds, metrics

@@ -30,7 +30,7 @@ class Services:
     artifacts: ArtifactStore
     notifier: JobNotifier
     planner: Planner
-    versions: ModelCache
+    model_cache: ModelCache
     predictor: Predictor
     default_model: str | None
     max_request_bytes: int

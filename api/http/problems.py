@@ -1,10 +1,12 @@
 """Every failure becomes a problem document, RFC 9457; here stands which status each has."""
 
 import logging
+import re
+from difflib import get_close_matches
 from http import HTTPStatus
 
-from flask import Flask, Response
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from api.documents.base import Problem, ProblemLocation
 from shared import errors, logs
@@ -14,6 +16,10 @@ from shared.errors import ServiceError
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+MAX_SHOWN_PATH = 200
+MAX_NEAR_PATHS = 3
+PATH_PARAMETER = re.compile(r"<(?:[^<>:]+:)?([^<>]+)>")
+"""A parameter in a rule of Flask's, `<name>` or `<converter:name>`."""
 TRANSIENT_ERRORS = (
     errors.DatabaseUnavailable,
     errors.Overloaded,
@@ -56,7 +62,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
 
 
 def register_handlers(app: Flask) -> None:
-    """HTTPException includes unknown paths, bodies over the limit and unexpected 500s."""
+    """Answer every exception as a problem; HTTPException covers unknown paths, oversized bodies and unexpected 500s."""
     app.register_error_handler(ServiceError, _answer_service_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     for error in DATABASE_ERRORS:
@@ -64,49 +70,86 @@ def register_handlers(app: Flask) -> None:
 
 
 def to_problem(error: ServiceError) -> Problem:
+    """Convert an error to a problem document; the first fault is part of `detail`, all of them stand in `errors`."""
     status = STATUS[type(error)]
-    indices = [ProblemLocation(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
-    first = f" {indices[0].pointer}: {indices[0].detail}" if indices else ""
-    more = f" And {len(indices) - 1} more." if len(indices) > 1 else ""
+    locations = [ProblemLocation(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
+    first = f" {locations[0].pointer}: {locations[0].detail}" if locations else ""
+    more = f" And {len(locations) - 1} more." if len(locations) > 1 else ""
     return Problem(
         type=f"/problems/{error.kind}",
         title=status.phrase,
         status=status,
         detail=f"{error.detail}{first}{more}",
-        errors=indices or None,
+        errors=locations or None,
         request_id=logs.get_context("request_id"),
     )
 
 
-def _answer_service_error(error: ServiceError) -> Response:
-    problem = to_problem(error)
+def choose_headers(error: ServiceError) -> dict[str, str]:
+    """Return the headers that go with a problem: `Retry-After` for an error that passes by itself."""
+    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, TRANSIENT_ERRORS) else {}
+
+
+def log_defect(error: ServiceError) -> None:
+    """Log an error that is not the client's fault: its status is 500 or above."""
     if STATUS[type(error)] >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", error.kind, error.detail)
-    response = _make_response(problem)
-    if isinstance(error, TRANSIENT_ERRORS):
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+
+
+def make_defect_problem() -> Problem:
+    """Describe an unexpected exception. The log has the rest; a client learns nothing about internals."""
+    return _describe_http_exception(
+        InternalServerError(), "An unexpected error occurred. The API's log has the reason."
+    )
+
+
+def _answer_service_error(error: ServiceError) -> Response:
+    log_defect(error)
+    response = _make_response(to_problem(error))
+    response.headers.extend(choose_headers(error))
     return response
 
 
 def _answer_without_database(error: Exception) -> Response:
     logger.error("the database is out of reach: %s", error)
     return _answer_service_error(
-        errors.DatabaseUnavailable("The database is out of reach: try again in a moment, nothing was lost.")
+        errors.DatabaseUnavailable(f"The database is unreachable. Nothing is lost: retry in {RETRY_AFTER_SECONDS} s.")
     )
 
 
 def _answer_http_exception(error: HTTPException) -> Response:
-    code = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
-    problem = Problem(
-        type="about:blank",
-        title=error.name,
-        status=code,
-        detail=error.description or error.name,
-        request_id=logs.get_context("request_id"),
-    )
-    response = _make_response(problem)
+    match error:
+        case NotFound():
+            detail = _describe_unknown_path(request.path)
+        case MethodNotAllowed():
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            detail = f"{request.method} is not allowed for {request.path}. Allowed methods: {allowed}."
+        case InternalServerError():
+            return _make_response(make_defect_problem())
+        case _:
+            detail = error.description or error.name
+    response = _make_response(_describe_http_exception(error, detail))
     response.headers.extend((name, value) for name, value in error.get_headers() if name in ("Allow", "Retry-After"))
     return response
+
+
+def _describe_http_exception(error: HTTPException, detail: str) -> Problem:
+    return Problem(
+        type="about:blank",
+        title=error.name,
+        status=error.code or HTTPStatus.INTERNAL_SERVER_ERROR,
+        detail=detail,
+        request_id=logs.get_context("request_id"),
+    )
+
+
+def _describe_unknown_path(path: str) -> str:
+    """Name the known paths that are most similar."""
+    known = {PATH_PARAMETER.sub(r"<\1>", rule.rule) for rule in current_app.url_map.iter_rules()}
+    shown = path[:MAX_SHOWN_PATH]
+    near = get_close_matches(shown, known, n=MAX_NEAR_PATHS, cutoff=0.5)
+    advice = f" Similar paths: {', '.join(near)}." if near else ""
+    return f"There is no path {shown!r}.{advice} /docs lists every path."
 
 
 def _make_response(problem: Problem) -> Response:

@@ -1,9 +1,9 @@
-"""MLflow's scoring protocol, whose paths SageMaker uses as well, and images as Hugging Face's client sends them."""
+"""Answer MLflow's scoring protocol. SageMaker uses the same paths."""
 
 import csv
 import io
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -14,146 +14,147 @@ from numpy.typing import NDArray
 
 from api.http.bodies import read_body
 from api.http.problems import STATUS
-from api.protocols.call import JSON, Asked, Reply, begun, response_of
+from api.protocols.base import answer_in_flask, to_flask_response
+from api.protocols.call import JSON, PredictionCall, Reply
 from api.protocols.parquet import read_parquet
 from api.protocols.tensors import (
     dump_json,
     images_from_base64,
-    make_json_response,
     predict_images,
     predict_numbers,
     read_json,
 )
 from api.services import Services, services
-from api.serving.predictor import format_predictions
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, UnsupportedContent
-from shared.inference.inputs import ImageInput, decode_base64
 from shared.inference.servable import Servable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-MLFLOW, HUGGING_FACE = "mlflow", "hugging-face"
+ROUTE = "mlflow"
 FIELDS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 CSV = "text/csv"
 PARQUET = ("application/vnd.apache.parquet", "application/x-parquet")
 IMAGES = ("image/", "application/x-image")
 TYPES = f"Types: ['{JSON}', '{CSV}', '{PARQUET[0]}', 'image/jpeg', 'image/png', 'application/x-image']"
-MAX_LABELS = 1000
 
 bp = Blueprint("mlflow", __name__)
 
 
+@dataclass(frozen=True, slots=True)
+class MlflowCall(PredictionCall):
+    """`content_type` is the header as it was sent."""
+
+    content_type: str
+
+
+class MlflowProtocol:
+    """MLflow's scoring protocol: data frames, tensors and images, to `{"predictions": [...]}`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def parse(self, environ: "WSGIEnvironment") -> MlflowCall | None:
+        """Return None for another path, or when no default model is set."""
+        match environ["PATH_INFO"].split("/"):
+            case ["", "invocations"] if self._services.default_model is not None:
+                return self.make_call(self._services.default_model, environ.get("CONTENT_TYPE", ""))
+            case ["", "models", name, "invocations"]:
+                return self.make_call(name, environ.get("CONTENT_TYPE", ""))
+        return None
+
+    def make_call(self, name: str, content_type: str) -> MlflowCall:
+        """`name` is `model`, `model@alias` or `model@3`."""
+        return MlflowCall(ROUTE, *split_model_name(name), self._services.max_request_bytes, content_type)
+
+    def answer(self, call: MlflowCall, servable: Servable, body: bytes) -> Reply:
+        """Predict. Raises ServiceError."""
+        predictor = self._services.predictor
+        media_type, _, parameters = call.content_type.partition(";")
+        media_type, parameters = media_type.strip().lower(), parameters.strip().lower().replace('"', "")
+        if media_type.startswith(IMAGES):
+            return _format_reply(predict_images(predictor, servable, [body]))
+        if media_type not in (JSON, CSV, *PARQUET) or parameters not in ("", "charset=utf-8"):
+            got = call.content_type[:100]
+            raise UnsupportedContent(f"This predictor only supports the following content types: {TYPES}. Got '{got}'.")
+        columns = servable.manifest.columns
+        if media_type in PARQUET:
+            rows = _parse_split(read_parquet(body, self._services.max_request_bytes), columns)
+        else:
+            rows = _parse_csv(body, columns) if media_type == CSV else _parse_json(body, columns)
+        if rows and all(isinstance(row, str) for row in rows):
+            return _format_reply(predict_images(predictor, servable, images_from_base64(rows)))
+        return _format_reply(predict_numbers(predictor, servable, rows))
+
+    @staticmethod
+    def error(error: ServiceError) -> Reply:
+        """Format `error_code` and `message`; a content type that is not supported is plain text, as in MLflow."""
+        if isinstance(error, UnsupportedContent):
+            return Reply(error.detail.encode(), "text/plain", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        status = STATUS[type(error)]
+        if isinstance(error, MalformedRequest):
+            code = {"error_code": "BAD_REQUEST"}
+        elif status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+            status = HTTPStatus.BAD_REQUEST
+            code = {"error_code": "INVALID_PARAMETER_VALUE", "error_class": "SCHEMA_ENFORCEMENT_FAILED"}
+        elif status is HTTPStatus.NOT_FOUND:
+            code = {"error_code": "RESOURCE_DOES_NOT_EXIST"}
+        elif status is HTTPStatus.SERVICE_UNAVAILABLE:
+            code = {"error_code": "TEMPORARILY_UNAVAILABLE"}
+        else:
+            code = {"error_code": "INTERNAL_ERROR"}
+        return Reply(dump_json({**code, "message": error.detail}), status=status)
+
+
 @bp.errorhandler(ServiceError)
 def answer_error(error: ServiceError) -> Response:
-    if isinstance(error, UnsupportedContent):
-        return Response(error.detail, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE, content_type="text/plain")
-    status = STATUS[type(error)]
-    if isinstance(error, MalformedRequest):
-        code = {"error_code": "BAD_REQUEST"}
-    elif status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
-        status = HTTPStatus.BAD_REQUEST
-        code = {"error_code": "INVALID_PARAMETER_VALUE", "error_class": "SCHEMA_ENFORCEMENT_FAILED"}
-    elif status is HTTPStatus.NOT_FOUND:
-        code = {"error_code": "RESOURCE_DOES_NOT_EXIST"}
-    elif status is HTTPStatus.SERVICE_UNAVAILABLE:
-        code = {"error_code": "TEMPORARILY_UNAVAILABLE"}
-    else:
-        code = {"error_code": "INTERNAL_ERROR"}
-    return make_json_response({**code, "message": error.detail}, status=status)
+    return to_flask_response(MlflowProtocol.error(error))
 
 
 @bp.get("/ping")
 @bp.get("/health")
 def show_health() -> Response:
+    """Show that the server answers, as MLflow and SageMaker ask."""
     return Response("\n", content_type=JSON)
 
 
 @bp.get("/version")
 def show_version() -> Response:
-    """Of the library that runs the networks."""
+    """Show the version of ONNX Runtime, which runs the networks."""
     return Response(version("onnxruntime"), content_type="text/plain")
 
 
 @bp.post("/invocations")
 def invoke_default() -> Response:
-    """The model that TRAINYARD_DEFAULT_MODEL names."""
+    """Predict with the model that TRAINYARD_DEFAULT_MODEL names."""
     name = services().default_model
     if name is None:
         raise ModelNotFound(
-            "No model is named for this path: set TRAINYARD_DEFAULT_MODEL, or POST to /models/<name>/invocations."
+            "No default model is set. Set TRAINYARD_DEFAULT_MODEL, or POST /models/<model>/invocations."
         )
-    return _answered(MLFLOW, name)
+    return _invoke(name)
 
 
 @bp.post("/models/<name>/invocations")
 def invoke(name: str) -> Response:
-    """`name`, `name@alias` or `name@3`."""
-    return _answered(MLFLOW, name)
+    """Predict with a model: `name`, `name@alias` or `name@3`."""
+    return _invoke(name)
 
 
-@bp.post("/models/<name>")
-def classify_as_hugging_face(name: str) -> Response:
-    """An image as the body, or `{"inputs": base64}`, to `[{"label", "score"}]`, the surest first."""
-    return _answered(HUGGING_FACE, name)
-
-
-def _answered(route: str, name: str) -> Response:
-    with services().metrics.counted(route) as served:
-        servable = begun(served, lambda: services().versions.get(*_model_and_reference(name)))
-        content_type = request.headers.get("Content-Type", "")
-        reply = _REPLIES[route](services(), content_type, servable, read_body(services().max_request_bytes))
-    return response_of(reply, servable)
-
-
-def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
-    """None where it is not of the usual kind."""
-    match environ["PATH_INFO"].split("/"):
-        case ["", "invocations"] if services.default_model is not None:
-            route, name = MLFLOW, services.default_model
-        case ["", "models", name, "invocations"]:
-            route = MLFLOW
-        case ["", "models", name]:
-            route = HUGGING_FACE
-        case _:
-            return None
-    answer = partial(_REPLIES[route], services, environ.get("CONTENT_TYPE", ""))
-    return Asked(route, *_model_and_reference(name), services.max_request_bytes, answer)
-
-
-def _model_and_reference(name: str) -> tuple[str, str | None]:
+def split_model_name(name: str) -> tuple[str, str | None]:
+    """Split `model@reference` into both; the reference is None without an `@`."""
     model, _, reference = name.partition("@")
     return model, reference or None
 
 
-def _classify(services: Services, content_type: str, servable: Servable, body: bytes) -> Reply:
-    image, top = _parse_image(content_type, body)
-    outputs = services.predictor.outputs(servable, [ImageInput("the image", image)])
-    (named,) = format_predictions(outputs, servable.manifest, top)
-    if "top" not in named:
-        raise InvalidRequest(f"{servable.name} answers numbers, and names no classes.")
-    return Reply(dump_json([{"label": found["label"], "score": found["probability"]} for found in named["top"]]))
-
-
-def _predict(services: Services, content_type: str, servable: Servable, body: bytes) -> Reply:
-    media_type, _, parameters = content_type.partition(";")
-    media_type, parameters = media_type.strip().lower(), parameters.strip().lower().replace('"', "")
-    if media_type.startswith(IMAGES):
-        return _format_reply(predict_images(services.predictor, servable, [body]))
-    if media_type not in (JSON, CSV, *PARQUET) or parameters not in ("", "charset=utf-8"):
-        got = content_type[:100]
-        raise UnsupportedContent(f"This predictor only supports the following content types: {TYPES}. Got '{got}'.")
-    columns = servable.manifest.columns
-    if media_type in PARQUET:
-        rows = _parse_split(read_parquet(body, services.max_request_bytes), columns)
-    else:
-        rows = _parse_csv(body, columns) if media_type == CSV else _parse_json(body, columns)
-    if rows and all(isinstance(row, str) for row in rows):
-        return _format_reply(predict_images(services.predictor, servable, images_from_base64(rows)))
-    return _format_reply(predict_numbers(services.predictor, servable, rows))
-
-
-_REPLIES = {MLFLOW: _predict, HUGGING_FACE: _classify}
+def _invoke(name: str) -> Response:
+    protocol = MlflowProtocol(services())
+    call = protocol.make_call(name, request.headers.get("Content-Type", ""))
+    return answer_in_flask(
+        ROUTE,
+        lambda: services().model_cache.get(call.model, call.reference),
+        lambda servable: protocol.answer(call, servable, read_body(call.max_bytes)),
+    )
 
 
 def _format_reply(outputs: NDArray[np.float32]) -> Reply:
@@ -252,19 +253,3 @@ def _parse_records(value: object, columns: Sequence[str]) -> list[Any]:
 def _unwrap_row(row: Any) -> Any:  # noqa: ANN401 - JSON
     """A row with an image has that one column."""
     return row[0] if isinstance(row, list) and len(row) == 1 and isinstance(row[0], str) else row
-
-
-def _parse_image(content_type: str, body: bytes) -> tuple[bytes, int]:
-    if content_type.partition(";")[0].strip().lower() != JSON:
-        return body, MAX_LABELS
-    try:
-        document = read_json(body)
-    except (ValueError, RecursionError) as error:
-        raise MalformedRequest(f"The body is not JSON: {error}") from None
-    if not isinstance(document, dict) or "inputs" not in document:
-        raise InvalidRequest('The body is {"inputs": "<base64>"}, or the image itself.')
-    parameters = document.get("parameters") or {}
-    top = parameters.get("top_k", MAX_LABELS) if isinstance(parameters, dict) else None
-    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-        raise InvalidRequest("`top_k` is how many labels to name.")
-    return decode_base64(document["inputs"], "the image"), top

@@ -3,7 +3,6 @@ repository, statistics.
 """
 
 import re
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,10 @@ from flask import Blueprint, Response, request
 
 from api.http.bodies import read_body
 from api.http.problems import STATUS
-from api.protocols.call import Asked, begun, response_of
-from api.protocols.open_inference_codec import BYTES, answer_inference, read_object
-from api.protocols.tensors import make_json_response
+from api.protocols.base import answer_in_flask, to_flask_response
+from api.protocols.call import Reply
+from api.protocols.open_inference_codec import BYTES, OpenInferenceCall, answer_inference, read_object
+from api.protocols.tensors import dump_json, make_json_response
 from api.services import Services, services
 from shared.database.pagination import Page
 from shared.database.tables.registry import Version
@@ -34,12 +34,43 @@ PASSED_STATUSES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ER
 bp = Blueprint("open_inference", __name__)
 
 
+class OpenInferenceProtocol:
+    """The Open Inference Protocol v2 with Triton's extensions."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def parse(self, environ: "WSGIEnvironment") -> OpenInferenceCall | None:
+        """Return None for another path."""
+        found = _INFER.fullmatch(environ["PATH_INFO"])
+        return self.make_call(found["model"], found["version"], environ) if found is not None else None
+
+    def make_call(self, model: str, version: str | None, environ: "WSGIEnvironment") -> OpenInferenceCall:
+        return OpenInferenceCall(
+            ROUTE,
+            model,
+            version,
+            self._services.max_request_bytes,
+            environ.get("HTTP_CONTENT_ENCODING", "").strip().lower(),
+            environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"),
+        )
+
+    def answer(self, call: OpenInferenceCall, servable: Servable, body: bytes) -> Reply:
+        """Infer. Raises ServiceError."""
+        return answer_inference(self._services.predictor, call, servable, body)
+
+    @staticmethod
+    def error(error: ServiceError) -> Reply:
+        """Format `{"error": ...}`. The protocol knows few statuses: all others become 400."""
+        status = STATUS[type(error)]
+        return Reply(
+            dump_json({"error": error.detail}), status=status if status in PASSED_STATUSES else HTTPStatus.BAD_REQUEST
+        )
+
+
 @bp.errorhandler(ServiceError)
 def answer_error(error: ServiceError) -> Response:
-    status = STATUS[type(error)]
-    return make_json_response(
-        {"error": error.detail}, status=status if status in PASSED_STATUSES else HTTPStatus.BAD_REQUEST
-    )
+    return to_flask_response(OpenInferenceProtocol.error(error))
 
 
 @bp.get("/v2/health/live")
@@ -67,7 +98,7 @@ def list_models() -> Response:
 @bp.get("/v2/models/<model>")
 @bp.get("/v2/models/<model>/versions/<version>")
 def show_model(model: str, version: str | None = None) -> Response:
-    servable = services().versions.get(model, version)
+    servable = services().model_cache.get(model, version)
     with services().sessions() as session:
         numbers = [str(found.number) for found in versions.list_versions(session, model, Page(MAX_MODELS))]
     signature = servable.manifest.signature
@@ -90,7 +121,7 @@ def show_model(model: str, version: str | None = None) -> Response:
 @bp.get("/v2/models/<model>/ready")
 @bp.get("/v2/models/<model>/versions/<version>/ready")
 def show_model_readiness(model: str, version: str | None = None) -> Response:
-    servable = services().versions.get(model, version)
+    servable = services().model_cache.get(model, version)
     return make_json_response({"name": servable.model, "ready": True}, servable)
 
 
@@ -98,7 +129,7 @@ def show_model_readiness(model: str, version: str | None = None) -> Response:
 @bp.get("/v2/models/<model>/versions/<version>/config")
 def show_config(model: str, version: str | None = None) -> Response:
     """As Triton describes a model."""
-    servable = services().versions.get(model, version)
+    servable = services().model_cache.get(model, version)
     signature = servable.manifest.signature
 
     def tensors(all_: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - TensorSignatures
@@ -122,7 +153,7 @@ def show_config(model: str, version: str | None = None) -> Response:
 @bp.get("/v2/models/<model>/versions/<version>/stats")
 def show_statistics(model: str | None = None, version: str | None = None) -> Response:
     """Of this process, since it loaded the version."""
-    found = services().versions.list_loaded() if model is None else [services().versions.get(model, version)]
+    found = services().model_cache.list_loaded() if model is None else [services().model_cache.get(model, version)]
     return make_json_response({"model_stats": [_format_statistics(servable) for servable in found]})
 
 
@@ -132,41 +163,36 @@ def show_repository() -> Response:
     only_ready = bool(body.strip()) and bool(read_object(body).get("ready"))
     with services().sessions() as session:
         served = versions.list_served_versions(session, MAX_MODELS)
-    rows = [_format_index_row(version, services().versions.get_failure(version.id)) for version in served]
+    rows = [_format_index_row(version, services().model_cache.get_failure(version.id)) for version in served]
     return make_json_response([row for row in rows if row["state"] == READY or not only_ready])
 
 
 @bp.post("/v2/repository/models/<model>/load")
 def load_model(model: str) -> Response:
     """Into memory, before somebody asks."""
-    servable = services().versions.get(model)
+    servable = services().model_cache.get(model)
     return make_json_response({"name": servable.model, "load": True}, servable)
 
 
 @bp.post("/v2/repository/models/<model>/unload")
 def unload_model(model: str) -> Response:
     """Out of memory; who asks for it has it loaded again."""
-    servable = services().versions.get(model)
-    services().versions.unload(model)
+    servable = services().model_cache.get(model)
+    services().model_cache.unload(model)
     return make_json_response({"name": servable.model, "unload": True})
 
 
 @bp.post("/v2/models/<model>/infer")
 @bp.post("/v2/models/<model>/versions/<version>/infer")
 def infer(model: str, version: str | None = None) -> Response:
-    with services().metrics.counted(ROUTE) as served:
-        servable = begun(served, lambda: services().versions.get(model, version))
-        reply = answer_inference(services(), request.environ, servable, read_body(services().max_request_bytes))
-    return response_of(reply, servable)
-
-
-def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
-    """None where it is not of the usual kind."""
-    found = _INFER.fullmatch(environ["PATH_INFO"])
-    if found is None:
-        return None
-    answer = partial(answer_inference, services, environ)
-    return Asked(ROUTE, found["model"], found["version"], services.max_request_bytes, answer)
+    """Predict: tensors in JSON or in binary, encoded images as BYTES."""
+    protocol = OpenInferenceProtocol(services())
+    call = protocol.make_call(model, version, request.environ)
+    return answer_in_flask(
+        ROUTE,
+        lambda: services().model_cache.get(model, version),
+        lambda servable: protocol.answer(call, servable, read_body(call.max_bytes)),
+    )
 
 
 def _format_index_row(version: Version, failure: str | None) -> dict[str, str]:

@@ -5,13 +5,14 @@ JSON, and tensors behind it.
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from api.protocols.call import Reply
+from api.protocols.call import PredictionCall, Reply
 from api.protocols.tensors import (
     describe_expected_input,
     dump_json,
@@ -20,15 +21,11 @@ from api.protocols.tensors import (
     predict_numbers,
     read_json,
 )
-from api.services import Services
 from api.serving.predictor import Predictor
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge
 from shared.inference.inputs import REAL_TYPES, to_array
 from shared.inference.servable import Servable
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 BFLOAT16 = "BF16"
@@ -50,17 +47,25 @@ TYPES: dict[str, Any] = {
 }
 
 
-def answer_inference(services: Services, environ: "WSGIEnvironment", servable: Servable, body: bytes) -> Reply:
-    """Raises ServiceError."""
-    document, raw = _read_request(environ, body, services.max_request_bytes)
+@dataclass(frozen=True, slots=True)
+class OpenInferenceCall(PredictionCall):
+    """`json_length` is the header that says where the JSON ends and the binary tensors begin; None without it."""
+
+    encoding: str
+    json_length: str | None
+
+
+def answer_inference(predictor: Predictor, call: OpenInferenceCall, servable: Servable, body: bytes) -> Reply:
+    """Parse an inference request, predict and format the reply. Raises ServiceError."""
+    document, raw = _read_request(call, body)
     wanted = _parse_outputs(document)
-    return _format_reply(servable, document, wanted, _compute_outputs(services.predictor, servable, document, raw))
+    return _format_reply(servable, document, wanted, _compute_outputs(predictor, servable, document, raw))
 
 
-def _read_request(environ: "WSGIEnvironment", body: bytes, max_bytes: int) -> tuple[dict[str, Any], memoryview]:
+def _read_request(call: OpenInferenceCall, body: bytes) -> tuple[dict[str, Any], memoryview]:
     """The JSON, and the tensors behind it."""
-    body = _decompress(body, environ.get("HTTP_CONTENT_ENCODING", "").strip().lower(), max_bytes)
-    length = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
+    body = _decompress(body, call.encoding, call.max_bytes)
+    length = call.json_length
     if length is None:
         return read_object(body), memoryview(b"")
     if not length.isdecimal() or int(length) > len(body):
@@ -236,7 +241,7 @@ def _format_reply(
         return Reply(dump_json(document))
     output["parameters"] = {"binary_data_size": len(data)}
     header = dump_json(document)
-    return Reply(header + data, "application/octet-stream", ((JSON_LENGTH, str(len(header))),))
+    return Reply(header + data, "application/octet-stream", headers=((JSON_LENGTH, str(len(header))),))
 
 
 def _rank_classes(row: NDArray[np.float32], classes: tuple[str, ...], count: int) -> list[str]:

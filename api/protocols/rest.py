@@ -1,13 +1,17 @@
-"""The three forms of a prediction request, each as a list of inputs."""
+"""Answer predictions in our own wire format."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask import Request
 
 from api.http.bodies import JSON_TYPES, read_body, read_json
-from api.protocols.call import Asked, Reply
+from api.http.problems import MEDIA_TYPE as PROBLEM_TYPE
+from api.http.problems import STATUS, choose_headers, log_defect, to_problem
+from api.protocols.call import PredictionCall, Reply
 from api.services import Services, services
-from api.serving.predictor import PredictionOutputs, dump_predictions
+from api.serving.predictor import dump_predictions
 from shared.errors import InvalidRequest, ServiceError, UnsupportedContent
 from shared.inference.inputs import UNSPECIFIC_MEDIA_TYPES, ImageInput, Input, parse_instance
 from shared.inference.servable import Servable
@@ -18,12 +22,11 @@ if TYPE_CHECKING:
 
 ROUTE = "predictions"
 MAX_INPUTS = 1000
-_AFTER = "/predictions"
-_PARTS_BEFORE = 4
-"""Of the path, the model's name."""
+_PATH_END = "/predictions"
+_PARTS_BEFORE_MODEL = 4
 _TOP = "top="
-_MOST_DIGITS = 3
-_TYPES = frozenset({*MEDIA_TYPES.values(), *UNSPECIFIC_MEDIA_TYPES, *JSON_TYPES})
+_MAX_TOP_DIGITS = 3
+_FAST_TYPES = frozenset({*MEDIA_TYPES.values(), *UNSPECIFIC_MEDIA_TYPES, *JSON_TYPES})
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 REQUEST_BODY: dict[str, Any] = {
     "required": True,
@@ -56,59 +59,82 @@ REQUEST_BODY: dict[str, Any] = {
 }
 
 
-def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
-    """None where it is not of the usual kind."""
-    path, media_type = environ["PATH_INFO"], environ.get("CONTENT_TYPE", "")
-    top = _top(environ.get("QUERY_STRING", ""))
-    if not (top and path.endswith(_AFTER) and media_type in _TYPES):
-        return None
+@dataclass(frozen=True, slots=True)
+class RestCall(PredictionCall):
+    """`top` is how many classes are named for each input."""
 
-    def answer(servable: Servable, body: bytes) -> Reply | PredictionOutputs:
-        outputs = services.predictor.outputs(servable, inputs_of(body, media_type))
-        if any(isinstance(found, ServiceError) for found in outputs.read):
-            return outputs
-        return Reply(dump_predictions(servable, outputs, top))
+    media_type: str
+    top: int
 
-    max_bytes = services.max_request_bytes if media_type in JSON_TYPES else services.image_limits.max_bytes
-    match path.removesuffix(_AFTER).split("/")[_PARTS_BEFORE:]:
-        case [model]:
-            return Asked(ROUTE, model, None, max_bytes, answer)
-        case [model, "versions", reference]:
-            return Asked(ROUTE, model, reference, max_bytes, answer)
-        case _:
+
+class RestProtocol:
+    """Our own wire format: an image as the body, files of a form, or JSON `instances`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def parse(self, environ: "WSGIEnvironment") -> RestCall | None:
+        """Return None for another path, query or media type; forms are for Flask, which parses them."""
+        path, media_type = environ["PATH_INFO"], environ.get("CONTENT_TYPE", "")
+        top = _parse_top(environ.get("QUERY_STRING", ""))
+        if not (top and path.endswith(_PATH_END) and media_type in _FAST_TYPES):
             return None
+        services = self._services
+        max_bytes = services.max_request_bytes if media_type in JSON_TYPES else services.image_limits.max_bytes
+        match path.removesuffix(_PATH_END).split("/")[_PARTS_BEFORE_MODEL:]:
+            case [model]:
+                return RestCall(ROUTE, model, None, max_bytes, media_type, top)
+            case [model, "versions", reference]:
+                return RestCall(ROUTE, model, reference, max_bytes, media_type, top)
+            case _:
+                return None
+
+    def answer(self, call: RestCall, servable: Servable, body: bytes) -> Reply:
+        """Predict the inputs of a body. An input that cannot be read has its problem in place of a prediction."""
+        return self.answer_inputs(call.top, servable, parse_inputs(body, call.media_type))
+
+    def answer_inputs(self, top: int, servable: Servable, inputs: Sequence[Input | ServiceError]) -> Reply:
+        """Raises Overloaded, or the error of the first input where none of them can be read."""
+        return Reply(dump_predictions(servable, self._services.predictor.predict(servable, inputs), top))
+
+    @staticmethod
+    def error(error: ServiceError) -> Reply:
+        """Format a problem document."""
+        log_defect(error)
+        body = to_problem(error).model_dump_json().encode()
+        return Reply(body, PROBLEM_TYPE, STATUS[type(error)], tuple(choose_headers(error).items()))
 
 
-def _top(query: str) -> int:
-    """0 for any other query."""
+def _parse_top(query: str) -> int:
+    """Return 0 for any query but `top` alone."""
     if not query:
         return 1
     number = query.removeprefix(_TOP)
-    return int(number) if query.startswith(_TOP) and number.isdecimal() and len(number) <= _MOST_DIGITS else 0
+    return int(number) if query.startswith(_TOP) and number.isdecimal() and len(number) <= _MAX_TOP_DIGITS else 0
 
 
 def read_inputs(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
-    """An error stands in the place of an input that could not even be unpacked."""
+    """Read the inputs of a Flask request. An input that cannot be unpacked is an error in its place."""
     if request.mimetype == "multipart/form-data":
-        return _files(request, limits)
+        return _read_files(request, limits)
     if request.mimetype in JSON_TYPES:
-        return inputs_of(read_body(services().max_request_bytes), request.mimetype)
+        return parse_inputs(read_body(services().max_request_bytes), request.mimetype)
     if request.mimetype.startswith("image/") or request.mimetype in UNSPECIFIC_MEDIA_TYPES:
-        return inputs_of(read_body(limits.max_bytes), request.mimetype)
+        return parse_inputs(read_body(limits.max_bytes), request.mimetype)
     raise UnsupportedContent(
         f"The Content-Type is {request.mimetype!r}: send an image as image/png or the like, "
         'files as multipart/form-data, or application/json with {"instances": […]}.'
     )
 
 
-def inputs_of(body: bytes, media_type: str) -> list[Input | ServiceError]:
-    """Of a body that is JSON, or else an image. Raises MalformedRequest or InvalidRequest."""
+def parse_inputs(body: bytes, media_type: str) -> list[Input | ServiceError]:
+    """Parse a body: JSON by its media type, else one image. Raises MalformedRequest or InvalidRequest."""
     if media_type in JSON_TYPES:
-        return _instances(read_json(body))
+        return _parse_instances(read_json(body))
     return [ImageInput("the image", body, media_type)]
 
 
-def _files(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
+def _read_files(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
     files = [file for _, file in request.files.items(multi=True)]
     if not files:
         raise InvalidRequest("There is no file in the form: send each image as a file, with a file name.")
@@ -119,15 +145,15 @@ def _files(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
     ]
 
 
-def _instances(body: object) -> list[Input | ServiceError]:
+def _parse_instances(body: object) -> list[Input | ServiceError]:
     if not isinstance(body, dict) or body.keys() != {"instances"} or not isinstance(body["instances"], list):
         raise InvalidRequest('The body is {"instances": […]}, one entry for each input, and nothing else beside it.')
     if not 0 < len(body["instances"]) <= MAX_INPUTS:
         raise InvalidRequest(f"`instances` holds 1 to {MAX_INPUTS} inputs, not {len(body['instances'])}.")
-    return [_instance(instance, f"instances/{index}") for index, instance in enumerate(body["instances"])]
+    return [_parse_instance(instance, f"instances/{index}") for index, instance in enumerate(body["instances"])]
 
 
-def _instance(instance: object, name: str) -> Input | ServiceError:
+def _parse_instance(instance: object, name: str) -> Input | ServiceError:
     try:
         return parse_instance(instance, name)
     except ServiceError as error:

@@ -55,7 +55,7 @@ def images_from_base64(texts: Iterable[object]) -> list[bytes]:
 def predict_images(predictor: Predictor, servable: Servable, images: Iterable[bytes]) -> NDArray[np.float32]:
     """(n, outputs). These protocols have no room for one that failed among others: raises its error."""
     inputs = [ImageInput(f"image {index}", image) for index, image in enumerate(images)]
-    outputs = predictor.outputs(servable, inputs)
+    outputs = predictor.predict(servable, inputs)
     for found in outputs.read:
         if isinstance(found, ServiceError):
             raise found

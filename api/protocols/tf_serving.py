@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +15,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.http.bodies import read_body
 from api.http.problems import STATUS
-from api.protocols.call import Asked, Reply, begun, response_of
+from api.protocols.base import answer_in_flask, to_flask_response
+from api.protocols.call import PredictionCall, Reply
 from api.protocols.tensors import (
     dump_json,
     images_from_base64,
@@ -31,7 +31,7 @@ from shared.database.pagination import Page
 from shared.database.tables.registry import Version
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, VersionNotFound
 from shared.inference.servable import Servable
-from shared.references import parse_version_number
+from shared.references import MAX_DIGITS
 from shared.registry import versions
 from shared.registry.manifest import INPUT_NAME
 
@@ -56,39 +56,77 @@ bp = Blueprint("tf_serving", __name__)
 
 @dataclass(frozen=True)
 class Target:
-    """What a path names; no version and no label for the one that is served."""
+    """What a path names; neither version nor label means the version that the model serves."""
 
     model: str
     version: str | None
     label: str | None
 
     def find(self) -> Servable:
-        """Raises ServiceError, with TensorFlow Serving's texts."""
+        """Load the version. Raises ServiceError in TensorFlow Serving's words."""
         try:
-            return services().versions.get(self.model, self.reference())
+            return services().model_cache.get(self.model, self.to_reference())
         except (ModelNotFound, VersionNotFound) as error:
-            raise self.unknown(error) from None
+            raise self.translate(error) from None
 
-    def reference(self) -> str | None:
+    def to_reference(self) -> str | None:
+        """Return the reference for the registry; None for version 0, by which ovmsclient means the served one."""
         if self.version is None:
             return self.label
-        if int(self.version) > MAX_VERSION:
+        number = int(self.version)
+        if number > MAX_VERSION:
             raise MalformedRequest(f"Failed to convert version: {self.version} to numeric.")
-        return self.version if parse_version_number(self.version) else None  # ovmsclient means the default by 0
+        return str(number) if number else None
 
-    def unknown(self, error: ServiceError) -> ServiceError:
+    def translate(self, error: ServiceError) -> ServiceError:
+        """Put "not found" into TensorFlow Serving's words."""
         if self.label is not None and isinstance(error, VersionNotFound):
             return MalformedRequest(f"Unrecognized servable version label: {self.label}")
         which = f"Specific({self.model}, {self.version})" if self.version is not None else f"Latest({self.model})"
         return type(error)(f"Servable not found for request: {which}")
 
 
+@dataclass(frozen=True, slots=True)
+class TfServingCall(PredictionCall):
+    """`verb` is `predict`, `classify` or `regress`."""
+
+    verb: str
+
+
+class TfServingProtocol:
+    """TensorFlow Serving's REST API. The Content-Type is not looked at, as in the original."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def parse(self, environ: "WSGIEnvironment") -> TfServingCall | None:
+        """Return None for a path without a verb; a version that is no number is for Flask to refuse."""
+        found = _PATH.fullmatch(environ["PATH_INFO"].removeprefix("/v1/"))
+        if found is None or found["model"] is None or found["verb"] is None:
+            return None
+        target = Target(found["model"], found["version"], found["label"])
+        return self.make_call(target, found["verb"].lower()) if len(found["version"] or "") <= MAX_DIGITS else None
+
+    def make_call(self, target: Target, verb: str) -> TfServingCall:
+        reference = target.to_reference()
+        return TfServingCall(f"{ROUTE}-{verb}", target.model, reference, self._services.max_request_bytes, verb)
+
+    def answer(self, call: TfServingCall, servable: Servable, body: bytes) -> Reply:
+        """Predict, classify or regress. Raises ServiceError."""
+        return Reply(_VERBS[call.verb](self._services.predictor, servable, _parse_document(servable, body)))
+
+    @staticmethod
+    def error(error: ServiceError) -> Reply:
+        """Format `{"error": ...}`. TensorFlow Serving knows neither 413 nor 422: both become 400."""
+        status = STATUS[type(error)]
+        if status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+            status = HTTPStatus.BAD_REQUEST
+        return Reply(dump_json({"error": error.detail}), status=status)
+
+
 @bp.errorhandler(ServiceError)
 def answer_error(error: ServiceError) -> Response:
-    status = STATUS[type(error)]
-    if status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
-        status = HTTPStatus.BAD_REQUEST  # it knows no others
-    return make_json_response({"error": error.detail}, status=status)
+    return to_flask_response(TfServingProtocol.error(error))
 
 
 @bp.get("/")
@@ -132,32 +170,16 @@ def show(_: str, rest: str) -> Response:
 
 
 @bp.post("/<any(v1, V1):_>/<path:rest>")
-def ask(_: str, rest: str) -> Response:
-    """predict, classify or regress."""
+def predict(_: str, rest: str) -> Response:
+    """Predict, classify or regress."""
     target, verb, _metadata = _parse_path(rest)
     if verb is None:
         raise _build_malformed_error()
-    with services().metrics.counted(f"{ROUTE}-{verb}") as served:
-        servable = begun(served, target.find)
-        reply = _reply(services().predictor, verb, servable, read_body(services().max_request_bytes))
-    return response_of(reply, servable)
-
-
-def asked(environ: "WSGIEnvironment", services: Services) -> Asked | None:
-    """None where it is not of the usual kind."""
-    found = _PATH.fullmatch(environ["PATH_INFO"].removeprefix("/v1/"))
-    if found is None or found["verb"] is None or (found["version"] and not parse_version_number(found["version"])):
-        return None
-    verb = found["verb"].lower()
-    answer = partial(_reply, services.predictor, verb)
-    reference = found["version"] or found["label"]
-    return Asked(f"{ROUTE}-{verb}", found["model"], reference, services.max_request_bytes, answer)
-
-
-def _reply(predictor: Predictor, verb: str, servable: Servable, body: bytes) -> Reply:
-    """Whatever the Content-Type says."""
-    answers = {"predict": _predict, "classify": _classify, "regress": _regress}
-    return Reply(answers[verb](predictor, servable, _parse_document(servable, body)))
+    protocol = TfServingProtocol(services())
+    call = protocol.make_call(target, verb)
+    return answer_in_flask(
+        call.route, target.find, lambda servable: protocol.answer(call, servable, read_body(call.max_bytes))
+    )
 
 
 def _parse_path(rest: str) -> tuple[Target, str | None, bool]:
@@ -286,6 +308,9 @@ def _regress(predictor: Predictor, servable: Servable, document: dict[str, Any])
     return _dump_json({"results": [row[0] if len(row) == 1 else row for row in outputs]}, outputs)
 
 
+_VERBS = {"predict": _predict, "classify": _classify, "regress": _regress}
+
+
 def _dump_json(document: dict[str, Any], outputs: NDArray[np.float32]) -> bytes:
     if np.isfinite(outputs).all():
         return dump_json(document)
@@ -304,7 +329,7 @@ def _show_status(target: Target) -> Response:
     with services().sessions() as session:
         try:
             if target.version is not None or target.label is not None:
-                reference = target.reference()
+                reference = target.to_reference()
                 found = [
                     versions.get_version(session, target.model, reference)
                     if reference is not None
@@ -314,7 +339,7 @@ def _show_status(target: Target) -> Response:
                 found = versions.list_versions(session, target.model, Page(MAX_VERSIONS))
         except (ModelNotFound, VersionNotFound) as error:
             if target.label is not None and isinstance(error, VersionNotFound):
-                raise target.unknown(error) from None
+                raise target.translate(error) from None
             found = []
     if not found:
         if target.version is not None:
@@ -325,7 +350,7 @@ def _show_status(target: Target) -> Response:
 
 
 def _format_status(version: Version) -> dict[str, Any]:
-    failure = services().versions.get_failure(version.id)
+    failure = services().model_cache.get_failure(version.id)
     error = {"error_code": "OK", "error_message": ""}
     if failure is not None:
         error = {"error_code": "DATA_LOSS", "error_message": failure}

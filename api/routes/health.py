@@ -37,7 +37,7 @@ def show_readiness() -> Response:
         "artifacts": _check("artifacts", services().artifacts.check),
     }
     ready = all(check.ready for check in checks.values())
-    if failures := services().versions.list_failures():  # of those versions alone: the others are served
+    if failures := services().model_cache.list_failures():  # of those versions alone: the others are served
         checks["versions"] = Check(ready=False, detail=" ".join(failures))
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
     return to_response(Readiness(ready=ready, checks=checks), status)

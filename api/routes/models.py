@@ -110,7 +110,7 @@ def delete_version(path: VersionPath) -> Response:
         raise InvalidRequest(detail, (Fault("#/reference", "A whole number."),))
     with services().sessions.begin() as session:
         version = versions.delete_version(session, path.model, parse_version_number(path.reference))
-    services().versions.evict(version)
+    services().model_cache.evict(version)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
@@ -157,7 +157,7 @@ def set_alias(path: AliasPath, body: AliasTarget) -> Response:
     """Point an alias at a version; it moves if it is there."""
     with services().sessions.begin() as session:
         alias = aliases.set_alias(session, path.model, path.alias, body.version)
-    services().versions.invalidate(path.model)
+    services().model_cache.invalidate(path.model)
     return to_response(AliasDocument(model=alias.model, alias=alias.alias, version=alias.number))
 
 
@@ -167,7 +167,7 @@ def delete_alias(path: AliasPath) -> Response:
     """The version it pointed at stays."""
     with services().sessions.begin() as session:
         aliases.delete_alias(session, path.model, path.alias)
-    services().versions.invalidate(path.model)
+    services().model_cache.invalidate(path.model)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 

@@ -10,10 +10,9 @@ from api.documents.predictions import Predictions
 from api.http.paths import ModelPath, VersionPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems
-from api.protocols.call import Reply, begun, outputs_before_flask, response_of
-from api.protocols.rest import REQUEST_BODY, ROUTE, read_inputs
+from api.protocols.base import answer_in_flask
+from api.protocols.rest import REQUEST_BODY, ROUTE, RestProtocol, read_inputs
 from api.services import services
-from api.serving.predictor import dump_predictions
 from shared.errors import (
     ArtifactDamaged,
     ImageTooLarge,
@@ -67,9 +66,9 @@ def predict_with_version(path: VersionPath, query: PredictionQuery) -> Response:
 
 
 def _predict(model: str, reference: str | None, top: int) -> Response:
-    with services().metrics.counted(ROUTE) as served:
-        servable = begun(served, lambda: services().versions.get(model, reference))
-        outputs = outputs_before_flask() or services().predictor.outputs(
-            servable, read_inputs(request, services().image_limits)
-        )
-    return response_of(Reply(dump_predictions(servable, outputs, top)), servable)
+    protocol = RestProtocol(services())
+    return answer_in_flask(
+        ROUTE,
+        lambda: services().model_cache.get(model, reference),
+        lambda servable: protocol.answer_inputs(top, servable, read_inputs(request, services().image_limits)),
+    )

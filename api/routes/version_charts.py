@@ -132,7 +132,7 @@ def draw_surface(path: VersionPicturePath, query: PictureQuery) -> Response:
 
     def make() -> Drawing:
         return drawings.draw_surface(
-            _format_name(version), compute_surface(services().versions.get_or_load(version), names)
+            _format_name(version), compute_surface(services().model_cache.get_or_load(version), names)
         )
 
     return make_picture_response(services().pictures, path.picture_format, query, content, make)

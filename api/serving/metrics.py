@@ -11,6 +11,7 @@ from shared.errors import ServiceError
 
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 OK = "ok"
+INTERNAL_ERROR = "internal-error"
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -46,18 +47,18 @@ class Metrics:
             self._registry.register(collector)
 
     @contextmanager
-    def counted(self, route: str) -> Iterator["CountedRequest"]:
-        """One request, by how it ends."""
-        served = CountedRequest()
-        outcome = "internal-error"
+    def count_request(self, route: str) -> Iterator["CountedRequest"]:
+        """Count one request by its outcome: `ok`, the kind of its ServiceError, or `internal-error`."""
+        request = CountedRequest()
+        outcome = INTERNAL_ERROR
         try:
-            yield served
+            yield request
             outcome = OK
         except ServiceError as error:
             outcome = error.kind
             raise
         finally:
-            self.count(route, served.model, served.version, outcome)
+            self.count(route, request.model, request.version, outcome)
 
     def count(self, route: str, model: str, version: str, outcome: str = OK) -> None:
         self._predictions.labels(route, model, version, outcome).inc()

@@ -41,10 +41,19 @@ class _Failure:
 class ModelCache:
     """Safe for threads. The database is asked about a name once a second at the most, and never while it is away."""
 
-    def __init__(self, sessions: Sessions, artifacts: ArtifactStore, budget_bytes: int) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        artifacts: ArtifactStore,
+        budget_bytes: int,
+        refresh_seconds: float = REFRESH_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
         self._sessions = sessions
         self._artifacts = artifacts
         self._budget_bytes = budget_bytes
+        self._refresh_seconds = refresh_seconds
+        self._retry_seconds = retry_seconds
         self._found: dict[Name, _Resolved] = {}
         self._servables: dict[int, Servable] = {}
         self._failures: dict[int, _Failure] = {}
@@ -155,7 +164,7 @@ class ModelCache:
             looking.release()
         if len(self._found) >= MAX_NAMES:
             self._found.clear()
-        self._found[name] = _Resolved(version_id, time.monotonic() + REFRESH_SECONDS)
+        self._found[name] = _Resolved(version_id, time.monotonic() + self._refresh_seconds)
         return servable
 
     def _insert(self, version_id: int, servable: Servable) -> None:
@@ -172,6 +181,6 @@ class ModelCache:
 
     def _remember_failure(self, version: Version, error: ServiceError) -> None:
         logger.error("version %s/%d cannot be served: %s", version.model, version.number, error.detail)
-        failure = _Failure(f"{version.model}/{version.number}", error, time.monotonic() + RETRY_SECONDS)
+        failure = _Failure(f"{version.model}/{version.number}", error, time.monotonic() + self._retry_seconds)
         with self._changing:
             self._failures[version.id] = failure

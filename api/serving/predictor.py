@@ -67,7 +67,7 @@ class Predictor:
         self._turns: DynamicBatcher[_PredictionRequest] = DynamicBatcher(at_once, waiting, seconds, self._compute)
         metrics.waiting.set_function(self._turns.count_waiting)
 
-    def outputs(self, servable: Servable, inputs: Sequence[Input | ServiceError]) -> PredictionOutputs:
+    def predict(self, servable: Servable, inputs: Sequence[Input | ServiceError]) -> PredictionOutputs:
         """Raises Overloaded, or the input's error where none of them can be read."""
         work = _PredictionRequest(servable, inputs)
         return PredictionOutputs(self._values(work), work.read)

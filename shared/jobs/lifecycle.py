@@ -265,10 +265,7 @@ def _rescue(
 ) -> list[Job]:
     problem = to_problem(failure)
     consecutive_lost_attempts = Job.consecutive_lost_attempts + 1
-    counted: dict[str, Any] = {
-        "consecutive_lost_attempts": consecutive_lost_attempts,
-        "lost_attempts": Job.lost_attempts + 1,
-    }
+    counted: dict[str, Any] = {"losses": consecutive_lost_attempts, "lost_attempts": Job.lost_attempts + 1}
     given_up = _transition(
         session,
         GIVE_UP,

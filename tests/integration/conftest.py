@@ -1,6 +1,5 @@
 """A database of each kind, the API in this process, and a worker that is called instead of rung."""
 
-import dataclasses
 import functools
 import shutil
 from collections.abc import Callable, Iterator
@@ -144,11 +143,10 @@ def notifier() -> SilentBell:
 
 @pytest.fixture
 def app(settings: Settings, planner: Planner, notifier: SilentBell) -> Iterator[Flask]:
-    app = create_app(settings)
-    built: Services = app.extensions[EXTENSION]
-    app.extensions[EXTENSION] = dataclasses.replace(built, planner=planner, notifier=notifier)
+    app = create_app(settings, planner=planner, notifier=notifier)
     yield app
-    built.sessions.kw["bind"].dispose()
+    services: Services = app.extensions[EXTENSION]
+    services.sessions.kw["bind"].dispose()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Before Flask and in it: the same answers, headers and counts, in every language."""
+"""The fast path and Flask answer alike in every wire format: body, headers and counters."""
 
 import base64
 import gzip
@@ -11,10 +11,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from api.protocols import fast_path
-from api.serving import model_cache
 from tests.images import encoded
 
+CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+"""A body without a length, which the fast path leaves to Flask."""
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 JSON = {"Content-Type": "application/json"}
 COUNTED = "trainyard_prediction_requests_total{"
@@ -58,12 +58,10 @@ def length_of_json(image: bytes) -> dict[str, str]:
         ("/v1/models/digits:predict", lambda _: b'{"instances": [[1, 2]]}', {}, 400),
         ("/v1/models/digits:predict", lambda _: b"{", {}, 400),
         ("/v1/models/digits:regress", rows, {}, 400),
-        ("/v1/models/nobody:predict", rows, {}, 404),
         ("/v2/models/digits/infer", listed, {}, 200),
         ("/v2/models/digits/versions/1/infer", packed, {"Content-Encoding": "gzip"}, 200),
         ("/v2/models/digits/infer", binary, length_of_json, 200),
         ("/v2/models/digits/infer", lambda image: listed(image[:40]), {}, 400),
-        ("/v2/models/digits/versions/9/infer", listed, {}, 404),
         ("/models/digits/invocations", rows, JSON, 200),
         ("/models/digits@best/invocations", bytes, {"Content-Type": "image/png"}, 200),
         ("/models/xor/invocations", lambda _: b"a,b\n0,1\n", {"Content-Type": "text/csv"}, 200),
@@ -74,35 +72,57 @@ def length_of_json(image: bytes) -> dict[str, str]:
         ("/models/line", lambda _: b'{"inputs": "AAAA"}', JSON, 400),
         ("/api/v1/models/digits/predictions", lambda image: image[:40], {}, 422),
     ],
+    ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_the_shortest_way_answers_as_the_usual_one_does(
+def test_fast_path_and_flask_answer_alike(
     http: FlaskClient,
     digit: np.ndarray,
-    monkeypatch: pytest.MonkeyPatch,
     path: str,
     written: Callable[[bytes], bytes],
     headers: dict[str, str] | Callable[[bytes], dict[str, str]],
     status: int,
 ) -> None:
-    monkeypatch.setattr(model_cache, "REFRESH_SECONDS", 3600.0)
     image = encoded(digit)
     said = {**(headers(image) if callable(headers) else headers), "X-Request-ID": "same"}
     met_by_flask: list[str] = []
     http.application.before_request(lambda: met_by_flask.append(path))
 
-    def post() -> TestResponse:
-        return http.post(path, data=written(image), headers=said)
+    def post(**environ: object) -> TestResponse:
+        return http.post(path, data=written(image), headers=said, environ_overrides=environ)
 
-    first = post()  # loads the version, on the usual way
+    post()  # loads the version
     met_by_flask.clear()
-    shortest = post()
+    fast = post()
     by_flask_alone = len(met_by_flask)
-    monkeypatch.setattr(fast_path, "_LANGUAGES", {})
-    usual = post()
+    usual = post(**CHUNKED)
 
-    assert first.status_code == shortest.status_code == usual.status_code == status, usual.text
-    assert shortest.data == usual.data
-    assert sorted(shortest.headers) == sorted(usual.headers)
-    assert by_flask_alone == (0 if status == 200 and "versions/0" not in path else 1)
+    assert fast.status_code == usual.status_code == status, usual.text
+    assert fast.data == usual.data
+    assert sorted(fast.headers) == sorted(usual.headers)
+    assert by_flask_alone == 0
     counts = [line.split()[-1] for line in http.get("/metrics").text.splitlines() if line.startswith(COUNTED)]
     assert counts == ["3.0"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models/nobody:predict", "/v2/models/digits/versions/9/infer"])
+def test_fast_path_leaves_what_is_not_in_memory_to_flask(http: FlaskClient, digit: np.ndarray, path: str) -> None:
+    met_by_flask: list[str] = []
+    http.application.before_request(lambda: met_by_flask.append(path))
+
+    answers = [http.post(path, data=rows(encoded(digit))) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert met_by_flask == [path, path]
+
+
+def test_fast_path_answers_an_unexpected_error_as_a_problem(
+    http: FlaskClient, digit: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http.post("/api/v1/models/digits/predictions", data=encoded(digit))
+    monkeypatch.setattr("api.protocols.rest.dump_predictions", lambda *_: 1 / 0)
+
+    answer = http.post("/api/v1/models/digits/predictions", data=encoded(digit), headers={"X-Request-ID": "mine"})
+
+    assert (answer.status_code, answer.content_type) == (500, "application/problem+json")
+    assert answer.json["request_id"] == answer.headers["X-Request-ID"] == "mine"
+    assert 'outcome="internal-error"' in http.get("/metrics").text

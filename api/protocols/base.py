@@ -1,0 +1,46 @@
+"""Define what every wire format of predictions provides, and serve it from Flask."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from flask import Response
+
+from api.protocols.call import VERSION_HEADER, PredictionCall, Reply
+from api.services import services
+from shared.errors import ServiceError
+from shared.inference.servable import Servable
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+Call = TypeVar("Call", bound=PredictionCall)
+
+
+class InferenceProtocol(Protocol[Call]):
+    """One wire format: parse a request, answer it, and put an error into the words of the format.
+
+    The fast path and the Flask views call the same three methods, so that both answer alike.
+    """
+
+    def parse(self, environ: "WSGIEnvironment") -> Call | None:
+        """Return the call, read from path and headers; None for a request that only Flask answers. Never raises."""
+
+    def answer(self, call: Call, servable: Servable, body: bytes) -> Reply:
+        """Predict. Raises ServiceError."""
+
+    def error(self, error: ServiceError) -> Reply:
+        """Format an error as clients of this format expect it."""
+
+
+def answer_in_flask(route: str, find: Callable[[], Servable], answer: Callable[[Servable], Reply]) -> Response:
+    """Find the version, answer, and count the request under `route`. Raises what `find` and `answer` raise."""
+    with services().metrics.count_request(route) as counted:
+        servable = find()
+        counted.model, counted.version = servable.model, str(servable.number)
+        reply = answer(servable)
+    return to_flask_response(reply, servable)
+
+
+def to_flask_response(reply: Reply, servable: Servable | None = None) -> Response:
+    headers = [*reply.headers, *([(VERSION_HEADER, servable.name)] if servable is not None else [])]
+    return Response(reply.body, status=reply.status, headers=headers, content_type=reply.media_type)
