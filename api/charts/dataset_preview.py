@@ -53,7 +53,7 @@ def _make_tiles(x: Rows, y: NDArray[np.int64], info: DatasetInfo) -> list[Tile]:
         rows = np.flatnonzero(indices == label)
         chosen = rows[np.linspace(0, len(rows) - 1, min(IMAGES_PER_CLASS, len(rows))).astype(np.int64)]
         name = info.classes[label] if label < len(info.classes) else str(label)
-        tiles += [Tile(transform_image(image, contract), name) for image in _read_images(x, chosen)]
+        tiles += [Tile(transform_image(image, contract).pixels, name) for image in _read_images(x, chosen)]
     return tiles
 
 

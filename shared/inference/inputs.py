@@ -14,7 +14,7 @@ from shared.preprocessing.contract import ImageContract, NumbersContract, Polari
 from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits, decode_with_header, read_header
 from shared.preprocessing.handwriting import is_dark_on_light
 from shared.preprocessing.pixels import Pixels
-from shared.preprocessing.transforms import is_inverted, transform_image
+from shared.preprocessing.transforms import transform_image
 from shared.spec.preprocessing import Fit, Invert
 
 UNSPECIFIC_MEDIA_TYPES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
@@ -89,28 +89,28 @@ class PreprocessedInput(NamedTuple):
 
 
 def preprocess_input(given: Input, contract: ImageContract | NumbersContract, limits: ImageLimits) -> PreprocessedInput:
-    """As the network takes it.
+    """Turn one input into a row of the network's input.
 
-    Raises InvalidImage, ImageTooLarge, UnsupportedContent or InvalidRequest, with the input's name.
+    Raises InvalidImage, ImageTooLarge, UnsupportedContent or InvalidRequest; each names the input.
     """
     if isinstance(contract, ImageContract):
-        pixels, sides = (
-            _decode(given, contract, limits) if isinstance(given, ImageInput) else _parse_pixels(given, limits)
-        )
-        prepared = transform_image(pixels, contract)
-        warnings = _find_warnings(prepared, sides, contract)
-        if contract.invert is Invert.AUTO and is_inverted(pixels, contract):
-            warnings.append(INVERTED_WARNING)
-        elif (
-            contract.ground is not None
-            and not warnings
-            and is_dark_on_light(prepared) != (contract.ground is Polarity.LIGHT)
-        ):
-            warnings.append(POLARITY_WARNINGS[contract.ground])
-        return PreprocessedInput(contract.normalisation.apply_to_pixels(prepared), warnings)
+        return _preprocess_image(given, contract, limits)
     if isinstance(given, ImageInput):
         raise InvalidRequest(f"{given.name}: this version takes {list(contract.shape)} numbers, not an image.")
     return PreprocessedInput(contract.normalisation.apply(_parse_numbers(given, contract.shape)), [])
+
+
+def _preprocess_image(given: Input, contract: ImageContract, limits: ImageLimits) -> PreprocessedInput:
+    decoded = _decode(given, contract, limits) if isinstance(given, ImageInput) else _parse_pixels(given, limits)
+    image, size = decoded
+    pixels, inverted = transform_image(image, contract)
+    warnings = _find_warnings(pixels, size, contract)
+    polarity = contract.ground
+    if inverted and contract.invert is Invert.AUTO:
+        warnings.append(INVERTED_WARNING)
+    elif polarity is not None and not warnings and is_dark_on_light(pixels) != (polarity is Polarity.LIGHT):
+        warnings.append(POLARITY_WARNINGS[polarity])
+    return PreprocessedInput(contract.normalisation.apply_to_pixels(pixels), warnings)
 
 
 def preprocess_inputs(
@@ -132,15 +132,15 @@ def preprocess_inputs(
     return rows, read
 
 
-def _find_warnings(prepared: Pixels, sides: Size, contract: ImageContract) -> list[str]:
+def _find_warnings(pixels: Pixels, size: Size, contract: ImageContract) -> list[str]:
     """Of images that people did not mean to send, or that a network of this size sees little of."""
-    height, width = sides
+    height, width = size
     warnings = []
-    darkest, lightest, _, _ = cv2.minMaxLoc(prepared.reshape(1, -1))  # NumPy takes five times as long
+    darkest, lightest, _, _ = cv2.minMaxLoc(pixels.reshape(1, -1))  # NumPy takes five times as long
     if lightest - darkest < MIN_CONTRAST:
         warnings.append("The image is blank: all its pixels are about the same.")
     if (
-        max(sides) > MAX_ASPECT_RATIO * min(sides)
+        max(size) > MAX_ASPECT_RATIO * min(size)
         and contract.fit is Fit.STRETCH
         and contract.size[0] == contract.size[1]
     ):

@@ -82,7 +82,7 @@ class ImageContract(BaseModel):
         """(height, width, channels)"""
         return (*self.size, _count_channels(self.color))
 
-    def leaves_alone(self, shape: tuple[int, ...]) -> bool:
+    def is_identity_for(self, shape: tuple[int, ...]) -> bool:
         """Whether `prepare` changes nothing about images of this shape."""
         return shape == self.input_shape and self.invert is Invert.NEVER and self.fit is not Fit.MNIST
 

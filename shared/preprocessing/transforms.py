@@ -1,5 +1,7 @@
 """Transform decoded images to the contract's colour, polarity and size."""
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -17,27 +19,31 @@ _INTERPOLATIONS = {
 }
 
 
-def transform_image(image: Pixels, contract: ImageContract) -> Pixels:
-    """(height, width, 1 or 3) of any size → (*contract.size, channels): colour, inversion, size."""
+class TransformedImage(NamedTuple):
+    """`pixels` are (*contract.size, channels) uint8; `inverted` says whether dark and light were exchanged."""
+
+    pixels: Pixels
+    inverted: bool
+
+
+def transform_image(image: Pixels, contract: ImageContract) -> TransformedImage:
+    """Convert colour, invert and resize an image (height, width, 1 or 3) of any size, as the contract says."""
     image = _convert_color(image, contract.color)
-    return _resize_to_fit(WHITE - image if is_inverted(image, contract) else image, contract)
-
-
-def is_inverted(image: Pixels, contract: ImageContract) -> bool:
-    """Whether `prepare` makes dark of light in this image, of any size and colour."""
-    if contract.invert is Invert.AUTO:
-        return is_dark_on_light(image)
-    return contract.invert is Invert.ALWAYS
+    inverted = is_dark_on_light(image) if contract.invert is Invert.AUTO else contract.invert is Invert.ALWAYS
+    return TransformedImage(_resize_to_fit(WHITE - image if inverted else image, contract), inverted)
 
 
 def transform_images(images: Pixels, contract: ImageContract) -> Pixels:
-    """(n, height, width, 1 or 3) → (n, *contract.size, channels); the array itself where there is nothing to do."""
-    if contract.leaves_alone(images.shape[1:]):
+    """Transform (n, height, width, 1 or 3) to (n, *contract.size, channels) uint8.
+
+    Returns the array itself where the contract changes nothing.
+    """
+    if contract.is_identity_for(images.shape[1:]):
         return images
-    prepared = np.empty((len(images), *contract.input_shape), np.uint8)
+    transformed = np.empty((len(images), *contract.input_shape), np.uint8)
     for index, image in enumerate(images):
-        prepared[index] = transform_image(image, contract)
-    return prepared
+        transformed[index] = transform_image(image, contract).pixels
+    return transformed
 
 
 def _convert_color(image: Pixels, color: Color) -> Pixels:

@@ -49,7 +49,7 @@ def loadings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         time.sleep(0.1)
         return load_servable(version, artifacts)
 
-    monkeypatch.setattr(module, "load_version", load)
+    monkeypatch.setattr(module, "load_servable", load)
     return names
 
 
@@ -134,7 +134,7 @@ def test_an_alias_that_moves_is_seen_a_second_later_and_nobody_waits(
         may_load.wait()
         return load_servable(version, artifacts)
 
-    monkeypatch.setattr(module, "load_version", load)
+    monkeypatch.setattr(module, "load_servable", load)
     monkeypatch.setattr(module, "REFRESH_SECONDS", 0.2)
     versions = ModelCache(sessions, artifacts, LARGE)
     versions.get("xor")
@@ -180,14 +180,14 @@ def test_a_version_that_cannot_be_loaded_is_not_tried_again_at_once(
         tried.append(version.number)
         raise ArtifactDamaged("gone")
 
-    monkeypatch.setattr(module, "load_version", load)
+    monkeypatch.setattr(module, "load_servable", load)
     versions = ModelCache(sessions, artifacts, LARGE)
     for _ in range(3):
         with pytest.raises(ArtifactDamaged, match="gone"):
             versions.get("xor")
 
     assert tried == [1]
-    monkeypatch.setattr(module, "load_version", load_servable)
+    monkeypatch.setattr(module, "load_servable", load_servable)
     monkeypatch.setattr(module, "RETRY_SECONDS", 0)
     with pytest.raises(ArtifactDamaged):
         versions.get("xor")

@@ -49,7 +49,9 @@ def test_only_the_entry_points_read_the_settings() -> None:
         "local/recipes.py",
         "local/stack.py",
         "shared/database/migrations/env.py",
-        "worker/app.py",
+        "worker/__main__.py",
+        "worker/scheduler.py",
+        "worker/tidy.py",
     }
 
 

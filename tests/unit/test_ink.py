@@ -62,8 +62,8 @@ def test_a_photo_of_ink_on_paper_becomes_a_digit_of_mnist() -> None:
     contract = build_contract(preprocessing, info((28, 28, 1)))
     assert isinstance(contract, ImageContract)
 
-    on_paper = transform_image(stroke(100, 120, 30, 50, ground=200, ink=30), contract)
-    on_black = transform_image(stroke(100, 120, 30, 50, ground=0, ink=225), contract)
+    on_paper = transform_image(stroke(100, 120, 30, 50, ground=200, ink=30), contract).pixels
+    on_black = transform_image(stroke(100, 120, 30, 50, ground=0, ink=225), contract).pixels
 
     assert np.abs(on_paper.astype(int) - on_black).max() <= 25
     assert on_paper[0].max() == 0

@@ -85,7 +85,7 @@ def _choose_golden_samples(
         x = rows.array
         return contract.normalisation.apply(x), [GoldenSample(numbers=row.tolist(), outputs=()) for row in x]
     encoded = list(_encode_rows(rows, contract))
-    images = [transform_image(decode_image(data, NO_LIMITS, contract), contract) for data in encoded]
+    images = [transform_image(decode_image(data, NO_LIMITS, contract), contract).pixels for data in encoded]
     samples = [GoldenSample(b64=base64.b64encode(data).decode(), outputs=()) for data in encoded]
     return contract.normalisation.apply(np.stack(images).astype(np.float32)), samples
 
@@ -98,7 +98,9 @@ def _encode_rows(rows: Part, contract: ImageContract) -> Iterator[bytes]:
     for row in range(len(rows)):
         data = rows.x.read_encoded(row)
         is_small = len(data) <= MAX_SAMPLE_BYTES
-        yield data if is_small else _encode_png(transform_image(decode_image(data, NO_LIMITS, contract), contract))
+        yield (
+            data if is_small else _encode_png(transform_image(decode_image(data, NO_LIMITS, contract), contract).pixels)
+        )
 
 
 def _encode_png(image: NDArray[np.uint8]) -> bytes:

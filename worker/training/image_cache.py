@@ -39,7 +39,7 @@ def load_prepared(
     if isinstance(contract, NumbersContract):
         assert isinstance(x, MappedRows)  # noqa: S101 - encoded images have a contract for images
         return x
-    if isinstance(x, MappedRows) and contract.leaves_alone(x.shape[1:]):
+    if isinstance(x, MappedRows) and contract.is_identity_for(x.shape[1:]):
         return x
     path = folder / f"{digest}-{_compute_key(contract)}.npy"
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def _write_images(
         images = _iterate_images(x, contract)
         while batch := list(islice(images, BATCH)):
             check()
-            for image in threads.map(lambda read: transform_image(read(), contract), batch):
+            for image in threads.map(lambda read: transform_image(read(), contract).pixels, batch):
                 file.write(image.tobytes())
     unfinished.replace(path)
 
