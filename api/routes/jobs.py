@@ -19,7 +19,6 @@ from api.planner.messages import Plan, PlanRequest
 from api.services import services
 from api.streaming.job_log import format_log
 from shared.database.tables.jobs import ENDED, JobStatus
-from shared.datasets import revisions
 from shared.devices import Device
 from shared.errors import (
     ArtifactDamaged,
@@ -87,30 +86,20 @@ class EventsHeader(BaseModel):
 def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> Response:
     """Queue a training, or with `dry_run` tell what it would do."""
     with services().sessions() as session:
-        choice, uploaded = revisions.pin_revision(session, body.dataset)
-        version = pretrained.find_pretrained(session, body.network)
-    spec = pretrained.pin_version(body.model_copy(update={"dataset": choice}), version)
+        resolved = submission.resolve(session, body)
+    version = resolved.version
     base = pretrained.read_pretrained(version, services().artifacts) if version is not None else None
-    plan = services().planner.plan(PlanRequest(spec=spec, uploaded=uploaded, base=base))
+    plan = services().planner.plan(PlanRequest(spec=resolved.spec, uploaded=resolved.info, base=base))
     if query.dry_run:
         return to_response(plan)
-    with services().sessions() as session:
-        same = submission.find_equal_training(session, spec) if spec.reuse else None
-    if same is not None:
-        return to_response(
-            load_job(services().sessions, same.id),
-            HTTPStatus.OK,
-            {"Location": url_for("jobs.show_job", job_id=same.id)},
-        )
-    owner, most = services().owners.get_current(), services().owners.max_queued
+    owner, max_queued = services().owners.get_current(), services().owners.max_queued
     with services().sessions.begin() as session:
-        if header.idempotency_key is None:
-            job = submission.create_job(session, spec, owner, most)
-        else:
-            job = submission.create_job_once(session, spec, header.idempotency_key, body, owner, most)
-    services().notifier.notify(Device(job.device))  # after the commit: inside, a worker may look before the row exists
+        job, is_reused = submission.submit(session, resolved, owner, max_queued, header.idempotency_key)
+    if not is_reused:
+        services().notifier.notify(Device(job.device))  # after the commit: a worker may look before the row exists
+    status = HTTPStatus.OK if is_reused else HTTPStatus.ACCEPTED
     location = url_for("jobs.show_job", job_id=job.id)
-    return to_response(load_job(services().sessions, job.id), HTTPStatus.ACCEPTED, {"Location": location})
+    return to_response(load_job(services().sessions, job.id), status, {"Location": location})
 
 
 @bp.get("", responses={200: JobList, **describe_problems()})

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from sqlalchemy import and_, func, insert, select, update
@@ -22,11 +23,15 @@ from shared.database.tables.jobs import (
     JobTag,
     Owner,
 )
+from shared.database.tables.registry import Version
+from shared.datasets import revisions
+from shared.datasets.info import DatasetInfo
 from shared.devices import Device
 from shared.errors import IdempotencyKeyReused, JobCannotBeRetried, JobNotFound, TooManyJobs
 from shared.jobs import batch_predictions, events, queries
 from shared.jobs.batch_predictions import BatchState
 from shared.jobs.events import format_epoch
+from shared.registry import pretrained
 from shared.spec.batch_prediction import BatchSpec
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
@@ -39,6 +44,45 @@ SPECS: dict[JobKind, type[TrainingSpec] | type[BatchSpec]] = {
 }
 CODE_VERSION = 1
 """Raised whenever the same spec and data would train to other weights than before."""
+
+
+@dataclass(frozen=True)
+class ResolvedSpec:
+    """A spec that names its data and its network for good.
+
+    Attributes:
+        sent: the spec as it was sent; an idempotency key belongs to it.
+        spec: the same with the number of the revision and of the version to start from.
+        info: what the uploaded data set holds; None for other data.
+        version: the version to start from; None for a network that stands in the spec.
+    """
+
+    sent: TrainingSpec
+    spec: TrainingSpec
+    info: DatasetInfo | None
+    version: Version | None
+
+
+def resolve(session: Session, spec: TrainingSpec) -> ResolvedSpec:
+    """Pin the newest revision and the version that the spec names now. Raises InvalidRequest for an unknown version."""
+    dataset, info = revisions.pin_revision(session, spec.dataset)
+    version = pretrained.find_pretrained(session, spec.network)
+    pinned = pretrained.pin_version(spec.model_copy(update={"dataset": dataset}), version)
+    return ResolvedSpec(spec, pinned, info, version)
+
+
+def submit(
+    session: Session, resolved: ResolvedSpec, owner: str, max_queued: int | None, key: str | None = None
+) -> tuple[Job, bool]:
+    """Queue a training. Returns the job, and whether it is an earlier one that the spec's `reuse` found.
+
+    Raises IdempotencyKeyReused or TooManyJobs.
+    """
+    if resolved.spec.reuse and (equal := find_equal_training(session, resolved.spec)) is not None:
+        return equal, True
+    if key is None:
+        return create_job(session, resolved.spec, owner, max_queued), False
+    return create_job_once(session, resolved.spec, key, resolved.sent, owner, max_queued), False
 
 
 def create_job(session: Session, spec: TrainingSpec, owner: str = ANONYMOUS, max_queued: int | None = None) -> Job:
