@@ -2,8 +2,10 @@
 removed, and one that a version, a data set or a job names cannot be forgotten.
 """
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -17,6 +19,10 @@ from shared.database.tables.files import TrackedFile
 from shared.database.tables.jobs import BatchFile, BatchPart, Job
 from shared.database.tables.registry import VersionFile
 from shared.storage.artifacts import ArtifactStore, StoredFile, compute_digest
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 _UNREFERENCED = and_(
     *(
@@ -35,6 +41,25 @@ def store(sessions: Sessions, artifacts: ArtifactStore, paths: Sequence[Path]) -
     with sessions.begin() as session:
         track(session, [compute_digest(path) for path in paths])
     return [artifacts.put(path) for path in paths]
+
+
+def store_and_reference(
+    sessions: Sessions,
+    artifacts: ArtifactStore,
+    paths: Sequence[Path],
+    reference: Callable[[list[StoredFile]], Result],
+) -> Result:
+    """Store files and call `reference`, which names them in a transaction.
+
+    Stores them again when they were collected in between: `reference` raises FilesCollected then, and is called again.
+    Raises OSError, and whatever else `reference` raises.
+    """
+    while True:
+        files = store(sessions, artifacts, paths)
+        try:
+            return reference(files)
+        except FilesCollected as collected:
+            logger.warning("file %s was collected before it was referenced, and is stored again", collected)
 
 
 def track(session: Session, digests: Iterable[str]) -> None:
