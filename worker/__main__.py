@@ -1,22 +1,21 @@
-"""`python -m worker`: one training at a time, from the queues that this machine can serve."""
+"""Run a worker, `python -m worker`: one job at a time, from the queues that this machine can serve."""
 
-from celery import signals
-
-from worker.app import be_listed, celery, prepare_child, queues, scratch, worker_name
+from shared.settings import Settings
+from worker.app import Worker, create_celery
+from worker.lifecycle import connect_worker
 
 if __name__ == "__main__":
-    # Not in worker/app.py: the scheduler would hear the signals as well, import TensorFlow for nothing, and be listed.
-    signals.worker_process_init.connect(prepare_child)
-    signals.worker_ready.connect(be_listed)
-    scratch.open()
-    celery.worker_main(
+    worker = Worker(Settings())
+    connect_worker(worker)
+    worker.scratch.open()
+    create_celery(worker).worker_main(
         [
             "--quiet",
             "worker",
             "--pool=prefork",
             "--concurrency=1",
-            f"--queues={','.join(queues)}",
-            f"--hostname={worker_name}",
+            f"--queues={','.join(worker.queues)}",
+            f"--hostname={worker.name}",
             "--without-gossip",
             "--without-mingle",
             "--without-heartbeat",

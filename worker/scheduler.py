@@ -1,19 +1,25 @@
-"""`python -m worker.scheduler`: Celery beat, and the process that does what beat asks for, so that it never waits
-behind a training."""
+"""Run the scheduler, `python -m worker.scheduler`: Celery beat, and the process that runs its tasks.
+
+The tasks have a process of their own, so that they never wait behind a training.
+"""
 
 from shared.jobs.broker import MAINTENANCE_QUEUE
-from worker.app import celery, worker_name
+from shared.settings import Settings
+from worker.app import Worker, create_celery
+from worker.lifecycle import connect_scheduler
 
 if __name__ == "__main__":
-    celery.worker_main(
+    worker = Worker(Settings())
+    connect_scheduler(worker)
+    create_celery(worker).worker_main(
         [
             "--quiet",
             "worker",
             "--beat",
-            "--scheduler=celery.beat:Scheduler",  # its schedule stands in the code: nothing to keep in a file
+            "--scheduler=celery.beat:Scheduler",  # the schedule is part of the code: no file keeps it
             "--pool=solo",
             f"--queues={MAINTENANCE_QUEUE}",
-            f"--hostname=scheduler-{worker_name}",
+            f"--hostname=scheduler-{worker.name}",
             "--without-gossip",
             "--without-mingle",
             "--without-heartbeat",

@@ -1,7 +1,10 @@
-"""`python -m worker.tidy`: does at once what the scheduler does every few minutes."""
+"""Clean up now, `python -m worker.tidy`: what the scheduler does every few minutes."""
 
-from worker.app import configure_logging, tidy_up
+from shared import logs
+from shared.settings import Settings
+from worker.app import Worker
 
 if __name__ == "__main__":
-    configure_logging()
-    tidy_up()
+    settings = Settings()
+    logs.configure_logging(settings.log_level)
+    Worker(settings).clean_up()

@@ -28,6 +28,7 @@ from shared.errors import (
 )
 from shared.jobs import scheduling
 from shared.jobs.events import EpochReport, LogLine, format_epoch, to_problem
+from shared.jobs.outcomes import Cancelled, Failed, Finished, HandedBack, Outcome, Requeued
 from shared.jobs.queries import get_job
 from shared.jobs.transitions import (
     CANCEL,
@@ -166,6 +167,21 @@ def finish_batch(session: Session, job_id: UUID, attempt: int) -> None:
     _transition_attempt(session, SUCCEED, job_id, attempt)
 
 
+def end_attempt(session: Session, job_id: UUID, attempt: int, outcome: Outcome, retry_policy: RetryPolicy) -> None:
+    """Write how an attempt ended. Raises LeaseLost."""
+    match outcome:
+        case Finished():
+            return
+        case Cancelled():
+            finish_cancelling(session, job_id, attempt)
+        case HandedBack():
+            hand_back(session, job_id, attempt)
+        case Failed(failure):
+            fail(session, job_id, attempt, failure)
+        case Requeued(reason):
+            requeue_after_error(session, job_id, attempt, retry_policy, reason)
+
+
 def fail(session: Session, job_id: UUID, attempt: int, failure: TrainingFailure) -> None:
     """Raises LeaseLost."""
     problem = to_problem(failure)
@@ -264,12 +280,12 @@ def _rescue(
     session: Session, lost: ColumnElement[bool], retry_policy: RetryPolicy, failure: TrainingFailure
 ) -> list[Job]:
     problem = to_problem(failure)
-    consecutive_lost_attempts = Job.consecutive_lost_attempts + 1
-    counted: dict[str, Any] = {"losses": consecutive_lost_attempts, "lost_attempts": Job.lost_attempts + 1}
+    consecutive = Job.consecutive_lost_attempts + 1
+    counted: dict[str, Any] = {"consecutive_lost_attempts": consecutive, "lost_attempts": Job.lost_attempts + 1}
     given_up = _transition(
         session,
         GIVE_UP,
-        and_(lost, consecutive_lost_attempts >= retry_policy.attempts),
+        and_(lost, consecutive >= retry_policy.attempts),
         {"error": problem},
         error=problem,
         **counted,

@@ -274,7 +274,7 @@ def test_what_was_answered_before_a_cancellation_is_there(
         time.sleep(0.01)
         return preprocess_inputs(*arguments)
 
-    monkeypatch.setattr(prediction_job, "rows_of", slow_rows_of)
+    monkeypatch.setattr(prediction_job, "preprocess_inputs", slow_rows_of)
     worker.run_all()
 
     ended = show(iris, job)

@@ -32,7 +32,7 @@ def test_a_deterministic_version_comes_out_the_same(http: FlaskClient, worker: W
 
 def test_what_differs_is_told(http: FlaskClient, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     run(http, worker, DIGITS)
-    monkeypatch.setattr("worker.runner.version", lambda _: "0.1")
+    monkeypatch.setattr("worker.training.job.version", lambda _: "0.1")
     monkeypatch.setattr("shared.datasets.splits._split", lambda whole, *_: (whole, whole))
 
     http.post(ADDRESS)

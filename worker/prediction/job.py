@@ -1,4 +1,4 @@
-"""A job that predicts: on from where the attempt before it had come, part by part, in order."""
+"""Run a prediction job: predict the inputs in order, part by part, from where the attempt before ended."""
 
 import os
 import time
@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
@@ -24,12 +23,10 @@ from shared.jobs.events import to_problem
 from shared.registry import versions
 from shared.spec.batch_prediction import BatchSpec
 from shared.storage import tracked_files
-from shared.storage.tracked_files import FilesCollected
+from shared.storage.artifacts import StoredFile
+from worker.context import WorkerContext
 from worker.lease import JobCancelled, Lease, WorkerShutdown
 from worker.prediction.items import PredictionItems
-
-if TYPE_CHECKING:
-    from worker.context import WorkerContext
 
 PART_SECONDS = 5.0
 """So much is done again when the process is lost."""
@@ -38,37 +35,40 @@ MAX_BYTES_PER_RUN = 16 * 2**20
 THREADS = os.cpu_count() or 1
 
 
-def run_prediction_job(yard: "WorkerContext", job: Job, lease: Lease, folder: Path) -> None:
-    """Raises LeaseLost, JobCancelled, WorkerLeaves, DatasetUnavailable, or the ServiceError that its version meets."""
+def run_prediction_job(context: WorkerContext, job: Job, lease: Lease, folder: Path) -> None:
+    """Predict every input of the job.
+
+    Raises LeaseLost, JobCancelled, WorkerShutdown, DatasetUnavailable, or the ServiceError of its version.
+    """
     spec = BatchSpec.model_validate(job.spec)
-    with yard.sessions() as session:
+    with context.sessions() as session:
         version = versions.get_version(session, spec.model, str(spec.version))
-    servable = load_servable(version, yard.artifacts)
-    items = _open_items(yard, job, spec)
-    prediction = _BatchPrediction(yard, job, lease, servable, items, folder)
+    servable = load_servable(version, context.artifacts)
+    items = _open_items(context, job, spec)
+    prediction = _BatchPrediction(context, job, lease, servable, items, folder)
     prediction.run(spec.top)
     lease.flush()
     lease.write_with_retry(partial(lifecycle.finish_batch, job_id=job.id, attempt=job.attempt))
 
 
-def _open_items(yard: "WorkerContext", job: Job, spec: BatchSpec) -> PredictionItems:
-    copies = yard.cache_dir / "uploaded"
+def _open_items(context: WorkerContext, job: Job, spec: BatchSpec) -> PredictionItems:
+    copies = context.cache_dir / "uploaded"
     try:
-        with yard.sessions() as session:
+        with context.sessions() as session:
             revision = revisions.get_revision(session, spec.dataset) if spec.dataset is not None else None
             files = batch_predictions.list_files(session, job.id)
         if revision is not None:
-            return PredictionItems(revisions.open_revision(revision, yard.artifacts, copies).files)
-        return PredictionItems({file.name: yard.artifacts.get_local_path(file.sha256, copies) for file in files})
+            return PredictionItems(revisions.open_revision(revision, context.artifacts, copies).files)
+        return PredictionItems({file.name: context.artifacts.get_local_path(file.sha256, copies) for file in files})
     except (DatasetNotFound, ArtifactDamaged) as error:
         raise DatasetUnavailable(error.detail) from error
 
 
 class _BatchPrediction:
     def __init__(
-        self, yard: "WorkerContext", job: Job, lease: Lease, servable: Servable, items: PredictionItems, folder: Path
+        self, context: WorkerContext, job: Job, lease: Lease, servable: Servable, items: PredictionItems, folder: Path
     ) -> None:
-        self._yard = yard
+        self._context = context
         self._job = job
         self._lease = lease
         self._servable = servable
@@ -121,7 +121,7 @@ class _BatchPrediction:
 
     def _predict_rows(self, start: int, top: int) -> list[PredictionDict]:
         inputs = self._items.read(start, min(start + self._rows_per_run, self._batch.rows))
-        rows, read = preprocess_inputs(inputs, self._contract, self._yard.image_limits)
+        rows, read = preprocess_inputs(inputs, self._contract, self._context.image_limits)
         outputs = iter(self._servable.run(np.stack(rows)) if rows else ())
         return [
             {"problem": to_problem(found)}
@@ -134,9 +134,15 @@ class _BatchPrediction:
         if not self._lines:
             return
         self._part.write_bytes(b"".join(self._lines))
-        while True:
-            (file,) = tracked_files.store(self._yard.sessions, self._yard.artifacts, [self._part])
-            add = partial(
+        self._batch = tracked_files.store_and_reference(
+            self._context.sessions, self._context.artifacts, [self._part], self._add_part
+        )
+        self._lines, self._failed = [], 0
+
+    def _add_part(self, files: list[StoredFile]) -> BatchState:
+        (file,) = files
+        return self._lease.write_with_retry(
+            partial(
                 batch_predictions.add_part,
                 job_id=self._job.id,
                 attempt=self._job.attempt,
@@ -144,12 +150,7 @@ class _BatchPrediction:
                 rows=len(self._lines),
                 failed=self._failed,
             )
-            try:
-                self._batch = self._lease.write_with_retry(add)
-                break
-            except FilesCollected:  # between its writing and its naming: once more
-                continue
-        self._lines, self._failed = [], 0
+        )
 
     def _report_progress(self, first: int, done: int, seconds: float) -> None:
         rows = self._batch.rows

@@ -32,8 +32,8 @@ class TrainingState:
     history: dict[str, list[float]] = field(default_factory=dict)
     batch_logs: dict[str, float] = field(default_factory=dict)
 
-    def count(self, logs: Mapping[str, float], *, finished: bool) -> None:
-        """One more whole epoch."""
+    def add_epoch(self, logs: Mapping[str, float], *, finished: bool) -> None:
+        """Count one more whole epoch, with its metrics."""
         self.epoch, self.batch, self.finished = self.epoch + 1, 0, finished
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))

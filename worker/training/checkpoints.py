@@ -174,7 +174,7 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # ker
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
         self._skipped = 0
-        self._checkpoints.state.count(logs, finished=self.model.stop_training)
+        self._checkpoints.state.add_epoch(logs, finished=self.model.stop_training)
         self._write_if_due(inside_epoch=False)
 
     def on_fused_epochs_end(self) -> None:

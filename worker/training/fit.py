@@ -1,4 +1,4 @@
-"""Fit one network: callbacks, batches, epochs, summary."""
+"""Fit one network: make callbacks and batches, fit the epochs, summarise the result."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,12 @@ MAX_FUSED_STEP_COST = 300_000
 
 @dataclass(frozen=True)
 class PreparedPart:
-    """A part whose x the network can take, but for the normalisation."""
+    """A part of the data as the network takes it, except that x is not normalised yet.
+
+    Attributes:
+        x: (n, *input_shape), uint8 for images, else float32.
+        y: (n,) int64 or (n, k) float32, as the data set has it.
+    """
 
     x: NDArray[Any] | MappedRows
     y: NDArray[Any]
@@ -42,91 +47,160 @@ class PreparedPart:
         return len(self.x)
 
 
-def fit(
-    network: keras.Model,
-    parts: list[PreparedPart],
-    contract: ImageContract | NumbersContract,
-    objective: Objective,
-    spec: TrainingSpec,
-    precision: Precision,
-    context: TrainingContext,
-    checkpoints: CheckpointManager,
-) -> tuple[Metrics, Epochs, NDArray[np.float32] | None]:
-    training = spec.training
-    train_part, validation_part, test_part = parts
-    batches = count_steps(len(train_part), training.batch_size)
-    state = checkpoints.state
-    done = state.epoch, state.batch
-    reporter = ProgressCallback(
-        context.monitor, training.epochs, batches, context.progress_seconds, state.epoch * batches + state.batch
-    )
-    limit = spec.resources.max_minutes
-    limits = [TimeLimitCallback(limit, state.seconds)] if limit is not None else []
-    stopping, keeping = _make_early_stopping(training), _make_best_keeper(training)
-    checkpointer = CheckpointCallback(checkpoints, [*stopping, *keeping], context.monitor)
-    evaluation_batch = max(training.batch_size, MIN_EVALUATION_BATCH)
-    columns = [objective.encode_labels(train_part.y)]
-    if training.class_weight is not None:
-        columns.append(objective.compute_weights(train_part.y, training.class_weight))
+@dataclass(frozen=True)
+class TrainingRun:
+    """Everything that belongs to the fit of one network."""
 
-    def in_order(part: PreparedPart) -> tf.data.Dataset | None:
-        labels = objective.encode_labels(part.y)
-        return make_ordered_batches(part.x, labels, contract.normalisation, evaluation_batch) if len(part) else None
+    network: keras.Model
+    train: PreparedPart
+    validation: PreparedPart
+    test: PreparedPart
+    contract: ImageContract | NumbersContract
+    objective: Objective
+    spec: TrainingSpec
+    precision: Precision
+    context: TrainingContext
+    checkpoints: CheckpointManager
 
-    if precision is Precision.FLOAT32 and _can_fuse(network, train_part, spec):
-        _fit_in_one(
-            network, columns, parts, contract, objective, spec, [reporter, *limits], context, checkpoints, checkpointer
-        )
+    @property
+    def options(self) -> TrainingOptions:
+        return self.spec.training
+
+    @property
+    def state(self) -> TrainingState:
+        return self.checkpoints.state
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return count_steps(len(self.train), self.options.batch_size)
+
+    @property
+    def evaluation_batch_size(self) -> int:
+        return max(self.options.batch_size, MIN_EVALUATION_BATCH)
+
+    def make_columns(self) -> list[NDArray[Any]]:
+        """Return the labels of the training part and, if the classes are weighted, the weights (n,) float32."""
+        columns = [self.objective.encode_labels(self.train.y)]
+        if self.options.class_weight is not None:
+            columns.append(self.objective.compute_weights(self.train.y, self.options.class_weight))
+        return columns
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """The callbacks of a fit. `keepers` restore the weights of an epoch, or stop the training early."""
+
+    progress: ProgressCallback
+    limits: list[TimeLimitCallback]
+    keepers: list[keras.callbacks.EarlyStopping]
+    checkpoint: CheckpointCallback
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """`test_outputs` are (n, width) float32, what the network predicts for the test part; None without one."""
+
+    metrics: Metrics
+    epochs: Epochs
+    test_outputs: NDArray[np.float32] | None
+
+
+def fit(run: TrainingRun) -> FitSummary:
+    """Fit the network from where its checkpoint ends. Raises what the monitor raises to end the training."""
+    callbacks = make_callbacks(run)
+    if run.precision is Precision.FLOAT32 and _can_fuse(run):
+        _fit_fused(run, callbacks)
     else:
-        batches_of_all_epochs = make_shuffled_batches(
-            train_part.x,
-            columns,
-            contract.normalisation,
-            training.batch_size,
-            training.seed,
-            training.epochs,
-            make_augmentation_layers(spec.augmentation, contract),
-            done,
+        fit_epochs(run, callbacks)
+    return summarise(run, callbacks)
+
+
+def make_callbacks(run: TrainingRun) -> Callbacks:
+    """Make the callbacks, with what the checkpoint says is already done."""
+    state, options, monitor = run.state, run.options, run.context.monitor
+    keepers = [*_make_early_stopping(options), *_make_best_keeper(options)]
+    limit = run.spec.resources.max_minutes
+    return Callbacks(
+        progress=ProgressCallback(
+            monitor,
+            options.epochs,
+            run.steps_per_epoch,
+            run.context.progress_seconds,
+            state.epoch * run.steps_per_epoch + state.batch,
+        ),
+        limits=[TimeLimitCallback(limit, state.seconds)] if limit is not None else [],
+        keepers=keepers,
+        checkpoint=CheckpointCallback(run.checkpoints, keepers, monitor),
+    )
+
+
+def make_batches(run: TrainingRun) -> tf.data.Dataset:
+    """Make one stream of the batches of every epoch that is left, each epoch shuffled by (seed, epoch)."""
+    return make_shuffled_batches(
+        run.train.x,
+        run.make_columns(),
+        run.contract.normalisation,
+        run.options.batch_size,
+        run.options.seed,
+        run.options.epochs,
+        make_augmentation_layers(run.spec.augmentation, run.contract),
+        (run.state.epoch, run.state.batch),
+    )
+
+
+def make_evaluation_batches(run: TrainingRun, part: PreparedPart) -> tf.data.Dataset | None:
+    """Make the batches of a part in its own order; None for a part without rows."""
+    if not len(part):
+        return None
+    labels = run.objective.encode_labels(part.y)
+    return make_ordered_batches(part.x, labels, run.contract.normalisation, run.evaluation_batch_size)
+
+
+def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
+    """Fit with Keras's `fit`, batch by batch."""
+    network, options, state = run.network, run.options, run.state
+    if state.batch:  # Keras would make the metrics at the first step, when there is nothing more to restore
+        nothing = np.zeros((1, *network.output_shape[1:]), np.float32)
+        _measure(network, run.objective.encode_labels(run.train.y[:1]), nothing)
+    with compute_in(network, run.precision), _skip_done_batches(network, state):
+        network.fit(
+            make_batches(run),
+            initial_epoch=options.epochs if state.finished else state.epoch,
+            epochs=options.epochs,
+            steps_per_epoch=run.steps_per_epoch,
+            validation_data=make_evaluation_batches(run, run.validation),
+            callbacks=[
+                callbacks.progress,
+                *callbacks.limits,
+                *callbacks.keepers,
+                *make_tensorboard_callbacks(network, options.tensorboard, run.context.logs_dir),
+                callbacks.checkpoint,  # last: it saves what the others have changed
+            ],
+            shuffle=False,  # the stream is shuffled already
+            verbose=0,
         )
-        if state.batch:  # Keras would make the metrics at the first step, when there is nothing more to restore
-            nothing = np.zeros((1, *network.output_shape[1:]), np.float32)
-            _measure(network, objective.encode_labels(train_part.y[:1]), nothing)
-        with compute_in(network, precision), _skip_done_batches(network, state):
-            network.fit(
-                batches_of_all_epochs,
-                initial_epoch=training.epochs if state.finished else state.epoch,
-                epochs=training.epochs,
-                steps_per_epoch=batches,
-                validation_data=in_order(validation_part),
-                callbacks=[
-                    reporter,
-                    *limits,
-                    *stopping,
-                    *keeping,
-                    *make_tensorboard_callbacks(network, training.tensorboard, context.logs_dir),
-                    checkpointer,
-                ],
-                shuffle=False,  # the stream is shuffled already
-                verbose=0,
-            )
-    history = state.history
-    trained = state.epoch
-    keepers = [callback for callback in (*stopping, *keeping) if callback.restore_best_weights]
-    kept = keepers[-1].best_epoch if keepers else trained - 1
-    values = replace_non_finite({name: values[kept] for name, values in history.items()})
-    test = in_order(test_part)
-    outputs = network.predict(test, callbacks=[reporter], verbose=0) if test is not None else None
+
+
+def summarise(run: TrainingRun, callbacks: Callbacks) -> FitSummary:
+    """Evaluate the test part, and collect the metrics of the epoch whose weights are kept."""
+    trained = run.state.epoch
+    restoring = [callback for callback in callbacks.keepers if callback.restore_best_weights]
+    kept = restoring[-1].best_epoch if restoring else trained - 1
+    values = replace_non_finite({name: values[kept] for name, values in run.state.history.items()})
+    batches = make_evaluation_batches(run, run.test)
+    outputs = run.network.predict(batches, callbacks=[callbacks.progress], verbose=0) if batches is not None else None
+    labels = run.objective.encode_labels(run.test.y)
     metrics = Metrics(
         train={name: value for name, value in values.items() if not name.startswith("val_")},
         validation={name.removeprefix("val_"): values[name] for name in values if name.startswith("val_")} or None,
-        test=_measure(network, objective.encode_labels(test_part.y), outputs) if outputs is not None else None,
+        test=_measure(run.network, labels, outputs) if outputs is not None else None,
     )
-    return metrics, Epochs(asked=training.epochs, trained=trained, kept=kept + 1), outputs
+    return FitSummary(metrics, Epochs(asked=run.options.epochs, trained=trained, kept=kept + 1), outputs)
 
 
 @contextmanager
 def _skip_done_batches(network: keras.Model, state: TrainingState) -> Iterator[None]:
-    """The first epoch goes on in the middle, where a checkpoint was written there."""
+    """Let the first epoch skip the batches that the checkpoint has done."""
     network.make_train_function()
     whole = network.train_function
     if state.batch:
@@ -137,67 +211,59 @@ def _skip_done_batches(network: keras.Model, state: TrainingState) -> Iterator[N
         network.train_function = whole
 
 
-def _can_fuse(network: keras.Model, part: PreparedPart, spec: TrainingSpec) -> bool:
-    """Whether its steps are light, its data small, and nothing is asked for between two epochs."""
-    training = spec.training
-    asks_between = training.early_stopping, training.tensorboard, *spec.augmentation
+def _can_fuse(run: TrainingRun) -> bool:
+    """Return whether many epochs can run in one call: light steps, little data, nothing to do between two epochs."""
+    options, x = run.options, run.train.x
+    between_epochs = options.early_stopping, options.tensorboard, *run.spec.augmentation
     return (
-        network.count_params() * training.batch_size <= MAX_FUSED_STEP_COST
-        and isinstance(part.x, np.ndarray)
-        and part.x.size * FLOAT_BYTES <= MAX_FUSED_BYTES
-        and training.keep == "last"
-        and not any(asks_between)
+        run.network.count_params() * options.batch_size <= MAX_FUSED_STEP_COST
+        and isinstance(x, np.ndarray)
+        and x.size * FLOAT_BYTES <= MAX_FUSED_BYTES
+        and options.keep == "last"
+        and not any(between_epochs)
     )
 
 
-def _fit_in_one(
-    network: keras.Model,
-    columns: list[NDArray[Any]],
-    parts: list[PreparedPart],
-    contract: ImageContract | NumbersContract,
-    objective: Objective,
-    spec: TrainingSpec,
-    watchers: list[ProgressCallback | TimeLimitCallback],
-    context: TrainingContext,
-    checkpoints: CheckpointManager,
-    checkpointer: CheckpointCallback,
-) -> None:
-    state = checkpoints.state
-    training = spec.training
-
-    def normalised(part: PreparedPart) -> NDArray[np.float32]:
-        return contract.normalisation.apply(np.asarray(part.x, np.float32))
-
-    def told(epoch: int, seconds: float, rate: float, logs: dict[str, float]) -> None:
-        for watcher in watchers:
-            watcher.on_fused_epoch_end(epoch, seconds, rate, logs)
-        state.count(logs, finished=False)
-
-    def goes_on() -> bool:
-        state.finished = context.monitor.is_stopping()
-        checkpointer.on_fused_epochs_end()
-        return not state.finished
-
+def _fit_fused(run: TrainingRun, callbacks: Callbacks) -> None:
+    """Fit with `fit_fused`, many epochs in one call of TensorFlow."""
+    state = run.state
     if state.finished:
         return
-    validation = [normalised(parts[1]), objective.encode_labels(parts[1].y)] if len(parts[1]) else None
+
+    def normalise(part: PreparedPart) -> NDArray[np.float32]:
+        return run.contract.normalisation.apply(np.asarray(part.x, np.float32))
+
+    def on_epoch_end(epoch: int, seconds: float, learning_rate: float, logs: dict[str, float]) -> None:
+        callbacks.progress.on_fused_epoch_end(epoch, seconds, learning_rate, logs)
+        for limit in callbacks.limits:
+            limit.on_fused_epoch_end(epoch, seconds, learning_rate, logs)
+        state.add_epoch(logs, finished=False)
+
+    def should_continue() -> bool:
+        state.finished = run.context.monitor.is_stopping()
+        callbacks.checkpoint.on_fused_epochs_end()
+        return not state.finished
+
+    validation = None
+    if len(run.validation):
+        validation = [normalise(run.validation), run.objective.encode_labels(run.validation.y)]
     fit_fused(
-        network,
-        [normalised(parts[0]), *columns],
+        run.network,
+        [normalise(run.train), *run.make_columns()],
         validation,
-        batch_size=training.batch_size,
-        evaluation_batch=max(training.batch_size, MIN_EVALUATION_BATCH),
-        seed=training.seed,
-        epochs=training.epochs,
-        seconds_at_once=context.progress_seconds,
-        told=told,
-        goes_on=goes_on,
-        done=state.epoch,
+        batch_size=run.options.batch_size,
+        evaluation_batch_size=run.evaluation_batch_size,
+        seed=run.options.seed,
+        epochs=run.options.epochs,
+        seconds_per_call=run.context.progress_seconds,
+        on_epoch_end=on_epoch_end,
+        should_continue=should_continue,
+        completed_epochs=state.epoch,
     )
 
 
 def _measure(network: keras.Model, labels: NDArray[Any], outputs: NDArray[np.float32]) -> dict[str, float | None]:
-    """What `network.evaluate` would say, without asking the network again."""
+    """Compute what `network.evaluate` returns, from outputs that are there already."""
     network.reset_metrics()
     labels, answers = tf.constant(labels), tf.constant(outputs)
     loss = network.compute_loss(y=labels, y_pred=answers, training=False)
@@ -222,7 +288,7 @@ def _make_early_stopping(training: TrainingOptions) -> list[keras.callbacks.Earl
 
 
 def _make_best_keeper(training: TrainingOptions) -> list[keras.callbacks.EarlyStopping]:
-    """Keras keeps the best epoch's weights in the callback that also could stop: this one never does."""
+    """Make the callback that keeps the best epoch's weights: Keras's EarlyStopping, too patient ever to stop."""
     if training.keep == "last":
         return []
     return [keras.callbacks.EarlyStopping(training.keep.best, patience=training.epochs, restore_best_weights=True)]

@@ -1,7 +1,7 @@
-"""Trainings of which a step takes microseconds: many epochs at once inside of one TensorFlow function.
+"""Train networks whose steps take microseconds: many epochs inside one TensorFlow function.
 
-Keras's own `fit` goes back to Python after every epoch, which takes longer than an epoch of a logic gate. The steps
-here are Keras's, their order is that of the input pipeline, and the weights that come out are those of `fit`.
+Keras's `fit` returns to Python after every epoch, which takes longer than an epoch of a logic gate. The steps are
+Keras's own, their order is that of the input pipeline, and the resulting weights equal those of `fit`.
 """
 
 import time
@@ -19,9 +19,9 @@ Logs = dict[str, float]
 Columns = Sequence[NDArray[Any]]
 
 MAX_FUSED_BYTES = 64 * 2**20
-"""Of x: it is made float32 as a whole."""
+"""Of x as float32, which is held in memory as a whole."""
 MAX_ROWS_PER_CALL = 2**20
-"""Rows times epochs in one go."""
+"""Rows × epochs."""
 LEARNING_RATE = "learning_rate"
 
 
@@ -30,43 +30,47 @@ def fit_fused(
     train: Columns,
     validation: Columns | None,
     batch_size: int,
-    evaluation_batch: int,
+    evaluation_batch_size: int,
     seed: int,
     epochs: int,
-    seconds_at_once: float,
-    told: Callable[[int, float, float, Logs], None],
-    goes_on: Callable[[], bool],
-    done: int = 0,
+    seconds_per_call: float,
+    on_epoch_end: Callable[[int, float, float, Logs], None],
+    should_continue: Callable[[], bool],
+    completed_epochs: int = 0,
 ) -> None:
-    """`train` and `validation` are (x float32, labels, and perhaps weights); `done` epochs have been trained before.
+    """Train many epochs inside one TensorFlow function; the weights equal those of `Model.fit`.
 
-    `told` hears of every epoch, counted from 1: the seconds it took, the learning rate after it, and its metrics. It
-    may raise to end the training. `goes_on` is asked whenever the weights are those of the last epoch that was told.
+    Args:
+        train: x float32 (n, *input_shape), labels (n, ...) and, if rows are weighted, weights (n,) float32.
+        validation: x and labels, or None.
+        seconds_per_call: about how long one call of the function may take.
+        on_epoch_end: called with epoch (from 1), seconds, learning rate and metrics; may raise to end the training.
+        should_continue: asked between two calls of the function, when the weights are those of the last reported epoch.
+        completed_epochs: how many epochs a checkpoint has done before.
     """
-    run, names = _compile_epochs(network, train, validation, batch_size, evaluation_batch)
+    run, names = _compile_epochs(network, train, validation, batch_size, evaluation_batch_size)
     rows = len(train[0])
-    at_once = 1
-    while done < epochs:
-        count = min(at_once, epochs - done)
+    epochs_per_call = 1
+    while completed_epochs < epochs:
+        count = min(epochs_per_call, epochs - completed_epochs)
         began = time.monotonic()
-        table = run(
-            tf.constant(np.stack([draw_epoch_order(seed, done + index + 1, rows) for index in range(count)]))
-        ).numpy()
+        orders = [draw_epoch_order(seed, completed_epochs + index + 1, rows) for index in range(count)]
+        table = run(tf.constant(np.stack(orders))).numpy()
         seconds = (time.monotonic() - began) / count
         for values in table.tolist():
-            done += 1
+            completed_epochs += 1
             logs = dict(zip(names, values, strict=True))
-            rate = logs.pop(LEARNING_RATE)
-            told(done, seconds, rate, logs)
-        if not goes_on():
+            learning_rate = logs.pop(LEARNING_RATE)
+            on_epoch_end(completed_epochs, seconds, learning_rate, logs)
+        if not should_continue():
             return
-        at_once = max(1, min(2 * at_once, int(seconds_at_once / seconds), MAX_ROWS_PER_CALL // rows))
+        epochs_per_call = max(1, min(2 * epochs_per_call, int(seconds_per_call / seconds), MAX_ROWS_PER_CALL // rows))
 
 
 def _compile_epochs(
-    network: keras.Model, train: Columns, validation: Columns | None, batch_size: int, evaluation_batch: int
+    network: keras.Model, train: Columns, validation: Columns | None, batch_size: int, evaluation_batch_size: int
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[str]]:
-    """From the orders of some epochs, (epochs, rows) int64, to what each came to, (epochs, names)."""
+    """Compile a function from the row orders of epochs, (epochs, rows) int64, to their metrics, (epochs, names)."""
     names: list[str] = []
     rows = len(train[0])
     train_columns = [tf.constant(column) for column in train]
@@ -89,7 +93,7 @@ def _compile_epochs(
             if validation_columns:
                 network.reset_metrics()
                 count = len(validation_columns[0])
-                batches(network.test_step, validation_columns, tf.range(count), count, evaluation_batch)
+                batches(network.test_step, validation_columns, tf.range(count), count, evaluation_batch_size)
                 logs |= {f"val_{name}": value for name, value in network.get_metrics_result().items()}
             names[:] = logs
             table = table.write(epoch, tf.stack([tf.cast(value, tf.float32) for value in logs.values()]))

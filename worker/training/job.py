@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
+from shared.database.tables.base import Document
 from shared.database.tables.jobs import Job
 from shared.database.tables.registry import Version
 from shared.datasets import revisions, splits
@@ -27,90 +29,122 @@ from shared.registry.manifest import (
 from shared.registry.reproduction import compare_versions
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
-from shared.storage.tracked_files import FilesCollected
+from shared.storage.artifacts import StoredFile
+from worker.context import WorkerContext
 from worker.lease import Lease
 from worker.process.devices import choose_device
 from worker.training.checkpoint_store import ArtifactCheckpointStore
 
 if TYPE_CHECKING:
     from worker.training.pretrained import InitialWeights
-from worker.context import WorkerContext
+    from worker.training.train import TrainingResult
+
+# Modules that import TensorFlow are imported inside the functions: the parent process of the worker imports this file.
 
 logger = logging.getLogger(__name__)
 
 LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu", "numpy", "opencv-python-headless", "scikit-learn", "tf2onnx")
 
 
-def run_training_job(yard: WorkerContext, job: Job, lease: Lease, folder: Path) -> None:
-    from shared.networks.builder import describe_layers
+@dataclass(frozen=True)
+class _Inputs:
+    """What the job trains from. `columns` name the inputs of a table."""
+
+    dataset: splits.Dataset
+    columns: tuple[str, ...]
+    initial: "InitialWeights | None"
+
+
+def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Path) -> None:
+    """Train the job's network and publish it, or compare it with the version that the job reproduces.
+
+    Raises LeaseLost, JobCancelled, WorkerShutdown, TrainingFailure, ServiceError or OSError.
+    """
     from worker.training.context import TrainingContext
-    from worker.training.evaluation import find_confidence_threshold, write_evaluation
-    from worker.training.export import compute_weights_digest, export_version
     from worker.training.tensorboard import zip_logs
     from worker.training.train import train
 
     spec = TrainingSpec.model_validate(job.spec)
-    device = choose_device(spec.resources.device, yard.count_gpus())
-    with yard.sessions() as session:
+    device = choose_device(spec.resources.device, context.count_gpus())
+    inputs = _load_inputs(context, spec, folder)
+    lease.check()
+    store = ArtifactCheckpointStore(context.sessions, context.artifacts, job, folder, lease.flush_epochs)
+    training = TrainingContext(
+        device, lease, context.progress_seconds, context.cache_dir / "prepared", folder / "logs", store
+    )
+    result = train(spec, inputs.dataset, training, inputs.initial)
+    logger.info("trained %d of %d epochs, in %s", result.epochs.trained, result.epochs.asked, result.precision)
+    manifest = _make_manifest(job, spec, inputs, result)
+    if job.reproduces is not None:
+        _finish_reproduction(job, job.reproduces, manifest, lease)
+    else:
+        paths = [*_export(result, manifest, inputs.dataset, folder), *zip_logs(training.logs_dir, folder)]
+        lease.flush()
+        number = _publish(context, job, manifest, paths, lease)
+        logger.info("version %s/%d published", spec.model, number)
+    store.delete_file()
+
+
+def _load_inputs(context: WorkerContext, spec: TrainingSpec, folder: Path) -> _Inputs:
+    with context.sessions() as session:
         revision = revisions.find_spec_revision(session, spec.dataset)
-        base = pretrained.find_pretrained(session, spec.network)
+        version = pretrained.find_pretrained(session, spec.network)
     uploaded = None
     if revision is not None:
-        uploaded = revisions.open_revision(revision, yard.artifacts, yard.cache_dir / "uploaded")
-    dataset = splits.load_dataset(spec.dataset, spec.training.seed, yard.datasets_dir, uploaded)
+        uploaded = revisions.open_revision(revision, context.artifacts, context.cache_dir / "uploaded")
+    dataset = splits.load_dataset(spec.dataset, spec.training.seed, context.datasets_dir, uploaded)
     logger.info(
-        "%s: %d rows to train on, %d to validate, %d to test",
+        "%s: %d training rows, %d validation rows, %d test rows",
         spec.dataset.name or "the data in the spec",
         len(dataset.train),
         len(dataset.validation),
         len(dataset.test),
     )
-    start = _load_initial_weights(yard, base, folder) if base is not None else None
-    lease.check()
-    store = ArtifactCheckpointStore(yard.sessions, yard.artifacts, job, folder, lease.flush_epochs)
-    context = TrainingContext(device, lease, yard.progress_seconds, yard.cache_dir / "prepared", folder / "logs", store)
-    trained = train(spec, dataset, context, start)
-    network = trained.network
-    outputs = trained.test_outputs
-    threshold = find_confidence_threshold(trained.objective, dataset.test.y, outputs) if outputs is not None else None
-    manifest = VersionManifest(
+    columns = tuple(revision.description["columns"]) if revision is not None else ()
+    return _Inputs(dataset, columns, _load_initial_weights(context, version, folder))
+
+
+def _make_manifest(job: Job, spec: TrainingSpec, inputs: _Inputs, result: "TrainingResult") -> VersionManifest:
+    from shared.networks.builder import describe_layers
+    from worker.training.evaluation import find_confidence_threshold
+    from worker.training.export import compute_weights_digest
+
+    network, outputs = result.network, result.test_outputs
+    threshold = None
+    if outputs is not None:
+        threshold = find_confidence_threshold(result.objective, inputs.dataset.test.y, outputs)
+    return VersionManifest(
         model=spec.model,
-        classes=trained.objective.classes,
-        columns=tuple(revision.description["columns"]) if revision is not None else (),
-        preprocessing=trained.contract,
-        signature=_make_signature(trained.contract.input_shape, network.output_shape[1:]),
+        classes=result.objective.classes,
+        columns=inputs.columns,
+        preprocessing=result.contract,
+        signature=_make_signature(result.contract.input_shape, network.output_shape[1:]),
         parameters=network.count_params(),
         trainable_parameters=sum(math.prod(weight.shape) for weight in network.trainable_weights),
         layers=describe_layers(network),
-        metrics=trained.metrics,
-        epochs=trained.epochs,
-        precision=trained.precision,
+        metrics=result.metrics,
+        epochs=result.epochs,
+        precision=result.precision,
         weights_digest=compute_weights_digest(network),
         confidence_threshold=threshold,
-        lineage=_make_lineage(job, spec, dataset),
+        lineage=_make_lineage(job, spec, inputs.dataset),
     )
-    logger.info("trained %d of %d epochs, in %s", trained.epochs.trained, trained.epochs.asked, trained.precision)
-    if job.reproduces is not None:
-        _finish_reproduction(job, manifest, lease)
-        store.delete_file()
-        return
-    paths = export_version(trained, manifest, dataset, folder)
-    if trained.test_outputs is not None and trained.metrics.test is not None:
-        test = trained.metrics.test
+
+
+def _export(result: "TrainingResult", manifest: VersionManifest, dataset: splits.Dataset, folder: Path) -> list[Path]:
+    """Write the files of the version and of its evaluation."""
+    from worker.training.evaluation import write_evaluation
+    from worker.training.export import export_version
+
+    paths = export_version(result, manifest, dataset, folder)
+    if result.test_outputs is not None and result.metrics.test is not None:
         paths += write_evaluation(
-            trained.objective, dataset.test.y, trained.test_outputs, test, trained.test_images, folder
+            result.objective, dataset.test.y, result.test_outputs, result.metrics.test, result.test_images, folder
         )
-    paths += zip_logs(context.logs_dir, folder)
-    lease.flush()
-    number = _publish(yard, job, manifest, paths, lease)
-    store.delete_file()
-    logger.info("version %s/%d published", spec.model, number)
+    return paths
 
 
-def _finish_reproduction(job: Job, again: VersionManifest, lease: Lease) -> None:
-    reproduces = job.reproduces
-    assert reproduces is not None  # noqa: S101 - or it would not be one
-
+def _finish_reproduction(job: Job, reproduces: Document, again: VersionManifest, lease: Lease) -> None:
     def finish(session: Session) -> None:
         version = versions.get_version(session, reproduces["model"], str(reproduces["version"]))
         reproduction = compare_versions(VersionManifest.model_validate(version.manifest), again)
@@ -118,36 +152,40 @@ def _finish_reproduction(job: Job, again: VersionManifest, lease: Lease) -> None
 
     lease.flush()
     lease.write_with_retry(finish)
-    logger.info("version %s/%s trained once more", reproduces["model"], reproduces["version"])
+    logger.info("version %s/%s reproduced", reproduces["model"], reproduces["version"])
 
 
-def _load_initial_weights(yard: WorkerContext, version: Version, folder: Path) -> "InitialWeights":
+def _load_initial_weights(context: WorkerContext, version: Version | None, folder: Path) -> "InitialWeights | None":
     from worker.training.pretrained import InitialWeights
 
-    weights = folder / "base.weights.h5"
-    weights.write_bytes(yard.artifacts.read(versions.get_file(version, "model.weights.h5").sha256))
-    return InitialWeights(pretrained.read_pretrained(version, yard.artifacts), weights)
+    if version is None:
+        return None
+    path = folder / "base.weights.h5"
+    path.write_bytes(context.artifacts.read(versions.get_file(version, "model.weights.h5").sha256))
+    return InitialWeights(pretrained.read_pretrained(version, context.artifacts), path)
 
 
-def _publish(yard: WorkerContext, job: Job, manifest: VersionManifest, paths: list[Path], lease: Lease) -> int:
+def _publish(context: WorkerContext, job: Job, manifest: VersionManifest, paths: list[Path], lease: Lease) -> int:
+    """Publish the version and the job's success. Returns the number of the version."""
     document = manifest.model_dump(mode="json")
-    while True:
-        files = tracked_files.store(yard.sessions, yard.artifacts, paths)
-        publish = partial(
-            publishing.publish,
-            job_id=job.id,
-            attempt=job.attempt,
-            model=job.model,
-            manifest=document,
-            files=files,
+
+    def publish(files: list[StoredFile]) -> int:
+        return lease.write_with_retry(
+            partial(
+                publishing.publish,
+                job_id=job.id,
+                attempt=job.attempt,
+                model=job.model,
+                manifest=document,
+                files=files,
+            )
         )
-        try:
-            return lease.write_with_retry(publish)
-        except FilesCollected as swept:
-            logger.warning("file %s was swept before it was published, and is written once more", swept)
-        except LeaseLost:
-            lease.flush()  # a cancellation that came at the last moment is told apart here
-            raise
+
+    try:
+        return tracked_files.store_and_reference(context.sessions, context.artifacts, paths, publish)
+    except LeaseLost:
+        lease.flush()  # raises JobCancelled when the reason is a cancellation
+        raise
 
 
 def _make_signature(input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> Signature:

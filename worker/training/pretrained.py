@@ -1,4 +1,4 @@
-"""Weights to start from."""
+"""Load the weights of the version that a training starts from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +12,17 @@ from shared.spec.network import NetworkSpec
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """A version, and its model.weights.h5 on this machine."""
+    """The version to start from; `path` is its model.weights.h5 on this machine."""
 
-    base: PretrainedVersion
-    weights: Path
+    version: PretrainedVersion
+    path: Path
 
 
-def load_initial_weights(network: keras.Model, start: InitialWeights) -> None:
-    """Of every layer that is as it was; a head that was made anew keeps what was drawn for it."""
-    plain = NetworkSpec.model_construct(layers=None, keras=start.base.architecture, from_=None, freeze=())
-    source = build_network(plain, start.base.contract.input_shape, "base")
-    source.load_weights(start.weights)
+def load_initial_weights(network: keras.Model, initial: InitialWeights) -> None:
+    """Copy the weights of every layer whose shapes are unchanged; a new head keeps its random weights."""
+    plain = NetworkSpec.model_construct(layers=None, keras=initial.version.architecture, from_=None, freeze=())
+    source = build_network(plain, initial.version.contract.input_shape, "base")
+    source.load_weights(initial.path)
     for old, new in zip(source.layers, network.layers, strict=True):
         if [weight.shape for weight in old.weights] == [weight.shape for weight in new.weights]:
             new.set_weights(old.get_weights())

@@ -1,4 +1,4 @@
-"""Trains one network as a spec says. Knows Keras; of queues and databases it knows nothing."""
+"""Train one network as a spec describes. Knows Keras; knows neither queues nor databases."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +20,10 @@ from shared.networks.objectives import Objective, choose_metrics, choose_objecti
 from shared.networks.optimizers import make_optimizer
 from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract, fit_polarity, fit_statistics
 from shared.registry.manifest import Epochs, Metrics
-from shared.spec.training import Precision, TrainingSpec
+from shared.spec.training import Precision, TrainingOptions, TrainingSpec
 from worker.training.checkpoints import CheckpointManager
 from worker.training.context import TrainingContext
-from worker.training.fit import MAX_FUSED_STEP_COST, PreparedPart, fit
+from worker.training.fit import MAX_FUSED_STEP_COST, PreparedPart, TrainingRun, fit
 from worker.training.image_cache import load_prepared
 from worker.training.input_pipeline import count_steps
 from worker.training.memory_check import check_memory, get_available_bytes
@@ -31,15 +31,17 @@ from worker.training.precision import choose_precision
 from worker.training.pretrained import InitialWeights, load_initial_weights
 
 MAX_STEPS_PER_EXECUTION = 32
-"""Between two looks whether to stop."""
+"""A cancellation is noticed between two executions."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A network with the weights to publish, and the contract its inputs must keep.
+    """A network with the weights to publish, and the contract that its inputs must keep.
 
-    `precision` is that of the training, never `auto`; `test_outputs` is (n, width), what the network answered to the
-    test part, None where there is none, and `test_images` (n, height, width, channels) uint8 what it was shown.
+    Attributes:
+        precision: the precision of the training, never `auto`.
+        test_outputs: (n, width) float32, the predictions for the test part; None without test rows.
+        test_images: (n, height, width, channels) uint8, the test part after preprocessing; None for numbers.
     """
 
     network: keras.Model
@@ -53,48 +55,72 @@ class TrainingResult:
 
 
 def train(
-    spec: TrainingSpec, dataset: Dataset, context: TrainingContext, start: InitialWeights | None = None
+    spec: TrainingSpec, dataset: Dataset, context: TrainingContext, initial: InitialWeights | None = None
 ) -> TrainingResult:
-    """Raises TrainingFailure, or whatever the watch raises to end it."""
-    training = spec.training
+    """Train the network of a spec, from `initial` weights if it names a version to start from.
+
+    Raises TrainingFailure, or what the monitor raises to end the training.
+    """
+    options = spec.training
     keras.utils.clear_session()
-    keras.utils.set_random_seed(training.seed)
-    with _translate_keras_errors(), _use_determinism(wanted=training.deterministic), tf.device(context.device):
-        parts, contract = _prepare_parts(spec, dataset, context, start)
-        declared = start.base.adapt_network(dataset.info, spec.network.freeze) if start is not None else spec.network
-        network = build_network(declared, contract.input_shape, spec.model)
-        objective = choose_objective(training.loss, dataset.info, declared, network.output_shape[1:])
-        if context.device == "/CPU:0":
-            check_memory(network, min(training.batch_size, len(parts[0])), get_available_bytes())
-        if start is not None:
-            load_initial_weights(network, start)
-        checkpoints = CheckpointManager(context.store, context.logs_dir)
-        precision = checkpoints.state.precision or choose_precision(
-            training.precision, network, training.batch_size, context.device
-        )
-        checkpoints.state.precision = precision
-        optimizer = make_optimizer(training, training.epochs * count_steps(len(parts[0]), training.batch_size))
-        if precision is Precision.MIXED_FLOAT16:  # its smallest numbers are too large for a gradient
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        network.compile(
-            optimizer=optimizer,
-            loss=objective.loss,
-            metrics=choose_metrics(training.metrics, objective),
-            steps_per_execution=_choose_steps_per_execution(
-                network, training.batch_size, count_steps(len(parts[0]), training.batch_size)
-            ),
-        )
-        network.optimizer.build(network.trainable_variables)  # or else the first step is traced twice
-        checkpoints.restore(network)
-        metrics, epochs, outputs = fit(network, parts, contract, objective, spec, precision, context, checkpoints)
-    images = parts[2].x if isinstance(contract, ImageContract) else None
-    return TrainingResult(network, contract, objective, metrics, epochs, precision, outputs, images)
+    keras.utils.set_random_seed(options.seed)
+    with _translate_keras_errors(), _use_determinism(wanted=options.deterministic), tf.device(context.device):
+        run = _make_run(spec, dataset, context, initial)
+        summary = fit(run)
+    return TrainingResult(
+        network=run.network,
+        contract=run.contract,
+        objective=run.objective,
+        metrics=summary.metrics,
+        epochs=summary.epochs,
+        precision=run.precision,
+        test_outputs=summary.test_outputs,
+        test_images=run.test.x if isinstance(run.contract, ImageContract) else None,
+    )
+
+
+def _make_run(
+    spec: TrainingSpec, dataset: Dataset, context: TrainingContext, initial: InitialWeights | None
+) -> TrainingRun:
+    """Prepare the data, build and compile the network, and restore the newest checkpoint."""
+    options = spec.training
+    parts, contract = _prepare_parts(spec, dataset, context, initial)
+    declared = initial.version.adapt_network(dataset.info, spec.network.freeze) if initial is not None else spec.network
+    network = build_network(declared, contract.input_shape, spec.model)
+    objective = choose_objective(options.loss, dataset.info, declared, network.output_shape[1:])
+    if context.device == "/CPU:0":
+        check_memory(network, min(options.batch_size, len(parts[0])), get_available_bytes())
+    if initial is not None:
+        load_initial_weights(network, initial)
+    checkpoints = CheckpointManager(context.store, context.logs_dir)
+    precision = checkpoints.state.precision or choose_precision(
+        options.precision, network, options.batch_size, context.device
+    )
+    checkpoints.state.precision = precision
+    _compile(network, objective, options, precision, count_steps(len(parts[0]), options.batch_size))
+    checkpoints.restore(network)
+    return TrainingRun(network, *parts, contract, objective, spec, precision, context, checkpoints)
+
+
+def _compile(
+    network: keras.Model, objective: Objective, options: TrainingOptions, precision: Precision, steps_per_epoch: int
+) -> None:
+    optimizer = make_optimizer(options, options.epochs * steps_per_epoch)
+    if precision is Precision.MIXED_FLOAT16:  # its smallest numbers are too large for a gradient
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    network.compile(
+        optimizer=optimizer,
+        loss=objective.loss,
+        metrics=choose_metrics(options.metrics, objective),
+        steps_per_execution=_choose_steps_per_execution(network, options.batch_size, steps_per_epoch),
+    )
+    network.optimizer.build(network.trainable_variables)  # or else the first step is traced twice
 
 
 def _choose_steps_per_execution(network: keras.Model, batch_size: int, steps_per_epoch: int) -> int:
-    """Steps of a few microseconds are run many in a row: going back to Python after each would take far longer.
+    """Choose how many steps run in one call: returning to Python takes longer than a step of a few microseconds.
 
-    A divisor of the steps of an epoch, for Keras would overrun the epoch's end by the rest.
+    The number divides the steps of an epoch, for Keras would run past the end of the epoch otherwise.
     """
     if network.count_params() * batch_size > MAX_FUSED_STEP_COST:
         return 1
@@ -102,23 +128,23 @@ def _choose_steps_per_execution(network: keras.Model, batch_size: int, steps_per
 
 
 def _prepare_parts(
-    spec: TrainingSpec, dataset: Dataset, context: TrainingContext, start: InitialWeights | None
-) -> tuple[list[PreparedPart], ImageContract | NumbersContract]:
-    """Train, validation and test, images resized once, and the contract with the statistics it is to keep."""
-    if start is None:
+    spec: TrainingSpec, dataset: Dataset, context: TrainingContext, initial: InitialWeights | None
+) -> tuple[tuple[PreparedPart, PreparedPart, PreparedPart], ImageContract | NumbersContract]:
+    """Return the three parts, with images resized, and the contract with the statistics of the training part."""
+    if initial is None:
         contract = build_contract(spec.preprocessing, dataset.info)
     else:
-        contract = start.base.adapt_contract(spec.preprocessing, dataset.info)
-    parts = [
+        contract = initial.version.adapt_contract(spec.preprocessing, dataset.info)
+    train, validation, test = (
         PreparedPart(
             load_prepared(part.x, contract, dataset.digest, context.prepared_dir, context.monitor.check), part.y
         )
         for part in (dataset.train, dataset.validation, dataset.test)
-    ]
-    contract = fit_polarity(contract, parts[0].x)
-    if start is not None and contract.scale is start.base.contract.scale:
-        return parts, contract
-    return parts, fit_statistics(contract, parts[0].x)
+    )
+    contract = fit_polarity(contract, train.x)
+    if initial is None or contract.scale is not initial.version.contract.scale:
+        contract = fit_statistics(contract, train.x)
+    return (train, validation, test), contract
 
 
 @contextmanager

@@ -1,0 +1,111 @@
+"""Connect a worker to Celery's signals: start, heartbeat, a lost training process, shutdown."""
+
+import logging
+import os
+import threading
+from typing import Any
+
+from celery import signals
+from celery.exceptions import WorkerLostError
+from celery.worker.consumer import Consumer
+
+from shared import logs
+from shared.jobs import lifecycle, workers
+from shared.system import end_with_parent
+from worker.app import Worker, tolerate_database_outage
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 5.0
+RESCUE_SECONDS = 30.0
+SHUTDOWN_SECONDS = 20.0
+"""How long a training may take to save its checkpoint and hand its job back, before the parent does it."""
+
+
+def connect_worker(worker: Worker) -> None:
+    """Connect the signals of a worker that runs jobs."""
+    connect_scheduler(worker)
+    handlers = _TrainingHandlers(worker)
+    signals.worker_process_init.connect(handlers.prepare_training_process, weak=False)
+    signals.worker_ready.connect(handlers.start_heartbeat, weak=False)
+
+
+def connect_scheduler(worker: Worker) -> None:
+    """Connect the signals that worker and scheduler share. The scheduler imports no TensorFlow and is not listed."""
+    handlers = _Handlers(worker)
+    signals.setup_logging.connect(handlers.configure_logging, weak=False)
+    signals.beat_embedded_init.connect(handlers.prepare_beat, weak=False)
+    signals.worker_ready.connect(handlers.look_for_work, weak=False)
+    signals.worker_ready.connect(handlers.touch_alive_file, weak=False)
+    signals.task_failure.connect(handlers.requeue_lost_job, weak=False)
+    signals.worker_shutting_down.connect(handlers.begin_shutdown, weak=False)
+    signals.worker_shutdown.connect(handlers.finish_shutdown, weak=False)
+
+
+class _Handlers:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def configure_logging(self, **_: object) -> None:
+        logs.configure_logging(self._worker.settings.log_level)
+
+    def prepare_beat(self, **_: object) -> None:
+        end_with_parent()
+
+    def look_for_work(self, **_: object) -> None:
+        """Notify for jobs that were queued while no worker listened."""
+        self._worker.rescue_jobs()
+
+    def touch_alive_file(self, sender: Consumer, **_: object) -> None:
+        """Touch the file that health checks look at; it is as old as the last turn of the event loop."""
+        alive_file = self._worker.settings.alive_file
+        if alive_file is not None:
+            alive_file.touch()
+            sender.timer.call_repeatedly(HEARTBEAT_SECONDS, alive_file.touch)
+
+    def requeue_lost_job(self, exception: BaseException, **_: object) -> None:
+        """Requeue the job of a training process that was killed, for want of memory as a rule."""
+        if isinstance(exception, WorkerLostError):
+            worker = self._worker
+            with tolerate_database_outage(), worker.sessions.begin() as session:
+                lifecycle.rescue_from_worker(session, worker.name, worker.retry_policy)
+            worker.rescue_jobs()
+
+    def begin_shutdown(self, **_: Any) -> None:  # noqa: ANN401
+        """Let the training save a checkpoint and hand its job back. Celery waits for it without limit; we do not."""
+        self._worker.announce_shutdown()
+        timer = threading.Timer(SHUTDOWN_SECONDS, self.finish_shutdown)
+        timer.daemon = True
+        timer.start()
+
+    def finish_shutdown(self, **_: Any) -> None:  # noqa: ANN401
+        """Hand back what is still held. A training that goes on is fenced out, and stops at its next batch."""
+        worker = self._worker
+        with tolerate_database_outage(), worker.sessions.begin() as session:
+            lifecycle.hand_back_all(session, worker.name)
+            workers.record_exit(session, worker.name)
+
+
+class _TrainingHandlers:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def prepare_training_process(self, **_: object) -> None:
+        """Import TensorFlow while no job waits."""
+        end_with_parent()
+        self._worker.scratch.enter()
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+        logger.info("training process ready, %d GPUs", self._worker.context.count_gpus())
+
+    def start_heartbeat(self, sender: Consumer, **_: object) -> None:
+        """List the worker among those that the API shows, and keep it listed."""
+        worker = self._worker
+
+        def beat() -> None:
+            with tolerate_database_outage(), worker.sessions.begin() as session:
+                workers.record_heartbeat(session, worker.name, worker.host, worker.queues)
+
+        beat()
+        sender.timer.call_repeatedly(HEARTBEAT_SECONDS, beat)
+        sender.timer.call_repeatedly(RESCUE_SECONDS, worker.rescue_jobs)  # the scheduler may be frozen or gone
