@@ -22,7 +22,7 @@ from shared.spec.training import TrainingSpec
 from shared.storage.artifacts import ArtifactStore
 from tests.e2e.stacks import ROOT, datasets_dir
 from worker.lease import Lease
-from worker.training.checkpoint_store import ArtifactCheckpointStore
+from worker.training.checkpoints.store import ArtifactCheckpointStore
 from worker.training.context import TrainingContext
 from worker.training.train import train
 

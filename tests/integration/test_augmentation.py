@@ -14,7 +14,7 @@ from shared.spec.network import LayerSpec
 from shared.spec.preprocessing import Preprocessing
 from tests.examples import DIGITS, changed
 from tests.integration.conftest import Worker
-from worker.training.augmentation import augment
+from worker.training.input.augmentation import augment
 
 SEED = 7
 COLOR = DatasetInfo((16, 16, 3), images=True, targets=TargetKind.CLASSES, train_rows=8, test_rows=0)

@@ -16,8 +16,8 @@ from shared.storage.artifacts import ArtifactStore
 from tests.examples import DENSE_SOFTMAX, DIGITS, XOR, Json, changed
 from tests.integration.conftest import PATIENCE, Worker
 from tests.integration.test_training import run, submit
-from worker.training import checkpoints
-from worker.training.checkpoint_store import ArtifactCheckpointStore
+from worker.training.checkpoints import manager as checkpoints
+from worker.training.checkpoints.store import ArtifactCheckpointStore
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -227,7 +227,7 @@ def test_photos_are_decoded_once_for_all_epochs_and_jobs(
     upload(http, zipped(members))
     spec = changed(FLOWERS, "training.epochs", 3)
     assert run(http, worker, spec)["status"] == "succeeded"
-    monkeypatch.setattr("worker.training.image_cache.transform_image", lambda *_: 1 / 0)
+    monkeypatch.setattr("worker.training.input.image_cache.transform_image", lambda *_: 1 / 0)
 
     assert run(http, worker, spec)["status"] == "succeeded"
     assert run(http, worker, changed(spec, "preprocessing.size", [9, 9]))["status"] == "failed"

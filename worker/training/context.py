@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.training.callbacks import TrainingMonitor
-from worker.training.checkpoint_store import CheckpointStore, NullCheckpointStore
+from worker.training.checkpoints.store import CheckpointStore, NullCheckpointStore
 
 
 @dataclass(frozen=True)

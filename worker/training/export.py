@@ -34,7 +34,7 @@ from shared.registry.manifest import (
     ManifestFile,
     VersionManifest,
 )
-from worker.training.image_cache import NO_LIMITS
+from worker.training.input.image_cache import NO_LIMITS
 from worker.training.train import TrainingResult
 
 # Or else tf2onnx copies the whole network before each of its passes, which is a quarter of the export.

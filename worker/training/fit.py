@@ -17,11 +17,12 @@ from shared.preprocessing.contract import ImageContract, NumbersContract
 from shared.registry.manifest import Epochs, Metrics
 from shared.spec.training import Precision, TrainingOptions, TrainingSpec
 from worker.training.callbacks import ProgressCallback, TimeLimitCallback, replace_non_finite
-from worker.training.checkpoint_format import TrainingState
-from worker.training.checkpoints import CheckpointCallback, CheckpointManager, skip_executions
+from worker.training.checkpoints.callback import CheckpointCallback, skip_executions
+from worker.training.checkpoints.format import TrainingState
+from worker.training.checkpoints.manager import CheckpointManager
 from worker.training.context import TrainingContext
 from worker.training.fused_fit import MAX_FUSED_BYTES, fit_fused
-from worker.training.input_pipeline import count_steps, make_ordered_batches, make_shuffled_batches
+from worker.training.input.pipeline import count_steps, make_ordered_batches, make_shuffled_batches
 from worker.training.memory_check import FLOAT_BYTES
 from worker.training.precision import compute_in
 from worker.training.tensorboard import make_tensorboard_callbacks

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from worker.training.input_pipeline import draw_epoch_order
+from worker.training.input.pipeline import draw_epoch_order
 
 Logs = dict[str, float]
 Columns = Sequence[NDArray[Any]]

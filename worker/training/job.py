@@ -33,7 +33,7 @@ from shared.storage.artifacts import StoredFile
 from worker.context import WorkerContext
 from worker.lease import Lease
 from worker.process.devices import choose_device
-from worker.training.checkpoint_store import ArtifactCheckpointStore
+from worker.training.checkpoints.store import ArtifactCheckpointStore
 
 if TYPE_CHECKING:
     from worker.training.pretrained import InitialWeights

@@ -21,11 +21,11 @@ from shared.networks.optimizers import make_optimizer
 from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract, fit_polarity, fit_statistics
 from shared.registry.manifest import Epochs, Metrics
 from shared.spec.training import Precision, TrainingOptions, TrainingSpec
-from worker.training.checkpoints import CheckpointManager
+from worker.training.checkpoints.manager import CheckpointManager
 from worker.training.context import TrainingContext
 from worker.training.fit import MAX_FUSED_STEP_COST, PreparedPart, TrainingRun, fit
-from worker.training.image_cache import load_prepared
-from worker.training.input_pipeline import count_steps
+from worker.training.input.image_cache import load_prepared
+from worker.training.input.pipeline import count_steps
 from worker.training.memory_check import check_memory, get_available_bytes
 from worker.training.precision import choose_precision
 from worker.training.pretrained import InitialWeights, load_initial_weights

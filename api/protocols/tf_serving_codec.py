@@ -1,0 +1,165 @@
+"""Parse and answer the bodies of TensorFlow Serving's REST API."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.protocols.call import PredictionCall
+from api.protocols.tensors import (
+    dump_json,
+    images_from_base64,
+    predict_images,
+    predict_numbers,
+    read_json,
+)
+from api.serving.predictor import Predictor
+from shared.errors import InvalidRequest, MalformedRequest
+from shared.inference.servable import Servable
+from shared.registry.manifest import INPUT_NAME
+
+if TYPE_CHECKING:
+    pass
+SIGNATURE = "serving_default"
+MAX_LEVELS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TfServingCall(PredictionCall):
+    """`verb` is `predict`, `classify` or `regress`."""
+
+    verb: str
+
+
+def parse_document(servable: Servable, body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        raise MalformedRequest("JSON Parse error: The document is empty")
+    try:
+        document = read_json(body)
+    except (ValueError, RecursionError) as error:
+        offset = getattr(error, "pos", 0)
+        raise MalformedRequest(f"JSON Parse error: Invalid value. at offset: {offset}") from None
+    if not isinstance(document, dict):
+        raise MalformedRequest("JSON Value: is not object, expecting an object with 'instances' or 'inputs'.")
+    signature = document.get("signature_name", "")
+    if not isinstance(signature, str):
+        raise MalformedRequest("'signature_name' key must be a string value.")
+    if signature not in ("", SIGNATURE):
+        raise MalformedRequest(f'Serving signature name: "{signature}" not found in signature def of {servable.name}.')
+    return document
+
+
+def predict_instances(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
+    given = document.keys() & {"instances", "inputs"}
+    if not given:
+        raise MalformedRequest("Missing 'inputs' or 'instances' key")
+    if len(given) > 1:
+        raise MalformedRequest("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
+    if "instances" in document:
+        rows = _parse_instances(document["instances"])
+        outputs = _compute_outputs(predictor, servable, rows, rows)
+        return _dump_json({"predictions": outputs}, outputs)
+    column = _parse_inputs(document["inputs"])
+    outputs = _compute_outputs(predictor, servable, column, [column])
+    return _dump_json({"outputs": outputs}, outputs)
+
+
+def _parse_instances(instances: object) -> list[Any]:
+    """Each a tensor or `{"b64": …}`, by itself or under the name of the one input."""
+    if not isinstance(instances, list):
+        raise MalformedRequest("Excepting 'instances' to be an list/array")
+    if not instances:
+        raise MalformedRequest("No values in 'instances' array")
+    return [_unwrap_input(instance) for instance in instances]
+
+
+def _parse_inputs(inputs: object) -> list[Any]:
+    values = _unwrap_input(inputs)
+    return values if isinstance(values, list) else [values]
+
+
+def _unwrap_input(value: object) -> Any:  # noqa: ANN401 - JSON
+    if not isinstance(value, dict) or value.keys() == {"b64"}:
+        return value
+    if value.keys() != {INPUT_NAME}:
+        raise MalformedRequest(f"The network has one input, {INPUT_NAME!r}, and {sorted(value)} were given.")
+    return value[INPUT_NAME]
+
+
+def _compute_outputs(
+    predictor: Predictor, servable: Servable, values: list[Any], tensors: list[Any]
+) -> NDArray[np.float32]:
+    """Of images or numbers; `tensors` are what the sender takes for one tensor each."""
+    are_images = [isinstance(value, dict) for value in values]
+    if not any(are_images):
+        try:
+            return predict_numbers(predictor, servable, values)
+        except InvalidRequest as error:
+            raise InvalidRequest(" ".join((*_find_fault(tensors), error.detail))) from None
+    if not all(are_images) or any(value.keys() != {"b64"} for value in values):
+        raise MalformedRequest('Either all values are tensors, or all are images, {"b64": …}.')
+    return predict_images(predictor, servable, images_from_base64(value["b64"] for value in values))
+
+
+def _find_fault(tensors: list[Any]) -> Iterator[str]:
+    """In TensorFlow Serving's words the first value that is no number, or list that is not as its neighbours are."""
+    shape: list[int] = []
+    first = tensors[0] if tensors else None
+    while isinstance(first, list) and len(shape) <= MAX_LEVELS:
+        shape.append(len(first))
+        first = first[0] if first else None
+    if len(shape) <= MAX_LEVELS:
+        yield from islice((fault for tensor in tensors for fault in _iterate_faults(tensor, shape, 0)), 1)
+
+
+def _iterate_faults(value: object, shape: list[int], level: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield f'JSON Value: "{value[:100]}" Type: String is not of expected type: float.'
+    elif value is None or isinstance(value, dict):
+        yield f"JSON Value: {str(value)[:100]} is not of expected type: float."
+    elif isinstance(value, list) and level == len(shape):
+        yield f"Encountered list at unexpected level: {level} expected < {level}."
+    elif isinstance(value, list) and len(value) != shape[level]:
+        yield f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}."
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _iterate_faults(entry, shape, level + 1)
+
+
+def classify_examples(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
+    classes = servable.manifest.classes
+    if not classes:
+        raise InvalidRequest(f"{servable.name} answers numbers and has no classes: ask it to `regress` or `predict`.")
+    examples = _parse_examples(document)
+    outputs = _compute_outputs(predictor, servable, examples, examples)
+    if len(classes) > outputs.shape[1]:
+        outputs = np.concatenate([1 - outputs, outputs], axis=1)
+    return _dump_json({"results": [list(zip(classes, row, strict=True)) for row in outputs]}, outputs)
+
+
+def regress_examples(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
+    if servable.manifest.classes:
+        raise InvalidRequest(f"{servable.name} names classes: ask it to `classify` or `predict`.")
+    examples = _parse_examples(document)
+    outputs = _compute_outputs(predictor, servable, examples, examples)
+    return _dump_json({"results": [row[0] if len(row) == 1 else row for row in outputs]}, outputs)
+
+
+VERBS = {"predict": predict_instances, "classify": classify_examples, "regress": regress_examples}
+
+
+def _dump_json(document: dict[str, Any], outputs: NDArray[np.float32]) -> bytes:
+    if np.isfinite(outputs).all():
+        return dump_json(document)
+    return json.dumps(document, default=lambda value: value.tolist()).encode()  # JSON has no NaN, its clients have
+
+
+def _parse_examples(document: dict[str, Any]) -> list[Any]:
+    examples = document.get("examples")
+    if not isinstance(examples, list) or not examples:
+        raise MalformedRequest("When method is classify or regress, key 'examples' is expected and holds a list.")
+    return [_unwrap_input(example) for example in examples]

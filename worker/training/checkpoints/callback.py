@@ -1,0 +1,68 @@
+"""Save checkpoints while Keras fits."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from worker.training.callbacks import TrainingMonitor
+from worker.training.checkpoints.manager import CheckpointManager
+
+
+class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
+    """Last of all callbacks: it writes what the others have come to."""
+
+    def __init__(
+        self,
+        checkpoints: CheckpointManager,
+        stopping: Sequence[keras.callbacks.EarlyStopping],
+        monitor: TrainingMonitor,
+    ) -> None:
+        super().__init__()
+        self._checkpoints = checkpoints
+        self._stopping = stopping
+        self._monitor = monitor
+        self._skipped = checkpoints.state.batch
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._checkpoints.resume_callbacks(self._stopping)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._checkpoints.resume_metrics()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        state = self._checkpoints.state
+        if batch + 1 <= self._skipped:
+            return
+        state.batch, state.batch_logs = batch + 1, {name: float(value) for name, value in logs.items()}
+        self._write_if_due(inside_epoch=True)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
+        self._skipped = 0
+        self._checkpoints.state.add_epoch(logs, finished=self.model.stop_training)
+        self._write_if_due(inside_epoch=False)
+
+    def on_fused_epochs_end(self) -> None:
+        """Whole epochs that ran where no callback is called."""
+        self._write_if_due(inside_epoch=False)
+
+    def _write_if_due(self, *, inside_epoch: bool) -> None:
+        if self._monitor.is_shutting_down():
+            self._checkpoints.write()
+            self._monitor.shut_down()
+        if self._checkpoints.is_due(inside_epoch=inside_epoch):
+            self._checkpoints.write()
+
+
+def skip_executions(step: Callable[[Any], Any], executions: int, logs: dict[str, float]) -> Callable[[Any], Any]:
+    """Keras's training step for an epoch of which the first executions are done: for those it takes no batch."""
+    left = executions
+
+    def run(batches: Any) -> Any:  # noqa: ANN401 - as Keras has it
+        nonlocal left
+        if left > 0:
+            left -= 1
+            return logs
+        return step(batches)
+
+    return run
