@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 
 from local.client import follow_job, get_version
 from tests.benchmarks.serving import measure_serving
-from tests.e2e.clients import await_end, await_status, submit
-from tests.e2e.stacks import ROOT, LocalStack, datasets_dir, local_stack
-from tests.examples import DIGITS, Json
+from tests.support.clients import await_end, await_status, submit
+from tests.support.examples import DIGITS, Json
+from tests.support.stacks import ROOT, LocalStack, datasets_dir, local_stack
 
 TRAININGS = {"digits-cnn": (20, None), "mnist-cnn": (1, "mnist.npz"), "cifar10-cnn": (3, "cifar10.npz")}
 """Each with its epochs, and the file it needs."""

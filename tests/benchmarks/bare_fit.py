@@ -17,7 +17,7 @@ from shared.networks.builder import build_network
 from shared.networks.objectives import choose_metrics, choose_objective
 from shared.networks.optimizers import make_optimizer
 from shared.spec.training import TrainingSpec
-from tests.e2e.stacks import ROOT, datasets_dir
+from tests.support.stacks import ROOT, datasets_dir
 
 
 def fit(recipe: Path, epochs: int) -> None:

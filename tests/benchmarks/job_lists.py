@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event, text
 from api.app import create_app
 from shared.database.engine import make_engine
 from shared.settings import Settings
-from tests.e2e.stacks import ROOT
+from tests.support.stacks import ROOT
 
 JOBS = 1_000_000
 CALLS = 20

@@ -19,9 +19,9 @@ import onnxruntime
 import psutil
 from ruamel.yaml import YAML
 
-from tests.e2e.clients import await_end, submit
-from tests.e2e.stacks import ROOT, LocalStack
-from tests.examples import Json
+from tests.support.clients import await_end, submit
+from tests.support.examples import Json
+from tests.support.stacks import ROOT, LocalStack
 
 SIDE = 32
 REQUESTS = 1200

@@ -20,7 +20,7 @@ from shared.jobs.events import EpochReport
 from shared.settings import Settings
 from shared.spec.training import TrainingSpec
 from shared.storage.artifacts import ArtifactStore
-from tests.e2e.stacks import ROOT, datasets_dir
+from tests.support.stacks import ROOT, datasets_dir
 from worker.lease import Lease
 from worker.training.checkpoints.store import ArtifactCheckpointStore
 from worker.training.context import TrainingContext

@@ -23,7 +23,7 @@ from tests.chaos.faults import Faults, told_by_kind
 from tests.chaos.specs import SPECS
 from tests.chaos.stack import ChaosStack, chaos_stack
 from tests.chaos.verdict import violations
-from tests.examples import Json
+from tests.support.examples import Json
 
 CLIENTS = 4
 SECONDS_TO_START = 120.0

@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 
 from tests.chaos.specs import SPECS
-from tests.examples import changed
+from tests.support.examples import changed
 
 SECONDS_FOR_AN_ANSWER = 10.0
 SECONDS_BETWEEN_TRIES = 0.3

@@ -1,6 +1,6 @@
 """What is trained in the middle of it all: seconds each, and the same weights each time."""
 
-from tests.examples import DENSE_SOFTMAX, IRIS, Json
+from tests.support.examples import DENSE_SOFTMAX, IRIS, Json
 
 _TRAINING: Json = {
     "batch_size": 16,

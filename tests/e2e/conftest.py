@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.e2e.stacks import Stack, compose_stack, local_stack
+from tests.support.stacks import Stack, compose_stack, local_stack
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ import zipfile
 import httpx
 import pytest
 
-from tests.e2e.clients import Json, await_end, submit
-from tests.e2e.stacks import Stack
-from tests.uploads import BLUE, RED, colors, flat, zipped
+from tests.support.clients import Json, await_end, submit
+from tests.support.stacks import Stack
+from tests.support.uploads import BLUE, RED, colors, flat, zipped
 
 SPEC: Json = {
     "model": "colors",

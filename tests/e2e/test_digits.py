@@ -9,10 +9,10 @@ import pytest
 
 from shared.datasets import splits
 from shared.spec.dataset import DatasetSpec
-from tests.e2e.clients import Json, await_end, submit, submit_recipe
-from tests.e2e.stacks import Stack
-from tests.examples import DIGITS
-from tests.images import encoded
+from tests.support.clients import Json, await_end, submit, submit_recipe
+from tests.support.examples import DIGITS
+from tests.support.images import encoded
+from tests.support.stacks import Stack
 
 
 @pytest.fixture(scope="module")

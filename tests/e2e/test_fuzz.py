@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.clients import await_end, submit
-from tests.e2e.stacks import local_stack
-from tests.examples import DIGITS, changed
+from tests.support.clients import await_end, submit
+from tests.support.examples import DIGITS, changed
+from tests.support.stacks import local_stack
 
 EXAMPLES = 20
 MOST_SECONDS = 300

@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.e2e.clients import await_end, submit
-from tests.e2e.stacks import LocalStack, Stack
-from tests.examples import DIGITS, changed
-from tests.hostile import (
+from tests.support.clients import await_end, submit
+from tests.support.examples import DIGITS, changed
+from tests.support.hostile import (
     PREDICTIONS,
     Sent,
     hostile_documents,
@@ -19,8 +18,9 @@ from tests.hostile import (
     hostile_tensors,
     hostile_values,
 )
-from tests.images import encoded, photo
-from tests.waiting import wait_for
+from tests.support.images import encoded, photo
+from tests.support.stacks import LocalStack, Stack
+from tests.support.waiting import wait_for
 
 MOST_GROWTH_BYTES = 150 * 2**20
 """What the allocator keeps after the largest image that is taken, twice."""

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from tests.e2e.clients import Json, await_end, submit_recipe
-from tests.e2e.stacks import Stack, datasets_dir
-from tests.images import encoded
+from tests.support.clients import Json, await_end, submit_recipe
+from tests.support.images import encoded
+from tests.support.stacks import Stack, datasets_dir
 
 MNIST = datasets_dir() / "mnist.npz"
 pytestmark = pytest.mark.skipif(

@@ -3,10 +3,10 @@
 import httpx
 import pytest
 
-from tests.e2e.clients import Json, await_end, await_status, show, submit
-from tests.e2e.stacks import ComposeStack, LocalStack, Stack
-from tests.examples import DENSE_SOFTMAX, DIGITS, changed
-from tests.waiting import wait_for
+from tests.support.clients import Json, await_end, await_status, show, submit
+from tests.support.examples import DENSE_SOFTMAX, DIGITS, changed
+from tests.support.stacks import ComposeStack, LocalStack, Stack
+from tests.support.waiting import wait_for
 
 SOME_SECONDS: Json = changed(changed(DIGITS, "training.epochs", 60), "model", "survivor")
 DETERMINISTIC: Json = {

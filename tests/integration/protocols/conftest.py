@@ -13,9 +13,10 @@ from shared.database.engine import Sessions
 from shared.datasets import splits
 from shared.registry import aliases
 from shared.spec.dataset import DatasetSpec
-from tests.examples import DIGITS, LINE, XOR, Json
-from tests.images import encoded
-from tests.integration.conftest import Published, Worker
+from tests.support.examples import DIGITS, LINE, XOR, Json
+from tests.support.images import encoded
+from tests.support.versions import PublishedVersion
+from tests.support.worker import InProcessWorker
 
 
 @pytest.fixture
@@ -32,10 +33,12 @@ def rows(digit: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def http(http: FlaskClient, worker: Worker, sessions: Sessions, published: Callable[[Json], Published]) -> FlaskClient:
+def http(
+    http: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
+) -> FlaskClient:
     """digits/1, digits/2 with the alias `best` at 1, xor/1 and line/1."""
     for spec in (DIGITS, DIGITS, XOR, LINE):
-        published(spec).publish(sessions, worker.yard.artifacts)
+        published(spec).publish(sessions, worker.context.artifacts)
     with sessions.begin() as session:
         aliases.set_alias(session, "digits", "best", 1)
     return http

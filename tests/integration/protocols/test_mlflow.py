@@ -16,10 +16,10 @@ from sklearn.datasets import load_iris
 import api.protocols.parquet
 from api.services import EXTENSION
 from api.serving.batching import DynamicBatcher
-from tests.examples import IRIS, changed
-from tests.images import encoded
-from tests.integration.conftest import Worker
-from tests.uploads import parquet
+from tests.support.examples import IRIS, changed
+from tests.support.images import encoded
+from tests.support.uploads import parquet
+from tests.support.worker import InProcessWorker
 
 pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
@@ -52,7 +52,7 @@ def test_mlflow_takes_its_four_forms_and_csv(http: FlaskClient, rows: np.ndarray
 
 
 @pytest.fixture
-def flowers(http: FlaskClient, worker: Worker) -> FlaskClient:
+def flowers(http: FlaskClient, worker: InProcessWorker) -> FlaskClient:
     """A model of a table whose columns are a to d, to be answered at /invocations as well."""
     data = load_iris()
     content = pd.DataFrame(data.data, columns=list("abcd")).assign(kind=data.target).to_csv(index=False).encode()

@@ -12,8 +12,8 @@ import tritonclient.http as triton
 from flask.testing import FlaskClient
 from tritonclient.utils import InferenceServerException
 
-from tests.examples import Json
-from tests.images import encoded
+from tests.support.examples import Json
+from tests.support.images import encoded
 
 pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),

@@ -8,7 +8,7 @@ import ovmsclient
 import pytest
 from flask.testing import FlaskClient
 
-from tests.images import encoded
+from tests.support.images import encoded
 
 pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),

@@ -1,0 +1,179 @@
+"""Pictures over HTTP: what they show is looked at; here, that they are whole and say what they must."""
+
+import io
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+
+from tests.support.datasets import TABLE, upload_dataset
+from tests.support.examples import DIGITS, IRIS, XOR, Json, changed
+from tests.support.images import encoded
+from tests.support.jobs import train
+from tests.support.uploads import colors, npz, zipped
+from tests.support.worker import InProcessWorker
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+VERSION = "/api/v1/models/digits/versions/1"
+CONVOLUTION: Json = changed(
+    DIGITS,
+    "network.layers",
+    [
+        {"layer": "Conv2D", "filters": 4, "kernel_size": 3, "name": "edges", "activation": "relu"},
+        {"layer": "Residual", "layers": [{"layer": "Conv2D", "filters": 6, "kernel_size": 3, "padding": "same"}]},
+        {"layer": "Flatten"},
+        {"layer": "Dense", "units": 10, "activation": "softmax"},
+    ],
+)
+
+
+def words_of(answer: Any) -> str:
+    assert (answer.status_code, answer.mimetype) == (200, "image/svg+xml"), answer.text
+    return " ".join(ET.fromstring(answer.data).itertext())  # noqa: S314 - it is our own
+
+
+def pixels_of(answer: Any) -> np.ndarray:
+    assert (answer.status_code, answer.mimetype) == (200, "image/png"), answer.text
+    return np.asarray(Image.open(io.BytesIO(answer.data)).convert("RGB"))
+
+
+def test_curves_show_every_metric_of_training_and_validation(http: FlaskClient, worker: InProcessWorker) -> None:
+    job = train(http, worker, DIGITS)
+
+    words = words_of(http.get(f"/api/v1/jobs/{job['id']}/curves.svg"))
+
+    assert all(word in words for word in ("loss", "accuracy", "training", "validation", "epoch"))
+    assert pixels_of(http.get(f"/api/v1/jobs/{job['id']}/curves.png")).std() > 1
+
+
+def test_a_job_that_has_no_epoch_has_no_curves(http: FlaskClient) -> None:
+    job_id = http.post("/api/v1/jobs", json=DIGITS).json["id"]
+
+    assert http.get(f"/api/v1/jobs/{job_id}/curves.svg").json["type"] == "/problems/picture-not-found"
+    assert http.get(f"/api/v1/jobs/{job_id}/curves.gif").status_code == 422
+
+
+def test_the_matrix_names_its_axes_and_holds_every_count(http: FlaskClient, worker: InProcessWorker) -> None:
+    train(http, worker, DIGITS)
+    matrix = http.get(f"{VERSION}/evaluation").json["classification"]["confusion"]
+
+    words = words_of(http.get(f"{VERSION}/evaluation/confusion.svg")).split()
+
+    assert {"predicted", "true", "share", "(%)"} <= set(words)
+    assert {str(count) for row in matrix for count in row} <= set(words)
+
+
+def test_galleries_show_images_with_label_and_prediction(http: FlaskClient, worker: InProcessWorker) -> None:
+    train(http, worker, changed(DIGITS, "training.epochs", 1))
+    mistakes = http.get(f"{VERSION}/evaluation/mistakes").json["mistakes"]
+
+    words = words_of(http.get(f"{VERSION}/evaluation/mistakes.svg"))
+    one_cell = http.get(
+        f"{VERSION}/evaluation/mistakes.svg?true={mistakes[0]['true']}&predicted={mistakes[0]['predicted']}&limit=1"
+    )
+    sample = words_of(http.get(f"{VERSION}/evaluation/sample.svg"))
+
+    assert f"{mistakes[0]['predicted']}, not" in words
+    assert words_of(one_cell).count("✗") == 1
+    assert sample.count("✗") + sample.count("✓") == 32
+    assert http.get(f"{VERSION}/evaluation/mistakes.svg?true=zork").status_code == 422
+
+
+def test_kernels_and_feature_maps_are_those_of_the_layer(http: FlaskClient, worker: InProcessWorker) -> None:
+    train(http, worker, CONVOLUTION)
+    digit = encoded(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
+
+    layers = http.get(f"{VERSION}/layers").json
+    kernels = words_of(http.get(f"{VERSION}/layers/edges/kernels.svg"))
+    maps = http.post(f"{VERSION}/layers/edges/feature-maps.svg", data=digit, content_type="image/png")
+    deeper = words_of(http.get(f"{VERSION}/layers/conv2d/kernels.svg"))
+
+    assert [row["name"] for row in layers["layers"]] == ["edges", "conv2d", "conv2d_1", "add", "flatten", "dense"]
+    assert layers["parameters"] == sum(row["parameters"] for row in layers["layers"])
+    assert "4 kernels of 3 × 3" in kernels
+    assert "4 maps of 6 × 6" in words_of(maps)
+    assert "the mean of 4 channels" in deeper
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"), [("zork", "layer-not-found"), ("dense", "picture-not-found"), ("flatten", "picture-not-found")]
+)
+def test_a_layer_without_such_a_picture_says_so(
+    http: FlaskClient, worker: InProcessWorker, layer: str, kind: str
+) -> None:
+    train(http, worker, CONVOLUTION)
+    digit = encoded(np.zeros((8, 8), np.uint8))
+
+    kernels = http.get(f"{VERSION}/layers/{layer}/kernels.png")
+    maps = http.post(f"{VERSION}/layers/{layer}/feature-maps.png", data=digit, content_type="image/png")
+
+    assert [answer.json["type"] for answer in (kernels, maps)] == [f"/problems/{kind}"] * 2
+
+
+def test_a_plane_shows_what_a_network_of_two_inputs_makes_of_it(http: FlaskClient, worker: InProcessWorker) -> None:
+    train(http, worker, XOR)
+
+    words = words_of(http.get("/api/v1/models/xor/versions/1/decision-surface.svg"))
+
+    assert "input 0" in words
+    assert "probability of 1" in words
+
+
+def test_three_classes_of_a_table_share_a_plane(http: FlaskClient, worker: InProcessWorker) -> None:
+    rows = "\n".join(f"{n % 9},{n % 4},{'abc'[n % 3]}" for n in range(60))
+    upload_dataset(http, f"wide,high,kind\n{rows}\n".encode(), "shapes")
+    spec = {
+        "model": "shapes",
+        "dataset": {"name": "shapes"},
+        "network": {"layers": [{"layer": "Dense", "units": 3, "activation": "softmax"}]},
+    }
+    train(http, worker, spec)
+
+    words = words_of(http.get("/api/v1/models/shapes/versions/1/decision-surface.svg"))
+
+    assert all(word in words for word in ("wide", "high", "predicted class", "a"))
+
+
+def test_other_networks_have_no_plane_and_tables_no_gallery(http: FlaskClient, worker: InProcessWorker) -> None:
+    train(http, worker, IRIS)
+
+    surface = http.get("/api/v1/models/iris/versions/1/decision-surface.png")
+    gallery = http.get("/api/v1/models/iris/versions/1/evaluation/sample.png")
+
+    assert surface.json["type"] == "/problems/picture-not-found"
+    assert gallery.json["type"] == "/problems/evaluation-not-found"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [zipped(colors()), TABLE.encode(), npz(x=np.arange(600, dtype=np.uint8).reshape(6, 10, 10), y=[0, 1, 2, 0, 1, 2])],
+)
+def test_data_sets_have_a_preview(http: FlaskClient, content: bytes) -> None:
+    upload_dataset(http, content)
+
+    assert pixels_of(http.get("/api/v1/datasets/colors/preview.png")).std() > 1
+    assert "colors@1" in words_of(http.get("/api/v1/datasets/colors@1/preview.svg"))
+
+
+def test_a_picture_is_not_sent_twice(http: FlaskClient, worker: InProcessWorker) -> None:
+    train(http, worker, DIGITS)
+    first = http.get(f"{VERSION}/evaluation/confusion.png")
+
+    again = http.get(f"{VERSION}/evaluation/confusion.png", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_a_dark_page_has_dark_pictures(http: FlaskClient, worker: InProcessWorker) -> None:
+    train(http, worker, DIGITS)
+    address = f"{VERSION}/evaluation/confusion"
+
+    light, dark = (pixels_of(http.get(f"{address}.png?theme={theme}"))[0, 0].mean() for theme in ("light", "dark"))
+
+    assert light > 250
+    assert dark < 30
+    assert b"prefers-color-scheme: dark" in http.get(f"{address}.svg").data
+    assert b"prefers-color-scheme" not in http.get(f"{address}.svg?theme=dark").data

@@ -1,0 +1,287 @@
+"""What a client sees of its jobs, without anything being trained."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from api.services import EXTENSION
+from shared.database.engine import Sessions
+from shared.database.tables.jobs import JobStatus
+from shared.devices import Device
+from shared.jobs import lifecycle
+from shared.jobs.events import EpochReport
+from tests.support.examples import DIGITS, XOR, Json, changed
+from tests.support.problems import assert_problem
+from tests.support.waiting import wait_for
+from tests.support.worker import InProcessWorker, RecordingNotifier
+
+
+def submit(http: FlaskClient, spec: Json = XOR, key: str | None = None) -> Json:
+    answer = http.post("/api/v1/jobs", json=spec, headers={"Idempotency-Key": key} if key else {})
+    assert answer.status_code == 202, answer.text
+    job: Json = json.loads(answer.data)
+    return job
+
+
+def test_a_submitted_job_waits_and_the_bell_rings(http: FlaskClient, notifier: RecordingNotifier) -> None:
+    answer = http.post(
+        "/api/v1/jobs", json=changed(XOR, "tags", {"course": "2026-fall"}) | {"notes": "as in chapter 7"}
+    )
+
+    job = answer.json
+    assert (answer.status_code, answer.headers["Location"]) == (202, f"/api/v1/jobs/{job['id']}")
+    assert (job["status"], job["place"], job["attempt"], job["version"]) == ("queued", 1, 0, None)
+    assert (job["tags"], job["notes"]) == ({"course": "2026-fall"}, "as in chapter 7")
+    assert job["created_at"].endswith("Z")
+    assert notifier.notified == [Device.AUTO]
+    assert http.get(answer.headers["Location"]).json == job
+
+
+def test_a_spec_may_be_yaml(http: FlaskClient) -> None:
+    yaml = "model: xor\ndataset: {inline: {x: [1, 2], y: [1, 2]}}\nnetwork: {layers: [{layer: Dense, units: 1}]}"
+
+    answer = http.post("/api/v1/jobs", data=yaml, content_type="application/yaml")
+
+    assert answer.status_code == 202
+
+
+def test_a_dry_run_tells_what_would_be_done_and_queues_nothing(http: FlaskClient, notifier: RecordingNotifier) -> None:
+    spec = changed(DIGITS, "training.batch_size", 50)
+
+    answer = http.post("/api/v1/jobs?dry_run=true", json=spec)
+
+    plan = answer.json
+    assert answer.status_code == 200
+    assert plan["layers"][1] == {
+        "name": "dense",
+        "type": "Dense",
+        "output_shape": [10],
+        "parameters": 650,
+        "trainable_parameters": 650,
+    }
+    assert (plan["parameters"], plan["input_shape"], plan["loss"]) == (
+        650,
+        [8, 8, 1],
+        "sparse_categorical_crossentropy",
+    )
+    assert (plan["rows"], plan["steps_per_epoch"]) == ({"train": 180, "validation": 20, "test": 359}, 4)
+    assert http.get("/api/v1/jobs").json["jobs"] == []
+    assert notifier.notified == []
+
+
+def test_the_same_key_answers_the_same_job(http: FlaskClient) -> None:
+    first = submit(http, key="k1")
+    again = submit(http, key="k1")
+    other = submit(http, key="k2")
+
+    assert first["id"] == again["id"] != other["id"]
+    assert len(http.get("/api/v1/jobs").json["jobs"]) == 2
+
+
+def test_the_same_key_for_another_spec_is_refused(http: FlaskClient) -> None:
+    submit(http, key="k1")
+
+    answer = http.post("/api/v1/jobs", json=changed(XOR, "training.epochs", 3), headers={"Idempotency-Key": "k1"})
+
+    assert_problem(answer, 422, "idempotency-key-reused")
+
+
+def test_the_same_key_at_the_same_time_is_one_job(app: Flask) -> None:
+    def submit_one(_: int) -> str:
+        return str(submit(app.test_client(), key="k1")["id"])
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(submit_one, range(16)))
+
+    assert len(ids) == 1
+
+
+def test_jobs_are_listed_newest_first_page_by_page(http: FlaskClient) -> None:
+    submitted = [submit(http)["id"] for _ in range(5)]
+
+    listed: list[str] = []
+    address: str | None = "/api/v1/jobs?limit=2"
+    while address is not None:
+        page = http.get(address).json
+        listed += [job["id"] for job in page["jobs"]]
+        address = f"/api/v1/jobs?limit=2&cursor={page['next']}" if page["next"] is not None else None
+
+    assert listed == submitted[::-1]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("model=digits", ["digits"]),
+        ("status=queued", ["digits", "xor"]),
+        ("status=failed", []),
+        ("tag=course", ["xor"]),
+        ("tag=course:2026-fall", ["xor"]),
+        ("tag=course:2025-fall", []),
+    ],
+)
+def test_jobs_are_found_by_what_they_are(http: FlaskClient, query: str, found: list[str]) -> None:
+    submit(http, changed(XOR, "tags", {"course": "2026-fall"}))
+    submit(http, DIGITS)
+
+    assert [job["model"] for job in http.get(f"/api/v1/jobs?{query}").json["jobs"]] == found
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "status=lost", "cursor=x", "page=2", "model=A"])
+def test_a_query_that_makes_no_sense_is_refused(http: FlaskClient, query: str) -> None:
+    answer = http.get(f"/api/v1/jobs?{query}")
+
+    assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
+
+
+def test_the_place_follows_priority_and_age(http: FlaskClient) -> None:
+    first = submit(http)
+    urgent = submit(http, changed(XOR, "resources.priority", 5))
+    last = submit(http)
+
+    indices = [http.get(f"/api/v1/jobs/{job['id']}").json["place"] for job in (first, urgent, last)]
+
+    assert indices == [2, 1, 3]
+
+
+def test_jobs_for_another_device_are_not_in_the_way(http: FlaskClient) -> None:
+    submit(http, changed(XOR, "resources.device", "gpu"))
+    mine = submit(http, changed(XOR, "resources.device", "cpu"))
+
+    assert mine["place"] == 1
+
+
+def test_a_worker_leaves_what_its_device_cannot_do(http: FlaskClient, worker: InProcessWorker) -> None:
+    job = submit(http, changed(XOR, "resources.device", "gpu"))
+
+    assert worker.run_next() is None
+    assert http.get(f"/api/v1/jobs/{job['id']}").json["status"] == "queued"
+
+
+def test_a_queued_job_is_cancelled_at_once(http: FlaskClient, worker: InProcessWorker) -> None:
+    job = submit(http)
+
+    answer = http.post(f"/api/v1/jobs/{job['id']}/cancellation")
+
+    assert (answer.status_code, answer.json["status"], answer.json["place"]) == (200, "cancelled", None)
+    assert answer.json["ended_at"] is not None
+    assert worker.run_next() is None
+
+
+def test_a_running_job_is_told_to_stop(http: FlaskClient, sessions: Sessions) -> None:
+    job = submit(http)
+    with sessions.begin() as session:
+        lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
+
+    answers = [http.post(f"/api/v1/jobs/{job['id']}/cancellation") for _ in range(2)]
+
+    assert [(answer.status_code, answer.json["status"]) for answer in answers] == [(202, "cancelling")] * 2
+
+
+def test_what_has_ended_cannot_be_cancelled(http: FlaskClient) -> None:
+    job = submit(http)
+    http.post(f"/api/v1/jobs/{job['id']}/cancellation")
+
+    answer = http.post(f"/api/v1/jobs/{job['id']}/cancellation")
+
+    assert_problem(answer, 409, "job-has-ended")
+
+
+def test_a_training_stops_when_its_job_is_cancelled(http: FlaskClient, worker: InProcessWorker) -> None:
+    job = submit(http, changed(DIGITS, "training.epochs", 10_000))
+
+    def cancel_once_it_runs() -> None:
+        wait_for(lambda: http.get(f"/api/v1/jobs/{job['id']}").json["progress"] is not None)
+        http.post(f"/api/v1/jobs/{job['id']}/cancellation")
+
+    canceller = threading.Thread(target=cancel_once_it_runs)
+    canceller.start()
+    worker.run_next()
+    canceller.join()
+
+    assert http.get(f"/api/v1/jobs/{job['id']}").json["status"] == "cancelled"
+    assert http.get("/api/v1/models/digits").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["", "/metrics", "/events"])
+def test_a_job_that_is_not_there_is_not_found(http: FlaskClient, path: str) -> None:
+    answer = http.get(f"/api/v1/jobs/{uuid4()}{path}")
+
+    assert_problem(answer, 404, "job-not-found")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs/7", "/api/v1/nothing", "/api/v1/jobs/../jobs"])
+def test_a_path_that_is_not_there_is_a_problem_too(http: FlaskClient, path: str) -> None:
+    answer = http.get(path)
+
+    assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
+    assert answer.json["request_id"] == answer.headers["X-Request-ID"]
+
+
+def test_the_callers_request_id_is_kept(http: FlaskClient) -> None:
+    answer = http.get("/api/v1/nothing", headers={"X-Request-ID": "from-the-proxy-7"})
+
+    assert answer.json["request_id"] == answer.headers["X-Request-ID"] == "from-the-proxy-7"
+
+
+def test_events_tell_all_that_happened_and_end_with_the_job(http: FlaskClient, worker: InProcessWorker) -> None:
+    job = submit(http)
+    worker.run_next()
+
+    stream = http.get(f"/api/v1/jobs/{job['id']}/events")
+
+    assert stream.content_type == "text/event-stream"
+    events = [dict(line.split(": ", 1) for line in event.splitlines()) for event in stream.text.strip().split("\n\n")]
+    assert [int(event["id"]) for event in events] == list(range(1, len(events) + 1))
+    told = [event["event"] for event in events]
+    assert (told[:2], told[-1], told.count("epoch")) == (["status", "status"], "status", 2)
+    assert '"status": "succeeded"' in events[-1]["data"]
+    assert '"version": 1' in events[-1]["data"]
+
+
+def test_events_go_on_where_the_listener_was(http: FlaskClient) -> None:
+    job = submit(http)
+    http.post(f"/api/v1/jobs/{job['id']}/cancellation")
+
+    rest = http.get(f"/api/v1/jobs/{job['id']}/events", headers={"Last-Event-ID": "1"})
+    nothing = http.get(f"/api/v1/jobs/{job['id']}/events", headers={"Last-Event-ID": "2"})
+
+    assert rest.text.startswith("id: 2\nevent: status\n")
+    assert nothing.status_code == 204
+
+
+def test_an_event_that_has_not_happened_is_not_waited_for(app: Flask) -> None:
+    http = app.test_client()
+    job = submit(http)
+
+    def listen() -> str:
+        headers = {"Last-Event-ID": "2000000000"}
+        return app.test_client().get(f"/api/v1/jobs/{job['id']}/events", headers=headers).text
+
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(listen)
+        wait_for(lambda: bool(app.extensions[EXTENSION].feeds._feeds))
+        http.post(f"/api/v1/jobs/{job['id']}/cancellation")
+
+    assert heard.result().startswith("id: 2\nevent: status\n")
+
+
+def test_metrics_come_page_by_page(http: FlaskClient, sessions: Sessions) -> None:
+    job = submit(http)
+    with sessions.begin() as session:
+        claimed = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
+        assert claimed is not None
+        reports = [EpochReport(epoch, 0.5, 0.01, {"loss": None}) for epoch in (1, 2, 3)]
+        lifecycle.renew(session, claimed.id, claimed.attempt, 60, None, reports)
+
+    first = http.get(f"/api/v1/jobs/{job['id']}/metrics?limit=2").json
+    second = http.get(f"/api/v1/jobs/{job['id']}/metrics?limit=2&cursor={first['next']}").json
+
+    assert [row["epoch"] for row in first["epochs"] + second["epochs"]] == [1, 2, 3]
+    assert second["next"] is None
+    assert http.get(f"/api/v1/jobs/{job['id']}").json["status"] == JobStatus.RUNNING

@@ -1,0 +1,294 @@
+"""Stopped, tried again, shared between owners: what a client can do to its jobs, and whose turn it is."""
+
+import dataclasses
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import update
+
+from api.access.owners import Owners
+from api.services import EXTENSION
+from shared.database.engine import Sessions
+from shared.database.tables.base import now
+from shared.database.tables.jobs import Job
+from shared.devices import Device
+from shared.errors import OutOfMemory
+from shared.jobs import lifecycle, workers
+from shared.jobs.events import EpochReport
+from tests.support.examples import DIGITS, KEEP_BEST, XOR, Json, changed
+from tests.support.jobs import get_weights_digest, interrupt_after, show_job, submit, train
+from tests.support.problems import assert_problem
+from tests.support.waiting import wait_for
+from tests.support.worker import InProcessWorker
+
+LONG = changed(DIGITS, "training.epochs", 20_000)
+OWNER = "X-Forwarded-User"
+
+
+@pytest.fixture
+def owned(app: Flask) -> Flask:
+    """Believes the header, and lets each owner have three jobs queued."""
+    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], owners=Owners(OWNER, max_queued=3))
+    return app
+
+
+def submit_as(http: FlaskClient, owner: str, spec: Json = XOR, key: str | None = None) -> Json:
+    headers = {OWNER: owner, **({"Idempotency-Key": key} if key else {})}
+    answer = http.post("/api/v1/jobs", json=spec, headers=headers)
+    assert answer.status_code == 202, answer.text
+    job: Json = json.loads(answer.data)
+    return job
+
+
+def claim(sessions: Sessions, max_running: int | None = None) -> Job | None:
+    with sessions.begin() as session:
+        return lifecycle.claim(session, "worker-1", [Device.AUTO], 60, max_running)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("spec", [LONG, changed(LONG, "training.early_stopping", {"patience": 20_000})])
+def test_a_stopped_training_publishes_what_it_has(http: FlaskClient, worker: InProcessWorker, spec: Json) -> None:
+    job_id = submit(http, spec)
+    answers = []
+
+    def stop_once_it_runs() -> None:
+        wait_for(lambda: show_job(http, job_id)["progress"] is not None)
+        answers.append(http.post(f"/api/v1/jobs/{job_id}/stop"))
+
+    stopper = threading.Thread(target=stop_once_it_runs)
+    stopper.start()
+    worker.run_next()
+    stopper.join()
+
+    assert (answers[0].status_code, answers[0].json["status"]) == (202, "stopping")
+    job = show_job(http, job_id)
+    assert (job["status"], job["version"]) == ("succeeded", 1)
+    epochs = http.get("/api/v1/models/digits/versions/1").json["epochs"]
+    assert 0 < epochs["trained"] < 20_000
+
+
+def test_a_job_that_has_not_trained_cannot_be_stopped(http: FlaskClient) -> None:
+    answer = http.post(f"/api/v1/jobs/{submit(http, XOR)}/stop")
+
+    assert_problem(answer, 409, "job-not-started")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_job_that_waits_with_a_checkpoint_stops_as_soon_as_it_is_claimed(
+    http: FlaskClient, worker: InProcessWorker
+) -> None:
+    job_id = submit(http, KEEP_BEST)
+    interrupt_after(worker, 10).run_next()
+
+    answer = http.post(f"/api/v1/jobs/{job_id}/stop")
+    worker.run_all()
+
+    assert (answer.status_code, answer.json["status"]) == (202, "queued")
+    assert show_job(http, job_id)["status"] == "succeeded"
+    assert http.get("/api/v1/models/best/versions/1").json["epochs"]["trained"] == 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_retry_goes_on_from_the_checkpoint(http: FlaskClient, worker: InProcessWorker) -> None:
+    train(http, worker, KEEP_BEST)
+    job_id = submit(http, KEEP_BEST)
+    interrupt_after(worker, 17).run_next()
+    http.post(f"/api/v1/jobs/{job_id}/cancellation")
+
+    answer = http.post(f"/api/v1/jobs/{job_id}/retry")
+    again = http.post(f"/api/v1/jobs/{job_id}/retry")
+
+    assert (answer.status_code, again.status_code) == (201, 200)
+    assert answer.json["id"] == again.json["id"] != job_id
+    assert (answer.json["retry_of"], answer.json["checkpoint_epoch"]) == (job_id, 2)
+    rows = http.get(f"/api/v1/jobs/{answer.json['id']}/metrics").json["epochs"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    worker.run_all()
+    assert show_job(http, answer.json["id"])["status"] == "succeeded"
+    assert get_weights_digest(http, "best", 2) == get_weights_digest(http, "best", 1)
+
+
+def test_a_retry_may_begin_anew(http: FlaskClient) -> None:
+    job_id = submit(http, XOR)
+    http.post(f"/api/v1/jobs/{job_id}/cancellation")
+
+    answer = http.post(f"/api/v1/jobs/{job_id}/retry?from=start")
+
+    assert (answer.status_code, answer.json["checkpoint_epoch"], answer.json["spec"]["model"]) == (201, 0, "xor")
+
+
+@pytest.mark.parametrize("status", ["queued", "running"])
+def test_what_goes_on_cannot_be_tried_again(http: FlaskClient, sessions: Sessions, status: str) -> None:
+    job_id = submit(http, XOR)
+    if status == "running":
+        claim(sessions)
+
+    answer = http.post(f"/api/v1/jobs/{job_id}/retry")
+
+    assert_problem(answer, 409, "job-cannot-be-retried")
+    assert status in answer.json["detail"]
+
+
+@pytest.mark.parametrize("owners", [(50, 5, 1)])
+def test_one_owners_many_jobs_do_not_stand_before_anothers_one(
+    http: FlaskClient, sessions: Sessions, app: Flask, owners: tuple[int, ...]
+) -> None:
+    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], owners=Owners(OWNER, max_queued=100))
+    for number, count in enumerate(owners):
+        for _ in range(count):
+            submit_as(http, f"owner-{number}")
+
+    served = []
+    while (job := claim(sessions)) is not None:
+        served.append(job.owner)
+        with sessions.begin() as session:
+            lifecycle.fail(session, job.id, job.attempt, OutOfMemory(""))
+
+    assert served[:6] == ["owner-0", "owner-1", "owner-2", "owner-0", "owner-1", "owner-0"]
+    assert len(served) == sum(owners)
+
+
+def test_who_has_more_running_comes_later(owned: Flask, sessions: Sessions) -> None:
+    http = owned.test_client()
+    for _ in range(3):
+        submit_as(http, "ada")
+    claim(sessions)
+    claim(sessions)
+    submit_as(http, "bob")
+    submit_as(http, "bob")
+
+    served = [job.owner for job in (claim(sessions), claim(sessions)) if job is not None]
+
+    assert served == ["bob", "bob"]
+
+
+def test_the_place_is_that_of_the_turn(owned: Flask) -> None:
+    http = owned.test_client()
+    mine = [submit_as(http, "ada") for _ in range(3)]
+    others = submit_as(http, "bob")
+    urgent = submit_as(http, "bob", changed(XOR, "resources.priority", 9))
+
+    indices = [show_job(http, job["id"])["place"] for job in (*mine, others, urgent)]
+
+    assert indices == [2, 4, 5, 3, 1]
+
+
+def test_no_more_of_an_owner_run_than_may(owned: Flask, sessions: Sessions) -> None:
+    http = owned.test_client()
+    submit_as(http, "ada")
+    submit_as(http, "ada")
+    submit_as(http, "bob")
+
+    served = [claim(sessions, max_running=1) for _ in range(3)]
+
+    assert [job.owner if job is not None else None for job in served] == ["ada", "bob", None]
+
+
+def test_too_many_queued_are_refused_with_the_limit_named(owned: Flask) -> None:
+    http = owned.test_client()
+    for _ in range(3):
+        submit_as(http, "ada", key="k1" if _ == 0 else None)
+
+    refused = http.post("/api/v1/jobs", json=XOR, headers={OWNER: "ada"})
+
+    assert_problem(refused, 429, "too-many-jobs")
+    assert "MAX_QUEUED_PER_OWNER" in refused.json["detail"]
+    assert "3" in refused.json["detail"]
+    assert submit_as(http, "ada", key="k1")["place"] == 1  # the same again is no other
+    assert submit_as(http, "bob")["owner"] == "bob"
+
+
+def test_a_limit_holds_for_many_at_once(owned: Flask) -> None:
+    def submit_one(_: int) -> int:
+        return owned.test_client().post("/api/v1/jobs", json=XOR, headers={OWNER: "ada"}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = sorted(pool.map(submit_one, range(12)))
+
+    assert answers == [202] * 3 + [429] * 9
+
+
+def test_the_same_key_of_another_owner_is_another_job(owned: Flask) -> None:
+    http = owned.test_client()
+
+    assert submit_as(http, "ada", key="k1")["id"] != submit_as(http, "bob", key="k1")["id"]
+
+
+def test_a_header_is_believed_only_when_it_was_named(http: FlaskClient) -> None:
+    assert submit_as(http, "ada")["owner"] == "anonymous"
+
+
+def test_the_start_is_estimated_by_what_its_like_took(http: FlaskClient, sessions: Sessions) -> None:
+    first = submit(http, XOR)
+    assert show_job(http, first)["seconds_to_start"] is None  # no worker, and nothing to measure by
+    with sessions.begin() as session:
+        workers.record_heartbeat(session, "worker-1", "host", ("cpu",))
+        job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
+        assert job is not None
+        lifecycle.finish_reproduction(session, job.id, job.attempt, {})
+        session.execute(update(Job).where(Job.id == job.id).values(started_at=now(-20), ended_at=now(-10)))
+    running, second, third = (submit(http, XOR) for _ in range(3))
+    claim(sessions)
+    with sessions.begin() as session:
+        lifecycle.renew(session, UUID(running), 1, 60, {"seconds_left": 7.0}, [])
+
+    estimates = [show_job(http, job)["seconds_to_start"] for job in (second, third)]
+
+    assert estimates == pytest.approx([7, 17], abs=0.5)
+
+
+def test_the_workers_are_shown_with_what_they_train(http: FlaskClient, sessions: Sessions) -> None:
+    job_id = submit(http, XOR)
+    with sessions.begin() as session:
+        for name in ("worker-1", "worker-2", "worker-3"):
+            workers.record_heartbeat(session, name, "host", ("cpu",))
+    with sessions.begin() as session:
+        lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
+        workers.record_exit(session, "worker-3")
+
+    shown = {worker["name"]: worker for worker in http.get("/api/v1/workers").json["workers"]}
+
+    assert [shown[f"worker-{number}"]["state"] for number in (1, 2, 3)] == ["training", "idle", "ended"]
+    assert (shown["worker-1"]["job"], shown["worker-1"]["devices"]) == (job_id, ["cpu"])
+
+
+def test_a_worker_that_says_nothing_more_has_vanished(http: FlaskClient, sessions: Sessions) -> None:
+    from shared.database.tables.jobs import WorkerProcess
+
+    with sessions.begin() as session:
+        workers.record_heartbeat(session, "worker-1", "host", ("gpu", "cpu"))
+    with sessions.begin() as session:
+        session.execute(update(WorkerProcess).values(heartbeat_at=now(-60)))
+
+    (worker,) = http.get("/api/v1/workers").json["workers"]
+
+    assert (worker["state"], worker["ended_at"]) == ("vanished", None)
+
+
+def test_a_key_is_forgotten_after_a_day(http: FlaskClient, sessions: Sessions) -> None:
+    first = submit_as(http, "ada", key="k1")
+    with sessions.begin() as session:
+        session.execute(update(Job).values(created_at=now(-25 * 3600)))
+
+    assert submit_as(http, "ada", changed(XOR, "training.epochs", 3), key="k1")["id"] != first["id"]
+
+
+def test_progress_and_curves_of_an_attempt_that_was_lost_go_back_to_the_checkpoint(
+    http: FlaskClient, sessions: Sessions
+) -> None:
+    job_id = UUID(submit(http, XOR))
+    claim(sessions)
+    with sessions.begin() as session:
+        lifecycle.renew(session, job_id, 1, 60, None, [EpochReport(epoch, 1, 1, {"loss": 1}) for epoch in (1, 2, 3)])
+        session.execute(update(Job).values(checkpoint_epoch=2))
+        lifecycle.hand_back(session, job_id, 1)
+
+    claim(sessions)
+
+    rows = http.get(f"/api/v1/jobs/{job_id}/metrics").json["epochs"]
+    assert [row["epoch"] for row in rows] == [1, 2]

@@ -1,0 +1,97 @@
+"""The catalog offers what a spec may name, and nothing else."""
+
+import json
+
+import pytest
+from flask.testing import FlaskClient
+
+from shared.networks.allow_list import LAYERS
+from shared.networks.augmentation import AUGMENTATIONS
+from shared.networks.objectives import LOSSES
+from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
+from tests.support.examples import DIGITS, LINE, Json, changed
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def get_catalog(http: FlaskClient) -> Json:
+    shown: Json = json.loads(http.get("/api/v1/catalog").data)
+    return shown
+
+
+def names(catalog: Json, kind: str) -> set[str]:
+    return {entry["name"] for entry in catalog[kind]}
+
+
+def argument(catalog: Json, kind: str, entry: str, name: str) -> Json:
+    (found,) = [each for each in catalog[kind] if each["name"] == entry]
+    (wanted,) = [each for each in found["arguments"] if each["name"] == name]
+    assert wanted.pop("description")
+    result: Json = wanted
+    return result
+
+
+def test_everything_a_spec_may_name_is_listed(catalog: Json) -> None:
+    assert names(catalog, "layers") == LAYERS | {"Residual"}
+    assert names(catalog, "augmentation") == AUGMENTATIONS
+    assert names(catalog, "optimizers") == set(OPTIMIZERS)
+    assert names(catalog, "schedules") == set(SCHEDULES)
+    assert names(catalog, "losses") == set(LOSSES)
+    assert names(catalog, "datasets") == {"digits", "iris", "breast_cancer", "mnist", "fashion_mnist", "cifar10"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry", "name", "expected"),
+    [
+        ("layers", "Conv2D", "filters", {"type": "integer", "required": True, "default": None}),
+        ("layers", "Conv2D", "padding", {"type": "string", "required": False, "default": "valid"}),
+        ("layers", "Conv2D", "strides", {"type": "list", "required": False, "default": [1, 1]}),
+        ("layers", "Dense", "units", {"type": "integer", "required": True, "default": None}),
+        ("layers", "Dense", "activation", {"type": "activation", "required": False, "default": None}),
+        (
+            "layers",
+            "Dense",
+            "kernel_initializer",
+            {"type": "initializer", "required": False, "default": "glorot_uniform"},
+        ),
+        ("layers", "Dropout", "rate", {"type": "number", "required": True, "default": None}),
+        ("optimizers", "SGD", "learning_rate", {"type": "number", "required": False, "default": 0.01}),
+        ("optimizers", "SGD", "nesterov", {"type": "boolean", "required": False, "default": False}),
+        ("schedules", "ExponentialDecay", "decay_rate", {"type": "number", "required": True, "default": None}),
+    ],
+)
+def test_arguments_have_types_and_defaults(catalog: Json, kind: str, entry: str, name: str, expected: Json) -> None:
+    assert argument(catalog, kind, entry, name) == {"name": name, **expected}
+
+
+def test_what_a_spec_may_not_say_is_not_offered(catalog: Json) -> None:
+    offered = {
+        (entry["name"], each["name"])
+        for kind in ("layers", "augmentation", "optimizers")
+        for entry in catalog[kind]
+        for each in entry["arguments"]
+    }
+
+    assert not {name for _, name in offered} & {"self", "kwargs", "dtype", "data_format"}
+    assert ("RandomFlip", "seed") not in offered
+    assert ("Dropout", "seed") in offered
+
+
+def test_every_loss_and_metric_listed_is_known_to_the_planner(http: FlaskClient, catalog: Json) -> None:
+    for loss in names(catalog, "losses"):
+        spec = changed(DIGITS if "categorical" in loss else LINE, "training.loss", loss)
+        answer = http.post("/api/v1/jobs?dry_run=true", json=spec)
+        assert answer.status_code == 200 or "ends in" in answer.json["errors"][0]["detail"], answer.text
+    metrics = sorted(names(catalog, "metrics"))
+    for start in range(0, len(metrics), 20):
+        spec = changed(DIGITS, "training.metrics", metrics[start : start + 20])
+        assert http.post("/api/v1/jobs?dry_run=true", json=spec).status_code == 200
+
+
+def test_every_activation_listed_can_be_given(http: FlaskClient, catalog: Json) -> None:
+    for activation in catalog["activations"]:
+        spec = changed(DIGITS, "network.layers.1", {"layer": "Dense", "units": 10, "activation": activation})
+        layers = [*spec["network"]["layers"], {"layer": "Dense", "units": 10, "activation": "softmax"}]
+        answer = http.post("/api/v1/jobs?dry_run=true", json=changed(spec, "network.layers", layers))
+        assert answer.status_code == 200, activation

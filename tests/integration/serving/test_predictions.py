@@ -1,0 +1,345 @@
+"""The three forms of a prediction request, and all that can be wrong with them."""
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from api.serving import model_cache
+from shared import logs
+from shared.database.engine import Sessions
+from shared.datasets import splits
+from shared.spec.dataset import DatasetSpec
+from tests.support.examples import DIGITS, Json
+from tests.support.images import encoded, photo, png_header
+from tests.support.problems import assert_problem
+from tests.support.versions import PublishedVersion
+from tests.support.worker import InProcessWorker
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+ADDRESS = "/api/v1/models/digits/predictions"
+IRIS_ADDRESS = "/api/v1/models/iris/predictions"
+
+
+@pytest.fixture
+def digit() -> np.ndarray:
+    """(8, 8, 1), a digit the network was not trained on."""
+    first: np.ndarray = splits.load_dataset(DatasetSpec(name="digits"), 0, Path()).test.array[0]
+    return first
+
+
+def test_all_forms_give_the_same_answer(digits: FlaskClient, digit: np.ndarray) -> None:
+    png = encoded(digit)
+    b64 = base64.b64encode(png).decode()
+
+    answers = [
+        digits.post(ADDRESS, data=png, content_type="image/png"),
+        digits.post(ADDRESS, data=png, content_type="application/octet-stream"),
+        digits.post(ADDRESS, data=png, content_type="application/x-www-form-urlencoded"),  # curl, left to itself
+        digits.post(ADDRESS, data=png),
+        digits.post(ADDRESS, data={"file": (io.BytesIO(png), "digit.png")}),
+        digits.post(ADDRESS, json={"instances": [{"b64": b64}]}),
+        digits.post(ADDRESS, json={"instances": [digit.tolist()]}),
+        digits.post(ADDRESS, json={"instances": [digit[..., 0].tolist()]}),
+        digits.post("/api/v1/models/digits/versions/1/predictions", data=png, content_type="image/png"),
+        digits.post("/api/v1/models/digits/versions/latest/predictions", data=png, content_type="image/png"),
+    ]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({json.dumps(answer.json, sort_keys=True) for answer in answers}) == 1
+    document = answers[0].json
+    assert (document["model"], document["version"], len(document["predictions"])) == ("digits", 1, 1)
+    prediction = document["predictions"][0]
+    assert set(prediction) == {"label", "class", "probability", "top", "warnings"}
+    assert prediction["label"] == str(prediction["class"])
+
+
+def in_json(*images: bytes) -> bytes:
+    return json.dumps({"instances": [{"b64": base64.b64encode(image).decode()} for image in images]}).encode()
+
+
+@pytest.mark.parametrize("address", [ADDRESS, "/api/v1/models/digits/versions/1/predictions"])
+@pytest.mark.parametrize("top", [1, 3])
+@pytest.mark.parametrize(
+    ("written", "media_type", "outcome", "all_can_be_read"),
+    [
+        (bytes, "image/png", "ok", True),
+        (bytes, None, "ok", True),
+        (in_json, "application/json", "ok", True),
+        (lambda png: in_json(png, b"no image"), "application/json", "ok", False),
+        (lambda png: png[:40], "image/png", "invalid-image", False),
+        (lambda _: b"no image" * 10_000, "image/png", "invalid-image", False),
+        (lambda png: in_json(png)[:-1], "application/json", "malformed-request", False),
+        (lambda _: b'{"instances": []}', "application/json", "invalid-request", False),
+    ],
+)
+def test_the_shortest_way_answers_as_the_usual_one_does(
+    digits: FlaskClient,
+    digit: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    top: int,
+    written: Callable[[bytes], bytes],
+    media_type: str | None,
+    outcome: str,
+    all_can_be_read: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    monkeypatch.setattr(model_cache, "REFRESH_SECONDS", 3600.0)
+    met_by_flask: list[str | None] = []
+    digits.application.before_request(lambda: met_by_flask.append(logs.get_context("request_id")))
+
+    def post(query: str) -> TestResponse:
+        body = written(encoded(digit))
+        return digits.post(f"{address}?{query}", data=body, content_type=media_type, headers={"X-Request-ID": "same"})
+
+    first = post(f"top={top}")  # loads the version, on the usual way
+    shortest = post(f"top={top}")
+    usual = post(f"top=%3{top}")
+
+    assert (shortest.status, shortest.json) == (usual.status, usual.json) == (first.status, first.json)
+    assert sorted(shortest.headers) == sorted(usual.headers)
+    counted = (
+        f'trainyard_prediction_requests_total{{model="digits",outcome="{outcome}",route="predictions",version="1"}} 3'
+    )
+    assert counted in digits.get("/metrics").text
+    assert met_by_flask.count("same") == (2 if all_can_be_read else 3)  # what cannot be read goes the usual way
+
+
+def test_top_names_the_likeliest_classes(digits: FlaskClient, digit: np.ndarray) -> None:
+    answers = [
+        digits.post(f"{ADDRESS}?top={top}", data=encoded(digit)).json["predictions"][0]["top"] for top in (1, 3, 1000)
+    ]
+
+    assert [len(answer) for answer in answers] == [1, 3, 10]
+    probabilities = [entry["probability"] for entry in answers[2]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def test_many_files_are_answered_in_their_order(digits: FlaskClient, digit: np.ndarray) -> None:
+    images = [encoded(np.roll(digit, shift, axis=1)) for shift in range(5)]
+    one_by_one = [digits.post(ADDRESS, data=image).json["predictions"][0] for image in images]
+
+    together = digits.post(
+        ADDRESS, data={"files": [(io.BytesIO(image), f"{n}.png") for n, image in enumerate(images)]}
+    ).json
+
+    assert [prediction["label"] for prediction in together["predictions"]] == [answer["label"] for answer in one_by_one]
+
+
+def test_one_bad_image_does_not_spoil_the_others(digits: FlaskClient, digit: np.ndarray) -> None:
+    files = [(io.BytesIO(encoded(digit)), "good.png"), (io.BytesIO(b"hello"), "bad.png")]
+
+    answer = digits.post(ADDRESS, data={"files": files})
+
+    good, bad = answer.json["predictions"]
+    assert answer.status_code == 200
+    assert "label" in good
+    assert (bad["problem"]["type"], bad["problem"]["status"]) == ("/problems/invalid-image", 422)
+    assert "bad.png" in bad["problem"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "said"),
+    [
+        (b"", "image/png", 422, "empty"),
+        (b"hello", "image/png", 422, "not an image"),
+        (encoded(photo())[:-20], "image/png", 422, "PNG"),
+        (encoded(photo(), "JPEG")[:-200], "image/jpeg", 422, "cut off"),
+        (encoded(photo(), "JPEG"), "image/png", 415, "image/jpeg"),
+        (png_header(50_000, 50_000), "image/png", 413, "50,000 × 50,000"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 2**20, "image/png", 413, "bytes"),
+        (b"x=1", "text/plain", 415, "text/plain"),
+        (b"{", "application/json", 400, "not JSON"),
+        (b"[" * 50_000, "application/json", 400, ""),
+        (b'{"instances": []}', "application/json", 422, "1 to"),
+        (b'{"instances": 3}', "application/json", 422, "instances"),
+        (b'{"inputs": [1]}', "application/json", 422, "instances"),
+        (b'{"instances": [1], "zork": 1}', "application/json", 422, "nothing else"),
+        (b'{"instances": [{"b64": "@@"}]}', "application/json", 422, "instances/0: not base64"),
+        (b'{"instances": [{"b64": 3}]}', "application/json", 422, "instances/0"),
+        (b'{"instances": [{"b64": "aGVsbG8="}]}', "application/json", 422, "instances/0: not an image"),
+        (b'{"instances": [[[1, 2], [3]]]}', "application/json", 422, "same length"),
+        (b'{"instances": [[[1, 256]]]}', "application/json", 422, "0 to 255"),
+        (b'{"instances": [[[1, 0.5]]]}', "application/json", 422, "0 to 255"),
+        (b'{"instances": [[[1, NaN]]]}', "application/json", 422, "finite"),
+        (b'{"instances": [[[1, 1e999]]]}', "application/json", 422, "finite"),
+        (b'{"instances": [[[1, 99999999999999999999999]]]}', "application/json", 422, "numbers"),
+        (b'{"instances": [[["a", "b"]]]}', "application/json", 422, "there is a text"),
+        (b'{"instances": [["' + b"x" * 2**20 + b'"' + b', ""' * 2**18 + b"]]}", "application/json", 422, "a text"),
+        (b'{"instances": [null]}', "application/json", 422, "there is null"),
+        (b'{"instances": [[[]]]}', "application/json", 422, "instances/0"),
+        (b'{"instances": [[[[1, 2]]]]}', "application/json", 422, "channels"),
+    ],
+)
+def test_what_cannot_be_answered_is_a_problem_that_names_the_input(
+    digits: FlaskClient, body: bytes, content_type: str, status: int, said: str
+) -> None:
+    answer = digits.post(ADDRESS, data=body, content_type=content_type)
+
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json"), answer.text
+    assert said in answer.json["detail"]
+
+
+def test_a_form_without_files_is_refused(digits: FlaskClient) -> None:
+    assert digits.post(ADDRESS, data={"a": "b"}, content_type="multipart/form-data").status_code == 422
+
+
+def test_rows_of_numbers_are_answered(iris: FlaskClient) -> None:
+    answer = iris.post(IRIS_ADDRESS, json={"instances": [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]}).json
+
+    assert [prediction["label"] for prediction in answer["predictions"]] == ["setosa", "virginica"]
+
+
+@pytest.mark.parametrize(
+    "instance", [[1, 2, 3], [1, 2, 3, "x"], [[1, 2, 3, 4]], 7, [1, 2, 3, 1e39], {"a": 1}, "text", True]
+)
+def test_rows_of_another_shape_are_refused(iris: FlaskClient, instance: object) -> None:
+    answer = iris.post(IRIS_ADDRESS, json={"instances": [instance]})
+
+    assert answer.status_code == 422
+    assert "instances/0" in answer.json["detail"]
+
+
+def test_a_table_takes_no_images(iris: FlaskClient) -> None:
+    answer = iris.post(IRIS_ADDRESS, data=encoded(photo()))
+
+    assert (answer.status_code, answer.json["detail"]) == (
+        422,
+        "the image: this version takes [4] numbers, not an image.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("/api/v1/models/nope/predictions", "model-not-found"),
+        ("/api/v1/models/nope/versions/1/predictions", "model-not-found"),
+        ("/api/v1/models/digits/versions/2/predictions", "version-not-found"),
+        ("/api/v1/models/digits/versions/0/predictions", "version-not-found"),
+        ("/api/v1/models/digits/versions/999999999999999999999/predictions", "version-not-found"),
+        ("/api/v1/models/digits/versions/staging/predictions", "version-not-found"),
+    ],
+)
+def test_a_model_or_version_that_is_not_there_is_not_found(digits: FlaskClient, address: str, kind: str) -> None:
+    answer = digits.post(address, data=encoded(photo()))
+
+    assert (answer.status_code, answer.json["type"]) == (404, f"/problems/{kind}")
+
+
+def test_predictions_come_from_production_when_there_is_one(
+    digits: FlaskClient,
+    worker: InProcessWorker,
+    sessions: Sessions,
+    published: Callable[[Json], PublishedVersion],
+    digit: np.ndarray,
+) -> None:
+    published(DIGITS).publish(sessions, worker.context.artifacts)
+    served = [digits.post(ADDRESS, data=encoded(digit)).json["version"]]
+
+    digits.put("/api/v1/models/digits/aliases/production", json={"version": 1})
+    served.append(digits.post(ADDRESS, data=encoded(digit)).json["version"])
+
+    digits.delete("/api/v1/models/digits/aliases/production")
+    served.append(digits.post(ADDRESS, data=encoded(digit)).json["version"])
+
+    assert served == [2, 1, 2]
+
+
+def test_a_version_that_is_as_it_was_passes_its_self_test(digits: FlaskClient) -> None:
+    result = digits.get("/api/v1/models/digits/versions/latest/self-test").json
+
+    assert result["passed"] is True
+    assert result["difference"] <= 1e-4
+    assert (result["model"], result["version"], result["samples"], result["detail"]) == ("digits", 1, 8, None)
+
+
+@pytest.mark.parametrize(
+    ("sides", "level", "warning"),
+    [
+        ((8, 8), 200, "The image is blank: all its pixels are about the same."),
+        ((8, 40), None, "The image is 40 × 8 and was squeezed into a square: `fit: pad` keeps its shape."),
+        ((4, 3), None, "The image is only 3 × 4, where the network takes 8 × 8."),
+        ((9, 30), None, None),
+    ],
+)
+def test_images_that_nobody_meant_to_send_are_answered_with_a_warning(
+    digits: FlaskClient, sides: tuple[int, int], level: int | None, warning: str | None
+) -> None:
+    image = np.full((*sides, 3), level, np.uint8) if level is not None else photo(*sides)
+
+    (prediction,) = digits.post(ADDRESS, data=encoded(image)).json["predictions"]
+
+    found = [found for found in of_images(prediction) if "dark on light" not in found]
+    assert found == ([warning] if warning is not None else [])
+
+
+def of_images(prediction: Json) -> list[str]:
+    """The warnings that do not come of the probability."""
+    return [warning for warning in prediction["warnings"] if not warning.startswith("The probability")]
+
+
+def test_a_digit_written_dark_on_light_is_answered_with_a_warning(digits: FlaskClient, digit: np.ndarray) -> None:
+    usual, inverted = (
+        digits.post(ADDRESS, json={"instances": [image.tolist()]}).json["predictions"][0]
+        for image in (digit, 255 - digit)
+    )
+
+    assert of_images(usual) == []
+    (warning,) = of_images(inverted)
+    assert warning.startswith("The image is dark on light, and the version was trained on light on dark")
+
+
+def test_an_answer_below_the_threshold_says_so(digits: FlaskClient) -> None:
+    threshold = digits.get("/api/v1/models/digits/versions/1").json["confidence_threshold"]
+    noise = np.random.default_rng(0).integers(0, 256, (50, 8, 8), np.uint8)
+
+    predictions = digits.post(ADDRESS, json={"instances": noise.tolist()}).json["predictions"]
+
+    assert 0 < threshold < 1
+    for prediction in predictions:
+        warns = any(warning.startswith("The probability is below") for warning in prediction["warnings"])
+        assert warns == (prediction["probability"] < threshold)
+    assert len({len(prediction["warnings"]) for prediction in predictions}) > 1
+
+
+def test_a_version_whose_file_is_damaged_is_not_served(digits: FlaskClient, tmp_path: Path, digit: np.ndarray) -> None:
+    files = {file["name"]: file["sha256"] for file in digits.get("/api/v1/models/digits/versions/1").json["files"]}
+    (tmp_path / "artifacts" / files["model.onnx"][:2] / files["model.onnx"]).write_bytes(b"")
+
+    answer = digits.post(ADDRESS, data=encoded(digit))
+
+    assert_problem(answer, 500, "artifact-damaged")
+    result = digits.get("/api/v1/models/digits/versions/1/self-test").json
+    assert (result["passed"], result["difference"]) == (False, None)
+    assert "damaged" in result["detail"]
+
+
+def test_a_version_that_answers_otherwise_than_it_was_trained_to_is_not_served(
+    digits: FlaskClient, worker: InProcessWorker, sessions: Sessions, tmp_path: Path, digit: np.ndarray
+) -> None:
+    from shared.registry import versions
+    from shared.storage import tracked_files
+
+    path = tmp_path / "version.json"
+    description = json.loads(digits.get("/api/v1/models/digits/versions/1/files/version.json").data)
+    description["preprocessing"]["normalisation"]["divisor"] = [100.0]
+    path.write_text(json.dumps(description))
+    (stored,) = tracked_files.store(sessions, worker.context.artifacts, [path])
+    with sessions.begin() as session:
+        versions.get_file(versions.get_version(session, "digits", "1"), "version.json").sha256 = stored.sha256
+
+    answer = digits.post(ADDRESS, data=encoded(digit))
+
+    assert_problem(answer, 500, "version-not-servable")
+    assert "golden samples" in answer.json["detail"]
+    result = digits.get("/api/v1/models/digits/versions/1/self-test").json
+    assert (result["passed"], result["samples"], result["tolerance"]) == (False, 8, 1e-4)
+    assert result["difference"] > 1e-4
+    assert "golden samples" in result["detail"]

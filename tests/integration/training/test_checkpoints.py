@@ -1,0 +1,208 @@
+"""A training that is interrupted goes on as if it had not been: the weights come out equal, bit for bit."""
+
+import dataclasses
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from flask.testing import FlaskClient
+
+from shared.database.engine import Sessions
+from shared.devices import Device
+from shared.jobs import lifecycle, queries
+from shared.storage.artifacts import ArtifactStore
+from tests.support.examples import (
+    CONVOLUTIONAL_LAYERS,
+    DETERMINISTIC_TRAINING,
+    DIGITS,
+    KEEP_BEST,
+    XOR,
+    Json,
+    changed,
+)
+from tests.support.jobs import get_curve, get_weights_digest, interrupt_after, show_job, submit, train
+from tests.support.storage import list_files
+from tests.support.worker import RETRY_POLICY, InProcessWorker
+from worker.training.checkpoints import manager as checkpoints
+from worker.training.checkpoints.store import ArtifactCheckpointStore
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+WITH_EVERYTHING: Json = {
+    **DIGITS,
+    "model": "everything",
+    "augmentation": [{"layer": "RandomTranslation", "height_factor": 0.1, "width_factor": 0.1}],
+    "network": {"layers": CONVOLUTIONAL_LAYERS},
+    "training": {
+        **DETERMINISTIC_TRAINING,
+        "learning_rate_schedule": {"name": "CosineDecay"},
+        "early_stopping": {"monitor": "val_loss", "patience": 3, "restore_best": True},
+        "class_weight": "balanced",
+        "tensorboard": {"histograms": 0},
+    },
+}
+MIXED = changed({**KEEP_BEST, "model": "mixed"}, "training.precision", "mixed_float16")
+STOPPED_EARLY = changed(
+    {**KEEP_BEST, "model": "stopped"},
+    "training",
+    {**DETERMINISTIC_TRAINING, "early_stopping": {"monitor": "loss", "min_delta": 9.0}},
+)
+LIGHT: Json = {**DIGITS, "model": "light", "training": {**DETERMINISTIC_TRAINING, "epochs": 9}}
+
+
+@pytest.mark.parametrize(
+    "spec", [WITH_EVERYTHING, KEEP_BEST, MIXED, STOPPED_EARLY, LIGHT], ids=lambda spec: spec["model"]
+)
+def test_an_interrupted_training_comes_to_the_same_weights(
+    http: FlaskClient, worker: InProcessWorker, spec: Json
+) -> None:
+    whole = train(http, worker, spec)
+
+    job_id = submit(http, spec)
+    interrupt_after(worker, 3, 5, 1, 12, 7).run_all()
+    worker.run_all()
+
+    job = show_job(http, job_id)
+    assert (job["status"], job["version"]) == ("succeeded", 2), job["error"]
+    assert job["attempt"] > 1
+    assert get_weights_digest(http, spec["model"], 2) == get_weights_digest(http, spec["model"], 1)
+    assert get_curve(http, job_id) == get_curve(http, whole["id"])
+    epochs = [http.get(f"/api/v1/models/{spec['model']}/versions/{version}").json["epochs"] for version in (1, 2)]
+    assert epochs[0] == epochs[1]
+
+
+def test_a_checkpoint_is_in_the_store_until_the_job_has_ended_well(
+    http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "COST_FACTOR", 0)
+    job_id = submit(http, KEEP_BEST)
+    interrupt_after(worker, 12).run_next()
+
+    job = show_job(http, job_id)
+    assert (job["status"], job["checkpoint_epoch"]) == ("queued", 1)
+    assert len(list_files(worker.context.artifacts)) == 1
+
+    worker.run_all()
+
+    named = {file["sha256"] for file in http.get("/api/v1/models/best/versions/1").json["files"]}
+    assert {path.name for path in list_files(worker.context.artifacts)} == named
+
+
+def test_the_epochs_in_a_checkpoint_stand_in_the_curves(
+    http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the process is killed right after it: the lease's thread writes them only now and then."""
+    monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "COST_FACTOR", 0)
+    seen: list[tuple[int, list[int]]] = []
+
+    def save(store: ArtifactCheckpointStore, path: Path, epoch: int) -> None:
+        original(store, path, epoch)
+        seen.append((show_job(http, job_id)["checkpoint_epoch"], [row[0] for row in get_curve(http, job_id)]))
+
+    original = ArtifactCheckpointStore.save
+    monkeypatch.setattr(ArtifactCheckpointStore, "save", save)
+    slow = InProcessWorker(dataclasses.replace(worker.context, progress_seconds=15.0))
+    job_id = submit(http, KEEP_BEST)
+    slow.run_all()
+
+    assert seen == [(epoch, list(range(1, epoch + 1))) for epoch in (1, 2, 3, 4)]
+
+
+def test_a_retry_has_all_of_its_own_time(
+    http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that follows in the same job has not."""
+    monkeypatch.setattr(checkpoints.CheckpointManager, "trained_seconds", lambda _: 7200.0)
+    job_id = submit(http, changed(KEEP_BEST, "resources.max_minutes", 60.0))
+    interrupt_after(worker, 12).run_next()
+    monkeypatch.undo()
+
+    worker.run_all()
+    assert show_job(http, job_id)["error"]["type"] == "/problems/time-limit-reached"
+
+    retry = http.post(f"/api/v1/jobs/{job_id}/retry").json
+    worker.run_all()
+    assert show_job(http, retry["id"])["status"] == "succeeded"
+
+
+def test_a_damaged_checkpoint_costs_the_epochs_and_nothing_else(http: FlaskClient, worker: InProcessWorker) -> None:
+    train(http, worker, KEEP_BEST)
+    job_id = submit(http, KEEP_BEST)
+    before = list_files(worker.context.artifacts)
+    interrupt_after(worker, 12).run_next()
+    (checkpoint,) = set(list_files(worker.context.artifacts)) - set(before)
+    checkpoint.write_bytes(b"no checkpoint")
+
+    worker.run_all()
+
+    assert show_job(http, job_id)["status"] == "succeeded"
+    assert get_weights_digest(http, "best", 2) == get_weights_digest(http, "best", 1)
+    assert [row[0] for row in get_curve(http, job_id)] == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_of_another_network_is_not_taken(
+    http: FlaskClient, worker: InProcessWorker, sessions: Sessions
+) -> None:
+    job_id = submit(http, KEEP_BEST)
+    interrupt_after(worker, 12).run_next()
+    with sessions.begin() as session:
+        job = queries.get_job(session, UUID(job_id))
+        job.spec = changed(job.spec, "network.layers.0.filters", 33)
+
+    worker.run_all()
+
+    assert show_job(http, job_id)["status"] == "succeeded"
+
+
+def test_an_attempt_that_came_further_forgives_the_ones_before(
+    http: FlaskClient, worker: InProcessWorker, sessions: Sessions
+) -> None:
+    job_id = submit(http, KEEP_BEST)
+    for _ in range(2 * RETRY_POLICY.attempts):
+        interrupt_after(worker, 2).run_next()
+        with sessions.begin() as session:
+            claimed = lifecycle.claim(session, worker.context.worker, [Device.AUTO], 60)
+            assert claimed is not None
+            lifecycle.rescue_from_worker(session, worker.context.worker, RETRY_POLICY)
+
+    worker.run_all()
+
+    assert show_job(http, job_id)["status"] == "succeeded"
+
+
+def test_a_full_disk_costs_checkpoints_but_no_job(
+    http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
+    refuse = True
+
+    def put(store: ArtifactStore, path: Path) -> object:
+        if refuse:
+            raise OSError(28, "No space left on device")
+        return original(store, path)
+
+    original = ArtifactStore.put
+    monkeypatch.setattr(ArtifactStore, "put", put)
+    job_id = submit(http, KEEP_BEST)
+    worker.run_next()
+    assert show_job(http, job_id)["status"] == "queued"
+
+    refuse = False
+    worker.run_all()
+
+    assert show_job(http, job_id)["status"] == "succeeded"
+
+
+def test_a_disk_that_stays_full_ends_the_job_with_the_reason(
+    http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ArtifactStore, "put", put)
+    job = train(http, worker, XOR)
+
+    assert (job["status"], job["attempt"]) == ("failed", RETRY_POLICY.attempts)
+    assert job["error"]["type"] == "/problems/storage-unavailable"
+    assert "No space left" in job["error"]["detail"]

@@ -1,0 +1,79 @@
+"""Specs to start from: a test takes one and changes one thing."""
+
+from copy import deepcopy
+from typing import Any
+
+Json = dict[str, Any]
+
+DENSE_SOFTMAX = {"layer": "Dense", "units": 10, "activation": "softmax"}
+DIGITS: Json = {
+    "model": "digits",
+    "dataset": {"name": "digits", "limit": 200},
+    "preprocessing": {"size": "data"},
+    "network": {"layers": [{"layer": "Flatten"}, DENSE_SOFTMAX]},
+    "training": {"epochs": 2, "batch_size": 32, "optimizer": {"name": "Adam", "learning_rate": 0.01}},
+}
+XOR: Json = {
+    "model": "xor",
+    "dataset": {"inline": {"x": [[0, 0], [0, 1], [1, 0], [1, 1]], "y": [[0], [1], [1], [0]]}},
+    "network": {
+        "layers": [
+            {"layer": "Dense", "units": 4, "activation": "tanh"},
+            {"layer": "Dense", "units": 1, "activation": "sigmoid"},
+        ]
+    },
+    "training": {"epochs": 2, "loss": "binary_crossentropy"},
+}
+LINE: Json = {
+    "model": "line",
+    "dataset": {"inline": {"x": [1, 2, 3], "y": [2, 2.5, 3.5]}},
+    "network": {"layers": [{"layer": "Dense", "units": 1}]},
+    "training": {"epochs": 400, "optimizer": {"name": "Adam", "learning_rate": 0.1}, "loss": "mse"},
+}
+IRIS: Json = {
+    "model": "iris",
+    "dataset": {"name": "iris"},
+    "preprocessing": {"scale": "standardize"},
+    "network": {
+        "layers": [
+            {"layer": "Dense", "units": 16, "activation": "relu"},
+            {"layer": "Dense", "units": 3, "activation": "softmax"},
+        ]
+    },
+    "training": {"epochs": 20, "batch_size": 16, "optimizer": {"name": "Adam", "learning_rate": 0.02}},
+}
+
+
+def changed(spec: Json, path: str, value: object) -> Json:
+    """A copy with the value at `a.b.0.c` set, whatever stood there."""
+    copy = deepcopy(spec)
+    *parents, last = path.split(".")
+    here: Any = copy
+    for part in parents:
+        here = here[int(part)] if isinstance(here, list) else here.setdefault(part, {})
+    if isinstance(here, list):
+        here[int(last)] = value
+    else:
+        here[last] = value
+    return copy
+
+
+CONVOLUTIONAL_LAYERS = [
+    {"layer": "Conv2D", "filters": 32, "kernel_size": 3},
+    {"layer": "BatchNormalization"},
+    {"layer": "Flatten"},
+    {"layer": "Dropout", "rate": 0.3},
+    DENSE_SOFTMAX,
+]
+DETERMINISTIC_TRAINING = {
+    "epochs": 4,
+    "batch_size": 32,
+    "deterministic": True,
+    "optimizer": {"name": "Adam", "learning_rate": 0.01},
+}
+KEEP_BEST: Json = {
+    **DIGITS,
+    "model": "best",
+    "network": {"layers": CONVOLUTIONAL_LAYERS},
+    "training": {**DETERMINISTIC_TRAINING, "keep": {"best": "loss"}},
+}

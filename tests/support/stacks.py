@@ -1,0 +1,179 @@
+"""A whole Trainyard to test: processes on this machine, or containers. Both can be killed in part."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import httpx
+import psutil
+import pytest
+
+from tests.support.waiting import wait_for
+
+ROOT = Path(__file__).parents[2]
+LEASE_SECONDS = 6
+SECONDS_TO_START = 120
+SECONDS_TO_BUILD = 1200
+SETTINGS = {
+    "TRAINYARD_LEASE_SECONDS": str(LEASE_SECONDS),
+    "TRAINYARD_RECONCILE_SECONDS": "1",
+    "TRAINYARD_RETRY_SECONDS": "0.5",
+}
+
+
+class Stack(ABC):
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+
+    @abstractmethod
+    def kill(self, program: str) -> None:
+        """SIGKILL to one of api, worker, scheduler and redis; it comes back by itself or is brought back."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """All of it, in good order."""
+
+    def is_ready(self) -> bool:
+        try:
+            return self.http.get("/health/ready").is_success
+        except httpx.TransportError:
+            return False
+
+
+class LocalStack(Stack):
+    """`python -m local.stack`, as `make run` starts it."""
+
+    WORDS: ClassVar = {
+        "api": "-m api",
+        "worker": "-m worker",
+        "scheduler": "-m worker.scheduler",
+        "redis": "redis-server",
+    }
+
+    def __init__(self, port: int, folder: Path) -> None:
+        super().__init__(port)
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")},
+            **SETTINGS,
+            "TRAINYARD_PORT": str(self.port),
+            "TRAINYARD_DATA_DIR": str(self._folder),
+            "TRAINYARD_DATASETS_DIR": str(datasets_dir()),
+        }
+        command = [sys.executable, "-m", "local.stack", "--log-dir", str(self._folder / "logs")]
+        self._process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        wait_for(self.is_ready, SECONDS_TO_START)
+
+    def stop(self) -> None:
+        """Everything ends with it, and the exit is clean."""
+        assert self._process is not None
+        children = self.processes()
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(60) == 0
+        assert not psutil.wait_procs(children, timeout=5)[1]
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def kill(self, program: str) -> None:
+        self.program(program).kill()
+
+    def program(self, name: str) -> psutil.Process:
+        assert self._process is not None
+        children = psutil.Process(self._process.pid).children()
+        (process,) = [child for child in children if f"{self.WORDS[name]} " in f"{' '.join(child.cmdline())} "]
+        return process
+
+    def processes(self) -> list[psutil.Process]:
+        """The programs, and all that they started."""
+        assert self._process is not None
+        return psutil.Process(self._process.pid).children(recursive=True)
+
+
+class ComposeStack(Stack):
+    """`docker compose up`, in a project of its own."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self._environment = {
+            **os.environ,
+            **SETTINGS,
+            "COMPOSE_PROJECT_NAME": "trainyard-e2e",
+            "TRAINYARD_PORT": str(port),
+            "TRAINYARD_DATASETS_DIR": str(datasets_dir()),
+        }
+
+    def compose(self, *arguments: str, timeout: float = SECONDS_TO_START) -> str:
+        command = ["docker", "compose", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self._environment, timeout=timeout, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    def start(self) -> None:
+        self.compose("up", "--build", "--wait", timeout=SECONDS_TO_BUILD)
+
+    def stop(self) -> None:
+        self.compose("down", "--volumes")
+
+    def restart(self) -> None:
+        self.compose("restart")
+        wait_for(self.is_ready, SECONDS_TO_START)
+
+    def kill(self, program: str) -> None:
+        self.compose("kill", program)
+        self.compose("start", program)
+
+
+def datasets_dir() -> Path:
+    """Where the machine keeps the larger data sets, if it does."""
+    return Path(os.environ.get("TRAINYARD_DATASETS_DIR") or "~/.cache/trainyard/datasets").expanduser()
+
+
+def has_docker_engine() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def local_stack(folder: Path) -> Iterator[LocalStack]:
+    stack = LocalStack(free_port(), folder)
+    with stack.http:
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.stop()
+
+
+@contextmanager
+def compose_stack() -> Iterator[ComposeStack]:
+    if not has_docker_engine():
+        pytest.skip("no Docker engine answers here: start one, and `make e2e-compose` runs these tests against it")
+    stack = ComposeStack(free_port())
+    with stack.http:
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.stop()

@@ -1,0 +1,53 @@
+"""Files as users would upload them."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from arro3.core import Array, DataType, Table
+from arro3.io import write_parquet
+
+from tests.support.images import encoded
+
+RED, BLUE = (200, 30, 30), (30, 30, 200)
+
+
+def flat(color: tuple[int, int, int], size: tuple[int, int] = (12, 16)) -> bytes:
+    """A PNG of one colour; (height, width)."""
+    return encoded(np.full((*size, 3), color, np.uint8))
+
+
+def zipped(members: Mapping[str | zipfile.ZipInfo, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def colors(per_class: int = 6, folder: str = "") -> dict[str | zipfile.ZipInfo, bytes]:
+    """Members for two classes, each image a little different, some larger than others."""
+    members: dict[str | zipfile.ZipInfo, bytes] = {}
+    for number in range(per_class):
+        size = (12 + number, 16)
+        members[f"{folder}red/{number}.png"] = flat((200 + number, 30, 30), size)
+        members[f"{folder}blue/{number}.png"] = flat((30, 30, 200 + number), size)
+    return members
+
+
+def npz(**arrays: object) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def parquet(**columns: np.ndarray | list[bytes]) -> bytes:
+    written = io.BytesIO()
+    arrays: dict[str, Any] = {
+        name: Array(values) if isinstance(values, np.ndarray) else Array(values, DataType.binary())
+        for name, values in columns.items()
+    }
+    write_parquet(Table.from_pydict(arrays), written)
+    return written.getvalue()

@@ -1,0 +1,102 @@
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from api.http.bodies import MAX_DEPTH, read_document
+from api.http.requests import validate
+from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError, UnsupportedContent
+from shared.spec.training import TrainingSpec
+from tests.support.examples import DIGITS, changed
+
+app = Flask(__name__)
+app.config["MAX_CONTENT_LENGTH"] = 1000
+
+
+def read(body: bytes, content_type: str = "application/json") -> Any:
+    with app.test_request_context(method="POST", data=body, content_type=content_type):
+        return read_document()
+
+
+def test_yaml_says_the_same_as_json() -> None:
+    as_json = read(b'{"a": [1, 0.001, "x", null, true], "b": {"c": "2026-fall"}}')
+
+    assert read(b"a: [1, 1e-3, x, null, true]\nb: {c: 2026-fall}", "application/yaml") == as_json
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "error", "said"),
+    [
+        (b"", "application/json", MalformedRequest, "not JSON"),
+        (b"{", "application/json", MalformedRequest, "line 1 column 2"),
+        (b"\xff", "application/json", MalformedRequest, "not UTF-8"),
+        (b'{"a": 1, "a": 2}', "application/json", MalformedRequest, "'a' stands twice"),
+        (b'{"a": [1, NaN]}', "application/json", InvalidRequest, "#/a/1"),
+        (b'{"a": -Infinity}', "application/json", InvalidRequest, "#/a"),
+        (b'{"a": 1e999}', "application/json", InvalidRequest, "#/a"),
+        (b'{"a": 99999999999999999999}', "application/json", InvalidRequest, "#/a"),
+        (b'{"a": "\\u0000"}', "application/json", InvalidRequest, "#/a"),
+        (b'{"a": "\\ud800"}', "application/json", InvalidRequest, "#/a"),
+        (b'{"a/b": {"c~d": NaN}}', "application/json", InvalidRequest, "#/a~1b/c~0d"),
+        (b"[" * (MAX_DEPTH + 2) + b"]" * (MAX_DEPTH + 2), "application/json", InvalidRequest, "deep"),
+        (b"[" * 990, "application/json", MalformedRequest, ""),
+        (b"a: [1, 2", "application/yaml", MalformedRequest, "line 1"),
+        (b"a: &x 1\nb: *x", "application/yaml", MalformedRequest, "alias"),
+        (b"a: 1\na: 2", "application/yaml", MalformedRequest, "duplicate"),
+        (b"a: 2026-01-01", "application/yaml", InvalidRequest, "#/a"),
+        (b"3: x", "application/yaml", InvalidRequest, "in quotes"),
+        (b"a: !!python/object:os.system x", "application/yaml", MalformedRequest, "not YAML"),
+        (b"[" * 900, "application/yaml", MalformedRequest, ""),
+        (b"a=1", "application/x-www-form-urlencoded", UnsupportedContent, "application/json"),
+        (b"{}", "", UnsupportedContent, "missing"),
+        (b" " * 1000, "application/json", RequestTooLarge, "999 bytes"),
+    ],
+)
+def test_what_cannot_be_read_says_where(body: bytes, content_type: str, error: type[ServiceError], said: str) -> None:
+    with pytest.raises(error) as refused:
+        read(body, content_type)
+
+    indices = " ".join(f"{fault.pointer} {fault.detail}" for fault in refused.value.faults)
+    assert said in f"{refused.value.detail} {indices}"
+
+
+class Endless:
+    """A body that never ends, as one sent in chunks may."""
+
+    def read(self, size: int) -> bytes:
+        return b" " * size
+
+
+def test_a_body_in_chunks_is_read_no_further_than_allowed() -> None:
+    environ = {"wsgi.input": Endless(), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+
+    with (
+        app.test_request_context(method="POST", content_type="application/json", environ_overrides=environ),
+        pytest.raises(RequestTooLarge),
+    ):
+        read_document()
+
+
+def test_every_fault_is_named_with_its_place() -> None:
+    spec = changed(changed(changed(DIGITS, "training.epochs", 0), "zork", 1), "preprocessing.size", [0, "x"])
+
+    with pytest.raises(InvalidRequest) as refused:
+        validate(TrainingSpec, spec)
+
+    pointers = {fault.pointer for fault in refused.value.faults}
+    assert pointers == {
+        "#/training/epochs",
+        "#/zork",
+        "#/preprocessing/size/0",
+        "#/preprocessing/size/1",
+        "#/preprocessing/size",
+    }
+
+
+def test_a_missing_key_is_named_where_it_should_stand() -> None:
+    spec = changed(DIGITS, "dataset.test", {})
+
+    with pytest.raises(InvalidRequest) as refused:
+        validate(TrainingSpec, spec)
+
+    assert [fault.pointer for fault in refused.value.faults] == ["#/dataset/test/split"]

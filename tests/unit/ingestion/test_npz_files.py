@@ -1,0 +1,117 @@
+"""npz files with x and y."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from api.ingestion.npz_files import ingest_npz
+from api.ingestion.result import ParsedDataset, UploadLimits
+from shared.datasets.info import TargetKind
+from shared.errors import DatasetRefused
+from tests.support.uploads import npz, zipped
+
+LIMITS = UploadLimits(bytes=2**24, files=200, image_bytes=2**20, image_pixels=10**6)
+IMAGES = np.arange(4 * 6 * 5, dtype=np.uint8).reshape(4, 6, 5)
+LABELS = np.array([0, 1, 1, 2])
+
+
+def ingest(content: bytes, folder: Path, limits: UploadLimits = LIMITS) -> ParsedDataset:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return ingest_npz(archive, limits, folder)
+
+
+def refusal(content: bytes, folder: Path, limits: UploadLimits = LIMITS) -> str:
+    with pytest.raises(DatasetRefused) as refused:
+        ingest(content, folder, limits)
+    return refused.value.faults[0].detail
+
+
+def test_bytes_of_height_and_width_are_gray_images(tmp_path: Path) -> None:
+    ingested = ingest(npz(x=IMAGES, y=LABELS), tmp_path)
+
+    assert ingested.info.images
+    assert ingested.info.shape == (6, 5, 1)
+    assert np.array_equal(np.load(tmp_path / "x.npy")[..., 0], IMAGES)
+    assert (ingested.info.targets, ingested.info.classes) == (TargetKind.INTEGERS, ("0", "1", "2"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy", "y.npy"]
+
+
+def test_training_and_test_arrays_are_the_parts(tmp_path: Path) -> None:
+    ingested = ingest(npz(x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:2], y_test=LABELS[:2, None][:, 0]), tmp_path)
+
+    assert (ingested.info.train_rows, ingested.info.test_rows, ingested.info.own_test) == (4, 2, True)
+    assert ingested.info.class_rows == ((1, 1), (2, 1), (1, 0))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.bool_, ">f4"])
+def test_other_arrays_are_numbers(tmp_path: Path, dtype: str) -> None:
+    x = np.array([[1, 0, 1], [0, 1, 1]]).astype(dtype)
+
+    ingested = ingest(npz(x=x, y=[0.5, 1]), tmp_path)
+
+    stored = np.load(tmp_path / "x.npy")
+    assert stored.dtype == np.float32
+    assert np.array_equal(stored, x.astype(np.float32))
+    assert ingested.info.targets is TargetKind.NUMBERS
+
+
+def test_names_become_classes(tmp_path: Path) -> None:
+    by_label = ingest(npz(x=IMAGES, y=["cat", "dog", "dog", "ant"]), tmp_path)
+    by_number = ingest(npz(x=IMAGES, y=LABELS, classes=["cat", "dog", "ant", "bee"]), tmp_path)
+
+    assert by_label.info.classes == ("ant", "cat", "dog")
+    assert by_number.info.classes == ("cat", "dog", "ant", "bee")
+    assert by_number.info.class_rows == ((1, 0), (2, 0), (1, 0), (0, 0))
+
+
+def test_one_hot_rows_are_seen_as_such(tmp_path: Path) -> None:
+    info = ingest(npz(x=IMAGES, y=np.eye(3)[LABELS]), tmp_path).info
+
+    assert (info.targets, info.target_width) == (TargetKind.ONE_HOT, 3)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+def test_objects_are_never_unpickled(tmp_path: Path) -> None:
+    evil = np.empty(4, object)
+    evil[:] = [Evil()] * 4
+
+    assert "Python objects" in refusal(npz(x=IMAGES, y=evil), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (npz(a=IMAGES), "There is no array 'x'; there are a"),
+        (npz(x=IMAGES), "no array 'y'"),
+        (npz(x_train=IMAGES, y_train=LABELS, x_test=IMAGES), "go together"),
+        (npz(x=IMAGES, y=LABELS[:3]), "x has 4 rows and y has 3"),
+        (npz(x=IMAGES[:0], y=LABELS[:0]), "is empty"),
+        (npz(x=["a", "b"], y=[0, 1]), "holds text"),
+        (npz(x=np.array([1j, 2]), y=[0, 1]), "numbers are needed"),
+        (npz(x=np.array([[1.0], [np.nan]]), y=[0, 1]), "x, row 1"),
+        (npz(x=np.array([[1.0], [2]]), y=[0, np.inf]), "y, row 1"),
+        (npz(x=np.zeros((2, 4, 4, 7), np.uint8), y=[0, 1]), "Images of 7 channels"),
+        (npz(x=IMAGES, y=LABELS, classes=["a", "b"]), "2 names"),
+        (npz(x=IMAGES, y=LABELS, classes=["a", "b", "c" * 101]), "has 101 characters"),
+        (npz(x=IMAGES, y=["a", "b", "c", "9" * 5000]), "has 5,000 characters"),
+        (npz(x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:, :3], y_test=LABELS), "different shapes"),
+        (zipped({"x.npy": b"\x93NUMPY\x01\x00rubbish", "y.npy": b""}), "cannot be read"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    assert words in refusal(content, tmp_path)
+
+
+def test_what_unpacks_to_too_much_is_refused_before_it_does(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, x=np.zeros((1000, 100, 100), np.uint8), y=np.zeros(1000))
+
+    assert "unpack to" in refusal(buffer.getvalue(), tmp_path, UploadLimits(2**20, 200, 2**20, 10**6))
+    assert list(tmp_path.iterdir()) == []
