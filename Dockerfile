@@ -1,6 +1,6 @@
 FROM python:3.11-slim-bookworm AS python
 
-# OpenVINO is there to plan networks, which computes nothing: it needs neither its devices nor its readers of files.
+# Keras plans networks on OpenVINO. A plan computes nothing: it needs neither OpenVINO's devices nor its file readers.
 FROM python AS api-packages
 COPY requirements/api.txt /requirements.txt
 RUN python -m venv --without-pip /venv \
@@ -22,8 +22,10 @@ RUN python -m venv --without-pip /venv \
  && python -m pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check --require-hashes \
       --only-binary :all: --requirement /requirements.txt
 
-# What is written lies in volumes; a new volume takes over the owner of the folder it is mounted on.
+# Data is written to volumes. A new volume takes over the owner of the folder that it is mounted on.
 FROM python AS service
+LABEL org.opencontainers.image.title=Trainyard org.opencontainers.image.version=0.2.0 \
+      org.opencontainers.image.licenses=Apache-2.0
 RUN useradd --uid 10001 --create-home trainyard \
  && mkdir /app /data /datasets \
  && chown trainyard:trainyard /data /datasets

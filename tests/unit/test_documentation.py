@@ -1,4 +1,4 @@
-"""What a reader is told is what there is."""
+"""Pages, settings, problems and files agree with each other."""
 
 import re
 from collections.abc import Iterator
@@ -9,21 +9,29 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
+from api.http.problems import STATUS
 from api.planner.process.dry_run import plan_training
 from shared import errors
 from shared.errors import TrainingFailure
 from shared.settings import Settings
 from shared.spec.training import TrainingSpec
+from shared.version import VERSION
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-SPEC_PAGE = (ROOT / "docs" / "spec.md").read_text()
+PAGES = {path.name: path.read_text() for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]}
+SPEC_PAGE = PAGES["spec.md"]
 EXAMPLE = (ROOT / ".env.example").read_text()
 SETTINGS = {f"TRAINYARD_{name.upper()}" for name in Settings.model_fields}
+PROCESSES = ("api", "local", "shared", "worker")
 
 
-def test_the_readme_lists_every_setting_and_no_other() -> None:
-    assert set(re.findall(r"TRAINYARD_[A-Z_]+", README)) == SETTINGS
+def test_the_page_of_settings_lists_every_setting_and_no_other() -> None:
+    assert set(re.findall(r"TRAINYARD_[A-Z_]+", PAGES["settings.md"])) == SETTINGS
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_names_a_setting_that_is_not_there(page: str) -> None:
+    assert set(re.findall(r"TRAINYARD_[A-Z_]+[A-Z]", PAGES[page])) <= SETTINGS
 
 
 def test_the_example_lists_every_setting_and_no_other() -> None:
@@ -34,17 +42,46 @@ def test_the_example_changes_nothing() -> None:
     assert Settings(_env_file=ROOT / ".env.example") == Settings(_env_file=None)
 
 
-def test_the_readme_says_what_to_do_about_every_failure() -> None:
-    kinds = {error.kind for error in vars(errors).values() if is_failure(error)}
+def test_the_page_of_problems_lists_every_problem_with_its_status() -> None:
+    rows = [line.split("|")[1:3] for line in PAGES["problems.md"].splitlines() if line.startswith("| `")]
+    told = {kind: status.strip() for kinds, status in rows for kind in re.findall(r"`([a-z-]+)`", kinds)}
+    failures = {error.kind for error in vars(errors).values() if is_failure(error)}
 
-    assert kinds <= set(re.findall(r"^\| `([a-z-]+)`", README, re.MULTILINE))
+    assert set(told) == failures | {error.kind for error in STATUS}
+    assert {error.kind: str(int(status)) for error, status in STATUS.items()} == {
+        kind: status for kind, status in told.items() if kind not in failures
+    }
 
 
-def test_every_file_the_readme_names_is_there() -> None:
-    named = re.findall(r"`((?:api|local|recipes|requirements|shared|tests|worker)/[\w./-]*)`", README)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    named = re.findall(r"`((?:api|docs|local|recipes|requirements|shared|tests|worker)/[\w./-]*)`", PAGES[page])
+    linked = re.findall(r"\]\(([\w./-]+)(?:#[\w-]+)?\)", PAGES[page])
+    folder = ROOT if (ROOT / page).exists() else ROOT / "docs"
 
-    assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+    assert [path for path in linked if not (folder / path).exists()] == []
+
+
+def test_the_page_of_the_architecture_names_every_folder() -> None:
+    folders = [
+        path.relative_to(ROOT)
+        for process in PROCESSES
+        for path in (ROOT / process).rglob("*")
+        if path.is_dir() and path.name != "__pycache__" and any(path.glob("*.py"))
+    ]
+
+    page = PAGES["architecture.md"]
+    assert [str(folder) for folder in folders if f"{folder}/" not in page and f"`{folder.name}/`" not in page] == []
+
+
+def test_the_version_stands_in_one_place() -> None:
+    labels = re.findall(r"org\.opencontainers\.image\.version=\"?([\d.]+)", (ROOT / "Dockerfile").read_text())
+    newest = re.search(r"^## \[([\d.]+)\]", PAGES["CHANGELOG.md"], re.MULTILINE)
+
+    assert set(labels) == {VERSION}
+    assert newest is not None
+    assert newest[1] == VERSION
 
 
 def test_the_page_of_the_spec_has_every_key() -> None:
