@@ -1,4 +1,4 @@
-"""Everything that can go wrong by someone's doing, as a tree; `kind` names the problem and never changes."""
+"""Define the errors that users see. `kind` names the problem in the API and never changes."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,14 +6,24 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Fault:
-    """One place in a document and what is wrong there; the pointer is a JSON pointer, `#/training/epochs`."""
+    """A fault at one place of a document.
+
+    Attributes:
+        pointer: JSON Pointer (RFC 6901) to the place, as a URI fragment: `#/training/epochs`.
+        detail: a sentence for the user.
+    """
 
     pointer: str
     detail: str
 
 
 class TrainyardError(Exception):
-    """Its message is a sentence for the user: it names the value and, where there is one, the remedy."""
+    """Base class of all errors that users see.
+
+    Attributes:
+        detail: a sentence for the user that names the value and, if there is one, the remedy.
+        faults: the places in the request that are wrong, if they are known.
+    """
 
     kind: ClassVar[str]
 
@@ -24,178 +34,248 @@ class TrainyardError(Exception):
 
 
 class ServiceError(TrainyardError):
-    """A request that cannot be answered; the status it becomes stands in api/problems.py."""
+    """Base class of the errors of a request. api/http/problems.py maps each to an HTTP status."""
 
 
 class InvalidRequest(ServiceError):
+    """Raised when a request can be parsed but its content is invalid. Each fault names a place."""
+
     kind = "invalid-request"
 
 
 class MalformedRequest(ServiceError):
-    """Not even a document: the bytes cannot be read as what they are said to be."""
+    """Raised when the bytes of a request cannot be parsed in the format of its Content-Type."""
 
     kind = "malformed-request"
 
 
 class RequestTooLarge(ServiceError):
+    """Raised when a request has more bytes than the limit."""
+
     kind = "request-too-large"
 
 
 class UnsupportedContent(ServiceError):
+    """Raised when a route does not accept the Content-Type of a request."""
+
     kind = "unsupported-content"
 
 
 class InvalidImage(ServiceError):
+    """Raised when an image cannot be decoded."""
+
     kind = "invalid-image"
 
 
 class ImageTooLarge(ServiceError):
+    """Raised when an image has more bytes or more pixels than the limit."""
+
     kind = "image-too-large"
 
 
 class IdempotencyKeyReused(ServiceError):
+    """Raised when an owner sends an idempotency key again with a different request."""
+
     kind = "idempotency-key-reused"
 
 
 class JobNotFound(ServiceError):
+    """Raised when there is no such job."""
+
     kind = "job-not-found"
 
 
 class JobHasEnded(ServiceError):
+    """Raised when a user cancels or stops a job that has ended, or stops a job that is being cancelled."""
+
     kind = "job-has-ended"
 
 
 class JobNotStarted(ServiceError):
-    """There is nothing yet that could be published."""
+    """Raised when a user stops a queued job that has no checkpoint, so there are no weights to publish."""
 
     kind = "job-not-started"
 
 
 class JobCannotBeRetried(ServiceError):
+    """Raised when a user retries a job that is not failed or cancelled, or whose input files are deleted."""
+
     kind = "job-cannot-be-retried"
 
 
 class TooManyJobs(ServiceError):
+    """Raised when the queue would contain more jobs of one owner than TRAINYARD_MAX_QUEUED_PER_OWNER."""
+
     kind = "too-many-jobs"
 
 
 class TooManyListeners(ServiceError):
+    """Raised when this API process already has the maximum number of open event streams."""
+
     kind = "too-many-listeners"
 
 
 class Overloaded(ServiceError):
+    """Raised when too many predictions or request bodies are waiting, or a prediction has waited for too long."""
+
     kind = "overloaded"
 
 
 class DatabaseUnavailable(ServiceError):
+    """Raised when the database is unreachable."""
+
     kind = "database-unavailable"
 
 
 class ModelNotFound(ServiceError):
+    """Raised when there is no such model."""
+
     kind = "model-not-found"
 
 
 class VersionNotFound(ServiceError):
+    """Raised when a model has no version with this number or alias."""
+
     kind = "version-not-found"
 
 
 class VersionInUse(ServiceError):
-    """An alias points at it."""
+    """Raised when a user deletes a version that an alias points to."""
 
     kind = "version-in-use"
 
 
 class FileNotFound(ServiceError):
+    """Raised when a version or a job has no such file."""
+
     kind = "file-not-found"
 
 
 class EvaluationNotFound(ServiceError):
+    """Raised when a version has no evaluation, or not the requested part of it."""
+
     kind = "evaluation-not-found"
 
 
 class DatasetNotFound(ServiceError):
+    """Raised when there is no such uploaded data set, or no such revision of it."""
+
     kind = "dataset-not-found"
 
 
 class DatasetRefused(ServiceError):
-    """A file that can neither become a data set nor be predicted on; each fault names a row or a member."""
+    """Raised when an uploaded file cannot be used as data. Each fault names a row or a member."""
 
     kind = "dataset-refused"
 
 
 class LayerNotFound(ServiceError):
+    """Raised when a version has no layer with this name."""
+
     kind = "layer-not-found"
 
 
 class PictureNotFound(ServiceError):
-    """There is nothing to draw."""
+    """Raised when the requested picture does not exist, such as the kernels of a Dense layer."""
 
     kind = "picture-not-found"
 
 
 class AliasNotFound(ServiceError):
+    """Raised when a model has no such alias."""
+
     kind = "alias-not-found"
 
 
 class PlanningUnavailable(ServiceError):
+    """Raised when the planning process, in which the API checks networks, does not start."""
+
     kind = "planning-unavailable"
 
 
 class VersionNotServable(ServiceError):
+    """Raised when a version comes from an incompatible release, or fails the check on its golden samples."""
+
     kind = "version-not-servable"
 
 
 class ArtifactDamaged(ServiceError):
+    """Raised when a file is missing from the artifact store, or its content does not match its digest."""
+
     kind = "artifact-damaged"
 
 
 class TrainingFailure(TrainyardError):
-    """A job that ends as `failed`, with what its owner should change."""
+    """Base class of the errors that end a job as `failed`. The message says what the owner can change."""
 
 
 class DatasetUnavailable(TrainingFailure):
+    """Raised when a worker cannot read or download the data set of a job."""
+
     kind = "dataset-unavailable"
 
 
 class VersionUnusable(TrainingFailure):
+    """Raised when a version that a job uses was deleted or damaged after the job was submitted."""
+
     kind = "version-unusable"
 
 
 class DatasetDoesNotFit(TrainingFailure):
+    """Raised when the rows of a data set cannot be split as the spec requires."""
+
     kind = "dataset-does-not-fit"
 
 
 class NetworkDoesNotFit(TrainingFailure):
+    """Raised when Keras or TensorFlow rejects the combination of network, loss, labels and data."""
+
     kind = "network-does-not-fit"
 
 
 class LossIsNotFinite(TrainingFailure):
+    """Raised when the loss becomes infinite or NaN."""
+
     kind = "loss-is-not-finite"
 
 
 class OutOfMemory(TrainingFailure):
+    """Raised when a training needs more memory than is available."""
+
     kind = "out-of-memory"
 
 
 class DeviceUnavailable(TrainingFailure):
+    """Raised when a job requests a GPU and TensorFlow finds none."""
+
     kind = "device-unavailable"
 
 
 class TimeLimitReached(TrainingFailure):
+    """Raised when a training takes longer than `resources.max_minutes`."""
+
     kind = "time-limit-reached"
 
 
 class ExportDisagrees(TrainingFailure):
+    """Raised when the outputs of the exported ONNX file differ from those of Keras."""
+
     kind = "export-disagrees"
 
 
 class AttemptsUsedUp(TrainingFailure):
+    """Recorded when TRAINYARD_MAX_ATTEMPTS attempts in a row were lost without progress."""
+
     kind = "attempts-used-up"
 
 
 class StorageUnavailable(TrainingFailure):
+    """Recorded when the last attempt of a job could not read or write files."""
+
     kind = "storage-unavailable"
 
 
 class InternalError(TrainingFailure):
+    """Recorded when an unexpected error ends a job. The log of the worker contains the traceback."""
+
     kind = "internal-error"

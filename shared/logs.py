@@ -1,4 +1,4 @@
-"""Logging, configured once per process: plain lines on a terminal, JSON otherwise."""
+"""Configure logging, once per process: plain lines on a terminal, JSON otherwise."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ _context: ContextVar[dict[str, str]] = ContextVar("log_context", default={})  # 
 
 @contextmanager
 def add_context(**names: str) -> Iterator[None]:
-    """Every line logged inside carries these, such as `request_id` or `job_id`."""
+    """Add fields such as `request_id` or `job_id` to every line that is logged inside the `with` block."""
     token = _context.set({**_context.get(), **names})
     try:
         yield
@@ -21,15 +21,16 @@ def add_context(**names: str) -> Iterator[None]:
 
 
 def get_context(name: str) -> str | None:
-    """What `context` set it to, if anything."""
+    """Return the value of a field of `add_context`; None if the field is not set."""
     return _context.get().get(name)
 
 
 def configure_logging(level: str) -> None:
+    """Log to standard error at this level, such as "INFO". Replaces earlier handlers."""
     handler = logging.StreamHandler()
     handler.setFormatter(_PlainFormatter() if sys.stderr.isatty() else _JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("celery", "tf2onnx"):  # of every bell, and of every step
+    for chatty in ("celery", "tf2onnx"):  # they log each message and each step at level INFO
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

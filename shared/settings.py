@@ -1,4 +1,4 @@
-"""Everything an operator may set: `TRAINYARD_…` in the environment, or in a `.env` file."""
+"""Define the settings: `TRAINYARD_…` in the environment or in a `.env` file."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -18,7 +18,7 @@ def _make_artifacts_url(values: dict[str, Any]) -> str:
 
 
 def _add_psycopg(url: str) -> str:
-    """PostgreSQL's own URL forms name no driver; SQLAlchemy would take psycopg2."""
+    """Add the driver psycopg to a PostgreSQL URL that names no driver. SQLAlchemy uses psycopg2 otherwise."""
     scheme, separator, rest = url.partition("://")
     return f"postgresql+psycopg://{rest}" if separator and scheme in {"postgres", "postgresql"} else url
 
@@ -27,7 +27,7 @@ Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute(
 
 
 class Settings(BaseSettings):
-    """Read once, by the entry points; everyone else is given a value."""
+    """The settings of a process. Only entry points read them and pass values on. README.md explains each setting."""
 
     model_config = SettingsConfigDict(
         env_prefix="TRAINYARD_",
@@ -75,5 +75,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_lease(self) -> Self:
         if self.lease_seconds < 4 * self.progress_seconds:
-            raise ValueError("lease_seconds must be at least four times progress_seconds, or leases run out by chance")
+            raise ValueError(
+                "TRAINYARD_LEASE_SECONDS must be at least 4 × TRAINYARD_PROGRESS_SECONDS. "
+                "With a shorter lease, a worker that is alive can lose its job."
+            )
         return self

@@ -1,24 +1,26 @@
-"""Call the C library and the kernel: give memory back, and end with the parent process."""
+"""Call the C library and the kernel: limit and trim the heap, and end with the parent process."""
 
 import ctypes
 import signal
 import sys
 
 _ARENA_MAX = -8
-"""M_ARENA_MAX of malloc.h."""
+"""M_ARENA_MAX in malloc.h."""
 _libc = ctypes.CDLL(None)
 
 
 def limit_arenas(threads: int) -> None:
-    """So many may allocate at a time. A process of many threads would have eight heaps for each processor, and each
-    would keep what its largest request took.
+    """Limit the number of malloc arenas, the heaps that threads share. Does nothing without glibc.
+
+    By default a process with many threads gets up to eight arenas per processor, and each keeps the memory of
+    its largest request.
     """
     if hasattr(_libc, "malloc_trim"):
         _libc.mallopt(_ARENA_MAX, threads)
 
 
 def trim_heap() -> None:
-    """Gives it back to the system."""
+    """Return free memory of the heap to the operating system. Does nothing without glibc."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)
 
@@ -27,6 +29,10 @@ _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)
 
 
 def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
-    """On Linux the kernel sees to it; elsewhere a child of a killed parent lives on until its pipe breaks."""
+    """Make the kernel send the signal `by` to this process when its parent ends. Does nothing unless on Linux.
+
+    The parent is the thread that started this process (prctl(2)). On other systems, the child of a killed parent runs
+    until its pipe breaks.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(by))

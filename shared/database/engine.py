@@ -1,4 +1,4 @@
-"""The connection to the registry: PostgreSQL, or SQLite in WAL mode."""
+"""Connect to the database: PostgreSQL, or SQLite in WAL mode."""
 
 from typing import Any
 
@@ -7,16 +7,18 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin, sessionmaker
 
 BUSY_TIMEOUT_SECONDS = 30
+"""The time for which a statement of SQLite waits for a lock."""
 IDLE_TRANSACTION_SECONDS = 15
-"""A process that is frozen in the middle of a transaction holds its locks no longer than that."""
+"""PostgreSQL ends a transaction that is idle for this time. A frozen process then loses its locks."""
 CONNECT_SECONDS = 5
 DATABASE_ERRORS = (OperationalError, InterfaceError, InternalError)
-"""What is raised when the database is gone, shuts down, or has ended a transaction that stood still."""
+"""The errors of SQLAlchemy when the database is unreachable, shuts down, or has ended an idle transaction."""
 
 Sessions = sessionmaker[Session]
 
 
-def make_engine(url: str | URL, **options: Any) -> Engine:  # noqa: ANN401 - SQLAlchemy's own
+def make_engine(url: str | URL, **options: Any) -> Engine:  # noqa: ANN401 - the options of SQLAlchemy
+    """Create an engine for PostgreSQL or SQLite. `options` are those of `sqlalchemy.create_engine`."""
     if make_url(url).get_backend_name() == "postgresql":
         options.setdefault("connect_args", {"connect_timeout": CONNECT_SECONDS})
     engine = create_engine(url, pool_pre_ping=True, **options)
@@ -28,7 +30,7 @@ def make_engine(url: str | URL, **options: Any) -> Engine:  # noqa: ANN401 - SQL
 
 
 def make_sessions(engine: Engine) -> Sessions:
-    """`with sessions.begin() as session` to write, `with sessions() as session` to read."""
+    """Return a session factory. Use `sessions.begin()` to write, and `sessions()` only to read."""
     # Committed objects must stay readable: documents are built after the commit.
     sessions = sessionmaker(engine, expire_on_commit=False)
     if engine.dialect.name == "sqlite":
@@ -42,15 +44,18 @@ def _configure_postgresql(connection: Any, _: object) -> None:  # noqa: ANN401 -
 
 
 def _configure_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's connection
-    connection.isolation_level = None  # the driver would begin transactions by itself, and too late
+    connection.isolation_level = None  # otherwise the driver begins a transaction only at the first write
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
 
 
 def _begin_sqlite(_: Session, transaction: SessionTransaction, connection: Any) -> None:  # noqa: ANN401
-    """A writer takes its lock at once: one that reads first and writes later can be refused without waiting."""
-    if transaction.nested:  # a savepoint, for which SQLAlchemy speaks
+    """Begin a transaction, and take the write lock at once if the transaction writes.
+
+    SQLite does not wait for the lock if a transaction reads before its first write: the write can then fail at once.
+    """
+    if transaction.nested:  # a savepoint, which SQLAlchemy creates itself
         return
     writes = transaction.origin is SessionTransactionOrigin.BEGIN
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,4 +1,4 @@
-"""Describe one page of a list: how many entries, and after which sort key."""
+"""Define a page of a list for keyset pagination."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,12 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Page:
-    """`after` is the sort key of the last entry already shown; None for the first page."""
+    """A page of a list.
+
+    Attributes:
+        limit: maximum number of entries.
+        after: sort key of the last entry of the previous page; None for the first page.
+    """
 
     limit: int
     after: Key | None = None

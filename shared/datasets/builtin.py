@@ -1,4 +1,4 @@
-"""The data sets that come with Trainyard: from scikit-learn's wheel, or from a folder of `.npz` files."""
+"""Load the built-in data sets, from the scikit-learn package or from a folder of `.npz` files."""
 
 import socket
 import zipfile
@@ -24,27 +24,33 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 FETCH_TIMEOUT_SECONDS = 60.0
 
 Arrays = dict[str, NDArray[Any]]
-"""x_train, y_train, x_test, y_test; and place, where the parts were made here of one whole."""
+"""x_train, y_train, x_test, y_test. Also `place`, if the data has no test part and it was split here."""
 
 
 @dataclass(frozen=True)
 class BuiltinDataset:
-    """`read` takes the folder of `.npz` files, and may raise DatasetUnavailable."""
+    """A built-in data set.
+
+    Attributes:
+        info: description of the data set.
+        read: loads the arrays. Its arguments are the name, the description and the folder of `.npz` files. Raises
+            DatasetUnavailable.
+    """
 
     info: DatasetInfo
     read: Callable[[str, DatasetInfo, Path], Arrays]
 
 
 def _read_from_scikit_learn(name: str, info: DatasetInfo, _: Path) -> Arrays:
-    """They have no test part of their own: a fifth, drawn once and for all, serves as one.
+    """Load a data set of scikit-learn, and split off a fixed fifth of its rows as the test part.
 
-    `place` is where each row, of the training part and then of the test part, stands in scikit-learn's own order.
+    `place` is the position of each row in the order of scikit-learn, first of the training rows, then of the test rows.
     """
-    from sklearn import datasets  # the API reads facts alone
+    from sklearn import datasets  # heavy, and the API never loads rows
     from sklearn.model_selection import train_test_split
 
     bunch = getattr(datasets, f"load_{name}")()
-    if info.images:  # the digits' levels, 0 to 16, as bytes
+    if info.images:  # gray levels of digits, from 0 to 16: scale to 255
         x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
     else:
         x = bunch.data.astype(np.float32)
@@ -62,7 +68,9 @@ def _read_from_folder(name: str, info: DatasetInfo, folder: Path) -> Arrays:
     for part, rows in (("train", info.train_rows), ("test", info.test_rows)):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if x.dtype != np.uint8 or len(x) != rows or x[0].size != np.prod(info.shape) or y.size != rows:
-            raise DatasetUnavailable(f"{path} does not hold {name}: delete the file, and it is fetched again.")
+            raise DatasetUnavailable(
+                f"{path} does not contain {name}. Delete the file: the next job downloads it again."
+            )
         arrays[f"x_{part}"] = x.reshape(rows, *info.shape)
         arrays[f"y_{part}"] = y.reshape(rows).astype(np.int64)
     return arrays
@@ -71,8 +79,10 @@ def _read_from_folder(name: str, info: DatasetInfo, folder: Path) -> Arrays:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError as error:  # a folder that may not even be looked into
-        raise DatasetUnavailable(f"{path} cannot be reached ({error}): let the worker read that folder.") from error
+    except OSError as error:  # no permission to search the folder
+        raise DatasetUnavailable(
+            f"{path} cannot be read ({error}). Give the worker permission to read the folder."
+        ) from error
 
 
 def _open_npz(path: Path) -> Arrays:
@@ -80,11 +90,13 @@ def _open_npz(path: Path) -> Arrays:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetUnavailable(f"{path} cannot be read ({error}): delete it, and it is fetched again.") from error
+        raise DatasetUnavailable(
+            f"{path} cannot be read ({error}). Delete the file: the next job downloads it again."
+        ) from error
 
 
 def _fetch(name: str, path: Path) -> None:
-    """Downloads a set that Keras knows, one process at a time, and puts it in place whole or not at all."""
+    """Download a data set of Keras, one process at a time, and write it to `path` atomically."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
@@ -97,29 +109,29 @@ def _fetch(name: str, path: Path) -> None:
             partial.replace(path)
     except OSError as error:
         raise DatasetUnavailable(
-            f"{path} is not there and cannot be written ({error}): put the file there, "
-            "or let TRAINYARD_DATASETS_DIR name a folder that the worker may write to."
+            f"{path} does not exist and cannot be written ({error}). Put the file there, "
+            "or set TRAINYARD_DATASETS_DIR to a folder that the worker can write to."
         ) from error
 
 
 def _download(name: str, path: Path) -> Arrays:
-    import keras  # heavy, and the API never fetches
+    import keras  # heavy, and the API never downloads
 
     try:
         with _set_socket_timeout(FETCH_TIMEOUT_SECONDS):
             (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:
         raise DatasetUnavailable(
-            f"{path} is not there, and {name} could not be fetched ({error}): connect this machine to the internet "
-            f"once, or put a {path.name} there, with x_train, y_train, x_test and y_test "
-            f"as tf.keras.datasets.{name} has them."
+            f"{path} does not exist, and {name} could not be downloaded ({error}). Connect this machine to the "
+            f"internet once, or put a {path.name} there with the arrays x_train, y_train, x_test and y_test "
+            f"of tf.keras.datasets.{name}."
         ) from error
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
 
 @contextmanager
 def _set_socket_timeout(seconds: float) -> Iterator[None]:
-    """Keras opens its connections without one, and a silent host would hold the job for ever."""
+    """Set the default timeout of sockets for a while. Keras sets none: a silent host would block the job."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -131,7 +143,7 @@ def _set_socket_timeout(seconds: float) -> Iterator[None]:
 def _make_info(
     shape: tuple[int, ...], classes: tuple[str, ...], train: tuple[int, ...], test: tuple[int, ...], *, own_test: bool
 ) -> DatasetInfo:
-    """`train` and `test` are the rows of each class."""
+    """Build the description of a classification data set. `train` and `test` are the numbers of rows of each class."""
     return DatasetInfo(
         shape,
         images=len(shape) > 1,

@@ -1,25 +1,32 @@
-"""What is known of a data set without reading it."""
+"""Describe a data set without reading its rows."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class TargetKind(StrEnum):
-    """What `y` holds, before a loss says what it wants."""
+    """Kind of the labels in y, as the data set has them. A loss can need another form."""
 
-    CLASSES = "classes"  # (n,) int64: places in the list of class names
-    INTEGERS = "integers"  # (n,) int64: classes or quantities, as the loss decides
+    CLASSES = "classes"  # (n,) int64: indices into the class names
+    INTEGERS = "integers"  # (n,) int64: classes or quantities; the loss decides
     ONE_HOT = "one_hot"  # (n, k) float32: a single 1 in each row
     NUMBERS = "numbers"  # (n, k) float32
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """`shape` is that of one row of x, (height, width, channels) for images, (0, 0, channels) where each has a size of
-    its own; `target_width` is k, or 1. `classes` are names, or the whole numbers that occur where they are known.
+    """Description of a data set.
 
-    `class_rows` has the training and the test rows of each class, where they are known before the data are read;
-    `own_test` says that the test part came with the data, so that every result on it can be compared.
+    Attributes:
+        shape: shape of one row of x. Images: (height, width, channels), or (0, 0, channels) if their sizes differ.
+        images: whether the rows are images; otherwise they are numbers.
+        targets: kind of the labels.
+        train_rows: number of training rows, including the rows that become validation rows.
+        test_rows: number of test rows.
+        classes: names of the classes. For integer labels: the integers that occur, or empty if they are not known.
+        target_width: number of columns of y; 1 if y has the shape (n,).
+        class_rows: (training rows, test rows) of each class; empty if they are not known before the data is read.
+        own_test: whether the data set came with a test part, so that results of different trainings are comparable.
     """
 
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Data that stands in the spec itself: nested lists of numbers, checked entry by entry, as arrays."""
+"""Convert the inline data of a spec, nested lists of numbers, to arrays and check each entry."""
 
 import math
 from typing import Any
@@ -17,18 +17,21 @@ IMAGE_RANK = 4  # rows, height, width, channels
 IMAGE_CHANNELS = (1, 3)
 WHITE = 255
 MAX_CLASS_INDEX = 2**31
+"""Labels with an absolute value from here on are numbers, not classes."""
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def read_inline(data: InlineData) -> tuple[DatasetInfo, NDArray[Any], NDArray[Any]]:
-    """Facts, x and y: x is uint8 (n, height, width, channels) for images, else float32 (n, …); y as the facts say.
+    """Return the description, x and y of inline data.
 
-    Rows of height × width × 1 or 3 whole numbers from 0 to 255 are images; everything else is numbers.
-    Raises InvalidRequest at the first entry that is wrong.
+    Rows of the shape height × width × 1 or 3 with integers from 0 to 255 are images: x is uint8
+    (n, height, width, channels). All other rows are numbers: x is float32 (n, …). The kind of the labels in the
+    description determines y. Raises InvalidRequest for the first entry that is wrong.
     """
     if len(data.x) != len(data.y):
         raise _build_error(
-            f"{POINTER}/y", f"x has {len(data.x)} rows and y has {len(data.y)}: give one of each for every row."
+            f"{POINTER}/y",
+            f"`x` has {len(data.x)} rows and `y` has {len(data.y)}. Both must have the same number of rows.",
         )
     x, images = _read_x(data.x)
     y, targets, classes = _read_y(data.y)
@@ -50,8 +53,8 @@ def _read_y(rows: list[Any]) -> tuple[NDArray[Any], TargetKind, tuple[str, ...]]
     if isinstance(rows[0], str):
         return _read_names(rows)
     y = _read_numbers(rows, f"{POINTER}/y")
-    if y.ndim > 2:  # noqa: PLR2004 - rows, and the numbers of a row
-        raise _build_error(f"{POINTER}/y/0", "A target is a number, a class name or a flat list of numbers.")
+    if y.ndim > 2:  # noqa: PLR2004 - an axis of rows and an axis of numbers
+        raise _build_error(f"{POINTER}/y/0", "A label must be a number, a class name or a flat list of numbers.")
     y = y.reshape(len(rows), -1)
     if y.shape[1] == 1 and np.array_equal(y, np.round(y)) and np.abs(y).max() < MAX_CLASS_INDEX:
         return y[:, 0].astype(np.int64), TargetKind.INTEGERS, ()
@@ -63,7 +66,8 @@ def _read_names(rows: list[Any]) -> tuple[NDArray[Any], TargetKind, tuple[str, .
     for index, row in enumerate(rows):
         if not isinstance(row, str):
             raise _build_error(
-                f"{POINTER}/y/{index}", f"{str(row)[:40]!r} is no class name, as the label before it is."
+                f"{POINTER}/y/{index}",
+                f"{str(row)[:40]!r} is not a class name. The first label is a class name, so all labels must be.",
             )
     names, indices = encode_labels(rows)
     if faults := find_class_name_faults(names):
@@ -78,15 +82,15 @@ def _read_numbers(rows: list[Any], pointer: str) -> NDArray[np.float64]:
 
 
 def _find_row_shape(rows: list[Any], pointer: str) -> tuple[int, ...]:
-    """Lengths by level of nesting, to which every row is held."""
+    """Return the shape of the array, from the first entry at each level of nesting. Raises InvalidRequest."""
     shape: list[int] = []
     entry: Any = rows
     while isinstance(entry, list):
         if not entry:
-            raise _build_error(pointer, "An empty list: every row needs at least one number.")
+            raise _build_error(pointer, "The list is empty. Each row needs at least one number.")
         shape.append(len(entry))
         if len(shape) > MAX_RANK:
-            raise _build_error(pointer, f"Lists nested more than {MAX_RANK} deep.")
+            raise _build_error(pointer, f"The lists are nested deeper than {MAX_RANK} levels, the limit.")
         entry, pointer = entry[0], f"{pointer}/0"
     return tuple(shape)
 
@@ -96,15 +100,15 @@ def _check_entry(entry: Any, shape: tuple[int, ...], pointer: str) -> None:  # n
         if isinstance(entry, bool) or not isinstance(entry, int | float):
             raise _build_error(pointer, f"{str(entry)[:40]!r} is not a number.")
         if not math.isfinite(entry) or abs(entry) > MAX_FLOAT32:
-            raise _build_error(pointer, f"{entry} is not a finite 32-bit number.")
+            raise _build_error(pointer, f"{entry} is not a finite 32-bit floating-point number.")
         return
     if not isinstance(entry, list):
-        raise _build_error(pointer, f"A list of {shape[0]} was expected here, as in the first row.")
+        raise _build_error(pointer, f"Expected a list of {shape[0]} entries, as in the first row.")
     if len(entry) != shape[0]:
-        raise _build_error(pointer, f"{len(entry)} entries here and {shape[0]} in the first row: rows must be alike.")
+        raise _build_error(pointer, f"The list has {len(entry)} entries, but {shape[0]} in the first row.")
     for index, inner in enumerate(entry):
         _check_entry(inner, shape[1:], f"{pointer}/{index}")
 
 
 def _build_error(pointer: str, detail: str) -> InvalidRequest:
-    return InvalidRequest("The inline data cannot be read.", (Fault(pointer, detail),))
+    return InvalidRequest("The inline data is invalid.", (Fault(pointer, detail),))

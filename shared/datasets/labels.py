@@ -1,4 +1,4 @@
-"""Classes that are told apart by names."""
+"""Convert class names to class indices."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,9 +9,9 @@ MAX_CLASS_NAME_CHARACTERS = 100
 
 
 def encode_labels(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """The names in the order of the alphabet, and for each label its place among them: (n,).
+    """Return the class names, sorted by Unicode code point, and the class index of each label, (n,) int64.
 
-    Arrays of texts would give every label the room of the longest.
+    The labels are not a NumPy array, because an array of strings takes the space of its longest string for each entry.
     """
     names = tuple(sorted(set(labels)))
     indices = {name: index for index, name in enumerate(names)}
@@ -19,9 +19,9 @@ def encode_labels(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.in
 
 
 def find_class_name_faults(names: Iterable[str]) -> list[str]:
-    """What is to be said of those that are no names any more."""
+    """Return a sentence for each class name that is too long."""
     return [
-        f"The class name {name[:40]!r}… has {len(name):,} characters, where {MAX_CLASS_NAME_CHARACTERS} are the limit."
+        f"The class name {name[:40]!r}… has {len(name):,} characters; the limit is {MAX_CLASS_NAME_CHARACTERS}."
         for name in names
         if len(name) > MAX_CLASS_NAME_CHARACTERS
     ]

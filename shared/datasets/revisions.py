@@ -1,4 +1,4 @@
-"""Every read and write of the data sets that users bring: names, and revisions that never change."""
+"""Read and write uploaded data sets in the database: their names and their revisions, which never change."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -27,7 +27,7 @@ _DATASET_INFO = TypeAdapter(DatasetInfo)
 def add_revision(
     session: Session, name: str, digest: str, info: DatasetInfo, description: Document, files: Iterable[StoredFile]
 ) -> tuple[Revision, bool]:
-    """The revision with this content, and whether it is new: the same content twice is one revision.
+    """Add a revision, unless the data set already has one with this digest. Return it, and whether it is new.
 
     Raises tracked_files.FilesCollected.
     """
@@ -53,7 +53,7 @@ def add_revision(
 
 
 def list_datasets(session: Session, page: Page) -> list[DatasetName]:
-    """In the order of the alphabet."""
+    """List the uploaded data sets of a page, ordered by name."""
     query = select(DatasetName).order_by(DatasetName.name).limit(page.limit)
     if page.after is not None:
         query = query.where(DatasetName.name > page.after[0])
@@ -61,7 +61,7 @@ def list_datasets(session: Session, page: Page) -> list[DatasetName]:
 
 
 def list_revisions(session: Session, name: str) -> list[Revision]:
-    """Newest first. Raises DatasetNotFound."""
+    """List the revisions of a data set, the newest first. Raises DatasetNotFound."""
     found = list(session.scalars(select(Revision).where(Revision.dataset == name).order_by(Revision.number.desc())))
     if not found:
         raise DatasetNotFound(f"There is no data set {name!r}.")
@@ -69,7 +69,7 @@ def list_revisions(session: Session, name: str) -> list[Revision]:
 
 
 def get_revision(session: Session, reference: str) -> Revision:
-    """`name`, for the newest, or `name@revision`. Raises DatasetNotFound."""
+    """Return the newest revision for `name`, or the given revision for `name@number`. Raises DatasetNotFound."""
     name, separator, number = reference.partition("@")
     query = select(Revision).where(Revision.dataset == name).order_by(Revision.number.desc()).limit(1)
     if separator:
@@ -82,7 +82,10 @@ def get_revision(session: Session, reference: str) -> Revision:
 
 
 def pin_revision(session: Session, choice: DatasetSpec) -> tuple[DatasetSpec, DatasetInfo | None]:
-    """With the number of the revision that it means now, and what that holds; as it was for any other data."""
+    """Replace the name of an uploaded data set by `name@number`, so that the spec keeps its revision.
+
+    Returns the new spec and the description of the revision. For all other data, returns the spec unchanged and None.
+    """
     revision = find_spec_revision(session, choice)
     if revision is None:
         return choice, None
@@ -91,19 +94,25 @@ def pin_revision(session: Session, choice: DatasetSpec) -> tuple[DatasetSpec, Da
 
 
 def open_revision(revision: Revision, artifacts: ArtifactStore, folder: Path) -> UploadedDataset:
-    """The revision with its files on this machine, in the folder if need be; takes its time over large ones.
+    """Return the revision with local paths to its files.
 
-    Raises DatasetUnavailable where they cannot be had.
+    Copies the files into `folder` if the artifact store is not a local folder. Reads each file once to check its
+    digest, which is slow for large files. Raises DatasetUnavailable if a file is missing or damaged.
     """
     try:
         files = {file.name: artifacts.get_local_path(file.sha256, folder) for file in revision.files}
     except ArtifactDamaged as error:
-        raise DatasetUnavailable(f"{revision.dataset}@{revision.number}: {error.detail} Upload it again.") from error
+        raise DatasetUnavailable(
+            f"Data set {revision.dataset}@{revision.number}: {error.detail} Upload the data set again."
+        ) from error
     return UploadedDataset(to_dataset_info(revision), revision.digest, files)
 
 
 def find_spec_revision(session: Session, choice: DatasetSpec) -> Revision | None:
-    """None for any other data than an upload, and for names that nobody knows: who reads the facts names the place."""
+    """Return the revision that a spec selects. None for data that is not an upload and for an unknown name.
+
+    `describe_dataset` reports the unknown name with its place in the spec.
+    """
     if choice.name is None or choice.name in BUILTIN_DATASETS:
         return None
     try:
@@ -117,7 +126,10 @@ def to_dataset_info(revision: Revision) -> DatasetInfo:
 
 
 def _take_next_number(session: Session, name: str) -> int:
-    """Counts on in one UPDATE, which also makes another upload to this name wait until this one is done."""
+    """Return the next revision number.
+
+    The UPDATE locks the row, so another upload with this name waits until the end of this transaction.
+    """
     count_on = update(DatasetName).where(DatasetName.name == name).values(last_number=DatasetName.last_number + 1)
     count_on = count_on.returning(DatasetName.last_number)
     number = session.execute(count_on).scalar_one_or_none()
@@ -126,6 +138,6 @@ def _take_next_number(session: Session, name: str) -> int:
     try:
         with session.begin_nested():
             session.execute(insert(DatasetName).values(name=name, last_number=1))
-    except IntegrityError:  # another's first revision came between
+    except IntegrityError:  # another transaction has inserted the name in the meantime
         return int(session.execute(count_on).scalar_one())
     return 1

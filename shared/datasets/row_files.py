@@ -1,4 +1,4 @@
-"""Read rows that stay in their file until they are needed."""
+"""Read rows of a data set from a file when they are needed."""
 
 import mmap
 from collections.abc import Iterable, Iterator
@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 
 CHUNK_BYTES = 8 * 2**20
 MAX_BYTES_IN_MEMORY = 512 * 2**20
-"""Bytes of an array that is read whole."""
+"""A file up to this size is read into memory as a whole."""
 
 
 class FileRows:
-    """Some rows, in some order, of a file that holds `rows_in_file`."""
+    """A selection of the rows of a file, in any order.
+
+    Attributes:
+        rows_in_file: number of rows in the file.
+        row_indices: position in the file of each selected row, (n,) int64.
+    """
 
     def __init__(self, rows_in_file: int, row_indices: NDArray[np.int64] | None = None) -> None:
         self.rows_in_file = rows_in_file
@@ -26,7 +31,7 @@ class FileRows:
 
 
 class MappedRows(FileRows):
-    """Of an array in an `.npy` file. What was read is let go of again: the process stays as small as it was."""
+    """Rows of a memory-mapped array in an `.npy` file. The memory of the mapping is released after each read."""
 
     def __init__(self, path: Path, row_indices: NDArray[np.int64] | None = None) -> None:
         self._array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -34,19 +39,20 @@ class MappedRows(FileRows):
         self.path = path
         self.shape = (len(self), *self._array.shape[1:])
         self.dtype = self._array.dtype
-        self._mapped: mmap.mmap = self._array._mmap  # noqa: SLF001 - NumPy hands it out nowhere else
+        self._mapped: mmap.mmap = self._array._mmap  # noqa: SLF001 - NumPy has no public access to it
 
     def select(self, rows: NDArray[np.int64]) -> Self:
+        """Return a selection of this selection. `rows` are positions in this selection, not in the file."""
         return type(self)(self.path, self.row_indices[rows])
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """(len(rows), …), in the order asked for."""
+        """Return the rows at these positions of the selection, (len(rows), …), in the given order."""
         found = np.asarray(self._array[self.row_indices[rows]])
-        self._mapped.madvise(mmap.MADV_DONTNEED)  # with each row the system maps what lies around it, too
+        self._mapped.madvise(mmap.MADV_DONTNEED)  # the kernel has also mapped the pages around each row
         return found
 
     def iterate_chunks(self) -> Iterator[NDArray[Any]]:
-        """All of them, some at a time."""
+        """Yield all rows of the selection, in chunks of at most CHUNK_BYTES or one row."""
         row_bytes = max(1, self.dtype.itemsize * int(np.prod(self.shape[1:])))
         step = max(1, CHUNK_BYTES // row_bytes)
         for start in range(0, len(self), step):
@@ -54,7 +60,11 @@ class MappedRows(FileRows):
 
 
 class EncodedImages(FileRows):
-    """Image files, as they came, one after the other in one file; `offsets` (n + 1,) says where each begins."""
+    """Rows that are encoded image files, such as PNG, one after another in one file.
+
+    Attributes:
+        offsets: position of the first byte of each image, and of the end of the last one, (rows_in_file + 1,) int64.
+    """
 
     def __init__(self, path: Path, offsets: NDArray[np.int64], row_indices: NDArray[np.int64] | None = None) -> None:
         super().__init__(len(offsets) - 1, row_indices)
@@ -62,9 +72,11 @@ class EncodedImages(FileRows):
         self.offsets = offsets
 
     def select(self, rows: NDArray[np.int64]) -> Self:
+        """Return a selection of this selection. `rows` are positions in this selection, not in the file."""
         return type(self)(self.path, self.offsets, self.row_indices[rows])
 
     def read_encoded(self, row: int) -> bytes:
+        """Return the encoded image at this position of the selection."""
         index = self.row_indices[row]
         start, end = self.offsets[index], self.offsets[index + 1]
         with self.path.open("rb") as file:
@@ -72,7 +84,10 @@ class EncodedImages(FileRows):
             return file.read(int(end - start))
 
     def read_range(self, start: int, stop: int) -> list[bytes]:
-        """Images as they follow each other in the file, in one reading."""
+        """Return the encoded images from `start` up to, but not including, `stop`, with one read.
+
+        The positions are those in the file, not in the selection.
+        """
         begin = int(self.offsets[start])
         with self.path.open("rb") as file:
             file.seek(begin)
@@ -82,7 +97,7 @@ class EncodedImages(FileRows):
 
 
 def open_rows(path: Path) -> NDArray[Any] | MappedRows:
-    """In memory, where it fits comfortably."""
+    """Open the rows of an `.npy` file. A file of at most MAX_BYTES_IN_MEMORY is read into memory."""
     if path.stat().st_size <= MAX_BYTES_IN_MEMORY:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
         return array
@@ -90,10 +105,10 @@ def open_rows(path: Path) -> NDArray[Any] | MappedRows:
 
 
 def join_lines(texts: Iterable[str]) -> NDArray[np.uint8]:
-    """UTF-8, one behind the other. They have no line breaks."""
+    """Join texts by line breaks into UTF-8 bytes, (bytes,) uint8. The texts themselves must have no line breaks."""
     return np.frombuffer("\n".join(texts).encode(), np.uint8)
 
 
 def split_lines(lines: NDArray[np.uint8]) -> tuple[str, ...]:
-    """What was joined, if it was anything."""
+    """Split the bytes of `join_lines` into the texts. The result for no texts is one empty text."""
     return tuple(lines.tobytes().decode().split("\n"))

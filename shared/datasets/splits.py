@@ -1,4 +1,4 @@
-"""The data a spec names: what it holds, how many rows each part gets, and the parts themselves."""
+"""Load the data set of a spec and split it into training, validation and test rows."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from shared.spec.dataset import DatasetSpec
 
 
 class PartSizes(BaseModel):
-    """Rows."""
+    """Number of rows in each part of a data set."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,9 +31,12 @@ class PartSizes(BaseModel):
 
 @dataclass(frozen=True)
 class Part:
-    """x: (n, *shape), uint8 for images, float32 otherwise; y: (n,) int64, or (n, k) float32, as the facts say.
+    """Rows of a data set.
 
-    What users brought may stay in its file until it is needed.
+    Attributes:
+        x: (n, *shape), uint8 for images, float32 otherwise. The rows of an upload can stay in their file until they
+            are needed.
+        y: labels, (n,) int64 or (n, k) float32. `DatasetInfo.targets` tells which.
     """
 
     x: Rows
@@ -44,10 +47,10 @@ class Part:
 
     @property
     def array(self) -> NDArray[Any]:
-        """x in memory; for a few rows, or for data that is never left in a file."""
+        """Return x as an array in memory. Use it only if the rows are few or are in memory already."""
         if isinstance(self.x, MappedRows):
             return self.x.read(np.arange(len(self.x)))
-        assert isinstance(self.x, np.ndarray), "encoded images have no array before they are prepared"  # noqa: S101
+        assert isinstance(self.x, np.ndarray), "encoded images must be decoded first"  # noqa: S101
         return self.x
 
     def select(self, rows: NDArray[np.int64]) -> "Part":
@@ -56,7 +59,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Dataset:
-    """`digest` is the sha256 of all that was read, before `limit` and the split."""
+    """A data set that is split into its parts.
+
+    Attributes:
+        info: description after `classes` and `test`, before `limit` and `validation`.
+        digest: sha256 of the whole source, before `classes`, `limit` and the split.
+    """
 
     info: DatasetInfo
     train: Part
@@ -66,10 +74,16 @@ class Dataset:
 
 
 def describe_dataset(choice: DatasetSpec, uploaded: DatasetInfo | None = None) -> DatasetInfo:
-    """Opens no file. Raises InvalidRequest for a name or a class that nobody knows, or inline data that cannot be read.
+    """Describe the data that a spec selects, without opening a file.
 
-    `uploaded` are those of the set that users brought, if the choice names one. Of the classes chosen and the parts as
-    `test` makes them, but before `limit` and the validation rows are taken.
+    The numbers of rows are those after `classes` and `test`, and before `limit` and `validation`.
+
+    Args:
+        choice: the `dataset` part of a spec.
+        uploaded: description of the revision, if the spec selects an upload; else None.
+
+    Raises:
+        InvalidRequest: the name or a class is unknown, the inline data is invalid, or `test` does not fit the data.
     """
     info, y = _describe_source(choice, uploaded)
     if choice.classes is not None:
@@ -77,35 +91,49 @@ def describe_dataset(choice: DatasetSpec, uploaded: DatasetInfo | None = None) -
     if choice.test is None:
         return info
     if info.own_test:
-        detail = f"{choice.name} comes with a test part of {info.test_rows:,} rows, which is used: leave this out."
-        raise InvalidRequest("The data cannot be split so.", (Fault("#/dataset/test", detail),))
+        detail = f"{choice.name} has its own test part of {info.test_rows:,} rows. Remove `test`."
+        raise InvalidRequest("The data cannot be split as requested.", (Fault("#/dataset/test", detail),))
     rows = info.train_rows + info.test_rows
     test = max(1, round(rows * choice.test.split))
     if test >= rows:
-        detail = f"{test} of {rows} rows for the test leave none to train on: take fewer."
-        raise InvalidRequest("The data cannot be split so.", (Fault("#/dataset/test/split", detail),))
+        detail = f"With {test} of {rows} rows for the test, no row is left for training. Lower `split`."
+        raise InvalidRequest("The data cannot be split as requested.", (Fault("#/dataset/test/split", detail),))
     if choice.test.stratify:
         _check_stratifiable(info, "#/dataset/test/stratify")
     return replace(info, train_rows=rows - test, test_rows=test)
 
 
 def compute_part_sizes(choice: DatasetSpec, info: DatasetInfo) -> PartSizes:
-    """Raises InvalidRequest where no row would be left to train on, or nothing to stratify by."""
+    """Compute the number of rows in each part, after `limit` and `validation`.
+
+    Raises InvalidRequest if no row is left for training, or if the labels do not allow stratification.
+    """
     rows = min(choice.limit or info.train_rows, info.train_rows)
     wanted = choice.validation
     validation = wanted.rows if wanted.rows is not None else round(rows * (wanted.split or 0))
     if validation >= rows:
-        detail = f"{validation} of {rows} rows for validation leave none to train on: take fewer."
-        raise InvalidRequest("The data cannot be split so.", (Fault("#/dataset/validation", detail),))
+        detail = (
+            f"With {validation} of {rows} rows for validation, no row is left for training. Lower `split` or `rows`."
+        )
+        raise InvalidRequest("The data cannot be split as requested.", (Fault("#/dataset/validation", detail),))
     if wanted.stratify:
         _check_stratifiable(info, "#/dataset/validation/stratify")
     return PartSizes(train=rows - validation, validation=validation, test=info.test_rows)
 
 
 def load_dataset(choice: DatasetSpec, seed: int, folder: Path, uploaded: UploadedDataset | None = None) -> Dataset:
-    """The parts, drawn by the seed; `folder` is where the larger built-in sets lie, or are put once fetched.
+    """Load the data that a spec selects, and split it with the random seed.
 
-    Raises DatasetUnavailable when it is neither there nor to be had, DatasetDoesNotFit when it cannot be split.
+    Args:
+        choice: the `dataset` part of a spec.
+        seed: random seed. It determines the rows that `test`, `limit` and `validation` draw.
+        folder: folder of the `.npz` files of built-in data sets. Downloads are written there.
+        uploaded: the revision, if the spec selects an upload; else None.
+
+    Raises:
+        InvalidRequest: as in `describe_dataset` and `compute_part_sizes`.
+        DatasetUnavailable: the data can neither be read nor downloaded.
+        DatasetDoesNotFit: a class has too few rows to stratify.
     """
     source = uploaded.info if uploaded is not None else None
     info = describe_dataset(choice, source)
@@ -124,7 +152,7 @@ def load_dataset(choice: DatasetSpec, seed: int, folder: Path, uploaded: Uploade
 
 
 def _read_source(choice: DatasetSpec, folder: Path, uploaded: UploadedDataset | None) -> tuple[Part, Part, str]:
-    """The training and the test part, or all rows and none where `test` is to draw them; and the digest."""
+    """Return the training part, the test part and the digest. With `test`, all rows are in the first."""
     if uploaded is not None:
         whole = Part(*uploaded.read())
         train_rows, test_rows = np.split(np.arange(len(whole)), [uploaded.info.train_rows])
@@ -138,7 +166,7 @@ def _read_source(choice: DatasetSpec, folder: Path, uploaded: UploadedDataset | 
 
 
 def _join_parts(arrays: Arrays) -> Part:
-    """All rows in the order of their source: what the seed draws from it, anyone can draw with scikit-learn."""
+    """Join all rows in the order of their source, so that users can repeat the split with scikit-learn and the seed."""
     whole = Part(
         np.concatenate([arrays["x_train"], arrays["x_test"]]), np.concatenate([arrays["y_train"], arrays["y_test"]])
     )
@@ -146,7 +174,7 @@ def _join_parts(arrays: Arrays) -> Part:
 
 
 def _describe_source(choice: DatasetSpec, uploaded: DatasetInfo | None) -> tuple[DatasetInfo, NDArray[Any] | None]:
-    """What the source holds, before anything is chosen from it; y where it is at hand."""
+    """Describe the source before `classes` and `test`. Also return y for inline data; None for other data."""
     if uploaded is not None:
         return uploaded, None
     if choice.inline is not None:
@@ -154,9 +182,10 @@ def _describe_source(choice: DatasetSpec, uploaded: DatasetInfo | None) -> tuple
         return info, y
     if choice.name not in BUILTIN_DATASETS:
         detail = (
-            f"There is no data set {choice.name!r}; built in are {', '.join(BUILTIN_DATASETS)}, others can be uploaded."
+            f"There is no data set {choice.name!r}. Upload it, or use one of the built-in data sets: "
+            f"{', '.join(BUILTIN_DATASETS)}."
         )
-        raise InvalidRequest("The data set is not known.", (Fault("#/dataset/name", detail),))
+        raise InvalidRequest("The data set is unknown.", (Fault("#/dataset/name", detail),))
     return BUILTIN_DATASETS[choice.name].info, None
 
 
@@ -169,7 +198,7 @@ def _describe_classes(info: DatasetInfo, classes: Sequence[int | str], y: NDArra
         class_rows = tuple(rows.get(str(name), (0, 0)) for name in classes)
     for index, (train, _) in enumerate(class_rows):
         if train == 0:
-            raise _build_class_error(index, f"No row is of class {classes[index]!r}.")
+            raise _build_class_error(index, f"No training row has the class {classes[index]!r}.")
     return replace(
         info,
         targets=TargetKind.CLASSES,
@@ -181,26 +210,26 @@ def _describe_classes(info: DatasetInfo, classes: Sequence[int | str], y: NDArra
 
 
 def _find_class_labels(info: DatasetInfo, classes: Sequence[int | str]) -> list[int]:
-    """The labels in the data of the classes named, in their order."""
+    """Return the label that each of these classes has in the data. Raises InvalidRequest for an unknown class."""
     if info.targets is TargetKind.CLASSES:
         for index, name in enumerate(classes):
             if str(name) not in info.classes:
-                raise _build_class_error(index, f"There is no class {name!r}; there are {', '.join(info.classes)}.")
+                raise _build_class_error(index, f"There is no class {name!r}. Classes: {', '.join(info.classes)}.")
         return [info.classes.index(str(name)) for name in classes]
     if info.targets is TargetKind.INTEGERS:
         for index, name in enumerate(classes):
             if not isinstance(name, int):
-                raise _build_class_error(index, f"The labels are whole numbers, and {name!r} is none.")
+                raise _build_class_error(index, f"The labels are integers, and {name!r} is not an integer.")
         return [int(name) for name in classes]
-    raise InvalidRequest("The classes cannot be chosen.", (Fault("#/dataset/classes", "The rows have no classes."),))
+    raise InvalidRequest("The classes cannot be selected.", (Fault("#/dataset/classes", "The rows have no classes."),))
 
 
 def _build_class_error(index: int, detail: str) -> InvalidRequest:
-    return InvalidRequest("The classes cannot be chosen.", (Fault(f"#/dataset/classes/{index}", detail),))
+    return InvalidRequest("The classes cannot be selected.", (Fault(f"#/dataset/classes/{index}", detail),))
 
 
 def _select_classes(part: Part, selection: Sequence[int]) -> Part:
-    """The rows with these labels, numbered anew in this order."""
+    """Return the rows with these labels. The new label of a row is the index of its old label in `selection`."""
     chosen = part.select(np.flatnonzero(np.isin(part.y, selection)))
     order = np.argsort(selection)
     return Part(chosen.x, order[np.searchsorted(selection, chosen.y, sorter=order)].astype(np.int64))
@@ -209,7 +238,7 @@ def _select_classes(part: Part, selection: Sequence[int]) -> Part:
 def _check_stratifiable(info: DatasetInfo, pointer: str) -> None:
     if info.targets not in (TargetKind.CLASSES, TargetKind.INTEGERS):
         fault = Fault(pointer, "Only rows with one class each can be stratified.")
-        raise InvalidRequest("The data cannot be split so.", (fault,))
+        raise InvalidRequest("The data cannot be split as requested.", (fault,))
 
 
 def _read_arrays(choice: DatasetSpec, folder: Path) -> Arrays:
@@ -237,17 +266,19 @@ def _split(whole: Part, choice: DatasetSpec, sizes: PartSizes, seed: int) -> tup
 def _draw_split(
     rows: NDArray[np.int64], count: int, seed: int, classes: NDArray[Any] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    from sklearn.model_selection import train_test_split  # the API reads facts alone
+    from sklearn.model_selection import train_test_split  # heavy, and the API never loads rows
 
     try:
         train, drawn = train_test_split(rows, test_size=count, random_state=seed, stratify=classes)
-    except ValueError as error:  # a class with a single row, or more classes than rows to draw
-        raise DatasetDoesNotFit(f"The rows cannot be stratified: {error}") from error
+    except ValueError as error:  # a class has a single row, or there are more classes than rows to draw
+        raise DatasetDoesNotFit(
+            f"The rows cannot be stratified ({error}). Change `split`, or remove `stratify`."
+        ) from error
     return train, drawn
 
 
 def _compute_digest(arrays: Arrays) -> str:
-    """sha256 over name, type, shape and content of every array."""
+    """Compute the sha256 of the names, types, shapes and contents of all arrays."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())

@@ -1,4 +1,4 @@
-"""A revision of a data set that users brought, as this machine's files hold it."""
+"""Read an uploaded data set from files on this machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +16,20 @@ Rows = NDArray[Any] | MappedRows | EncodedImages
 
 @dataclass(frozen=True)
 class UploadedDataset:
-    """`files` by name: x.npy and y.npy, or images.bin and index.npz. Training rows come before those of the test."""
+    """A revision of an uploaded data set with its files on this machine. Training rows precede test rows.
+
+    Attributes:
+        info: description of the data set.
+        digest: sha256 of the data that a training can use.
+        files: paths by file name: x.npy and y.npy, or images.bin and index.npz.
+    """
 
     info: DatasetInfo
     digest: str
     files: Mapping[str, Path]
 
     def read(self) -> tuple[Rows, NDArray[Any]]:
-        """x (n, …) and y, as the facts say."""
+        """Return all rows x (n, …) and their labels y. `info.targets` determines the form of y."""
         if "images.bin" in self.files:
             with np.load(self.files["index.npz"], allow_pickle=False) as index:
                 return open_x(self.files), index["y"]
@@ -32,7 +38,7 @@ class UploadedDataset:
 
 
 def open_x(files: Mapping[str, Path]) -> Rows:
-    """images.bin with index.npz, or x.npy."""
+    """Open the rows x, from images.bin and index.npz or from x.npy."""
     if "images.bin" not in files:
         return open_rows(files["x.npy"])
     with np.load(files["index.npz"], allow_pickle=False) as index:

@@ -1,4 +1,4 @@
-"""Inputs as they came, and each as a row of the network's input."""
+"""Preprocess the inputs of a request to rows of the network's input."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,31 +18,38 @@ from shared.preprocessing.transforms import transform_image
 from shared.spec.preprocessing import Fit, Invert
 
 UNSPECIFIC_MEDIA_TYPES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
-"""Said of bytes by clients that do not look at them; the last is what curl says of everything."""
+"""Media types that clients send without regard to the content; curl sends the last one with `--data`."""
 MEDIA_TYPE_ALIASES = {
     "image/jpg": "image/jpeg",
     "image/pjpeg": "image/jpeg",
     "image/x-png": "image/png",
     "image/x-ms-bmp": "image/bmp",
 }
-INVERTED_WARNING = "The image is dark on light, and was inverted."
+INVERTED_WARNING = "The image is dark on light and was inverted."
 POLARITY_WARNINGS = {
-    Polarity.DARK: "The image is dark on light, and the version was trained on light on dark: send it inverted, "
+    Polarity.DARK: "The image is dark on light, and the version was trained on light on dark. Send it inverted, "
     "or train with `invert: auto`.",
-    Polarity.LIGHT: "The image is light on dark, and the version was trained on dark on light: send it inverted.",
+    Polarity.LIGHT: "The image is light on dark, and the version was trained on dark on light. Send it inverted.",
 }
 MIN_CONTRAST = 6
+"""Levels between the darkest and the lightest pixel; an image with less is blank."""
 MAX_ASPECT_RATIO = 4
 MIN_UPSCALING = 2
-"""Both sides a half of what the network takes, or less."""
+"""An image is too small if both sides, times this factor, are at most those that the network takes."""
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 REAL_TYPES = frozenset({int, float})
-TYPE_NAMES = {bool: "a truth value", dict: "an object", float: "a fraction", str: "a text", type(None): "null"}
+TYPE_NAMES = {
+    bool: "a boolean",
+    dict: "an object",
+    float: "a float where integers are expected",
+    str: "a string",
+    type(None): "null",
+}
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """`name` is how its sender will know it again; `media_type` what the sender said it is."""
+    """An encoded image of a request. `name` identifies it in messages; `media_type` is the declared one, or empty."""
 
     name: str
     data: bytes
@@ -51,7 +58,7 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class NumbersInput:
-    """Numbers in nested lists, as JSON gave them, or an array."""
+    """Numbers of a request: nested lists of JSON, or an array. `name` identifies them in messages."""
 
     name: str
     values: Any
@@ -59,44 +66,47 @@ class NumbersInput:
 
 Input = ImageInput | NumbersInput
 Size = tuple[int, int]
-"""Height and width, as they came."""
+"""Height and width before preprocessing."""
 
 
 def parse_instance(instance: Any, name: str) -> Input:  # noqa: ANN401 - JSON
-    """An instance of a JSON body: `{"b64": …}` for an image, numbers otherwise. Raises InvalidRequest."""
+    """Parse an instance of a JSON body: `{"b64": …}` is an image, anything else that is not an object is numbers.
+
+    Raises InvalidRequest or InvalidImage.
+    """
     if not isinstance(instance, dict):
         return NumbersInput(name, instance)
     if instance.keys() != {"b64"}:
-        raise InvalidRequest(f'{name}: an image is {{"b64": "…"}}, and nothing else beside it.')
+        raise InvalidRequest(f'{name}: an image must be {{"b64": "…"}} without other keys.')
     return ImageInput(name, decode_base64(instance["b64"], name))
 
 
 def decode_base64(text: object, name: str) -> bytes:
-    """Raises InvalidImage."""
+    """Decode the base64 of an image. Raises InvalidImage, which names the input."""
     if not isinstance(text, str):
-        raise InvalidImage(f"{name}: the base64 of an image is a text.")
+        raise InvalidImage(f"{name}: the base64 of an image must be a string.")
     try:
-        return pybase64.b64decode(text, validate=True)  # some forty times as fast as Python's
+        return pybase64.b64decode(text, validate=True)  # about 40 times as fast as the standard library
     except ValueError as error:
         raise InvalidImage(f"{name}: not base64: {error}.") from None
 
 
 class PreprocessedInput(NamedTuple):
-    """`values` are float32, of the contract's input shape; `warnings` what a sender may not have expected."""
+    """A row of the network's input, float32 of the contract's input shape, and warnings for the sender."""
 
     values: NDArray[np.float32]
     warnings: list[str]
 
 
 def preprocess_input(given: Input, contract: ImageContract | NumbersContract, limits: ImageLimits) -> PreprocessedInput:
-    """Turn one input into a row of the network's input.
+    """Preprocess one input to a row of the network's input.
 
-    Raises InvalidImage, ImageTooLarge, UnsupportedContent or InvalidRequest; each names the input.
+    Raises InvalidImage, ImageTooLarge, UnsupportedContent or InvalidRequest; each message names the input.
     """
     if isinstance(contract, ImageContract):
         return _preprocess_image(given, contract, limits)
     if isinstance(given, ImageInput):
-        raise InvalidRequest(f"{given.name}: this version takes {list(contract.shape)} numbers, not an image.")
+        raise InvalidRequest(f"{given.name}: this version takes numbers of shape {list(contract.shape)}, not an image.")
     return PreprocessedInput(contract.normalisation.apply(_parse_numbers(given, contract.shape)), [])
 
 
@@ -116,7 +126,11 @@ def _preprocess_image(given: Input, contract: ImageContract, limits: ImageLimits
 def preprocess_inputs(
     inputs: Iterable[Input | ServiceError], contract: ImageContract | NumbersContract, limits: ImageLimits
 ) -> tuple[list[NDArray[np.float32]], list[list[str] | ServiceError]]:
-    """Of those that can be read, each as the network takes it; and for every one its warnings, or why it cannot."""
+    """Preprocess several inputs.
+
+    Returns:
+        The rows of the inputs that can be read, in their order; and for every input its warnings, or the error.
+    """
     rows: list[NDArray[np.float32]] = []
     read: list[list[str] | ServiceError] = []
     for given in inputs:
@@ -133,10 +147,10 @@ def preprocess_inputs(
 
 
 def _find_warnings(pixels: Pixels, size: Size, contract: ImageContract) -> list[str]:
-    """Of images that people did not mean to send, or that a network of this size sees little of."""
+    """Return warnings for an image that was probably sent by mistake, or that loses detail at the network's size."""
     height, width = size
     warnings = []
-    darkest, lightest, _, _ = cv2.minMaxLoc(pixels.reshape(1, -1))  # NumPy takes five times as long
+    darkest, lightest, _, _ = cv2.minMaxLoc(pixels.reshape(1, -1))  # NumPy is five times as slow
     if lightest - darkest < MIN_CONTRAST:
         warnings.append("The image is blank: all its pixels are about the same.")
     if (
@@ -144,10 +158,11 @@ def _find_warnings(pixels: Pixels, size: Size, contract: ImageContract) -> list[
         and contract.fit is Fit.STRETCH
         and contract.size[0] == contract.size[1]
     ):
-        warnings.append(f"The image is {width} × {height} and was squeezed into a square: `fit: pad` keeps its shape.")
+        warnings.append(f"The image is {width} × {height} and was stretched to a square: `fit: pad` keeps its ratio.")
     if MIN_UPSCALING * height <= contract.size[0] and MIN_UPSCALING * width <= contract.size[1]:
         warnings.append(
-            f"The image is only {width} × {height}, where the network takes {contract.size[1]} × {contract.size[0]}."
+            f"The image is only {width} × {height}, and the network takes {contract.size[1]} × {contract.size[0]}. "
+            "Send a larger image."
         )
     return warnings
 
@@ -158,33 +173,45 @@ def _decode(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> 
         header = read_header(given.data, limits)
         found = MEDIA_TYPES[header.format]
         if said not in UNSPECIFIC_MEDIA_TYPES and said != found:
-            raise UnsupportedContent(f"{given.name}: said to be {said}, and it is {found}: label it so, or not at all.")
+            raise UnsupportedContent(
+                f"{given.name}: the declared media type is {said}, and the image is {found}. "
+                "Declare the type of the image, or none."
+            )
         return decode_with_header(given.data, header, contract), (header.height, header.width)
     except (InvalidImage, ImageTooLarge) as error:
         raise type(error)(f"{given.name}: {error.detail}.") from error
 
 
 def _parse_pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Size]:
-    """An image that is decoded already: (height, width), or with 1 or 3 channels, whole numbers from 0 to 255."""
+    """Parse a decoded image, integers from 0 to 255, of shape (height, width) or (height, width, 1 or 3).
+
+    Returns:
+        The pixels (height, width, 1 or 3) and the size.
+    """
     known = isinstance(given.values, np.ndarray) and given.values.dtype == np.uint8
-    pixels = given.values if known else _parse_array(given, "an image is height × width pixels, or × 1 or 3 channels")
+    pixels = given.values if known else _parse_array(given, "an image is [height, width] or [height, width, channels]")
     if pixels.ndim == 2:  # noqa: PLR2004 - height and width
         pixels = pixels[..., np.newaxis]
     if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or 0 in pixels.shape:  # noqa: PLR2004 - and channels
         raise InvalidRequest(
-            f"{given.name}: an image is height × width pixels, or × 1 or 3 channels, not {list(pixels.shape)}."
+            f"{given.name}: an image has the shape [height, width] or [height, width, 1 or 3 channels], "
+            f"not {list(pixels.shape)}."
         )
     if pixels.shape[0] * pixels.shape[1] > limits.max_pixels:
-        raise ImageTooLarge(f"{given.name}: more than {limits.max_pixels:,} pixels.")
+        raise ImageTooLarge(
+            f"{given.name}: the image exceeds the limit of {limits.max_pixels:,} pixels. Scale it down."
+        )
     if not known and (pixels.min() < 0 or pixels.max() > 255 or not np.array_equal(pixels, np.round(pixels))):  # noqa: PLR2004 - a byte
-        raise InvalidRequest(f"{given.name}: pixels are whole numbers from 0 to 255; the version scales them itself.")
+        raise InvalidRequest(f"{given.name}: pixels must be whole numbers from 0 to 255. The version scales them.")
     return pixels.astype(np.uint8, copy=False), (pixels.shape[0], pixels.shape[1])
 
 
 def _parse_numbers(given: NumbersInput, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    values = _parse_array(given, f"this version takes {list(shape)} numbers")
+    values = _parse_array(given, f"this version takes numbers of shape {list(shape)}")
     if values.shape != shape and (values.size, shape) != (1, (1,)):
-        raise InvalidRequest(f"{given.name}: this version takes {list(shape)} numbers, not {list(values.shape)}.")
+        raise InvalidRequest(
+            f"{given.name}: this version takes numbers of shape {list(shape)}, not of shape {list(values.shape)}."
+        )
     return values.reshape(shape).astype(np.float32)
 
 
@@ -194,15 +221,15 @@ def _parse_array(given: NumbersInput, expected: str) -> NDArray[np.float64]:
     except ValueError as error:
         raise InvalidRequest(f"{given.name}: {error}; {expected}.") from None
     if not (np.isfinite(values).all() and np.abs(values).max(initial=0) <= MAX_FLOAT32):
-        raise InvalidRequest(f"{given.name}: an input holds finite 32-bit numbers alone; {expected}.")
+        raise InvalidRequest(f"{given.name}: an input must contain only finite 32-bit numbers; {expected}.")
     return values
 
 
 def to_array(values: Any, types: frozenset[type], dtype: DTypeLike) -> NDArray[Any]:  # noqa: ANN401 - JSON, or an array
-    """Nested lists of these types of numbers, or an array. What is too large for a float is infinite.
+    """Convert nested lists of these types of numbers, or an array, to an array of `dtype`.
 
-    NumPy alone would take null for NaN and texts for what they spell, and give each text the room of the longest.
-    Raises ValueError.
+    A number too large for a float becomes infinite. The types are checked because NumPy would read null as NaN and the
+    string "1" as 1, and would allocate the length of the longest string for every string. Raises ValueError.
     """
     array = np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object)
     if array.dtype == object:
@@ -220,4 +247,4 @@ def _check_types(array: NDArray[Any], types: frozenset[type]) -> None:
         raise ValueError("the rows of an input must all have the same length")
     if not found <= types:
         named = sorted(TYPE_NAMES.get(other, other.__name__) for other in found - types)
-        raise ValueError(f"an input holds numbers, and there is {', '.join(named)}")
+        raise ValueError(f"an input must contain only numbers, and there is {', '.join(named)}")

@@ -1,4 +1,4 @@
-"""What is said of the network's outputs: the classes by their names, or the numbers."""
+"""Format the network's outputs as predictions: classes with probabilities, or numbers."""
 
 from typing import Any
 
@@ -8,18 +8,22 @@ from numpy.typing import NDArray
 from shared.registry.manifest import VersionManifest
 
 LOW_CONFIDENCE_WARNING = (
-    "The probability is below {:.2g}: of the test rows with less, at least half were answered wrongly."
+    "The probability is below {:.2g}: at least half of the test rows with a lower probability were misclassified."
 )
 PredictionDict = dict[str, Any]
-"""A Prediction, NumericPrediction or FailedPrediction of shared/documents.py. Made by hand: pydantic would take longer
-over it than the network.
+"""A Prediction, NumericPrediction or FailedPrediction of api/documents/predictions.py.
+
+It is a dict because pydantic would take longer to build it than the network takes to run.
 """
 
 
 def format_prediction(
     outputs: NDArray[np.float32], warnings: list[str], manifest: VersionManifest, top: int
 ) -> PredictionDict:
-    """To one input; `outputs` is (k,). A single output is the probability of the second of two classes."""
+    """Format the outputs of one input, (k,), with the `top` most probable classes.
+
+    A single output of a classifier is the probability of the second of two classes.
+    """
     classes = manifest.classes
     if not classes:
         values = list(outputs)

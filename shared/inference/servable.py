@@ -1,4 +1,4 @@
-"""One version in memory: loaded, checked against its golden samples, and answering."""
+"""Load a version into memory, check its golden samples, and run its network."""
 
 import base64
 import threading
@@ -21,10 +21,10 @@ from shared.registry.manifest import INPUT_NAME, MANIFEST_FILE, ONNX_FILE, OUTPU
 from shared.storage.artifacts import ArtifactStore
 
 MAX_ROWS_PER_RUN = 32
-"""With more, what the layers make of them no longer fits the cache of a processor."""
+"""With more rows, the outputs of the layers no longer fit the cache of the processor."""
 SESSION_BYTES = 400_000
 SESSION_FACTOR = 1.1
-"""What a version takes beside the weights, and for each byte of them."""
+"""A session takes SESSION_BYTES, and SESSION_FACTOR bytes of memory for each byte of the ONNX file."""
 TRIAL_BATCH_SIZE = 4
 TRIALS = 3
 MAX_BATCH_COST = 0.9
@@ -34,7 +34,11 @@ _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=2**31)
 
 @dataclass
 class InferenceStatistics:
-    """Since it was loaded; `last_milliseconds` is the time of the last run, since 1970."""
+    """Counts since the version was loaded.
+
+    `nanoseconds` is the total time of all runs. `last_milliseconds` is the time at which the last run ended, in
+    milliseconds since 1970.
+    """
 
     requests: int = 0
     inputs: int = 0
@@ -43,6 +47,7 @@ class InferenceStatistics:
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, requests: int, inputs: int, seconds: float) -> None:
+        """Add one run that took this many seconds."""
         with self._counting:
             self.requests += requests
             self.inputs += inputs
@@ -51,7 +56,10 @@ class InferenceStatistics:
 
 
 class Servable:
-    """Safe for threads. `size_bytes` is about what it holds of the memory; `used_at` is by the monotonic clock."""
+    """A version in memory, which several threads may use.
+
+    `size_bytes` is an estimate of its memory. `last_used_at` is in seconds of the monotonic clock.
+    """
 
     def __init__(self, version: Version, manifest: ManifestFile, session: Any, size_bytes: int) -> None:  # noqa: ANN401 - onnxruntime
         self.model = version.model
@@ -62,16 +70,19 @@ class Servable:
         self.last_used_at = time.monotonic()
         self.statistics = InferenceStatistics()
         self.is_faster_in_batches = False
-        """Whether several inputs in one run take less than one after another."""
+        """Whether one run of several inputs takes less time than one run for each."""
         self._session = session
 
     def drop_golden_images(self) -> None:
-        """Images, which may be a megabyte and have been answered; rows of numbers are small, and drawn in pictures."""
+        """Drop the golden images (up to a megabyte) and the architecture, which are not needed after the check.
+
+        Golden rows of numbers stay: they are small, and the chart of the decision surface shows them.
+        """
         numbers = tuple(sample for sample in self.manifest.golden_samples if sample.b64 is None)
         self.manifest = self.manifest.model_copy(update={"golden_samples": numbers, "architecture": {}})
 
     def run(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, …) in the network's input shape → (n, outputs)."""
+        """Run the network on rows (n, *input_shape). Returns (n, outputs) float32."""
         if len(rows) <= MAX_ROWS_PER_RUN:
             return self._session.run([OUTPUT_NAME], {INPUT_NAME: rows})[0]  # type: ignore[no-any-return]
         answers = [
@@ -82,13 +93,16 @@ class Servable:
 
 
 def load_servable(version: Version, artifacts: ArtifactStore) -> Servable:
-    """Raises ArtifactDamaged, or VersionNotServable when it does not answer its golden samples as it must."""
+    """Load a version, check its golden samples and measure whether batches are faster.
+
+    Raises ArtifactDamaged, or VersionNotServable if an output differs by more than TOLERANCE.
+    """
     servable = open_servable(version, artifacts)
     difference = compute_golden_difference(servable)
     if difference > TOLERANCE:
         raise VersionNotServable(
-            f"Version {servable.name} is not served: it answers its own golden samples with a difference of "
-            f"{difference:.2g}, where {TOLERANCE:g} is allowed."
+            f"Version {servable.name} cannot be served: its outputs for the golden samples differ by "
+            f"{difference:.2g}, the limit is {TOLERANCE:g}. Train it again."
         )
     servable.is_faster_in_batches = _is_faster_in_batches(servable)
     servable.drop_golden_images()
@@ -96,8 +110,8 @@ def load_servable(version: Version, artifacts: ArtifactStore) -> Servable:
 
 
 def open_servable(version: Version, artifacts: ArtifactStore) -> Servable:
-    """Whatever it may answer. Raises ArtifactDamaged or VersionNotServable."""
-    import onnxruntime  # with the first prediction: a process that answers none stays light
+    """Load a version without a check of its golden samples. Raises ArtifactDamaged or VersionNotServable."""
+    import onnxruntime  # imported late: a process without predictions saves its memory
 
     name = f"{version.model}/{version.number}"
     digests = {file.name: file.sha256 for file in version.files}
@@ -105,12 +119,12 @@ def open_servable(version: Version, artifacts: ArtifactStore) -> Servable:
         manifest = ManifestFile.model_validate_json(artifacts.read(digests[MANIFEST_FILE]))
     except ValidationError as error:
         raise VersionNotServable(
-            f"Version {name} was written by another release of Trainyard: train it again."
+            f"Version {name} was written by another release of Trainyard. Train it again."
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # it would hold for each version what one run needs, and is no faster
-    with TemporaryDirectory() as copies:  # a session made of bytes keeps them, as large as all the rest
+    options.enable_cpu_mem_arena = False  # the arena keeps the memory of a run for each version, and is not faster
+    with TemporaryDirectory() as copies:  # a session made from bytes keeps a copy of them in memory
         network = artifacts.get_local_path(digests[ONNX_FILE], Path(copies))
         size = SESSION_BYTES + int(SESSION_FACTOR * network.stat().st_size)
         session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
@@ -118,7 +132,7 @@ def open_servable(version: Version, artifacts: ArtifactStore) -> Servable:
 
 
 def compute_golden_difference(servable: Servable) -> float:
-    """The largest between what it answers to its golden samples and what Keras did, as `largest_difference` counts."""
+    """Return the largest difference from Keras on the golden samples, in the scale of `compute_max_difference`."""
     samples, contract = servable.manifest.golden_samples, servable.manifest.preprocessing
     rows = np.stack([preprocess_input(_to_input(sample), contract, _NO_LIMITS).values for sample in samples])
     expected = np.asarray([sample.outputs for sample in samples], np.float32)
@@ -126,7 +140,11 @@ def compute_golden_difference(servable: Servable) -> float:
 
 
 def _is_faster_in_batches(servable: Servable) -> bool:
-    """Small networks are, whose weights take longer to fetch than to use; a slow one is not worth the trial."""
+    """Measure whether a run of TRIAL_BATCH_SIZE rows is faster than as many runs of one row.
+
+    Small networks are faster in batches: loading their weights from memory takes longer than computing with them. A
+    network that takes MAX_TRIAL_SECONDS or more for one row is not measured with more rows; the result is False.
+    """
     rows = np.zeros((TRIAL_BATCH_SIZE, *servable.manifest.preprocessing.input_shape), np.float32)
     alone = min(_measure_seconds(servable, rows[:1]) for _ in range(TRIALS))
     return (

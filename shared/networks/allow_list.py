@@ -13,9 +13,9 @@ LAYERS = frozenset(
     UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
     """.split()
 )
-"""The only classes that are ever instantiated: none runs code from a spec or reads a file."""
+"""Layers that `network` may use. None of them runs code from a spec or reads a file."""
 MERGE_LAYERS = frozenset("Add Average Concatenate Dot Maximum Minimum Multiply Subtract".split())
-"""Layers that take several inputs, as only `network.keras` can connect them."""
+"""Layers with several inputs. Only `network.keras` can connect them."""
 PROBABILITY_PRESERVING_LAYERS = frozenset(
     """
     ActivityRegularization AlphaDropout Dropout Flatten GaussianDropout GaussianNoise GlobalAveragePooling1D
@@ -23,7 +23,7 @@ PROBABILITY_PRESERVING_LAYERS = frozenset(
     SpatialDropout2D SpatialDropout3D
     """.split()
 )
-"""Layers after which probabilities are still probabilities."""
+"""Layers whose outputs are probabilities at inference if their inputs are."""
 PART_CLASSES = {
     "initializer": frozenset(
         """
@@ -34,11 +34,11 @@ PART_CLASSES = {
     "regularizer": frozenset({"L1", "L1L2", "L2", "OrthogonalRegularizer"}),
     "constraint": frozenset({"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"}),
 }
-"""What an argument that ends so may be, as `{name: L2, l2: 0.001}`."""
+"""Classes that an argument may name as `{name: L2, l2: 0.001}`, by the last word of the argument's name."""
 FIXED_ARGUMENTS = {
-    "dtype": "the precision is one for the whole network",
-    "data_format": "images are (height, width, channels)",
-    "batch_shape": "the input shape follows from the data and the preprocessing",
-    "batch_size": "the batch size stands in `training`",
+    "dtype": "`training.precision` sets the precision of the whole network",
+    "data_format": "images are always (height, width, channels)",
+    "batch_shape": "the input shape follows from the data and `preprocessing`",
+    "batch_size": "the batch size is `training.batch_size`",
 }
-"""Arguments that Keras takes and a spec may not give, with the reason."""
+"""Arguments that Keras accepts and a spec must not contain, with the reason in the words of the error message."""

@@ -1,4 +1,4 @@
-"""Check the arguments of Keras classes before Keras sees them."""
+"""Check and convert the arguments of Keras classes before Keras receives them."""
 
 import inspect
 import re
@@ -13,13 +13,16 @@ from shared.networks.allow_list import FIXED_ARGUMENTS, PART_CLASSES
 
 
 def convert_arguments(made: type, arguments: dict[str, Any], pointer: str) -> dict[str, Any]:
-    """JSON values as Keras wants them. It would look up any class by a mapping's word: only PARTS are let through."""
+    """Convert JSON values to the arguments of a Keras class. Raises InvalidRequest.
+
+    Keras itself would deserialise any class that a mapping names. Here a mapping can only name a class of PART_CLASSES.
+    """
     parameters = inspect.signature(made.__init__).parameters  # type: ignore[misc]
     checked = {}
     for key, value in arguments.items():
         at = f"{pointer}/{key}"
         if key in FIXED_ARGUMENTS:
-            raise build_error(at, f"{FIXED_ARGUMENTS[key].capitalize()}: leave it out.")
+            raise build_error(at, f"{FIXED_ARGUMENTS[key].capitalize()}. Remove this argument.")
         default = parameters[key].default if key in parameters else None
         checked[key] = _convert_argument(key, value, default, at)
     return checked
@@ -29,39 +32,42 @@ def _convert_argument(key: str, value: Any, default: Any, at: str) -> Any:  # no
     if isinstance(value, dict):
         return _make_part(key, value, at)
     if isinstance(value, list) and any(isinstance(entry, dict | str) for entry in value):
-        raise build_error(at, "A list here holds numbers.")
+        raise build_error(at, "A list must contain only numbers. Remove strings and mappings from the list.")
     if value is None:
         return None
     if isinstance(default, bool):
         if not isinstance(value, bool):
-            raise build_error(at, f"{value!r} is neither true nor false.")
+            raise build_error(at, f"This argument must be true or false, not {value!r}.")
         return value
     if isinstance(default, float):
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise build_error(at, f"{value!r} is not a number.")
+            raise build_error(at, f"This argument must be a number, not {value!r}.")
         return float(value)
     if isinstance(value, bool) and isinstance(default, int | str):
-        raise build_error(at, f"{str(value).lower()} cannot stand here.")
+        raise build_error(at, f"This argument must be a number or a string, not {str(value).lower()}.")
     return value
 
 
 def _make_part(key: str, value: dict[str, Any], at: str) -> Any:  # noqa: ANN401 - keras
     family = key.rpartition("_")[2]
     if family not in PART_CLASSES:
-        raise build_error(at, "A mapping cannot stand here.")
+        raise build_error(
+            at, "This argument cannot be a mapping. Only an initializer, a regularizer or a constraint can be one."
+        )
     name = value.get("name")
     if name not in PART_CLASSES[family]:
         raise build_error(
-            f"{at}/name", f"{name!r} is no {family} to build with: {', '.join(sorted(PART_CLASSES[family]))}."
+            f"{at}/name", f"{name!r} is not an allowed {family}. Use one of: {', '.join(sorted(PART_CLASSES[family]))}."
         )
     part_class = getattr(getattr(keras, f"{family}s"), name)
     rest = {argument: given for argument, given in value.items() if argument != "name"}
-    with translate_keras_errors(f"{name} cannot be made", at):
+    with translate_keras_errors(f"{name} cannot be created", at):
         return part_class(**convert_arguments(part_class, rest, at))
 
 
 @contextmanager
 def translate_keras_errors(what: str, pointer: str) -> Iterator[None]:
+    """Convert an exception of Keras to InvalidRequest at `pointer`. Its detail is `what`, then Keras's message."""
     try:
         yield
     except InvalidRequest:
@@ -71,11 +77,12 @@ def translate_keras_errors(what: str, pointer: str) -> Iterator[None]:
 
 
 def extract_keras_message(error: BaseException) -> str:
-    """Keras's own words, without the terminal colours, the name of the failing call and the dump of its arguments."""
+    """Return Keras's message without terminal colours, the name of the failing call and the dump of its arguments."""
     text = re.sub(r"\x1b\[\d+m", "", str(error))
     text = re.sub(r"\AException encountered when calling [^\n]*\n\n", "", text)
     return text.partition("\n\nArguments received by")[0].strip() or type(error).__name__
 
 
 def build_error(pointer: str, detail: str) -> InvalidRequest:
-    return InvalidRequest("What the spec describes cannot be built.", (Fault(pointer, detail),))
+    """Build the error for one fault of the spec; `pointer` is its JSON pointer."""
+    return InvalidRequest("Keras cannot build what the spec describes.", (Fault(pointer, detail),))

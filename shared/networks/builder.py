@@ -1,5 +1,7 @@
-"""From a spec's layers to a Keras network. Imports keras and no backend, so that the API, on OpenVINO, and the worker,
-on TensorFlow, build from one file."""
+"""Build a Keras network from the layers of a spec.
+
+Depends on no Keras backend: the API builds with OpenVINO, the worker with TensorFlow.
+"""
 
 import math
 import re
@@ -20,33 +22,37 @@ from shared.spec.network import MAX_LAYERS, LayerSpec, NetworkSpec
 LAYERS_POINTER = "#/network/layers"
 FIRST_LAYER_POINTER = f"{LAYERS_POINTER}/0"
 MAX_ELEMENTS = 2**31
-"""Of one layer's output for one input: past this no device could hold it."""
+"""Limit on the elements of one layer's output for one input. No device has memory for more."""
 
 
 def build_network(network: NetworkSpec, input_shape: tuple[int, ...], name: str) -> keras.Model:
-    """The network, its weights drawn. Raises InvalidRequest, with Keras's message, where it cannot be built."""
+    """Build the network with random weights. Raises InvalidRequest, with Keras's message, if it cannot be built."""
     inputs = keras.Input(shape=input_shape, name="input")
     outputs = [inputs, *(output for _, _, output in _apply_network(network, inputs))][-1]
     return keras.Model(inputs, outputs, name=name)
 
 
 def compute_layer_table(network: NetworkSpec, input_shape: tuple[int, ...], max_parameters: int) -> list[LayerRow]:
-    """What `build` would make, without making it: no weight is allocated, however many there would be."""
+    """Return the layer table of the network that `build_network` would build. Allocates no weights.
+
+    Raises InvalidRequest if the network cannot be built, has more than `max_parameters` parameters, or has an output
+    that is too large or of undefined size.
+    """
     table: dict[str, LayerRow] = {}
     total = 0
     with _skip_allocation():
         for pointer, layer, output in _apply_network(network, keras.Input(shape=input_shape, name="input")):
             _check_open_sides(layer, output, pointer)
             row = _describe_layer(layer, output)
-            total += row.parameters if row.name not in table else 0  # used again: the same weights
+            total += row.parameters if row.name not in table else 0  # a layer that is used twice has its weights once
             _check_size(row, total, max_parameters, pointer)
-            table.pop(row.name, None)  # the last row is the output's
+            table.pop(row.name, None)  # a row moves to the layer's last use: the last row is the output's
             table[row.name] = row
     return list(table.values())
 
 
 def find_final_activation(network: NetworkSpec) -> tuple[str, str]:
-    """The place of the last layer, and the activation that its outputs have been through last."""
+    """Return the JSON pointer of the last layer, and the last activation before the output (`linear` without one)."""
     if network.layers is not None:
         chain = [(layer.layer, layer.arguments) for layer in network.layers]
         pointer = f"{LAYERS_POINTER}/{len(chain) - 1}"
@@ -67,7 +73,7 @@ def find_final_activation(network: NetworkSpec) -> tuple[str, str]:
 
 
 def describe_layers(network: keras.Model) -> list[LayerRow]:
-    """The layer table of a network that is built; without its input."""
+    """Return the layer table of a built network, without its input layer."""
     return [_describe_layer(layer, layer.output) for layer in network.layers[1:]]
 
 
@@ -85,21 +91,31 @@ def _describe_layer(layer: keras.Layer, output: Any) -> LayerRow:  # noqa: ANN40
 
 def _check_open_sides(layer: keras.Layer, output: Any, pointer: str) -> None:  # noqa: ANN401 - keras is untyped
     if None in output.shape[1:]:
-        detail = f"{type(layer).__name__} leaves a side of its output open: {tuple(output.shape[1:])}."
+        detail = (
+            f"{type(layer).__name__} has an output with an undefined dimension: {tuple(output.shape[1:])}. "
+            "Change the arguments so that each dimension has a size."
+        )
         raise build_error(pointer, detail)
 
 
 def _check_size(row: LayerRow, total: int, max_parameters: int, pointer: str) -> None:
     if total > max_parameters:
-        detail = f"With {row.type} the network has {total:,} parameters, where {max_parameters:,} are the limit."
+        detail = (
+            f"With {row.type} the network has {total:,} parameters, the limit (TRAINYARD_MAX_PARAMETERS) is "
+            f"{max_parameters:,}. Use fewer or smaller layers."
+        )
         raise build_error(pointer, detail)
     if math.prod(row.output_shape) > MAX_ELEMENTS:
-        raise build_error(pointer, f"{row.type} makes {row.output_shape} of one input, more than a device can hold.")
+        raise build_error(
+            pointer,
+            f"{row.type} has an output of shape {row.output_shape} for one input, more than a device can hold. "
+            "Make the output smaller.",
+        )
 
 
 @contextmanager
 def _skip_allocation() -> Iterator[None]:
-    """In a stateless scope Keras puts off the drawing of weights; clearing the session forgets what it put off."""
+    """Skip the creation of weights: a stateless scope defers it, and clearing the session discards what it deferred."""
     with keras.StatelessScope():
         try:
             yield
@@ -108,7 +124,7 @@ def _skip_allocation() -> Iterator[None]:
 
 
 def _apply_network(network: NetworkSpec, inputs: Any) -> Iterator[tuple[str, keras.Layer, Any]]:  # noqa: ANN401 - keras is untyped
-    """The place of each layer in the spec, the layer, and its output; the last output is the network's."""
+    """Yield the JSON pointer of each layer, the layer, and its output. The last output is the network's."""
     if network.layers is not None:
         steps = _apply_layers(network.layers, inputs, LAYERS_POINTER, {inputs.name})
     else:
@@ -124,8 +140,8 @@ def _apply_keras_json(read: KerasJson, inputs: Any) -> Iterator[tuple[str, keras
     if declared is not None and any(side not in (None, own) for side, own in zip_longest(declared, shape, fillvalue=0)):
         raise build_error(
             f"{read.layers[0].pointer}/config/batch_shape",
-            f"The network's input is {list(shape)}, as the data and `preprocessing.size` make it, not "
-            f"{list(declared)}: change `preprocessing.size` (`data` keeps the data's own).",
+            f"The data and `preprocessing.size` give the input shape {list(shape)}, and the network declares "
+            f"{list(declared)}. Change `preprocessing.size` (`data` keeps the size of the data).",
         )
     made: dict[int, keras.Layer] = {}
     names = {inputs.name}
@@ -140,7 +156,7 @@ def _apply_keras_json(read: KerasJson, inputs: Any) -> Iterator[tuple[str, keras
         layer = made[call.layer]
         given = [tensors[index] for index in call.inputs]
         with translate_keras_errors(
-            f"{config.class_name} cannot follow on {[tuple(one.shape[1:]) for one in given]}", config.pointer
+            f"{config.class_name} cannot take inputs of shape {[tuple(one.shape[1:]) for one in given]}", config.pointer
         ):
             tensors.append(layer(given if config.class_name in MERGE_LAYERS else given[0]))
         yield config.pointer, layer, tensors[-1]
@@ -152,7 +168,7 @@ def _apply_layers(
     at: str,
     names: set[str],
 ) -> Iterator[tuple[str, keras.Layer, Any]]:
-    """The place of each layer in the spec, the layer, and its output. `names` are those already given."""
+    """Yield the JSON pointer of each layer, the layer, and its output. `names` are the layer names already in use."""
     for index, spec in enumerate(layers):
         pointer = f"{at}/{index}"
         if spec.layer in ("Input", "InputLayer"):
@@ -165,7 +181,7 @@ def _apply_layers(
         else:
             _check_class(spec.layer, LAYERS, f"{pointer}/layer")
             layer = _check_unique_name(_make_layer(spec.layer, spec.arguments, tensor, pointer), names, pointer)
-            with translate_keras_errors(f"{spec.layer} cannot follow on {tuple(tensor.shape[1:])}", pointer):
+            with translate_keras_errors(f"{spec.layer} cannot take inputs of shape {tuple(tensor.shape[1:])}", pointer):
                 tensor = layer(tensor)
             yield pointer, layer, tensor
 
@@ -176,9 +192,12 @@ def _apply_residual(
     pointer: str,
     names: set[str],
 ) -> Iterator[tuple[str, keras.Layer, Any]]:
-    """The layers inside, the projection where one is needed, and the sum: He et al., 2015, arXiv:1512.03385."""
+    """Yield the inner layers, the projection if the shapes differ, and the sum: He et al., 2015, arXiv:1512.03385."""
     if spec.arguments:
-        raise build_error(f"{pointer}/{next(iter(spec.arguments))}", "`Residual` takes `layers` and nothing else.")
+        raise build_error(
+            f"{pointer}/{next(iter(spec.arguments))}",
+            "`Residual` takes `layers` and nothing else. Remove this argument.",
+        )
     output = tensor
     for index, layer, output in _apply_layers(spec.layers or (), tensor, f"{pointer}/layers", names):
         yield index, layer, output
@@ -194,45 +213,53 @@ def _apply_residual(
 
 def _check_unique_name(layer: keras.Layer, names: set[str], pointer: str) -> keras.Layer:
     if layer.name in names:
-        raise build_error(f"{pointer}/name", f"Two layers are named {layer.name!r}: each needs a name of its own.")
+        raise build_error(f"{pointer}/name", f"Two layers are named {layer.name!r}. Give each layer its own name.")
     names.add(layer.name)
     return layer
 
 
 def _make_projection(shape: tuple[int, ...], wanted: tuple[int, ...], pointer: str) -> keras.Layer:
-    """A Dense layer, or a 1×1 convolution whose strides make up for those inside."""
+    """Make a Dense layer, or a 1×1 convolution whose strides equal those of the inner layers together."""
     if len(shape) == len(wanted) == 1:
         return keras.layers.Dense(wanted[0], use_bias=False)
     if len(shape) == len(wanted) == 3 and None not in (*shape, *wanted):  # noqa: PLR2004 - height, width, channels
         strides = tuple(math.ceil(side / to) for side, to in zip(shape[:2], wanted[:2], strict=True))
         if all(math.ceil(side / stride) == to for side, stride, to in zip(shape, strides, wanted, strict=False)):
             return keras.layers.Conv2D(wanted[2], 1, strides=strides, padding="same", use_bias=False)
-    raise build_error(pointer, f"The layers make {wanted} of {shape}, and no 1×1 projection does the same.")
+    raise build_error(
+        pointer,
+        f"The inner layers have an output of shape {wanted} for an input of shape {shape}, and no 1×1 projection has "
+        "the same. Keep the number of dimensions and use `padding: same`.",
+    )
 
 
 def _check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
     if name not in allowed:
-        raise build_error(pointer, f"{name!r} is not one of the layers to build with: {', '.join(sorted(allowed))}.")
+        raise build_error(pointer, f"{name!r} is not an allowed layer. Use one of: {', '.join(sorted(allowed))}.")
 
 
 def _make_layer(class_name: str, arguments: dict[str, Any], tensor: Any, pointer: str) -> keras.Layer:  # noqa: ANN401 - keras
     if "name" in arguments and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(arguments["name"])):
-        raise build_error(f"{pointer}/name", "A layer's name is made of letters, digits, `_`, `.` and `-`.")
+        raise build_error(
+            f"{pointer}/name",
+            "A layer name has 1 to 100 letters, digits, `_`, `.` or `-`, and begins with a letter or a digit.",
+        )
     declared = arguments.pop("input_shape", None)
     if declared is not None:
         _check_declared_shape(declared, tuple(tensor.shape[1:]), pointer, "input_shape")
     layer_class = getattr(keras.layers, class_name)
-    with translate_keras_errors(f"{class_name} cannot be made", pointer):
+    with translate_keras_errors(f"{class_name} cannot be created", pointer):
         return layer_class(**convert_arguments(layer_class, arguments, pointer))
 
 
 def _check_input(spec: LayerSpec, shape: tuple[int, ...], pointer: str) -> None:
     if pointer != FIRST_LAYER_POINTER:
-        raise build_error(pointer, "An input can only come first.")
+        raise build_error(pointer, "An input layer must be the first layer. Remove this one.")
     for key in sorted(spec.arguments.keys() - {"shape", "name"}):
         raise build_error(
             f"{pointer}/{key}",
-            f"{FIXED_ARGUMENTS.get(key, 'an input takes `shape` alone').capitalize()}: leave it out.",
+            f"{FIXED_ARGUMENTS.get(key, 'an input layer takes only `shape` and `name`').capitalize()}. "
+            "Remove this argument.",
         )
     _check_declared_shape(spec.arguments.get("shape"), shape, pointer, "shape")
 
@@ -241,6 +268,6 @@ def _check_declared_shape(declared: object, shape: tuple[int, ...], pointer: str
     if pointer != FIRST_LAYER_POINTER or declared != list(shape):
         raise build_error(
             f"{pointer}/{key}",
-            f"The network's input is {list(shape)}, as the data and `preprocessing.size` make it, not {declared}: "
-            "leave this out, or change `preprocessing.size` (`data` keeps the data's own).",
+            f"The data and `preprocessing.size` give the input shape {list(shape)}, and the layer declares {declared}. "
+            "Remove this argument, or change `preprocessing.size` (`data` keeps the size of the data).",
         )

@@ -1,6 +1,6 @@
-"""What Keras's `model.to_json()` prints, of Keras 2 and 3, read as layers and the ways between them.
+"""Parse the JSON that `model.to_json()` of Keras 2 and 3 prints, to layers and the connections between them.
 
-Keras is not asked to deserialise anything: a document may name classes, functions and code of anyone's.
+Nothing is deserialised by Keras: a document may name classes, functions and code of any origin.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,15 @@ POINTER = "#/network/keras"
 LAYERS_POINTER = f"{POINTER}/config/layers"
 INPUT_CLASSES = ("InputLayer",)
 IGNORED_KEYS = frozenset({"batch_input_shape", "batch_shape", "data_format", "dtype", "ragged", "sparse"})
-"""Keys of a layer's `config` that are looked at here, or follow from the data."""
+"""Keys of a layer's `config` that do not become arguments: they are checked here, or follow from the data."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One use of a layer: a second one shares its weights. `inputs` are the places of the calls that feed it."""
+    """One use of a layer; all calls of a layer share its weights.
+
+    `layer` is an index of `KerasJson.layers`; `inputs` are the indices of the calls whose outputs it takes.
+    """
 
     layer: int
     inputs: tuple[int, ...]
@@ -26,7 +29,12 @@ class Call:
 
 @dataclass(frozen=True)
 class LayerConfig:
-    """`arguments` are the class's own, parts such as initializers as `{name: …, **their arguments}`."""
+    """A layer of the document.
+
+    Attributes:
+        arguments: those of the class. A part such as an initializer is `{"name": …, **its arguments}`.
+        declared_shape: the input shape without the batch, None if the document declares none.
+    """
 
     pointer: str
     name: str
@@ -37,21 +45,23 @@ class LayerConfig:
 
 @dataclass(frozen=True)
 class KerasJson:
-    """`calls` stand in an order in which each finds its inputs made; the first is the input, the last the output."""
+    """A parsed network. Each call comes after those of its inputs; the first is the input, the last the output."""
 
     layers: tuple[LayerConfig, ...]
     calls: tuple[Call, ...]
 
 
 def parse_keras_json(document: dict[str, Any], max_layers: int) -> KerasJson:
-    """Raises InvalidRequest where it is not what `to_json()` prints of a network with one input and one output."""
+    """Parse what `to_json()` prints of a network with one input and one output. Raises InvalidRequest."""
     kind = document.get("class_name")
     if kind not in ("Sequential", "Functional", "Model"):
-        raise _build_error(f"{POINTER}/class_name", f"{kind!r} is neither Sequential nor Functional.")
+        raise _build_error(
+            f"{POINTER}/class_name", f"{kind!r} is neither Sequential nor Functional. Use one of these two classes."
+        )
     config = _check_mapping(document.get("config"), f"{POINTER}/config")
     entries = config.get("layers")
     if not isinstance(entries, list) or not 0 < len(entries) <= max_layers:
-        raise _build_error(LAYERS_POINTER, f"A list of 1 to {max_layers} layers was expected here.")
+        raise _build_error(LAYERS_POINTER, f"This must be a list of 1 to {max_layers} layers.")
     layers = tuple(
         _parse_layer(_check_mapping(entry, f"{LAYERS_POINTER}/{index}"), f"{LAYERS_POINTER}/{index}")
         for index, entry in enumerate(entries)
@@ -66,7 +76,9 @@ def _parse_layer(entry: dict[str, Any], pointer: str) -> LayerConfig:
     config = _check_mapping(entry.get("config"), f"{pointer}/config")
     declared = config.get("batch_shape", config.get("batch_input_shape"))
     if config.get("data_format") not in (None, "channels_last"):
-        raise _build_error(f"{pointer}/config/data_format", "Images are (height, width, channels): `channels_last`.")
+        raise _build_error(
+            f"{pointer}/config/data_format", "Images are always (height, width, channels). Use `channels_last`."
+        )
     arguments = {
         key: _parse_argument(key, value, f"{pointer}/config/{key}")
         for key, value in config.items()
@@ -82,29 +94,34 @@ def _parse_layer(entry: dict[str, Any], pointer: str) -> LayerConfig:
 
 
 def _parse_class_name(entry: dict[str, Any], pointer: str) -> str:
-    """Keras writes its own classes with no registered name, or with the class's; other names are someone's code."""
+    """Return the class name of an entry. Raises InvalidRequest for a class that is not of Keras.
+
+    Keras writes its own classes without a registered name, or with the class name. Custom code has another name.
+    """
     class_name, registered = entry.get("class_name"), entry.get("registered_name")
     if not isinstance(class_name, str):
-        raise _build_error(f"{pointer}/class_name", "The name of a Keras class was expected here.")
+        raise _build_error(f"{pointer}/class_name", "This must be the name of a Keras class.")
     if registered not in (None, class_name):
-        raise _build_error(f"{pointer}/registered_name", f"{registered!r} is not a class of Keras: it is not run here.")
+        raise _build_error(
+            f"{pointer}/registered_name", f"{registered!r} is not a class of Keras. Use only classes of Keras."
+        )
     return class_name
 
 
 def _parse_argument(key: str, value: object, pointer: str) -> object:
-    if key == "axis" and isinstance(value, list) and len(value) == 1:  # as Keras 2 wrote it
+    if key == "axis" and isinstance(value, list) and len(value) == 1:  # Keras 2 writes a list
         return value[0]
     if not isinstance(value, dict) or "class_name" not in value:
         return value
     name = _parse_class_name(value, pointer)
     if name == "function":
-        raise _build_error(pointer, f"{value.get('config')!r} is a function of your own: it is not run here.")
+        raise _build_error(pointer, f"{value.get('config')!r} is a custom function. Use only functions of Keras.")
     config = _check_mapping(value.get("config") or {}, f"{pointer}/config")
     return {"name": name, **{inner: given for inner, given in config.items() if given is not None}}
 
 
 def _connect_sequential(layers: tuple[LayerConfig, ...]) -> KerasJson:
-    if layers[0].class_name not in INPUT_CLASSES:  # a Sequential that was never built has none
+    if layers[0].class_name not in INPUT_CLASSES:  # a Sequential that was never built has no input layer
         layers = (LayerConfig(layers[0].pointer, "input", INPUT_CLASSES[0], {}, layers[0].declared_shape), *layers)
     calls = (Call(0, ()), *(Call(index, (index - 1,)) for index in range(1, len(layers))))
     return KerasJson(layers, calls)
@@ -126,7 +143,7 @@ def _connect_functional(
             ]
     if len(waiting) > max_layers:
         raise _build_error(
-            LAYERS_POINTER, f"The layers are used {len(waiting)} times, where {max_layers} are the limit."
+            LAYERS_POINTER, f"The layers are used {len(waiting)} times, the limit is {max_layers}. Use fewer layers."
         )
     return KerasJson(layers, _order_calls(waiting, start, output))
 
@@ -134,7 +151,10 @@ def _connect_functional(
 def _order_calls(
     waiting: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int], output: tuple[int, int]
 ) -> tuple[Call, ...]:
-    """Of (layer, use) and what each needs: those that the output needs, each after its inputs."""
+    """Return the calls that the output needs, each after its inputs.
+
+    `waiting` maps each (layer, use) to the (layer, use) of its inputs.
+    """
     made: dict[tuple[int, int], int] = {start: 0}
     calls = [Call(start[0], ())]
     stack = [output]
@@ -145,7 +165,10 @@ def _order_calls(
             continue
         needed = waiting.get(use)
         if not needed or len(stack) > len(waiting) + 1:
-            raise _build_error(f"{LAYERS_POINTER}/{use[0]}", "No way leads from the input to this layer.")
+            raise _build_error(
+                f"{LAYERS_POINTER}/{use[0]}",
+                "No path leads from the input to this layer. Connect it to the input in `inbound_nodes`.",
+            )
         missing = [source for source in needed if source not in made]
         if missing:
             stack.append(missing[0])
@@ -157,26 +180,26 @@ def _order_calls(
 
 
 def _parse_ends(value: object, pointer: str, indices: dict[str, int]) -> list[tuple[int, int]]:
-    """`["dense", 0, 0]`, or a list of one such."""
+    """Parse `["dense", 0, 0]`, or a list with one such entry, to a list with one (layer, use)."""
     ends = [value] if isinstance(value, list) and value and isinstance(value[0], str) else value
     if not isinstance(ends, list) or len(ends) != 1:
-        raise _build_error(pointer, "A network has one input and one output here.")
+        raise _build_error(pointer, "The network must have exactly one input and one output.")
     return [_parse_source(ends[0], indices, pointer)]
 
 
 def _iterate_histories(node: object, pointer: str) -> Iterator[object]:
-    """The places of a node's inputs: Keras 3 keeps them in tensors among its arguments, Keras 2 in a list."""
+    """Yield the source of each input of a node. Keras 3 writes it in the tensors of `args`, Keras 2 in a list."""
     if isinstance(node, list):
         for history in node:
             if isinstance(history, list) and len(history) > 3 and history[3]:  # noqa: PLR2004 - name, use, tensor
-                raise _build_error(pointer, "A layer is called with its inputs alone.")
+                raise _build_error(pointer, "A layer must be called with only its inputs. Remove the other arguments.")
             yield history
         return
     call = _check_mapping(node, pointer)
     if any(
         value not in (None, False) for value in _check_mapping(call.get("kwargs") or {}, f"{pointer}/kwargs").values()
     ):
-        raise _build_error(f"{pointer}/kwargs", "A layer is called with its inputs alone.")
+        raise _build_error(f"{pointer}/kwargs", "A layer must be called with only its inputs. Remove `kwargs`.")
     arguments = call.get("args")
     tensors = arguments if isinstance(arguments, list) else []
     if len(tensors) == 1 and isinstance(tensors[0], list):
@@ -186,16 +209,16 @@ def _iterate_histories(node: object, pointer: str) -> Iterator[object]:
 
 
 def _parse_source(history: object, indices: dict[str, int], pointer: str) -> tuple[int, int]:
-    """(layer, use)"""
+    """Parse the source of an input to (layer, use), the index of a layer and of its call."""
     match history:
         case [str(name), int(use), 0, *_] if name in indices:
             return indices[name], use
-    raise _build_error(pointer, f"{str(history)[:100]} does not say where an input comes from.")
+    raise _build_error(pointer, f"{str(history)[:100]} is not the source of an input. Give [layer, call, 0].")
 
 
 def _check_mapping(value: object, pointer: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _build_error(pointer, "A mapping was expected here, as `model.to_json()` prints it.")
+        raise _build_error(pointer, "This must be a mapping, as `model.to_json()` prints it.")
     return value
 
 

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class LayerRow(BaseModel):
-    """One line of the layer table; the shape is without the batch."""
+    """A row of the layer table. `output_shape` does not contain the batch."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""What a training aims at: loss and metrics by name, labels in the form that the loss wants, weights of classes."""
+"""Choose the loss and the metrics of a training, encode the labels, and compute the weights of classes."""
 
 import re
 from collections.abc import Sequence
@@ -19,20 +19,21 @@ from shared.spec.training import Best, TrainingOptions
 
 TRAINING_POINTER = "#/training"
 PROBABILITY_ACTIVATIONS = frozenset({"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"})
-"""Activations whose outputs lie between 0 and 1, as a classifier's answers must."""
+"""Activations whose outputs lie between 0 and 1, as the outputs of a classifier must."""
 CHOSEN_BY_SHAPE = frozenset({"accuracy", "acc", "crossentropy", "ce"})
-"""Metrics that Keras finds only once it sees labels and outputs."""
+"""Metrics that Keras chooses by the shapes of labels and outputs. They are not looked up by name."""
 UNUSABLE_METRICS = frozenset(
     {"Mean", "MeanMetricWrapper", "Metric", "Sum", "mean", "mean_metric_wrapper", "metric", "sum"}
 )
+"""Names of base classes and reductions that Keras finds as metrics, and that take no labels."""
 
 
 class LabelForm(StrEnum):
-    """Losses by the labels they take."""
+    """The form of the labels that a loss takes."""
 
-    SPARSE = "sparse"  # (n,) int64, the place of the class
+    SPARSE = "sparse"  # (n,) int64, the index of the class
     CATEGORICAL = "categorical"  # (n, classes) float32, one-hot
-    BINARY = "binary"  # (n, width) float32, a yes or no for each output
+    BINARY = "binary"  # (n, width) float32, 0 or 1 for each output
     NUMERIC = "numeric"  # (n, width) float32
 
 
@@ -67,9 +68,13 @@ SHORT_NAMES = {
 
 @dataclass(frozen=True)
 class Objective:
-    """`classes` are the names the answers carry, none where the network answers numbers; `width` its outputs.
+    """The loss and the meaning of the outputs.
 
-    `values` are the labels that stand for the classes, in their order, where those are not 0, 1, ….
+    Attributes:
+        loss: a key of LOSSES.
+        classes: the class names, in order of their indices; empty for a regression.
+        width: the number of outputs.
+        values: the integer label of each class, ascending; if empty, labels are class indices or one-hot.
     """
 
     loss: str
@@ -78,7 +83,7 @@ class Objective:
     values: tuple[int, ...] = ()
 
     def encode_labels(self, y: NDArray[Any]) -> NDArray[Any]:
-        """A part's y, as its facts say, in the form the loss takes."""
+        """Convert the labels of a part to the form that the loss takes: see LabelForm."""
         if not self.classes:
             return y.reshape(len(y), self.width).astype(np.float32)
         indices = self.to_class_indices(y)
@@ -92,8 +97,11 @@ class Objective:
     def compute_weights(
         self, y: NDArray[Any], class_weight: Literal["balanced"] | dict[str, float]
     ) -> NDArray[np.float32]:
-        """(n,): how much each row counts. `balanced` as scikit-learn has it: rows / (classes × rows of the class)."""
-        from sklearn.utils.class_weight import compute_sample_weight  # the API weighs nothing
+        """Return the weight of each row, (n,).
+
+        `balanced` is that of scikit-learn: rows / (classes × rows of the class). A class without a weight has 1.
+        """
+        from sklearn.utils.class_weight import compute_sample_weight  # imported here: the API computes no weights
 
         if class_weight == "balanced":
             return np.asarray(compute_sample_weight("balanced", self.to_class_indices(y)), np.float32)
@@ -102,7 +110,7 @@ class Objective:
         return weights
 
     def to_class_indices(self, y: NDArray[Any]) -> NDArray[np.int64]:
-        """A classifier's y, as its facts say, as (n,) places among the classes."""
+        """Convert the labels of a classifier, (n,) integers or (n, classes) one-hot, to class indices (n,)."""
         if self.values:
             return np.searchsorted(self.values, y).astype(np.int64)
         return (y if y.ndim == 1 else y.argmax(axis=1)).astype(np.int64)
@@ -111,46 +119,54 @@ class Objective:
 def choose_objective(
     loss: str | None, info: DatasetInfo, network: NetworkSpec, output_shape: tuple[int, ...]
 ) -> Objective:
-    """Raises InvalidRequest when network, loss and labels cannot go together, at the one that would have to change."""
+    """Choose the loss and the classes by the spec, the labels and the last layer.
+
+    `output_shape` does not contain the batch. Raises InvalidRequest, at the key to change, if network, loss and labels
+    do not fit together.
+    """
     last, activation = find_final_activation(network)
     if len(output_shape) != 1:
         raise _build_error(
-            last, f"The network ends in {output_shape}: add Flatten or a global pooling, and a Dense layer."
+            last,
+            f"The network ends in an output of shape {output_shape}, which must have one dimension. "
+            "Add Flatten or a global pooling layer, and a Dense layer.",
         )
     width = output_shape[0]
     name = _parse_loss_name(loss) if loss is not None else _choose_loss(info, width, activation)
     classes = _choose_classes(LOSSES[name], info, width)
     _check_width(name, info, classes, width, last)
     if classes and activation not in PROBABILITY_ACTIVATIONS:
-        detail = f"A classifier answers probabilities, and this ends in `{activation}`: let the last layer have "
+        detail = f"A classifier must output probabilities, and this one ends in `{activation}`. Give the last layer "
         raise _build_error(last, detail + f"`activation: {'sigmoid' if width == 1 else 'softmax'}`.")
     numbers = classes if classes == info.classes and info.targets is TargetKind.INTEGERS else ()
     return Objective(name, classes, width, tuple(int(number) for number in numbers))
 
 
 def check_label_indices(objective: Objective, y: NDArray[Any]) -> None:
-    """Whole numbers given inline are classes only if there are outputs for them. Raises InvalidRequest at the first."""
+    """Check that every integer label given inline is the index of a class. Raises InvalidRequest at the first fault."""
     if not objective.classes or y.ndim != 1:
         return
     outside = np.flatnonzero((y < 0) | (y >= len(objective.classes)))
     if len(outside):
         row = int(outside[0])
-        detail = f"Class {y[row]} is none of the network's {len(objective.classes)}, which are numbered from 0."
+        detail = f"Class {y[row]} has no output: the network has {len(objective.classes)} classes, numbered from 0."
         raise InvalidRequest("The labels do not fit.", (Fault(f"#/dataset/inline/y/{row}", detail),))
 
 
 def check_class_weight(class_weight: Literal["balanced"] | dict[str, float] | None, objective: Objective) -> None:
-    """Raises InvalidRequest for a class that nobody knows, or where there are none."""
+    """Check that `class_weight` names only classes of the data. Raises InvalidRequest, also for a regression."""
     at = f"{TRAINING_POINTER}/class_weight"
     if class_weight is not None and not objective.classes:
-        raise _build_error(at, "The network answers numbers, and has no classes to weigh: leave it out.")
+        raise _build_error(at, "The network predicts numbers and has no classes. Remove `class_weight`.")
     for name in class_weight if isinstance(class_weight, dict) else ():
         if name not in objective.classes:
-            raise _build_error(f"{at}/{name}", f"There is no class {name!r}; there are {', '.join(objective.classes)}.")
+            raise _build_error(
+                f"{at}/{name}", f"There is no class {name!r}. The classes are {', '.join(objective.classes)}."
+            )
 
 
 def check_monitors(training: TrainingOptions, metrics: Sequence[str], validation_rows: int) -> None:
-    """Raises InvalidRequest for a monitor that no epoch would report."""
+    """Check that each epoch reports the values that `early_stopping` and `keep` monitor. Raises InvalidRequest."""
     monitors = {}
     if training.early_stopping is not None:
         monitors["early_stopping/monitor"] = training.early_stopping.monitor
@@ -161,20 +177,26 @@ def check_monitors(training: TrainingOptions, metrics: Sequence[str], validation
         reported += [f"val_{name}" for name in reported]
     for key, monitor in monitors.items():
         if monitor not in reported:
-            why = "" if validation_rows else " There are no validation rows."
-            raise _build_error(f"{TRAINING_POINTER}/{key}", f"{monitor!r} is none of {', '.join(reported)}.{why}")
+            why = "" if validation_rows else " `val_` metrics are not reported: there are no validation rows."
+            raise _build_error(
+                f"{TRAINING_POINTER}/{key}",
+                f"{monitor!r} is not a value that an epoch reports. Use one of: {', '.join(reported)}.{why}",
+            )
 
 
 def choose_metrics(metrics: Sequence[str] | None, objective: Objective) -> list[str]:
-    """Raises InvalidRequest for a name that Keras does not know, or that needs arguments."""
+    """Return the metrics of the spec, or accuracy for classes and mean_absolute_error for numbers if it has none.
+
+    Raises InvalidRequest for a name that Keras does not know, or that needs arguments.
+    """
     if metrics is None:
         return ["accuracy"] if objective.classes else ["mean_absolute_error"]
     for index, name in enumerate(metrics):
         at = f"{TRAINING_POINTER}/metrics/{index}"
         if name in UNUSABLE_METRICS:
-            raise _build_error(at, f"{name!r} compares nothing with the labels.")
+            raise _build_error(at, f"{name!r} does not compare outputs with labels. Use another metric.")
         if name not in CHOSEN_BY_SHAPE:
-            with translate_keras_errors(f"{name!r} cannot be a metric", at):
+            with translate_keras_errors(f"{name!r} is not a valid metric", at):
                 keras.metrics.get(name)
     return list(metrics)
 
@@ -183,7 +205,9 @@ def _parse_loss_name(loss: str) -> str:
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", loss).lower()
     name = SHORT_NAMES.get(snake, snake)
     if name not in LOSSES:
-        raise _build_error(f"{TRAINING_POINTER}/loss", f"{loss!r} is no loss to train with: {', '.join(LOSSES)}.")
+        raise _build_error(
+            f"{TRAINING_POINTER}/loss", f"{loss!r} is not an allowed loss. Use one of: {', '.join(LOSSES)}."
+        )
     return name
 
 
@@ -213,7 +237,7 @@ def _check_width(loss: str, info: DatasetInfo, classes: tuple[str, ...], width: 
     family = LOSSES[loss]
     if not classes and family in (LabelForm.SPARSE, LabelForm.CATEGORICAL):
         raise _build_error(
-            f"{TRAINING_POINTER}/loss", f"{loss} needs classes, and the labels are numbers: take mean_squared_error."
+            f"{TRAINING_POINTER}/loss", f"{loss} needs classes, and the labels are numbers. Use mean_squared_error."
         )
     if not classes:
         fits, needed = width == info.target_width, str(info.target_width)
@@ -222,11 +246,13 @@ def _check_width(loss: str, info: DatasetInfo, classes: tuple[str, ...], width: 
         fits, needed = width == wanted, str(wanted)
     else:
         fits, needed = width == len(classes) or (width, len(classes)) == (1, 2), f"{len(classes)}"
-        needed = f"1 or {needed}" if len(classes) == 2 else needed  # noqa: PLR2004 - yes and no
+        needed = f"1 or {needed}" if len(classes) == 2 else needed  # noqa: PLR2004 - one sigmoid can tell two apart
     if not fits:
         what = f"{len(classes)} classes with {loss}" if classes else f"targets of {info.target_width} numbers"
-        raise _build_error(last, f"The network ends in {width} outputs, and {what} need {needed}.")
+        raise _build_error(
+            last, f"The network ends in {width} outputs, and {what} need {needed}. Change the units of the last layer."
+        )
 
 
 def _build_error(pointer: str, detail: str) -> InvalidRequest:
-    return InvalidRequest("Network, loss and labels do not go together.", (Fault(pointer, detail),))
+    return InvalidRequest("Network, loss and labels do not fit together.", (Fault(pointer, detail),))

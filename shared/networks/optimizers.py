@@ -1,4 +1,4 @@
-"""Optimizers and learning rate schedules by their Keras names."""
+"""Make optimizers and learning rate schedules by their Keras names."""
 
 import inspect
 import math
@@ -18,19 +18,21 @@ TRAINING_POINTER = "#/training"
 
 
 def make_optimizer(training: TrainingOptions, steps: int) -> keras.optimizers.Optimizer:
-    """By class name, in any case, for a training of so many steps.
+    """Make the optimizer of a training with this number of steps. The case of the class name does not matter.
 
-    Raises InvalidRequest, with Keras's message, for arguments that optimizer or schedule do not take.
+    Raises InvalidRequest, with Keras's message, for arguments that the optimizer or the schedule does not take.
     """
     spec, at = training.optimizer, f"{TRAINING_POINTER}/optimizer"
     name = {known.lower(): known for known in OPTIMIZERS}.get(spec.name.lower())
     if name is None:
-        raise _build_error(f"{at}/name", f"{spec.name!r} is no optimizer to train with: {', '.join(OPTIMIZERS)}.")
+        raise _build_error(
+            f"{at}/name", f"{spec.name!r} is not an allowed optimizer. Use one of: {', '.join(OPTIMIZERS)}."
+        )
     optimizer_class = getattr(keras.optimizers, name)
-    with translate_keras_errors(f"{name} cannot be made", at):
+    with translate_keras_errors(f"{name} cannot be created", at):
         arguments = convert_arguments(optimizer_class, spec.arguments, at)
         if arguments.get("learning_rate", 1) <= 0:
-            raise _build_error(f"{at}/learning_rate", "A learning rate is greater than 0.")
+            raise _build_error(f"{at}/learning_rate", "The learning rate must be greater than 0.")
         optimizer = optimizer_class(**arguments)
         if training.learning_rate_schedule is None:
             return optimizer
@@ -42,24 +44,30 @@ def make_optimizer(training: TrainingOptions, steps: int) -> keras.optimizers.Op
 def _make_schedule(spec: ScheduleSpec, initial_rate: float, steps: int) -> Any:  # noqa: ANN401 - keras
     at = f"{TRAINING_POINTER}/learning_rate_schedule"
     if spec.name not in SCHEDULES:
-        raise _build_error(f"{at}/name", f"{spec.name!r} is no schedule to train by: {', '.join(SCHEDULES)}.")
+        raise _build_error(
+            f"{at}/name", f"{spec.name!r} is not an allowed schedule. Use one of: {', '.join(SCHEDULES)}."
+        )
     schedule_class = getattr(keras.optimizers.schedules, spec.name)
     arguments = convert_arguments(schedule_class, spec.arguments, at)
     for key, value in arguments.items():
         numbers = value if isinstance(value, list) else [value]
         if value is not None and key != "name" and not all(isinstance(number, int | float) for number in numbers):
-            raise _build_error(f"{at}/{key}", f"{value!r} is not a number.")
+            raise _build_error(f"{at}/{key}", f"This argument must be a number or a list of numbers, not {value!r}.")
     taken = inspect.signature(schedule_class).parameters
     decay_steps = max(1, steps - int(arguments.get("warmup_steps", 0)))
     left_out = {"initial_learning_rate": initial_rate, "decay_steps": decay_steps, "first_decay_steps": decay_steps}
-    with translate_keras_errors(f"{spec.name} cannot be made", at):
+    with translate_keras_errors(f"{spec.name} cannot be created", at):
         schedule = schedule_class(**{key: value for key, value in left_out.items() if key in taken} | arguments)
         for step in (0, steps):
             rate = float(keras.ops.convert_to_numpy(schedule(step)))
             if not (math.isfinite(rate) and rate >= 0):
-                raise _build_error(at, f"The learning rate in step {step} would be {rate:g}, and must be 0 or more.")
+                raise _build_error(
+                    at,
+                    f"The learning rate of step {step} would be {rate:g}, and must be 0 or more. "
+                    "Change the arguments of the schedule.",
+                )
     return schedule
 
 
 def _build_error(pointer: str, detail: str) -> InvalidRequest:
-    return InvalidRequest("The optimizer cannot be made.", (Fault(pointer, detail),))
+    return InvalidRequest("The optimizer or the learning rate schedule is invalid.", (Fault(pointer, detail),))

@@ -1,4 +1,7 @@
-"""From bytes to the network's input. The same functions train and serve; a version carries its contract as data."""
+"""Define the preprocessing contract: how an image or a row of numbers becomes the network's input.
+
+Training and serving use the same functions. A version stores its contract as data in its manifest.
+"""
 
 from enum import StrEnum
 from functools import cached_property
@@ -23,7 +26,7 @@ MIN_POLARITY_SHARE = 0.95
 
 
 class Normalisation(BaseModel):
-    """(value - offset) / divisor, one of each for the last axis or one for all."""
+    """(value - offset) / divisor. Each has one number for all values, or one for each index of the last axis."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,12 +34,12 @@ class Normalisation(BaseModel):
     divisor: tuple[float, ...] = (1.0,)
 
     def apply(self, values: Values) -> Values:
-        """float32 (n, …) → float32 (n, …)."""
+        """Normalise float32 values (n, …). Returns the same shape and dtype."""
         offset, divisor = self._arrays
         return (values - offset) / divisor  # type: ignore[operator, no-any-return]
 
     def apply_to_pixels(self, pixels: Pixels) -> NDArray[np.float32]:
-        """The same of whole numbers, in one step where nothing is subtracted."""
+        """Normalise uint8 pixels to float32 of the same shape. Skips the subtraction if the offset is 0."""
         offset, divisor = self._arrays
         values = pixels if self.offset == (0.0,) else np.subtract(pixels, offset, dtype=np.float32)
         return np.divide(values, divisor, dtype=np.float32)
@@ -47,26 +50,30 @@ class Normalisation(BaseModel):
 
 
 class Decoding(StrEnum):
-    """`reduced`: a JPEG is decoded at a half, a quarter or an eighth of its size, where enough is left of it."""
+    """The size at which a JPEG is decoded: `whole`, or `reduced` to 1/2, 1/4 or 1/8 if enough pixels remain."""
 
     WHOLE = "whole"
     REDUCED = "reduced"
 
 
 class Polarity(StrEnum):
-    """What is around the ink of a drawing."""
+    """The background of an image: darker or lighter than its strokes."""
 
     DARK = "dark"
     LIGHT = "light"
 
 
 class ImageContract(BaseModel):
-    """`background` has one level for each channel; `ground` is what nearly all training images had, of grays."""
+    """The preprocessing of images.
+
+    `size` is (height, width). `background` is one level from 0 to 255 for each channel. `ground` is the background of
+    nearly all training images, None if it varies or the images have colour.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["images"] = "images"
-    decoding: Decoding = Decoding.WHOLE  # as in the versions of old, which do not say
+    decoding: Decoding = Decoding.WHOLE  # older versions lack this key and were decoded whole
     size: tuple[int, int]
     color: Color
     interpolation: Interpolation
@@ -79,15 +86,17 @@ class ImageContract(BaseModel):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(height, width, channels)"""
+        """Return (height, width, channels)."""
         return (*self.size, _count_channels(self.color))
 
     def is_identity_for(self, shape: tuple[int, ...]) -> bool:
-        """Whether `prepare` changes nothing about images of this shape."""
+        """Return whether `transform_images` leaves images of this shape, (height, width, channels), unchanged."""
         return shape == self.input_shape and self.invert is Invert.NEVER and self.fit is not Fit.MNIST
 
 
 class NumbersContract(BaseModel):
+    """The preprocessing of rows of numbers. `shape` is the shape of one row."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["numbers"] = "numbers"
@@ -104,26 +113,32 @@ Contract = Annotated[ImageContract | NumbersContract, Field(discriminator="kind"
 
 
 def build_contract(preprocessing: Preprocessing, info: DatasetInfo) -> ImageContract | NumbersContract:
-    """What the spec leaves open follows from the data. Raises InvalidRequest for keys that do not fit them."""
+    """Build the contract from the spec. Keys that the spec leaves out are chosen by the data set.
+
+    Raises InvalidRequest for a key that does not fit the data set.
+    """
     if info.images:
         return _build_image_contract(preprocessing, info)
     for key in sorted(preprocessing.model_fields_set - {"scale"}):
         if getattr(preprocessing, key) is not None:
-            raise _build_error(key, "This is for images, and the data set holds rows of numbers: leave it out.")
+            raise _build_error(key, "This key is for images, and the data set contains rows of numbers. Remove it.")
     scale = preprocessing.scale or Scale.NONE
     if scale not in (Scale.NONE, Scale.STANDARDIZE):
-        raise _build_error("scale", f"`{scale}` is for images: rows of numbers take `none` or `standardize`.")
+        raise _build_error("scale", f"`{scale}` is for images. Use `none` or `standardize` for rows of numbers.")
     return NumbersContract(shape=info.shape, scale=scale, normalisation=Normalisation())
 
 
 def fit_statistics(
     contract: ImageContract | NumbersContract, x: NDArray[Any] | MappedRows
 ) -> ImageContract | NumbersContract:
-    """With mean and deviation of the prepared training part where the contract asks for them: by channel or column."""
+    """Return the contract with mean and standard deviation of `x` if its scale is `standardize`, else unchanged.
+
+    `x` is the preprocessed training part. The statistics are those of each channel or column (the last axis).
+    """
     if contract.scale is not Scale.STANDARDIZE:
         return contract
     mean, deviation = _compute_file_statistics(x) if isinstance(x, MappedRows) else _compute_statistics(x)
-    divisor = np.where(deviation > 0, deviation, 1)  # a column that never changes carries nothing: leave it at 0
+    divisor = np.where(deviation > 0, deviation, 1)  # a constant column has deviation 0: dividing by 1 keeps it at 0
     normalisation = Normalisation(offset=tuple(mean), divisor=tuple(divisor))
     return contract.model_copy(update={"normalisation": normalisation})
 
@@ -131,7 +146,11 @@ def fit_statistics(
 def fit_polarity(
     contract: ImageContract | NumbersContract, x: NDArray[Any] | MappedRows
 ) -> ImageContract | NumbersContract:
-    """With what the prepared training part shows around its ink, where that is nearly always the same."""
+    """Return the contract with the background polarity of the training images.
+
+    `x` is the preprocessed training part, of which the first POLARITY_SAMPLE_ROWS images are examined. The polarity is
+    None if fewer than MIN_POLARITY_SHARE of them agree. A contract without grayscale images is returned unchanged.
+    """
     if not isinstance(contract, ImageContract) or contract.color is not Color.GRAYSCALE:
         return contract
     some = (
@@ -150,7 +169,7 @@ def _compute_statistics(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def _compute_file_statistics(x: MappedRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    from sklearn.preprocessing import StandardScaler  # the API standardises nothing anew
+    from sklearn.preprocessing import StandardScaler  # imported here: the API never fits statistics
 
     scaler = StandardScaler()
     for chunk in x.iterate_chunks():
@@ -163,16 +182,18 @@ def _build_image_contract(preprocessing: Preprocessing, info: DatasetInfo) -> Im
     color = preprocessing.color or (Color.GRAYSCALE if info.shape[-1] == GRAY_CHANNELS else Color.RGB)
     background = preprocessing.background if preprocessing.background is not None else 0
     if isinstance(background, tuple) and color is Color.GRAYSCALE:
-        raise _build_error("background", "The images are grayscale: give one level from 0 to 255.")
+        raise _build_error(
+            "background", "The images are grayscale, and `background` has three levels. Give one level from 0 to 255."
+        )
     if preprocessing.size == "data" and 0 in info.shape[:2]:
-        raise _build_error("size", "The images have sizes of their own: give [height, width].")
+        raise _build_error("size", "`data` needs images of one size, and these differ in size. Give [height, width].")
     if preprocessing.fit is Fit.MNIST and color is not Color.GRAYSCALE:
-        raise _build_error("fit", "`mnist` lays out handwriting in shades of gray: say `color: grayscale`.")
+        raise _build_error("fit", "`mnist` needs grayscale images, and `color` is `rgb`. Set `color: grayscale`.")
     scale = preprocessing.scale or Scale.UNIT
     offset, divisor = {Scale.UNIT: (0.0, 255.0), Scale.SIGNED: (127.5, 127.5)}.get(scale, (0.0, 1.0))
     fit = preprocessing.fit or Fit.STRETCH
     return ImageContract(
-        decoding=Decoding.WHOLE if fit is Fit.MNIST else Decoding.REDUCED,  # thin strokes need all their pixels
+        decoding=Decoding.WHOLE if fit is Fit.MNIST else Decoding.REDUCED,  # a reduced JPEG loses thin strokes
         size=info.shape[:2] if size == "data" else size,
         color=color,
         interpolation=preprocessing.interpolation or Interpolation.AREA,

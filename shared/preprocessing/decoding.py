@@ -1,4 +1,4 @@
-"""Decode images under limits."""
+"""Decode images within limits on bytes and pixels."""
 
 import io
 import struct
@@ -24,11 +24,12 @@ MEDIA_TYPES = {
     "GIF": "image/gif",
 }
 GRAY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F"})
-"""As Pillow names them."""
+"""Pillow's names of the modes without colour."""
 MIN_REDUCED_PIXELS = 200_000
-"""Of a JPEG, below which decoding it smaller saves too little to be worth any difference."""
+"""A JPEG with fewer pixels is decoded whole: a smaller decoding saves too little time to justify different pixels."""
 MIN_SIDE_FACTOR = 3
-# These flags are the bits for the size alone: those named after colours ask for BGR.
+"""The shorter side of a reduced JPEG is at least this many times the larger side of the contract."""
+# The GRAYSCALE flags contain only the bit for the size. The COLOR flags also contain the bit for BGR.
 _REDUCED_FLAGS = {
     1: 0,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -36,29 +37,31 @@ _REDUCED_FLAGS = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 
-# Our own limit is checked before anything is decoded; Pillow's would only add a warning.
+# `read_header` checks our own limit before anything is decoded. Pillow's limit would only add a second one.
 Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What is refused before it is decoded."""
+    """Limits on an encoded image, checked before it is decoded."""
 
     max_bytes: int
     max_pixels: int
 
 
 def decode_image(data: bytes, limits: ImageLimits, contract: ImageContract | None = None) -> Pixels:
-    """An encoded image as (height, width, 3) RGB, upright, its transparent pixels over the contract's background.
+    """Decode an image to (height, width, 3) RGB.
 
-    Whole, and over black, without a contract. Raises InvalidImage for bytes that are no whole image, ImageTooLarge for
-    one over the limits.
+    The EXIF orientation is applied, except to a PNG or WebP with transparency. Transparent pixels are blended over the
+    contract's background. Without a contract, the image is decoded whole and blended over black.
+
+    Raises InvalidImage for bytes that are not a complete image, ImageTooLarge for an image over the limits.
     """
     return decode_with_header(data, read_header(data, limits), contract)
 
 
 def decode_with_header(data: bytes, header: ImageHeader, contract: ImageContract | None = None) -> Pixels:
-    """The same, of bytes whose header was looked at. Raises InvalidImage."""
+    """Decode an image whose header is already parsed, like `decode_image`. Raises InvalidImage."""
     reduced = _REDUCED_FLAGS[choose_reduction(header, contract)]
     flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR_RGB | reduced
     try:
@@ -74,7 +77,10 @@ def decode_with_header(data: bytes, header: ImageHeader, contract: ImageContract
 
 
 def choose_reduction(header: ImageHeader, contract: ImageContract | None) -> int:
-    """1, 2, 4 or 8: by as much is a JPEG decoded smaller, so that three times the wanted side is left at the least."""
+    """Return the factor by which a JPEG is decoded smaller: 1, 2, 4 or 8. Other formats have the factor 1.
+
+    The shorter side of the decoded image is at least MIN_SIDE_FACTOR times the larger side of the contract.
+    """
     if contract is None or contract.decoding is Decoding.WHOLE or header.format != "JPEG":
         return 1
     if header.width * header.height < MIN_REDUCED_PIXELS:
@@ -84,15 +90,22 @@ def choose_reduction(header: ImageHeader, contract: ImageContract | None) -> int
 
 
 def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
-    """Decodes nothing, so that a decompression bomb is refused unopened."""
+    """Read format, transparency and size without decoding, so that a decompression bomb is never unpacked.
+
+    Raises InvalidImage or ImageTooLarge.
+    """
     if len(data) > limits.max_bytes:
-        raise ImageTooLarge(f"an image of {len(data):,} bytes, where {limits.max_bytes:,} are the limit")
+        raise ImageTooLarge(
+            f"an image of {len(data):,} bytes exceeds the limit of {limits.max_bytes:,} bytes; "
+            "scale it down or compress it"
+        )
     if not data:
-        raise InvalidImage("empty: there are no bytes to decode")
+        raise InvalidImage("empty: an image of 0 bytes cannot be decoded")
     header = parse_header(data) or _read_header_with_pillow(data)
     if header.width * header.height > limits.max_pixels:
         raise ImageTooLarge(
-            f"an image of {header.width:,} × {header.height:,} pixels, where {limits.max_pixels:,} in all are the limit"
+            f"an image of {header.width:,} × {header.height:,} pixels exceeds the limit of {limits.max_pixels:,} "
+            "pixels; scale it down"
         )
     return header
 
@@ -103,12 +116,12 @@ def _read_header_with_pillow(data: bytes) -> ImageHeader:
             width, height = image.size
             return ImageHeader(str(image.format), image.has_transparency_data, image.mode in GRAY_MODES, width, height)
     except (OSError, SyntaxError, ValueError, OverflowError, TypeError, KeyError, IndexError, struct.error) as error:
-        raise InvalidImage(f"not an image that can be read; {', '.join(MEDIA_TYPES)} are") from error
+        raise InvalidImage(f"not an image in a supported format; supported are {', '.join(MEDIA_TYPES)}") from error
 
 
 def _blend_over_background(image: NDArray[Any], background: tuple[int, ...], *, premultiplied: bool) -> Pixels:
-    """BGRA → RGB. OpenCV hands out the colours of a TIFF multiplied by their alpha already."""
-    if image.ndim == 2:  # noqa: PLR2004 - a gray level declared transparent, which OpenCV does not look at
+    """Convert BGRA to RGB over the background. OpenCV returns the colours of a TIFF already multiplied by alpha."""
+    if image.ndim == 2:  # noqa: PLR2004 - OpenCV ignores a gray level that is declared transparent
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA)
     levels = image.astype(np.float32) * (WHITE / np.iinfo(image.dtype).max)
     color, alpha = levels[..., 2::-1], levels[..., 3:] / WHITE

@@ -1,4 +1,7 @@
-"""Handwriting, laid out as MNIST has it: yann.lecun.com/exdb/mnist, "centered in a 28x28 image by center of mass"."""
+"""Crop, scale and centre handwriting as in MNIST.
+
+Source: yann.lecun.com/exdb/mnist, "centered in a 28x28 image by center of mass".
+"""
 
 from typing import Any
 
@@ -9,19 +12,31 @@ from numpy.typing import NDArray
 from shared.preprocessing.pixels import Pixels
 
 BOX_SHARE = 20 / 28
-"""Of the image's sides: what the ink fills at the most."""
+"""The largest share of the image's height and width that the strokes fill."""
 MIN_STROKE_SHARE = 0.2
-"""Of the way from the ground's mean level to the ink's: the soft edges of a stroke still belong to it."""
+"""The lowest level of a stroke, as a share of the way from the background's mean level to the strokes' mean level.
+
+It is low because the soft edges of a stroke belong to it.
+"""
 
 
 def is_dark_on_light(image: Pixels) -> bool:
-    """(height, width, channels): whether the border is nearer to the brightest than to the darkest there is."""
+    """Return whether the border of an image (height, width, channels) is nearer to its lightest than darkest level."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     return float(np.median(border)) > (float(image.min()) + float(image.max())) / 2
 
 
 def center_by_mass(image: Pixels, size: tuple[int, int], interpolation: int) -> Pixels:
-    """(height, width, 1), light on dark → (*size, 1): the ink alone, scaled to the box, its mass in the middle."""
+    """Crop the strokes of an image, scale them to the box and place their centre of mass in the middle.
+
+    Args:
+        image: (height, width, 1), light strokes on a dark background.
+        size: height and width of the result.
+        interpolation: an OpenCV flag.
+
+    Returns:
+        (*size, 1). The background is 0; all pixels are 0 if the image has no strokes.
+    """
     ink = _extract_strokes(image[..., 0])
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     canvas = np.zeros((*size, 1), np.uint8)
@@ -40,7 +55,7 @@ def center_by_mass(image: Pixels, size: tuple[int, int], interpolation: int) -> 
 
 
 def _extract_strokes(gray: Pixels) -> Pixels:
-    """The levels of the ink, and 0 for the ground."""
+    """Return the levels of the strokes and 0 for the background. Otsu's threshold separates the two."""
     otsu, _ = cv2.threshold(gray, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     is_ink = gray > otsu
     if not is_ink.any() or is_ink.all():
@@ -50,7 +65,7 @@ def _extract_strokes(gray: Pixels) -> Pixels:
 
 
 def _compute_center_of_mass(digit: NDArray[Any]) -> tuple[float, float]:
-    """(row, column) of it, counted to the middle of a pixel."""
+    """Return (row, column) of the centre of mass, where the middle of the first pixel is 0.5."""
     mass = digit.astype(np.float64)
     rows, columns = (np.arange(length) + 0.5 for length in digit.shape)
     total = mass.sum() or 1.0

@@ -20,14 +20,14 @@ _INTERPOLATIONS = {
 
 
 class TransformedImage(NamedTuple):
-    """`pixels` are (*contract.size, channels) uint8; `inverted` says whether dark and light were exchanged."""
+    """A transformed image: `pixels` (*contract.size, channels) uint8, and whether dark and light were swapped."""
 
     pixels: Pixels
     inverted: bool
 
 
 def transform_image(image: Pixels, contract: ImageContract) -> TransformedImage:
-    """Convert colour, invert and resize an image (height, width, 1 or 3) of any size, as the contract says."""
+    """Convert the colour of an image (height, width, 1 or 3), invert it and resize it, as the contract specifies."""
     image = _convert_color(image, contract.color)
     inverted = is_dark_on_light(image) if contract.invert is Invert.AUTO else contract.invert is Invert.ALWAYS
     return TransformedImage(_resize_to_fit(WHITE - image if inverted else image, contract), inverted)
@@ -36,7 +36,7 @@ def transform_image(image: Pixels, contract: ImageContract) -> TransformedImage:
 def transform_images(images: Pixels, contract: ImageContract) -> Pixels:
     """Transform (n, height, width, 1 or 3) to (n, *contract.size, channels) uint8.
 
-    Returns the array itself where the contract changes nothing.
+    Returns `images` itself if the contract changes nothing.
     """
     if contract.is_identity_for(images.shape[1:]):
         return images
@@ -76,7 +76,7 @@ def _resize_to_fit(image: Pixels, contract: ImageContract) -> Pixels:
 
 
 def _crop_center(image: Pixels, height: int, width: int) -> Pixels:
-    """A view of the middle."""
+    """Return a view of the central pixels, (height, width, channels)."""
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return image[top : top + height, left : left + width]
 
@@ -84,4 +84,4 @@ def _crop_center(image: Pixels, height: int, width: int) -> Pixels:
 def _resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation) -> Pixels:
     height, width = size
     resized = cv2.resize(image, (width, height), interpolation=_INTERPOLATIONS[interpolation])
-    return resized.reshape(height, width, image.shape[-1]).astype(np.uint8, copy=False)  # OpenCV drops a lone channel
+    return resized.reshape(height, width, image.shape[-1]).astype(np.uint8, copy=False)  # OpenCV drops a single channel

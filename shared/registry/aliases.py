@@ -9,19 +9,20 @@ from shared.registry.versions import get_version
 
 
 def list_aliases(session: Session, model: str) -> dict[str, int]:
-    """Alias → version number."""
+    """Return the version number of each alias of the model, ordered by alias."""
     query = select(Alias).where(Alias.model == model).order_by(Alias.alias)
     return {alias.alias: alias.number for alias in session.scalars(query)}
 
 
 def set_alias(session: Session, model: str, alias: str, number: int) -> Alias:
-    """Moves it when it is there. Raises ModelNotFound or VersionNotFound."""
+    """Create the alias, or move it if it exists. Raises ModelNotFound or VersionNotFound."""
     version = get_version(session, model, str(number))
     return session.merge(Alias(model=model, alias=alias, number=version.number))
 
 
 def delete_alias(session: Session, model: str, alias: str) -> None:
+    """Delete the alias, not its version. Raises AliasNotFound."""
     found = session.get(Alias, (model, alias))
     if found is None:
-        raise AliasNotFound(f"Model {model!r} has no alias {alias!r}.")
+        raise AliasNotFound(f"Model {model!r} has no alias {alias!r}. GET /api/v1/models/<model> shows its aliases.")
     session.delete(found)

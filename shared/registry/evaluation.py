@@ -1,4 +1,4 @@
-"""How a version did on the test part: what the worker works out, keeps as files, and the API shows."""
+"""Define the evaluation of a version on the test part. The worker writes its files, the API reads them."""
 
 import io
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class _Value(BaseModel):
 
 
 class ClassReport(_Value):
-    """`support` is the number of test rows that are of this class; what nothing can be divided by is 0."""
+    """The results of one class. `support` is its number of test rows; a ratio with denominator 0 is 0."""
 
     label: str
     precision: float
@@ -32,10 +32,12 @@ class ClassReport(_Value):
 
 
 class ClassificationReport(_Value):
-    """`confusion[i][j]` counts the rows of class i that were taken for class j."""
+    """The results of a classifier. `confusion[i][j]` counts the rows of class i that were predicted as class j."""
 
     accuracy: float
-    top_k: Annotated[dict[str, float], Field(description="The share of rows whose class is among the k likeliest")]
+    top_k: Annotated[
+        dict[str, float], Field(description="The share of rows whose class is among the k most probable ones, by k")
+    ]
     calibration_error: Annotated[
         float,
         Field(description="Expected calibration error in 15 equal bins: Guo et al., 2017, arXiv:1706.04599"),
@@ -46,7 +48,7 @@ class ClassificationReport(_Value):
 
 
 class RegressionReport(_Value):
-    """Over all outputs; r² as scikit-learn has it, None for a single row."""
+    """The errors of a regression, averaged over the outputs. `r2` is that of scikit-learn, None for a single row."""
 
     mae: float
     mse: float
@@ -54,7 +56,7 @@ class RegressionReport(_Value):
 
 
 class Evaluation(_Value):
-    """`metrics` are those of the spec, with the loss; one of the two reports is there."""
+    """The results on the test part. `metrics` are those of the spec and the loss; one of the two reports is None."""
 
     rows: int
     metrics: dict[str, float | None]
@@ -63,7 +65,13 @@ class Evaluation(_Value):
 
 
 class TestPredictions:
-    """For each test row: its class, the class answered, (n,) int32, and the probability of that, (n,) float32."""
+    """The predictions for the test part of a classifier.
+
+    Attributes:
+        true: the class index of each row, (n,) int32.
+        predicted: the most probable class index, (n,) int32.
+        probability: the probability of the predicted class, (n,) float32.
+    """
 
     def __init__(self, true: NDArray[np.int32], predicted: NDArray[np.int32], probability: NDArray[np.float32]) -> None:
         self.true = true
@@ -71,7 +79,10 @@ class TestPredictions:
         self.probability = probability
 
     def find_mistakes(self, true: int | None = None, predicted: int | None = None) -> NDArray[np.int64]:
-        """The rows answered wrongly, in their order: all, or those of one class, or taken for one."""
+        """Find the misclassified rows, in ascending order.
+
+        `true` and `predicted` are class indices that restrict the rows; None does not restrict them.
+        """
         wrong = self.true != self.predicted
         if true is not None:
             wrong &= self.true == true
@@ -80,10 +91,12 @@ class TestPredictions:
         return np.flatnonzero(wrong)
 
     def sort_by_confidence(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sort rows by the probability of the predicted class, the highest first."""
         ordered: NDArray[np.int64] = rows[np.argsort(-self.probability[rows], kind="stable")]
         return ordered
 
     def to_bytes(self) -> bytes:
+        """Write the arrays to a compressed npz."""
         file = io.BytesIO()
         np.savez_compressed(
             file, allow_pickle=False, true=self.true, predicted=self.predicted, probability=self.probability
@@ -92,24 +105,32 @@ class TestPredictions:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "TestPredictions":
+        """Read the npz that `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return cls(archive["true"], archive["predicted"], archive["probability"])
 
 
 @dataclass(frozen=True)
 class TestImages:
-    """Test rows that can be shown, (n,) int64, and how the network saw them, (n, height, width, channels) uint8."""
+    """Images of some rows of the test part, preprocessed but not normalised.
+
+    Attributes:
+        rows: their row numbers in the test part, (n,) int64.
+        images: (n, height, width, channels) uint8.
+    """
 
     rows: NDArray[np.int64]
     images: NDArray[np.uint8]
 
     def to_bytes(self) -> bytes:
+        """Write the arrays to a compressed npz."""
         file = io.BytesIO()
         np.savez_compressed(file, allow_pickle=False, rows=self.rows, images=self.images)
         return file.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "TestImages":
+        """Read the npz that `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return cls(archive["rows"], archive["images"])
 

@@ -1,4 +1,4 @@
-"""What a version says of itself: enough to serve it, to explain it, and to train it again."""
+"""Define the manifest of a version: the data to serve it, to explain it, and to train it again."""
 
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,10 @@ class _Value(BaseModel):
 
 
 class DatasetUsed(_Value):
-    """`name` is None for data that stood in the spec; `digest` is the sha256 of what was read."""
+    """The data set of a training.
+
+    `name` is None for inline data. `digest` is the sha256 of all data that were read, before `limit` and the split.
+    """
 
     name: str | None
     digest: str
@@ -30,6 +33,8 @@ class DatasetUsed(_Value):
 
 
 class Lineage(_Value):
+    """The origin of a version. `libraries` are the versions of the libraries that affect the weights."""
+
     job: UUID
     spec: dict[str, Any]
     dataset: DatasetUsed
@@ -38,7 +43,7 @@ class Lineage(_Value):
 
 
 class TensorSignature(_Value):
-    """The first side, -1, is the batch."""
+    """An input or output of the network. The first dimension of `shape` is the batch, -1."""
 
     name: str
     dtype: str
@@ -51,7 +56,7 @@ class Signature(_Value):
 
 
 class Metrics(_Value):
-    """By name, on each part; None for a part without rows."""
+    """Loss and metrics by name, for each part of the data; None for a part without rows."""
 
     train: dict[str, float | None]
     validation: dict[str, float | None] | None
@@ -59,7 +64,7 @@ class Metrics(_Value):
 
 
 class Epochs(_Value):
-    """`trained` is less than `asked` where the training stopped early; `kept` is the one whose weights these are."""
+    """The epochs of a training. `trained` is less than `asked` if it stopped early; `kept` is the epoch published."""
 
     asked: int
     trained: int
@@ -67,10 +72,15 @@ class Epochs(_Value):
 
 
 class VersionManifest(_Value):
-    """`classes` is empty for a version that answers numbers; `precision` is what it was trained in, and
-    `weights_digest` the sha256 of all arrays. Of the test rows answered with less than the `confidence_threshold` at
-    least half were answered wrongly; None where there is no such probability, or no test part. `columns` are the names
-    of what a table's rows hold, where it had names.
+    """The description of a version.
+
+    Attributes:
+        classes: the class names, in order of the outputs; empty for a regression.
+        columns: the names of a table's columns; empty if it had none.
+        precision: that of the training.
+        weights_digest: the sha256 of all weights.
+        confidence_threshold: at least half of the test rows predicted with a lower probability were misclassified.
+            None if there is no such probability, no test part, or for a regression.
     """
 
     model: str
@@ -90,7 +100,7 @@ class VersionManifest(_Value):
 
 
 class GoldenSample(_Value):
-    """One input as a client would send it, a PNG in base64 or numbers, and what the network must answer to it."""
+    """An input as a client sends it and the outputs that the network must return. `b64` is an image, else None."""
 
     b64: str | None = None
     numbers: list[Any] | None = None
@@ -98,7 +108,7 @@ class GoldenSample(_Value):
 
 
 class ManifestFile(VersionManifest):
-    """The content of version.json, which goes with the weights."""
+    """The content of version.json. `architecture` is the network as `to_json()` of Keras prints it."""
 
     architecture: dict[str, Any]
     golden_samples: tuple[GoldenSample, ...]

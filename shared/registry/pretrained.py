@@ -1,4 +1,4 @@
-"""Versions to start from: what `network.from` names, as a network that a training can build on."""
+"""Load the version that `network.from` names, and adapt its network and contract to the data of a training."""
 
 from copy import deepcopy
 from typing import Any
@@ -19,12 +19,13 @@ from shared.storage.artifacts import ArtifactStore
 
 POINTER = "#/network/from"
 HEAD = "head"
-"""What the last Dense layer is named where it is made anew."""
+"""The name of the last Dense layer if it is replaced."""
 AFTER_HEAD = frozenset({"Activation", "Softmax"})
+"""Layers that may follow the head."""
 
 
 class PretrainedVersion(BaseModel):
-    """A version to start from; `reference` is its name and number."""
+    """A version to start from. `reference` is `model@number`; `architecture` is the JSON of Keras's `to_json()`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,7 +36,7 @@ class PretrainedVersion(BaseModel):
     golden_samples: tuple[GoldenSample, ...]
 
     def adapt_network(self, info: DatasetInfo, freeze: tuple[str, ...]) -> NetworkSpec:
-        """Its own; with a head made anew, where these data have another number of classes or targets."""
+        """Return the network of the version, with a new head if the data have another number of classes or targets."""
         architecture = deepcopy(self.architecture)
         wanted = _count_outputs(info)
         if wanted is not None and wanted != (len(self.classes) or None):
@@ -43,23 +44,31 @@ class PretrainedVersion(BaseModel):
         return NetworkSpec.model_construct(layers=None, keras=architecture, from_=None, freeze=freeze)
 
     def adapt_contract(self, preprocessing: Preprocessing, info: DatasetInfo) -> ImageContract | NumbersContract:
-        """Its own, but for what the spec says; its statistics too, unless the spec asks for another scale."""
+        """Return the contract of the version with the keys that the spec sets.
+
+        The statistics stay those of the version unless the spec sets another scale. Raises InvalidRequest if the data
+        do not have the input shape of the version.
+        """
         own = self.contract
         if info.images != isinstance(own, ImageContract):
             here, there = ("images", "rows of numbers") if info.images else ("rows of numbers", "images")
-            raise _build_error(f"{self.reference} takes {there}, and the data set holds {here}.")
+            raise _build_error(f"{self.reference} takes {there}, and the data set contains {here}. Use another.")
         contract = build_contract(_fill_defaults(preprocessing, own), info)
         if contract.scale is own.scale:
             contract = contract.model_copy(update={"normalisation": own.normalisation})
         if contract.input_shape != own.input_shape:
             raise _build_error(
-                f"{self.reference} takes {list(own.input_shape)}, and the data make {list(contract.input_shape)}."
+                f"{self.reference} takes inputs of shape {list(own.input_shape)}, and data and preprocessing give "
+                f"{list(contract.input_shape)}. Remove `size` and `color` from `preprocessing`, or use other data."
             )
         return contract
 
 
 def find_pretrained(session: Session, network: NetworkSpec) -> Version | None:
-    """None for a network that stands in the spec itself. Raises InvalidRequest for a version that is not there."""
+    """Find the version that `network.from` names. Returns None if the spec has no such key.
+
+    Raises InvalidRequest for a version that does not exist.
+    """
     if network.from_ is None:
         return None
     model, separator, reference = network.from_.partition("@")
@@ -72,7 +81,7 @@ def find_pretrained(session: Session, network: NetworkSpec) -> Version | None:
 
 
 def pin_version(spec: TrainingSpec, version: Version | None) -> TrainingSpec:
-    """With the number of the version that `network.from` means now."""
+    """Return the spec with the number of the version in `network.from`, so that a moved alias does not change it."""
     if version is None:
         return spec
     network = spec.network.model_copy(update={"from_": _format_reference(version)})
@@ -80,7 +89,7 @@ def pin_version(spec: TrainingSpec, version: Version | None) -> TrainingSpec:
 
 
 def read_pretrained(version: Version, artifacts: ArtifactStore) -> PretrainedVersion:
-    """Raises ArtifactDamaged."""
+    """Read what a training needs of the version from version.json. Raises FileNotFound or ArtifactDamaged."""
     content = artifacts.read(versions.get_file(version, MANIFEST_FILE).sha256)
     description = ManifestFile.model_validate_json(content)
     return PretrainedVersion(
@@ -97,7 +106,7 @@ def _format_reference(version: Version) -> str:
 
 
 def _count_outputs(info: DatasetInfo) -> int | None:
-    """None where only the loss can say."""
+    """Return the number of classes or targets, None if it depends on the loss."""
     match info.targets:
         case TargetKind.CLASSES:
             return len(info.classes)
@@ -108,7 +117,10 @@ def _count_outputs(info: DatasetInfo) -> int | None:
 
 
 def _replace_head(architecture: dict[str, Any], units: int, *, classes: bool) -> None:
-    """Keras's own JSON, as `to_json()` printed it: every entry that names the layer is renamed with it."""
+    """Set the units of the last Dense layer in the JSON of Keras's `to_json()`, and rename it and its references.
+
+    A sigmoid of a classifier becomes softmax. The JSON is unchanged if it does not end in a Dense layer.
+    """
     layers = architecture["config"]["layers"]
     for index in range(len(layers) - 1, -1, -1):
         if layers[index]["class_name"] == "Dense":
@@ -153,4 +165,4 @@ def _fill_defaults(preprocessing: Preprocessing, own: Contract) -> Preprocessing
 
 
 def _build_error(detail: str) -> InvalidRequest:
-    return InvalidRequest("The training cannot start from there.", (Fault(POINTER, detail),))
+    return InvalidRequest("The training cannot start from this version.", (Fault(POINTER, detail),))

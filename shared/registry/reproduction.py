@@ -1,4 +1,4 @@
-"""Whether a version could be trained once more, and what differs where it could not."""
+"""Compare a version with its reproduction, a second training of the same spec."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from shared.registry.manifest import Metrics, VersionManifest
 
 
 class Difference(BaseModel):
-    """None for what one of the two does not have."""
+    """A value of the version and of its reproduction. None if one of the two does not have it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -17,7 +17,7 @@ class Difference(BaseModel):
 
 
 class Reproduction(BaseModel):
-    """Metrics are named `test.accuracy` and the like; libraries and metrics that agree are left out."""
+    """The result of a reproduction. `metrics` (such as `test.accuracy`) and `libraries` contain only differences."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,10 +26,11 @@ class Reproduction(BaseModel):
     metrics: dict[str, Difference]
     libraries: dict[str, Difference]
     precision: Difference | None
-    """None where both were trained in the same."""
+    """None if both trainings had the same precision."""
 
 
 def compare_versions(recorded: VersionManifest, again: VersionManifest) -> Reproduction:
+    """Compare the manifest of a version with that of its reproduction."""
     same_precision = recorded.precision == again.precision
     return Reproduction(
         weights_equal=recorded.weights_digest == again.weights_digest,

@@ -1,4 +1,4 @@
-"""Every read and write of models, their numbered versions, and the aliases that point at them."""
+"""Read and write models and their numbered versions."""
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -15,7 +15,7 @@ LATEST = "latest"
 
 
 def list_models(session: Session, page: Page) -> list[Model]:
-    """By name; those of which a version is left."""
+    """List the models that have a version, ordered by name."""
     query = select(Model).where(_has_versions).order_by(Model.name).limit(page.limit)
     if page.after is not None:
         query = query.where(Model.name > page.after[0])
@@ -23,23 +23,27 @@ def list_models(session: Session, page: Page) -> list[Model]:
 
 
 def get_model(session: Session, name: str) -> Model:
+    """Get a model that has a version. Raises ModelNotFound."""
     model = session.scalars(select(Model).where(Model.name == name, _has_versions)).one_or_none()
     if model is None:
-        raise ModelNotFound(f"There is no model {name!r}.")
+        raise ModelNotFound(f"There is no model {name!r}. GET /api/v1/models lists the models.")
     return model
 
 
 def delete_version(session: Session, model: str, number: int) -> Version:
-    """Its number is not given out again. Raises ModelNotFound, VersionNotFound, or VersionInUse."""
+    """Delete a version. Its number is never used again. Raises ModelNotFound, VersionNotFound or VersionInUse."""
     version = get_version(session, model, str(number))
     session.execute(delete(VersionFile).where(VersionFile.version_id == version.id))
     try:
         with session.begin_nested():
             session.execute(delete(Version).where(Version.id == version.id))
-    except IntegrityError as error:  # the database sees to it, also where an alias is moved in this moment
+    except IntegrityError as error:  # a foreign key, so that an alias moved at the same time counts
         pointing = select(Alias.alias).where(Alias.model == model, Alias.number == number).order_by(Alias.alias)
         names = ", ".join(session.scalars(pointing))
-        detail = f"Version {number} of {model!r} is what {names or 'an alias'} points at: move or remove that first."
+        detail = (
+            f"Version {number} of {model!r} cannot be deleted while aliases point at it: "
+            f"{names or 'they were moved just now, try again'}. Move or delete the aliases first."
+        )
         raise VersionInUse(detail) from error
     return version
 
@@ -49,7 +53,7 @@ def count_versions(session: Session, model: str) -> int:
 
 
 def list_versions(session: Session, model: str, page: Page) -> list[Version]:
-    """Newest first."""
+    """List the versions of a model, newest first."""
     query = select(Version).where(Version.model == model).order_by(Version.number.desc()).limit(page.limit)
     if page.after is not None:
         query = query.where(Version.number < page.after[0])
@@ -57,7 +61,7 @@ def list_versions(session: Session, model: str, page: Page) -> list[Version]:
 
 
 def get_version(session: Session, model: str, reference: str) -> Version:
-    """`reference` is a number, `latest` or an alias. Raises ModelNotFound or VersionNotFound."""
+    """Get a version by `reference`: a number, `latest` or an alias. Raises ModelNotFound or VersionNotFound."""
     versions = select(Version).where(Version.model == model)
     if reference == LATEST:
         query = versions.order_by(Version.number.desc()).limit(1)
@@ -70,18 +74,23 @@ def get_version(session: Session, model: str, reference: str) -> Version:
     if version is None:
         get_model(session, model)
         what = f"version {reference}" if reference.isdecimal() else f"alias {reference!r}"
-        raise VersionNotFound(f"Model {model!r} has no {what}.")
+        raise VersionNotFound(
+            f"Model {model!r} has no {what}. GET /api/v1/models/<model> shows its latest version and its aliases."
+        )
     return version
 
 
 def get_served_version(session: Session, model: str) -> Version:
-    """What predictions use by default: `production`, else the latest. Raises ModelNotFound or VersionNotFound."""
+    """Get the version that predictions use by default: that of the alias `production`, else the latest.
+
+    Raises ModelNotFound or VersionNotFound.
+    """
     alias = session.get(Alias, (model, PRODUCTION))
     return get_version(session, model, PRODUCTION if alias is not None else LATEST)
 
 
 def list_served_versions(session: Session, limit: int) -> list[Version]:
-    """Of each model that which `get_served_version` would get, by the models' names; without description and files."""
+    """List the version that each model serves, ordered by model name. Loads neither manifest nor files."""
     latest = select(Version.model, func.max(Version.number).label("number")).group_by(Version.model).subquery()
     production = (Alias.model == latest.c.model) & (Alias.alias == PRODUCTION)
     served = select(latest.c.model, func.coalesce(Alias.number, latest.c.number).label("number"))
@@ -93,25 +102,30 @@ def list_served_versions(session: Session, limit: int) -> list[Version]:
 
 
 def get_file(version: Version, name: str) -> VersionFile:
+    """Get a file of the version by its name. Raises FileNotFound."""
     for file in version.files:
         if file.name == name:
             return file
     names = ", ".join(file.name for file in version.files)
-    raise FileNotFound(f"Version {version.number} of {version.model!r} has no file {name!r}; it has {names}.")
+    raise FileNotFound(f"Version {version.number} of {version.model!r} has no file {name!r}. Its files are {names}.")
 
 
 def get_evaluation_file(version: Version, name: str) -> VersionFile:
+    """Get a file of the version's evaluation by its name. Raises EvaluationNotFound."""
     for file in version.files:
         if file.name == name:
             return file
     raise EvaluationNotFound(
-        f"Version {version.number} of {version.model!r} has no {name}: its data had no test part, "
-        "or it answers numbers, among which there are no mistakes."
+        f"Version {version.number} of {version.model!r} has no {name}: an evaluation needs a test part, "
+        "its mistakes need classes, and its pictures need images."
     )
 
 
 def take_next_number(session: Session, model: str) -> int:
-    """Counts on in one UPDATE, so that two publishers never get the same."""
+    """Return the next version number of the model, which is created if it does not exist.
+
+    The counter is incremented in one UPDATE, so that two publishers never get the same number.
+    """
     count_on = update(Model).where(Model.name == model).values(last_number=Model.last_number + 1)
     count_on = count_on.returning(Model.last_number)
     number = session.execute(count_on).scalar_one_or_none()
@@ -120,6 +134,6 @@ def take_next_number(session: Session, model: str) -> int:
     try:
         with session.begin_nested():
             session.execute(insert(Model).values(name=model, last_number=1))
-    except IntegrityError:  # another's first version came between
+    except IntegrityError:  # another transaction created the model meanwhile
         return int(session.execute(count_on).scalar_one())
     return 1

@@ -6,7 +6,12 @@ from shared.spec.fields import ModelName, Notes, Priority, SpecPart, Tags
 
 
 class BatchSpec(SpecPart):
-    """What was asked for; `dataset` is a revision, `name@number`, and None where a file was sent."""
+    """The request for a batch prediction.
+
+    Attributes:
+        dataset: the revision to predict, `name@number`; None if a file was uploaded instead.
+        top: maximum number of classes in each prediction.
+    """
 
     model: ModelName
     version: int

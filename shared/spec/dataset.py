@@ -8,14 +8,22 @@ from shared.spec.fields import Count, Fraction, Name, SpecPart
 
 
 class InlineData(SpecPart):
-    """Small data inside the spec: one entry of `x` and of `y` for each row."""
+    """Small data inside the spec. Each row has one entry in `x` and one entry in `y`.
+
+    An entry of `x` is an image or a list of numbers. An entry of `y` is a number, a class name or a list of numbers.
+    """
 
     x: Annotated[list[Any], Field(min_length=1, examples=[[[0, 0], [0, 1], [1, 0], [1, 1]]])]
     y: Annotated[list[Any], Field(min_length=1, examples=[[[0], [1], [1], [0]]])]
 
 
 class ValidationSplit(SpecPart):
-    """The rows held back to watch the training: a share drawn by the seed, or a run of rows at one end."""
+    """The training rows that monitor the training instead.
+
+    `split` is a fraction of the training rows; they are drawn with the random seed. `stratify` keeps the proportions of
+    the classes. `rows` is a number of rows and replaces `split`; `from` takes them from the `start` or the `end` of the
+    training rows. Default of `from`: the rows are at the end.
+    """
 
     split: Fraction | None = None
     stratify: Annotated[bool, Field(strict=True)] = False
@@ -26,45 +34,61 @@ class ValidationSplit(SpecPart):
     def _check_one_form(self) -> Self:
         if (self.split is None) == (self.rows is None):
             raise ValueError(
-                "Give either `split`, a share such as 0.1, or `rows`, a number, with `from: start` or `end`."
+                "Give either `split`, a fraction such as 0.1, or `rows`, a number of rows, with `from: start` or `end`."
             )
         if self.rows is None and self.from_ is not None:
-            raise ValueError("`from` goes with `rows`.")
+            raise ValueError("`from` can only be used with `rows`.")
         if self.rows is not None and self.stratify:
-            raise ValueError("`stratify` goes with `split`.")
+            raise ValueError("`stratify` can only be used with `split`.")
         return self
 
 
 class TestSplit(SpecPart):
-    """A share of all rows, drawn by the seed, that the training never sees."""
+    """The test rows, which the training never uses.
+
+    `split` is a fraction of all rows; they are drawn with the random seed. `stratify` keeps the proportions of the
+    classes.
+    """
 
     split: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)]
     stratify: Annotated[bool, Field(strict=True)] = False
 
 
 class DatasetSpec(SpecPart):
+    """The data of a training: `name`, the name of a built-in or an uploaded data set, or `inline`, the data itself.
+
+    For an uploaded data set, `flowers` is its newest revision and `flowers@2` is revision 2.
+    """
+
     name: Annotated[str | None, Field(max_length=200, examples=["mnist"])] = None
     inline: InlineData | None = None
-    limit: Annotated[Count | None, Field(description="The first n training rows after shuffling by the seed.")] = None
+    limit: Annotated[
+        Count | None,
+        Field(description="Number of training rows to use, after shuffling them with the random seed. Default: all."),
+    ] = None
     validation: ValidationSplit = ValidationSplit(split=0.1)
     classes: Annotated[
         list[Annotated[int, Field(strict=True)] | Name] | None,
         Field(
             min_length=2,
             max_length=1000,
-            description="Rows of these classes alone, which are numbered in this order; all if left out.",
+            description="The classes to use. Their order determines the class indices, from 0. Default: all classes.",
             examples=[[0, 1]],
         ),
     ] = None
     test: Annotated[
-        TestSplit | None, Field(description="For data that have no test part of their own: none, or a fixed fifth.")
+        TestSplit | None,
+        Field(
+            description="Only for data without its own test part. Default: a fixed fifth of the rows of a scikit-learn "
+            "data set, no test rows for other data."
+        ),
     ] = None
 
     @field_validator("classes")
     @classmethod
     def _check_each_once(cls, classes: list[int | str] | None) -> list[int | str] | None:
         if classes is not None and len({str(name) for name in classes}) < len(classes):
-            raise ValueError("Each class once.")
+            raise ValueError("A class is in the list twice. List each class once.")
         return classes
 
     @model_validator(mode="after")

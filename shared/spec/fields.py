@@ -10,7 +10,9 @@ Fraction = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Pixel = Annotated[int, Field(strict=True, ge=0, le=255)]
 Side = Annotated[int, Field(strict=True, ge=1, le=1024)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Priority = Annotated[int, Field(strict=True, ge=-100, le=100, description="The higher, the sooner.")]
+Priority = Annotated[
+    int, Field(strict=True, ge=-100, le=100, description="A job with a higher priority starts earlier.")
+]
 Tags = Annotated[
     dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,63}$")], Annotated[str, Field(max_length=255)]],
     Field(max_length=50, examples=[{"course": "2026-fall"}]),
@@ -19,11 +21,13 @@ Notes = Annotated[str, Field(max_length=10_000)]
 
 
 class SpecPart(BaseModel):
+    """Base class for the parts of a spec. It refuses unknown keys."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class KerasPart(BaseModel):
-    """Something of Keras by its class name; every other key is an argument of that class, as keras.io documents it."""
+    """A Keras object by the name of its class. All other keys are arguments of the class; keras.io documents them."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 

@@ -9,6 +9,8 @@ from shared.spec.fields import Pixel, Side, SpecPart
 
 
 class Interpolation(StrEnum):
+    """Interpolation method for resizing. Default: `area`."""
+
     NEAREST = "nearest"
     LINEAR = "linear"
     CUBIC = "cubic"
@@ -17,6 +19,13 @@ class Interpolation(StrEnum):
 
 
 class Fit(StrEnum):
+    """Method for fitting an image to `size`. Default: `stretch`.
+
+    `stretch` ignores the aspect ratio. `pad` keeps it and adds a border. `crop` keeps it and cuts off the edges.
+    `mnist` is for light handwriting on a dark background: it resizes the strokes and centres
+    them by their centre of mass.
+    """
+
     STRETCH = "stretch"
     PAD = "pad"
     CROP = "crop"
@@ -24,6 +33,12 @@ class Fit(StrEnum):
 
 
 class Scale(StrEnum):
+    """Range of the input values.
+
+    `none` keeps the values. `unit` scales them to the range from 0 to 1, `signed` from -1 to 1. `standardize` subtracts
+    the mean of the training rows and divides by their standard deviation, per channel or column.
+    """
+
     NONE = "none"
     UNIT = "unit"
     SIGNED = "signed"
@@ -36,25 +51,40 @@ class Color(StrEnum):
 
 
 class Invert(StrEnum):
+    """Whether to invert the pixel values, from light to dark and from dark to light. Default: `never`.
+
+    `auto` inverts only images with a light border.
+    """
+
     NEVER = "never"
     ALWAYS = "always"
     AUTO = "auto"
 
 
 class Preprocessing(SpecPart):
-    """How an image, or a row of numbers, becomes the network's input; serving repeats it exactly."""
+    """The conversion of an image or a row of numbers into the input of the network.
+
+    Serving applies exactly the same conversion. For rows of numbers, `scale` is the only key. With `network.from`, the
+    values of that version replace the defaults.
+    """
 
     size: Annotated[
-        tuple[Side, Side] | Literal["data"] | None, Field(description="[height, width]; 32×32 if left out.")
+        tuple[Side, Side] | Literal["data"] | None,
+        Field(description="[height, width], or `data` for the size of the images in the data set. Default: [32, 32]."),
     ] = None
-    color: Annotated[Color | None, Field(description="What the data is, if left out.")] = None
+    color: Annotated[
+        Color | None, Field(description="Colour mode of the input. Default: the colour mode of the data set.")
+    ] = None
     interpolation: Interpolation | None = None
     fit: Fit | None = None
     background: Annotated[
         Pixel | tuple[Pixel, Pixel, Pixel] | None,
         Field(
-            description="Behind transparent pixels and around padded ones: a level, or red, green, blue; 0 if left out."
+            description="Colour behind transparent pixels and in the border of `pad`: one level from 0 to 255, or "
+            "[red, green, blue]. Default: 0."
         ),
     ] = None
-    scale: Annotated[Scale | None, Field(description="`unit` for images, `none` for numbers, if left out.")] = None
+    scale: Annotated[
+        Scale | None, Field(description="Range of the input values. Default: `unit` for images, `none` for numbers.")
+    ] = None
     invert: Invert | None = None

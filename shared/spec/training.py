@@ -1,4 +1,4 @@
-"""The training spec: one document that says everything about a training. Unknown keys are refused."""
+"""Define the training spec, the document that describes a training completely."""
 
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -13,6 +13,8 @@ from shared.spec.preprocessing import Preprocessing
 
 
 class OptimizerSpec(KerasPart):
+    """A Keras optimizer: a mapping with its name and its arguments, or its name alone."""
+
     name: Annotated[Name, Field(examples=["SGD"])]
 
     @model_validator(mode="before")
@@ -22,13 +24,21 @@ class OptimizerSpec(KerasPart):
 
 
 class ScheduleSpec(KerasPart):
-    """`initial_learning_rate` is the optimizer's, and `decay_steps` all steps of the training, if left out."""
+    """A Keras learning rate schedule with its arguments.
+
+    Default of `initial_learning_rate`: the learning rate of the optimizer. Default of `decay_steps`: all steps of the
+    training.
+    """
 
     name: Annotated[Name, Field(examples=["CosineDecay"])]
 
 
 class EarlyStopping(SpecPart):
-    """Ends the training when nothing has improved by more than `min_delta` for more than `patience` epochs."""
+    """Stops the training when `monitor` has not improved by more than `min_delta` for `patience` epochs.
+
+    `monitor` is a loss or a metric. With the mode `min` a lower value is better, with `max` a higher value; with `auto`
+    Keras derives the direction from the metric. The first `start_from_epoch` epochs do not count.
+    """
 
     monitor: Name = "val_loss"
     patience: Annotated[int, Field(strict=True, ge=0)] = 0
@@ -36,12 +46,12 @@ class EarlyStopping(SpecPart):
     mode: Literal["auto", "min", "max"] = "auto"
     start_from_epoch: Annotated[int, Field(strict=True, ge=0)] = 0
     restore_best: Annotated[
-        bool, Field(strict=True, description="The version gets the best epoch's weights, not the last's.")
+        bool, Field(strict=True, description="The version gets the weights of the best epoch, not of the last epoch.")
     ] = False
 
 
 class Best(SpecPart):
-    """The epoch in which this loss or metric was best."""
+    """The epoch with the best value of a loss or a metric."""
 
     best: Name
 
@@ -54,8 +64,10 @@ class Precision(StrEnum):
 
 
 class TensorBoard(SpecPart):
-    """What is logged beside the scalars: the histograms of weights every so many epochs, 0 for never; the weights as
-    images with them; the graph.
+    """The content of the logs for TensorBoard. They always contain scalars.
+
+    `histograms` is the number of epochs between two histograms of the weights; 0 means no histograms. `images` adds the
+    weights as images to each histogram. `graph` adds the graph of the network.
     """
 
     histograms: Annotated[int, Field(strict=True, ge=0)] = 1
@@ -65,7 +77,7 @@ class TensorBoard(SpecPart):
     @model_validator(mode="after")
     def _check_images_with_histograms(self) -> Self:
         if self.images and not self.histograms:
-            raise ValueError("`images` are written with the histograms: set `histograms` to 1 or more.")
+            raise ValueError("`images` are written together with the histograms. Set `histograms` to 1 or more.")
         return self
 
 
@@ -78,13 +90,13 @@ class TrainingOptions(SpecPart):
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
     optimizer: OptimizerSpec = OptimizerSpec(name="Adam")
     loss: Annotated[
-        Name | None, Field(description="A Keras loss; chosen from the labels and the last layer, if left out.")
+        Name | None, Field(description="A Keras loss. Default: depends on the labels and the last layer.")
     ] = None
     metrics: Annotated[
         list[Name] | None,
         Field(
             max_length=20,
-            description="Keras metrics; accuracy for classes and mean_absolute_error for numbers, if left out.",
+            description="Keras metrics. Default: `accuracy` for classes, `mean_absolute_error` for numbers.",
         ),
     ] = None
     seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = 42
@@ -92,27 +104,35 @@ class TrainingOptions(SpecPart):
     class_weight: Annotated[
         Literal["balanced"] | dict[Name, Weight] | None,
         Field(
-            description="How much each class counts in the loss: 1 if left out; `balanced`: the rarer, the more.",
+            description="Weight of each class in the loss. `balanced` gives a rare class more weight. Default: 1.",
             examples=["balanced", {"3": 2.0}],
         ),
     ] = None
     early_stopping: EarlyStopping | None = None
     keep: Annotated[
         Literal["last"] | Best,
-        Field(description="Which epoch's weights become the version.", examples=[{"best": "val_loss"}]),
+        Field(
+            description="The epoch whose weights become the version: the last one, or the one with the best value of a "
+            "loss or a metric.",
+            examples=[{"best": "val_loss"}],
+        ),
     ] = "last"
     deterministic: Annotated[
-        bool, Field(strict=True, description="The same spec gives the same weights, bit for bit; somewhat slower.")
+        bool,
+        Field(strict=True, description="The same spec gives the same weights, bit for bit. The training is slower."),
     ] = False
     precision: Annotated[
         Precision,
-        Field(description="Of the training alone: `auto` is mixed_bfloat16 where the device is faster with it."),
+        Field(
+            description="Numeric precision of the training. `auto` selects mixed_bfloat16 for images if the device "
+            "and the network are faster with it, else float32. Evaluation and serving always use float32."
+        ),
     ] = Precision.AUTO
     tensorboard: Annotated[
         TensorBoard | None,
         BeforeValidator(_expand_boolean, json_schema_input_type=bool | TensorBoard | None),
         Field(
-            description="Logs for TensorBoard; `true` for those that are not left out.",
+            description="Write logs for TensorBoard. `true` selects the default content.",
             examples=[True, {"histograms": 1, "images": True, "graph": True}],
         ),
     ] = None
@@ -122,8 +142,8 @@ class TrainingOptions(SpecPart):
         stopping = self.early_stopping
         if isinstance(self.keep, Best) and stopping and stopping.restore_best and stopping.monitor != self.keep.best:
             raise ValueError(
-                f"`early_stopping` would restore the best {stopping.monitor} and `keep` the best {self.keep.best}: "
-                "leave one out."
+                f"`early_stopping` restores the epoch with the best {stopping.monitor}, and `keep` selects the epoch "
+                f"with the best {self.keep.best}. Remove one of them."
             )
         return self
 
@@ -137,7 +157,7 @@ class Resources(SpecPart):
             strict=True,
             gt=0,
             allow_inf_nan=False,
-            description="A training that takes longer fails; no limit if left out.",
+            description="Time limit of the training in minutes. A training that takes longer fails. Default: no limit.",
         ),
     ] = None
 
@@ -148,7 +168,10 @@ class TrainingSpec(SpecPart):
     preprocessing: Preprocessing = Preprocessing()
     augmentation: Annotated[
         list[LayerSpec],
-        Field(max_length=20, description="Keras layers that change the images of the training, each time anew."),
+        Field(
+            max_length=20,
+            description="Keras layers that change training images at random, each time differently. Default: none.",
+        ),
     ] = Field(default=[])
     network: NetworkSpec
     training: TrainingOptions = TrainingOptions()
@@ -157,5 +180,9 @@ class TrainingSpec(SpecPart):
     notes: Notes = ""
     reuse: Annotated[
         bool,
-        Field(strict=True, description="A job that trained the same from the same data is answered, if there is one."),
+        Field(
+            strict=True,
+            description="Return an earlier job with the same training and data if it published a version. If there is "
+            "none, create a new job.",
+        ),
     ] = False

@@ -1,4 +1,4 @@
-"""Files by the sha256 of their content, in a folder or in an object store, whatever fsspec reaches."""
+"""Store files under the sha256 of their content, in a folder or in an object store that fsspec supports."""
 
 import contextlib
 import hashlib
@@ -18,7 +18,12 @@ UNFINISHED_SUFFIX = ".partial"
 
 @dataclass(frozen=True)
 class StoredFile:
-    """`name` is what users call it; it is kept under its digest."""
+    """A file in the artifact store.
+
+    Attributes:
+        name: file name that users see. The store itself uses only the digest.
+        sha256: digest of the content, as hexadecimal digits.
+    """
 
     name: str
     sha256: str
@@ -26,12 +31,17 @@ class StoredFile:
 
 
 class ArtifactStore:
+    """A file store at an fsspec URL, such as `file:///data/artifacts`."""
+
     def __init__(self, url: str) -> None:
         self._files, self._root = fsspec.url_to_fs(url, auto_mkdir=True)
         self._is_local = isinstance(self._files, LocalFileSystem)
 
     def put(self, path: Path) -> StoredFile:
-        """Whole or not at all; the same content twice is one file. Raises OSError."""
+        """Write a file atomically: the store never shows a part of it. The same content is stored once.
+
+        Raises OSError.
+        """
         stored = StoredFile(path.name, compute_digest(path), path.stat().st_size)
         target = self._path(stored.sha256)
         partial = f"{target}.{uuid.uuid4().hex}{UNFINISHED_SUFFIX}"
@@ -40,19 +50,22 @@ class ArtifactStore:
             if self._is_local:
                 _flush_to_disk(partial)
             self._files.mv(partial, target)
-        except OSError:  # the disk is full, as a rule: what was written of it is in the way
+        except OSError:  # usually the disk is full: the partial file takes space
             with contextlib.suppress(OSError):
                 self._files.rm_file(partial)
             raise
         return stored
 
     def delete(self, sha256: str) -> None:
-        """Nothing where it is gone already."""
+        """Delete a file. Does nothing if the file does not exist."""
         with contextlib.suppress(FileNotFoundError):
             self._files.rm_file(self._path(sha256))
 
     def delete_unfinished(self, older_than_seconds: float) -> None:
-        """What was killed while it wrote leaves on a disk; an object store never shows half a file."""
+        """Delete partial files older than `older_than_seconds`; processes that were killed during a write leave them.
+
+        Does nothing for an object store, which never shows a partial file.
+        """
         if not self._is_local:
             return
         for path in Path(self._root).glob(f"*/*{UNFINISHED_SUFFIX}"):
@@ -61,7 +74,10 @@ class ArtifactStore:
                     path.unlink()
 
     def read(self, sha256: str) -> bytes:
-        """Raises ArtifactDamaged when the content is gone, or no longer what its name says."""
+        """Return the content of a file.
+
+        Raises ArtifactDamaged if the file is missing, or if its content does not match its digest.
+        """
         try:
             content = bytes(self._files.cat_file(self._path(sha256)))
         except FileNotFoundError as error:
@@ -71,7 +87,11 @@ class ArtifactStore:
         return content
 
     def get_local_path(self, sha256: str, folder: Path) -> Path:
-        """For what is too large to be read whole: where it lies, or a copy in the folder. Raises ArtifactDamaged."""
+        """Return a local path to a file that can be too large for the memory.
+
+        Copies the file into `folder` if the store is not a local folder. Reads the whole file once to check its digest.
+        Raises ArtifactDamaged if the file is missing, or if its content does not match its digest.
+        """
         path = Path(self._path(sha256))
         if not self._is_local:
             path = folder / sha256
@@ -94,7 +114,7 @@ class ArtifactStore:
         partial.replace(path)
 
     def check(self) -> None:
-        """Raises OSError when nothing can be kept here."""
+        """Check that the store can be written. Raises OSError."""
         self._files.makedirs(self._root, exist_ok=True)
         probe = f"{self._root}/.probe-{uuid.uuid4().hex}"
         self._files.pipe_file(probe, b"")
@@ -105,12 +125,12 @@ class ArtifactStore:
 
 
 def compute_digest(path: Path) -> str:
-    """sha256 of a file of any size."""
+    """Compute the sha256 of a file of any size, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush_to_disk(path: str) -> None:
-    """To the disk itself: the database must not know of a file that a power cut takes away."""
-    with open(path, "rb") as file:  # noqa: PTH123 - fsspec's paths are texts
+    """Flush a file to the disk, so that the database never references content that a power failure destroyed."""
+    with open(path, "rb") as file:  # noqa: PTH123 - a path of fsspec is a string
         os.fsync(file.fileno())

@@ -1,5 +1,7 @@
-"""Which files the artifact store is to keep. A file is announced before it is written and forgotten before it is
-removed, and one that a version, a data set or a job names cannot be forgotten.
+"""Track the files of the artifact store in the database, and delete files that nothing references.
+
+A file is registered before it is written. The transaction that deletes the registration also deletes the file. Foreign
+keys prevent the deletion while a version, a data set or a job references the file.
 """
 
 import logging
@@ -33,11 +35,14 @@ _UNREFERENCED = and_(
 
 
 class FilesCollected(Exception):
-    """Files were removed between their writing and their naming: they must be written once more."""
+    """A file was deleted after it was stored and before it was referenced. The caller has to store it again."""
 
 
 def store(sessions: Sessions, artifacts: ArtifactStore, paths: Sequence[Path]) -> list[StoredFile]:
-    """Writes files that nothing names yet: unless something does within a while, they are swept. Raises OSError."""
+    """Register files and write them to the artifact store.
+
+    Garbage collection deletes them later if nothing references them. Raises OSError.
+    """
     with sessions.begin() as session:
         track(session, [compute_digest(path) for path in paths])
     return [artifacts.put(path) for path in paths]
@@ -49,10 +54,10 @@ def store_and_reference(
     paths: Sequence[Path],
     reference: Callable[[list[StoredFile]], Result],
 ) -> Result:
-    """Store files and call `reference`, which names them in a transaction.
+    """Store files, then call `reference`, which references them in a transaction. Return its result.
 
-    Stores them again when they were collected in between: `reference` raises FilesCollected then, and is called again.
-    Raises OSError, and whatever else `reference` raises.
+    If `reference` raises FilesCollected, store the files again and repeat the call. Raises OSError, and all other
+    errors of `reference`.
     """
     while True:
         files = store(sessions, artifacts, paths)
@@ -63,14 +68,18 @@ def store_and_reference(
 
 
 def track(session: Session, digests: Iterable[str]) -> None:
+    """Register files before they are written, or refresh `touched_at` if they are already registered."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    for digest in sorted(set(digests)):  # in one order, or two attempts could wait for each other
+    for digest in sorted(set(digests)):  # the same order everywhere prevents deadlocks
         row = insert(TrackedFile).values(sha256=digest, touched_at=now())
         session.execute(row.on_conflict_do_update(index_elements=["sha256"], set_={"touched_at": now()}))
 
 
 def reference(session: Session, digests: Iterable[str]) -> None:
-    """To be called in the transaction that names them. Raises FilesSwept."""
+    """Refresh `touched_at` of files in the transaction that references them.
+
+    Raises FilesCollected if a file is no longer registered.
+    """
     for digest in sorted(set(digests)):
         touch = update(TrackedFile).where(TrackedFile.sha256 == digest).values(touched_at=now())
         if session.execute(touch.returning(TrackedFile.sha256)).one_or_none() is None:
@@ -78,12 +87,15 @@ def reference(session: Session, digests: Iterable[str]) -> None:
 
 
 def delete_unreferenced(sessions: Sessions, artifacts: ArtifactStore, digest: str) -> None:
-    """Removes a file at once, unless something names it."""
+    """Delete a file at once, unless something references it."""
     _delete(sessions, artifacts, TrackedFile.sha256 == digest)
 
 
 def collect_garbage(sessions: Sessions, artifacts: ArtifactStore, older_than_seconds: float, limit: int = 500) -> int:
-    """Removes what nothing has named for so long, and answers how many files that were, `most` of them at a time."""
+    """Delete files that nothing references and whose time is older than `older_than_seconds`.
+
+    Returns the number of deleted files, at most `limit`. Also deletes partial files of this age.
+    """
     old = TrackedFile.touched_at < now(-older_than_seconds)
     with sessions() as session:
         digests = list(session.scalars(select(TrackedFile.sha256).where(old, _UNREFERENCED).limit(limit)))
@@ -93,7 +105,11 @@ def collect_garbage(sessions: Sessions, artifacts: ArtifactStore, older_than_sec
 
 
 def _delete(sessions: Sessions, artifacts: ArtifactStore, chosen: ColumnElement[bool]) -> bool:
-    """The file goes while its row is locked: whoever announces the same content waits, and writes it afterwards."""
+    """Delete the chosen row, at most one, and its file if nothing references it. Return whether they were deleted.
+
+    The row is locked until the file is deleted. A process that registers the same content waits for the lock, and
+    writes the file afterwards.
+    """
     try:
         with sessions.begin() as session:
             digest = session.scalars(
@@ -101,6 +117,6 @@ def _delete(sessions: Sessions, artifacts: ArtifactStore, chosen: ColumnElement[
             ).one_or_none()
             if digest is not None:
                 artifacts.delete(digest)
-    except IntegrityError:  # it was named in this moment, and the database would not let it go
+    except IntegrityError:  # another transaction has just referenced the file
         return False
     return digest is not None

@@ -1,4 +1,4 @@
-"""Import every table: foreign keys name tables of other files, and SQLAlchemy resolves them only once all are known."""
+"""Import all tables, so that SQLAlchemy can resolve the foreign keys between files."""
 
 from shared.database.tables import base, datasets, files, jobs, registry
 

@@ -1,4 +1,4 @@
-"""Define what every table builds on: the declarative base, UTC times and the database's clock."""
+"""Define the declarative base of the tables, the type of UTC times and the database clock."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -16,10 +16,11 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 Document = dict[str, Any]
+"""A JSON object."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """SQLite keeps no time zone: what comes back is said to be UTC."""
+    """A time in UTC. SQLite stores no time zone, so a value that it returns gets the time zone UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -28,11 +29,14 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
-class now(FunctionElement[datetime]):  # noqa: N801 - it stands in SQL, as a function
-    """The database's clock, so many seconds on: no worker's own clock decides anything."""
+class now(FunctionElement[datetime]):  # noqa: N801 - a SQL function, named like one
+    """SQL expression for the time of the database clock plus `plus_seconds`.
+
+    All stored times come from this one clock, because the clocks of different machines differ.
+    """
 
     type = UtcDateTime()
-    inherit_cache = False
+    inherit_cache = False  # `plus_seconds` is part of the SQL text, so SQLAlchemy must not cache the compiled SQL
 
     def __init__(self, plus_seconds: float = 0) -> None:
         super().__init__()
@@ -41,15 +45,19 @@ class now(FunctionElement[datetime]):  # noqa: N801 - it stands in SQL, as a fun
 
 @compiles(now, "postgresql")
 def _now_in_postgresql(element: now, _: SQLCompiler, **__: object) -> str:
+    # now() of PostgreSQL is the start of the transaction.
     return f"(clock_timestamp() + interval '{element.plus_seconds} seconds')"
 
 
 @compiles(now, "sqlite")
 def _now_in_sqlite(element: now, _: SQLCompiler, **__: object) -> str:
+    # SQLite compares times as text. SQLAlchemy writes six digits of a second, %f three: 000 adds the rest.
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.plus_seconds:+} seconds')"
 
 
 class Base(DeclarativeBase):
+    """Declarative base of all tables. It names every constraint, because a migration can only alter a named one."""
+
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -60,6 +68,6 @@ class Base(DeclarativeBase):
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime,
-        Document: JSON(none_as_null=True),
+        Document: JSON(none_as_null=True),  # None is NULL, not the JSON value null
         list[str]: JSON,
     }

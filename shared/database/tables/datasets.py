@@ -15,7 +15,11 @@ from shared.database.tables.base import Base, Document, now
 
 
 class DatasetName(Base):
-    """A data set that users brought; `last_number` only grows."""
+    """The name of an uploaded data set.
+
+    Attributes:
+        last_number: number of the newest revision. It never decreases.
+    """
 
     __tablename__ = "datasets"
 
@@ -24,7 +28,13 @@ class DatasetName(Base):
 
 
 class Revision(Base):
-    """What was brought at one time. It never changes, and the same content twice is one revision."""
+    """A revision of an uploaded data set. It never changes. Two uploads of the same content share one revision.
+
+    Attributes:
+        digest: sha256 of the data that a training can use, as hexadecimal digits.
+        info: the fields of `DatasetInfo`.
+        description: further fields that the API shows, such as the columns of a table.
+    """
 
     __tablename__ = "dataset_revisions"
     __table_args__ = (UniqueConstraint("dataset", "number"), UniqueConstraint("dataset", "digest"))
@@ -40,6 +50,8 @@ class Revision(Base):
 
 
 class RevisionFile(Base):
+    """A file of a revision. The artifact store contains it under its sha256."""
+
     __tablename__ = "dataset_files"
     __table_args__ = (Index(None, "sha256"),)
 

@@ -11,9 +11,14 @@ from shared.database.tables.base import Base, now
 
 
 class TrackedFile(Base):
-    """A file in the artifact store, announced here before it is written there, and forgotten here before it is removed.
+    """A file in the artifact store.
 
-    What a version, a data set or a job names cannot be forgotten: the database sees to it.
+    The row is inserted before the file is written. The transaction that deletes the row also deletes the file. Foreign
+    keys prevent the deletion while a version, a data set or a job references the file.
+
+    Attributes:
+        touched_at: time of the registration, or of the last transaction that referenced the file. Garbage collection
+            deletes only files whose time is old enough.
     """
 
     __tablename__ = "tracked_files"

@@ -1,4 +1,4 @@
-"""The tables of the registry. Times are UTC, by the database's clock."""
+"""Define the tables of jobs, their events and files, their owners, and the workers."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +19,11 @@ from shared.database.tables.registry import Version
 
 
 class JobStatus(StrEnum):
+    """Status of a job.
+
+    `stopping`: the job ends early and keeps its result so far. `cancelling`: the job ends without a result.
+    """
+
     QUEUED = "queued"
     RUNNING = "running"
     STOPPING = "stopping"
@@ -29,29 +34,39 @@ class JobStatus(StrEnum):
 
 
 HELD = frozenset({JobStatus.RUNNING, JobStatus.STOPPING, JobStatus.CANCELLING})
-"""By a worker, for as long as its lease lasts."""
+"""The statuses of a job that belongs to a worker, until its lease expires."""
 ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
+"""The final statuses."""
 ANONYMOUS = "anonymous"
+"""The owner of all jobs if TRAINYARD_OWNER_HEADER is not set."""
 
 
 class JobKind(StrEnum):
-    """What the worker does with a job; each kind is a folder in worker/."""
+    """Kind of a job: the training of a model or a batch prediction. worker/ has a folder for each kind."""
 
     TRAINING = "training"
     PREDICTION = "prediction"
 
 
 class Owner(Base):
-    """Whoever submits jobs. Its row is what two of its requests at the same time wait for."""
+    """An owner of jobs. A transaction that creates a job locks the row, so two requests of one owner do not overlap."""
 
     __tablename__ = "owners"
 
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
-    last_claimed_at: Mapped[datetime | None]  # when a job of its was last given to a worker
+    last_claimed_at: Mapped[datetime | None]  # when a worker last claimed a job of this owner
 
 
 class Job(Base):
-    """One request to train. `attempt` is the fence: a worker writes only while the number is still its own."""
+    """A request to train a model or to predict in batch.
+
+    Attributes:
+        attempt: number of claims so far. It is the fencing token: a worker may write only while this is its own number.
+        last_event: number of the newest event.
+        events_trimmed: whether the progress and the log lines were deleted.
+        spec_digest: sha256 of the request. It tells whether an idempotency key comes with the same request again.
+        training_digest: sha256 of all that determines the weights and the model; empty for a batch prediction.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -75,16 +90,14 @@ class Job(Base):
     priority: Mapped[int]
     status: Mapped[str] = mapped_column(String(20), default=JobStatus.QUEUED)
     attempt: Mapped[int] = mapped_column(default=0)
-    consecutive_lost_attempts: Mapped[int] = mapped_column(
-        default=0
-    )  # attempts in a row that were lost and came no further
-    lost_attempts: Mapped[int] = mapped_column(default=0)  # all of them
-    stop_asked: Mapped[bool] = mapped_column(default=False)
+    consecutive_lost_attempts: Mapped[int] = mapped_column(default=0)  # in a row, without progress
+    lost_attempts: Mapped[int] = mapped_column(default=0)  # in total
+    stop_asked: Mapped[bool] = mapped_column(default=False)  # the request survives the loss of an attempt
     worker: Mapped[str | None] = mapped_column(String(255))
     lease_until: Mapped[datetime | None]
-    scheduled_at: Mapped[datetime | None]  # not to be claimed before
+    scheduled_at: Mapped[datetime | None]  # no worker claims the job before this time
     checkpoint_file: Mapped[str | None] = mapped_column(ForeignKey("tracked_files.sha256"))
-    checkpoint_epoch: Mapped[int] = mapped_column(default=0)  # whole epochs that are in it
+    checkpoint_epoch: Mapped[int] = mapped_column(default=0)  # number of complete epochs in the checkpoint
     retry_of: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id"))
     progress: Mapped[Document | None]
     error: Mapped[Document | None]
@@ -93,9 +106,9 @@ class Job(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     spec_digest: Mapped[str] = mapped_column(String(64))
     training_digest: Mapped[str] = mapped_column(String(64))
-    reproduces: Mapped[Document | None]  # the model and number of a version that is to be trained once more
-    reproduction: Mapped[Document | None]
-    batch: Mapped[Document | None]  # of a job that predicts: the version, and how far it is
+    reproduces: Mapped[Document | None]  # model and number of the version that this job trains again
+    reproduction: Mapped[Document | None]  # the fields of `Reproduction`, the result of that comparison
+    batch: Mapped[Document | None]  # of a batch prediction: the fields of `BatchState`
     created_at: Mapped[datetime] = mapped_column(default=now())
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -110,11 +123,11 @@ class JobTag(Base):
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(63), primary_key=True)
     value: Mapped[str] = mapped_column(String(255))
-    created_at: Mapped[datetime]  # the job's own, so that one index finds and sorts
+    created_at: Mapped[datetime]  # copy of Job.created_at, so that one index filters and sorts
 
 
 class JobEpoch(Base):
-    """One row of the curves; epochs count from 1."""
+    """Metrics of one epoch of a training. Epochs count from 1."""
 
     __tablename__ = "job_epochs"
 
@@ -126,7 +139,7 @@ class JobEpoch(Base):
 
 
 class JobEvent(Base):
-    """What a listener is told, numbered from 1 within its job."""
+    """An event of a job, for event streams and the log. Events of a job are numbered from 1."""
 
     __tablename__ = "job_events"
 
@@ -138,7 +151,7 @@ class JobEvent(Base):
 
 
 class BatchFile(Base):
-    """What a batch prediction reads."""
+    """An input file of a batch prediction."""
 
     __tablename__ = "batch_files"
     __table_args__ = (Index(None, "sha256"),)
@@ -150,7 +163,13 @@ class BatchFile(Base):
 
 
 class BatchPart(Base):
-    """Some of what a batch prediction answered, in order: `rows` of JSON, of which so many `failed`."""
+    """A file with a part of the results of a batch prediction, one line of JSON for each row of the input.
+
+    Attributes:
+        number: position of the part, from 1.
+        rows: number of rows in the part.
+        failed: number of rows with a problem in place of a prediction.
+    """
 
     __tablename__ = "batch_parts"
     __table_args__ = (Index(None, "sha256"),)
@@ -163,7 +182,7 @@ class BatchPart(Base):
 
 
 class WorkerProcess(Base):
-    """A worker as it last said of itself; one that says no more has vanished."""
+    """A worker with its last heartbeat. A worker without a recent heartbeat has vanished."""
 
     __tablename__ = "workers"
 

@@ -16,7 +16,11 @@ from shared.database.tables.base import Base, Document, now
 
 
 class Model(Base):
-    """A registered name; `last_number` only grows, so that no number is given out twice."""
+    """A registered name that has versions.
+
+    Attributes:
+        last_number: number of the newest version so far. It never decreases, so no number is used twice.
+    """
 
     __tablename__ = "models"
 
@@ -26,7 +30,11 @@ class Model(Base):
 
 
 class Version(Base):
-    """Published weights. A job has one version at the most, and the database sees to it."""
+    """A published version of a model. A unique constraint allows at most one version for each job.
+
+    Attributes:
+        manifest: the fields of `VersionManifest`.
+    """
 
     __tablename__ = "versions"
     __table_args__ = (UniqueConstraint("model", "number"), UniqueConstraint("job_id"))
@@ -41,6 +49,8 @@ class Version(Base):
 
 
 class VersionFile(Base):
+    """A file of a version. The artifact store contains it under its sha256."""
+
     __tablename__ = "version_files"
     __table_args__ = (Index(None, "sha256"),)
 
@@ -51,6 +61,8 @@ class VersionFile(Base):
 
 
 class Alias(Base):
+    """A name for one version of a model. A foreign key prevents the deletion of this version."""
+
     __tablename__ = "aliases"
     __table_args__ = (ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),)
 

@@ -188,7 +188,7 @@ AT = "#/network/keras"
             "channels_last",
         ),
         (spoilt(f"{CONVOLUTION}/config/layer", {"class_name": "Dense"}), f"{AT}/{CONVOLUTION}/config/layer", "mapping"),
-        (spoilt(f"{CONVOLUTION}/config/filters", "many"), f"{AT}/{CONVOLUTION}/config", "cannot be made"),
+        (spoilt(f"{CONVOLUTION}/config/filters", "many"), f"{AT}/{CONVOLUTION}/config", "cannot be created"),
         (
             spoilt("config/layers/0/config/batch_shape", [None, 28, 28, 1]),
             f"{AT}/config/layers/0/config/batch_shape",
@@ -196,16 +196,16 @@ AT = "#/network/keras"
         ),
         (spoilt("config/output_layers", []), f"{AT}/config/output_layers", "one output"),
         (spoilt("config/output_layers", ["nowhere", 0, 0]), f"{AT}/config/output_layers", "nowhere"),
-        (spoilt(f"{CONVOLUTION}/inbound_nodes", []), f"{AT}/{CONVOLUTION}", "No way leads"),
+        (spoilt(f"{CONVOLUTION}/inbound_nodes", []), f"{AT}/{CONVOLUTION}", "No path leads"),
         (
             spoilt("config/layers/4/inbound_nodes", [[["out", 0, 0, {}]]], KERAS_2),
             f"{AT}/config/layers/4",
-            "No way leads",
+            "No path leads",
         ),
         (
             spoilt("config/layers/1/inbound_nodes", [[["in", 0, 0, {"training": True}]]], KERAS_2),
             f"{AT}/config/layers/1/inbound_nodes/0",
-            "inputs alone",
+            "only its inputs",
         ),
         (spoilt("config/layers/4/config/units", 7, KERAS_2), f"{AT}/config/layers/4", "need 10"),
         (spoilt("config/layers/4/config/activation", None, KERAS_2), f"{AT}/config/layers/4", "softmax"),

@@ -171,8 +171,8 @@ def test_one_bad_image_does_not_spoil_the_others(digits: FlaskClient, digit: np.
         (b'{"instances": [[[1, NaN]]]}', "application/json", 422, "finite"),
         (b'{"instances": [[[1, 1e999]]]}', "application/json", 422, "finite"),
         (b'{"instances": [[[1, 99999999999999999999999]]]}', "application/json", 422, "numbers"),
-        (b'{"instances": [[["a", "b"]]]}', "application/json", 422, "there is a text"),
-        (b'{"instances": [["' + b"x" * 2**20 + b'"' + b', ""' * 2**18 + b"]]}", "application/json", 422, "a text"),
+        (b'{"instances": [[["a", "b"]]]}', "application/json", 422, "there is a string"),
+        (b'{"instances": [["' + b"x" * 2**20 + b'"' + b', ""' * 2**18 + b"]]}", "application/json", 422, "a string"),
         (b'{"instances": [null]}', "application/json", 422, "there is null"),
         (b'{"instances": [[[]]]}', "application/json", 422, "instances/0"),
         (b'{"instances": [[[[1, 2]]]]}', "application/json", 422, "channels"),
@@ -212,7 +212,7 @@ def test_a_table_takes_no_images(iris: FlaskClient) -> None:
 
     assert (answer.status_code, answer.json["detail"]) == (
         422,
-        "the image: this version takes [4] numbers, not an image.",
+        "the image: this version takes numbers of shape [4], not an image.",
     )
 
 
@@ -264,8 +264,8 @@ def test_a_version_that_is_as_it_was_passes_its_self_test(digits: FlaskClient) -
     ("sides", "level", "warning"),
     [
         ((8, 8), 200, "The image is blank: all its pixels are about the same."),
-        ((8, 40), None, "The image is 40 × 8 and was squeezed into a square: `fit: pad` keeps its shape."),
-        ((4, 3), None, "The image is only 3 × 4, where the network takes 8 × 8."),
+        ((8, 40), None, "The image is 40 × 8 and was stretched to a square: `fit: pad` keeps its ratio."),
+        ((4, 3), None, "The image is only 3 × 4, and the network takes 8 × 8. Send a larger image."),
         ((9, 30), None, None),
     ],
 )

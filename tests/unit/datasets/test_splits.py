@@ -140,11 +140,11 @@ def test_classes_of_inline_whole_numbers_may_be_any(tmp_path: Path) -> None:
     ("choice", "pointer", "said"),
     [
         ({"name": "iris", "classes": ["setosa", "rose"]}, "#/dataset/classes/1", "versicolor"),
-        ({"inline": {"x": [1, 2], "y": [0, 1]}, "classes": [0, 2]}, "#/dataset/classes/1", "No row"),
-        ({"inline": {"x": [1, 2], "y": [0, 1]}, "classes": [0, "1"]}, "#/dataset/classes/1", "whole numbers"),
+        ({"inline": {"x": [1, 2], "y": [0, 1]}, "classes": [0, 2]}, "#/dataset/classes/1", "No training row"),
+        ({"inline": {"x": [1, 2], "y": [0, 1]}, "classes": [0, "1"]}, "#/dataset/classes/1", "not an integer"),
         ({"inline": {"x": [1, 2], "y": [0.5, 1]}, "classes": [0, 1]}, "#/dataset/classes", "no classes"),
         ({"name": "mnist", "test": {"split": 0.2}}, "#/dataset/test", "10,000"),
-        ({"inline": {"x": [1, 2], "y": [0, 1]}, "test": {"split": 0.9}}, "#/dataset/test/split", "none to train"),
+        ({"inline": {"x": [1, 2], "y": [0, 1]}, "test": {"split": 0.9}}, "#/dataset/test/split", "no row is left"),
         (
             {"inline": {"x": [1, 2], "y": [0.5, 1]}, "test": {"split": 0.5, "stratify": True}},
             "#/dataset/test/stratify",
@@ -245,5 +245,5 @@ def test_another_set_in_the_file_is_noticed(small_mnist: dict[str, np.ndarray], 
     halved = {**small_mnist, "x_train": small_mnist["x_train"][:, :14]}
     np.savez(tmp_path / "mnist.npz", allow_pickle=False, **halved)
 
-    with pytest.raises(DatasetUnavailable, match="does not hold mnist"):
+    with pytest.raises(DatasetUnavailable, match="does not contain mnist"):
         splits.load_dataset(choose("mnist"), SEED, tmp_path)

@@ -167,7 +167,7 @@ def link(name: str) -> zipfile.ZipInfo:
         ({"train/red/1.png": flat(RED)}, "stands beside `train`"),
         ({"red/large.png": b"x" * (2**20 + 1)}, "red/large.png: an image of 1,048,577 bytes"),
         ({"red/a\nb.png": flat(RED)}, "control characters"),
-        ({"x" * 120 + "/1.png": flat(RED)}, "has 120 characters, where 100 are the limit"),
+        ({"x" * 120 + "/1.png": flat(RED)}, "has 120 characters; the limit is 100"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_name(tmp_path: Path, extra: Members, words: str) -> None:
