@@ -1,4 +1,7 @@
-"""`python -m local.demo`: starts Trainyard, trains the digits recipe, shows it five images, and ends all it started."""
+"""Run a demo: start Trainyard, train the digits recipe, classify five images, and stop Trainyard.
+
+Usage: `python -m local.demo`.
+"""
 
 import signal
 import sys
@@ -20,16 +23,17 @@ BAR_WIDTH = 24
 
 
 def run(settings: Settings) -> None:
-    """Raises StackFailed or CannotStart."""
+    """Run the demo. Raises StackFailed or CannotStart."""
     with run_stack(settings) as http:
         job = submit_recipe(http, RECIPE)
         _print_line(f"Posted {RECIPE.relative_to(ROOT)}: job {job['id']}, {job['status']}.")
         job = _watch(http, job)
         _predict(http, job, settings)
-    _print_line(f"Done. The data stay in {settings.data_dir}: `make run` starts the same stack and leaves it running.")
+    _print_line(f"Done. The data are in {settings.data_dir}. `make run` runs the same stack until Ctrl-C.")
 
 
 def _watch(http: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
+    """Print the progress of the job until it ends. Returns its last document. Raises StackFailed if it failed."""
     shown = ""
     for latest in follow_job(http, job):
         job = latest
@@ -46,6 +50,7 @@ def _watch(http: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _progress_line(progress: dict[str, Any]) -> str:
+    """Format the progress of a job as a line with a bar."""
     filled = round(BAR_WIDTH * progress["percent"] / 100)
     metrics = progress["metrics"]
     seconds_left = "?" if progress["seconds_left"] is None else f"{progress['seconds_left']:.1f}"
@@ -56,7 +61,7 @@ def _progress_line(progress: dict[str, Any]) -> str:
 
 
 def _predict(http: httpx.Client, job: dict[str, Any], settings: Settings) -> None:
-    """Five digits that it was not trained on, as files, in one request."""
+    """Classify five digits of the test part with one request, and print the results."""
     spec = TrainingSpec.model_validate(job["spec"])
     test = splits.load_dataset(spec.dataset, spec.training.seed, settings.datasets_dir).test
     rows = np.linspace(0, len(test) - 1, IMAGES).astype(int)
@@ -70,7 +75,7 @@ def _predict(http: httpx.Client, job: dict[str, Any], settings: Settings) -> Non
     _print_line(f"Posted {IMAGES} test images from {folder}:")
     for path, row, answer in zip(paths, rows, answers, strict=True):
         answered = f"{answer['label']} with probability {answer['probability']:.4f}"
-        _print_line(f"  {path.name:<14} is a {test.y[row]}; answered {answered}")
+        _print_line(f"  {path.name:<14} is a {test.y[row]}; predicted {answered}")
 
 
 def _print_line(line: str) -> None:
@@ -78,6 +83,7 @@ def _print_line(line: str) -> None:
 
 
 def end_in_order(*_: object) -> NoReturn:
+    """Exit on SIGTERM through SystemExit, so that `with` blocks stop the stack."""
     sys.exit(128 + signal.SIGTERM)
 
 

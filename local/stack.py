@@ -1,7 +1,7 @@
-"""`python -m local.stack`: all of Trainyard on this machine, until Ctrl-C or SIGTERM.
+"""Run all programs of Trainyard on this machine until Ctrl-C or SIGTERM. Usage: `python -m local.stack`.
 
-Starts Redis, unless TRAINYARD_REDIS_URL names one, brings the database up to date, runs what stands in the Procfile and
-restarts what dies. Everything it started ends with it; the data folder stays for the next time.
+Starts Redis unless TRAINYARD_REDIS_URL is set, migrates the database, and runs the programs of the Procfile. Restarts a
+program that ends. Stops all programs at the end. The data folder stays for the next start.
 """
 
 import argparse
@@ -36,11 +36,11 @@ POLL_SECONDS = 0.2
 
 
 class CannotStart(Exception):
-    """Something is in the way, and how to remove it."""
+    """The stack cannot start. The message contains the reason and the remedy."""
 
 
 class _Signals:
-    """Remembers that the end was asked for: a handler must not do more."""
+    """The signal handlers. They only set `end_asked_for`, because a handler can interrupt the program at any line."""
 
     def __init__(self) -> None:
         self.end_asked_for = False
@@ -52,10 +52,10 @@ class _Signals:
 
 
 def run(settings: Settings, log_dir: Path | None) -> None:
-    """Raises CannotStart."""
+    """Run the stack until a signal. `log_dir` is the folder for the logs; None for the terminal. Raises CannotStart."""
     signals = _Signals()
     check_port(settings.host, settings.port)
-    # The programs read their settings themselves: what stands relative to our folder must not to theirs.
+    # The programs read the settings themselves, in the folder ROOT. A relative path would be a different folder there.
     os.environ["TRAINYARD_DATA_DIR"] = str(settings.data_dir)
     programs: list[Program] = []
     with _lock_data_folder(settings.data_dir), _run_redis(settings, log_dir, programs):
@@ -73,31 +73,35 @@ def run(settings: Settings, log_dir: Path | None) -> None:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raises CannotStart."""
+    """Check that the API can listen on this address. Raises CannotStart."""
     try:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
         raise CannotStart(
-            f"Nothing can listen on {host}:{port} ({error.strerror}): set TRAINYARD_PORT to a free port."
+            f"The API cannot listen on {host}:{port} ({error.strerror}). Set TRAINYARD_PORT to a free port."
         ) from error
 
 
 @contextmanager
 def _lock_data_folder(folder: Path) -> Iterator[None]:
-    """For one stack at a time."""
+    """Lock the data folder, so that only one stack uses it. Raises CannotStart."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "stack.lock", timeout=0):
             yield
     except Timeout:
         raise CannotStart(
-            f"Another Trainyard runs on {folder}: end it, or set TRAINYARD_DATA_DIR to another folder."
+            f"Another stack uses the data folder {folder}. Stop it, or set TRAINYARD_DATA_DIR to a different folder."
         ) from None
 
 
 @contextmanager
 def _run_redis(settings: Settings, log_dir: Path | None, programs: list[Program]) -> Iterator[None]:
+    """Start Redis and add it to `programs`, unless TRAINYARD_REDIS_URL is set.
+
+    Raises CannotStart, or FileNotFoundError if no Redis server is installed.
+    """
     if "redis_url" in settings.model_fields_set:
         yield
         return
@@ -114,23 +118,26 @@ def _run_redis(settings: Settings, log_dir: Path | None, programs: list[Program]
 
 
 def _await_socket(redis: Program, path: Path) -> None:
+    """Start Redis, and wait until its socket exists. Raises CannotStart."""
     give_up_at = time.monotonic() + REDIS_TIMEOUT_SECONDS
     redis.keep_running()
     while not path.exists():
         if time.monotonic() > give_up_at:
             redis.ask_to_end()
-            raise CannotStart("Redis does not start: its own message stands above, or in redis.log.")
+            raise CannotStart("Redis did not start. Its error message is above or, with `--log-dir`, in redis.log.")
         time.sleep(POLL_SECONDS / 4)
 
 
 def _migrate() -> None:
+    """Migrate the database to the newest schema. Raises CannotStart."""
     try:
         subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=ROOT, check=True)
     except subprocess.CalledProcessError as error:
-        raise CannotStart("The database cannot be brought up to date: the reason stands above.") from error
+        raise CannotStart("The migration of the database failed. Its error message is above.") from error
 
 
 def _make_programs(log_dir: Path | None) -> list[Program]:
+    """Make the programs of the Procfile. They run with the Python of this process."""
     programs = []
     for line in (ROOT / "Procfile").read_text().splitlines():
         name, _, command = line.partition(":")
@@ -140,17 +147,21 @@ def _make_programs(log_dir: Path | None) -> list[Program]:
 
 
 def _say_when_ready(settings: Settings) -> bool:
+    """Log the address if the API is ready. Returns whether it is."""
     address = f"http://{settings.host}:{settings.port}"
     try:
-        with urllib.request.urlopen(f"{address}/health/ready", timeout=5):  # noqa: S310 - our own address
-            logger.info("trainyard is ready at %s, its documentation at %s/docs", address, address)
+        with urllib.request.urlopen(f"{address}/health/ready", timeout=5):  # noqa: S310 - the address of the API
+            logger.info("trainyard is ready at %s, the API documentation is at %s/docs", address, address)
             return True
     except (urllib.error.URLError, OSError):
         return False
 
 
 def _end(programs: list[Program]) -> None:
-    """Redis was first and is last, so that the others can end in good order."""
+    """Stop all programs within END_TIMEOUT_SECONDS, in the reverse order of their start.
+
+    Sends SIGTERM to all of them, to Redis last. Then waits for each program, and kills it if the time is over.
+    """
     for program in reversed(programs):
         program.ask_to_end()
     give_up_at = time.monotonic() + END_TIMEOUT_SECONDS
@@ -161,7 +172,7 @@ def _end(programs: list[Program]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--log-dir", type=Path, help="a file for each program, instead of the terminal")
+    parser.add_argument("--log-dir", type=Path, help="folder for one log file of each program, instead of the terminal")
     arguments = parser.parse_args()
     settings = Settings()
     logs.configure_logging(settings.log_level)

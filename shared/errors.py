@@ -164,7 +164,7 @@ class DatasetNotFound(ServiceError):
 
 
 class DatasetRefused(ServiceError):
-    """Raised when an uploaded file cannot be used as data. Each fault names a row or a member."""
+    """Raised when an uploaded file cannot be used as data. Each fault names a row or a member of the archive."""
 
     kind = "dataset-refused"
 

@@ -29,7 +29,7 @@ _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)
 
 
 def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
-    """Make the kernel send the signal `by` to this process when its parent ends. Does nothing unless on Linux.
+    """Make the kernel send the signal `by` to this process when its parent ends. Only Linux supports this.
 
     The parent is the thread that started this process (prctl(2)). On other systems, the child of a killed parent runs
     until its pipe breaks.

@@ -33,7 +33,7 @@ class BuiltinDataset:
 
     Attributes:
         info: description of the data set.
-        read: loads the arrays. Its arguments are the name, the description and the folder of `.npz` files. Raises
+        read: loads the arrays. Its arguments are the name, the info and the folder of `.npz` files. Raises
             DatasetUnavailable.
     """
 
@@ -46,7 +46,7 @@ def _read_from_scikit_learn(name: str, info: DatasetInfo, _: Path) -> Arrays:
 
     `place` is the position of each row in the order of scikit-learn, first of the training rows, then of the test rows.
     """
-    from sklearn import datasets  # heavy, and the API never loads rows
+    from sklearn import datasets  # heavy, and the API never loads these data sets
     from sklearn.model_selection import train_test_split
 
     bunch = getattr(datasets, f"load_{name}")()

@@ -17,16 +17,16 @@ IMAGE_RANK = 4  # rows, height, width, channels
 IMAGE_CHANNELS = (1, 3)
 WHITE = 255
 MAX_CLASS_INDEX = 2**31
-"""Labels with an absolute value from here on are numbers, not classes."""
+"""Integer labels with an absolute value of at least this are numbers, not classes."""
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def read_inline(data: InlineData) -> tuple[DatasetInfo, NDArray[Any], NDArray[Any]]:
-    """Return the description, x and y of inline data.
+    """Return the `DatasetInfo`, x and y of inline data.
 
     Rows of the shape height × width × 1 or 3 with integers from 0 to 255 are images: x is uint8
-    (n, height, width, channels). All other rows are numbers: x is float32 (n, …). The kind of the labels in the
-    description determines y. Raises InvalidRequest for the first entry that is wrong.
+    (n, height, width, channels). All other rows are numbers: x is float32 (n, …). `DatasetInfo.targets` determines
+    the form of y. Raises InvalidRequest for the first entry that is wrong.
     """
     if len(data.x) != len(data.y):
         raise _build_error(

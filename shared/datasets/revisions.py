@@ -84,7 +84,7 @@ def get_revision(session: Session, reference: str) -> Revision:
 def pin_revision(session: Session, choice: DatasetSpec) -> tuple[DatasetSpec, DatasetInfo | None]:
     """Replace the name of an uploaded data set by `name@number`, so that the spec keeps its revision.
 
-    Returns the new spec and the description of the revision. For all other data, returns the spec unchanged and None.
+    Returns the new spec and the `DatasetInfo` of the revision. For all other data, returns the spec unchanged and None.
     """
     revision = find_spec_revision(session, choice)
     if revision is None:
@@ -109,7 +109,7 @@ def open_revision(revision: Revision, artifacts: ArtifactStore, folder: Path) ->
 
 
 def find_spec_revision(session: Session, choice: DatasetSpec) -> Revision | None:
-    """Return the revision that a spec selects. None for data that is not an upload and for an unknown name.
+    """Return the revision that a spec selects; None for data that is not an upload and for an unknown name.
 
     `describe_dataset` reports the unknown name with its place in the spec.
     """

@@ -48,7 +48,7 @@ class MappedRows(FileRows):
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the rows at these positions of the selection, (len(rows), …), in the given order."""
         found = np.asarray(self._array[self.row_indices[rows]])
-        self._mapped.madvise(mmap.MADV_DONTNEED)  # the kernel has also mapped the pages around each row
+        self._mapped.madvise(mmap.MADV_DONTNEED)  # the kernel also maps pages around each row
         return found
 
     def iterate_chunks(self) -> Iterator[NDArray[Any]]:

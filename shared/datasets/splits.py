@@ -62,7 +62,7 @@ class Dataset:
     """A data set that is split into its parts.
 
     Attributes:
-        info: description after `classes` and `test`, before `limit` and `validation`.
+        info: its row numbers are those after `classes` and `test`, before `limit` and `validation`.
         digest: sha256 of the whole source, before `classes`, `limit` and the split.
     """
 
@@ -80,7 +80,7 @@ def describe_dataset(choice: DatasetSpec, uploaded: DatasetInfo | None = None) -
 
     Args:
         choice: the `dataset` part of a spec.
-        uploaded: description of the revision, if the spec selects an upload; else None.
+        uploaded: the `DatasetInfo` of the revision, if the spec selects an upload; else None.
 
     Raises:
         InvalidRequest: the name or a class is unknown, the inline data is invalid, or `test` does not fit the data.
@@ -266,7 +266,7 @@ def _split(whole: Part, choice: DatasetSpec, sizes: PartSizes, seed: int) -> tup
 def _draw_split(
     rows: NDArray[np.int64], count: int, seed: int, classes: NDArray[Any] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    from sklearn.model_selection import train_test_split  # heavy, and the API never loads rows
+    from sklearn.model_selection import train_test_split  # heavy, and the API never splits data
 
     try:
         train, drawn = train_test_split(rows, test_size=count, random_state=seed, stratify=classes)

@@ -26,7 +26,7 @@ MIN_POLARITY_SHARE = 0.95
 
 
 class Normalisation(BaseModel):
-    """(value - offset) / divisor. Each has one number for all values, or one for each index of the last axis."""
+    """(value - offset) / divisor. Offset and divisor have one number, or one for each index of the last axis."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

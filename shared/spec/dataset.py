@@ -10,7 +10,8 @@ from shared.spec.fields import Count, Fraction, Name, SpecPart
 class InlineData(SpecPart):
     """Small data inside the spec. Each row has one entry in `x` and one entry in `y`.
 
-    An entry of `x` is an image or a list of numbers. An entry of `y` is a number, a class name or a list of numbers.
+    An entry of `x` is a number or nested lists of numbers, such as an image [height, width, channels]. An entry of `y`
+    is a number, a class name or a list of numbers.
     """
 
     x: Annotated[list[Any], Field(min_length=1, examples=[[[0, 0], [0, 1], [1, 0], [1, 1]]])]
@@ -18,11 +19,11 @@ class InlineData(SpecPart):
 
 
 class ValidationSplit(SpecPart):
-    """The training rows that monitor the training instead.
+    """The validation rows. They are taken from the training rows and monitor the training.
 
-    `split` is a fraction of the training rows; they are drawn with the random seed. `stratify` keeps the proportions of
-    the classes. `rows` is a number of rows and replaces `split`; `from` takes them from the `start` or the `end` of the
-    training rows. Default of `from`: the rows are at the end.
+    `split` is a fraction of the training rows; these rows are drawn with the random seed. `stratify` keeps the
+    proportions of the classes. `rows` is a number of rows and replaces `split`. With `from`, these rows come from the
+    `start` or the `end` of the training rows. Default of `from`: `end`.
     """
 
     split: Fraction | None = None
@@ -34,7 +35,7 @@ class ValidationSplit(SpecPart):
     def _check_one_form(self) -> Self:
         if (self.split is None) == (self.rows is None):
             raise ValueError(
-                "Give either `split`, a fraction such as 0.1, or `rows`, a number of rows, with `from: start` or `end`."
+                "Give either `split`, a fraction such as 0.1, or `rows`, a number of rows. `from` is `start` or `end`."
             )
         if self.rows is None and self.from_ is not None:
             raise ValueError("`from` can only be used with `rows`.")

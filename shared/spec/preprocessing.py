@@ -22,8 +22,8 @@ class Fit(StrEnum):
     """Method for fitting an image to `size`. Default: `stretch`.
 
     `stretch` ignores the aspect ratio. `pad` keeps it and adds a border. `crop` keeps it and cuts off the edges.
-    `mnist` is for light handwriting on a dark background: it resizes the strokes and centres
-    them by their centre of mass.
+    `mnist` is for light handwriting on a dark background: it resizes the strokes and centres them by
+    their centre of mass.
     """
 
     STRETCH = "stretch"

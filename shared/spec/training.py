@@ -34,7 +34,7 @@ class ScheduleSpec(KerasPart):
 
 
 class EarlyStopping(SpecPart):
-    """Stops the training when `monitor` has not improved by more than `min_delta` for `patience` epochs.
+    """Early stopping. The training ends when `monitor` has not improved by more than `min_delta` for `patience` epochs.
 
     `monitor` is a loss or a metric. With the mode `min` a lower value is better, with `max` a higher value; with `auto`
     Keras derives the direction from the metric. The first `start_from_epoch` epochs do not count.

@@ -1,4 +1,4 @@
-"""A database of each kind, the API in this process, and a worker that is called instead of rung."""
+"""Provide databases of both kinds, the API in this process, and a worker that tests call themselves."""
 
 import functools
 import shutil
@@ -29,6 +29,7 @@ from tests.support.worker import InProcessWorker, RecordingNotifier, make_worker
 
 @pytest.fixture(scope="session")
 def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Provide the path of a migrated SQLite database without rows. Tests copy the file and do not write to it."""
     path = tmp_path_factory.mktemp("sqlite") / "empty.db"
     migrate(f"sqlite:///{path}")
     return path
@@ -36,7 +37,10 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """Makes a new, migrated database with each call."""
+    """Provide a function that creates a migrated PostgreSQL database without rows and returns its URL.
+
+    One server runs for the whole session. Each database is a copy of a template, so migrations run only once.
+    """
     folder = tmp_path_factory.mktemp("postgresql")
     with get_server(folder / "data", cleanup_mode="stop") as server:
         admin = make_engine(server.get_uri(driver="psycopg"), isolation_level="AUTOCOMMIT")
@@ -56,6 +60,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Provide the URL of a new, migrated database. A test runs on SQLite and on PostgreSQL, unless it chooses one."""
     if request.param == "postgresql":
         create: Callable[[], str] = request.getfixturevalue("postgresql")
         return create()
@@ -65,6 +70,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Provide settings with small limits: requests of 4 MiB, images of 1 MiB and 1,000,000 pixels. Ignores `.env`."""
     return Settings(
         _env_file=None,
         database_url=database_url,
@@ -78,6 +84,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def sessions(settings: Settings) -> Iterator[Sessions]:
+    """Provide sessions of the test's database, over connections that the API does not share."""
     engine = make_engine(settings.database_url)
     yield make_sessions(engine)
     engine.dispose()
@@ -85,6 +92,7 @@ def sessions(settings: Settings) -> Iterator[Sessions]:
 
 @pytest.fixture(scope="session")
 def planner() -> Iterator[Planner]:
+    """Provide one planning process for all tests: it starts once, which takes seconds."""
     planner = Planner(max_parameters=500_000_000)
     yield planner
     planner.close()
@@ -92,11 +100,13 @@ def planner() -> Iterator[Planner]:
 
 @pytest.fixture
 def notifier() -> RecordingNotifier:
+    """Provide a notifier that records notifications instead of sending them. Needs no Redis."""
     return RecordingNotifier()
 
 
 @pytest.fixture
 def app(settings: Settings, planner: Planner, notifier: RecordingNotifier) -> Iterator[Flask]:
+    """Provide the API as a Flask application in this process. No worker runs."""
     app = create_app(settings, planner=planner, notifier=notifier)
     yield app
     services: Services = app.extensions[EXTENSION]
@@ -105,12 +115,16 @@ def app(settings: Settings, planner: Planner, notifier: RecordingNotifier) -> It
 
 @pytest.fixture
 def http(app: Flask) -> FlaskClient:
+    """Provide a client that calls the API in this process, without a socket."""
     return app.test_client()
 
 
 @pytest.fixture(scope="session")
 def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Json], PublishedVersion]:
-    """Trains a spec once in the session."""
+    """Provide a function that trains a spec and returns its version, for tests to publish.
+
+    Each model name is trained once in the session: use another name for another spec.
+    """
 
     @functools.cache
     def train_once(model: str) -> PublishedVersion:
@@ -140,6 +154,7 @@ def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 
 @pytest.fixture
 def worker(settings: Settings, sessions: Sessions, notifier: RecordingNotifier) -> InProcessWorker:
+    """Provide a worker that runs jobs when a test calls it, in this process: without Celery and a training process."""
     return InProcessWorker(
         make_worker_context(sessions, ArtifactStore(settings.artifacts_url), notifier, settings.data_dir)
     )
@@ -149,7 +164,7 @@ def worker(settings: Settings, sessions: Sessions, notifier: RecordingNotifier) 
 def digits(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
 ) -> FlaskClient:
-    """A first version of the model of that name."""
+    """Provide the client, with version 1 of the model `digits` published."""
     published(DIGITS).publish(sessions, worker.context.artifacts)
     return http
 
@@ -158,6 +173,6 @@ def digits(
 def iris(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
 ) -> FlaskClient:
-    """A first version of the model of that name."""
+    """Provide the client, with version 1 of the model `iris` published."""
     published(IRIS).publish(sessions, worker.context.artifacts)
     return http

@@ -1,4 +1,4 @@
-"""What happens between two batches: report, look whether to stop, and watch the loss."""
+"""Report the progress of a training, and end it at a time limit or when the loss is not finite."""
 
 import math
 import time
@@ -11,10 +11,16 @@ from shared.jobs.events import EpochReport
 
 
 class TrainingMonitor(Protocol):
-    """Whoever looks on. `check` raises what ends the training from outside; the others return at once.
+    """The object that receives the reports of a training and decides when the training ends.
 
-    `is_stopping`: the owner wants what there is after this epoch; `is_leaving`: this process is to end, and `leave`,
-    which raises, ends the training once its checkpoint is written.
+    No method may wait for the database:
+
+    - `check` raises if the training must end at once, without a result.
+    - `is_stopping` returns whether the training must end after the current epoch and keep its result.
+    - `is_shutting_down` returns whether this process must end. The training then writes a checkpoint and calls
+      `shut_down`.
+    - `shut_down` raises, to end the training.
+    - `report_progress` and `report_epoch` record a report.
     """
 
     def check(self) -> None: ...
@@ -31,9 +37,14 @@ class TrainingMonitor(Protocol):
 
 
 class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
-    """Tells the watch of every epoch, and of batches no more often than `progress_seconds`.
+    """A callback that reports every epoch to the monitor, and the progress at most once in `progress_seconds`.
 
-    `done` is how many batches were done before, in an attempt that this one follows.
+    After every batch it calls `check` of the monitor. Raises LossIsNotFinite if the loss is infinite or NaN.
+
+    Args:
+        epochs: number of epochs of the training.
+        batches: number of batches of one epoch.
+        done: number of batches that earlier attempts have trained. They are not reported again.
     """
 
     def __init__(
@@ -80,7 +91,10 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras
             self.model.stop_training = True
 
     def on_fused_epoch_end(self, epoch: int, seconds: float, rate: float, logs: dict[str, float]) -> None:
-        """An epoch, counted from 1, that ran where no callback is called."""
+        """Report an epoch of `fit_fused`, during which Keras calls no callback.
+
+        `epoch` counts from 1, and `rate` is the learning rate. Raises LossIsNotFinite, or the exceptions of `check`.
+        """
         self._monitor.check()
         if not math.isfinite(logs["loss"]):
             raise build_loss_error(logs["loss"], f"epoch {epoch}")
@@ -111,7 +125,10 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras
         )
 
     def _seconds_left(self, done: int, everything: int) -> float | None:
-        """None until there is something to measure by: the first batch also traces the network."""
+        """Estimate the remaining seconds of the training. None if this attempt has trained fewer than two batches.
+
+        The first batch is not measured, because it also traces the network.
+        """
         if done == everything:
             return 0.0
         measured = done - self._done_before - 1
@@ -121,7 +138,10 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras
 
 
 class TimeLimitCallback(keras.callbacks.Callback):  # type: ignore[misc]
-    """Raises TimeLimitReached at the first batch past `max_minutes`, of which some seconds were used before."""
+    """A callback that ends the training at the first batch after `max_minutes`.
+
+    `used_seconds` is the time that earlier attempts of the job took. Raises TimeLimitReached.
+    """
 
     def __init__(self, max_minutes: float, used_seconds: float) -> None:
         super().__init__()
@@ -137,18 +157,19 @@ class TimeLimitCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _check(self) -> None:
         if time.monotonic() > self._deadline:
             raise TimeLimitReached(
-                f"The training took longer than the {self._max_minutes:g} minutes it was given: "
-                "raise resources.max_minutes, or train fewer epochs."
+                f"The training took longer than {self._max_minutes:g} minutes, the limit (`resources.max_minutes`). "
+                "Increase the limit, or train fewer epochs."
             )
 
 
 def build_loss_error(loss: float, where: str) -> LossIsNotFinite:
+    """Build the error for an infinite or NaN loss. `where` is a text such as `epoch 3, batch 4`."""
     return LossIsNotFinite(
-        f"The loss became {loss} in {where}: try a smaller learning rate, scale the inputs (`preprocessing.scale`), "
-        "or set the optimizer's `clipnorm`."
+        f"The loss became {loss} in {where}. Use a smaller learning rate, scale the inputs (`preprocessing.scale`), "
+        "or set `clipnorm` of the optimizer."
     )
 
 
 def replace_non_finite(logs: dict[str, float]) -> dict[str, float | None]:
-    """JSON knows neither infinities nor NaN: they become None."""
+    """Replace infinities and NaN by None: JSON has neither."""
     return {name: float(value) if math.isfinite(value) else None for name, value in logs.items()}

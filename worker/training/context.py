@@ -1,4 +1,4 @@
-"""Define what a training is given besides its spec and data."""
+"""Define the environment of a training: its device, monitor, folders and checkpoint store."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +9,14 @@ from worker.training.checkpoints.store import CheckpointStore, NullCheckpointSto
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """Where a network is trained, and who looks on.
+    """The environment in which a network is trained.
 
-    `device` is TensorFlow's name of it; in `prepared_dir` stay images that were decoded or resized, and `logs_dir`
-    takes what TensorBoard is to show. Checkpoints go to the `keeper`, and come from it.
+    Attributes:
+        device: TensorFlow's name of the device, `/CPU:0` or `/GPU:0`.
+        progress_seconds: minimum time between two reports of the progress.
+        prepared_dir: cache folder for decoded and resized images. Several trainings share it.
+        logs_dir: folder for the logs of TensorBoard.
+        store: loads and saves the checkpoints.
     """
 
     device: str

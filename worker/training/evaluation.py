@@ -1,4 +1,4 @@
-"""What a trained network makes of the test part."""
+"""Evaluate a trained network on the test part."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,8 +32,10 @@ from shared.registry.evaluation import (
 TOP_K = (3, 5)
 CALIBRATION_BINS = 15
 MIN_DOUBTFUL_ROWS = 10
+"""A confidence threshold needs at least this number of test rows below it."""
 MAX_FIRST_IMAGES = 32
 MAX_IMAGE_BYTES = 16 * 2**20
+"""Uncompressed size of the stored images of mistakes."""
 
 
 def write_evaluation(
@@ -44,9 +46,14 @@ def write_evaluation(
     images: NDArray[Any] | MappedRows | None,
     folder: Path,
 ) -> list[Path]:
-    """The files; `outputs` is (n, width), what the network answered to the test part, and y what is right.
+    """Write the evaluation of the test part to `folder`, and return the paths of the files.
 
-    `images` are (n, height, width, channels) uint8, None for rows of numbers.
+    A regression has one file, the report. A classification also has the predictions and, for images, some test images.
+
+    Args:
+        y: the labels of the test part, (n,) int64 or (n, k) float32.
+        outputs: the outputs of the network, (n, width) float32.
+        images: (n, height, width, channels) uint8; None for rows of numbers.
     """
     path = folder / EVALUATION_FILE
     if not objective.classes:
@@ -69,7 +76,7 @@ def write_evaluation(
 
 
 def _select_images(answers: TestPredictions, images: NDArray[Any] | MappedRows) -> TestImages:
-    """The first of the test part, and the mistakes, the surest first, as many as fit."""
+    """Select the first test images, and the mistakes with the highest probability within MAX_IMAGE_BYTES."""
     mistakes = answers.sort_by_confidence(answers.find_mistakes())
     rows = np.unique(
         np.concatenate([np.arange(min(MAX_FIRST_IMAGES, len(images))), mistakes[: _count_fitting(images)]])
@@ -78,20 +85,29 @@ def _select_images(answers: TestPredictions, images: NDArray[Any] | MappedRows) 
 
 
 def _count_fitting(images: NDArray[Any] | MappedRows) -> int:
+    """Return how many images fit into MAX_IMAGE_BYTES."""
     return MAX_IMAGE_BYTES // int(np.prod(images.shape[1:]))
 
 
 def compute_calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> float:
-    """Σ over bins of (share of rows) × |accuracy - mean confidence|: Guo et al., 2017, arXiv:1706.04599."""
+    """Compute the expected calibration error: Σ over bins of (share of rows) × |accuracy - mean confidence|.
+
+    The bins have equal width. Source: Guo et al., 2017, arXiv:1706.04599.
+
+    Args:
+        right: (n,), whether each prediction is correct.
+        confidence: (n,), the probability of each predicted class, from 0 to 1.
+    """
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, right.astype(np.float64) - confidence, CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(right))
 
 
 def compute_confidence_threshold(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> float | None:
-    """The highest probability below which at least half of the answers are wrong.
+    """Compute the highest probability below which at least half of the predictions are wrong.
 
-    None where there is none, or fewer rows below it than one could tell by.
+    `right` and `confidence` are (n,), as in `compute_calibration_error`. Returns None if there is no such probability
+    with at least MIN_DOUBTFUL_ROWS rows below it.
     """
     order = np.argsort(confidence, kind="stable")
     counts = np.arange(1, len(right) + 1)
@@ -103,7 +119,10 @@ def compute_confidence_threshold(right: NDArray[np.bool_], confidence: NDArray[n
 
 
 def find_confidence_threshold(objective: Objective, y: NDArray[Any], outputs: NDArray[np.float32]) -> float | None:
-    """The same, of what the network answered to the test part, (n, width); None where it answers numbers."""
+    """Compute the confidence threshold from the labels and the outputs (n, width) of the test part.
+
+    Returns None for a regression, or if there is no threshold.
+    """
     if not objective.classes:
         return None
     probabilities = _to_probabilities(objective, outputs)
@@ -113,7 +132,7 @@ def find_confidence_threshold(objective: Objective, y: NDArray[Any], outputs: ND
 
 
 def _to_probabilities(objective: Objective, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, classes)"""
+    """Return the probabilities (n, classes). A single output is the probability of the second of two classes."""
     return np.hstack([1 - outputs, outputs]) if objective.width == 1 else outputs
 
 

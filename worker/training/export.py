@@ -1,4 +1,4 @@
-"""A trained network as files: Keras's own, the weights alone, ONNX for serving, and what explains them."""
+"""Export a trained network: as a Keras file, as weights, as ONNX for serving, and with its manifest."""
 
 import base64
 import hashlib
@@ -37,20 +37,24 @@ from shared.registry.manifest import (
 from worker.training.input.image_cache import NO_LIMITS
 from worker.training.train import TrainingResult
 
-# Or else tf2onnx copies the whole network before each of its passes, which is a quarter of the export.
+# Without this setting, tf2onnx copies the network before each optimizer pass: a quarter of the time of an export.
 os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
 OPSET = 18
 GOLDEN_SAMPLES = 8
 MAX_SAMPLE_BYTES = 2**17
+"""A larger image file is resized and stored as PNG, so that the manifest stays small."""
 
 
 def export_version(trained: TrainingResult, manifest: VersionManifest, dataset: Dataset, folder: Path) -> list[Path]:
-    """Writes the files of a version. Raises ExportDisagrees when ONNX does not compute what Keras does."""
+    """Write the files of a version to `folder`, and return their paths.
+
+    Raises ExportDisagrees if the ONNX file computes other outputs than Keras.
+    """
     inputs, samples = _choose_golden_samples(trained.contract, dataset)
     outputs = trained.network(inputs, training=False).numpy()
     paths = [folder / name for name in ("model.keras", "model.weights.h5", ONNX_FILE, MANIFEST_FILE)]
     bare = keras.Model(trained.network.input, trained.network.output, name=trained.network.name)
-    bare.save(paths[0])  # without the optimizer, which weighs twice as much as the network
+    bare.save(paths[0])  # without the optimizer: the state of Adam is twice as large as the weights
     bare.save_weights(paths[1])
     paths[2].write_bytes(_convert_to_onnx(trained.network))
     _check_agreement(paths[2], inputs, outputs)
@@ -67,7 +71,7 @@ def export_version(trained: TrainingResult, manifest: VersionManifest, dataset: 
 
 
 def compute_weights_digest(network: keras.Model) -> str:
-    """sha256 of every array, with its type and shape, in the order of the layers."""
+    """Compute the sha256 of all weights, each with its dtype and shape, in the order of the layers."""
     digest = hashlib.sha256()
     for array in network.get_weights():
         digest.update(f"{array.dtype.str} {array.shape}\n".encode())
@@ -78,7 +82,11 @@ def compute_weights_digest(network: keras.Model) -> str:
 def _choose_golden_samples(
     contract: ImageContract | NumbersContract, dataset: Dataset
 ) -> tuple[NDArray[np.float32], list[GoldenSample]]:
-    """A few rows that the network was not trained on, where there are such, as a client would send them."""
+    """Choose up to GOLDEN_SAMPLES rows for the self-test of a loaded version.
+
+    They come from the test part, else the validation part, else the training part. Returns the network's inputs
+    (n, *input_shape), and the same rows as a client sends them, still without outputs.
+    """
     part = next(part for part in (dataset.test, dataset.validation, dataset.train) if len(part))
     rows = part.select(np.linspace(0, len(part) - 1, min(GOLDEN_SAMPLES, len(part))).astype(np.int64))
     if isinstance(contract, NumbersContract):
@@ -91,7 +99,7 @@ def _choose_golden_samples(
 
 
 def _encode_rows(rows: Part, contract: ImageContract) -> Iterator[bytes]:
-    """Files as they came, unless they are large."""
+    """Yield the images as file contents: small uploaded files unchanged, all other images as PNG."""
     if not isinstance(rows.x, EncodedImages):
         yield from (_encode_png(image) for image in rows.array)
         return
@@ -104,7 +112,7 @@ def _encode_rows(rows: Part, contract: ImageContract) -> Iterator[bytes]:
 
 
 def _encode_png(image: NDArray[np.uint8]) -> bytes:
-    """(height, width, 1 or 3) RGB → PNG."""
+    """Encode an image, (height, width, 1 or 3) uint8 in gray or RGB, as PNG."""
     _, data = cv2.imencode(".png", image[..., ::-1])
     return data.tobytes()
 
@@ -123,8 +131,11 @@ def _convert_to_onnx(network: keras.Model) -> bytes:
 
 @contextmanager
 def _inline_functions() -> Iterator[None]:
-    """Keras makes some layers, grouped convolutions among them, functions of their own, which ONNX cannot hold."""
-    tf.config.run_functions_eagerly(True)  # noqa: FBT003 - TensorFlow's own signature
+    """Expand all calls of TensorFlow functions inline, inside a `with` block.
+
+    Keras makes a function for some layers, such as grouped convolutions, and ONNX cannot represent its call.
+    """
+    tf.config.run_functions_eagerly(True)  # noqa: FBT003 - the signature of TensorFlow
     try:
         yield
     finally:
@@ -132,17 +143,18 @@ def _inline_functions() -> Iterator[None]:
 
 
 def _check_agreement(path: Path, inputs: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+    """Check that the ONNX file at `path` computes the `expected` outputs of Keras. Raises ExportDisagrees."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (answered,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})
     difference = compute_max_difference(answered, expected)
     if difference > TOLERANCE:
         raise ExportDisagrees(
-            f"The ONNX file answers differently from Keras, by {difference:.2g} where {TOLERANCE:g} are allowed: "
-            "the version would not serve what was trained. Replace the layers that are out of the common one by one."
+            f"The outputs of the ONNX file and of Keras differ by {difference:.2g}, and the limit is {TOLERANCE:g}. "
+            "The network cannot be served. Replace unusual layers one by one to find the cause."
         )
 
 
-# tf2onnx knows erf and exp, but not these two, which gelu, celu and the like are made of.
+# tf2onnx converts Erf and Exp, but not Erfc = 1 - Erf and Expm1 = Exp - 1. gelu, celu and other activations use these.
 @tf_op("Erfc")
 class _Erfc:
     @classmethod
@@ -162,6 +174,7 @@ def _make_one(graph: Any, node: Any) -> str:  # noqa: ANN401
 
 
 def _replace_by_difference(graph: Any, node: Any, operands: list[str]) -> None:  # noqa: ANN401
+    """Replace a node of the ONNX graph by the first operand minus the second."""
     shapes, dtypes = node.output_shapes, node.output_dtypes
     graph.remove_node(node.name)
     graph.make_node("Sub", operands, name=node.name, outputs=node.output, shapes=shapes, dtypes=dtypes)

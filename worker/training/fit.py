@@ -1,4 +1,4 @@
-"""Fit one network: make callbacks and batches, fit the epochs, summarise the result."""
+"""Fit one network: make its callbacks and batches, train the epochs, and summarise the result."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,17 +28,18 @@ from worker.training.precision import compute_in
 from worker.training.tensorboard import make_tensorboard_callbacks
 
 MIN_EVALUATION_BATCH = 256
+"""Minimum batch size of an evaluation: larger batches are faster."""
 MAX_FUSED_STEP_COST = 300_000
-"""Parameters × rows: what one processor does in well under a millisecond."""
+"""Parameters × rows of a batch. A step up to this cost takes much less than a millisecond on one CPU core."""
 
 
 @dataclass(frozen=True)
 class PreparedPart:
-    """A part of the data as the network takes it, except that x is not normalised yet.
+    """A part of the data set, preprocessed except for the normalisation of x.
 
     Attributes:
         x: (n, *input_shape), uint8 for images, else float32.
-        y: (n,) int64 or (n, k) float32, as the data set has it.
+        y: the labels of the data set, (n,) int64 or (n, k) float32.
     """
 
     x: NDArray[Any] | MappedRows
@@ -50,7 +51,7 @@ class PreparedPart:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """Everything that belongs to the fit of one network."""
+    """The network, the data and the options of one training."""
 
     network: keras.Model
     train: PreparedPart
@@ -80,7 +81,7 @@ class TrainingRun:
         return max(self.options.batch_size, MIN_EVALUATION_BATCH)
 
     def make_columns(self) -> list[NDArray[Any]]:
-        """Return the labels of the training part and, if the classes are weighted, the weights (n,) float32."""
+        """Return the labels of the training part and, if the classes are weighted, the row weights (n,) float32."""
         columns = [self.objective.encode_labels(self.train.y)]
         if self.options.class_weight is not None:
             columns.append(self.objective.compute_weights(self.train.y, self.options.class_weight))
@@ -89,7 +90,7 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """The callbacks of a fit. `keepers` restore the weights of an epoch, or stop the training early."""
+    """The callbacks of a training. `keepers` restore the weights of the best epoch, or stop the training early."""
 
     progress: ProgressCallback
     limits: list[TimeLimitCallback]
@@ -99,7 +100,11 @@ class Callbacks:
 
 @dataclass(frozen=True)
 class FitSummary:
-    """`test_outputs` are (n, width) float32, what the network predicts for the test part; None without one."""
+    """The result of a training.
+
+    Attributes:
+        test_outputs: (n, width) float32, the predictions for the test part; None without test rows.
+    """
 
     metrics: Metrics
     epochs: Epochs
@@ -107,7 +112,10 @@ class FitSummary:
 
 
 def fit(run: TrainingRun) -> FitSummary:
-    """Fit the network from where its checkpoint ends. Raises what the monitor raises to end the training."""
+    """Fit the network, starting from its checkpoint if it has one.
+
+    Raises LossIsNotFinite, TimeLimitReached, or the exceptions of the monitor.
+    """
     callbacks = make_callbacks(run)
     if run.precision is Precision.FLOAT32 and _can_fuse(run):
         _fit_fused(run, callbacks)
@@ -117,7 +125,7 @@ def fit(run: TrainingRun) -> FitSummary:
 
 
 def make_callbacks(run: TrainingRun) -> Callbacks:
-    """Make the callbacks, with what the checkpoint says is already done."""
+    """Make the callbacks. They continue from the state of the checkpoint."""
     state, options, monitor = run.state, run.options, run.context.monitor
     keepers = [*_make_early_stopping(options), *_make_best_keeper(options)]
     limit = run.spec.resources.max_minutes
@@ -136,7 +144,7 @@ def make_callbacks(run: TrainingRun) -> Callbacks:
 
 
 def make_batches(run: TrainingRun) -> tf.data.Dataset:
-    """Make one stream of the batches of every epoch that is left, each epoch shuffled by (seed, epoch)."""
+    """Make one stream with the batches of all remaining epochs. (seed, epoch) determines the order of an epoch."""
     return make_shuffled_batches(
         run.train.x,
         run.make_columns(),
@@ -150,7 +158,7 @@ def make_batches(run: TrainingRun) -> tf.data.Dataset:
 
 
 def make_evaluation_batches(run: TrainingRun, part: PreparedPart) -> tf.data.Dataset | None:
-    """Make the batches of a part in its own order; None for a part without rows."""
+    """Make the batches of a part, in the order of its rows. Returns None for a part without rows."""
     if not len(part):
         return None
     labels = run.objective.encode_labels(part.y)
@@ -158,9 +166,9 @@ def make_evaluation_batches(run: TrainingRun, part: PreparedPart) -> tf.data.Dat
 
 
 def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
-    """Fit with Keras's `fit`, batch by batch."""
+    """Train with `Model.fit`, and skip the batches that the checkpoint contains."""
     network, options, state = run.network, run.options, run.state
-    if state.batch:  # Keras would make the metrics at the first step, when there is nothing more to restore
+    if state.batch:  # Keras makes the metrics in the first step, too late to restore their state: make them now
         nothing = np.zeros((1, *network.output_shape[1:]), np.float32)
         _measure(network, run.objective.encode_labels(run.train.y[:1]), nothing)
     with compute_in(network, run.precision), _skip_done_batches(network, state):
@@ -175,15 +183,15 @@ def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
                 *callbacks.limits,
                 *callbacks.keepers,
                 *make_tensorboard_callbacks(network, options.tensorboard, run.context.logs_dir),
-                callbacks.checkpoint,  # last: it saves what the others have changed
+                callbacks.checkpoint,  # last: it saves the state that the others have changed
             ],
-            shuffle=False,  # the stream is shuffled already
+            shuffle=False,  # `make_batches` has shuffled the rows
             verbose=0,
         )
 
 
 def summarise(run: TrainingRun, callbacks: Callbacks) -> FitSummary:
-    """Evaluate the test part, and collect the metrics of the epoch whose weights are kept."""
+    """Evaluate the test part, and collect the metrics of the epoch whose weights the network now has."""
     trained = run.state.epoch
     restoring = [callback for callback in callbacks.keepers if callback.restore_best_weights]
     kept = restoring[-1].best_epoch if restoring else trained - 1
@@ -201,7 +209,7 @@ def summarise(run: TrainingRun, callbacks: Callbacks) -> FitSummary:
 
 @contextmanager
 def _skip_done_batches(network: keras.Model, state: TrainingState) -> Iterator[None]:
-    """Let the first epoch skip the batches that the checkpoint has done."""
+    """Replace the training function by one that skips the batches of the checkpoint's incomplete epoch."""
     network.make_train_function()
     whole = network.train_function
     if state.batch:
@@ -213,7 +221,7 @@ def _skip_done_batches(network: keras.Model, state: TrainingState) -> Iterator[N
 
 
 def _can_fuse(run: TrainingRun) -> bool:
-    """Return whether many epochs can run in one call: light steps, little data, nothing to do between two epochs."""
+    """Return whether many epochs can run in one call: cheap steps, little data, no work between two epochs."""
     options, x = run.options, run.train.x
     between_epochs = options.early_stopping, options.tensorboard, *run.spec.augmentation
     return (
@@ -226,7 +234,7 @@ def _can_fuse(run: TrainingRun) -> bool:
 
 
 def _fit_fused(run: TrainingRun, callbacks: Callbacks) -> None:
-    """Fit with `fit_fused`, many epochs in one call of TensorFlow."""
+    """Train with `fit_fused`: many epochs in one call of a TensorFlow function."""
     state = run.state
     if state.finished:
         return
@@ -264,7 +272,7 @@ def _fit_fused(run: TrainingRun, callbacks: Callbacks) -> None:
 
 
 def _measure(network: keras.Model, labels: NDArray[Any], outputs: NDArray[np.float32]) -> dict[str, float | None]:
-    """Compute what `network.evaluate` returns, from outputs that are there already."""
+    """Compute the loss and the metrics as `network.evaluate` does, but from known outputs."""
     network.reset_metrics()
     labels, answers = tf.constant(labels), tf.constant(outputs)
     loss = network.compute_loss(y=labels, y_pred=answers, training=False)
@@ -289,7 +297,10 @@ def _make_early_stopping(training: TrainingOptions) -> list[keras.callbacks.Earl
 
 
 def _make_best_keeper(training: TrainingOptions) -> list[keras.callbacks.EarlyStopping]:
-    """Make the callback that keeps the best epoch's weights: Keras's EarlyStopping, too patient ever to stop."""
+    """Make the callback that restores the weights of the best epoch.
+
+    It is Keras's EarlyStopping. Its patience is the number of epochs, so it never stops the training.
+    """
     if training.keep == "last":
         return []
     return [keras.callbacks.EarlyStopping(training.keep.best, patience=training.epochs, restore_best_weights=True)]

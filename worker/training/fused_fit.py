@@ -1,7 +1,8 @@
 """Train networks whose steps take microseconds: many epochs inside one TensorFlow function.
 
-Keras's `fit` returns to Python after every epoch, which takes longer than an epoch of a logic gate. The steps are
-Keras's own, their order is that of the input pipeline, and the resulting weights equal those of `fit`.
+`Model.fit` returns to Python after every epoch. For the four rows of a logic gate, this takes longer than the epoch
+itself. The function here calls Keras's own training step with the batches in the order of the input pipeline, so the
+weights equal those of `Model.fit`.
 """
 
 import time
@@ -19,10 +20,11 @@ Logs = dict[str, float]
 Columns = Sequence[NDArray[Any]]
 
 MAX_FUSED_BYTES = 64 * 2**20
-"""Of x as float32, which is held in memory as a whole."""
+"""Maximum size of x as float32: the TensorFlow function contains x as a constant."""
 MAX_ROWS_PER_CALL = 2**20
-"""Rows × epochs."""
+"""Maximum of rows × epochs: one tensor contains the row orders of all epochs of a call."""
 LEARNING_RATE = "learning_rate"
+"""Name of the learning rate among the metrics of an epoch."""
 
 
 def fit_fused(
@@ -45,8 +47,8 @@ def fit_fused(
         validation: x and labels, or None.
         seconds_per_call: about how long one call of the function may take.
         on_epoch_end: called with epoch (from 1), seconds, learning rate and metrics; may raise to end the training.
-        should_continue: asked between two calls of the function, when the weights are those of the last reported epoch.
-        completed_epochs: how many epochs a checkpoint has done before.
+        should_continue: called between two calls of the function. The weights are those of the last reported epoch.
+        completed_epochs: number of epochs that the checkpoint contains.
     """
     run, names = _compile_epochs(network, train, validation, batch_size, evaluation_batch_size)
     rows = len(train[0])
@@ -70,7 +72,11 @@ def fit_fused(
 def _compile_epochs(
     network: keras.Model, train: Columns, validation: Columns | None, batch_size: int, evaluation_batch_size: int
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[str]]:
-    """Compile a function from the row orders of epochs, (epochs, rows) int64, to their metrics, (epochs, names)."""
+    """Compile a function that trains one epoch for each row order.
+
+    Returns the function and the names of the metrics. The function takes the row orders, (epochs, rows) int64, and
+    returns the metrics, (epochs, names) float32. The list of names is empty until the first call traces the function.
+    """
     names: list[str] = []
     rows = len(train[0])
     train_columns = [tf.constant(column) for column in train]

@@ -1,4 +1,4 @@
-"""Run a training job: load its data, train, export, evaluate, publish."""
+"""Run a training job: load its data, train, export, evaluate and publish."""
 
 import logging
 import math
@@ -44,11 +44,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu", "numpy", "opencv-python-headless", "scikit-learn", "tf2onnx")
+"""The packages whose installed versions are stored in the lineage of a published version."""
 
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What the job trains from. `columns` name the inputs of a table."""
+    """The inputs of a training job.
+
+    Attributes:
+        columns: names of the input columns of a table; empty for other data.
+        initial: weights to start from; None for a new network.
+    """
 
     dataset: splits.Dataset
     columns: tuple[str, ...]
@@ -56,7 +62,7 @@ class _Inputs:
 
 
 def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Path) -> None:
-    """Train the job's network and publish it, or compare it with the version that the job reproduces.
+    """Train the network of a job and publish it, or compare it with the version that the job reproduces.
 
     Raises LeaseLost, JobCancelled, WorkerShutdown, TrainingFailure, ServiceError or OSError.
     """
@@ -132,7 +138,7 @@ def _make_manifest(job: Job, spec: TrainingSpec, inputs: _Inputs, result: "Train
 
 
 def _export(result: "TrainingResult", manifest: VersionManifest, dataset: splits.Dataset, folder: Path) -> list[Path]:
-    """Write the files of the version and of its evaluation."""
+    """Write the files of the version and of its evaluation to `folder`. Returns their paths."""
     from worker.training.evaluation import write_evaluation
     from worker.training.export import export_version
 
@@ -145,6 +151,8 @@ def _export(result: "TrainingResult", manifest: VersionManifest, dataset: splits
 
 
 def _finish_reproduction(job: Job, reproduces: Document, again: VersionManifest, lease: Lease) -> None:
+    """Compare the new manifest `again` with the reproduced version, and end the job with the comparison."""
+
     def finish(session: Session) -> None:
         version = versions.get_version(session, reproduces["model"], str(reproduces["version"]))
         reproduction = compare_versions(VersionManifest.model_validate(version.manifest), again)
@@ -166,7 +174,10 @@ def _load_initial_weights(context: WorkerContext, version: Version | None, folde
 
 
 def _publish(context: WorkerContext, job: Job, manifest: VersionManifest, paths: list[Path], lease: Lease) -> int:
-    """Publish the version and the job's success. Returns the number of the version."""
+    """Publish the version and end the job as succeeded, in one transaction. Returns the number of the version.
+
+    Raises LeaseLost, or JobCancelled if the job was cancelled in the meantime.
+    """
     document = manifest.model_dump(mode="json")
 
     def publish(files: list[StoredFile]) -> int:
@@ -184,7 +195,7 @@ def _publish(context: WorkerContext, job: Job, manifest: VersionManifest, paths:
     try:
         return tracked_files.store_and_reference(context.sessions, context.artifacts, paths, publish)
     except LeaseLost:
-        lease.flush()  # raises JobCancelled when the reason is a cancellation
+        lease.flush()  # raises JobCancelled if a cancellation is the reason
         raise
 
 
@@ -211,6 +222,6 @@ def _list_library_versions() -> dict[str, str]:
     for name in LIBRARIES:
         try:
             versions[name] = version(name)
-        except PackageNotFoundError:  # tensorflow or tensorflow-cpu, not both
+        except PackageNotFoundError:  # only one of tensorflow and tensorflow-cpu is installed
             continue
     return versions

@@ -1,6 +1,6 @@
-"""In which numbers a training computes: float32, or a mix with a shorter type where the device is faster with it.
+"""Choose the precision of a training: float32, or mixed precision if the device computes faster with it.
 
-The weights are float32 in either case, and so is all that is done with them after the training.
+The weights are float32 in both cases. Evaluation and export after the training use only float32.
 """
 
 import math
@@ -14,21 +14,23 @@ import tensorflow as tf
 from shared.spec.training import Precision
 
 MIN_PRODUCTS = 100_000_000
-"""Multiplications in one step, below which the conversions cost more than the shorter type saves."""
+"""Multiplications in one step. Below this number, the conversions take more time than the shorter type saves."""
 FAST_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+"""Flags in /proc/cpuinfo of CPUs that compute with bfloat16."""
 FAST_CAPABILITY = (8, 0)
-"""Of the first NVIDIA GPUs that compute with bfloat16."""
+"""CUDA compute capability of the first NVIDIA GPUs that compute with bfloat16."""
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
 def choose_precision(asked: Precision, network: keras.Model, batch_size: int, device: str) -> Precision:
-    """What `auto` comes to; `device` is TensorFlow's name of it.
+    """Return the precision of a training, and resolve `auto`. `device` is TensorFlow's name of the device.
 
-    Of images alone: a column of a table may hold numbers that need all their digits.
+    `auto` is mixed_bfloat16 only for images: a column of a table may need all digits of float32. A network with an
+    Embedding layer also uses float32, because bfloat16 cannot represent every index above 256.
     """
     if asked is not Precision.AUTO:
         return asked
-    of_images = len(network.input_shape) > 2  # noqa: PLR2004 - the batch, and a row of numbers
+    of_images = len(network.input_shape) > 2  # noqa: PLR2004 - (batch, columns) are rows of numbers
     has_places = any(isinstance(layer, keras.layers.Embedding) for layer in network.layers)
     worth_it = count_products(network) * batch_size >= MIN_PRODUCTS
     if of_images and worth_it and not has_places and has_fast_bfloat16(device):
@@ -38,13 +40,16 @@ def choose_precision(asked: Precision, network: keras.Model, batch_size: int, de
 
 @contextmanager
 def compute_in(network: keras.Model, precision: Precision) -> Iterator[None]:
-    """Every layer before the last with weights; from there on float32, for a loss needs the digits of its outputs."""
+    """Use `precision` in all layers before the last layer with weights, inside a `with` block.
+
+    The last layer with weights and the layers after it use float32, because the loss needs precise outputs.
+    """
     if precision is Precision.FLOAT32:
         yield
         return
     weighted = [index for index, layer in enumerate(network.layers) if layer.weights]
     before = network.layers[: weighted[-1] if weighted else 0]
-    parts = [*before, *(layer.cell for layer in before if hasattr(layer, "cell"))]  # as a recurrent layer has
+    parts = [*before, *(layer.cell for layer in before if hasattr(layer, "cell"))]  # of recurrent layers
     usual = {part: part.dtype_policy for part in parts}
     try:
         for part in parts:
@@ -56,7 +61,7 @@ def compute_in(network: keras.Model, precision: Precision) -> Iterator[None]:
 
 
 def count_products(network: keras.Model) -> int:
-    """Multiplications for one input, forward: each weight of a kernel once for every place it is applied at."""
+    """Count the multiplications of a forward pass for one input: weights of a kernel × positions of its output."""
     return sum(
         math.prod(weight.shape) * math.prod(layer.output.shape[1:-1])
         for layer in network.layers
@@ -66,6 +71,7 @@ def count_products(network: keras.Model) -> int:
 
 
 def has_fast_bfloat16(device: str, cpu_info: Path = _CPU_INFO) -> bool:
+    """Return whether the GPU, or the CPU, computes with bfloat16. `device` is TensorFlow's name of the device."""
     if device.startswith("/GPU"):
         gpu = tf.config.list_physical_devices("GPU")[0]
         return bool(tf.config.experimental.get_device_details(gpu).get("compute_capability", (0,)) >= FAST_CAPABILITY)

@@ -12,14 +12,14 @@ from shared.spec.network import NetworkSpec
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """The version to start from; `path` is its model.weights.h5 on this machine."""
+    """The version to start from. `path` is its file model.weights.h5 on this machine."""
 
     version: PretrainedVersion
     path: Path
 
 
 def load_initial_weights(network: keras.Model, initial: InitialWeights) -> None:
-    """Copy the weights of every layer whose shapes are unchanged; a new head keeps its random weights."""
+    """Copy the weights of every layer whose weights have the same shapes. A new head keeps its random weights."""
     plain = NetworkSpec.model_construct(layers=None, keras=initial.version.architecture, from_=None, freeze=())
     source = build_network(plain, initial.version.contract.input_shape, "base")
     source.load_weights(initial.path)

@@ -1,4 +1,4 @@
-"""The logs that TensorBoard reads, as the spec asks for them."""
+"""Write the logs for TensorBoard that the spec requests."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,10 @@ from shared.spec.training import TensorBoard
 def make_tensorboard_callbacks(
     network: keras.Model, wanted: TensorBoard | None, folder: Path
 ) -> list[keras.callbacks.Callback]:
-    """Scalars of every epoch, and what else is wanted, below `folder/train` and `folder/validation`."""
+    """Make the callback that writes logs to `folder/train` and `folder/validation`, and write the graph.
+
+    The logs contain the scalars of every epoch, and what `wanted` requests. Returns no callback if `wanted` is None.
+    """
     if wanted is None:
         return []
     if wanted.graph:
@@ -31,7 +34,7 @@ def make_tensorboard_callbacks(
 
 
 def _write_graph(network: keras.Model, folder: Path) -> None:
-    """The operations: Keras 3 itself writes no more than how its layers follow on each other."""
+    """Write the graph of TensorFlow operations. The callback of Keras 3 writes only the graph of layers."""
     inputs = tf.TensorSpec(network.input_shape, tf.float32)
     forward = tf.function(lambda values: network(values, training=False)).get_concrete_function(inputs)
     writer = tf.summary.create_file_writer(str(folder))
@@ -41,7 +44,10 @@ def _write_graph(network: keras.Model, folder: Path) -> None:
 
 
 def zip_logs(folder: Path, target: Path) -> list[Path]:
-    """A zip that `tensorboard --logdir` opens once it is unpacked; none where nothing was logged."""
+    """Zip the logs into the folder `target`. Returns the path of the zip, or no path if there are no logs.
+
+    `tensorboard --logdir` shows the unpacked zip.
+    """
     if not folder.exists():
         return []
     stem = TENSORBOARD_FILE.removesuffix(".zip")

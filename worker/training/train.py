@@ -1,4 +1,4 @@
-"""Train one network as a spec describes. Knows Keras; knows neither queues nor databases."""
+"""Train the network of a spec. This module uses Keras, but neither the queue nor the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,14 +31,15 @@ from worker.training.precision import choose_precision
 from worker.training.pretrained import InitialWeights, load_initial_weights
 
 MAX_STEPS_PER_EXECUTION = 32
-"""A cancellation is noticed between two executions."""
+"""Maximum number of steps in one call of the training function. A cancellation takes effect only between two calls."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A network with the weights to publish, and the contract that its inputs must keep.
+    """A trained network with the weights to publish.
 
     Attributes:
+        contract: the preprocessing of the network's inputs.
         precision: the precision of the training, never `auto`.
         test_outputs: (n, width) float32, the predictions for the test part; None without test rows.
         test_images: (n, height, width, channels) uint8, the test part after preprocessing; None for numbers.
@@ -57,9 +58,9 @@ class TrainingResult:
 def train(
     spec: TrainingSpec, dataset: Dataset, context: TrainingContext, initial: InitialWeights | None = None
 ) -> TrainingResult:
-    """Train the network of a spec, from `initial` weights if it names a version to start from.
+    """Train the network of a spec. `initial` are the weights of the version to start from; None for a new network.
 
-    Raises TrainingFailure, or what the monitor raises to end the training.
+    Raises TrainingFailure, or the exceptions of the monitor.
     """
     options = spec.training
     keras.utils.clear_session()
@@ -106,7 +107,7 @@ def _compile(
     network: keras.Model, objective: Objective, options: TrainingOptions, precision: Precision, steps_per_epoch: int
 ) -> None:
     optimizer = make_optimizer(options, options.epochs * steps_per_epoch)
-    if precision is Precision.MIXED_FLOAT16:  # its smallest numbers are too large for a gradient
+    if precision is Precision.MIXED_FLOAT16:  # small gradients would be 0 in float16
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     network.compile(
         optimizer=optimizer,
@@ -114,13 +115,13 @@ def _compile(
         metrics=choose_metrics(options.metrics, objective),
         steps_per_execution=_choose_steps_per_execution(network, options.batch_size, steps_per_epoch),
     )
-    network.optimizer.build(network.trainable_variables)  # or else the first step is traced twice
+    network.optimizer.build(network.trainable_variables)  # otherwise Keras traces the first step twice
 
 
 def _choose_steps_per_execution(network: keras.Model, batch_size: int, steps_per_epoch: int) -> int:
-    """Choose how many steps run in one call: returning to Python takes longer than a step of a few microseconds.
+    """Choose the number of steps in one call: the return to Python takes longer than a step of a few microseconds.
 
-    The number divides the steps of an epoch, for Keras would run past the end of the epoch otherwise.
+    The number divides the steps of an epoch. Otherwise the last call of an epoch takes batches of the next epoch.
     """
     if network.count_params() * batch_size > MAX_FUSED_STEP_COST:
         return 1
@@ -130,7 +131,7 @@ def _choose_steps_per_execution(network: keras.Model, batch_size: int, steps_per
 def _prepare_parts(
     spec: TrainingSpec, dataset: Dataset, context: TrainingContext, initial: InitialWeights | None
 ) -> tuple[tuple[PreparedPart, PreparedPart, PreparedPart], ImageContract | NumbersContract]:
-    """Return the three parts, with images resized, and the contract with the statistics of the training part."""
+    """Return the three parts with resized images, and the contract with the statistics of the training part."""
     if initial is None:
         contract = build_contract(spec.preprocessing, dataset.info)
     else:
@@ -149,7 +150,10 @@ def _prepare_parts(
 
 @contextmanager
 def _use_determinism(*, wanted: bool) -> Iterator[None]:
-    """TensorFlow switches it on for the process, which trains other jobs afterwards: so it is switched off again."""
+    """Use deterministic operations inside a `with` block, if wanted.
+
+    The setting is global in TensorFlow, and this process trains other jobs later.
+    """
     if not wanted:
         yield
         return
@@ -162,18 +166,21 @@ def _use_determinism(*, wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def _translate_keras_errors() -> Iterator[None]:
-    """What TensorFlow and Keras raise when spec and data do not go together, as what the owner can change."""
+    """Translate errors of TensorFlow and Keras inside a `with` block into failures that name a remedy.
+
+    Raises NetworkDoesNotFit or OutOfMemory.
+    """
     try:
         yield
-    except InvalidRequest as error:  # what the API could not know, such as the width of an uploaded set
+    except InvalidRequest as error:  # a fault that the API did not find
         indices = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in error.faults)
         raise NetworkDoesNotFit(f"{error.detail} {indices}") from error
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise OutOfMemory(
-            f"The memory did not suffice ({extract_keras_message(error).splitlines()[0]}): lower batch_size, "
-            "or build with fewer parameters or smaller layer outputs."
+            f"The memory is too small ({extract_keras_message(error).splitlines()[0]}). Decrease `batch_size`, "
+            "or use a network with fewer parameters or smaller layer outputs."
         ) from error
     except (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
         raise NetworkDoesNotFit(
-            f"Network, labels and data do not go together: {extract_keras_message(error)}"
+            f"The network, the labels and the data do not fit together: {extract_keras_message(error)}"
         ) from error

@@ -49,7 +49,7 @@ class JobKind(StrEnum):
 
 
 class Owner(Base):
-    """An owner of jobs. A transaction that creates a job locks the row, so two requests of one owner do not overlap."""
+    """An owner of jobs. A transaction that creates a job locks the row, so they are created one after another."""
 
     __tablename__ = "owners"
 

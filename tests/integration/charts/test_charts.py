@@ -1,4 +1,4 @@
-"""Pictures over HTTP: what they show is looked at; here, that they are whole and say what they must."""
+"""Test that charts are complete images with the expected texts. How they look is checked by eye."""
 
 import io
 from typing import Any
@@ -30,12 +30,14 @@ CONVOLUTION: Json = changed(
 )
 
 
-def words_of(answer: Any) -> str:
+def read_text(answer: Any) -> str:
+    """Return all texts of an SVG chart, joined by spaces."""
     assert (answer.status_code, answer.mimetype) == (200, "image/svg+xml"), answer.text
-    return " ".join(ET.fromstring(answer.data).itertext())  # noqa: S314 - it is our own
+    return " ".join(ET.fromstring(answer.data).itertext())  # noqa: S314 - the service's own SVG
 
 
-def pixels_of(answer: Any) -> np.ndarray:
+def read_pixels(answer: Any) -> np.ndarray:
+    """Return the pixels of a PNG chart, (height, width, 3) uint8."""
     assert (answer.status_code, answer.mimetype) == (200, "image/png"), answer.text
     return np.asarray(Image.open(io.BytesIO(answer.data)).convert("RGB"))
 
@@ -43,24 +45,24 @@ def pixels_of(answer: Any) -> np.ndarray:
 def test_curves_show_every_metric_of_training_and_validation(http: FlaskClient, worker: InProcessWorker) -> None:
     job = train(http, worker, DIGITS)
 
-    words = words_of(http.get(f"/api/v1/jobs/{job['id']}/curves.svg"))
+    text = read_text(http.get(f"/api/v1/jobs/{job['id']}/curves.svg"))
 
-    assert all(word in words for word in ("loss", "accuracy", "training", "validation", "epoch"))
-    assert pixels_of(http.get(f"/api/v1/jobs/{job['id']}/curves.png")).std() > 1
+    assert all(word in text for word in ("loss", "accuracy", "training", "validation", "epoch"))
+    assert read_pixels(http.get(f"/api/v1/jobs/{job['id']}/curves.png")).std() > 1
 
 
-def test_a_job_that_has_no_epoch_has_no_curves(http: FlaskClient) -> None:
+def test_a_job_without_epochs_has_no_curves(http: FlaskClient) -> None:
     job_id = http.post("/api/v1/jobs", json=DIGITS).json["id"]
 
     assert http.get(f"/api/v1/jobs/{job_id}/curves.svg").json["type"] == "/problems/picture-not-found"
     assert http.get(f"/api/v1/jobs/{job_id}/curves.gif").status_code == 422
 
 
-def test_the_matrix_names_its_axes_and_holds_every_count(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_the_confusion_matrix_shows_its_axes_and_every_count(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, DIGITS)
     matrix = http.get(f"{VERSION}/evaluation").json["classification"]["confusion"]
 
-    words = words_of(http.get(f"{VERSION}/evaluation/confusion.svg")).split()
+    words = read_text(http.get(f"{VERSION}/evaluation/confusion.svg")).split()
 
     assert {"predicted", "true", "share", "(%)"} <= set(words)
     assert {str(count) for row in matrix for count in row} <= set(words)
@@ -70,14 +72,14 @@ def test_galleries_show_images_with_label_and_prediction(http: FlaskClient, work
     train(http, worker, changed(DIGITS, "training.epochs", 1))
     mistakes = http.get(f"{VERSION}/evaluation/mistakes").json["mistakes"]
 
-    words = words_of(http.get(f"{VERSION}/evaluation/mistakes.svg"))
+    text = read_text(http.get(f"{VERSION}/evaluation/mistakes.svg"))
     one_cell = http.get(
         f"{VERSION}/evaluation/mistakes.svg?true={mistakes[0]['true']}&predicted={mistakes[0]['predicted']}&limit=1"
     )
-    sample = words_of(http.get(f"{VERSION}/evaluation/sample.svg"))
+    sample = read_text(http.get(f"{VERSION}/evaluation/sample.svg"))
 
-    assert f"{mistakes[0]['predicted']}, not" in words
-    assert words_of(one_cell).count("✗") == 1
+    assert f"{mistakes[0]['predicted']}, not" in text
+    assert read_text(one_cell).count("✗") == 1
     assert sample.count("✗") + sample.count("✓") == 32
     assert http.get(f"{VERSION}/evaluation/mistakes.svg?true=zork").status_code == 422
 
@@ -87,21 +89,21 @@ def test_kernels_and_feature_maps_are_those_of_the_layer(http: FlaskClient, work
     digit = encoded(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
 
     layers = http.get(f"{VERSION}/layers").json
-    kernels = words_of(http.get(f"{VERSION}/layers/edges/kernels.svg"))
+    kernels = read_text(http.get(f"{VERSION}/layers/edges/kernels.svg"))
     maps = http.post(f"{VERSION}/layers/edges/feature-maps.svg", data=digit, content_type="image/png")
-    deeper = words_of(http.get(f"{VERSION}/layers/conv2d/kernels.svg"))
+    deeper = read_text(http.get(f"{VERSION}/layers/conv2d/kernels.svg"))
 
     assert [row["name"] for row in layers["layers"]] == ["edges", "conv2d", "conv2d_1", "add", "flatten", "dense"]
     assert layers["parameters"] == sum(row["parameters"] for row in layers["layers"])
     assert "4 kernels of 3 × 3" in kernels
-    assert "4 maps of 6 × 6" in words_of(maps)
+    assert "4 maps of 6 × 6" in read_text(maps)
     assert "the mean of 4 channels" in deeper
 
 
 @pytest.mark.parametrize(
     ("layer", "kind"), [("zork", "layer-not-found"), ("dense", "picture-not-found"), ("flatten", "picture-not-found")]
 )
-def test_a_layer_without_such_a_picture_says_so(
+def test_a_layer_without_a_chart_is_answered_with_a_problem(
     http: FlaskClient, worker: InProcessWorker, layer: str, kind: str
 ) -> None:
     train(http, worker, CONVOLUTION)
@@ -113,16 +115,16 @@ def test_a_layer_without_such_a_picture_says_so(
     assert [answer.json["type"] for answer in (kernels, maps)] == [f"/problems/{kind}"] * 2
 
 
-def test_a_plane_shows_what_a_network_of_two_inputs_makes_of_it(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_network_with_two_inputs_has_a_decision_surface(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, XOR)
 
-    words = words_of(http.get("/api/v1/models/xor/versions/1/decision-surface.svg"))
+    text = read_text(http.get("/api/v1/models/xor/versions/1/decision-surface.svg"))
 
-    assert "input 0" in words
-    assert "probability of 1" in words
+    assert "input 0" in text
+    assert "probability of 1" in text
 
 
-def test_three_classes_of_a_table_share_a_plane(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_decision_surface_shows_three_classes(http: FlaskClient, worker: InProcessWorker) -> None:
     rows = "\n".join(f"{n % 9},{n % 4},{'abc'[n % 3]}" for n in range(60))
     upload_dataset(http, f"wide,high,kind\n{rows}\n".encode(), "shapes")
     spec = {
@@ -132,12 +134,12 @@ def test_three_classes_of_a_table_share_a_plane(http: FlaskClient, worker: InPro
     }
     train(http, worker, spec)
 
-    words = words_of(http.get("/api/v1/models/shapes/versions/1/decision-surface.svg"))
+    text = read_text(http.get("/api/v1/models/shapes/versions/1/decision-surface.svg"))
 
-    assert all(word in words for word in ("wide", "high", "predicted class", "a"))
+    assert all(word in text for word in ("wide", "high", "predicted class", "a"))
 
 
-def test_other_networks_have_no_plane_and_tables_no_gallery(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_four_inputs_have_no_decision_surface_and_tables_no_gallery(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, IRIS)
 
     surface = http.get("/api/v1/models/iris/versions/1/decision-surface.png")
@@ -150,15 +152,16 @@ def test_other_networks_have_no_plane_and_tables_no_gallery(http: FlaskClient, w
 @pytest.mark.parametrize(
     "content",
     [zipped(colors()), TABLE.encode(), npz(x=np.arange(600, dtype=np.uint8).reshape(6, 10, 10), y=[0, 1, 2, 0, 1, 2])],
+    ids=["images", "table", "arrays"],
 )
 def test_data_sets_have_a_preview(http: FlaskClient, content: bytes) -> None:
     upload_dataset(http, content)
 
-    assert pixels_of(http.get("/api/v1/datasets/colors/preview.png")).std() > 1
-    assert "colors@1" in words_of(http.get("/api/v1/datasets/colors@1/preview.svg"))
+    assert read_pixels(http.get("/api/v1/datasets/colors/preview.png")).std() > 1
+    assert "colors@1" in read_text(http.get("/api/v1/datasets/colors@1/preview.svg"))
 
 
-def test_a_picture_is_not_sent_twice(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_an_unchanged_chart_is_not_sent_again(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, DIGITS)
     first = http.get(f"{VERSION}/evaluation/confusion.png")
 
@@ -167,11 +170,11 @@ def test_a_picture_is_not_sent_twice(http: FlaskClient, worker: InProcessWorker)
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_a_dark_page_has_dark_pictures(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_the_dark_theme_gives_dark_charts(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, DIGITS)
     address = f"{VERSION}/evaluation/confusion"
 
-    light, dark = (pixels_of(http.get(f"{address}.png?theme={theme}"))[0, 0].mean() for theme in ("light", "dark"))
+    light, dark = (read_pixels(http.get(f"{address}.png?theme={theme}"))[0, 0].mean() for theme in ("light", "dark"))
 
     assert light > 250
     assert dark < 30

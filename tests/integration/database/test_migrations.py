@@ -1,3 +1,5 @@
+"""Test that the migrations create the declared tables."""
+
 from typing import Any
 
 import pytest
@@ -9,16 +11,16 @@ from shared.database.engine import make_engine
 from shared.database.tables.base import Base
 from shared.settings import Settings
 
-DESCENDING = "ix_jobs_head"
-"""Alembic cannot compare an index that has a column in descending order."""
+DESCENDING_INDEX = "ix_jobs_head"
+"""Left out of the comparison: Alembic cannot compare an index with a column in descending order."""
 
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index")
-def test_the_migrations_make_the_tables_as_they_are_declared(settings: Settings) -> None:
+def test_the_migrations_create_the_declared_tables(settings: Settings) -> None:
     engine = make_engine(settings.database_url)
 
     def is_comparable(_: object, name: str | None, kind: str, *__: Any) -> bool:
-        return (kind, name) != ("index", DESCENDING)
+        return (kind, name) != ("index", DESCENDING_INDEX)
 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": is_comparable})
@@ -27,4 +29,4 @@ def test_the_migrations_make_the_tables_as_they_are_declared(settings: Settings)
 
     engine.dispose()
     assert differences == []
-    assert DESCENDING in indexes or engine.dialect.name == "sqlite"
+    assert DESCENDING_INDEX in indexes or engine.dialect.name == "sqlite"

@@ -1,4 +1,4 @@
-"""Data sets over HTTP, and what is trained from them."""
+"""Test data sets that are uploaded, and trainings that use them."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from tests.support.problems import assert_problem
 from tests.support.uploads import BLUE, colors, flat, npz, zipped
 from tests.support.worker import InProcessWorker
 
-FLOWERS: Json = {
+TRAIN_COLORS: Json = {
     "model": "colors",
     "dataset": {"name": "colors", "validation": {"split": 0.2}, "test": {"split": 0.2, "stratify": True}},
     "preprocessing": {"size": [8, 8]},
@@ -33,12 +33,12 @@ FLOWERS: Json = {
 }
 
 
-def test_a_zip_of_folders_trains_a_version_that_answers_its_classes(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_zip_of_image_folders_is_trained_and_served(http: FlaskClient, worker: InProcessWorker) -> None:
     answer = upload_dataset(http, zipped(colors(20)))
     assert answer.status_code == 201, answer.text
     assert answer.headers["Location"].endswith("/api/v1/datasets/colors@1")
 
-    job = train(http, worker, FLOWERS)
+    job = train(http, worker, TRAIN_COLORS)
 
     assert job["status"] == "succeeded", job["error"]
     assert job["spec"]["dataset"]["name"] == "colors@1"
@@ -54,7 +54,7 @@ def test_a_zip_of_folders_trains_a_version_that_answers_its_classes(http: FlaskC
     assert predicted["predictions"][0]["label"] == "blue"
 
 
-def test_a_table_trains_by_the_names_of_its_label(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_table_with_named_labels_is_trained_and_served(http: FlaskClient, worker: InProcessWorker) -> None:
     answer = upload_dataset(http, TABLE.encode(), "shapes")
     assert (answer.json["columns"], answer.json["label"]) == (["width", "height"], "kind")
     spec = {
@@ -67,11 +67,11 @@ def test_a_table_trains_by_the_names_of_its_label(http: FlaskClient, worker: InP
     job = train(http, worker, spec)
 
     assert job["status"] == "succeeded", job["error"]
-    answered = http.post("/api/v1/models/shapes/predictions", json={"instances": [[6, 0], [0, 4]]}).json
-    assert [one["label"] for one in answered["predictions"]] == ["wide", "high"]
+    predicted = http.post("/api/v1/models/shapes/predictions", json={"instances": [[6, 0], [0, 4]]}).json
+    assert [prediction["label"] for prediction in predicted["predictions"]] == ["wide", "high"]
 
 
-def test_labels_that_do_not_count_from_0_are_classes_all_the_same(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_class_numbers_need_not_start_at_0(http: FlaskClient, worker: InProcessWorker) -> None:
     upload_dataset(http, b"a,y\n" + b"\n".join(b"%d,%d" % (n % 3, n % 3 + 1) for n in range(60)), "wine")
     spec = {
         "model": "wine",
@@ -83,8 +83,8 @@ def test_labels_that_do_not_count_from_0_are_classes_all_the_same(http: FlaskCli
     job = train(http, worker, spec)
 
     assert job["status"] == "succeeded", job["error"]
-    answered = http.post("/api/v1/models/wine/predictions", json={"instances": [[0], [2]]}).json
-    assert [one["label"] for one in answered["predictions"]] == ["1", "3"]
+    predicted = http.post("/api/v1/models/wine/predictions", json={"instances": [[0], [2]]}).json
+    assert [prediction["label"] for prediction in predicted["predictions"]] == ["1", "3"]
 
 
 def test_classes_of_a_table_can_be_chosen(http: FlaskClient) -> None:
@@ -114,11 +114,9 @@ def test_the_same_content_is_the_same_revision(http: FlaskClient) -> None:
     assert [found["name"] for found in http.get("/api/v1/datasets").json["datasets"]] == ["colors"]
 
 
-def test_a_job_keeps_to_the_revision_that_was_there_when_it_was_sent(
-    http: FlaskClient, worker: InProcessWorker
-) -> None:
+def test_a_job_trains_on_the_revision_of_its_submission(http: FlaskClient, worker: InProcessWorker) -> None:
     upload_dataset(http, zipped(colors(20)))
-    job_id = http.post("/api/v1/jobs", json=FLOWERS).json["id"]
+    job_id = http.post("/api/v1/jobs", json=TRAIN_COLORS).json["id"]
     upload_dataset(http, zipped({"green/1.png": flat((0, 200, 0)), **colors(20)}))
 
     worker.run_all()
@@ -128,21 +126,21 @@ def test_a_job_keeps_to_the_revision_that_was_there_when_it_was_sent(
 
 
 @pytest.mark.parametrize("name", ["colors", "colors@2", "colors@x", "colors@"])
-def test_a_data_set_that_is_not_there_is_told_before_anything_is_queued(http: FlaskClient, name: str) -> None:
+def test_an_unknown_data_set_is_refused_at_submission(http: FlaskClient, name: str) -> None:
     if "@" in name:
         upload_dataset(http, zipped(colors()))
 
-    answer = http.post("/api/v1/jobs", json=changed(FLOWERS, "dataset.name", name))
+    answer = http.post("/api/v1/jobs", json=changed(TRAIN_COLORS, "dataset.name", name))
 
     assert answer.status_code == 422
     assert answer.json["errors"][0]["pointer"] == "#/dataset/name"
     assert http.get(f"/api/v1/datasets/{name}").status_code == 404
 
 
-def test_images_of_many_sizes_need_one_to_be_said(http: FlaskClient) -> None:
+def test_images_of_different_sizes_need_a_size_in_the_spec(http: FlaskClient) -> None:
     upload_dataset(http, zipped(colors()))
 
-    answer = http.post("/api/v1/jobs", json=changed(FLOWERS, "preprocessing.size", "data"))
+    answer = http.post("/api/v1/jobs", json=changed(TRAIN_COLORS, "preprocessing.size", "data"))
 
     assert answer.json["errors"][0]["pointer"] == "#/preprocessing/size"
 
@@ -158,14 +156,14 @@ def test_images_of_many_sizes_need_one_to_be_said(http: FlaskClient) -> None:
         ({"label": "kind"}, "#/label"),
     ],
 )
-def test_a_form_that_says_something_wrong_is_refused(http: FlaskClient, fields: Json, pointer: str) -> None:
+def test_an_invalid_form_field_is_refused(http: FlaskClient, fields: Json, pointer: str) -> None:
     answer = upload_dataset(http, zipped(colors()), **fields)
 
     assert answer.status_code == 422
     assert answer.json["errors"][0]["pointer"] == pointer
 
 
-def test_a_refused_file_leaves_nothing_behind(http: FlaskClient) -> None:
+def test_a_refused_upload_creates_no_data_set(http: FlaskClient) -> None:
     answer = upload_dataset(http, zipped({**colors(), "red/broken.png": b"no"}))
 
     assert answer.status_code == 422
@@ -175,41 +173,41 @@ def test_a_refused_file_leaves_nothing_behind(http: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"%PDF-1.7", b"\x1f\x8b\x08\x00", b"\x00\x01\x02"])
-def test_other_files_are_refused(http: FlaskClient, content: bytes) -> None:
+def test_files_of_other_types_are_refused(http: FlaskClient, content: bytes) -> None:
     assert upload_dataset(http, content).status_code == 422
 
 
-def test_other_bodies_are_refused(http: FlaskClient) -> None:
+def test_an_upload_without_a_file_in_a_form_is_refused(http: FlaskClient) -> None:
     assert http.post("/api/v1/datasets", json={"name": "colors"}).status_code == 415
     assert http.post("/api/v1/datasets", data={"name": "colors"}).status_code == 415
     no_file = http.post("/api/v1/datasets", data={"name": "colors"}, content_type="multipart/form-data")
     assert no_file.status_code == 400
 
 
-def test_an_upload_over_the_limit_is_refused_unread(http: FlaskClient, app: Flask) -> None:
-    built: Services = app.extensions[EXTENSION]
-    limits = dataclasses.replace(built.upload_limits, bytes=1000)
-    app.extensions[EXTENSION] = dataclasses.replace(built, upload_limits=limits)
+def test_an_upload_over_the_limit_is_refused(http: FlaskClient, app: Flask) -> None:
+    services: Services = app.extensions[EXTENSION]
+    limits = dataclasses.replace(services.upload_limits, bytes=1000)
+    app.extensions[EXTENSION] = dataclasses.replace(services, upload_limits=limits)
 
     answer = upload_dataset(http, TABLE.encode() * 10)
 
     assert_problem(answer, 413, "request-too-large")
 
 
-def test_arrays_too_large_for_memory_train_the_same_from_their_file(
+def test_arrays_train_the_same_from_memory_and_from_their_file(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where they are resized and standardised on the way."""
+    """Compare the metrics of standardised images, with and without resizing."""
     pixels = np.random.default_rng(5).integers(0, 255, (90, 12, 12), np.uint8)
     upload_dataset(
         http, npz(x_train=pixels[:70], y_train=np.arange(70) % 2, x_test=pixels[70:], y_test=np.arange(20) % 2)
     )
-    spec = changed(FLOWERS, "dataset", {"name": "colors"})
+    spec = changed(TRAIN_COLORS, "dataset", {"name": "colors"})
     spec["training"]["epochs"] = 3
     spec["preprocessing"]["scale"] = "standardize"
     metrics = []
-    for largest in (row_files.MAX_BYTES_IN_MEMORY, 1000):
-        monkeypatch.setattr(row_files, "MAX_BYTES_IN_MEMORY", largest)
+    for max_bytes in (row_files.MAX_BYTES_IN_MEMORY, 1000):
+        monkeypatch.setattr(row_files, "MAX_BYTES_IN_MEMORY", max_bytes)
         for size in ([12, 12], [8, 8]):
             job = train(http, worker, changed(spec, "preprocessing.size", size))
             assert job["status"] == "succeeded", job["error"]
@@ -225,7 +223,7 @@ def test_photos_are_decoded_once_for_all_epochs_and_jobs(
 ) -> None:
     members: Any = {f"{kind}/{n}.jpg": encoded(photo(40 + n, 60), "JPEG") for kind in ("a", "b") for n in range(6)}
     upload_dataset(http, zipped(members))
-    spec = changed(FLOWERS, "training.epochs", 3)
+    spec = changed(TRAIN_COLORS, "training.epochs", 3)
     assert train(http, worker, spec)["status"] == "succeeded"
     monkeypatch.setattr("worker.training.input.image_cache.transform_image", lambda *_: 1 / 0)
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the routes do, and the pages need no internet."""
+"""Test that the OpenAPI document describes the routes, and that its pages need no internet."""
 
 import re
 from typing import Any
@@ -11,15 +11,16 @@ from api.http.problems import STATUS
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 UNDESCRIBED = {"/docs", "/openapi.json", "/oauth2-redirect.html", "/swagger", "/swagger/{filename}"}
-OF_OTHER_SYSTEMS = {"tf_serving", "open_inference", "mlflow"}
-"""Blueprints: their own documents describe them, and docs/serving.md."""
+FOREIGN_PROTOCOLS = {"tf_serving", "open_inference", "mlflow"}
+"""Blueprints of the protocols of other systems, which docs/serving.md and their own documents describe."""
 
 
-def routes_of(app: Flask) -> set[tuple[str, str]]:
+def list_routes(app: Flask) -> set[tuple[str, str]]:
+    """Return the path, written as in OpenAPI, and the method of each route that must be described."""
     return {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
-        if rule.endpoint.partition(".")[0] not in OF_OTHER_SYSTEMS
+        if rule.endpoint.partition(".")[0] not in FOREIGN_PROTOCOLS
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
 
@@ -29,10 +30,10 @@ def test_every_route_is_described_and_nothing_else(app: Flask, http: FlaskClient
 
     described = {(path, method) for path, operations in paths.items() for method in operations}
 
-    assert described == {(path, method) for path, method in routes_of(app) if path not in UNDESCRIBED}
+    assert described == {(path, method) for path, method in list_routes(app) if path not in UNDESCRIBED}
 
 
-def test_every_operation_says_what_it_takes_and_answers(http: FlaskClient) -> None:
+def test_every_operation_describes_its_request_and_response(http: FlaskClient) -> None:
     document = http.get("/openapi.json").json
 
     for path, operations in document["paths"].items():
@@ -52,19 +53,19 @@ def test_the_components_are_objects(http: FlaskClient) -> None:
     assert {kind for kind, named in components.items() if not isinstance(named, dict)} == set()
 
 
-def test_every_reference_leads_somewhere(http: FlaskClient) -> None:
+def test_every_reference_names_a_schema(http: FlaskClient) -> None:
     document = http.get("/openapi.json").json
 
-    def references(node: Any) -> list[str]:
+    def find_references(node: Any) -> list[str]:
         if isinstance(node, list):
-            return [reference for entry in node for reference in references(entry)]
+            return [reference for entry in node for reference in find_references(entry)]
         if isinstance(node, dict):
-            own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
-            return own + [reference for entry in node.values() for reference in references(entry)]
+            direct = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+            return direct + [reference for entry in node.values() for reference in find_references(entry)]
         return []
 
     missing = set()
-    for reference in references(document["paths"]):
+    for reference in find_references(document["paths"]):
         name = reference.removeprefix("#/components/schemas/")
         if name not in document["components"]["schemas"]:
             missing.add(reference)
@@ -78,13 +79,13 @@ def test_the_spec_is_described_key_by_key(http: FlaskClient) -> None:
     assert {"batch_size", "tensorboard", "precision"} <= set(str(schema).replace("'", " ").split())
 
 
-def test_problems_are_described_as_such(http: FlaskClient) -> None:
+def test_problems_are_described_with_their_media_type(http: FlaskClient) -> None:
     responses = http.get("/openapi.json").json["paths"]["/api/v1/jobs/{job_id}"]["get"]["responses"]
 
     assert "application/problem+json" in responses["404"]["content"]
 
 
-def test_every_problem_is_described_where_it_may_occur(http: FlaskClient) -> None:
+def test_every_problem_is_described(http: FlaskClient) -> None:
     paths = http.get("/openapi.json").json["paths"]
 
     described = {
@@ -107,7 +108,7 @@ def test_the_documentation_needs_no_internet(http: FlaskClient) -> None:
             assert file.status_code == 200, link
 
 
-def test_health_says_what_is_not_ready(http: FlaskClient) -> None:
+def test_readiness_lists_every_check(http: FlaskClient) -> None:
     assert http.get("/health/live").status_code == 200
     ready = http.get("/health/ready")
 

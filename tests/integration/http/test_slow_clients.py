@@ -1,4 +1,4 @@
-"""What an answer leaves unread of a body, and who waits for one."""
+"""Test how the server treats unread bodies, and clients that send a body slowly."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +12,10 @@ from shared.errors import Overloaded
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-@pytest.mark.parametrize(("size", "connection"), [(MAX_DRAINED_BYTES, None), (MAX_DRAINED_BYTES + 1, "close")])
-def test_little_is_read_to_its_end_and_much_ends_the_connection(
+@pytest.mark.parametrize(
+    ("size", "connection"), [(MAX_DRAINED_BYTES, None), (MAX_DRAINED_BYTES + 1, "close")], ids=["short", "long"]
+)
+def test_a_long_unread_body_closes_the_connection_and_a_short_one_not(
     http: FlaskClient, size: int, connection: str | None
 ) -> None:
     answer = http.post("/models/nobody/invocations", data=b"a" * size, content_type="a/b")
@@ -21,27 +23,27 @@ def test_little_is_read_to_its_end_and_much_ends_the_connection(
     assert (answer.status_code, answer.headers.get("Connection")) == (404, connection)
 
 
-def test_what_was_read_needs_no_end(http: FlaskClient) -> None:
+def test_a_body_that_was_read_keeps_the_connection_open(http: FlaskClient) -> None:
     answer = http.post("/api/v1/jobs", data=b" " * (MAX_DRAINED_BYTES + 1), content_type="application/json")
 
     assert (answer.status_code, answer.headers.get("Connection")) == (400, None)
 
 
 @pytest.mark.usefixtures("database_url")
-def test_half_of_the_threads_may_wait_for_bodies() -> None:
-    readers, waits, comes = BodyReadLimiter(threads=2), threading.Event(), threading.Event()
+def test_only_half_of_the_threads_may_wait_for_bodies() -> None:
+    limiter, is_waiting, body_has_come = BodyReadLimiter(threads=2), threading.Event(), threading.Event()
 
-    def slowly(_: int) -> bytes:
-        waits.set()
-        comes.wait()
+    def read_slowly(_: int) -> bytes:
+        is_waiting.set()
+        body_has_come.wait()
         return b"late"
 
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(readers.read, slowly, 4)
-        waits.wait()
+        slow = pool.submit(limiter.read, read_slowly, 4)
+        is_waiting.wait()
         with pytest.raises(Overloaded):
-            readers.read(lambda _: b"", 1)
-        comes.set()
+            limiter.read(lambda _: b"", 1)
+        body_has_come.set()
 
         assert slow.result() == b"late"
-    assert readers.read(lambda _: b"soon", 4) == b"soon"
+    assert limiter.read(lambda _: b"soon", 4) == b"soon"

@@ -1,4 +1,4 @@
-"""Many who listen to one job cost the database what one would."""
+"""Test the events of jobs: all listeners of one job share one query, and the log lists what happened."""
 
 import threading
 import time
@@ -27,8 +27,8 @@ LISTENERS = 100
 
 
 @pytest.fixture
-def running(sessions: Sessions) -> UUID:
-    """A job with 1 status of the queue, 1 of the run, and 3 epochs: 5 events."""
+def running_job(sessions: Sessions) -> UUID:
+    """Provide a running job with 5 events: 2 of status (queued, running) and 3 of epochs. No worker trains it."""
     with sessions.begin() as session:
         job = submission.create_job(session, TrainingSpec.model_validate(XOR))
         lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
@@ -37,82 +37,86 @@ def running(sessions: Sessions) -> UUID:
 
 
 @contextmanager
-def counted(sessions: Sessions) -> Iterator[list[str]]:
+def record_selects(sessions: Sessions) -> Iterator[list[str]]:
+    """Record the SELECT statements that go to the database."""
     statements: list[str] = []
 
-    def note(_: object, __: object, statement: str, *___: object) -> None:
+    def record(_: object, __: object, statement: str, *___: object) -> None:
         if statement.startswith("SELECT"):
             statements.append(statement)
 
     engine = sessions.kw["bind"]
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "before_cursor_execute", record)
     yield statements
-    event.remove(engine, "before_cursor_execute", note)
+    event.remove(engine, "before_cursor_execute", record)
 
 
-def numbers(stream: Iterator[str]) -> list[int]:
+def read_event_numbers(stream: Iterator[str]) -> list[int]:
+    """Read a stream to its end and return the numbers of its events."""
     return [int(text.split("\n")[0].removeprefix("id: ")) for text in stream if text.startswith("id")]
 
 
-def end(sessions: Sessions, job_id: UUID) -> None:
+def fail_job(sessions: Sessions, job_id: UUID) -> None:
     with sessions.begin() as session:
         lifecycle.fail(session, job_id, 1, OutOfMemory(""))
 
 
-def test_a_hundred_listeners_ask_once_a_second(sessions: Sessions, running: UUID) -> None:
+def test_a_hundred_listeners_share_one_query_a_second(sessions: Sessions, running_job: UUID) -> None:
     feeds = JobFeeds(sessions, most=LISTENERS)
 
     with ThreadPoolExecutor(LISTENERS) as pool:
-        heard = [pool.submit(numbers, feeds.follow(running, 0)) for _ in range(LISTENERS)]
-        with counted(sessions) as statements:
-            began = time.monotonic()
+        futures = [pool.submit(read_event_numbers, feeds.follow(running_job, 0)) for _ in range(LISTENERS)]
+        with record_selects(sessions) as statements:
+            started = time.monotonic()
             while len(statements) < 3:
                 time.sleep(0.05)
-            seconds = time.monotonic() - began
-        end(sessions, running)
+            seconds = time.monotonic() - started
+        fail_job(sessions, running_job)
 
     assert len(statements) <= seconds / job_events.POLL_SECONDS + 2
-    assert [future.result() for future in heard] == [[1, 2, 3, 4, 5, 6]] * LISTENERS
+    assert [future.result() for future in futures] == [[1, 2, 3, 4, 5, 6]] * LISTENERS
 
 
-def test_who_comes_later_hears_what_was_before(sessions: Sessions, running: UUID) -> None:
+def test_a_late_listener_receives_the_earlier_events(sessions: Sessions, running_job: UUID) -> None:
     feeds = JobFeeds(sessions, most=3)
-    heard: dict[int, list[int]] = {}
+    received: dict[int, list[int]] = {}
 
     def listen(after: int) -> None:
-        heard[after] = numbers(feeds.follow(running, after))
+        received[after] = read_event_numbers(feeds.follow(running_job, after))
 
     listeners = [threading.Thread(target=listen, args=(after,)) for after in (5, 0, 2)]
     for listener in listeners:
         listener.start()
-        time.sleep(0.1)  # one after the other: the first has seen all there is
-    end(sessions, running)
+        time.sleep(0.1)  # one after another: the first listener has all 5 events before the others start
+    fail_job(sessions, running_job)
     for listener in listeners:
         listener.join()
 
-    assert heard == {5: [6], 0: [1, 2, 3, 4, 5, 6], 2: [3, 4, 5, 6]}
+    assert received == {5: [6], 0: [1, 2, 3, 4, 5, 6], 2: [3, 4, 5, 6]}
 
 
-def test_what_is_long_ago_is_read_again(sessions: Sessions, running: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_events_are_read_from_the_database(
+    sessions: Sessions, running_job: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(job_events, "MAX_EVENTS_IN_MEMORY", 2)
     monkeypatch.setattr(job_events, "MAX_EVENTS_PER_READ", 2)
-    end(sessions, running)
+    fail_job(sessions, running_job)
 
-    assert numbers(JobFeeds(sessions, most=1).follow(running, 0)) == [1, 2, 3, 4, 5, 6]
+    assert read_event_numbers(JobFeeds(sessions, most=1).follow(running_job, 0)) == [1, 2, 3, 4, 5, 6]
 
 
-def test_one_listener_too_many_is_refused(sessions: Sessions, running: UUID) -> None:
+def test_a_listener_over_the_limit_is_refused(sessions: Sessions, running_job: UUID) -> None:
     feeds = JobFeeds(sessions, most=1)
 
-    with feeds.open_feed(running), pytest.raises(TooManyListeners):
+    with feeds.open_feed(running_job), pytest.raises(TooManyListeners):
         feeds.check_capacity()
 
     feeds.check_capacity()
 
 
-def test_a_slow_listener_is_dropped(sessions: Sessions, running: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_listener_is_dropped(sessions: Sessions, running_job: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_events, "MAX_SEND_SECONDS", 0.01)
-    stream = JobFeeds(sessions, most=1).follow(running, 0)
+    stream = JobFeeds(sessions, most=1).follow(running_job, 0)
 
     next(stream)
     time.sleep(0.05)
@@ -120,17 +124,19 @@ def test_a_slow_listener_is_dropped(sessions: Sessions, running: UUID, monkeypat
     assert list(stream) == []
 
 
-def test_a_listener_that_is_gone_is_forgotten(http: FlaskClient, sessions: Sessions, running: UUID) -> None:
-    stream = JobFeeds(sessions, most=1).follow(running, 0)
+def test_a_closed_stream_does_not_disturb_other_listeners(
+    http: FlaskClient, sessions: Sessions, running_job: UUID
+) -> None:
+    stream = JobFeeds(sessions, most=1).follow(running_job, 0)
     next(stream)
 
-    stream.close()  # type: ignore[attr-defined]  # as a server does it when the connection breaks
+    stream.close()  # type: ignore[attr-defined]  # as a server does when the connection breaks
 
-    end(sessions, running)
-    assert http.get(f"/api/v1/jobs/{running}/events").text.count("id: ") == 6
+    fail_job(sessions, running_job)
+    assert http.get(f"/api/v1/jobs/{running_job}/events").text.count("id: ") == 6
 
 
-def test_the_log_tells_what_happened(
+def test_the_log_lists_statuses_messages_and_epochs(
     http: FlaskClient, worker: InProcessWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -143,7 +149,7 @@ def test_the_log_tells_what_happened(
     assert lines[:3] == [
         "queued, attempt 0",
         "running, attempt 1",
-        "info: digits: 180 rows to train on, 20 to validate, 359 to test",
+        "info: digits: 180 training rows, 20 validation rows, 359 test rows",
     ]
     assert [line.partition(":")[0] for line in lines if line.startswith("epoch")] == ["epoch 1", "epoch 2"]
     assert lines[-1] == "succeeded, attempt 1"

@@ -1,4 +1,4 @@
-"""What a client sees of its jobs, without anything being trained."""
+"""Test how clients submit, list, cancel and follow jobs. Few of these tests train a network."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ def submit(http: FlaskClient, spec: Json = XOR, key: str | None = None) -> Json:
     return job
 
 
-def test_a_submitted_job_waits_and_the_bell_rings(http: FlaskClient, notifier: RecordingNotifier) -> None:
+def test_a_submitted_job_is_queued_and_a_worker_is_notified(http: FlaskClient, notifier: RecordingNotifier) -> None:
     answer = http.post(
         "/api/v1/jobs", json=changed(XOR, "tags", {"course": "2026-fall"}) | {"notes": "as in chapter 7"}
     )
@@ -50,7 +50,7 @@ def test_a_spec_may_be_yaml(http: FlaskClient) -> None:
     assert answer.status_code == 202
 
 
-def test_a_dry_run_tells_what_would_be_done_and_queues_nothing(http: FlaskClient, notifier: RecordingNotifier) -> None:
+def test_a_dry_run_returns_the_plan_and_queues_nothing(http: FlaskClient, notifier: RecordingNotifier) -> None:
     spec = changed(DIGITS, "training.batch_size", 50)
 
     answer = http.post("/api/v1/jobs?dry_run=true", json=spec)
@@ -74,7 +74,7 @@ def test_a_dry_run_tells_what_would_be_done_and_queues_nothing(http: FlaskClient
     assert notifier.notified == []
 
 
-def test_the_same_key_answers_the_same_job(http: FlaskClient) -> None:
+def test_the_same_idempotency_key_returns_the_same_job(http: FlaskClient) -> None:
     first = submit(http, key="k1")
     again = submit(http, key="k1")
     other = submit(http, key="k2")
@@ -83,7 +83,7 @@ def test_the_same_key_answers_the_same_job(http: FlaskClient) -> None:
     assert len(http.get("/api/v1/jobs").json["jobs"]) == 2
 
 
-def test_the_same_key_for_another_spec_is_refused(http: FlaskClient) -> None:
+def test_an_idempotency_key_with_another_spec_is_refused(http: FlaskClient) -> None:
     submit(http, key="k1")
 
     answer = http.post("/api/v1/jobs", json=changed(XOR, "training.epochs", 3), headers={"Idempotency-Key": "k1"})
@@ -91,7 +91,7 @@ def test_the_same_key_for_another_spec_is_refused(http: FlaskClient) -> None:
     assert_problem(answer, 422, "idempotency-key-reused")
 
 
-def test_the_same_key_at_the_same_time_is_one_job(app: Flask) -> None:
+def test_concurrent_requests_with_the_same_key_create_one_job(app: Flask) -> None:
     def submit_one(_: int) -> str:
         return str(submit(app.test_client(), key="k1")["id"])
 
@@ -125,7 +125,7 @@ def test_jobs_are_listed_newest_first_page_by_page(http: FlaskClient) -> None:
         ("tag=course:2025-fall", []),
     ],
 )
-def test_jobs_are_found_by_what_they_are(http: FlaskClient, query: str, found: list[str]) -> None:
+def test_jobs_are_filtered_by_model_status_and_tag(http: FlaskClient, query: str, found: list[str]) -> None:
     submit(http, changed(XOR, "tags", {"course": "2026-fall"}))
     submit(http, DIGITS)
 
@@ -133,7 +133,7 @@ def test_jobs_are_found_by_what_they_are(http: FlaskClient, query: str, found: l
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "status=lost", "cursor=x", "page=2", "model=A"])
-def test_a_query_that_makes_no_sense_is_refused(http: FlaskClient, query: str) -> None:
+def test_an_invalid_query_is_refused(http: FlaskClient, query: str) -> None:
     answer = http.get(f"/api/v1/jobs?{query}")
 
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
@@ -144,19 +144,19 @@ def test_the_place_follows_priority_and_age(http: FlaskClient) -> None:
     urgent = submit(http, changed(XOR, "resources.priority", 5))
     last = submit(http)
 
-    indices = [http.get(f"/api/v1/jobs/{job['id']}").json["place"] for job in (first, urgent, last)]
+    places = [http.get(f"/api/v1/jobs/{job['id']}").json["place"] for job in (first, urgent, last)]
 
-    assert indices == [2, 1, 3]
+    assert places == [2, 1, 3]
 
 
-def test_jobs_for_another_device_are_not_in_the_way(http: FlaskClient) -> None:
+def test_jobs_for_another_device_do_not_count_in_the_place(http: FlaskClient) -> None:
     submit(http, changed(XOR, "resources.device", "gpu"))
-    mine = submit(http, changed(XOR, "resources.device", "cpu"))
+    job = submit(http, changed(XOR, "resources.device", "cpu"))
 
-    assert mine["place"] == 1
+    assert job["place"] == 1
 
 
-def test_a_worker_leaves_what_its_device_cannot_do(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_worker_does_not_claim_a_job_for_another_device(http: FlaskClient, worker: InProcessWorker) -> None:
     job = submit(http, changed(XOR, "resources.device", "gpu"))
 
     assert worker.run_next() is None
@@ -173,7 +173,7 @@ def test_a_queued_job_is_cancelled_at_once(http: FlaskClient, worker: InProcessW
     assert worker.run_next() is None
 
 
-def test_a_running_job_is_told_to_stop(http: FlaskClient, sessions: Sessions) -> None:
+def test_a_running_job_becomes_cancelling(http: FlaskClient, sessions: Sessions) -> None:
     job = submit(http)
     with sessions.begin() as session:
         lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
@@ -183,7 +183,7 @@ def test_a_running_job_is_told_to_stop(http: FlaskClient, sessions: Sessions) ->
     assert [(answer.status_code, answer.json["status"]) for answer in answers] == [(202, "cancelling")] * 2
 
 
-def test_what_has_ended_cannot_be_cancelled(http: FlaskClient) -> None:
+def test_an_ended_job_cannot_be_cancelled(http: FlaskClient) -> None:
     job = submit(http)
     http.post(f"/api/v1/jobs/{job['id']}/cancellation")
 
@@ -209,14 +209,14 @@ def test_a_training_stops_when_its_job_is_cancelled(http: FlaskClient, worker: I
 
 
 @pytest.mark.parametrize("path", ["", "/metrics", "/events"])
-def test_a_job_that_is_not_there_is_not_found(http: FlaskClient, path: str) -> None:
+def test_an_unknown_job_is_not_found(http: FlaskClient, path: str) -> None:
     answer = http.get(f"/api/v1/jobs/{uuid4()}{path}")
 
     assert_problem(answer, 404, "job-not-found")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/jobs/7", "/api/v1/nothing", "/api/v1/jobs/../jobs"])
-def test_a_path_that_is_not_there_is_a_problem_too(http: FlaskClient, path: str) -> None:
+def test_an_unknown_path_is_answered_with_a_problem(http: FlaskClient, path: str) -> None:
     answer = http.get(path)
 
     assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
@@ -229,7 +229,7 @@ def test_the_callers_request_id_is_kept(http: FlaskClient) -> None:
     assert answer.json["request_id"] == answer.headers["X-Request-ID"] == "from-the-proxy-7"
 
 
-def test_events_tell_all_that_happened_and_end_with_the_job(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_the_event_stream_holds_every_event_and_ends_with_the_job(http: FlaskClient, worker: InProcessWorker) -> None:
     job = submit(http)
     worker.run_next()
 
@@ -238,13 +238,13 @@ def test_events_tell_all_that_happened_and_end_with_the_job(http: FlaskClient, w
     assert stream.content_type == "text/event-stream"
     events = [dict(line.split(": ", 1) for line in event.splitlines()) for event in stream.text.strip().split("\n\n")]
     assert [int(event["id"]) for event in events] == list(range(1, len(events) + 1))
-    told = [event["event"] for event in events]
-    assert (told[:2], told[-1], told.count("epoch")) == (["status", "status"], "status", 2)
+    kinds = [event["event"] for event in events]
+    assert (kinds[:2], kinds[-1], kinds.count("epoch")) == (["status", "status"], "status", 2)
     assert '"status": "succeeded"' in events[-1]["data"]
     assert '"version": 1' in events[-1]["data"]
 
 
-def test_events_go_on_where_the_listener_was(http: FlaskClient) -> None:
+def test_the_event_stream_resumes_after_the_last_event_id(http: FlaskClient) -> None:
     job = submit(http)
     http.post(f"/api/v1/jobs/{job['id']}/cancellation")
 
@@ -255,7 +255,7 @@ def test_events_go_on_where_the_listener_was(http: FlaskClient) -> None:
     assert nothing.status_code == 204
 
 
-def test_an_event_that_has_not_happened_is_not_waited_for(app: Flask) -> None:
+def test_a_last_event_id_from_the_future_does_not_hide_new_events(app: Flask) -> None:
     http = app.test_client()
     job = submit(http)
 
@@ -264,14 +264,14 @@ def test_an_event_that_has_not_happened_is_not_waited_for(app: Flask) -> None:
         return app.test_client().get(f"/api/v1/jobs/{job['id']}/events", headers=headers).text
 
     with ThreadPoolExecutor(1) as pool:
-        heard = pool.submit(listen)
+        stream = pool.submit(listen)
         wait_for(lambda: bool(app.extensions[EXTENSION].feeds._feeds))
         http.post(f"/api/v1/jobs/{job['id']}/cancellation")
 
-    assert heard.result().startswith("id: 2\nevent: status\n")
+    assert stream.result().startswith("id: 2\nevent: status\n")
 
 
-def test_metrics_come_page_by_page(http: FlaskClient, sessions: Sessions) -> None:
+def test_epoch_metrics_are_listed_page_by_page(http: FlaskClient, sessions: Sessions) -> None:
     job = submit(http)
     with sessions.begin() as session:
         claimed = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)

@@ -1,4 +1,4 @@
-"""Who may write a job, and what becomes of one whose worker is gone."""
+"""Test which attempt may write to a job, and how jobs of lost workers are rescued."""
 
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
@@ -28,18 +28,19 @@ def submit(sessions: Sessions, priority: int = 0) -> UUID:
 
 
 def claim(sessions: Sessions, lease_seconds: float = 60, worker: str = "worker-1") -> Job:
+    """Claim the next job. A negative `lease_seconds` gives a lease that has expired already."""
     with sessions.begin() as session:
         job = lifecycle.claim(session, worker, [Device.AUTO], lease_seconds)
     assert job is not None
     return job
 
 
-def status_of(sessions: Sessions, job_id: UUID) -> str:
+def get_status(sessions: Sessions, job_id: UUID) -> str:
     with sessions() as session:
         return queries.get_job(session, job_id).status
 
 
-def test_the_most_urgent_is_claimed_first_then_the_oldest(sessions: Sessions) -> None:
+def test_jobs_are_claimed_by_priority_then_by_age(sessions: Sessions) -> None:
     first, urgent, last = submit(sessions), submit(sessions, 5), submit(sessions)
 
     assert [claim(sessions).id for _ in range(3)] == [urgent, first, last]
@@ -60,12 +61,12 @@ def test_no_job_is_claimed_twice(sessions: Sessions) -> None:
     with ThreadPoolExecutor(4) as pool:
         claimed = [job_id for ids in pool.map(claim_all, range(4)) for job_id in ids]
 
-    # A claimer may find the one row it wanted taken and see nothing else; the bells of the others are still to come.
+    # Each claimer stops when `claim` returns None for the first time, even if a job is left: claim the rest here.
     claimed += claim_all(5)
     assert sorted(claimed) == sorted(submitted)
 
 
-def test_an_attempt_that_lost_its_lease_writes_nothing_more(sessions: Sessions) -> None:
+def test_an_attempt_that_lost_its_lease_cannot_write(sessions: Sessions) -> None:
     submit(sessions)
     lost = claim(sessions, lease_seconds=-1)
     with sessions.begin() as session:
@@ -88,7 +89,7 @@ def test_an_attempt_that_lost_its_lease_writes_nothing_more(sessions: Sessions) 
         assert versions.list_versions(session, "xor", Page(10)) == []
 
 
-def test_a_job_that_is_to_be_cancelled_is_not_published(sessions: Sessions) -> None:
+def test_a_cancelling_job_cannot_be_published(sessions: Sessions) -> None:
     job_id = submit(sessions)
     job = claim(sessions)
     with sessions.begin() as session:
@@ -100,10 +101,10 @@ def test_a_job_that_is_to_be_cancelled_is_not_published(sessions: Sessions) -> N
     with sessions.begin() as session:
         assert lifecycle.renew(session, job.id, job.attempt, 60, None, []) == JobStatus.CANCELLING
         lifecycle.finish_cancelling(session, job.id, job.attempt)
-    assert status_of(sessions, job_id) == "cancelled"
+    assert get_status(sessions, job_id) == "cancelled"
 
 
-def test_a_lease_that_is_renewed_is_left_alone(sessions: Sessions) -> None:
+def test_a_job_with_a_renewed_lease_is_not_rescued(sessions: Sessions) -> None:
     job_id = submit(sessions)
     job = claim(sessions, lease_seconds=-1)
     with sessions.begin() as session:
@@ -111,20 +112,20 @@ def test_a_lease_that_is_renewed_is_left_alone(sessions: Sessions) -> None:
 
     with sessions.begin() as session:
         assert lifecycle.rescue_expired(session, RETRY_POLICY) == []
-    assert status_of(sessions, job_id) == "running"
+    assert get_status(sessions, job_id) == "running"
 
 
-def test_a_job_whose_worker_is_gone_waits_again_and_is_rung(sessions: Sessions, notifier: RecordingNotifier) -> None:
+def test_a_job_with_an_expired_lease_is_requeued_and_notified(sessions: Sessions, notifier: RecordingNotifier) -> None:
     job_id = submit(sessions)
     claim(sessions, lease_seconds=-1)
 
     rescue_jobs(sessions, notifier, RETRY_POLICY)
 
-    assert status_of(sessions, job_id) == "queued"
+    assert get_status(sessions, job_id) == "queued"
     assert notifier.notified == [Device.AUTO]
 
 
-def test_a_job_that_lost_too_many_workers_fails_with_the_reason(sessions: Sessions) -> None:
+def test_a_job_whose_last_attempt_is_lost_fails_and_names_a_remedy(sessions: Sessions) -> None:
     job_id = submit(sessions)
 
     for _ in range(RETRY_POLICY.attempts):
@@ -139,7 +140,7 @@ def test_a_job_that_lost_too_many_workers_fails_with_the_reason(sessions: Sessio
         assert "batch_size" in job.error["detail"]
 
 
-def test_a_job_that_was_to_be_cancelled_is_so_when_its_worker_is_gone(sessions: Sessions) -> None:
+def test_a_cancelling_job_is_cancelled_when_its_lease_expires(sessions: Sessions) -> None:
     job_id = submit(sessions)
     claim(sessions, lease_seconds=-1)
     with sessions.begin() as session:
@@ -148,10 +149,10 @@ def test_a_job_that_was_to_be_cancelled_is_so_when_its_worker_is_gone(sessions: 
     with sessions.begin() as session:
         lifecycle.rescue_expired(session, RETRY_POLICY)
 
-    assert status_of(sessions, job_id) == "cancelled"
+    assert get_status(sessions, job_id) == "cancelled"
 
 
-def test_what_is_handed_back_uses_up_no_attempt(sessions: Sessions) -> None:
+def test_an_attempt_that_is_handed_back_does_not_count_as_lost(sessions: Sessions) -> None:
     job_id = submit(sessions)
 
     for _ in range(RETRY_POLICY.attempts + 1):
@@ -159,25 +160,25 @@ def test_what_is_handed_back_uses_up_no_attempt(sessions: Sessions) -> None:
         with sessions.begin() as session:
             lifecycle.hand_back_all(session, "worker-1")
 
-    assert status_of(sessions, job_id) == "queued"
+    assert get_status(sessions, job_id) == "queued"
 
 
-def test_only_the_lost_workers_jobs_are_taken_from_it(sessions: Sessions) -> None:
-    mine, others = submit(sessions), submit(sessions)
+def test_only_the_jobs_of_the_lost_worker_are_rescued(sessions: Sessions) -> None:
+    lost_job, other_job = submit(sessions), submit(sessions)
     claim(sessions, worker="worker-1")
     claim(sessions, worker="worker-2")
 
     with sessions.begin() as session:
         lifecycle.rescue_from_worker(session, "worker-1", RETRY_POLICY)
 
-    assert (status_of(sessions, mine), status_of(sessions, others)) == ("queued", "running")
+    assert (get_status(sessions, lost_job), get_status(sessions, other_job)) == ("queued", "running")
 
 
-def test_a_stale_bell_does_nothing(worker: InProcessWorker) -> None:
+def test_a_notification_without_a_queued_job_does_nothing(worker: InProcessWorker) -> None:
     assert worker.run_next() is None
 
 
-def test_the_next_is_rung_when_a_job_ends(
+def test_the_end_of_a_job_notifies_only_if_another_job_is_queued(
     sessions: Sessions, worker: InProcessWorker, notifier: RecordingNotifier
 ) -> None:
     submit(sessions)
@@ -189,7 +190,7 @@ def test_the_next_is_rung_when_a_job_ends(
     assert notifier.notified == [Device.AUTO]
 
 
-def test_two_first_versions_at_once_get_two_numbers(sessions: Sessions) -> None:
+def test_versions_published_at_once_get_different_numbers(sessions: Sessions) -> None:
     running = []
     for _ in range(4):
         submit(sessions)
@@ -218,6 +219,6 @@ def test_a_job_is_never_published_twice(sessions: Sessions) -> None:
         assert versions.count_versions(session, "xor") == 1
 
 
-def test_a_job_that_is_not_there_cannot_be_renewed(sessions: Sessions) -> None:
+def test_the_lease_of_an_unknown_job_cannot_be_renewed(sessions: Sessions) -> None:
     with pytest.raises(LeaseLost), sessions.begin() as session:
         lifecycle.renew(session, uuid4(), 1, 60, None, [])

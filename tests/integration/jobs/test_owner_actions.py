@@ -1,4 +1,4 @@
-"""Stopped, tried again, shared between owners: what a client can do to its jobs, and whose turn it is."""
+"""Test what owners do with their jobs (stop, retry, queue limits), and the order in which owners are served."""
 
 import dataclasses
 import json
@@ -31,8 +31,8 @@ OWNER = "X-Forwarded-User"
 
 
 @pytest.fixture
-def owned(app: Flask) -> Flask:
-    """Believes the header, and lets each owner have three jobs queued."""
+def app_with_owners(app: Flask) -> Flask:
+    """Provide the API with owners read from the header X-Forwarded-User, and at most 3 queued jobs for each owner."""
     app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], owners=Owners(OWNER, max_queued=3))
     return app
 
@@ -51,8 +51,12 @@ def claim(sessions: Sessions, max_running: int | None = None) -> Job | None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("spec", [LONG, changed(LONG, "training.early_stopping", {"patience": 20_000})])
-def test_a_stopped_training_publishes_what_it_has(http: FlaskClient, worker: InProcessWorker, spec: Json) -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [LONG, changed(LONG, "training.early_stopping", {"patience": 20_000})],
+    ids=["without early stopping", "with early stopping"],
+)
+def test_a_stopped_training_publishes_its_weights(http: FlaskClient, worker: InProcessWorker, spec: Json) -> None:
     job_id = submit(http, spec)
     answers = []
 
@@ -79,9 +83,7 @@ def test_a_job_that_has_not_trained_cannot_be_stopped(http: FlaskClient) -> None
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_job_that_waits_with_a_checkpoint_stops_as_soon_as_it_is_claimed(
-    http: FlaskClient, worker: InProcessWorker
-) -> None:
+def test_a_queued_job_with_a_checkpoint_stops_once_it_is_claimed(http: FlaskClient, worker: InProcessWorker) -> None:
     job_id = submit(http, KEEP_BEST)
     interrupt_after(worker, 10).run_next()
 
@@ -94,7 +96,7 @@ def test_a_job_that_waits_with_a_checkpoint_stops_as_soon_as_it_is_claimed(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_retry_goes_on_from_the_checkpoint(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_retry_continues_from_the_checkpoint(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, KEEP_BEST)
     job_id = submit(http, KEEP_BEST)
     interrupt_after(worker, 17).run_next()
@@ -113,7 +115,7 @@ def test_a_retry_goes_on_from_the_checkpoint(http: FlaskClient, worker: InProces
     assert get_weights_digest(http, "best", 2) == get_weights_digest(http, "best", 1)
 
 
-def test_a_retry_may_begin_anew(http: FlaskClient) -> None:
+def test_a_retry_can_start_from_the_beginning(http: FlaskClient) -> None:
     job_id = submit(http, XOR)
     http.post(f"/api/v1/jobs/{job_id}/cancellation")
 
@@ -123,7 +125,7 @@ def test_a_retry_may_begin_anew(http: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("status", ["queued", "running"])
-def test_what_goes_on_cannot_be_tried_again(http: FlaskClient, sessions: Sessions, status: str) -> None:
+def test_an_unfinished_job_cannot_be_retried(http: FlaskClient, sessions: Sessions, status: str) -> None:
     job_id = submit(http, XOR)
     if status == "running":
         claim(sessions)
@@ -135,7 +137,7 @@ def test_what_goes_on_cannot_be_tried_again(http: FlaskClient, sessions: Session
 
 
 @pytest.mark.parametrize("owners", [(50, 5, 1)])
-def test_one_owners_many_jobs_do_not_stand_before_anothers_one(
+def test_many_jobs_of_one_owner_do_not_delay_other_owners(
     http: FlaskClient, sessions: Sessions, app: Flask, owners: tuple[int, ...]
 ) -> None:
     app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], owners=Owners(OWNER, max_queued=100))
@@ -153,8 +155,8 @@ def test_one_owners_many_jobs_do_not_stand_before_anothers_one(
     assert len(served) == sum(owners)
 
 
-def test_who_has_more_running_comes_later(owned: Flask, sessions: Sessions) -> None:
-    http = owned.test_client()
+def test_the_owner_with_fewer_running_jobs_is_served_first(app_with_owners: Flask, sessions: Sessions) -> None:
+    http = app_with_owners.test_client()
     for _ in range(3):
         submit_as(http, "ada")
     claim(sessions)
@@ -167,19 +169,19 @@ def test_who_has_more_running_comes_later(owned: Flask, sessions: Sessions) -> N
     assert served == ["bob", "bob"]
 
 
-def test_the_place_is_that_of_the_turn(owned: Flask) -> None:
-    http = owned.test_client()
-    mine = [submit_as(http, "ada") for _ in range(3)]
-    others = submit_as(http, "bob")
+def test_the_place_follows_the_order_in_which_owners_are_served(app_with_owners: Flask) -> None:
+    http = app_with_owners.test_client()
+    of_ada = [submit_as(http, "ada") for _ in range(3)]
+    of_bob = submit_as(http, "bob")
     urgent = submit_as(http, "bob", changed(XOR, "resources.priority", 9))
 
-    indices = [show_job(http, job["id"])["place"] for job in (*mine, others, urgent)]
+    places = [show_job(http, job["id"])["place"] for job in (*of_ada, of_bob, urgent)]
 
-    assert indices == [2, 4, 5, 3, 1]
+    assert places == [2, 4, 5, 3, 1]
 
 
-def test_no_more_of_an_owner_run_than_may(owned: Flask, sessions: Sessions) -> None:
-    http = owned.test_client()
+def test_the_running_jobs_of_an_owner_are_limited(app_with_owners: Flask, sessions: Sessions) -> None:
+    http = app_with_owners.test_client()
     submit_as(http, "ada")
     submit_as(http, "ada")
     submit_as(http, "bob")
@@ -189,43 +191,43 @@ def test_no_more_of_an_owner_run_than_may(owned: Flask, sessions: Sessions) -> N
     assert [job.owner if job is not None else None for job in served] == ["ada", "bob", None]
 
 
-def test_too_many_queued_are_refused_with_the_limit_named(owned: Flask) -> None:
-    http = owned.test_client()
-    for _ in range(3):
-        submit_as(http, "ada", key="k1" if _ == 0 else None)
+def test_a_job_over_the_queue_limit_is_refused_with_the_limit(app_with_owners: Flask) -> None:
+    http = app_with_owners.test_client()
+    for key in ("k1", None, None):
+        submit_as(http, "ada", key=key)
 
     refused = http.post("/api/v1/jobs", json=XOR, headers={OWNER: "ada"})
 
     assert_problem(refused, 429, "too-many-jobs")
     assert "MAX_QUEUED_PER_OWNER" in refused.json["detail"]
     assert "3" in refused.json["detail"]
-    assert submit_as(http, "ada", key="k1")["place"] == 1  # the same again is no other
+    assert submit_as(http, "ada", key="k1")["place"] == 1  # a repeated request is no new job
     assert submit_as(http, "bob")["owner"] == "bob"
 
 
-def test_a_limit_holds_for_many_at_once(owned: Flask) -> None:
+def test_the_queue_limit_holds_for_concurrent_requests(app_with_owners: Flask) -> None:
     def submit_one(_: int) -> int:
-        return owned.test_client().post("/api/v1/jobs", json=XOR, headers={OWNER: "ada"}).status_code
+        return app_with_owners.test_client().post("/api/v1/jobs", json=XOR, headers={OWNER: "ada"}).status_code
 
     with ThreadPoolExecutor(8) as pool:
-        answers = sorted(pool.map(submit_one, range(12)))
+        statuses = sorted(pool.map(submit_one, range(12)))
 
-    assert answers == [202] * 3 + [429] * 9
+    assert statuses == [202] * 3 + [429] * 9
 
 
-def test_the_same_key_of_another_owner_is_another_job(owned: Flask) -> None:
-    http = owned.test_client()
+def test_an_idempotency_key_belongs_to_one_owner(app_with_owners: Flask) -> None:
+    http = app_with_owners.test_client()
 
     assert submit_as(http, "ada", key="k1")["id"] != submit_as(http, "bob", key="k1")["id"]
 
 
-def test_a_header_is_believed_only_when_it_was_named(http: FlaskClient) -> None:
+def test_the_owner_header_is_ignored_unless_it_is_configured(http: FlaskClient) -> None:
     assert submit_as(http, "ada")["owner"] == "anonymous"
 
 
-def test_the_start_is_estimated_by_what_its_like_took(http: FlaskClient, sessions: Sessions) -> None:
+def test_the_time_to_start_is_estimated_from_similar_jobs(http: FlaskClient, sessions: Sessions) -> None:
     first = submit(http, XOR)
-    assert show_job(http, first)["seconds_to_start"] is None  # no worker, and nothing to measure by
+    assert show_job(http, first)["seconds_to_start"] is None  # no worker, and no ended job to estimate from
     with sessions.begin() as session:
         workers.record_heartbeat(session, "worker-1", "host", ("cpu",))
         job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
@@ -242,7 +244,7 @@ def test_the_start_is_estimated_by_what_its_like_took(http: FlaskClient, session
     assert estimates == pytest.approx([7, 17], abs=0.5)
 
 
-def test_the_workers_are_shown_with_what_they_train(http: FlaskClient, sessions: Sessions) -> None:
+def test_workers_are_listed_with_their_state_and_job(http: FlaskClient, sessions: Sessions) -> None:
     job_id = submit(http, XOR)
     with sessions.begin() as session:
         for name in ("worker-1", "worker-2", "worker-3"):
@@ -257,7 +259,7 @@ def test_the_workers_are_shown_with_what_they_train(http: FlaskClient, sessions:
     assert (shown["worker-1"]["job"], shown["worker-1"]["devices"]) == (job_id, ["cpu"])
 
 
-def test_a_worker_that_says_nothing_more_has_vanished(http: FlaskClient, sessions: Sessions) -> None:
+def test_a_worker_without_a_recent_heartbeat_has_vanished(http: FlaskClient, sessions: Sessions) -> None:
     from shared.database.tables.jobs import WorkerProcess
 
     with sessions.begin() as session:
@@ -270,7 +272,7 @@ def test_a_worker_that_says_nothing_more_has_vanished(http: FlaskClient, session
     assert (worker["state"], worker["ended_at"]) == ("vanished", None)
 
 
-def test_a_key_is_forgotten_after_a_day(http: FlaskClient, sessions: Sessions) -> None:
+def test_an_idempotency_key_expires_after_a_day(http: FlaskClient, sessions: Sessions) -> None:
     first = submit_as(http, "ada", key="k1")
     with sessions.begin() as session:
         session.execute(update(Job).values(created_at=now(-25 * 3600)))
@@ -278,9 +280,7 @@ def test_a_key_is_forgotten_after_a_day(http: FlaskClient, sessions: Sessions) -
     assert submit_as(http, "ada", changed(XOR, "training.epochs", 3), key="k1")["id"] != first["id"]
 
 
-def test_progress_and_curves_of_an_attempt_that_was_lost_go_back_to_the_checkpoint(
-    http: FlaskClient, sessions: Sessions
-) -> None:
+def test_curves_go_back_to_the_checkpoint_with_the_next_attempt(http: FlaskClient, sessions: Sessions) -> None:
     job_id = UUID(submit(http, XOR))
     claim(sessions)
     with sessions.begin() as session:

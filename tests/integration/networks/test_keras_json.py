@@ -1,4 +1,4 @@
-"""Networks as Keras prints them."""
+"""Test networks that a spec gives as Keras JSON."""
 
 import json
 from copy import deepcopy
@@ -17,7 +17,7 @@ from tests.support.worker import InProcessWorker
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def sequential() -> keras.Model:
+def make_sequential() -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((8, 8, 1)),
@@ -29,8 +29,8 @@ def sequential() -> keras.Model:
     )
 
 
-def two_branches() -> keras.Model:
-    """Two branches that are added, an operator, and a layer that is used twice."""
+def make_two_branches() -> keras.Model:
+    """Return a network with two branches, an operator (`+`), and a layer that is used twice."""
     image = keras.Input((8, 8, 1))
     left = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image)
     right = keras.layers.Conv2D(4, 1)(image)
@@ -88,27 +88,29 @@ KERAS_2: Json = {
     "keras_version": "2.15.0",
     "backend": "tensorflow",
 }
+"""A functional network as Keras 2 writes it: nodes are nested lists, and the shape is a `batch_input_shape`."""
 
 
-def printed(network: keras.Model) -> Json:
+def to_document(network: keras.Model) -> Json:
+    """Return the JSON that `Model.to_json` writes, as a dictionary."""
     document: Json = json.loads(network.to_json())
     return document
 
 
-@pytest.mark.parametrize("make", [sequential, two_branches])
-def test_what_keras_prints_is_built_again(make: Any) -> None:
+@pytest.mark.parametrize("make", [make_sequential, make_two_branches])
+def test_a_network_is_rebuilt_from_its_keras_json(make: Any) -> None:
     original = make()
 
-    network = build_network(NetworkSpec(keras=printed(original)), (8, 8, 1), "network")
+    network = build_network(NetworkSpec(keras=to_document(original)), (8, 8, 1), "network")
 
     network.set_weights(original.get_weights())
     images = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
     assert np.allclose(network(images), original(images), atol=1e-6)
-    assert names(network) == names(original)
+    assert list_names(network) == list_names(original)
 
 
-def names(network: keras.Model) -> list[str]:
-    """Of layers and operators, without the input, which has a name of our own."""
+def list_names(network: keras.Model) -> list[str]:
+    """Return the names of layers and operators. Leaves out the input layer, which `build_network` names."""
     parts = network.layers if isinstance(network, keras.Sequential) else network.operations
     return [part.name for part in parts if not isinstance(part, keras.layers.InputLayer)]
 
@@ -116,28 +118,29 @@ def names(network: keras.Model) -> list[str]:
 @on_sqlite
 @pytest.mark.parametrize(
     "document",
-    [printed(sequential()), sequential().to_json(), printed(two_branches()), KERAS_2],
-    ids=["sequential", "as a text", "two branches", "keras 2"],
+    [to_document(make_sequential()), make_sequential().to_json(), to_document(make_two_branches()), KERAS_2],
+    ids=["sequential", "sequential as text", "two branches", "keras 2"],
 )
-def test_a_network_as_keras_prints_it_is_trained_and_served(
+def test_a_network_from_keras_json_is_trained_and_served(
     http: FlaskClient, worker: InProcessWorker, document: Json | str
 ) -> None:
     spec = changed(DIGITS, "network", {"keras": document})
-    table = http.post("/api/v1/jobs?dry_run=true", json=spec).json
+    plan = http.post("/api/v1/jobs?dry_run=true", json=spec).json
 
     job = http.post("/api/v1/jobs", json=spec).json
     worker.run_all()
 
     assert http.get(f"/api/v1/jobs/{job['id']}").json["error"] is None
     version = http.get("/api/v1/models/digits/versions/1").json
-    assert version["parameters"] == table["parameters"] == sum(row["parameters"] for row in table["layers"])
+    assert version["parameters"] == plan["parameters"] == sum(row["parameters"] for row in plan["layers"])
     blank = [[0] * 8] * 8
     answer = http.post("/api/v1/models/digits/predictions?top=10", json={"instances": [blank]}).json
     assert len(answer["predictions"][0]["top"]) == 10
 
 
-def spoilt(path: str, value: object, document: Json | None = None) -> Json:
-    copy = deepcopy(document or printed(two_branches()))
+def damage(path: str, value: object, document: Json | None = None) -> Json:
+    """Return a copy of a Keras document, by default of the two branches, with the value at `path` replaced."""
+    copy = deepcopy(document or to_document(make_two_branches()))
     *parents, last = path.split("/")
     here: Any = copy
     for part in parents:
@@ -147,75 +150,79 @@ def spoilt(path: str, value: object, document: Json | None = None) -> Json:
 
 
 CONVOLUTION = "config/layers/1"
-AT = "#/network/keras"
+ROOT = "#/network/keras"
 
 
 @on_sqlite
 @pytest.mark.parametrize(
-    ("document", "pointer", "said"),
+    ("document", "pointer", "detail"),
     [
-        ({}, f"{AT}/class_name", "neither Sequential"),
-        ({"class_name": "Sequential"}, f"{AT}/config", "mapping"),
-        ({"class_name": "Sequential", "config": {"layers": []}}, f"{AT}/config/layers", "1 to 500"),
-        ({"class_name": "Sequential", "config": {"layers": [3]}}, f"{AT}/config/layers/0", "mapping"),
-        (spoilt("config/layers", [{}] * 501), f"{AT}/config/layers", "1 to 500"),
-        (spoilt(f"{CONVOLUTION}/class_name", "Lambda"), f"{AT}/{CONVOLUTION}/class_name", "'Lambda'"),
-        (spoilt(f"{CONVOLUTION}/class_name", "TFSMLayer"), f"{AT}/{CONVOLUTION}/class_name", "'TFSMLayer'"),
-        (spoilt(f"{CONVOLUTION}/class_name", None), f"{AT}/{CONVOLUTION}/class_name", "Keras class"),
+        ({}, f"{ROOT}/class_name", "neither Sequential"),
+        ({"class_name": "Sequential"}, f"{ROOT}/config", "mapping"),
+        ({"class_name": "Sequential", "config": {"layers": []}}, f"{ROOT}/config/layers", "1 to 500"),
+        ({"class_name": "Sequential", "config": {"layers": [3]}}, f"{ROOT}/config/layers/0", "mapping"),
+        (damage("config/layers", [{}] * 501), f"{ROOT}/config/layers", "1 to 500"),
+        (damage(f"{CONVOLUTION}/class_name", "Lambda"), f"{ROOT}/{CONVOLUTION}/class_name", "'Lambda'"),
+        (damage(f"{CONVOLUTION}/class_name", "TFSMLayer"), f"{ROOT}/{CONVOLUTION}/class_name", "'TFSMLayer'"),
+        (damage(f"{CONVOLUTION}/class_name", None), f"{ROOT}/{CONVOLUTION}/class_name", "Keras class"),
         (
-            spoilt(f"{CONVOLUTION}/registered_name", "mine>Conv2D"),
-            f"{AT}/{CONVOLUTION}/registered_name",
+            damage(f"{CONVOLUTION}/registered_name", "mine>Conv2D"),
+            f"{ROOT}/{CONVOLUTION}/registered_name",
             "'mine>Conv2D'",
         ),
         (
-            spoilt(f"{CONVOLUTION}/config/activation", {"class_name": "function", "config": "swoosh"}),
-            f"{AT}/{CONVOLUTION}/config/activation",
+            damage(f"{CONVOLUTION}/config/activation", {"class_name": "function", "config": "swoosh"}),
+            f"{ROOT}/{CONVOLUTION}/config/activation",
             "'swoosh'",
         ),
         (
-            spoilt(f"{CONVOLUTION}/config/kernel_initializer", {"class_name": "Lambda", "config": {"f": "x"}}),
-            f"{AT}/{CONVOLUTION}/config/kernel_initializer/name",
+            damage(f"{CONVOLUTION}/config/kernel_initializer", {"class_name": "Lambda", "config": {"f": "x"}}),
+            f"{ROOT}/{CONVOLUTION}/config/kernel_initializer/name",
             "'Lambda'",
         ),
         (
-            spoilt(f"{CONVOLUTION}/config/kernel_regularizer", {"class_name": "L2", "registered_name": "my>L2"}),
-            f"{AT}/{CONVOLUTION}/config/kernel_regularizer/registered_name",
+            damage(f"{CONVOLUTION}/config/kernel_regularizer", {"class_name": "L2", "registered_name": "my>L2"}),
+            f"{ROOT}/{CONVOLUTION}/config/kernel_regularizer/registered_name",
             "'my>L2'",
         ),
         (
-            spoilt(f"{CONVOLUTION}/config/data_format", "channels_first"),
-            f"{AT}/{CONVOLUTION}/config/data_format",
+            damage(f"{CONVOLUTION}/config/data_format", "channels_first"),
+            f"{ROOT}/{CONVOLUTION}/config/data_format",
             "channels_last",
         ),
-        (spoilt(f"{CONVOLUTION}/config/layer", {"class_name": "Dense"}), f"{AT}/{CONVOLUTION}/config/layer", "mapping"),
-        (spoilt(f"{CONVOLUTION}/config/filters", "many"), f"{AT}/{CONVOLUTION}/config", "cannot be created"),
         (
-            spoilt("config/layers/0/config/batch_shape", [None, 28, 28, 1]),
-            f"{AT}/config/layers/0/config/batch_shape",
+            damage(f"{CONVOLUTION}/config/layer", {"class_name": "Dense"}),
+            f"{ROOT}/{CONVOLUTION}/config/layer",
+            "mapping",
+        ),
+        (damage(f"{CONVOLUTION}/config/filters", "many"), f"{ROOT}/{CONVOLUTION}/config", "cannot be created"),
+        (
+            damage("config/layers/0/config/batch_shape", [None, 28, 28, 1]),
+            f"{ROOT}/config/layers/0/config/batch_shape",
             "[8, 8, 1]",
         ),
-        (spoilt("config/output_layers", []), f"{AT}/config/output_layers", "one output"),
-        (spoilt("config/output_layers", ["nowhere", 0, 0]), f"{AT}/config/output_layers", "nowhere"),
-        (spoilt(f"{CONVOLUTION}/inbound_nodes", []), f"{AT}/{CONVOLUTION}", "No path leads"),
+        (damage("config/output_layers", []), f"{ROOT}/config/output_layers", "one output"),
+        (damage("config/output_layers", ["nowhere", 0, 0]), f"{ROOT}/config/output_layers", "nowhere"),
+        (damage(f"{CONVOLUTION}/inbound_nodes", []), f"{ROOT}/{CONVOLUTION}", "No path leads"),
         (
-            spoilt("config/layers/4/inbound_nodes", [[["out", 0, 0, {}]]], KERAS_2),
-            f"{AT}/config/layers/4",
+            damage("config/layers/4/inbound_nodes", [[["out", 0, 0, {}]]], KERAS_2),
+            f"{ROOT}/config/layers/4",
             "No path leads",
         ),
         (
-            spoilt("config/layers/1/inbound_nodes", [[["in", 0, 0, {"training": True}]]], KERAS_2),
-            f"{AT}/config/layers/1/inbound_nodes/0",
+            damage("config/layers/1/inbound_nodes", [[["in", 0, 0, {"training": True}]]], KERAS_2),
+            f"{ROOT}/config/layers/1/inbound_nodes/0",
             "only its inputs",
         ),
-        (spoilt("config/layers/4/config/units", 7, KERAS_2), f"{AT}/config/layers/4", "need 10"),
-        (spoilt("config/layers/4/config/activation", None, KERAS_2), f"{AT}/config/layers/4", "softmax"),
+        (damage("config/layers/4/config/units", 7, KERAS_2), f"{ROOT}/config/layers/4", "need 10"),
+        (damage("config/layers/4/config/activation", None, KERAS_2), f"{ROOT}/config/layers/4", "softmax"),
     ],
 )
-def test_what_is_no_network_of_keras_is_refused_by_name(
-    http: FlaskClient, document: Json, pointer: str, said: str
+def test_invalid_keras_json_is_refused_with_a_pointer(
+    http: FlaskClient, document: Json, pointer: str, detail: str
 ) -> None:
     answer = http.post("/api/v1/jobs", json=changed(DIGITS, "network", {"keras": document}))
 
     assert answer.status_code == 422, answer.text
     assert answer.json["errors"][0]["pointer"] == pointer
-    assert said in answer.json["errors"][0]["detail"]
+    assert detail in answer.json["errors"][0]["detail"]

@@ -1,4 +1,4 @@
-"""Every layer that a spec may name: planned as it is built, and served as it was trained."""
+"""Test every layer that a spec may name: the plan equals the built network, and ONNX computes what Keras computes."""
 
 import json
 import os
@@ -24,17 +24,17 @@ from tests.support.layer_stacks import STACKS
 from worker.training.export import _convert_to_onnx
 
 
-def test_every_layer_is_tried() -> None:
+def test_every_allowed_layer_has_a_test_network() -> None:
     assert {layer["layer"] for _, layer in STACKS} == LAYERS | {"Residual"}
 
 
 def test_the_api_plans_what_the_worker_builds() -> None:
-    """On OpenVINO, without TensorFlow, the tables are those of the networks that TensorFlow makes."""
+    """Compare the plans of the OpenVINO backend, made without TensorFlow, with the networks that TensorFlow builds."""
     environment = {**os.environ, "KERAS_BACKEND": "openvino", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.integration.layer_stacks"]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
+    process = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
 
-    planned = json.loads(done.stdout.splitlines()[-1])
+    planned = json.loads(process.stdout.splitlines()[-1])
 
     assert not planned["tensorflow"]
     for (shape, layer), rows in zip(STACKS, planned["tables"], strict=True):
@@ -44,23 +44,23 @@ def test_the_api_plans_what_the_worker_builds() -> None:
 
 
 @pytest.mark.parametrize(("shape", "layer"), STACKS, ids=[str(list(layer.values())[:2]) for _, layer in STACKS])
-def test_onnx_answers_as_keras_does(shape: tuple[int, ...], layer: dict[str, Any]) -> None:
+def test_onnx_computes_what_keras_computes(shape: tuple[int, ...], layer: dict[str, Any]) -> None:
     network = build_network(NetworkSpec.model_validate({"layers": [layer]}), shape, "network")
-    draw = np.random.default_rng(0)
-    inputs = draw.normal(size=(3, *shape)).astype(np.float32)
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(3, *shape)).astype(np.float32)
     if layer["layer"] == "Embedding":
-        inputs = draw.integers(0, 50, (3, *shape)).astype(np.float32)
+        inputs = random.integers(0, 50, (3, *shape)).astype(np.float32)
 
     session = onnxruntime.InferenceSession(_convert_to_onnx(network), providers=["CPUExecutionProvider"])
-    (answers,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})
+    (outputs,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})
     (first,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs[:1]})
 
     expected = network(inputs, training=False).numpy()
-    assert compute_max_difference(answers, expected) <= TOLERANCE
+    assert compute_max_difference(outputs, expected) <= TOLERANCE
     assert compute_max_difference(first, expected[:1]) <= TOLERANCE
 
 
-def test_the_deepest_network_allowed_is_planned_and_built(planner: Planner) -> None:
+def test_a_network_with_the_most_layers_is_planned_and_built(planner: Planner) -> None:
     layers = [{"layer": "Dense", "units": 4}] * (MAX_LAYERS - 1) + [{**DENSE_SOFTMAX, "units": 3}]
     spec = TrainingSpec.model_validate(changed(IRIS, "network.layers", layers))
 
@@ -69,7 +69,7 @@ def test_the_deepest_network_allowed_is_planned_and_built(planner: Planner) -> N
     assert build_network(spec.network, (4,), "network").count_params() == plan.parameters
 
 
-def test_a_table_of_a_network_beyond_all_memory_allocates_nothing() -> None:
+def test_the_layer_table_of_a_huge_network_allocates_no_weights() -> None:
     network = NetworkSpec.model_validate({"layers": [{"layer": "Dense", "units": 10**9}]})
 
     (row,) = compute_layer_table(network, (1000,), 10**13)

@@ -1,4 +1,4 @@
-"""Every spec that cannot be trained is refused before it is queued, at the place that is wrong."""
+"""Test that a spec that cannot be trained is refused at submission, with a pointer to the wrong key."""
 
 import pytest
 from flask.testing import FlaskClient
@@ -10,11 +10,12 @@ FLATTEN = {"layer": "Flatten"}
 
 
 def layers(*stack: Json) -> Json:
+    """Return DIGITS with these layers instead of its own."""
     return changed(DIGITS, "network.layers", list(stack))
 
 
 @pytest.mark.parametrize(
-    ("spec", "pointer", "said"),
+    ("spec", "pointer", "detail"),
     [
         (changed(DIGITS, "training.epochs", 0), "#/training/epochs", "greater than or equal to 1"),
         (changed(DIGITS, "zork", 1), "#/zork", "no such key"),
@@ -150,16 +151,14 @@ def layers(*stack: Json) -> Json:
         (changed(XOR, "dataset.inline.y", [0, 1, 2, 1]), "#/dataset/inline/y/2", "Class 2"),
     ],
 )
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # nothing of it reaches the database
-def test_a_spec_that_cannot_be_trained_is_refused_where_it_is_wrong(
-    http: FlaskClient, spec: Json, pointer: str, said: str
-) -> None:
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # a refused spec does not reach the database
+def test_an_invalid_spec_is_refused_with_a_pointer(http: FlaskClient, spec: Json, pointer: str, detail: str) -> None:
     answer = http.post("/api/v1/jobs", json=spec)
 
     problem = answer.json
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
     assert problem["errors"][0]["pointer"] == pointer
-    assert said in problem["errors"][0]["detail"]
+    assert detail in problem["errors"][0]["detail"]
     assert pointer in problem["detail"]
     assert http.get("/api/v1/jobs").json["jobs"] == []
 
@@ -177,15 +176,18 @@ def test_a_spec_that_cannot_be_trained_is_refused_where_it_is_wrong(
         (b"{}", "text/plain", 415),
         (b" " * (5 * 2**20), "application/json", 413),
     ],
+    ids=["cut off", "empty", "too deep", "NaN", "null", "array", "other media type", "too large"],
 )
-def test_a_body_that_is_no_spec_is_a_problem(http: FlaskClient, body: bytes, content_type: str, status: int) -> None:
+def test_a_body_that_is_not_a_spec_is_answered_with_a_problem(
+    http: FlaskClient, body: bytes, content_type: str, status: int
+) -> None:
     answer = http.post("/api/v1/jobs", data=body, content_type=content_type)
 
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_ten_thousand_layers_are_refused_at_once(http: FlaskClient) -> None:
+def test_ten_thousand_layers_are_refused(http: FlaskClient) -> None:
     answer = http.post("/api/v1/jobs", json=layers(*[FLATTEN] * 10_000))
 
     assert answer.json["errors"][0]["pointer"] == "#/network/layers"

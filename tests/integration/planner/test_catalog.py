@@ -1,4 +1,4 @@
-"""The catalog offers what a spec may name, and nothing else."""
+"""Test that the catalog lists what a spec may name, and nothing else."""
 
 import json
 
@@ -15,16 +15,18 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def get_catalog(http: FlaskClient) -> Json:
-    shown: Json = json.loads(http.get("/api/v1/catalog").data)
-    return shown
+def catalog(http: FlaskClient) -> Json:
+    """Provide the catalog as a client gets it."""
+    document: Json = json.loads(http.get("/api/v1/catalog").data)
+    return document
 
 
-def names(catalog: Json, kind: str) -> set[str]:
+def list_names(catalog: Json, kind: str) -> set[str]:
     return {entry["name"] for entry in catalog[kind]}
 
 
-def argument(catalog: Json, kind: str, entry: str, name: str) -> Json:
+def get_argument(catalog: Json, kind: str, entry: str, name: str) -> Json:
+    """Return an argument without its description, which must not be empty."""
     (found,) = [each for each in catalog[kind] if each["name"] == entry]
     (wanted,) = [each for each in found["arguments"] if each["name"] == name]
     assert wanted.pop("description")
@@ -33,12 +35,12 @@ def argument(catalog: Json, kind: str, entry: str, name: str) -> Json:
 
 
 def test_everything_a_spec_may_name_is_listed(catalog: Json) -> None:
-    assert names(catalog, "layers") == LAYERS | {"Residual"}
-    assert names(catalog, "augmentation") == AUGMENTATIONS
-    assert names(catalog, "optimizers") == set(OPTIMIZERS)
-    assert names(catalog, "schedules") == set(SCHEDULES)
-    assert names(catalog, "losses") == set(LOSSES)
-    assert names(catalog, "datasets") == {"digits", "iris", "breast_cancer", "mnist", "fashion_mnist", "cifar10"}
+    assert list_names(catalog, "layers") == LAYERS | {"Residual"}
+    assert list_names(catalog, "augmentation") == AUGMENTATIONS
+    assert list_names(catalog, "optimizers") == set(OPTIMIZERS)
+    assert list_names(catalog, "schedules") == set(SCHEDULES)
+    assert list_names(catalog, "losses") == set(LOSSES)
+    assert list_names(catalog, "datasets") == {"digits", "iris", "breast_cancer", "mnist", "fashion_mnist", "cifar10"}
 
 
 @pytest.mark.parametrize(
@@ -62,34 +64,34 @@ def test_everything_a_spec_may_name_is_listed(catalog: Json) -> None:
     ],
 )
 def test_arguments_have_types_and_defaults(catalog: Json, kind: str, entry: str, name: str, expected: Json) -> None:
-    assert argument(catalog, kind, entry, name) == {"name": name, **expected}
+    assert get_argument(catalog, kind, entry, name) == {"name": name, **expected}
 
 
-def test_what_a_spec_may_not_say_is_not_offered(catalog: Json) -> None:
-    offered = {
+def test_arguments_that_a_spec_may_not_set_are_not_listed(catalog: Json) -> None:
+    listed = {
         (entry["name"], each["name"])
         for kind in ("layers", "augmentation", "optimizers")
         for entry in catalog[kind]
         for each in entry["arguments"]
     }
 
-    assert not {name for _, name in offered} & {"self", "kwargs", "dtype", "data_format"}
-    assert ("RandomFlip", "seed") not in offered
-    assert ("Dropout", "seed") in offered
+    assert not {name for _, name in listed} & {"self", "kwargs", "dtype", "data_format"}
+    assert ("RandomFlip", "seed") not in listed
+    assert ("Dropout", "seed") in listed
 
 
-def test_every_loss_and_metric_listed_is_known_to_the_planner(http: FlaskClient, catalog: Json) -> None:
-    for loss in names(catalog, "losses"):
+def test_the_planner_accepts_every_listed_loss_and_metric(http: FlaskClient, catalog: Json) -> None:
+    for loss in list_names(catalog, "losses"):
         spec = changed(DIGITS if "categorical" in loss else LINE, "training.loss", loss)
         answer = http.post("/api/v1/jobs?dry_run=true", json=spec)
         assert answer.status_code == 200 or "ends in" in answer.json["errors"][0]["detail"], answer.text
-    metrics = sorted(names(catalog, "metrics"))
+    metrics = sorted(list_names(catalog, "metrics"))
     for start in range(0, len(metrics), 20):
         spec = changed(DIGITS, "training.metrics", metrics[start : start + 20])
         assert http.post("/api/v1/jobs?dry_run=true", json=spec).status_code == 200
 
 
-def test_every_activation_listed_can_be_given(http: FlaskClient, catalog: Json) -> None:
+def test_the_planner_accepts_every_listed_activation(http: FlaskClient, catalog: Json) -> None:
     for activation in catalog["activations"]:
         spec = changed(DIGITS, "network.layers.1", {"layer": "Dense", "units": 10, "activation": activation})
         layers = [*spec["network"]["layers"], {"layer": "Dense", "units": 10, "activation": "softmax"}]

@@ -1,4 +1,4 @@
-"""Models to ask for in the words of other systems, and a server for their own clients."""
+"""Provide models for the protocols of other systems, and a server for the clients of these systems."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -21,14 +21,14 @@ from tests.support.worker import InProcessWorker
 
 @pytest.fixture
 def digit() -> np.ndarray:
-    """(8, 8, 1) uint8, a digit the network was not trained on."""
+    """Provide the image of a digit, (8, 8, 1) uint8, that the network was not trained on."""
     first: np.ndarray = splits.load_dataset(DatasetSpec(name="digits"), 0, None).test.array[0]  # type: ignore[arg-type]
     return first
 
 
 @pytest.fixture
 def rows(digit: np.ndarray) -> np.ndarray:
-    """Two of it, as the network takes them."""
+    """Provide the digit twice, as the network takes it: (2, 8, 8, 1) float32, 0 to 1."""
     return np.stack([digit, digit]).astype(np.float32) / 255
 
 
@@ -36,7 +36,7 @@ def rows(digit: np.ndarray) -> np.ndarray:
 def http(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
 ) -> FlaskClient:
-    """digits/1, digits/2 with the alias `best` at 1, xor/1 and line/1."""
+    """Provide the client, with digits/1, digits/2, xor/1 and line/1 published. The alias `best` points at digits/1."""
     for spec in (DIGITS, DIGITS, XOR, LINE):
         published(spec).publish(sessions, worker.context.artifacts)
     with sessions.begin() as session:
@@ -46,7 +46,7 @@ def http(
 
 @pytest.fixture
 def expected(http: FlaskClient, digit: np.ndarray) -> np.ndarray:
-    """(10,), by our own protocol."""
+    """Provide the probabilities (10,) of the digit, as the native protocol answers them."""
     answer = http.post("/api/v1/models/digits/predictions?top=10", data=encoded(digit)).json
     return np.array(
         [found["probability"] for found in sorted(answer["predictions"][0]["top"], key=lambda p: p["class"])]
@@ -54,8 +54,8 @@ def expected(http: FlaskClient, digit: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def server(app: Flask, http: FlaskClient) -> Iterator[str]:  # noqa: ARG001 - the models must be there
-    """host:port, for clients that want a socket."""
+def server(app: Flask, http: FlaskClient) -> Iterator[str]:  # noqa: ARG001 - publishes the models
+    """Provide "host:port" of a server on this machine, for clients that need a socket."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -1,4 +1,4 @@
-"""What MLflow, SageMaker and Hugging Face's client send."""
+"""Test the protocols of MLflow, SageMaker and Hugging Face, also through their clients."""
 
 import base64
 import dataclasses
@@ -23,7 +23,7 @@ from tests.support.worker import InProcessWorker
 
 pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),  # of the clients
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),  # from the clients
 ]
 PARQUET = "application/vnd.apache.parquet"
 INVOKE = "/models/digits/invocations"
@@ -33,7 +33,7 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def test_mlflow_takes_its_four_forms_and_csv(http: FlaskClient, rows: np.ndarray, expected: np.ndarray) -> None:
+def test_mlflow_accepts_four_json_formats_and_csv(http: FlaskClient, rows: np.ndarray, expected: np.ndarray) -> None:
     xor = [[0.0, 1.0], [1.0, 1.0]]
     plain = http.post("/models/xor/invocations", json={"inputs": xor}).json
     for body in (
@@ -53,7 +53,7 @@ def test_mlflow_takes_its_four_forms_and_csv(http: FlaskClient, rows: np.ndarray
 
 @pytest.fixture
 def flowers(http: FlaskClient, worker: InProcessWorker) -> FlaskClient:
-    """A model of a table whose columns are a to d, to be answered at /invocations as well."""
+    """Provide the client, with the model `flowers` of a table with columns a to d. It also answers at /invocations."""
     data = load_iris()
     content = pd.DataFrame(data.data, columns=list("abcd")).assign(kind=data.target).to_csv(index=False).encode()
     http.post("/api/v1/datasets", data={"name": "flowers", "file": (io.BytesIO(content), "a.csv")})
@@ -64,17 +64,17 @@ def flowers(http: FlaskClient, worker: InProcessWorker) -> FlaskClient:
     return http
 
 
-def test_columns_are_found_by_their_names(flowers: FlaskClient) -> None:
+def test_columns_are_matched_by_name(flowers: FlaskClient) -> None:
     plain = flowers.post("/invocations", json={"inputs": [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]}).json
     assert flowers.get("/api/v1/models/flowers/versions/1").json["columns"] == ["a", "b", "c", "d"]
 
-    turned = pd.DataFrame({"d": [0.2, 2.3], "e": ["x", "y"], "c": [1.4, 5.2], "b": [3.5, 3.0], "a": [5.1, 6.7]})
-    numbers = {name: turned[name].to_numpy() for name in "dcba"}
+    reordered = pd.DataFrame({"d": [0.2, 2.3], "e": ["x", "y"], "c": [1.4, 5.2], "b": [3.5, 3.0], "a": [5.1, 6.7]})
+    numbers = {name: reordered[name].to_numpy() for name in "dcba"}
     answers = [
-        flowers.post("/invocations", json={"dataframe_split": turned.to_dict(orient="split")}),
-        flowers.post("/invocations", json={"dataframe_records": turned.to_dict(orient="records")}),
-        flowers.post("/invocations", json={"inputs": turned.to_dict(orient="list")}),
-        flowers.post("/invocations", data=turned.to_csv(index=False), content_type="text/csv"),
+        flowers.post("/invocations", json={"dataframe_split": reordered.to_dict(orient="split")}),
+        flowers.post("/invocations", json={"dataframe_records": reordered.to_dict(orient="records")}),
+        flowers.post("/invocations", json={"inputs": reordered.to_dict(orient="list")}),
+        flowers.post("/invocations", data=reordered.to_csv(index=False), content_type="text/csv"),
         flowers.post("/invocations", data=parquet(e=[b"x", b"y"], **numbers), content_type=PARQUET),
     ]
     missing = flowers.post("/invocations", json={"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2]]}})
@@ -84,7 +84,7 @@ def test_columns_are_found_by_their_names(flowers: FlaskClient) -> None:
     assert (missing.status_code, "['c', 'd'] are missing" in missing.json["message"]) == (400, True)
 
 
-def test_mlflows_client_is_at_home(flowers: FlaskClient, server: str) -> None:
+def test_the_mlflow_client_gets_predictions_and_errors(flowers: FlaskClient, server: str) -> None:
     host, port = server.split(":")
     client = ScoringServerClient(host, port)
     frame = pd.DataFrame({"d": [0.2], "c": [1.4], "b": [3.5], "a": [5.1]})
@@ -134,8 +134,9 @@ def test_an_image_may_be_the_body_or_base64(http: FlaskClient, digit: np.ndarray
         ("a\nx\n", "text/csv", 400, "BAD_REQUEST"),
         ("", "image/png", 400, "INVALID_PARAMETER_VALUE"),
     ],
+    ids=lambda value: str(value)[:40],
 )
-def test_mlflow_says_what_is_wrong_in_its_own_words(
+def test_mlflow_errors_have_the_original_codes(
     http: FlaskClient, body: str, media_type: str, status: int, code: str
 ) -> None:
     answer = http.post(INVOKE, data=body, content_type=media_type)
@@ -144,7 +145,7 @@ def test_mlflow_says_what_is_wrong_in_its_own_words(
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         (b"", "cannot be read"),
         (b"PAR1" * 9, "cannot be read"),
@@ -152,15 +153,15 @@ def test_mlflow_says_what_is_wrong_in_its_own_words(
         (parquet(a=np.zeros(1_000_000)), "more than 4,194,304 bytes of JSON"),
         (parquet(a=np.array([1.0])), "takes float32 of shape [-1, 2]"),
     ],
-    ids=["empty", "no parquet", "cut", "much of little", "other columns"],
+    ids=["empty", "not parquet", "cut off", "expands too far", "other columns"],
 )
-def test_parquet_that_is_none_or_too_much_is_refused(http: FlaskClient, body: bytes, says: str) -> None:
+def test_invalid_or_too_large_parquet_is_refused(http: FlaskClient, body: bytes, message: str) -> None:
     answer = http.post("/models/xor/invocations", data=body, content_type=PARQUET)
 
-    assert (answer.status_code, says in answer.json["message"]) == (400, True), answer.text
+    assert (answer.status_code, message in answer.json["message"]) == (400, True), answer.text
 
 
-def test_more_parquet_than_can_be_read_soon_is_refused(http: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_is_refused_while_no_reader_is_free(http: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api.protocols.parquet, "_turns", DynamicBatcher(0, 0, 0, print))
 
     answer = http.post("/models/xor/invocations", data=parquet(a=np.zeros(1), b=np.zeros(1)), content_type=PARQUET)
@@ -169,14 +170,14 @@ def test_more_parquet_than_can_be_read_soon_is_refused(http: FlaskClient, monkey
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/json; charset=latin-1", "application/json; a=b", ""])
-def test_mlflow_refuses_other_content(http: FlaskClient, media_type: str) -> None:
+def test_mlflow_refuses_other_content_types(http: FlaskClient, media_type: str) -> None:
     answer = http.post(INVOKE, data="{}", content_type=media_type)
 
     assert (answer.status_code, answer.mimetype) == (415, "text/plain")
     assert answer.text.startswith("This predictor only supports the following content types")
 
 
-def test_sagemakers_paths_are_there(app: Flask, http: FlaskClient) -> None:
+def test_the_paths_of_sagemaker_answer(app: Flask, http: FlaskClient) -> None:
     assert [(answer.status_code, answer.text) for answer in (http.get("/ping"), http.get("/health"))] == [
         (200, "\n")
     ] * 2
@@ -190,7 +191,7 @@ def test_sagemakers_paths_are_there(app: Flask, http: FlaskClient) -> None:
     assert len(http.post("/invocations", json={"inputs": [[0, 1]]}).json["predictions"]) == 1
 
 
-def test_hugging_faces_client_is_at_home(server: str, digit: np.ndarray, expected: np.ndarray) -> None:
+def test_the_hugging_face_client_classifies_images(server: str, digit: np.ndarray, expected: np.ndarray) -> None:
     client = InferenceClient(token="none")
 
     found = client.image_classification(encoded(digit), model=f"http://{server}/models/digits")

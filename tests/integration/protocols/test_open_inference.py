@@ -1,4 +1,4 @@
-"""The Open Inference Protocol with Triton's extensions, and Triton's client."""
+"""Test the Open Inference Protocol with Triton's extensions, also through Triton's client."""
 
 import gzip
 import json
@@ -17,22 +17,26 @@ from tests.support.images import encoded
 
 pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),  # of the clients
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),  # from the clients
 ]
 INFER = "/v2/models/digits/infer"
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_tritonclient_is_at_home(server: str, rows: np.ndarray, expected: np.ndarray, *, binary: bool) -> None:
+def test_tritonclient_gets_predictions(server: str, rows: np.ndarray, expected: np.ndarray, *, binary: bool) -> None:
     client = triton.InferenceServerClient(server)
-    given = triton.InferInput("input", rows.shape, "FP32")
-    given.set_data_from_numpy(rows, binary_data=binary)
-    wanted = triton.InferRequestedOutput("output", binary_data=binary)
+    tensor = triton.InferInput("input", rows.shape, "FP32")
+    tensor.set_data_from_numpy(rows, binary_data=binary)
+    output = triton.InferRequestedOutput("output", binary_data=binary)
 
-    plain = client.infer("digits", [given])
-    named = client.infer("digits", [given], model_version="1", outputs=[wanted], request_id="mine")
+    plain = client.infer("digits", [tensor])
+    named = client.infer("digits", [tensor], model_version="1", outputs=[output], request_id="mine")
     packed = client.infer(
-        "digits", [given], outputs=[wanted], request_compression_algorithm="gzip", response_compression_algorithm="gzip"
+        "digits",
+        [tensor],
+        outputs=[output],
+        request_compression_algorithm="gzip",
+        response_compression_algorithm="gzip",
     )
 
     for result in (plain, named, packed):
@@ -44,11 +48,11 @@ def test_tritonclient_is_at_home(server: str, rows: np.ndarray, expected: np.nda
 
 def test_tritonclient_gets_labels_and_sends_images(server: str, digit: np.ndarray, expected: np.ndarray) -> None:
     client = triton.InferenceServerClient(server)
-    given = triton.InferInput("input", [1], "BYTES")
-    given.set_data_from_numpy(np.array([encoded(digit)], np.object_))
-    wanted = triton.InferRequestedOutput("output", class_count=3)
+    tensor = triton.InferInput("input", [1], "BYTES")
+    tensor.set_data_from_numpy(np.array([encoded(digit)], np.object_))
+    output = triton.InferRequestedOutput("output", class_count=3)
 
-    ((first, *rest),) = client.infer("digits", [given], outputs=[wanted]).as_numpy("output")
+    ((first, *rest),) = client.infer("digits", [tensor], outputs=[output]).as_numpy("output")
 
     value, index, label = first.decode().split(":")
     best = int(expected.argmax())
@@ -57,10 +61,10 @@ def test_tritonclient_gets_labels_and_sends_images(server: str, digit: np.ndarra
     client.close()
 
 
-def test_tritonclient_asks_about_server_and_models(server: str, rows: np.ndarray) -> None:
+def test_tritonclient_reads_health_metadata_and_statistics(server: str, rows: np.ndarray) -> None:
     client = triton.InferenceServerClient(server)
-    given = triton.InferInput("input", rows.shape, "FP32")
-    given.set_data_from_numpy(rows)
+    tensor = triton.InferInput("input", rows.shape, "FP32")
+    tensor.set_data_from_numpy(rows)
 
     assert client.is_server_live()
     assert client.is_server_ready()
@@ -74,7 +78,7 @@ def test_tritonclient_asks_about_server_and_models(server: str, rows: np.ndarray
     assert metadata["inputs"] == [{"name": "input", "datatype": "FP32", "shape": [-1, 8, 8, 1]}]
     assert client.get_model_config("digits")["input"][0]["dims"] == [-1, 8, 8, 1]
     client.load_model("digits")
-    client.infer("digits", [given])
+    client.infer("digits", [tensor])
     (statistics,) = client.get_inference_statistics("digits")["model_stats"]
     assert (statistics["inference_count"], statistics["execution_count"]) == (2, 1)
     assert statistics["inference_stats"]["success"]["ns"] > 0
@@ -83,19 +87,19 @@ def test_tritonclient_asks_about_server_and_models(server: str, rows: np.ndarray
     client.close()
 
 
-def test_tritonclient_reads_what_is_wrong(server: str, rows: np.ndarray) -> None:
+def test_tritonclient_gets_the_error_messages(server: str, rows: np.ndarray) -> None:
     client = triton.InferenceServerClient(server)
-    given = triton.InferInput("input", rows.shape, "FP32")
-    given.set_data_from_numpy(rows)
+    tensor = triton.InferInput("input", rows.shape, "FP32")
+    tensor.set_data_from_numpy(rows)
     other = triton.InferInput("image", rows.shape, "FP32")
     other.set_data_from_numpy(rows)
 
     for ask, text in (
-        (lambda: client.infer("nobody", [given]), "There is no model 'nobody'"),
-        (lambda: client.infer("digits", [given], model_version="9"), "no version 9"),
+        (lambda: client.infer("nobody", [tensor]), "There is no model 'nobody'"),
+        (lambda: client.infer("digits", [tensor], model_version="9"), "no version 9"),
         (lambda: client.infer("digits", [other]), "unexpected inference input 'image'"),
         (
-            lambda: client.infer("digits", [given], outputs=[triton.InferRequestedOutput("labels")]),
+            lambda: client.infer("digits", [tensor], outputs=[triton.InferRequestedOutput("labels")]),
             "unexpected inference output 'labels'",
         ),
     ):
@@ -104,7 +108,8 @@ def test_tritonclient_reads_what_is_wrong(server: str, rows: np.ndarray) -> None
     client.close()
 
 
-def of_input(**keys: Any) -> Json:
+def make_request(**keys: Any) -> Json:
+    """Return an inference request with one FP32 tensor of zeros, of which `keys` replace some."""
     return {"inputs": [{"name": "input", "shape": [1, 8, 8, 1], "datatype": "FP32", "data": [0] * 64, **keys}]}
 
 
@@ -112,35 +117,41 @@ def of_input(**keys: Any) -> Json:
     ("datatype", "code", "scale"),
     [("FP32", "<f4", 1), ("FP64", "<f8", 1), ("FP16", "<f2", 1), ("UINT8", "u1", 255), ("INT64", "<i8", 255)],
 )
-def test_numbers_may_be_of_any_type(http: FlaskClient, rows: np.ndarray, datatype: str, code: str, scale: int) -> None:
-    """As they stand: whoever sends bytes where the network takes 0 to 1 gets what the network makes of them."""
+def test_tensors_of_every_numeric_type_are_accepted(
+    http: FlaskClient, rows: np.ndarray, datatype: str, code: str, scale: int
+) -> None:
+    """Compare a binary tensor with the same numbers in JSON. The service does not scale integers of 0 to 255."""
     values = (rows[:1] * scale).astype(code)
-    document = of_input(datatype=datatype, parameters={"binary_data_size": values.nbytes})
+    document = make_request(datatype=datatype, parameters={"binary_data_size": values.nbytes})
     del document["inputs"][0]["data"]
     header = json.dumps(document).encode()
 
     binary = http.post(
         INFER, data=header + values.tobytes(), headers={"Inference-Header-Content-Length": str(len(header))}
     )
-    listed = http.post(INFER, json=of_input(datatype=datatype, data=values.ravel().tolist()))
+    listed = http.post(INFER, json=make_request(datatype=datatype, data=values.ravel().tolist()))
 
     assert binary.status_code == listed.status_code == 200, binary.text
     assert np.allclose(binary.json["outputs"][0]["data"], listed.json["outputs"][0]["data"], atol=1e-5)
 
 
-def test_bfloat16_is_understood(http: FlaskClient) -> None:
+def test_a_bfloat16_tensor_is_accepted(http: FlaskClient) -> None:
     values = np.linspace(0, 1, 64, dtype=np.float32)
-    halves = (values.view(np.uint32) >> 16).astype("<u2").tobytes()
-    document = of_input(datatype="BF16", parameters={"binary_data_size": len(halves)})
+    upper_halves = (values.view(np.uint32) >> 16).astype("<u2").tobytes()
+    document = make_request(datatype="BF16", parameters={"binary_data_size": len(upper_halves)})
     header = json.dumps(document).encode()
 
-    answer = http.post(INFER, data=header + halves, headers={"Inference-Header-Content-Length": str(len(header))})
+    answer = http.post(INFER, data=header + upper_halves, headers={"Inference-Header-Content-Length": str(len(header))})
 
     assert answer.status_code == 200, answer.text
 
 
-def test_a_tensor_that_cannot_be_is_told_what_is_expected(http: FlaskClient) -> None:
-    for document in (of_input(data=["x"] * 64), of_input(shape=[1, 8, 8, 2]), of_input(datatype="UINT8", data=[0.5])):
+def test_the_error_for_a_wrong_tensor_names_type_and_shape(http: FlaskClient) -> None:
+    for document in (
+        make_request(data=["x"] * 64),
+        make_request(shape=[1, 8, 8, 2]),
+        make_request(datatype="UINT8", data=[0.5]),
+    ):
         assert "takes float32 of shape [-1, 8, 8, 1]" in http.post(INFER, json=document).json["error"]
 
 
@@ -149,28 +160,28 @@ def test_a_tensor_that_cannot_be_is_told_what_is_expected(http: FlaskClient) -> 
     [
         {},
         {"inputs": []},
-        of_input(shape=[1, 8, 8, 2]),
-        of_input(shape=[2, 8, 8, 1]),
-        of_input(shape=[-1, 8, 8, 1]),
-        of_input(shape="8"),
-        of_input(datatype="FP33"),
-        of_input(data=["x"] * 64),
-        of_input(data=["1"] * 64),
-        of_input(data=[None] * 64),
-        of_input(data=[10**400] * 64),
-        of_input(datatype="UINT8", data=[0.5] * 64),
-        of_input(parameters=[1]),
-        of_input(data=[[1], [1, 2]]),
-        of_input(datatype="BYTES", shape=[1], data=["%%"]),
-        of_input(datatype="BYTES", shape=[2], data=[""]),
-        of_input(datatype="UINT8", data=[300] * 64),
-        of_input(parameters={"binary_data_size": 7}),
-        {**of_input(), "outputs": [{"name": "labels"}]},
-        {**of_input(), "outputs": [{"name": "output", "parameters": {"classification": -1}}]},
-        {**of_input(), "parameters": 7},
+        make_request(shape=[1, 8, 8, 2]),
+        make_request(shape=[2, 8, 8, 1]),
+        make_request(shape=[-1, 8, 8, 1]),
+        make_request(shape="8"),
+        make_request(datatype="FP33"),
+        make_request(data=["x"] * 64),
+        make_request(data=["1"] * 64),
+        make_request(data=[None] * 64),
+        make_request(data=[10**400] * 64),
+        make_request(datatype="UINT8", data=[0.5] * 64),
+        make_request(parameters=[1]),
+        make_request(data=[[1], [1, 2]]),
+        make_request(datatype="BYTES", shape=[1], data=["%%"]),
+        make_request(datatype="BYTES", shape=[2], data=[""]),
+        make_request(datatype="UINT8", data=[300] * 64),
+        make_request(parameters={"binary_data_size": 7}),
+        {**make_request(), "outputs": [{"name": "labels"}]},
+        {**make_request(), "outputs": [{"name": "output", "parameters": {"classification": -1}}]},
+        {**make_request(), "parameters": 7},
     ],
 )
-def test_what_cannot_be_inferred_is_a_bad_request(http: FlaskClient, document: Json) -> None:
+def test_an_invalid_inference_request_is_a_bad_request(http: FlaskClient, document: Json) -> None:
     answer = http.post(INFER, json=document)
 
     assert (answer.status_code, list(answer.json or {})) == (400, ["error"])
@@ -191,17 +202,18 @@ def test_what_cannot_be_inferred_is_a_bad_request(http: FlaskClient, document: J
         (b"[" * 100_000, {}),
         (b'{"id": "\\ud800"}', {}),
     ],
+    ids=lambda value: str(value)[:30],
 )
-def test_a_body_that_is_none_is_a_bad_request(http: FlaskClient, body: bytes, headers: dict[str, str]) -> None:
+def test_an_invalid_body_is_a_bad_request(http: FlaskClient, body: bytes, headers: dict[str, str]) -> None:
     answer = http.post(INFER, data=body, headers=headers)
 
     assert (answer.status_code, list(answer.json or {})) == (400, ["error"])
 
 
-def test_elements_that_are_cut_off_are_a_bad_request(http: FlaskClient, digit: np.ndarray) -> None:
+def test_a_bytes_element_that_is_cut_off_is_a_bad_request(http: FlaskClient, digit: np.ndarray) -> None:
     image = encoded(digit)
     for raw in (struct.pack("<I", len(image) + 1) + image, b"\x01\x00", struct.pack("<I", 2**32 - 1)):
-        document = of_input(datatype="BYTES", shape=[1], parameters={"binary_data_size": len(raw)})
+        document = make_request(datatype="BYTES", shape=[1], parameters={"binary_data_size": len(raw)})
         header = json.dumps(document).encode()
 
         answer = http.post(INFER, data=header + raw, headers={"Inference-Header-Content-Length": str(len(header))})

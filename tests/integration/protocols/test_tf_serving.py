@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API, and a client of it."""
+"""Test TensorFlow Serving's REST API, also through one of its clients."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from tests.support.images import encoded
 
 pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),  # of the clients
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),  # from the clients
 ]
 PREDICT = "/v1/models/digits:predict"
 
@@ -65,7 +65,7 @@ def test_tf_serving_classifies_and_regresses(http: FlaskClient, digit: np.ndarra
         ("line:regress", "examples", '[{"input": [-Infinity]}]', {"results": [-np.inf]}),
     ],
 )
-def test_tf_serving_reads_and_writes_what_is_no_number(
+def test_tf_serving_reads_and_writes_nan_and_infinity(
     http: FlaskClient, verb: str, key: str, value: str, found: dict[str, object]
 ) -> None:
     answer = http.post(f"/v1/models/{verb}", data=f'{{"{key}": {value}}}')
@@ -73,7 +73,7 @@ def test_tf_serving_reads_and_writes_what_is_no_number(
     assert (answer.status_code, json.loads(answer.text)) == (200, found)
 
 
-def test_tf_serving_does_not_mind_capitals(http: FlaskClient) -> None:
+def test_tf_serving_paths_ignore_case(http: FlaskClient) -> None:
     for path in ("/V1/Models/xor:Predict", "/v1/MODELS/xor/VERSIONS/1:predict"):
         assert http.post(path, json={"instances": [[0, 1]]}).status_code == 200
     assert http.get("/V1/models/xor/Metadata").status_code == 200
@@ -88,11 +88,16 @@ def test_tf_serving_shows_status_and_metadata(http: FlaskClient) -> None:
     assert status["model_version_status"] == [
         {"version": version, "state": "AVAILABLE", "status": ok} for version in ("2", "1")
     ]
-    assert (status["name"], status["ready"]) == ("digits", True)  # what KServe's client looks for
+    assert (status["name"], status["ready"]) == ("digits", True)  # KServe's client reads these two keys
     assert [entry["version"] for entry in one["model_version_status"]] == ["1"]
     assert metadata["model_spec"] == {"name": "digits", "signature_name": "", "version": "2"}
     signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
-    assert [side["size"] for side in signature["inputs"]["input"]["tensor_shape"]["dim"]] == ["-1", "8", "8", "1"]
+    assert [dimension["size"] for dimension in signature["inputs"]["input"]["tensor_shape"]["dim"]] == [
+        "-1",
+        "8",
+        "8",
+        "1",
+    ]
     assert http.get("/v1/models").json == {"models": ["digits", "line", "xor"]}
     assert {name: found["model_version_status"] for name, found in http.get("/v1/config").get_json().items()} == {
         name: [{"version": version, "state": "AVAILABLE", "status": ok}]
@@ -100,7 +105,7 @@ def test_tf_serving_shows_status_and_metadata(http: FlaskClient) -> None:
     }
 
 
-def test_what_stands_at_the_root_and_where_metrics_are(http: FlaskClient) -> None:
+def test_the_root_and_the_metrics_are_where_clients_expect_them(http: FlaskClient) -> None:
     browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
     assert [http.get("/", headers={"Accept": accept}).json for accept in ("*/*", "application/json")] == [
@@ -136,7 +141,7 @@ def test_what_stands_at_the_root_and_where_metrics_are(http: FlaskClient) -> Non
         ('{"inputs": {"input": 1, "other": 2}}', "The network has one input, 'input'"),
     ],
 )
-def test_tf_serving_says_what_is_wrong_in_its_own_words(http: FlaskClient, body: str, text: str) -> None:
+def test_tf_serving_errors_have_the_original_words(http: FlaskClient, body: str, text: str) -> None:
     answer = http.post(PREDICT, data=body)
 
     assert (answer.status_code, list(answer.json or {})) == (400, ["error"])
@@ -168,14 +173,18 @@ def test_tf_serving_says_what_is_wrong_in_its_own_words(http: FlaskClient, body:
         ("GET", "/v1/models/digits/labels/x", 400, "Unrecognized servable version label: x"),
     ],
 )
-def test_tf_serving_knows_its_paths(http: FlaskClient, method: str, path: str, status: int, text: str) -> None:
+def test_tf_serving_errors_of_paths_have_the_original_words(
+    http: FlaskClient, method: str, path: str, status: int, text: str
+) -> None:
     answer = http.open(path, method=method, data='{"instances": [1]}' if method == "POST" else None)
 
     assert (answer.status_code, list(answer.json or {})) == (status, ["error"])
     assert text in answer.json["error"]
 
 
-def test_ovmsclient_is_at_home(server: str, rows: np.ndarray, digit: np.ndarray, expected: np.ndarray) -> None:
+def test_ovmsclient_gets_predictions_and_metadata(
+    server: str, rows: np.ndarray, digit: np.ndarray, expected: np.ndarray
+) -> None:
     client = ovmsclient.make_http_client(server)
 
     assert np.allclose(client.predict({"input": rows}, "digits"), [expected, expected], atol=1e-4)

@@ -1,4 +1,4 @@
-"""How a version did, against what scikit-learn says of the served answers."""
+"""Test the evaluation of a version against scikit-learn, which is given the served predictions."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 PATH = "/api/v1/models/digits/versions/1/evaluation"
 
 
-def served(http: FlaskClient, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def predict(http: FlaskClient, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the served classes (n,) int and their probabilities (n,) float for images (n, 8, 8, 1) uint8."""
     body = {"instances": x[..., 0].tolist()}
     predictions = http.post("/api/v1/models/digits/predictions", json=body).json["predictions"]
     return (
@@ -24,17 +25,17 @@ def served(http: FlaskClient, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def test_the_report_is_what_scikit_learn_says_of_the_served_answers(digits: FlaskClient) -> None:
+def test_the_report_equals_that_of_scikit_learn(digits: FlaskClient) -> None:
     test = splits.load_dataset(DatasetSpec(name="digits"), 42, None).test  # type: ignore[arg-type]
-    answered, _ = served(digits, test.array)
+    predicted, _ = predict(digits, test.array)
 
     evaluation = digits.get(PATH).json
 
-    report = classification_report(test.y, answered, output_dict=True, zero_division=0)
+    report = classification_report(test.y, predicted, output_dict=True, zero_division=0)
     found = evaluation["classification"]
     assert evaluation["rows"] == 359
     assert found["accuracy"] == pytest.approx(report["accuracy"])
-    assert found["confusion"] == confusion_matrix(test.y, answered).tolist()
+    assert found["confusion"] == confusion_matrix(test.y, predicted).tolist()
     for row in found["classes"]:
         expected = report[row["label"]]
         assert [row["precision"], row["recall"], row["f1"], row["support"]] == pytest.approx(
@@ -45,28 +46,30 @@ def test_the_report_is_what_scikit_learn_says_of_the_served_answers(digits: Flas
     assert evaluation["metrics"] == digits.get("/api/v1/models/digits/versions/1").json["metrics"]["test"]
 
 
-def test_every_mistake_is_listed_the_surest_first(digits: FlaskClient) -> None:
+def test_every_mistake_is_listed_the_most_probable_first(digits: FlaskClient) -> None:
     test = splits.load_dataset(DatasetSpec(name="digits"), 42, None).test  # type: ignore[arg-type]
-    answered, probabilities = served(digits, test.array)
-    wrong = np.flatnonzero(answered != test.y)
+    predicted, probabilities = predict(digits, test.array)
+    wrong = np.flatnonzero(predicted != test.y)
 
-    pages: list[Json] = []
+    mistakes: list[Json] = []
     cursor: str | None = ""
     while cursor is not None:
         page = digits.get(f"{PATH}/mistakes?limit=20{cursor and f'&cursor={cursor}'}").json
-        pages += page["mistakes"]
+        mistakes += page["mistakes"]
         cursor = page["next"]
 
-    assert sorted(mistake["index"] for mistake in pages) == wrong.tolist()
-    assert len(pages) == digits.get(PATH).json["classification"]["mistakes"]
-    assert [mistake["probability"] for mistake in pages] == sorted((m["probability"] for m in pages), reverse=True)
-    for mistake in pages:
+    assert sorted(mistake["index"] for mistake in mistakes) == wrong.tolist()
+    assert len(mistakes) == digits.get(PATH).json["classification"]["mistakes"]
+    assert [mistake["probability"] for mistake in mistakes] == sorted(
+        (m["probability"] for m in mistakes), reverse=True
+    )
+    for mistake in mistakes:
         row = mistake["index"]
-        assert (mistake["true"], mistake["predicted"]) == (str(test.y[row]), str(answered[row]))
+        assert (mistake["true"], mistake["predicted"]) == (str(test.y[row]), str(predicted[row]))
         assert mistake["probability"] == pytest.approx(probabilities[row], abs=1e-5)
 
 
-def test_mistakes_of_one_cell_of_the_matrix(digits: FlaskClient) -> None:
+def test_mistakes_are_filtered_by_true_and_predicted_class(digits: FlaskClient) -> None:
     confusion = np.array(digits.get(PATH).json["classification"]["confusion"])
     np.fill_diagonal(confusion, 0)
     true, predicted = np.unravel_index(confusion.argmax(), confusion.shape)
@@ -78,20 +81,19 @@ def test_mistakes_of_one_cell_of_the_matrix(digits: FlaskClient) -> None:
     assert {(mistake["true"], mistake["predicted"]) for mistake in found} == {(str(true), str(predicted))}
 
 
-def test_a_class_that_nobody_knows_is_named(digits: FlaskClient) -> None:
+def test_an_unknown_class_is_refused(digits: FlaskClient) -> None:
     answer = digits.get(f"{PATH}/mistakes?true=eleven")
 
     assert answer.status_code == 422
     assert answer.json["errors"][0]["pointer"] == "#/true"
 
 
-@pytest.mark.parametrize("cursor", ["WzFd", "Wy01XQ==", "Wzk5OTk5OTk5OTld"])
-def test_no_cursor_leads_astray(digits: FlaskClient, cursor: str) -> None:
-    """1, -5 and 99999999999."""
+@pytest.mark.parametrize("cursor", ["WzFd", "Wy01XQ==", "Wzk5OTk5OTk5OTld"], ids=["1", "-5", "9999999999"])
+def test_a_cursor_with_any_position_is_accepted(digits: FlaskClient, cursor: str) -> None:
     assert digits.get(f"{PATH}/mistakes?cursor={cursor}").status_code == 200
 
 
-def test_two_classes_are_reported_as_two(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_network_with_one_output_is_reported_with_two_classes(http: FlaskClient, worker: InProcessWorker) -> None:
     spec = changed(changed(IRIS, "dataset.classes", ["setosa", "virginica"]), "training.epochs", 5)
     layers = [{"layer": "Dense", "units": 1, "activation": "sigmoid"}]
     http.post("/api/v1/jobs", json=changed(spec, "network.layers", layers))
@@ -103,7 +105,7 @@ def test_two_classes_are_reported_as_two(http: FlaskClient, worker: InProcessWor
     assert sum(map(sum, report["confusion"])) == 20
 
 
-def test_a_regression_is_measured_by_its_errors(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_regression_is_evaluated_by_its_errors(http: FlaskClient, worker: InProcessWorker) -> None:
     line = {"x": [[n] for n in range(20)], "y": [0.5 * n + 1 for n in range(20)]}
     http.post("/api/v1/jobs", json=changed(LINE, "dataset", {"inline": line, "test": {"split": 0.25}}))
 

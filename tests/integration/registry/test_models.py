@@ -1,4 +1,4 @@
-"""The registry as clients see it."""
+"""Test how clients list, read, alias and delete models and versions."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from tests.support.worker import InProcessWorker
 def xor(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
 ) -> FlaskClient:
-    """Two versions of a model."""
+    """Provide the client, with versions 1 and 2 of the model `xor` published."""
     for _ in range(2):
         published(XOR).publish(sessions, worker.context.artifacts)
     return http
@@ -44,7 +44,7 @@ def test_a_version_is_found_by_number_latest_or_alias(xor: FlaskClient, referenc
     assert xor.get(f"/api/v1/models/xor/versions/{reference}").json["version"] == number
 
 
-def test_files_are_what_their_digest_says(xor: FlaskClient) -> None:
+def test_files_have_the_listed_size_and_digest(xor: FlaskClient) -> None:
     for file in xor.get("/api/v1/models/xor/versions/1").json["files"]:
         answer = xor.get(file["href"])
 
@@ -53,7 +53,7 @@ def test_files_are_what_their_digest_says(xor: FlaskClient) -> None:
         assert file["name"] in answer.headers["Content-Disposition"]
 
 
-def test_the_description_is_enough_to_build_the_network_again(xor: FlaskClient) -> None:
+def test_the_network_is_rebuilt_from_version_json(xor: FlaskClient) -> None:
     import keras
 
     description = json.loads(xor.get("/api/v1/models/xor/versions/1/files/version.json").data)
@@ -64,7 +64,7 @@ def test_the_description_is_enough_to_build_the_network_again(xor: FlaskClient) 
     assert len(description["golden_samples"]) == 4
 
 
-def test_an_alias_moves_and_goes(xor: FlaskClient) -> None:
+def test_an_alias_is_set_moved_and_deleted(xor: FlaskClient) -> None:
     first = xor.put("/api/v1/models/xor/aliases/production", json={"version": 1})
     second = xor.put("/api/v1/models/xor/aliases/production", json={"version": 2})
 
@@ -90,7 +90,7 @@ def test_an_alias_moves_and_goes(xor: FlaskClient) -> None:
         ("Production", {"version": 1}, 422),
     ],
 )
-def test_an_alias_that_makes_no_sense_is_refused(xor: FlaskClient, alias: str, body: object, status: int) -> None:
+def test_an_invalid_alias_or_version_is_refused(xor: FlaskClient, alias: str, body: object, status: int) -> None:
     assert xor.put(f"/api/v1/models/xor/aliases/{alias}", json=body).status_code == status
 
 
@@ -107,7 +107,7 @@ def test_an_alias_that_makes_no_sense_is_refused(xor: FlaskClient, alias: str, b
         ("xor/versions/1/files/..%2F..%2Fpasswd", None),
     ],
 )
-def test_what_is_not_there_is_not_found(xor: FlaskClient, path: str, kind: str | None) -> None:
+def test_an_unknown_model_version_or_file_is_not_found(xor: FlaskClient, path: str, kind: str | None) -> None:
     answer = xor.get(f"/api/v1/models/{path}")
 
     assert answer.status_code == 404
@@ -115,11 +115,12 @@ def test_what_is_not_there_is_not_found(xor: FlaskClient, path: str, kind: str |
 
 
 @pytest.mark.parametrize("address", ["/api/v1/models/%00", "/api/v1/jobs?tag=%00", "/api/v1/models/xor/versions/%00"])
-def test_a_nul_in_an_address_is_refused(http: FlaskClient, address: str) -> None:
+def test_a_nul_byte_in_a_url_is_refused(http: FlaskClient, address: str) -> None:
     assert http.get(address).status_code == 422
 
 
 def publish_empty(sessions: Sessions, name: str) -> None:
+    """Publish a version without a manifest and without files."""
     with sessions.begin() as session:
         submission.create_job(session, TrainingSpec.model_validate(changed(XOR, "model", name)))
         job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
@@ -127,7 +128,7 @@ def publish_empty(sessions: Sessions, name: str) -> None:
         publishing.publish(session, job.id, job.attempt, name, {}, [])
 
 
-def test_the_served_versions_of_all_models_are_those_of_each(http: FlaskClient, sessions: Sessions) -> None:
+def test_the_served_version_of_each_model_is_listed(http: FlaskClient, sessions: Sessions) -> None:
     for name in "aabbccdde":
         publish_empty(sessions, name)
     http.put("/api/v1/models/b/aliases/production", json={"version": 1})
@@ -153,7 +154,7 @@ def test_models_are_listed_page_by_page(http: FlaskClient, sessions: Sessions) -
     assert [model["name"] for model in first["models"] + second["models"]] == ["a", "b", "c"]
 
 
-def test_a_version_is_deleted_and_its_number_is_not_given_out_again(
+def test_the_number_of_a_deleted_version_is_not_used_again(
     xor: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
 ) -> None:
     address = "/api/v1/models/xor"
@@ -171,7 +172,7 @@ def test_a_version_is_deleted_and_its_number_is_not_given_out_again(
     assert published(XOR).publish(sessions, worker.context.artifacts) == 3
 
 
-def test_a_version_that_an_alias_points_at_stays(xor: FlaskClient) -> None:
+def test_a_version_with_an_alias_cannot_be_deleted(xor: FlaskClient) -> None:
     xor.put("/api/v1/models/xor/aliases/production", json={"version": 1})
 
     answer = xor.delete("/api/v1/models/xor/versions/1")
@@ -182,12 +183,12 @@ def test_a_version_that_an_alias_points_at_stays(xor: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("reference", ["latest", "production"])
-def test_what_is_deleted_is_named_by_its_number(xor: FlaskClient, reference: str) -> None:
+def test_a_version_is_deleted_only_by_its_number(xor: FlaskClient, reference: str) -> None:
     assert xor.delete(f"/api/v1/models/xor/versions/{reference}").status_code == 422
     assert xor.get("/api/v1/models/xor").json["versions"] == 2
 
 
-def test_a_model_without_versions_is_gone_until_it_has_one(
+def test_a_model_without_versions_is_not_found(
     xor: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
 ) -> None:
     for number in (1, 2):
@@ -203,7 +204,7 @@ def test_a_model_without_versions_is_gone_until_it_has_one(
     assert xor.get("/api/v1/models/xor").json["latest"] == 3
 
 
-def test_a_job_that_is_to_reproduce_what_was_deleted_says_so(xor: FlaskClient, worker: InProcessWorker) -> None:
+def test_the_reproduction_of_a_deleted_version_fails(xor: FlaskClient, worker: InProcessWorker) -> None:
     job = json.loads(xor.post("/api/v1/models/xor/versions/2/reproduction").data)
     xor.delete("/api/v1/models/xor/versions/2")
 

@@ -1,4 +1,4 @@
-"""What Prometheus sees of predictions and jobs."""
+"""Test the Prometheus metrics of predictions and jobs."""
 
 from collections.abc import Callable
 
@@ -22,12 +22,13 @@ ADDRESS = "/api/v1/models/xor/predictions"
 def xor(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
 ) -> FlaskClient:
+    """Provide the client, with version 1 of the model `xor` published."""
     published(XOR).publish(sessions, worker.context.artifacts)
     return http
 
 
 def scrape(http: FlaskClient) -> dict[tuple[str, ...], float]:
-    """By the name and the values of the labels, in the order of their names."""
+    """Return (name, *label values) → value of each sample. Label values are in the order of the label names."""
     answer = http.get("/metrics")
     assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
     return {
@@ -42,21 +43,21 @@ def test_predictions_are_counted_by_version_and_outcome(xor: FlaskClient) -> Non
         xor.post(ADDRESS, json={"instances": instances})
     xor.post("/api/v1/models/nobody/predictions", json={"instances": [[0, 1]]})
 
-    seen = scrape(xor)
+    samples = scrape(xor)
 
     name = "trainyard_prediction_requests_total"
-    assert {key[1:]: value for key, value in seen.items() if key[0] == name} == {
+    assert {key[1:]: value for key, value in samples.items() if key[0] == name} == {
         ("xor", "ok", "predictions", "1"): 2,
         ("xor", "invalid-request", "predictions", "1"): 1,
         ("", "model-not-found", "predictions", ""): 1,
     }
-    assert seen["trainyard_prediction_batch_sum",] == 3
-    assert [seen["trainyard_prediction_seconds_count", stage] for stage in ("wait", "decode", "infer")] == [3, 3, 2]
-    assert seen["trainyard_loaded_versions",] == 1
-    assert seen["trainyard_loaded_versions_bytes",] > 0
+    assert samples["trainyard_prediction_batch_sum",] == 3
+    assert [samples["trainyard_prediction_seconds_count", stage] for stage in ("wait", "decode", "infer")] == [3, 3, 2]
+    assert samples["trainyard_loaded_versions",] == 1
+    assert samples["trainyard_loaded_versions_bytes",] > 0
 
 
-def test_jobs_are_counted_for_all_processes(http: FlaskClient, sessions: Sessions) -> None:
+def test_job_metrics_come_from_the_database(http: FlaskClient, sessions: Sessions) -> None:
     for _ in range(3):
         submit(http, XOR)
     submit(http, changed(XOR, "resources.device", "gpu"))
@@ -69,10 +70,10 @@ def test_jobs_are_counted_for_all_processes(http: FlaskClient, sessions: Session
     with sessions.begin() as session:
         lifecycle.rescue_from_worker(session, "worker-2", RETRY_POLICY)
 
-    seen = scrape(http)
+    samples = scrape(http)
 
-    assert [seen["trainyard_jobs", status] for status in ("queued", "running", "failed")] == [3, 1, 0]
-    assert [seen["trainyard_queue_depth", device] for device in ("auto", "gpu", "cpu")] == [2, 1, 0]
-    assert 0 < seen["trainyard_queue_oldest_seconds", "auto"] < 60
-    assert seen["trainyard_epoch_seconds", "xor"] == 4.5
-    assert seen["trainyard_lost_attempts",] == 1
+    assert [samples["trainyard_jobs", status] for status in ("queued", "running", "failed")] == [3, 1, 0]
+    assert [samples["trainyard_queue_depth", device] for device in ("auto", "gpu", "cpu")] == [2, 1, 0]
+    assert 0 < samples["trainyard_queue_oldest_seconds", "auto"] < 60
+    assert samples["trainyard_epoch_seconds", "xor"] == 4.5
+    assert samples["trainyard_lost_attempts",] == 1

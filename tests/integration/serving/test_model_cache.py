@@ -1,4 +1,4 @@
-"""Versions in memory: loaded once, let go for others, and never in each other's way."""
+"""Test the cache of loaded versions: one load for all requests, eviction, failures, and moved aliases."""
 
 import threading
 import time
@@ -33,17 +33,19 @@ LARGE = 2**40
 
 @pytest.fixture
 def artifacts(settings: Settings) -> ArtifactStore:
+    """Provide the artifact store that the API reads."""
     return ArtifactStore(settings.artifacts_url)
 
 
 @pytest.fixture
 def xor(published: Callable[[object], PublishedVersion]) -> PublishedVersion:
+    """Provide a trained version of `xor`. Tests publish it, as often as they need."""
     return published(XOR)
 
 
 @pytest.fixture
-def loadings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the versions, as they are loaded; each takes a moment."""
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Provide the names of the versions that were loaded, in order. Each load is slowed down by 0.1 s."""
     names: list[str] = []
 
     def load(version: Version, artifacts: ArtifactStore) -> Servable:
@@ -55,55 +57,55 @@ def loadings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def point_at(sessions: Sessions, number: int) -> None:
+def set_production(sessions: Sessions, number: int) -> None:
     with sessions.begin() as session:
         aliases.set_alias(session, "xor", registry_versions.PRODUCTION, number)
 
 
-def test_many_that_ask_at_once_wait_for_one_loading(
-    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion, loadings: list[str]
+def test_concurrent_requests_load_a_version_once(
+    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion, loads: list[str]
 ) -> None:
     xor.publish(sessions, artifacts)
-    versions = ModelCache(sessions, artifacts, LARGE)
+    cache = ModelCache(sessions, artifacts, LARGE)
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: versions.get("xor"), range(8)))
+        found = list(pool.map(lambda _: cache.get("xor"), range(8)))
 
     assert len(set(map(id, found))) == 1
-    assert loadings == ["xor/1"]
+    assert loads == ["xor/1"]
 
 
-def test_the_one_unused_for_longest_makes_room(
-    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion, loadings: list[str]
+def test_the_least_recently_used_version_is_evicted(
+    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion, loads: list[str]
 ) -> None:
     for _ in range(3):
         xor.publish(sessions, artifacts)
     size = ModelCache(sessions, artifacts, LARGE).get("xor", "1").size_bytes
-    loadings.clear()
-    versions = ModelCache(sessions, artifacts, 2 * size)
+    loads.clear()
+    cache = ModelCache(sessions, artifacts, 2 * size)
 
     for reference in ("1", "2", "1", "3", "1", "2"):
-        versions.get("xor", reference)
+        cache.get("xor", reference)
 
-    assert loadings == ["xor/1", "xor/2", "xor/3", "xor/2"]
-    assert versions.count_loaded() == (2, 2 * size)
+    assert loads == ["xor/1", "xor/2", "xor/3", "xor/2"]
+    assert cache.count_loaded() == (2, 2 * size)
 
 
-def test_one_that_is_larger_than_the_memory_for_all_is_served_all_the_same(
+def test_a_version_larger_than_the_memory_budget_is_served(
     sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion
 ) -> None:
     xor.publish(sessions, artifacts)
     xor.publish(sessions, artifacts)
-    versions = ModelCache(sessions, artifacts, 1)
+    cache = ModelCache(sessions, artifacts, 1)
 
-    assert [versions.get("xor", reference).number for reference in ("1", "2", "1")] == [1, 2, 1]
-    assert versions.count_loaded()[0] == 1
+    assert [cache.get("xor", reference).number for reference in ("1", "2", "1")] == [1, 2, 1]
+    assert cache.count_loaded()[0] == 1
 
 
-def test_what_a_version_takes_is_counted(
+def test_the_size_of_a_version_is_the_memory_that_it_takes(
     sessions: Sessions, artifacts: ArtifactStore, published: Callable[[object], PublishedVersion]
 ) -> None:
-    """Four megabytes of weights, once each."""
+    """Load a version with 4 MB of weights ten times, and compare the growth of the process with `size_bytes`."""
     layers = [{"layer": "Dense", "units": units} for units in (1024, 1024)]
     wide = {**XOR, "model": "wide", "network": {"layers": [*layers, *XOR["network"]["layers"][1:]]}}
     published(wide).publish(sessions, artifacts)
@@ -114,20 +116,19 @@ def test_what_a_version_takes_is_counted(
     process = psutil.Process()
     before = process.memory_info().rss
 
-    servable = [load_servable(version, artifacts) for _ in range(10)]
+    servables = [load_servable(version, artifacts) for _ in range(10)]
     trim_heap()
 
-    taken = process.memory_info().rss - before
-    assert 0.7 < taken / sum(one.size_bytes for one in servable) < 1.1
+    growth = process.memory_info().rss - before
+    assert 0.7 < growth / sum(servable.size_bytes for servable in servables) < 1.1
 
 
-def test_an_alias_that_moves_is_seen_a_second_later_and_nobody_waits(
+def test_the_old_version_answers_while_the_new_one_loads(
     sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the new version is loaded, the old one answers."""
     for _ in range(2):
         xor.publish(sessions, artifacts)
-    point_at(sessions, 1)
+    set_production(sessions, 1)
     may_load, is_loading = threading.Event(), threading.Event()
     may_load.set()
 
@@ -138,30 +139,30 @@ def test_an_alias_that_moves_is_seen_a_second_later_and_nobody_waits(
 
     monkeypatch.setattr(module, "load_servable", load)
     monkeypatch.setattr(module, "REFRESH_SECONDS", 0.2)
-    versions = ModelCache(sessions, artifacts, LARGE)
-    versions.get("xor")
-    point_at(sessions, 2)
-    assert versions.get("xor").number == 1
+    cache = ModelCache(sessions, artifacts, LARGE)
+    cache.get("xor")
+    set_production(sessions, 2)
+    assert cache.get("xor").number == 1
     time.sleep(0.25)
     may_load.clear()
     is_loading.clear()
 
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(versions.get, "xor")
+        first = pool.submit(cache.get, "xor")
         is_loading.wait()
-        meanwhile = versions.get("xor").number
+        meanwhile = cache.get("xor").number
         may_load.set()
         assert (meanwhile, first.result().number) == (1, 2)
-    assert versions.get("xor").number == 2
+    assert cache.get("xor").number == 2
 
 
-def test_a_damaged_version_is_an_error_of_its_own(
+def test_a_damaged_version_fails_predictions_and_readiness(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions, xor: PublishedVersion
 ) -> None:
     xor.publish(sessions, worker.context.artifacts)
-    before = set(list_files(worker.context.artifacts))
-    point_at(sessions, 1)
-    for path in before:
+    paths = set(list_files(worker.context.artifacts))
+    set_production(sessions, 1)
+    for path in paths:
         path.write_bytes(b"damaged")
 
     broken = http.post("/api/v1/models/xor/predictions", json={"instances": [[0, 1]]})
@@ -172,62 +173,62 @@ def test_a_damaged_version_is_an_error_of_its_own(
     assert health["checks"]["versions"]["detail"].startswith("xor/1: ")
 
 
-def test_a_version_that_cannot_be_loaded_is_not_tried_again_at_once(
+def test_a_failed_load_is_not_repeated_at_once(
     sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     xor.publish(sessions, artifacts)
-    tried = []
+    attempts = []
 
     def load(version: Version, _: ArtifactStore) -> Servable:
-        tried.append(version.number)
+        attempts.append(version.number)
         raise ArtifactDamaged("gone")
 
     monkeypatch.setattr(module, "load_servable", load)
-    versions = ModelCache(sessions, artifacts, LARGE)
+    cache = ModelCache(sessions, artifacts, LARGE)
     for _ in range(3):
         with pytest.raises(ArtifactDamaged, match="gone"):
-            versions.get("xor")
+            cache.get("xor")
 
-    assert tried == [1]
+    assert attempts == [1]
     monkeypatch.setattr(module, "load_servable", load_servable)
     monkeypatch.setattr(module, "RETRY_SECONDS", 0)
     with pytest.raises(ArtifactDamaged):
-        versions.get("xor")
-    versions._failures.clear()
-    assert versions.get("xor").number == 1
-    assert versions.list_failures() == []
+        cache.get("xor")
+    cache._failures.clear()
+    assert cache.get("xor").number == 1
+    assert cache.list_failures() == []
 
 
-def test_names_that_clients_invent_are_not_remembered(sessions: Sessions, artifacts: ArtifactStore) -> None:
-    versions = ModelCache(sessions, artifacts, LARGE)
+def test_unknown_names_are_not_cached(sessions: Sessions, artifacts: ArtifactStore) -> None:
+    cache = ModelCache(sessions, artifacts, LARGE)
 
     for number in range(3):
         with pytest.raises(ModelNotFound):
-            versions.get(f"invented-{number}")
+            cache.get(f"invented-{number}")
 
-    assert not versions._looking
-    assert not versions._found
+    assert not cache._looking
+    assert not cache._found
 
 
-def test_what_is_loaded_is_served_while_the_database_is_away(
+def test_a_loaded_version_is_served_without_the_database(
     sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     xor.publish(sessions, artifacts)
-    versions = ModelCache(sessions, artifacts, LARGE)
-    servable = versions.get("xor")
+    cache = ModelCache(sessions, artifacts, LARGE)
+    servable = cache.get("xor")
 
     def fail(*_: object) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
     monkeypatch.setattr(registry_versions, "get_served_version", fail)
-    versions.invalidate("xor")
+    cache.invalidate("xor")
 
-    assert versions.get("xor") is servable
+    assert cache.get("xor") is servable
     with pytest.raises(OperationalError):
         ModelCache(sessions, artifacts, LARGE).get("xor")
 
 
-def test_every_answer_names_its_version(
+def test_every_prediction_names_its_version_in_a_header(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions, xor: PublishedVersion
 ) -> None:
     xor.publish(sessions, worker.context.artifacts)

@@ -1,4 +1,4 @@
-"""The three forms of a prediction request, and all that can be wrong with them."""
+"""Test predictions: the forms of a request, their errors and warnings, and damaged versions."""
 
 import base64
 import io
@@ -29,7 +29,7 @@ IRIS_ADDRESS = "/api/v1/models/iris/predictions"
 
 @pytest.fixture
 def digit() -> np.ndarray:
-    """(8, 8, 1), a digit the network was not trained on."""
+    """Provide the image of a digit, (8, 8, 1) uint8, that the network was not trained on."""
     first: np.ndarray = splits.load_dataset(DatasetSpec(name="digits"), 0, Path()).test.array[0]
     return first
 
@@ -41,7 +41,9 @@ def test_all_forms_give_the_same_answer(digits: FlaskClient, digit: np.ndarray) 
     answers = [
         digits.post(ADDRESS, data=png, content_type="image/png"),
         digits.post(ADDRESS, data=png, content_type="application/octet-stream"),
-        digits.post(ADDRESS, data=png, content_type="application/x-www-form-urlencoded"),  # curl, left to itself
+        digits.post(
+            ADDRESS, data=png, content_type="application/x-www-form-urlencoded"
+        ),  # curl sends this type by default
         digits.post(ADDRESS, data=png),
         digits.post(ADDRESS, data={"file": (io.BytesIO(png), "digit.png")}),
         digits.post(ADDRESS, json={"instances": [{"b64": b64}]}),
@@ -60,32 +62,32 @@ def test_all_forms_give_the_same_answer(digits: FlaskClient, digit: np.ndarray) 
     assert prediction["label"] == str(prediction["class"])
 
 
-def in_json(*images: bytes) -> bytes:
+def make_json_body(*images: bytes) -> bytes:
     return json.dumps({"instances": [{"b64": base64.b64encode(image).decode()} for image in images]}).encode()
 
 
 @pytest.mark.parametrize("address", [ADDRESS, "/api/v1/models/digits/versions/1/predictions"])
 @pytest.mark.parametrize("top", [1, 3])
 @pytest.mark.parametrize(
-    ("written", "media_type", "outcome", "all_can_be_read"),
+    ("make_body", "media_type", "outcome", "all_can_be_read"),
     [
         (bytes, "image/png", "ok", True),
         (bytes, None, "ok", True),
-        (in_json, "application/json", "ok", True),
-        (lambda png: in_json(png, b"no image"), "application/json", "ok", False),
+        (make_json_body, "application/json", "ok", True),
+        (lambda png: make_json_body(png, b"no image"), "application/json", "ok", False),
         (lambda png: png[:40], "image/png", "invalid-image", False),
         (lambda _: b"no image" * 10_000, "image/png", "invalid-image", False),
-        (lambda png: in_json(png)[:-1], "application/json", "malformed-request", False),
+        (lambda png: make_json_body(png)[:-1], "application/json", "malformed-request", False),
         (lambda _: b'{"instances": []}', "application/json", "invalid-request", False),
     ],
 )
-def test_the_shortest_way_answers_as_the_usual_one_does(
+def test_fast_path_and_flask_answer_alike(
     digits: FlaskClient,
     digit: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
     address: str,
     top: int,
-    written: Callable[[bytes], bytes],
+    make_body: Callable[[bytes], bytes],
     media_type: str | None,
     outcome: str,
     all_can_be_read: bool,  # noqa: FBT001 - a parameter of the test
@@ -95,23 +97,25 @@ def test_the_shortest_way_answers_as_the_usual_one_does(
     digits.application.before_request(lambda: met_by_flask.append(logs.get_context("request_id")))
 
     def post(query: str) -> TestResponse:
-        body = written(encoded(digit))
+        body = make_body(encoded(digit))
         return digits.post(f"{address}?{query}", data=body, content_type=media_type, headers={"X-Request-ID": "same"})
 
-    first = post(f"top={top}")  # loads the version, on the usual way
-    shortest = post(f"top={top}")
-    usual = post(f"top=%3{top}")
+    first = post(f"top={top}")  # Flask loads the version
+    fast = post(f"top={top}")
+    by_flask = post(f"top=%3{top}")
 
-    assert (shortest.status, shortest.json) == (usual.status, usual.json) == (first.status, first.json)
-    assert sorted(shortest.headers) == sorted(usual.headers)
+    assert (fast.status, fast.json) == (by_flask.status, by_flask.json) == (first.status, first.json)
+    assert sorted(fast.headers) == sorted(by_flask.headers)
     counted = (
         f'trainyard_prediction_requests_total{{model="digits",outcome="{outcome}",route="predictions",version="1"}} 3'
     )
     assert counted in digits.get("/metrics").text
-    assert met_by_flask.count("same") == (2 if all_can_be_read else 3)  # what cannot be read goes the usual way
+    assert met_by_flask.count("same") == (
+        2 if all_can_be_read else 3
+    )  # a body that cannot be read is passed on to Flask
 
 
-def test_top_names_the_likeliest_classes(digits: FlaskClient, digit: np.ndarray) -> None:
+def test_top_limits_the_number_of_classes(digits: FlaskClient, digit: np.ndarray) -> None:
     answers = [
         digits.post(f"{ADDRESS}?top={top}", data=encoded(digit)).json["predictions"][0]["top"] for top in (1, 3, 1000)
     ]
@@ -122,7 +126,7 @@ def test_top_names_the_likeliest_classes(digits: FlaskClient, digit: np.ndarray)
     assert sum(probabilities) == pytest.approx(1, abs=1e-5)
 
 
-def test_many_files_are_answered_in_their_order(digits: FlaskClient, digit: np.ndarray) -> None:
+def test_files_are_predicted_in_their_order(digits: FlaskClient, digit: np.ndarray) -> None:
     images = [encoded(np.roll(digit, shift, axis=1)) for shift in range(5)]
     one_by_one = [digits.post(ADDRESS, data=image).json["predictions"][0] for image in images]
 
@@ -133,7 +137,7 @@ def test_many_files_are_answered_in_their_order(digits: FlaskClient, digit: np.n
     assert [prediction["label"] for prediction in together["predictions"]] == [answer["label"] for answer in one_by_one]
 
 
-def test_one_bad_image_does_not_spoil_the_others(digits: FlaskClient, digit: np.ndarray) -> None:
+def test_one_invalid_image_does_not_fail_the_others(digits: FlaskClient, digit: np.ndarray) -> None:
     files = [(io.BytesIO(encoded(digit)), "good.png"), (io.BytesIO(b"hello"), "bad.png")]
 
     answer = digits.post(ADDRESS, data={"files": files})
@@ -146,7 +150,7 @@ def test_one_bad_image_does_not_spoil_the_others(digits: FlaskClient, digit: np.
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type", "status", "said"),
+    ("body", "content_type", "status", "detail"),
     [
         (b"", "image/png", 422, "empty"),
         (b"hello", "image/png", 422, "not an image"),
@@ -177,21 +181,22 @@ def test_one_bad_image_does_not_spoil_the_others(digits: FlaskClient, digit: np.
         (b'{"instances": [[[]]]}', "application/json", 422, "instances/0"),
         (b'{"instances": [[[[1, 2]]]]}', "application/json", 422, "channels"),
     ],
+    ids=lambda value: str(value)[:40],
 )
-def test_what_cannot_be_answered_is_a_problem_that_names_the_input(
-    digits: FlaskClient, body: bytes, content_type: str, status: int, said: str
+def test_an_invalid_request_is_answered_with_a_problem(
+    digits: FlaskClient, body: bytes, content_type: str, status: int, detail: str
 ) -> None:
     answer = digits.post(ADDRESS, data=body, content_type=content_type)
 
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json"), answer.text
-    assert said in answer.json["detail"]
+    assert detail in answer.json["detail"]
 
 
 def test_a_form_without_files_is_refused(digits: FlaskClient) -> None:
     assert digits.post(ADDRESS, data={"a": "b"}, content_type="multipart/form-data").status_code == 422
 
 
-def test_rows_of_numbers_are_answered(iris: FlaskClient) -> None:
+def test_rows_of_numbers_are_predicted(iris: FlaskClient) -> None:
     answer = iris.post(IRIS_ADDRESS, json={"instances": [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]}).json
 
     assert [prediction["label"] for prediction in answer["predictions"]] == ["setosa", "virginica"]
@@ -207,7 +212,7 @@ def test_rows_of_another_shape_are_refused(iris: FlaskClient, instance: object) 
     assert "instances/0" in answer.json["detail"]
 
 
-def test_a_table_takes_no_images(iris: FlaskClient) -> None:
+def test_a_version_that_takes_numbers_refuses_an_image(iris: FlaskClient) -> None:
     answer = iris.post(IRIS_ADDRESS, data=encoded(photo()))
 
     assert (answer.status_code, answer.json["detail"]) == (
@@ -227,13 +232,13 @@ def test_a_table_takes_no_images(iris: FlaskClient) -> None:
         ("/api/v1/models/digits/versions/staging/predictions", "version-not-found"),
     ],
 )
-def test_a_model_or_version_that_is_not_there_is_not_found(digits: FlaskClient, address: str, kind: str) -> None:
+def test_an_unknown_model_or_version_is_not_found(digits: FlaskClient, address: str, kind: str) -> None:
     answer = digits.post(address, data=encoded(photo()))
 
     assert (answer.status_code, answer.json["type"]) == (404, f"/problems/{kind}")
 
 
-def test_predictions_come_from_production_when_there_is_one(
+def test_predictions_use_production_else_the_latest_version(
     digits: FlaskClient,
     worker: InProcessWorker,
     sessions: Sessions,
@@ -252,7 +257,7 @@ def test_predictions_come_from_production_when_there_is_one(
     assert served == [2, 1, 2]
 
 
-def test_a_version_that_is_as_it_was_passes_its_self_test(digits: FlaskClient) -> None:
+def test_an_undamaged_version_passes_its_self_test(digits: FlaskClient) -> None:
     result = digits.get("/api/v1/models/digits/versions/latest/self-test").json
 
     assert result["passed"] is True
@@ -261,7 +266,7 @@ def test_a_version_that_is_as_it_was_passes_its_self_test(digits: FlaskClient) -
 
 
 @pytest.mark.parametrize(
-    ("sides", "level", "warning"),
+    ("shape", "value", "warning"),
     [
         ((8, 8), 200, "The image is blank: all its pixels are about the same."),
         ((8, 40), None, "The image is 40 × 8 and was stretched to a square: `fit: pad` keeps its ratio."),
@@ -269,34 +274,34 @@ def test_a_version_that_is_as_it_was_passes_its_self_test(digits: FlaskClient) -
         ((9, 30), None, None),
     ],
 )
-def test_images_that_nobody_meant_to_send_are_answered_with_a_warning(
-    digits: FlaskClient, sides: tuple[int, int], level: int | None, warning: str | None
+def test_an_unusual_image_is_predicted_with_a_warning(
+    digits: FlaskClient, shape: tuple[int, int], value: int | None, warning: str | None
 ) -> None:
-    image = np.full((*sides, 3), level, np.uint8) if level is not None else photo(*sides)
+    image = np.full((*shape, 3), value, np.uint8) if value is not None else photo(*shape)
 
     (prediction,) = digits.post(ADDRESS, data=encoded(image)).json["predictions"]
 
-    found = [found for found in of_images(prediction) if "dark on light" not in found]
+    found = [found for found in list_image_warnings(prediction) if "dark on light" not in found]
     assert found == ([warning] if warning is not None else [])
 
 
-def of_images(prediction: Json) -> list[str]:
-    """The warnings that do not come of the probability."""
+def list_image_warnings(prediction: Json) -> list[str]:
+    """Return the warnings, except the one about a low probability."""
     return [warning for warning in prediction["warnings"] if not warning.startswith("The probability")]
 
 
-def test_a_digit_written_dark_on_light_is_answered_with_a_warning(digits: FlaskClient, digit: np.ndarray) -> None:
-    usual, inverted = (
+def test_a_digit_dark_on_light_is_predicted_with_a_warning(digits: FlaskClient, digit: np.ndarray) -> None:
+    original, inverted = (
         digits.post(ADDRESS, json={"instances": [image.tolist()]}).json["predictions"][0]
         for image in (digit, 255 - digit)
     )
 
-    assert of_images(usual) == []
-    (warning,) = of_images(inverted)
+    assert list_image_warnings(original) == []
+    (warning,) = list_image_warnings(inverted)
     assert warning.startswith("The image is dark on light, and the version was trained on light on dark")
 
 
-def test_an_answer_below_the_threshold_says_so(digits: FlaskClient) -> None:
+def test_a_probability_below_the_threshold_gives_a_warning(digits: FlaskClient) -> None:
     threshold = digits.get("/api/v1/models/digits/versions/1").json["confidence_threshold"]
     noise = np.random.default_rng(0).integers(0, 256, (50, 8, 8), np.uint8)
 
@@ -309,7 +314,7 @@ def test_an_answer_below_the_threshold_says_so(digits: FlaskClient) -> None:
     assert len({len(prediction["warnings"]) for prediction in predictions}) > 1
 
 
-def test_a_version_whose_file_is_damaged_is_not_served(digits: FlaskClient, tmp_path: Path, digit: np.ndarray) -> None:
+def test_a_version_with_a_damaged_file_is_not_served(digits: FlaskClient, tmp_path: Path, digit: np.ndarray) -> None:
     files = {file["name"]: file["sha256"] for file in digits.get("/api/v1/models/digits/versions/1").json["files"]}
     (tmp_path / "artifacts" / files["model.onnx"][:2] / files["model.onnx"]).write_bytes(b"")
 
@@ -321,7 +326,7 @@ def test_a_version_whose_file_is_damaged_is_not_served(digits: FlaskClient, tmp_
     assert "damaged" in result["detail"]
 
 
-def test_a_version_that_answers_otherwise_than_it_was_trained_to_is_not_served(
+def test_a_version_that_fails_its_golden_samples_is_not_served(
     digits: FlaskClient, worker: InProcessWorker, sessions: Sessions, tmp_path: Path, digit: np.ndarray
 ) -> None:
     from shared.registry import versions

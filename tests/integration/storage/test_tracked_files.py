@@ -1,4 +1,4 @@
-"""What nothing names is removed, and what something names never is."""
+"""Test that files that nothing references are deleted, and that referenced files never are."""
 
 import os
 import threading
@@ -28,22 +28,26 @@ from tests.support.storage import list_files
 from tests.support.worker import InProcessWorker
 from worker.maintenance.retention import DAY_SECONDS, Retention, clean_up
 
-AT_ONCE = Retention(checkpoint_days=0, event_days=0, prediction_days=0, sweep_seconds=-1)
+NO_RETENTION = Retention(checkpoint_days=0, event_days=0, prediction_days=0, sweep_seconds=-1)
+"""Everything that may be deleted is old enough at once."""
 
 
 @pytest.fixture
 def artifacts(tmp_path: Path) -> ArtifactStore:
+    """Provide an empty artifact store."""
     return ArtifactStore(f"file://{tmp_path}/artifacts")
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
+    """Provide a small file outside the artifact store."""
     path = tmp_path / "model.onnx"
     path.write_bytes(b"content")
     return path
 
 
-def running_job(sessions: Sessions) -> Job:
+def start_job(sessions: Sessions) -> Job:
+    """Create and claim a job. No worker runs it."""
     with sessions.begin() as session:
         submission.create_job(session, TrainingSpec.model_validate(XOR))
         job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
@@ -56,7 +60,7 @@ def publish(sessions: Sessions, job: Job, files: list[StoredFile]) -> int:
         return publishing.publish(session, job.id, job.attempt, "xor", {}, files)
 
 
-def test_what_was_written_and_never_named_is_swept(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
+def test_an_old_file_without_a_reference_is_deleted(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
     tracked_files.store(sessions, artifacts, [file])
 
     assert tracked_files.collect_garbage(sessions, artifacts, 3600) == 0
@@ -65,9 +69,9 @@ def test_what_was_written_and_never_named_is_swept(sessions: Sessions, artifacts
     assert list_files(artifacts) == []
 
 
-def test_what_a_version_names_is_never_swept(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
+def test_a_file_of_a_version_is_never_deleted(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
     stored = tracked_files.store(sessions, artifacts, [file])
-    publish(sessions, running_job(sessions), stored)
+    publish(sessions, start_job(sessions), stored)
 
     assert tracked_files.collect_garbage(sessions, artifacts, -1) == 0
     tracked_files.delete_unreferenced(sessions, artifacts, stored[0].sha256)
@@ -76,8 +80,10 @@ def test_what_a_version_names_is_never_swept(sessions: Sessions, artifacts: Arti
         session.delete(session.get_one(TrackedFile, stored[0].sha256))
 
 
-def test_what_was_swept_is_not_published(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
-    job = running_job(sessions)
+def test_a_version_with_a_deleted_file_is_not_published(
+    sessions: Sessions, artifacts: ArtifactStore, file: Path
+) -> None:
+    job = start_job(sessions)
     stored = tracked_files.store(sessions, artifacts, [file])
     tracked_files.collect_garbage(sessions, artifacts, -1)
 
@@ -88,39 +94,41 @@ def test_what_was_swept_is_not_published(sessions: Sessions, artifacts: Artifact
     assert len(list_files(artifacts)) == 1
 
 
-def test_a_training_publishes_what_was_swept_in_between(
+def test_a_training_stores_files_again_that_were_deleted(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = tracked_files.store
-    swept: list[int] = []
+    deleted: list[int] = []
 
-    def keep(sessions: Sessions, artifacts: ArtifactStore, paths: list[Path]) -> list[StoredFile]:
+    def store_and_collect(sessions: Sessions, artifacts: ArtifactStore, paths: list[Path]) -> list[StoredFile]:
         stored = original(sessions, artifacts, paths)
-        if not swept:
-            swept.append(tracked_files.collect_garbage(sessions, artifacts, -1))
+        if not deleted:
+            deleted.append(tracked_files.collect_garbage(sessions, artifacts, -1))
         return stored
 
-    monkeypatch.setattr(tracked_files, "store", keep)
+    monkeypatch.setattr(tracked_files, "store", store_and_collect)
     job = train(http, worker, XOR)
 
     assert job["status"] == "succeeded"
-    named = {file["sha256"] for file in http.get("/api/v1/models/xor/versions/1").json["files"]}
-    assert {path.name for path in list_files(worker.context.artifacts)} == named
+    referenced = {file["sha256"] for file in http.get("/api/v1/models/xor/versions/1").json["files"]}
+    assert {path.name for path in list_files(worker.context.artifacts)} == referenced
 
 
-def test_files_are_kept_and_swept_at_the_same_time(sessions: Sessions, artifacts: ArtifactStore, file: Path) -> None:
-    """The same content, written again and again while somebody drops it: what is named in the end is there."""
+def test_a_file_can_be_stored_and_deleted_at_the_same_time(
+    sessions: Sessions, artifacts: ArtifactStore, file: Path
+) -> None:
+    """Store and publish a file again and again while a thread deletes it: a published file is in the store."""
     ended = threading.Event()
 
-    def sweep() -> None:
+    def delete_repeatedly() -> None:
         while not ended.is_set():
             tracked_files.delete_unreferenced(sessions, artifacts, compute_digest(file))
 
-    sweeper = threading.Thread(target=sweep)
-    sweeper.start()
+    deleter = threading.Thread(target=delete_repeatedly)
+    deleter.start()
     try:
         for _ in range(10):
-            job = running_job(sessions)
+            job = start_job(sessions)
             while True:
                 try:
                     publish(sessions, job, tracked_files.store(sessions, artifacts, [file]))
@@ -128,32 +136,30 @@ def test_files_are_kept_and_swept_at_the_same_time(sessions: Sessions, artifacts
                 except FilesCollected:
                     continue
             assert [path.read_bytes() for path in list_files(artifacts)] == [b"content"]
-            with sessions.begin() as session:  # as if the version had never been
+            with sessions.begin() as session:  # so that the file has no reference again
                 session.execute(delete(VersionFile))
                 session.execute(delete(Version))
     finally:
         ended.set()
-        sweeper.join()
+        deleter.join()
 
 
-def test_what_a_killed_process_had_half_written_is_removed(
+def test_old_partial_files_of_killed_processes_are_deleted(
     sessions: Sessions, artifacts: ArtifactStore, file: Path
 ) -> None:
     tracked_files.store(sessions, artifacts, [file])
     (path,) = list_files(artifacts)
     for name, age in (("old", 7200), ("new", 0)):
-        half = path.with_name(f"{name}.partial")
-        half.write_bytes(b"con")
-        os.utime(half, (half.stat().st_mtime - age,) * 2)
+        partial = path.with_name(f"{name}.partial")
+        partial.write_bytes(b"con")
+        os.utime(partial, (partial.stat().st_mtime - age,) * 2)
 
     tracked_files.collect_garbage(sessions, artifacts, 3600)
 
     assert sorted(found.name for found in list_files(artifacts)) == sorted([path.name, "new.partial"])
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing_behind(
-    artifacts: ArtifactStore, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_no_file(artifacts: ArtifactStore, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -166,7 +172,9 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_checkpoint_has_its_time(http: FlaskClient, worker: InProcessWorker, sessions: Sessions) -> None:
+def test_a_checkpoint_is_deleted_after_its_retention(
+    http: FlaskClient, worker: InProcessWorker, sessions: Sessions
+) -> None:
     job_id = submit(http, KEEP_BEST)
     interrupt_after(worker, 10).run_next()
     http.post(f"/api/v1/jobs/{job_id}/cancellation")
@@ -190,30 +198,32 @@ def test_a_checkpoint_has_its_time(http: FlaskClient, worker: InProcessWorker, s
     assert http.post(f"/api/v1/jobs/{job_id}/retry").status_code == 201
 
 
-def test_events_are_trimmed_to_epochs_and_ends(http: FlaskClient, worker: InProcessWorker, sessions: Sessions) -> None:
+def test_old_events_are_trimmed_to_statuses_and_epochs(
+    http: FlaskClient, worker: InProcessWorker, sessions: Sessions
+) -> None:
     job = train(http, worker, XOR)
-    kinds = kinds_of(sessions, UUID(job["id"]))
+    kinds = list_event_kinds(sessions, UUID(job["id"]))
 
-    clean_up(sessions, worker.context.artifacts, AT_ONCE)
+    clean_up(sessions, worker.context.artifacts, NO_RETENTION)
 
     assert "progress" in kinds
-    assert set(kinds_of(sessions, UUID(job["id"]))) == {"status", "epoch"}
+    assert set(list_event_kinds(sessions, UUID(job["id"]))) == {"status", "epoch"}
     assert http.get(f"/api/v1/jobs/{job['id']}/events").text.rstrip().endswith("}")
 
 
-@pytest.mark.parametrize("do", [lambda *_: None, clean_up])
-def test_a_job_that_goes_on_keeps_everything(
-    sessions: Sessions, artifacts: ArtifactStore, do: Callable[..., None]
+@pytest.mark.parametrize("action", [lambda *_: None, clean_up], ids=["no clean-up", "clean-up"])
+def test_an_unfinished_job_keeps_its_events(
+    sessions: Sessions, artifacts: ArtifactStore, action: Callable[..., None]
 ) -> None:
-    job = running_job(sessions)
+    job = start_job(sessions)
     with sessions.begin() as session:
         lifecycle.renew(session, job.id, job.attempt, 60, {"epoch": 1}, [])
 
-    do(sessions, artifacts, AT_ONCE)
+    action(sessions, artifacts, NO_RETENTION)
 
-    assert kinds_of(sessions, job.id) == ["status", "status", "progress"]
+    assert list_event_kinds(sessions, job.id) == ["status", "status", "progress"]
 
 
-def kinds_of(sessions: Sessions, job_id: UUID) -> list[str]:
+def list_event_kinds(sessions: Sessions, job_id: UUID) -> list[str]:
     with sessions() as session:
         return list(session.scalars(select(JobEvent.kind).where(JobEvent.job_id == job_id).order_by(JobEvent.number)))

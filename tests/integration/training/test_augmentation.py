@@ -1,4 +1,4 @@
-"""What augmentation does to a batch, and to a training."""
+"""Test what augmentation does to a batch and to a training."""
 
 from typing import Any
 
@@ -29,7 +29,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def augmented(name: str, step: int, seed: int = SEED) -> np.ndarray:
+def augment_images(name: str, step: int, seed: int = SEED) -> np.ndarray:
+    """Return IMAGES, (8, 16, 16, 3) float32, as one augmentation layer changes them in a training step."""
     spec = LayerSpec.model_validate({"layer": name, **ARGUMENTS.get(name, {"factor": 0.5})})
     layers = make_augmentation_layers([spec], build_contract(Preprocessing(size="data"), COLOR))
     changed_images: np.ndarray = augment(layers, tf.constant(IMAGES), seed, tf.constant(step, tf.int64)).numpy()
@@ -37,20 +38,22 @@ def augmented(name: str, step: int, seed: int = SEED) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
-def test_a_batch_is_changed_by_seed_and_step_alone(name: str) -> None:
-    first, again, later = augmented(name, 3), augmented(name, 3), augmented(name, 4)
+def test_augmentation_depends_only_on_seed_and_step(name: str) -> None:
+    first, again, later = augment_images(name, 3), augment_images(name, 3), augment_images(name, 4)
 
     assert first.shape == IMAGES.shape
     assert 0 <= first.min() <= first.max() <= 255
     assert np.array_equal(first, again)
     assert not np.array_equal(first, IMAGES)
-    if name != "AutoContrast":  # the only one in which nothing is random
+    if name != "AutoContrast":  # the only layer without randomness
         assert not np.array_equal(first, later)
-        assert not np.array_equal(first, augmented(name, 3, seed=8))
+        assert not np.array_equal(first, augment_images(name, 3, seed=8))
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_augmentation_changes_the_training_and_not_the_answers(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_augmentation_changes_the_training_but_not_the_preprocessing(
+    http: FlaskClient, worker: InProcessWorker
+) -> None:
     layers = [{"layer": "RandomTranslation", "height_factor": 0.2, "width_factor": 0.2}, {"layer": "RandomFlip"}]
     spec = changed(DIGITS, "augmentation", layers)
     for each in (DIGITS, spec, spec):

@@ -1,4 +1,4 @@
-"""A training that is interrupted goes on as if it had not been: the weights come out equal, bit for bit."""
+"""Test checkpoints: an interrupted training ends with the same weights, bit for bit, as an uninterrupted one."""
 
 import dataclasses
 from pathlib import Path
@@ -47,15 +47,16 @@ STOPPED_EARLY = changed(
     {**DETERMINISTIC_TRAINING, "early_stopping": {"monitor": "loss", "min_delta": 9.0}},
 )
 LIGHT: Json = {**DIGITS, "model": "light", "training": {**DETERMINISTIC_TRAINING, "epochs": 9}}
+"""The only one of these specs that the fused fit trains."""
 
 
 @pytest.mark.parametrize(
     "spec", [WITH_EVERYTHING, KEEP_BEST, MIXED, STOPPED_EARLY, LIGHT], ids=lambda spec: spec["model"]
 )
-def test_an_interrupted_training_comes_to_the_same_weights(
+def test_an_interrupted_training_ends_with_the_same_weights(
     http: FlaskClient, worker: InProcessWorker, spec: Json
 ) -> None:
-    whole = train(http, worker, spec)
+    uninterrupted = train(http, worker, spec)
 
     job_id = submit(http, spec)
     interrupt_after(worker, 3, 5, 1, 12, 7).run_all()
@@ -65,12 +66,12 @@ def test_an_interrupted_training_comes_to_the_same_weights(
     assert (job["status"], job["version"]) == ("succeeded", 2), job["error"]
     assert job["attempt"] > 1
     assert get_weights_digest(http, spec["model"], 2) == get_weights_digest(http, spec["model"], 1)
-    assert get_curve(http, job_id) == get_curve(http, whole["id"])
+    assert get_curve(http, job_id) == get_curve(http, uninterrupted["id"])
     epochs = [http.get(f"/api/v1/models/{spec['model']}/versions/{version}").json["epochs"] for version in (1, 2)]
     assert epochs[0] == epochs[1]
 
 
-def test_a_checkpoint_is_in_the_store_until_the_job_has_ended_well(
+def test_a_checkpoint_is_stored_until_the_job_succeeds(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
@@ -84,21 +85,24 @@ def test_a_checkpoint_is_in_the_store_until_the_job_has_ended_well(
 
     worker.run_all()
 
-    named = {file["sha256"] for file in http.get("/api/v1/models/best/versions/1").json["files"]}
-    assert {path.name for path in list_files(worker.context.artifacts)} == named
+    referenced = {file["sha256"] for file in http.get("/api/v1/models/best/versions/1").json["files"]}
+    assert {path.name for path in list_files(worker.context.artifacts)} == referenced
 
 
-def test_the_epochs_in_a_checkpoint_stand_in_the_curves(
+def test_the_curves_hold_every_epoch_of_a_checkpoint(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when the process is killed right after it: the lease's thread writes them only now and then."""
+    """Check the curves at each save: the process may be killed right afterwards.
+
+    The lease thread, which also writes epochs, has no part in it here: it reports every 15 s.
+    """
     monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
     monkeypatch.setattr(checkpoints, "COST_FACTOR", 0)
-    seen: list[tuple[int, list[int]]] = []
+    at_each_save: list[tuple[int, list[int]]] = []
 
     def save(store: ArtifactCheckpointStore, path: Path, epoch: int) -> None:
         original(store, path, epoch)
-        seen.append((show_job(http, job_id)["checkpoint_epoch"], [row[0] for row in get_curve(http, job_id)]))
+        at_each_save.append((show_job(http, job_id)["checkpoint_epoch"], [row[0] for row in get_curve(http, job_id)]))
 
     original = ArtifactCheckpointStore.save
     monkeypatch.setattr(ArtifactCheckpointStore, "save", save)
@@ -106,13 +110,13 @@ def test_the_epochs_in_a_checkpoint_stand_in_the_curves(
     job_id = submit(http, KEEP_BEST)
     slow.run_all()
 
-    assert seen == [(epoch, list(range(1, epoch + 1))) for epoch in (1, 2, 3, 4)]
+    assert at_each_save == [(epoch, list(range(1, epoch + 1))) for epoch in (1, 2, 3, 4)]
 
 
-def test_a_retry_has_all_of_its_own_time(
+def test_a_retry_gets_a_new_time_limit(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An attempt that follows in the same job has not."""
+    """Check also that the next attempt of the same job does not get one."""
     monkeypatch.setattr(checkpoints.CheckpointManager, "trained_seconds", lambda _: 7200.0)
     job_id = submit(http, changed(KEEP_BEST, "resources.max_minutes", 60.0))
     interrupt_after(worker, 12).run_next()
@@ -126,7 +130,7 @@ def test_a_retry_has_all_of_its_own_time(
     assert show_job(http, retry["id"])["status"] == "succeeded"
 
 
-def test_a_damaged_checkpoint_costs_the_epochs_and_nothing_else(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_job_with_a_damaged_checkpoint_trains_from_the_start(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, KEEP_BEST)
     job_id = submit(http, KEEP_BEST)
     before = list_files(worker.context.artifacts)
@@ -141,7 +145,7 @@ def test_a_damaged_checkpoint_costs_the_epochs_and_nothing_else(http: FlaskClien
     assert [row[0] for row in get_curve(http, job_id)] == [1, 2, 3, 4]
 
 
-def test_a_checkpoint_of_another_network_is_not_taken(
+def test_a_checkpoint_of_another_network_is_ignored(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions
 ) -> None:
     job_id = submit(http, KEEP_BEST)
@@ -155,7 +159,7 @@ def test_a_checkpoint_of_another_network_is_not_taken(
     assert show_job(http, job_id)["status"] == "succeeded"
 
 
-def test_an_attempt_that_came_further_forgives_the_ones_before(
+def test_progress_resets_the_count_of_lost_attempts(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions
 ) -> None:
     job_id = submit(http, KEEP_BEST)
@@ -171,14 +175,14 @@ def test_an_attempt_that_came_further_forgives_the_ones_before(
     assert show_job(http, job_id)["status"] == "succeeded"
 
 
-def test_a_full_disk_costs_checkpoints_but_no_job(
+def test_a_job_is_requeued_while_the_disk_is_full(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
-    refuse = True
+    is_full = True
 
     def put(store: ArtifactStore, path: Path) -> object:
-        if refuse:
+        if is_full:
             raise OSError(28, "No space left on device")
         return original(store, path)
 
@@ -188,13 +192,13 @@ def test_a_full_disk_costs_checkpoints_but_no_job(
     worker.run_next()
     assert show_job(http, job_id)["status"] == "queued"
 
-    refuse = False
+    is_full = False
     worker.run_all()
 
     assert show_job(http, job_id)["status"] == "succeeded"
 
 
-def test_a_disk_that_stays_full_ends_the_job_with_the_reason(
+def test_a_job_fails_with_the_reason_if_the_disk_stays_full(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def put(*_: object) -> None:

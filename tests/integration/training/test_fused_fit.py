@@ -1,4 +1,4 @@
-"""Many epochs at once come to what Keras's own fit comes to."""
+"""Test that the fused fit, many epochs in one call, gives the weights and curves of Keras's own fit."""
 
 from typing import Any
 
@@ -25,34 +25,38 @@ WITH_DROPOUT = changed(
 )
 
 
-@pytest.mark.parametrize("spec", [XOR, BALANCED, SCHEDULED, DIGITS, WITH_DROPOUT], ids=lambda spec: spec["model"])
-def test_weights_and_curves_are_those_of_fit(
+@pytest.mark.parametrize(
+    "spec",
+    [XOR, BALANCED, SCHEDULED, DIGITS, WITH_DROPOUT],
+    ids=["xor", "class weights", "schedule", "images", "dropout"],
+)
+def test_the_fused_fit_gives_the_weights_and_curves_of_fit(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch, spec: Json
 ) -> None:
-    at_once = train(http, worker, changed(spec, "training.epochs", 5))
+    fused = train(http, worker, changed(spec, "training.epochs", 5))
     monkeypatch.setattr("worker.training.fit._can_fuse", lambda *_: False)
-    by_fit = train(http, worker, changed(spec, "training.epochs", 5))
+    unfused = train(http, worker, changed(spec, "training.epochs", 5))
 
-    assert (at_once["status"], by_fit["status"]) == ("succeeded", "succeeded")
+    assert (fused["status"], unfused["status"]) == ("succeeded", "succeeded")
     first, second = read_weights(http, spec["model"], 1), read_weights(http, spec["model"], 2)
     assert {name: array.tolist() for name, array in first.items()} == {
         name: array.tolist() for name, array in second.items()
     }
     for (epoch, rate, metrics), (same_epoch, same_rate, same_metrics) in zip(
-        curves(http, at_once), curves(http, by_fit), strict=True
+        get_curves(http, fused), get_curves(http, unfused), strict=True
     ):
         assert (epoch, metrics) == (same_epoch, same_metrics)
         assert rate == pytest.approx(same_rate)
 
 
-def test_a_light_training_is_watched_all_the_same(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_fused_training_reports_progress_and_epochs(http: FlaskClient, worker: InProcessWorker) -> None:
     job = train(http, worker, changed(XOR, "training.epochs", 700))
 
     assert job["progress"]["epoch"] == 700
     assert len(http.get(f"/api/v1/jobs/{job['id']}/metrics?limit=200").json["epochs"]) == 200
 
 
-def test_a_loss_that_leaves_all_numbers_ends_it(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_loss_that_is_not_finite_fails_a_fused_training(http: FlaskClient, worker: InProcessWorker) -> None:
     spec = changed(XOR, "training", {"epochs": 50, "loss": "mse", "optimizer": {"name": "SGD", "learning_rate": 1e30}})
     spec["network"]["layers"] = [{"layer": "Dense", "units": 1}]
 
@@ -62,6 +66,6 @@ def test_a_loss_that_leaves_all_numbers_ends_it(http: FlaskClient, worker: InPro
     assert "in epoch" in job["error"]["detail"]
 
 
-def curves(http: FlaskClient, job: Json) -> list[Any]:
+def get_curves(http: FlaskClient, job: Json) -> list[Any]:
     epochs = http.get(f"/api/v1/jobs/{job['id']}/metrics").json["epochs"]
     return [(epoch["epoch"], epoch["learning_rate"], epoch["metrics"]) for epoch in epochs]

@@ -1,4 +1,4 @@
-"""Versions trained once more, and trainings that need not be."""
+"""Test reproductions of versions, and the reuse of an equal training."""
 
 import pytest
 from flask.testing import FlaskClient
@@ -11,7 +11,7 @@ from tests.support.worker import InProcessWorker
 ADDRESS = "/api/v1/models/digits/versions/1/reproduction"
 
 
-def test_a_deterministic_version_comes_out_the_same(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_deterministic_version_is_reproduced_exactly(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, changed(DIGITS, "training.deterministic", value=True))
 
     answer = http.post(ADDRESS)
@@ -31,7 +31,9 @@ def test_a_deterministic_version_comes_out_the_same(http: FlaskClient, worker: I
     assert len(http.get("/api/v1/models/digits/versions").json["versions"]) == 1
 
 
-def test_what_differs_is_told(http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reproduction_reports_the_differences(
+    http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train(http, worker, DIGITS)
     monkeypatch.setattr("worker.training.job.version", lambda _: "0.1")
     monkeypatch.setattr("shared.datasets.splits._split", lambda whole, *_: (whole, whole))
@@ -39,14 +41,14 @@ def test_what_differs_is_told(http: FlaskClient, worker: InProcessWorker, monkey
     http.post(ADDRESS)
     worker.run_all()
 
-    told = http.get(ADDRESS).json["reproduction"]
-    assert told["weights_equal"] is False
-    assert told["data_equal"] is True
-    assert told["libraries"]["keras"]["again"] == "0.1"
-    assert told["metrics"]["test.loss"]["recorded"] != told["metrics"]["test.loss"]["again"]
+    reproduction = http.get(ADDRESS).json["reproduction"]
+    assert reproduction["weights_equal"] is False
+    assert reproduction["data_equal"] is True
+    assert reproduction["libraries"]["keras"]["again"] == "0.1"
+    assert reproduction["metrics"]["test.loss"]["recorded"] != reproduction["metrics"]["test.loss"]["again"]
 
 
-def test_a_version_that_was_trained_once_has_no_reproduction(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_version_that_was_not_reproduced_has_no_reproduction(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, DIGITS)
 
     answer = http.get(ADDRESS)
@@ -55,16 +57,16 @@ def test_a_version_that_was_trained_once_has_no_reproduction(http: FlaskClient, 
     assert http.post("/api/v1/models/digits/versions/2/reproduction").status_code == 404
 
 
-def test_the_same_training_is_answered_once_it_is_there(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_an_equal_training_is_reused_once_it_has_succeeded(http: FlaskClient, worker: InProcessWorker) -> None:
     reusing = changed(DIGITS, "reuse", value=True)
-    waiting = http.post("/api/v1/jobs", json=reusing)
-    again_too_soon = http.post("/api/v1/jobs", json=reusing)
+    first = http.post("/api/v1/jobs", json=reusing)
+    second = http.post("/api/v1/jobs", json=reusing)
     worker.run_all()
 
     answer = http.post("/api/v1/jobs", json=changed(reusing, "notes", "once more"))
 
-    assert (waiting.status_code, again_too_soon.status_code, answer.status_code) == (202, 202, 200)
-    assert answer.json["id"] == again_too_soon.json["id"]
+    assert (first.status_code, second.status_code, answer.status_code) == (202, 202, 200)
+    assert answer.json["id"] == second.json["id"]
     assert answer.json["version"] == 2
     assert http.post("/api/v1/jobs", json=changed(reusing, "training.seed", 7)).status_code == 202
     assert http.post("/api/v1/jobs", json=DIGITS).status_code == 202

@@ -1,4 +1,4 @@
-"""Logs that TensorBoard itself reads."""
+"""Test that TensorBoard can read the logs of a job."""
 
 import io
 import zipfile
@@ -14,7 +14,8 @@ from tests.support.problems import assert_problem
 from tests.support.worker import InProcessWorker
 
 
-def read(http: FlaskClient, job_id: str, folder: Path) -> dict[str, EventAccumulator]:
+def read_logs(http: FlaskClient, job_id: str, folder: Path) -> dict[str, EventAccumulator]:
+    """Download the logs of a job and load them with TensorBoard. Returns part (`train`, `validation`) → events."""
     answer = http.get(f"/api/v1/jobs/{job_id}/tensorboard")
     assert (answer.status_code, answer.mimetype) == (200, "application/zip")
     with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
@@ -29,7 +30,7 @@ def test_scalars_histograms_images_and_the_graph_are_logged(
 
     job = train(http, worker, spec)
 
-    parts = read(http, job["id"], tmp_path / "logs")
+    parts = read_logs(http, job["id"], tmp_path / "logs")
     tags = parts["train"].Tags()
     assert {"epoch_accuracy", "epoch_loss"} <= set(tags["tensors"])
     assert {"dense/kernel", "dense/bias"} <= {tag.removesuffix("/histogram") for tag in tags["tensors"]}
@@ -38,16 +39,16 @@ def test_scalars_histograms_images_and_the_graph_are_logged(
     assert len(parts["validation"].Tensors("epoch_loss")) == 2
 
 
-def test_true_is_enough_and_many_steps_at_once_change_nothing(
-    http: FlaskClient, worker: InProcessWorker, tmp_path: Path
-) -> None:
+def test_tensorboard_true_logs_every_epoch(http: FlaskClient, worker: InProcessWorker, tmp_path: Path) -> None:
     job = train(http, worker, changed(DIGITS, "training.tensorboard", value=True))
 
-    assert len(read(http, job["id"], tmp_path / "logs")["train"].Tensors("epoch_loss")) == 2
+    assert len(read_logs(http, job["id"], tmp_path / "logs")["train"].Tensors("epoch_loss")) == 2
 
 
-@pytest.mark.parametrize("ended", [True, False])
-def test_a_job_without_logs_says_so(http: FlaskClient, worker: InProcessWorker, ended: object) -> None:
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "queued"])
+def test_the_logs_of_a_job_without_tensorboard_are_not_found(
+    http: FlaskClient, worker: InProcessWorker, ended: object
+) -> None:
     job_id = http.post("/api/v1/jobs", json=DIGITS).json["id"]
     if ended:
         worker.run_all()

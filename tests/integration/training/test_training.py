@@ -1,4 +1,4 @@
-"""From a posted spec to a version, or to a reason why not."""
+"""Test trainings from the submitted spec to the published version or to the error."""
 
 import io
 from typing import Any
@@ -14,11 +14,15 @@ from tests.support.examples import DIGITS, IRIS, LINE, XOR, Json, changed
 from tests.support.jobs import submit, train
 from tests.support.worker import InProcessWorker
 
-GROWING = [{"layer": "UpSampling2D", "size": 2000}, {"layer": "GlobalAveragePooling2D"}, *DIGITS["network"]["layers"]]
-"""A gibibyte for each image."""
+HUGE_LAYERS = [
+    {"layer": "UpSampling2D", "size": 2000},
+    {"layer": "GlobalAveragePooling2D"},
+    *DIGITS["network"]["layers"],
+]
+"""Layers whose output takes one gigabyte for each image."""
 
 
-def test_a_spec_becomes_a_version(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_training_publishes_a_version(http: FlaskClient, worker: InProcessWorker) -> None:
     job = train(http, worker, DIGITS)
 
     assert (job["status"], job["version"], job["attempt"], job["error"]) == ("succeeded", 1, 1, None)
@@ -40,7 +44,7 @@ def test_a_spec_becomes_a_version(http: FlaskClient, worker: InProcessWorker) ->
     ]
 
 
-def test_progress_and_epochs_are_told(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_progress_and_epochs_are_reported(http: FlaskClient, worker: InProcessWorker) -> None:
     job = train(http, worker, DIGITS)
 
     progress = job["progress"]
@@ -68,7 +72,7 @@ def test_each_training_of_a_model_is_a_new_version(http: FlaskClient, worker: In
         (None, 10),
     ],
 )
-def test_labels_take_the_form_that_the_loss_wants(
+def test_labels_are_encoded_as_the_loss_needs_them(
     http: FlaskClient, worker: InProcessWorker, loss: str | None, units: int
 ) -> None:
     spec = changed(changed(DIGITS, "training.loss", loss), "network.layers.1.units", units)
@@ -79,7 +83,7 @@ def test_labels_take_the_form_that_the_loss_wants(
     assert http.get("/api/v1/models/digits/versions/1").json["metrics"]["test"]["accuracy"] > 0.3
 
 
-def test_a_table_is_learnt(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_classifier_of_a_table_is_trained(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, IRIS)
 
     version = http.get("/api/v1/models/iris/versions/latest").json
@@ -88,7 +92,7 @@ def test_a_table_is_learnt(http: FlaskClient, worker: InProcessWorker) -> None:
     assert len(version["preprocessing"]["normalisation"]["offset"]) == 4
 
 
-def test_a_line_is_fitted(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_regression_fits_a_line(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, LINE)
 
     answer = http.post("/api/v1/models/line/predictions", json={"instances": [10, [20]]}).json
@@ -97,7 +101,7 @@ def test_a_line_is_fitted(http: FlaskClient, worker: InProcessWorker) -> None:
     assert values == pytest.approx([8.6667, 16.1667], rel=0.01)
 
 
-def test_two_classes_need_one_output(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_two_classes_need_only_one_output(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, XOR)
 
     answer = http.post("/api/v1/models/xor/predictions?top=2", json={"instances": [[0, 1]]}).json
@@ -121,7 +125,7 @@ def test_the_same_seed_gives_the_same_weights(http: FlaskClient, worker: InProce
     assert answers[0] == answers[1] != answers[2]
 
 
-def test_a_schedule_sets_the_learning_rate_of_every_step(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_a_schedule_changes_the_learning_rate(http: FlaskClient, worker: InProcessWorker) -> None:
     spec = changed(changed(DIGITS, "training.learning_rate_schedule", {"name": "CosineDecay"}), "training.epochs", 3)
 
     job = train(http, worker, spec)
@@ -130,8 +134,8 @@ def test_a_schedule_sets_the_learning_rate_of_every_step(http: FlaskClient, work
     assert rates == pytest.approx([0.0075, 0.0025, 0], abs=1e-6)
 
 
-def test_the_weights_of_classes_change_what_is_learnt(http: FlaskClient, worker: InProcessWorker) -> None:
-    """Of ten rows that look the same, one is of class 1: the answer is its share, as weighted."""
+def test_class_weights_change_the_learnt_probability(http: FlaskClient, worker: InProcessWorker) -> None:
+    """Train on ten equal rows, one of them of class 1: the probability of class 1 is its weighted share."""
     rows = {"x": [[1]] * 10, "y": [0] * 9 + [1]}
     spec = changed(changed(XOR, "dataset", {"inline": rows, "validation": {"split": 0}}), "training.epochs", 100)
     spec = changed(spec, "training.optimizer", {"name": "Adam", "learning_rate": 0.1})
@@ -139,17 +143,15 @@ def test_the_weights_of_classes_change_what_is_learnt(http: FlaskClient, worker:
     for class_weight in (None, "balanced", {"1": 81.0}):
         train(http, worker, changed(spec, "training.class_weight", class_weight))
 
-    shares = []
+    probabilities = []
     for number in (1, 2, 3):
         path = f"/api/v1/models/xor/versions/{number}/predictions?top=2"
         top = http.post(path, json={"instances": [[1]]}).json["predictions"][0]["top"]
-        shares.append(next(entry["probability"] for entry in top if entry["label"] == "1"))
-    assert shares == pytest.approx([0.1, 0.5, 0.9], abs=0.03)
+        probabilities.append(next(entry["probability"] for entry in top if entry["label"] == "1"))
+    assert probabilities == pytest.approx([0.1, 0.5, 0.9], abs=0.03)
 
 
-def test_a_training_that_no_longer_improves_stops_and_keeps_its_best(
-    http: FlaskClient, worker: InProcessWorker
-) -> None:
+def test_early_stopping_publishes_the_best_epoch(http: FlaskClient, worker: InProcessWorker) -> None:
     stopping = {"monitor": "val_loss", "patience": 2, "restore_best": True}
     spec = changed(changed(DIGITS, "training.early_stopping", stopping), "training.epochs", 200)
 
@@ -163,7 +165,7 @@ def test_a_training_that_no_longer_improves_stops_and_keeps_its_best(
     assert version["metrics"]["validation"]["loss"] == min(losses)
 
 
-def test_the_best_epoch_is_kept(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_keep_best_publishes_the_best_epoch(http: FlaskClient, worker: InProcessWorker) -> None:
     spec = changed(changed(DIGITS, "training.keep", {"best": "val_accuracy"}), "training.epochs", 8)
 
     job = train(http, worker, changed(spec, "training.optimizer", {"name": "SGD", "learning_rate": 3.0}))
@@ -175,7 +177,7 @@ def test_the_best_epoch_is_kept(http: FlaskClient, worker: InProcessWorker) -> N
     assert version["metrics"]["validation"]["accuracy"] == max(accuracies) > accuracies[-1]
 
 
-def test_a_deterministic_training_gives_the_same_weights_and_leaves_the_next_job_free(
+def test_deterministic_mode_repeats_the_weights_and_ends_with_the_job(
     http: FlaskClient, worker: InProcessWorker
 ) -> None:
     layers = [{"layer": "Conv2D", "filters": 8, "kernel_size": 3}, {"layer": "Dropout", "rate": 0.5}]
@@ -184,24 +186,22 @@ def test_a_deterministic_training_gives_the_same_weights_and_leaves_the_next_job
         train(http, worker, changed(spec, "training.deterministic", value=True))
 
     first, second = (http.get(f"/api/v1/models/digits/versions/{n}/files/model.weights.h5").data for n in (1, 2))
-    assert arrays_of(first) == arrays_of(second)
+    assert read_arrays(first) == read_arrays(second)
     assert not tensorflow_config.is_op_determinism_enabled()
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_a_training_computes_as_asked_and_its_version_in_float32(
-    http: FlaskClient, worker: InProcessWorker, precision: str
-) -> None:
+def test_mixed_precision_publishes_float32_weights(http: FlaskClient, worker: InProcessWorker, precision: str) -> None:
     spec = changed(DIGITS, "training.epochs", 4)
     spec["network"]["layers"].insert(1, {"layer": "Dense", "units": 32, "activation": "relu"})
 
-    jobs = [train(http, worker, changed(spec, "training.precision", asked)) for asked in ("float32", precision)]
+    jobs = [train(http, worker, changed(spec, "training.precision", value)) for value in ("float32", precision)]
 
     assert [job["status"] for job in jobs] == ["succeeded"] * 2, jobs
     exact, mixed = (http.get(f"/api/v1/models/digits/versions/{number}").json for number in (1, 2))
     assert (exact["precision"], mixed["precision"]) == ("float32", precision)
     assert mixed["metrics"]["test"]["accuracy"] > 0.6
-    # The rounding on the way leaves other weights; with equal ones nothing would have been computed as asked.
+    # Rounding leads to other weights. Equal weights would mean that the precision had no effect.
     assert mixed["weights_digest"] != exact["weights_digest"]
     weights = http.get("/api/v1/models/digits/versions/2/files/model.weights.h5").data
     with h5py.File(io.BytesIO(weights)) as file:
@@ -210,7 +210,8 @@ def test_a_training_computes_as_asked_and_its_version_in_float32(
     assert dtypes == {"float32"}
 
 
-def arrays_of(weights_file: bytes) -> list[bytes]:
+def read_arrays(weights_file: bytes) -> list[bytes]:
+    """Return the content of every array in a weights file, at least one."""
     arrays: list[bytes] = []
     with h5py.File(io.BytesIO(weights_file)) as file:
         file.visititems(lambda _, item: arrays.append(item[()].tobytes()) if isinstance(item, h5py.Dataset) else None)
@@ -218,8 +219,8 @@ def arrays_of(weights_file: bytes) -> list[bytes]:
     return arrays
 
 
-def test_serving_repeats_what_training_did(http: FlaskClient, worker: InProcessWorker, tmp_path: Any) -> None:
-    """The Keras file, given the inputs as the contract says, answers as the service does."""
+def test_the_service_answers_as_the_keras_file_does(http: FlaskClient, worker: InProcessWorker, tmp_path: Any) -> None:
+    """Normalise a row as the version says, predict it with the Keras file, and compare the probabilities."""
     import keras
 
     train(http, worker, IRIS)
@@ -253,7 +254,7 @@ def test_the_weights_load_into_plain_keras(http: FlaskClient, worker: InProcessW
 
 
 @pytest.mark.parametrize(
-    ("spec", "kind", "said"),
+    ("spec", "kind", "detail"),
     [
         (
             changed(changed(LINE, "training.optimizer", {"name": "SGD", "learning_rate": 1e6}), "training.epochs", 60),
@@ -262,7 +263,7 @@ def test_the_weights_load_into_plain_keras(http: FlaskClient, worker: InProcessW
         ),
         (changed(DIGITS, "dataset.name", "mnist"), "dataset-unavailable", "mnist.npz"),
         (
-            changed(changed(DIGITS, "network.layers", GROWING), "training.batch_size", 1000),
+            changed(changed(DIGITS, "network.layers", HUGE_LAYERS), "training.batch_size", 1000),
             "out-of-memory",
             "batch_size",
         ),
@@ -275,15 +276,15 @@ def test_the_weights_load_into_plain_keras(http: FlaskClient, worker: InProcessW
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_trained_fails_with_a_remedy_and_the_worker_goes_on(
-    http: FlaskClient, worker: InProcessWorker, spec: Json, kind: str, said: str, monkeypatch: pytest.MonkeyPatch
+def test_a_failed_training_names_a_remedy_and_the_worker_continues(
+    http: FlaskClient, worker: InProcessWorker, spec: Json, kind: str, detail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import keras
 
-    def no_network() -> None:
+    def fail_to_download() -> None:
         raise Exception("URL fetch failure: no network")
 
-    monkeypatch.setattr(keras.datasets.mnist, "load_data", no_network)
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", fail_to_download)
     failed, following = submit(http, spec), submit(http, XOR)
 
     worker.run_all()
@@ -291,11 +292,11 @@ def test_what_cannot_be_trained_fails_with_a_remedy_and_the_worker_goes_on(
     job = http.get(f"/api/v1/jobs/{failed}").json
     assert job["status"] == "failed"
     assert job["error"]["type"] == f"/problems/{kind}"
-    assert said in job["error"]["detail"]
+    assert detail in job["error"]["detail"]
     assert http.get(f"/api/v1/jobs/{following}").json["status"] == "succeeded"
 
 
-def test_what_nobody_thought_of_fails_without_details(
+def test_an_unexpected_error_fails_the_job_without_details(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.datasets.splits.load_dataset", lambda *_: 1 / 0)
@@ -306,15 +307,15 @@ def test_what_nobody_thought_of_fails_without_details(
     assert "division" not in job["error"]["detail"]
 
 
-def test_weights_that_export_wrongly_are_not_published(
+def test_a_wrong_onnx_export_is_not_published(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from worker.training import export
 
-    right = export._convert_to_onnx
-    monkeypatch.setattr(export, "_convert_to_onnx", lambda network: right(spoilt(network)))
+    convert = export._convert_to_onnx
+    monkeypatch.setattr(export, "_convert_to_onnx", lambda network: convert(damage(network)))
 
-    def spoilt(network: Any) -> Any:
+    def damage(network: Any) -> Any:
         network.set_weights([weights + 0.5 for weights in network.get_weights()])
         return network
 

@@ -1,4 +1,4 @@
-"""Save checkpoints while Keras fits."""
+"""Save checkpoints during `Model.fit`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +10,11 @@ from worker.training.checkpoints.manager import CheckpointManager
 
 
 class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
-    """Last of all callbacks: it writes what the others have come to."""
+    """A callback that saves checkpoints between two batches and between two epochs.
+
+    It must be the last callback: it saves the state that the others have changed. When the process shuts down, it
+    writes a checkpoint and ends the training.
+    """
 
     def __init__(
         self,
@@ -43,7 +47,7 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # ker
         self._write_if_due(inside_epoch=False)
 
     def on_fused_epochs_end(self) -> None:
-        """Whole epochs that ran where no callback is called."""
+        """Write a checkpoint, if one is due, after a call of `fit_fused`, during which Keras calls no callback."""
         self._write_if_due(inside_epoch=False)
 
     def _write_if_due(self, *, inside_epoch: bool) -> None:
@@ -55,10 +59,15 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # ker
 
 
 def skip_executions(step: Callable[[Any], Any], executions: int, logs: dict[str, float]) -> Callable[[Any], Any]:
-    """Keras's training step for an epoch of which the first executions are done: for those it takes no batch."""
+    """Wrap Keras's training function so that its first calls do nothing: their batches are in the checkpoint.
+
+    Args:
+        executions: number of calls to skip. They consume no batch.
+        logs: the metrics that a skipped call returns.
+    """
     left = executions
 
-    def run(batches: Any) -> Any:  # noqa: ANN401 - as Keras has it
+    def run(batches: Any) -> Any:  # noqa: ANN401 - an iterator of Keras, without a type
         nonlocal left
         if left > 0:
             left -= 1

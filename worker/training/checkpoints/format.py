@@ -1,4 +1,4 @@
-"""Read and write the file of a checkpoint."""
+"""Define the content of a checkpoint, and read its file."""
 
 import json
 import shutil
@@ -14,13 +14,22 @@ from numpy.typing import NDArray
 from shared.spec.training import Precision
 
 BEST_WEIGHTS = "best"
+"""Prefix of the names of the arrays with the best weights of an EarlyStopping callback."""
 
 
 @dataclass
 class TrainingState:
-    """How far a training has come: whole epochs, batches of the next one, and what those came to.
+    """The progress of a training.
 
-    `seconds` is how long `job` has trained so far; `finished` is true once no epoch is to follow.
+    Attributes:
+        job: id of the job that `seconds` belongs to.
+        epoch: number of complete epochs.
+        batch: number of batches of the next epoch.
+        seconds: training time of `job` so far.
+        finished: whether the training was stopped, so that no further epoch follows.
+        precision: None until it is chosen.
+        history: values of all complete epochs for each metric.
+        batch_logs: metrics after the last batch of the incomplete epoch.
     """
 
     job: str = ""
@@ -33,7 +42,7 @@ class TrainingState:
     batch_logs: dict[str, float] = field(default_factory=dict)
 
     def add_epoch(self, logs: Mapping[str, float], *, finished: bool) -> None:
-        """Count one more whole epoch, with its metrics."""
+        """Count one more complete epoch, and append its metrics to the history."""
         self.epoch, self.batch, self.finished = self.epoch + 1, 0, finished
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
@@ -41,7 +50,14 @@ class TrainingState:
 
 @dataclass
 class SavedState:
-    """What a checkpoint holds; no variables where there is none."""
+    """The content of a checkpoint.
+
+    Attributes:
+        variables: the variables of the network and of the optimizer; None without a checkpoint.
+        metrics: the variables of the metrics in an incomplete epoch; empty after a complete one.
+        stopping: the state of each EarlyStopping callback.
+        logs: zip of the logs for TensorBoard; empty without logs.
+    """
 
     state: TrainingState
     variables: list[NDArray[Any]] | None = None
@@ -51,6 +67,7 @@ class SavedState:
 
 
 def read_checkpoint(path: Path) -> SavedState:
+    """Read a checkpoint file. Raises OSError, EOFError, ValueError, KeyError or BadZipFile if the file is damaged."""
     with np.load(path, allow_pickle=False) as arrays:
         document = json.loads(arrays["state"].tobytes())
         state = document["position"]
@@ -69,14 +86,17 @@ def read_checkpoint(path: Path) -> SavedState:
 
 
 def _collect_numbered(arrays: Mapping[str, NDArray[Any]], prefix: str) -> list[NDArray[Any]]:
+    """Return the arrays `prefix-0`, `prefix-1` and so on, in numeric order."""
     indices = [name for name in arrays if name.rpartition("-")[0] == prefix]
     return [arrays[name] for name in sorted(indices, key=lambda name: int(name.rpartition("-")[2]))]
 
 
-def to_plain_value(value: Any) -> Any:  # noqa: ANN401 - a number, of Python or of NumPy
+def to_plain_value(value: Any) -> Any:  # noqa: ANN401 - a number of Python or NumPy
+    """Convert a number of NumPy to one of Python, which JSON can represent. Returns other values unchanged."""
     return value.item() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def zip_folder(folder: Path) -> bytes:
+    """Return the content of a folder as a zip file."""
     with tempfile.TemporaryDirectory(prefix="trainyard-") as target:
         return Path(shutil.make_archive(f"{target}/logs", "zip", folder)).read_bytes()

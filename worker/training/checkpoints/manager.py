@@ -1,7 +1,11 @@
-"""Checkpoints: all that a training needs to go on as if it had never ended.
+"""Write and restore checkpoints, so that an interrupted training has the same result as an uninterrupted one.
 
-The weights, the optimizer with its step, the random state of the layers and the metrics of a half-done epoch as arrays;
-the place in the data, the history, and what early stopping remembers as JSON; the logs for TensorBoard as they stand.
+A checkpoint contains three kinds of data:
+
+- arrays: the weights, the variables of the optimizer, the random state of the layers, and the metrics of an incomplete
+  epoch,
+- JSON: the position in the data, the history, and the state of early stopping,
+- a zip of the logs for TensorBoard.
 """
 
 import io
@@ -31,15 +35,18 @@ logger = logging.getLogger(__name__)
 
 MIN_INTERVAL_SECONDS = 1.0
 MIN_INTERVAL_SECONDS_INSIDE_EPOCH = 5.0
-"""Between two checkpoints inside of an epoch: a job whose attempts are lost again and again still comes further."""
+"""Minimum time between two checkpoints inside an epoch. A job with long epochs progresses even if attempts are lost."""
 COST_FACTOR = 60.0
-"""So many times as long as a checkpoint took to write, the training goes on before the next."""
+"""The minimum interval is this factor × the time to write a checkpoint: writing takes less than 2% of the time."""
 EARLY_STOPPING_STATE = ("wait", "stopped_epoch", "best", "best_epoch")
-"""What Keras's EarlyStopping counts."""
+"""The attributes of Keras's EarlyStopping that change during a training, without its `best_weights`."""
 
 
 class CheckpointManager:
-    """Of one training: where it begins, and when its state is written next."""
+    """The checkpoints of one training.
+
+    Loads the newest checkpoint when it is created. `state` is the progress of the training, which its callbacks update.
+    """
 
     def __init__(self, store: CheckpointStore, logs_dir: Path) -> None:
         self._store = store
@@ -51,54 +58,59 @@ class CheckpointManager:
         self._pause = MIN_INTERVAL_SECONDS
         self._saved = self._load_newest()
         self.state = self._saved.state
-        if self.state.job != store.job:  # a retry has all of its own time
+        if self.state.job != store.job:  # the time limit of a retry starts at 0
             self.state.job, self.state.seconds = store.job, 0.0
 
     def restore(self, network: keras.Model) -> None:
-        """Brings network and optimizer to where the newest checkpoint was; one of another network is forgotten."""
+        """Restore the network, the optimizer and the logs from the newest checkpoint.
+
+        A checkpoint of a different network is discarded. The training then starts from the beginning.
+        """
         self._network = network
         variables, values = self._variables(), self._saved.variables
         if values is None:
             return
         if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
-            logger.warning("the checkpoint is of another network: the training begins anew")
+            logger.warning("checkpoint of a different network discarded, training started from the beginning")
             self._store.discard()
             self._saved = SavedState(TrainingState(self._store.job, precision=self.state.precision))
             self.state = self._saved.state
             return
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        logger.info("goes on after epoch %d, batch %d", self.state.epoch, self.state.batch)
+        logger.info("resumed after epoch %d, batch %d", self.state.epoch, self.state.batch)
         if self._saved.logs:
             self._logs_dir.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(io.BytesIO(self._saved.logs)) as archive:
                 archive.extractall(self._logs_dir)
 
     def resume_callbacks(self, stopping: Sequence[keras.callbacks.EarlyStopping]) -> None:
-        """To be called once Keras has reset them, and what they remember is to be brought back."""
+        """Restore the state of the EarlyStopping callbacks. Call it after Keras has reset them (`on_train_begin`)."""
         self._stopping = stopping
-        for callback, state in zip(stopping, self._saved.stopping, strict=False):  # none, where it begins
+        for callback, state in zip(stopping, self._saved.stopping, strict=False):  # no state without a checkpoint
             for name, value in state.items():
                 setattr(callback, name, value)
 
     def resume_metrics(self) -> None:
-        """Those of the half-done epoch, once Keras has reset them."""
-        assert self._network is not None  # noqa: S101 - restored before
+        """Restore the metrics of the incomplete epoch. Call it after Keras has reset them (`on_epoch_begin`)."""
+        assert self._network is not None  # noqa: S101 - `restore` was called before
         metrics, self._saved.metrics = self._saved.metrics, []
         if metrics:
             for variable, array in zip(self._network.metrics_variables, metrics, strict=True):
                 variable.assign(array)
 
     def trained_seconds(self) -> float:
+        """Return the training time of the job so far, over all attempts."""
         return self.state.seconds + time.monotonic() - self._began
 
     def is_due(self, *, inside_epoch: bool) -> bool:
+        """Return whether the last checkpoint is old enough to write the next one."""
         return time.monotonic() - self._written_at >= (
             max(self._pause, MIN_INTERVAL_SECONDS_INSIDE_EPOCH) if inside_epoch else self._pause
         )
 
     def write(self) -> None:
-        """Whole or not at all. Raises what the keeper raises."""
+        """Write a checkpoint to the store. Raises the exceptions of the store."""
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
             path = Path(folder) / "checkpoint.npz"
@@ -108,6 +120,7 @@ class CheckpointManager:
         self._pause = max(MIN_INTERVAL_SECONDS, COST_FACTOR * (self._written_at - began))
 
     def _arrays(self) -> dict[str, Any]:
+        """Return the arrays of the checkpoint file by name."""
         state = {**vars(self.state), "seconds": self.trained_seconds()}
         states = [
             {name: to_plain_value(getattr(callback, name)) for name in EARLY_STOPPING_STATE}
@@ -127,17 +140,18 @@ class CheckpointManager:
         }
 
     def _load_newest(self) -> "SavedState":
+        """Load the newest checkpoint. Returns an initial state if there is none, or if it cannot be read."""
         path = self._store.load_newest()
         if path is None:
             return SavedState(TrainingState())
         try:
             return read_checkpoint(path)
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            logger.warning("the checkpoint cannot be read (%s): the training begins anew", error)
+            logger.warning("unreadable checkpoint discarded (%s), training started from the beginning", error)
             self._store.discard()
             return SavedState(TrainingState())
 
     def _variables(self) -> list[Any]:
-        """Weights, random state of layers, and the optimizer's own."""
-        assert self._network is not None  # noqa: S101 - restored before
+        """List the weights, the random state of the layers, and the variables of the optimizer."""
+        assert self._network is not None  # noqa: S101 - `restore` was called before
         return [*self._network.variables, *self._network.optimizer.variables]

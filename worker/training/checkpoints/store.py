@@ -1,4 +1,4 @@
-"""Store checkpoints in the artifact store, referenced by the job's row."""
+"""Store checkpoints in the artifact store. The row of the job references the newest one."""
 
 import logging
 from collections.abc import Callable
@@ -17,10 +17,13 @@ logger = logging.getLogger(__name__)
 
 
 class ArtifactCheckpointStore:
-    """Of one attempt; `folder` is its own. A checkpoint that cannot be kept costs nothing but what it would save.
+    """The checkpoint store of one attempt. If a checkpoint cannot be saved, the training continues without it.
 
-    `write_curves` says whether all epochs so far stand in the database: who goes on from the checkpoint does not train
-    them again.
+    Args:
+        job: the job, as the attempt has claimed it.
+        folder: temporary folder of the attempt.
+        write_curves: writes the reported epochs to the database, and returns whether all of them are written. If not,
+            no checkpoint is saved: a training that resumes from it does not report these epochs again.
     """
 
     def __init__(
@@ -35,12 +38,16 @@ class ArtifactCheckpointStore:
         self._digest = job.checkpoint_file
 
     def load_newest(self) -> Path | None:
+        """Load the newest checkpoint of the job into `folder`. Returns None if there is none, or if it is damaged.
+
+        Raises LeaseLost.
+        """
         if self._digest is None:
             return None
         try:
             content = self._artifacts.read(self._digest)
         except ArtifactDamaged as error:
-            logger.warning("the training begins anew: %s", error)
+            logger.warning("damaged checkpoint discarded (%s), training started from the beginning", error)
             self.discard()
             return None
         path = self._folder / "newest-checkpoint.npz"
@@ -48,7 +55,7 @@ class ArtifactCheckpointStore:
         return path
 
     def save(self, path: Path, epoch: int) -> None:
-        """Raises LeaseLost."""
+        """Store a checkpoint with `epoch` complete epochs, and delete the previous one. Raises LeaseLost."""
         if not self._write_curves():
             return
         try:
@@ -59,27 +66,34 @@ class ArtifactCheckpointStore:
             if before is not None:
                 tracked_files.delete_unreferenced(self._sessions, self._artifacts, before)
         except (OSError, FilesCollected, *DATABASE_ERRORS) as error:
-            logger.warning("a checkpoint could not be kept, and the training goes on: %s", error)
+            logger.warning("checkpoint not saved, training continued without it: %s", error)
 
     def discard(self) -> None:
-        """Raises LeaseLost."""
+        """Remove the checkpoint and the reported epochs of the job: its training starts again. Raises LeaseLost."""
         with self._sessions.begin() as session:
             checkpoints.discard_checkpoint(session, self._job.id, self._job.attempt)
         self.delete_file()
 
     def delete_file(self) -> None:
-        """Once the job names it no more; what is not removed here is swept later."""
+        """Delete the checkpoint file. Call it when the job no longer references it.
+
+        If an error prevents the deletion, garbage collection deletes the file later.
+        """
         if self._digest is None:
             return
         digest, self._digest = self._digest, None
         try:
             tracked_files.delete_unreferenced(self._sessions, self._artifacts, digest)
         except (OSError, *DATABASE_ERRORS) as error:
-            logger.warning("a checkpoint was left to be swept: %s", error)
+            logger.warning("checkpoint file not deleted, left to garbage collection: %s", error)
 
 
 class CheckpointStore(Protocol):
-    """Where checkpoints are kept, and for which job: a retry goes on from another's."""
+    """A store for the checkpoints of one job.
+
+    `job` is the id of the job, empty without one. The newest checkpoint can be that of another job: a retry continues
+    from the checkpoint of the failed or cancelled job.
+    """
 
     job: str
 
@@ -91,7 +105,7 @@ class CheckpointStore(Protocol):
 
 
 class NullCheckpointStore:
-    """Keeps none."""
+    """A store that saves no checkpoints."""
 
     job = ""
 

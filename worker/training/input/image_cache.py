@@ -1,4 +1,4 @@
-"""Images as the contract wants them, made once for each data set and contract and kept as an array."""
+"""Decode and resize the images of a data set, and cache the result on disk for each data set and contract."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -21,18 +21,26 @@ from shared.preprocessing.pixels import Pixels
 from shared.preprocessing.transforms import transform_image, transform_images
 
 NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=2**31)
-"""What is kept here was checked when it came."""
+"""The API has already checked uploaded images against its limits."""
 THREADS = 4
+"""Threads that decode images: OpenCV and Pillow release the GIL while they decode."""
 BATCH = 256
+"""Images between two calls of `check`."""
 
 
 def load_prepared(
     x: Rows, contract: ImageContract | NumbersContract, digest: str, folder: Path, check: Callable[[], None]
 ) -> NDArray[Any] | MappedRows:
-    """A part's x as the network takes it, but for the normalisation.
+    """Return x of a part, preprocessed except for the normalisation.
 
-    `digest` is that of the data set; in the folder stays what had to be decoded or resized. `check` is called now and
-    then, and may raise to end it.
+    Args:
+        x: the rows of the part.
+        digest: sha256 of the data set.
+        folder: cache folder for images that had to be decoded or resized.
+        check: called every BATCH images. It may raise to end the preparation.
+
+    Returns:
+        (n, *contract.input_shape), uint8 for images, else float32. Large arrays stay in their file.
     """
     if isinstance(x, np.ndarray):
         return transform_images(x, contract) if isinstance(contract, ImageContract) else x
@@ -51,7 +59,7 @@ def load_prepared(
 
 
 def _compute_key(contract: ImageContract) -> str:
-    """Of all that `prepare` looks at."""
+    """Compute a key from all fields of the contract that change the pixels."""
     content = contract.model_dump_json(exclude={"scale", "normalisation"})
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -59,7 +67,7 @@ def _compute_key(contract: ImageContract) -> str:
 def _write_images(
     x: EncodedImages | MappedRows, contract: ImageContract, path: Path, check: Callable[[], None]
 ) -> None:
-    """Every image of the data set, whole or not at all."""
+    """Write all images of the data set to an `.npy` file. The file appears only when it is complete."""
     unfinished = path.with_suffix(".partial")
     with unfinished.open("wb") as file, ThreadPoolExecutor(THREADS) as threads:
         descr = npy.dtype_to_descr(np.dtype(np.uint8))
@@ -74,7 +82,7 @@ def _write_images(
 
 
 def _iterate_images(x: EncodedImages | MappedRows, contract: ImageContract) -> Iterator[Callable[[], Pixels]]:
-    """Each as something to call in a thread."""
+    """Yield a function for each image of the data set. It returns the pixels, and a thread can call it."""
     if isinstance(x, EncodedImages):
         whole = EncodedImages(x.path, x.offsets)
         for row in range(len(whole)):

@@ -1,6 +1,7 @@
-"""The input pipeline: arrays stay as they are, uint8 for images, until a batch is made of them.
+"""Make the batches of a training with tf.data.
 
-What does not fit memory stays in its file until then.
+Only the rows of a batch become float32: images stay uint8 until then, and arrays that do not fit the memory stay in
+their file.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,11 +30,16 @@ def make_shuffled_batches(
     augmentation: Sequence[keras.layers.Layer] = (),
     done: tuple[int, int] = (0, 0),
 ) -> tf.data.Dataset:
-    """Every epoch in one stream, each in an order that is a function of (seed, epoch) alone; epochs count from 1.
+    """Make one stream with the batches of all epochs. Only (seed, epoch) determines the order of the rows of an epoch.
 
-    `done` are the whole epochs, and the batches of the next one, after which the stream begins. `columns` are the
-    labels, and perhaps the weights of the rows. Gives (float32 (n, …), *columns), n being batch_size but for an epoch's
-    last batch.
+    Args:
+        columns: the labels and, if rows are weighted, the weights (n,) float32.
+        epochs: number of the last epoch; epochs count from 1.
+        augmentation: layers that change the images at random.
+        done: number of complete epochs, and of batches of the next epoch, that the stream leaves out.
+
+    Returns:
+        Batches (x float32 (batch_size, *input_shape), *columns). The last batch of an epoch can be smaller.
     """
     rows = len(x)
     epochs_done, batches_done = done
@@ -57,17 +63,18 @@ def make_shuffled_batches(
 def make_ordered_batches(
     x: NDArray[Any] | MappedRows, labels: NDArray[Any], normalisation: Normalisation, batch_size: int
 ) -> tf.data.Dataset:
-    """Once through, as they stand."""
+    """Make the batches (x float32, labels) of one pass over the rows, in their order."""
     orders = tf.data.Dataset.range(len(x)).batch(batch_size)
     return _make_batches(orders, x, [labels], lambda _, values: normalisation.apply(values))
 
 
 def draw_epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
-    """The rows in the order of an epoch; epochs count from 1."""
+    """Return the row indices in the order of an epoch, (rows,) int64. Epochs count from 1."""
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
 def count_steps(rows: int, batch_size: int) -> int:
+    """Return the number of batches of an epoch, with the last, smaller one."""
     return ceil(rows / batch_size)
 
 
@@ -78,8 +85,14 @@ def _make_batches(
     prepare: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     first_step: int = 0,
 ) -> tf.data.Dataset:
-    """`prepare` takes the batch's place in the whole training, and its rows of x as float32."""
-    with tf.device("/CPU:0"):  # the whole data set need not fit a GPU
+    """Make the batches for a stream of row indices.
+
+    Args:
+        orders: row indices of each batch, int64.
+        prepare: takes the number of the batch in the training, and its rows of x as float32. Returns the inputs.
+        first_step: number of the first batch of the stream.
+    """
+    with tf.device("/CPU:0"):  # the data set may be larger than the memory of the GPU
         rows_of_x = _make_reader(x)
         all_columns = [tf.constant(column) for column in columns]
 
@@ -95,7 +108,7 @@ def _make_batches(
 
 
 def _make_reader(x: NDArray[Any] | MappedRows) -> Callable[[tf.Tensor], tf.Tensor]:
-    """From the numbers of rows to the rows."""
+    """Make a function that reads rows of x by their indices, (n,) int64."""
     if not isinstance(x, MappedRows):
         all_x = tf.constant(np.ascontiguousarray(x))
         return lambda rows: tf.gather(all_x, rows)
