@@ -1,4 +1,4 @@
-"""`python -m api`: serves the API with granian."""
+"""Serve the API with granian. Usage: `python -m api`."""
 
 import resource
 
@@ -13,7 +13,7 @@ if __name__ == "__main__":
     settings = Settings()
     logs.configure_logging(settings.log_level)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # a connection is one
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # each connection is an open file
     Granian(
         "api.wsgi:warm_app",
         factory=True,
@@ -23,5 +23,5 @@ if __name__ == "__main__":
         blocking_threads=settings.api_threads,
         backpressure=MAX_CONNECTIONS,
         respawn_failed_workers=True,
-        log_enabled=False,  # the root logger has it
+        log_enabled=False,  # granian uses the root logger, which is configured above
     ).serve()

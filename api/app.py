@@ -1,4 +1,4 @@
-"""The only place where the API is put together."""
+"""Build the API from its services, routes, protocols, error handlers and documentation."""
 
 import os
 from dataclasses import replace
@@ -49,18 +49,18 @@ VERSION = "1"
 
 
 def create_app(settings: Settings, **replaced: object) -> Flask:
-    """Build the API. `replaced` names services to use in place of those that the settings describe."""
+    """Build the API. `replaced` are fields of Services that replace those made from the settings."""
     app = OpenAPI(
         "api",
-        info=Info(title="Trainyard", version=VERSION, description="Trains and serves small neural networks."),
+        info=Info(title="Trainyard", version=VERSION, description="Trains and serves small Keras networks."),
         security_schemes={},
         doc_ui=False,
         static_folder=None,
         validation_error_model=Problem,
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
-    app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # it would ask a server on the internet
-    services = replace(_build_services(settings), **replaced)  # type: ignore[arg-type]  # each by its own type
+    app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # no validator on the internet
+    services = replace(_build_services(settings), **replaced)  # type: ignore[arg-type]  # each field has its own type
     app.extensions[EXTENSION] = services
     for routes in (
         jobs,
@@ -83,7 +83,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     problems.register_handlers(app)
     _add_documentation(app)
     application = with_fast_path(limit_bodies(app.wsgi_app, services.readers), services)
-    app.wsgi_app = add_request_ids(application)  # type: ignore[method-assign, assignment]  # as Flask documents it
+    app.wsgi_app = add_request_ids(application)  # type: ignore[method-assign, assignment]  # as in Flask's docs
     return app
 
 
@@ -120,9 +120,9 @@ def _build_services(settings: Settings) -> Services:
 
 
 def _add_documentation(app: OpenAPI) -> None:
-    """/openapi.json, and /docs, a page that reads it and needs no internet."""
+    """Add /openapi.json, and /docs, which shows it with Swagger UI. Neither needs the internet."""
     submit = app.paths["/api/v1/jobs"].post.requestBody.content
-    submit[YAML_TYPES[0]] = submit["application/json"]  # flask-openapi3 knows bodies of JSON alone
+    submit[YAML_TYPES[0]] = submit["application/json"]  # flask-openapi3 documents only JSON bodies
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))
     app.add_url_rule("/docs", "docs", app.view_functions["swagger.swagger"])
     app.add_url_rule("/openapi.json", "openapi", lambda: app.api_doc)

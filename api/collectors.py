@@ -1,4 +1,4 @@
-"""Collect the metrics that are read when Prometheus scrapes: memory and jobs."""
+"""Collect the metrics that are computed at each Prometheus scrape: loaded versions and jobs."""
 
 from collections.abc import Iterator, Mapping
 
@@ -11,16 +11,20 @@ from shared.jobs import statistics
 
 
 class MemoryCollector(Collector):
+    """Collector of the number and the size of the versions in the memory of this process."""
+
     def __init__(self, versions: ModelCache) -> None:
         self._versions = versions
 
     def collect(self) -> Iterator[Metric]:
         count, size_bytes = self._versions.count_loaded()
         yield _make_gauge("trainyard_loaded_versions", "Versions in memory", count)
-        yield _make_gauge("trainyard_loaded_versions_bytes", "About what they hold of it", size_bytes)
+        yield _make_gauge("trainyard_loaded_versions_bytes", "Approximate bytes of the versions in memory", size_bytes)
 
 
 class JobCollector(Collector):
+    """Collector of the metrics of all jobs, from the database."""
+
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
@@ -32,13 +36,13 @@ class JobCollector(Collector):
             lost = statistics.count_lost_attempts(session)
         yield _make_gauges("trainyard_jobs", "Jobs, by status", "status", counts)
         depths = {device: depth for device, (depth, _) in waiting.items()}
-        yield _make_gauges("trainyard_queue_depth", "Jobs that wait, by the device they ask for", "device", depths)
+        yield _make_gauges("trainyard_queue_depth", "Queued jobs, by requested device", "device", depths)
         waits = {device: seconds for device, (_, seconds) in waiting.items()}
-        yield _make_gauges("trainyard_queue_oldest_seconds", "How long the oldest of them has waited", "device", waits)
+        yield _make_gauges("trainyard_queue_oldest_seconds", "Age of the oldest queued job in seconds", "device", waits)
         yield _make_gauges(
-            "trainyard_epoch_seconds", "The last epoch of what trains now, by model", "model", epoch_seconds
+            "trainyard_epoch_seconds", "Seconds of the last epoch of a running training", "model", epoch_seconds
         )
-        yield _make_gauge("trainyard_lost_attempts", "Attempts lost with their worker, of all jobs there are", lost)
+        yield _make_gauge("trainyard_lost_attempts", "Lost attempts of all jobs in the database", lost)
 
 
 def _make_gauge(name: str, documentation: str, value: float) -> Metric:

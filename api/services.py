@@ -1,4 +1,4 @@
-"""What a route may reach for."""
+"""Define the services that routes use."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -26,6 +26,14 @@ EXTENSION = "trainyard"
 
 @dataclass(frozen=True)
 class Services:
+    """The services of an app.
+
+    Attributes:
+        default_model: model of requests that name none, such as `POST /invocations`; None if they are refused.
+        max_request_bytes: maximum size of a request body, except uploaded data sets.
+        readers: limits the number of threads that read request bodies.
+    """
+
     sessions: Sessions
     artifacts: ArtifactStore
     notifier: JobNotifier
@@ -43,10 +51,11 @@ class Services:
     readers: BodyReadLimiter
 
     def get_version(self, model: str, reference: str) -> Version:
-        """Load the row of a version: a number, `latest` or an alias. Raises ModelNotFound or VersionNotFound."""
+        """Load a version. `reference` is its number, `latest` or an alias. Raises ModelNotFound or VersionNotFound."""
         with self.sessions() as session:
             return versions.get_version(session, model, reference)
 
 
 def services() -> Services:
-    return cast(Services, current_app.extensions[EXTENSION])  # Flask keeps extensions as Any
+    """Return the services of the current app."""
+    return cast(Services, current_app.extensions[EXTENSION])  # in Flask, extensions are Any

@@ -1,10 +1,10 @@
-"""Entry point of the API: `api.wsgi:app` for any WSGI server, `api.wsgi:warm_app` for one that calls a factory."""
+"""Create the API: `api.wsgi:app` for any WSGI server, `api.wsgi:warm_app` for a server that calls a factory."""
 
 import contextlib
 import gc
 import os
 
-gc.disable()  # what is imported stays for ever: looking through it for garbage would be a sixth of the start
+gc.disable()  # imported modules are never garbage, and collections would take a sixth of the start
 
 from typing import cast  # noqa: E402
 
@@ -21,15 +21,15 @@ limit_arenas(os.cpu_count() or 1)
 settings = Settings()
 logs.configure_logging(settings.log_level)
 app = create_app(settings)
-gc.freeze()
+gc.freeze()  # later collections skip all objects that exist now
 gc.enable()
 
 
 def warm_app() -> Flask:
-    """With all that the first request would otherwise have to wait for."""
+    """Return the app after it has done the slow work that the first request would wait for."""
     services = cast(Services, app.extensions[EXTENSION])
     services.planner.start()
     services.readers.watch(settings.port)
-    with contextlib.suppress(BrokerUnreachable):  # the bell imports Celery when it is first used
+    with contextlib.suppress(BrokerUnreachable):  # the first use of the notifier imports Celery
         services.notifier.ping()
     return app

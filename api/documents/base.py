@@ -1,4 +1,4 @@
-"""What the API answers: one pydantic model for each document."""
+"""Define the base class of documents, and the problem document."""
 
 from typing import Any
 
@@ -6,18 +6,25 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 
 class Document(BaseModel):
+    """Base class of the JSON documents that the API returns."""
+
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 class ProblemLocation(Document):
-    pointer: str = Field(description="JSON pointer into what was sent", examples=["#/network/layers/3"])
+    """A fault at one place of the request."""
+
+    pointer: str = Field(description="JSON Pointer (RFC 6901) into the request.", examples=["#/network/layers/3"])
     detail: str
 
 
 class Problem(Document):
-    """RFC 9457. What is not known is left out."""
+    """A problem document (RFC 9457). Fields without a value are omitted."""
 
-    type: str = Field(description="What went wrong, as a path that never changes", examples=["/problems/job-not-found"])
+    type: str = Field(
+        description="The type of the problem, as a path that never changes; `about:blank` for other HTTP errors.",
+        examples=["/problems/job-not-found"],
+    )
     title: str
     status: int | None = None
     detail: str

@@ -10,37 +10,47 @@ from shared.datasets.info import TargetKind
 
 
 class ClassRows(Document):
+    """The numbers of training and test rows of a class."""
+
     label: str
     train_rows: int
     test_rows: int
 
 
 class RevisionDocument(Document):
-    """`shape` is that of one row, its sides null where every image has a size of its own; `columns` are a table's."""
+    """A revision of an uploaded data set. It never changes.
+
+    `shape` is the shape of one row. For images it is height, width and channels; height and width are null if the
+    images have different sizes. `columns` are the names of the input columns of a CSV, empty for other files.
+    """
 
     name: str
     revision: int
-    reference: str = Field(description="What a spec's `dataset.name` may be", examples=["flowers@2"])
+    reference: str = Field(description="The value of `dataset.name` for this revision.", examples=["flowers@2"])
     kind: Literal["images", "numbers"]
     targets: TargetKind
     shape: tuple[int | None, ...]
     train_rows: int
     test_rows: int
-    classes: list[ClassRows] = Field(description="Or the whole numbers that occur; none for other numbers")
+    classes: list[ClassRows] = Field(
+        description="The classes. For integer labels, the integers that occur; empty for other numbers."
+    )
     columns: list[str]
-    label: str | None = Field(description="The column of the labels")
-    ignored: list[str] = Field(description="Members of the archive that are no data, 100 at the most")
-    digest: str = Field(description="sha256 of all that a training could see")
+    label: str | None = Field(description="The name of the label column of a CSV; null for other files.")
+    ignored: list[str] = Field(description="Members of the archive that are not data, at most 100.")
+    digest: str = Field(description="sha256 of the data that a training can use.")
     created_at: datetime
 
 
 class DatasetDocument(Document):
-    """Revisions never change; the newest comes first."""
+    """An uploaded data set. The newest revision comes first."""
 
     name: str
     revisions: list[RevisionDocument]
 
 
 class DatasetList(Document):
+    """A page of data sets. `next` is the cursor of the next page; null if no page follows."""
+
     datasets: list[DatasetDocument]
     next: str | None

@@ -1,4 +1,4 @@
-"""Define the documents about jobs, and load a job as one."""
+"""Define the documents about jobs, and load the document of a job."""
 
 from datetime import datetime
 from typing import Any, Self
@@ -15,7 +15,11 @@ from shared.registry.reproduction import Reproduction
 
 
 class Progress(Document):
-    """Epochs and batches count from 1; metrics are those of the running epoch."""
+    """The progress of a training.
+
+    `epoch` and `batch` count from 1. `metrics` are the metrics of this epoch so far. `percent` is the progress of the
+    whole training.
+    """
 
     epoch: int
     epochs: int
@@ -27,7 +31,7 @@ class Progress(Document):
 
 
 class BatchProgress(Document):
-    """`done` of `rows` inputs are answered, some of them by a problem: those have `failed`."""
+    """The progress of a batch prediction: `done` of `rows` inputs are done. `failed` of them have a problem."""
 
     rows: int
     done: int
@@ -37,7 +41,10 @@ class BatchProgress(Document):
 
 
 class BatchDocument(Document):
-    """By which version, and how many of the answers can be had by now."""
+    """The state of a batch prediction by `version`.
+
+    The results of `done` of `rows` inputs can be downloaded. `failed` of them have a problem as result.
+    """
 
     version: int
     rows: int
@@ -46,7 +53,11 @@ class BatchDocument(Document):
 
 
 class JobSummary(Document):
-    """`version` is the number it published; `checkpoint_epoch` how many whole epochs need not be trained again."""
+    """A job in a list.
+
+    `version` is the number of the version that the job has published. `checkpoint_epoch` is the number of complete
+    epochs in its checkpoint, from which the next attempt or a retry resumes. `retry_of` is the job that it retries.
+    """
 
     id: UUID
     kind: JobKind
@@ -57,7 +68,7 @@ class JobSummary(Document):
     checkpoint_epoch: int
     retry_of: UUID | None
     progress: Progress | BatchProgress | None
-    batch: BatchDocument | None = Field(description="Of a job that predicts")
+    batch: BatchDocument | None = Field(description="The state of a batch prediction; null for a training.")
     error: Problem | None
     version: int | None
     device: str
@@ -70,7 +81,7 @@ class JobSummary(Document):
 
     @classmethod
     def from_job(cls, job: Job, **known: object) -> Self:
-        """Build the document of a job; `known` has what does not stand in its row."""
+        """Build the document from the row of a job. `known` are fields that the row does not contain."""
         return cls.model_validate(
             {
                 **{name: getattr(job, name) for name in cls.model_fields if hasattr(job, name)},
@@ -84,32 +95,46 @@ class JobSummary(Document):
 
 
 class VersionReference(Document):
+    """A version of a model."""
+
     model: str
     version: int
 
 
 class JobDocument(JobSummary):
-    """`reproduces` is the version that the job trains once more, and `reproduction` what that came to."""
+    """A job.
 
-    place: int | None = Field(default=None, description="1 for the next to run; only a queued job has one")
+    `reproduces` is the version that the job trains again, null for other jobs. `reproduction` is the comparison with
+    this version after the training.
+    """
+
+    place: int | None = Field(
+        default=None, description="Position of a queued job, 1 for the next job to run; null for other jobs."
+    )
     seconds_to_start: float | None = Field(
         default=None,
-        description="Of a queued job, by how long its like took; null where there is nothing to measure by",
+        description="Estimated wait of a queued job, from the duration of similar jobs; null without an estimate.",
     )
-    ready_at: datetime | None = Field(description="Of a job that waits after a lost attempt: not before then")
+    ready_at: datetime | None = Field(
+        description="The earliest start of the next attempt after a lost attempt; null if the job need not wait for it."
+    )
     worker: str | None
-    spec: dict[str, Any] = Field(description="As it was understood, every default filled in")
+    spec: dict[str, Any] = Field(
+        description="The spec with all defaults, and with the numbers of the revision and the version that it names."
+    )
     reproduces: VersionReference | None
     reproduction: Reproduction | None
 
 
 class JobList(Document):
+    """A page of jobs. `next` is the cursor of the next page; null if no page follows."""
+
     jobs: list[JobSummary]
     next: str | None
 
 
 class EpochDocument(Document):
-    """Validation metrics carry the prefix `val_`."""
+    """A trained epoch. The names of validation metrics begin with `val_`."""
 
     epoch: int
     seconds: float
@@ -118,12 +143,14 @@ class EpochDocument(Document):
 
 
 class EpochList(Document):
+    """A page of epochs. `next` is the cursor of the next page; null if no page follows."""
+
     epochs: list[EpochDocument]
     next: str | None
 
 
 def load_job(sessions: Sessions, job_id: UUID) -> JobDocument:
-    """Load a job as a document, with its position in the queue. Raises JobNotFound."""
+    """Load the document of a job, with its position if it is queued. Raises JobNotFound."""
     with sessions() as session:
         job = queries.get_job(session, job_id)
         standing = wait_estimate.get_queue_position(session, job, VANISHED_AFTER_SECONDS)

@@ -11,11 +11,16 @@ from shared.database.tables.jobs import Job, WorkerProcess
 
 
 class WorkerDocument(Document):
+    """A worker process. `job` is the job that it runs; null if it runs none."""
+
     name: str
     host: str
-    devices: list[str] = Field(description="What it trains on")
+    devices: list[str] = Field(description="The devices that the worker uses.")
     state: Literal["idle", "training", "vanished", "ended"] = Field(
-        description="`vanished`: it has not been heard of; its job is queued again once its lease runs out"
+        description=(
+            "`idle`: waits for a job. `training`: runs a job of any kind. `ended`: has shut down. "
+            "`vanished`: sends no heartbeats; its job is queued again when the lease expires."
+        )
     )
     job: UUID | None
     started_at: datetime
@@ -23,7 +28,8 @@ class WorkerDocument(Document):
     ended_at: datetime | None
 
     @classmethod
-    def from_worker(cls, worker: WorkerProcess, is_alive: bool, job: Job | None) -> Self:  # noqa: FBT001 - as it was found
+    def from_worker(cls, worker: WorkerProcess, is_alive: bool, job: Job | None) -> Self:  # noqa: FBT001 - no option
+        """Build the document from the row of a worker. `job` is the job that it runs; None if it runs none."""
         known = {name: getattr(worker, name) for name in ("name", "host", "started_at", "heartbeat_at", "ended_at")}
         here = "training" if job is not None else "idle"
         state = "ended" if worker.ended_at is not None else here if is_alive else "vanished"
@@ -31,14 +37,23 @@ class WorkerDocument(Document):
 
 
 class WorkerList(Document):
+    """All workers, the newest first."""
+
     workers: list[WorkerDocument]
 
 
 class Check(Document):
+    """The result of a check. `detail` is the reason if `ready` is false."""
+
     ready: bool
     detail: str | None = None
 
 
 class Readiness(Document):
+    """The results of all checks, by name.
+
+    `ready` is true if all checks except `versions` are ready: versions that cannot be served do not affect others.
+    """
+
     ready: bool
     checks: dict[str, Check]

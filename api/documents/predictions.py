@@ -6,7 +6,7 @@ from api.documents.base import Document, Problem
 
 
 class ClassProbability(Document):
-    """`class` is the place among the version's classes, from 0."""
+    """A class with its probability. `class` is the index of the label in the `classes` of the version, from 0."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
@@ -16,25 +16,30 @@ class ClassProbability(Document):
 
 
 class Prediction(ClassProbability):
+    """The most probable class of an input. `top` lists the most probable classes, as many as the query requests.
+
+    `warnings` are sentences about a doubtful input or prediction.
+    """
+
     top: list[ClassProbability]
     warnings: list[str] = Field(default=[])
 
 
 class NumericPrediction(Document):
-    """What a regression answers: a number, or a list of them."""
+    """The prediction of a regression: a number, or a list of numbers if the network has several outputs."""
 
     value: float | list[float]
     warnings: list[str] = Field(default=[])
 
 
 class FailedPrediction(Document):
-    """Stands in the place of an input that could not be read."""
+    """The result for an input that could not be read."""
 
     problem: Problem
 
 
 class Predictions(Document):
-    """In the order of the inputs."""
+    """The predictions of a version, in the order of the inputs."""
 
     model: str
     version: int

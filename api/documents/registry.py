@@ -12,26 +12,34 @@ from shared.spec.training import Precision
 
 
 class ModelDocument(Document):
+    """A model, which is a name with numbered versions. `aliases` maps each alias to the number of its version."""
+
     name: str
-    latest: int = Field(description="The number of the newest version")
-    versions: int = Field(description="How many there are")
+    latest: int = Field(description="The number of the newest version.")
+    versions: int = Field(description="The number of versions.")
     aliases: dict[str, int]
     created_at: datetime
 
 
 class ModelList(Document):
+    """A page of models. `next` is the cursor of the next page; null if no page follows."""
+
     models: list[ModelDocument]
     next: str | None
 
 
 class FileDocument(Document):
+    """A file of a version. `href` is the path of its download."""
+
     name: str
-    size: int = Field(description="Bytes")
+    size: int = Field(description="The size in bytes.")
     sha256: str
     href: str
 
 
 class VersionSummary(Document):
+    """A version in a list. `aliases` are the aliases that point to it."""
+
     model: str
     version: int
     aliases: list[str]
@@ -40,26 +48,34 @@ class VersionSummary(Document):
 
 
 class VersionDocument(VersionSummary):
-    """`classes` is empty for a version that answers numbers."""
+    """A version. `classes` are the class labels in the order of the outputs, empty for a regression."""
 
     classes: list[str]
-    columns: list[str] = Field(default=[], description="Of a table whose columns had names")
+    columns: list[str] = Field(
+        default=[], description="The names of the input columns of an uploaded CSV; empty for other data."
+    )
     preprocessing: Contract
     signature: Signature
     parameters: int
     trainable_parameters: int
     epochs: Epochs
-    precision: Precision = Field(description="Of the training; all that is done with the weights is float32")
-    weights_digest: str = Field(description="sha256 of all arrays")
+    precision: Precision = Field(
+        description="The precision of the training. The evaluation, the files and the predictions use float32."
+    )
+    weights_digest: str = Field(description="sha256 of all weights.")
     confidence_threshold: float | None = Field(
-        default=None, description="Of the test rows answered with less, at least half were answered wrongly"
+        default=None,
+        description=(
+            "Among the test rows with a lower probability, at least half of the predictions are wrong. "
+            "Null without such a probability, without test rows, and for a regression."
+        ),
     )
     lineage: Lineage
     files: list[FileDocument]
 
 
 class LayerList(Document):
-    """In the order of the network; shapes are without the batch."""
+    """The layers of a version in the order of the network. Output shapes do not include the batch axis."""
 
     layers: list[LayerRow]
     parameters: int
@@ -67,24 +83,31 @@ class LayerList(Document):
 
 
 class SelfTest(Document):
-    """The golden samples once more, through the path that serves; what does not pass is not served."""
+    """The result of a self-test. A version that does not pass is not served.
+
+    The test predicts the golden samples, a few inputs whose outputs were recorded when the version was made.
+    """
 
     model: str
     version: int
     passed: bool
-    samples: int = Field(description="How many there are; 0 where the version's files cannot be read")
-    difference: float | None = Field(description="The largest from what Keras answered when the version was made")
+    samples: int = Field(description="The number of golden samples; 0 if the files of the version cannot be read.")
+    difference: float | None = Field(
+        description="The largest difference from the recorded outputs of Keras; null if no output was computed."
+    )
     tolerance: float
-    detail: str | None = Field(description="Why it did not pass")
+    detail: str | None = Field(description="The reason if the test did not pass.")
 
 
 class VersionList(Document):
+    """A page of versions. `next` is the cursor of the next page; null if no page follows."""
+
     versions: list[VersionSummary]
     next: str | None
 
 
 class AliasTarget(BaseModel):
-    """Where an alias is to point."""
+    """The version that the alias points to."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,6 +115,8 @@ class AliasTarget(BaseModel):
 
 
 class AliasDocument(Document):
+    """An alias and the version that it points to."""
+
     model: str
     alias: str
     version: int

@@ -6,6 +6,13 @@ from pydantic import BaseModel, Field, StringConstraints
 
 
 class SubmitHeader(BaseModel):
+    """Headers of a request that submits a job."""
+
     idempotency_key: Annotated[str | None, StringConstraints(min_length=1, max_length=255)] = Field(
-        default=None, alias="Idempotency-Key", description="The same key and spec answer the same job for 24 hours"
+        default=None,
+        alias="Idempotency-Key",
+        description=(
+            "A key that you choose. For 24 hours, a request with the same key and the same spec returns the same job. "
+            "The same key with another spec is refused."
+        ),
     )

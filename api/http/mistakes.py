@@ -1,4 +1,4 @@
-"""Select the test rows that a version misclassified, as a query asks for them."""
+"""Filter and sort the misclassified test rows of a version."""
 
 from enum import StrEnum
 
@@ -11,20 +11,31 @@ from shared.registry.evaluation import TestPredictions
 
 
 class MistakeOrder(StrEnum):
+    """Order of misclassified test rows.
+
+    `confidence`: the highest probability first. `index`: in the order of the test part.
+    """
+
     CONFIDENCE = "confidence"
     INDEX = "index"
 
 
 class MistakesFilter(BaseModel):
-    true: str | None = Field(default=None, description="Only rows of this class", max_length=200)
-    predicted: str | None = Field(default=None, description="Only rows predicted as this class", max_length=200)
+    """Query parameters that filter and sort misclassified test rows."""
+
+    true: str | None = Field(default=None, description="Only rows of this class.", max_length=200)
+    predicted: str | None = Field(default=None, description="Only rows predicted as this class.", max_length=200)
     sort: MistakeOrder = Field(
-        default=MistakeOrder.CONFIDENCE, description="The highest probability first, or the order of the data"
+        default=MistakeOrder.CONFIDENCE,
+        description="`confidence`: the highest probability first. `index`: in the order of the test part.",
     )
 
 
 def select_mistakes(answers: TestPredictions, classes: list[str], wanted: MistakesFilter) -> NDArray[np.int64]:
-    """Return the misclassified rows (n,) int64 in the order asked for. Raises InvalidRequest for an unknown class."""
+    """Return the indices of the misclassified test rows, (n,) int64, filtered and sorted as `wanted` says.
+
+    Raises InvalidRequest for an unknown class.
+    """
     rows = answers.find_mistakes(
         _find_class(classes, wanted.true, "true"), _find_class(classes, wanted.predicted, "predicted")
     )
@@ -36,5 +47,5 @@ def _find_class(classes: list[str], label: str | None, key: str) -> int | None:
         return None
     if label not in classes:
         detail = f"Unknown class {label!r}. The classes are {', '.join(classes)}."
-        raise InvalidRequest("The mistakes cannot be listed.", (Fault(f"#/{key}", detail),))
+        raise InvalidRequest("The request is invalid.", (Fault(f"#/{key}", detail),))
     return classes.index(label)

@@ -1,4 +1,4 @@
-"""Pages of a list by keyset: a cursor holds the sort key of the last entry shown, never an offset."""
+"""Parse and make the cursors of lists. A cursor contains the sort key of the last entry of a page, in base64."""
 
 import base64
 import binascii
@@ -11,7 +11,10 @@ from shared.errors import InvalidRequest
 
 
 def parse_page(limit: int, cursor: str | None, key_types: tuple[type, ...]) -> Page:
-    """Raises InvalidRequest for a cursor that no list of this kind gave out."""
+    """Return the page that a query requests. `key_types` are the types of the list's sort key.
+
+    Raises InvalidRequest if the cursor contains no such key.
+    """
     if cursor is None:
         return Page(limit)
     try:
@@ -19,21 +22,21 @@ def parse_page(limit: int, cursor: str | None, key_types: tuple[type, ...]) -> P
     except (binascii.Error, UnicodeError, ValueError, RecursionError):
         key = None
     if not isinstance(key, list) or [type(part) for part in key] != list(key_types):
-        raise InvalidRequest(f"The cursor {cursor[:100]!r} was not given out by this list: pass `next` on as it came.")
+        raise InvalidRequest(f"The cursor {cursor[:100]!r} is not valid for this list. Pass `next` unchanged.")
     return Page(limit, tuple(key))
 
 
 def make_next_cursor(page: Page, keys: list[Key]) -> str | None:
-    """None where the page was not full, and nothing can follow."""
+    """Return the cursor of the next page; None if this page is not full, because then it is the last."""
     if len(keys) < page.limit:
         return None
     return base64.urlsafe_b64encode(json.dumps(keys[-1]).encode()).decode()
 
 
 class PageQuery(BaseModel):
-    """How much of a list, and from where on."""
+    """Query parameters of a list."""
 
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=50, ge=1, le=200)
-    cursor: str | None = Field(default=None, description="`next` of the page before", max_length=500)
+    cursor: str | None = Field(default=None, description="The value of `next` in the previous page.", max_length=500)

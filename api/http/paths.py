@@ -11,7 +11,7 @@ from shared.registry import versions
 
 def _check_not_latest(alias: str) -> str:
     if alias == versions.LATEST:
-        raise ValueError("`latest` always is the newest version: it cannot be set.")
+        raise ValueError("`latest` always refers to the newest version. Choose another name for the alias.")
     return alias
 
 
@@ -20,10 +20,13 @@ AliasName = Annotated[
     AfterValidator(_check_not_latest),
     Field(
         pattern=r"^[a-z][a-z0-9._-]{0,99}$",
-        description="Lower case, and neither a number nor `latest`; `production` is what predictions use",
+        description=(
+            "Lower-case letters, digits, `.`, `_` and `-`, beginning with a letter; not `latest`. "
+            "By default, predictions use the version of the alias `production`."
+        ),
     ),
 ]
-Reference = Annotated[str, Field(description="A number, `latest` or an alias", max_length=200)]
+Reference = Annotated[str, Field(description="The version: its number, `latest` or an alias.", max_length=200)]
 
 
 class ModelPath(BaseModel):
@@ -47,7 +50,7 @@ class VersionPicturePath(VersionPath):
 
 
 class DatasetPath(BaseModel):
-    name: str = Field(description="`name`, or `name@revision`", max_length=200)
+    name: str = Field(description="The data set: `name`, or `name@revision` for one revision.", max_length=200)
 
 
 class PreviewPath(DatasetPath):

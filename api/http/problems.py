@@ -1,4 +1,4 @@
-"""Every failure becomes a problem document, RFC 9457; here stands which status each has."""
+"""Convert errors to problem documents (RFC 9457) with a status for each kind of error."""
 
 import logging
 import re
@@ -19,7 +19,7 @@ RETRY_AFTER_SECONDS = 5
 MAX_SHOWN_PATH = 200
 MAX_NEAR_PATHS = 3
 PATH_PARAMETER = re.compile(r"<(?:[^<>:]+:)?([^<>]+)>")
-"""A parameter in a rule of Flask's, `<name>` or `<converter:name>`."""
+"""A parameter in a rule of Flask: `<name>` or `<converter:name>`."""
 TRANSIENT_ERRORS = (
     errors.DatabaseUnavailable,
     errors.Overloaded,
@@ -27,7 +27,7 @@ TRANSIENT_ERRORS = (
     errors.TooManyJobs,
     errors.TooManyListeners,
 )
-"""What may have passed when it is tried again."""
+"""Errors after which the same request can succeed later. Their responses have a `Retry-After` header."""
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.AliasNotFound: HTTPStatus.NOT_FOUND,
@@ -59,10 +59,14 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.VersionNotFound: HTTPStatus.NOT_FOUND,
     errors.VersionNotServable: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+"""The status of every ServiceError. A test checks that none is missing."""
 
 
 def register_handlers(app: Flask) -> None:
-    """Answer every exception as a problem; HTTPException covers unknown paths, oversized bodies and unexpected 500s."""
+    """Register handlers that answer every exception with a problem document.
+
+    HTTPException covers unknown paths, bodies that are too large, and unexpected exceptions (500).
+    """
     app.register_error_handler(ServiceError, _answer_service_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     for error in DATABASE_ERRORS:
@@ -70,11 +74,11 @@ def register_handlers(app: Flask) -> None:
 
 
 def to_problem(error: ServiceError) -> Problem:
-    """Convert an error to a problem document; the first fault is part of `detail`, all of them stand in `errors`."""
+    """Convert an error to a problem document. `errors` contains all faults, and `detail` the first one."""
     status = STATUS[type(error)]
     locations = [ProblemLocation(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
     first = f" {locations[0].pointer}: {locations[0].detail}" if locations else ""
-    more = f" And {len(locations) - 1} more." if len(locations) > 1 else ""
+    more = f" More faults in `errors`: {len(locations) - 1}." if len(locations) > 1 else ""
     return Problem(
         type=f"/problems/{error.kind}",
         title=status.phrase,
@@ -86,20 +90,20 @@ def to_problem(error: ServiceError) -> Problem:
 
 
 def choose_headers(error: ServiceError) -> dict[str, str]:
-    """Return the headers that go with a problem: `Retry-After` for an error that passes by itself."""
+    """Return further headers of the response: `Retry-After` for a transient error, otherwise none."""
     return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, TRANSIENT_ERRORS) else {}
 
 
 def log_defect(error: ServiceError) -> None:
-    """Log an error that is not the client's fault: its status is 500 or above."""
+    """Log an error whose status is 500 or above: it is not the client's fault."""
     if STATUS[type(error)] >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", error.kind, error.detail)
 
 
 def make_defect_problem() -> Problem:
-    """Describe an unexpected exception. The log has the rest; a client learns nothing about internals."""
+    """Make the problem document of an unexpected exception. It contains no internals; the log contains them."""
     return _describe_http_exception(
-        InternalServerError(), "An unexpected error occurred. The API's log has the reason."
+        InternalServerError(), "An unexpected error occurred. The log of the API contains the reason."
     )
 
 
@@ -111,9 +115,9 @@ def _answer_service_error(error: ServiceError) -> Response:
 
 
 def _answer_without_database(error: Exception) -> Response:
-    logger.error("the database is out of reach: %s", error)
+    logger.error("the database was unreachable: %s", error)
     return _answer_service_error(
-        errors.DatabaseUnavailable(f"The database is unreachable. Nothing is lost: retry in {RETRY_AFTER_SECONDS} s.")
+        errors.DatabaseUnavailable(f"The database is unreachable. Retry in {RETRY_AFTER_SECONDS} s.")
     )
 
 
@@ -144,12 +148,12 @@ def _describe_http_exception(error: HTTPException, detail: str) -> Problem:
 
 
 def _describe_unknown_path(path: str) -> str:
-    """Name the known paths that are most similar."""
+    """Return the detail for an unknown path, with the most similar known paths."""
     known = {PATH_PARAMETER.sub(r"<\1>", rule.rule) for rule in current_app.url_map.iter_rules()}
     shown = path[:MAX_SHOWN_PATH]
     near = get_close_matches(shown, known, n=MAX_NEAR_PATHS, cutoff=0.5)
     advice = f" Similar paths: {', '.join(near)}." if near else ""
-    return f"There is no path {shown!r}.{advice} /docs lists every path."
+    return f"The path {shown!r} does not exist.{advice} /docs documents the API."
 
 
 def _make_response(problem: Problem) -> Response:

@@ -1,4 +1,4 @@
-"""An id for each request: the caller's own, where it is fit to print, or a new one."""
+"""Add an id to each request: that of the client, if it is valid, or a new one."""
 
 import random
 import re
@@ -16,12 +16,13 @@ REQUEST_ID_HEADER = "X-Request-ID"
 
 
 def get_request_id(environ: "WSGIEnvironment") -> str:
+    """Return the value of X-Request-ID if it has 1 to 64 letters, digits, `_`, `.`, `:` or `-`; else a random id."""
     given = environ.get("HTTP_X_REQUEST_ID", "")
     return given if given and re.fullmatch(r"[\w.:-]{1,64}", given) else f"{random.getrandbits(64):016x}"
 
 
 def add_request_ids(application: "WSGIApplication") -> "WSGIApplication":
-    """In every log line, problem and answer."""
+    """Wrap a WSGI application so that every log line, problem document and response has the request id."""
 
     def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         request_id = get_request_id(environ)

@@ -1,7 +1,7 @@
-"""What a request says, as models: path, query and body, or an InvalidRequest that names the place.
+"""Parse path, query, headers and body of a request into the pydantic models that the view declares.
 
-flask-openapi3 reads the same annotations for the OpenAPI document. It would parse by them as well, but JSON alone, by
-schemas it makes anew on each request, and without telling broken JSON from none; so `parsed` does that part.
+flask-openapi3 reads the same annotations for the OpenAPI document. `parse_request` replaces its parsing, which accepts
+only JSON, makes the schemas again for each request, and does not distinguish malformed JSON from a missing body.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,10 @@ Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 def parse_request(view: View) -> View:
-    """Calls the view with its `path`, `query`, `header` and `body`, each as the model that the view declares."""
+    """Wrap a view: call it with its `path`, `query`, `header` and `body`, each as the model that the view declares.
+
+    The wrapped view raises InvalidRequest for invalid values, and the errors of `read_document` for the body.
+    """
     models = get_type_hints(view)
 
     @wraps(view)
@@ -42,37 +45,42 @@ def parse_request(view: View) -> View:
             given["body"] = validate(models["body"], read_document())
         return view(**given)
 
-    call.__delay_validate_request__ = True  # type: ignore[attr-defined]  # tells flask-openapi3 to leave the parsing to us
+    call.__delay_validate_request__ = True  # type: ignore[attr-defined]  # disables the parsing of flask-openapi3
     return call
 
 
 def validate(model: type[Parsed], document: object) -> Parsed:
-    """Raises InvalidRequest with every fault and its place."""
+    """Validate a document. Raises InvalidRequest with all faults and their places, up to MAX_FAULTS."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
         faults = _collect_faults(error.errors(include_url=False), document)
-        raise InvalidRequest("The request does not say what it must.", tuple(faults[:MAX_FAULTS])) from None
+        raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS])) from None
 
 
 def _select_headers(model: type[BaseModel]) -> dict[str, str]:
+    """Return the headers of the request that the model declares."""
     names = [field.alias or name for name, field in model.model_fields.items()]
     return {name: request.headers[name] for name in names if name in request.headers}
 
 
 def _collect_faults(errors: list[ErrorDetails], document: object) -> list[Fault]:
-    """One for each place; where a value could have been of several kinds, pydantic says for each why it is not."""
+    """Return one fault for each place. For a union, pydantic reports an error for each member; they are joined."""
     details: dict[str, list[str]] = {}
     for error in errors:
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
-            message = "There is no such key here."
+            message = "Unknown key."
         details.setdefault(_build_pointer(error["loc"], document), []).append(message)
     return [Fault(pointer, "; or ".join(dict.fromkeys(messages))) for pointer, messages in details.items()]
 
 
 def _build_pointer(location: tuple[int | str, ...], document: object) -> str:
-    """pydantic's locations also name the kinds it tried, which are no places in the document: they are left out."""
+    """Convert a location of pydantic to a JSON Pointer into the document.
+
+    A location also contains the names of the union members that pydantic tried. They are omitted, because they are not
+    keys of the document.
+    """
     pointer = "#"
     here: Any = document
     for index, part in enumerate(location):

@@ -1,4 +1,4 @@
-"""Answers as Flask and the OpenAPI document want them."""
+"""Make responses, and describe them for the OpenAPI document."""
 
 from http import HTTPStatus
 from typing import Any
@@ -15,20 +15,23 @@ PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 def to_response(
     answer: BaseModel, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
 ) -> Response:
+    """Return a document as a JSON response."""
     body = answer.model_dump_json(by_alias=True)
     return Response(body, status=status, headers=headers, content_type="application/json")
 
 
 def describe_problems(*errors: type[ServiceError]) -> dict[Any, Any]:
-    """For a route's `responses`: the problems it may answer with, by status; what was sent may always be wrong, and the
-    database be away."""
+    """Describe the problems of a route for its `responses`, one entry for each status.
+
+    InvalidRequest and DatabaseUnavailable are always included.
+    """
     kinds: dict[HTTPStatus, list[str]] = {}
     every: tuple[type[ServiceError], ...] = (*errors, InvalidRequest, DatabaseUnavailable)
     for error in every:
         kinds.setdefault(STATUS[error], []).append(error.kind)
     return {
         str(int(status)): {
-            "description": f"{status.phrase}: {', '.join(names)}",
+            "description": f"{status.phrase}. Problem types: {', '.join(names)}.",
             "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}},
         }
         for status, names in kinds.items()
@@ -36,5 +39,5 @@ def describe_problems(*errors: type[ServiceError]) -> dict[Any, Any]:
 
 
 def describe_bytes(media_type: str, description: str) -> dict[str, Any]:
-    """For a route's `responses`: content that is no JSON."""
+    """Describe content that is not JSON for the `responses` of a route."""
     return {"description": description, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}

@@ -1,6 +1,7 @@
-"""Bodies as they come in: no client can hold all threads by sending slowly, and none is left lying in a connection.
+"""Limit the threads that wait for request bodies, drain unread bodies, and close silent connections.
 
-The server itself reads headers with a time limit, and bodies without one.
+granian has a time limit for the headers of a request, but none for its body. Without the limit on threads, clients that
+send slowly could occupy all of them.
 """
 
 import contextlib
@@ -25,25 +26,33 @@ logger = logging.getLogger(__name__)
 
 CHECK_INTERVAL_SECONDS = 2.0
 MAX_SILENT_SECONDS = 10.0
-"""A body of which nothing came for so long is late."""
+"""A read of a body is late after this time. A connection is silent if it sent and received nothing for this time."""
 MAX_CONNECTIONS = 4096
 MAX_DRAINED_BYTES = 2**16
 ESTABLISHED = 1
+"""State of an open connection, TCP_ESTABLISHED in netinet/tcp.h."""
 _TCP_INFO = "8B12I"
-"""Of linux/tcp.h, to the milliseconds since data came last; those since data went last are the third to the end."""
+"""The beginning of struct tcp_info in linux/tcp.h.
+
+The first value is the state of the connection. The last value is the milliseconds since data was received last, and the
+third value from the end is the milliseconds since data was sent last.
+"""
 
 
 class BodyReadLimiter:
-    """Who waits for a body. Half of the threads may: the others go on answering what needs none."""
+    """Limits the number of threads that read request bodies to half of all threads, so that others stay available."""
 
     def __init__(self, threads: int) -> None:
         self._most = max(1, threads // 2)
-        self._since: dict[int, float] = {}
+        self._since: dict[int, float] = {}  # thread → start of its read, in seconds of the monotonic clock
 
     def read(self, read: Callable[[int], bytes], size: int) -> bytes:
-        """Raises Overloaded where too many wait already."""
+        """Call `read(size)` and return its result. Raises Overloaded if too many threads read a body already."""
         if len(self._since) >= self._most:
-            raise Overloaded("Too many bodies are waited for here: try again in a moment.")
+            raise Overloaded(
+                f"{self._most} request bodies are being received, the limit (half of TRAINYARD_API_THREADS). "
+                "Retry in a few seconds."
+            )
         thread = threading.get_ident()
         self._since[thread] = time.monotonic()
         try:
@@ -52,7 +61,7 @@ class BodyReadLimiter:
             del self._since[thread]
 
     def watch(self, port: int) -> None:
-        """From now on: where many wait in vain, or connections are many, the silent ones are cut."""
+        """Start a thread that closes silent connections to `port` if many reads are late or many connections exist."""
         threading.Thread(target=self._look_now_and_then, args=(port,), name="readers", daemon=True).start()
 
     def _look_now_and_then(self, port: int) -> None:
@@ -63,11 +72,11 @@ class BodyReadLimiter:
             connections = count_connections(port)
             if waiting > self._most // 4 or connections > MAX_CONNECTIONS // 2:
                 cut = close_silent_connections(port)
-                logger.warning("%d bodies did not come, %d connections were open, %d cut", waiting, connections, cut)
+                logger.warning("%d bodies were late, %d connections were open, %d closed", waiting, connections, cut)
 
 
 class LimitedBody:
-    """`wsgi.input`."""
+    """The `wsgi.input` of a request. BodyReadLimiter limits its reads."""
 
     def __init__(self, environ: "WSGIEnvironment", readers: BodyReadLimiter) -> None:
         self._input: Any = environ["wsgi.input"]
@@ -75,10 +84,10 @@ class LimitedBody:
         declared = environ.get("CONTENT_LENGTH") or ""
         is_chunked = "HTTP_TRANSFER_ENCODING" in environ
         self._left: int | None = None if is_chunked else int(declared) if declared.isdecimal() else 0
-        """Bytes; None for a body in chunks, which does not say."""
+        """Number of unread bytes; None for a chunked body, whose length is unknown."""
 
     def read(self, size: int = -1) -> bytes:
-        """Raises Overloaded."""
+        """Read `size` bytes, or all if `size` is negative. Raises Overloaded."""
         if self._left == 0:
             return b""
         content = self._readers.read(self._input.read, size)
@@ -89,7 +98,7 @@ class LimitedBody:
         return content
 
     def drain(self) -> bool:
-        """Whether nothing is left of it, after the little that may be."""
+        """Read the rest of the body, up to MAX_DRAINED_BYTES. Return whether the end of the body is reached."""
         if self._left is None or self._left > MAX_DRAINED_BYTES:
             return False
         with contextlib.suppress(Overloaded):
@@ -98,7 +107,11 @@ class LimitedBody:
 
 
 def limit_bodies(application: "WSGIApplication", readers: BodyReadLimiter) -> "WSGIApplication":
-    """What an answer leaves unread would break the client's next request on the same connection."""
+    """Wrap a WSGI application: limit its reads of bodies, and drain what it leaves unread.
+
+    The server would read the rest of a body as the next request of the connection. If the rest is too large to drain,
+    the response closes the connection.
+    """
 
     def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
@@ -106,7 +119,7 @@ def limit_bodies(application: "WSGIApplication", readers: BodyReadLimiter) -> "W
         body = environ["wsgi.input"] = LimitedBody(environ, readers)
         begun: list[Any] = []
 
-        def begin(*answer: Any) -> "Writer":  # noqa: ANN401 - as start_response has it
+        def begin(*answer: Any) -> "Writer":  # noqa: ANN401 - the arguments of start_response
             begun[:] = answer
             return begun.append
 
@@ -119,16 +132,17 @@ def limit_bodies(application: "WSGIApplication", readers: BodyReadLimiter) -> "W
 
 
 def count_connections(port: int) -> int:
-    """To this process. Linux only, as all below."""
+    """Count the open connections to `port` of this process. Works only on Linux, as all functions below."""
     return sum(1 for _ in _iterate_connections(port))
 
 
 def close_silent_connections(port: int) -> int:
-    """Connections to this process over which nothing has come or gone for a while; answers how many."""
+    """Close the silent connections to `port` of this process. Return their number."""
     return sum(_close(connection) for connection in _iterate_connections(port) if _is_silent(connection))
 
 
 def _iterate_connections(port: int) -> Iterator[socket.socket]:
+    """Yield a duplicate of the socket of each open connection. granian gives no access to its sockets."""
     for link in Path("/proc/self/fd").glob("*"):
         with contextlib.suppress(OSError):
             if str(link.readlink()).startswith("socket:"):
@@ -148,6 +162,7 @@ def _is_silent(connection: socket.socket) -> bool:
 
 
 def _read_tcp_info(connection: socket.socket) -> tuple[int, ...]:
+    """Read the fields of `_TCP_INFO` from the kernel."""
     size = struct.calcsize(_TCP_INFO)
     return struct.unpack(_TCP_INFO, connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size))
 

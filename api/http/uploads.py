@@ -1,4 +1,4 @@
-"""Receive an uploaded file."""
+"""Receive uploaded files."""
 
 from typing import IO
 
@@ -11,15 +11,15 @@ from shared.errors import (
 
 
 def allow_upload(limit: int) -> None:
-    """Allow this request a body of `limit` bytes. Raises RequestTooLarge."""
+    """Allow a body of up to `limit` bytes for this request. Raises RequestTooLarge if it is larger."""
     request.max_content_length = limit
     if (request.content_length or 0) > limit:
-        raise RequestTooLarge(f"The upload is larger than the {limit:,} bytes that are read here.")
+        raise RequestTooLarge(f"The upload is larger than {limit:,} bytes, the limit (TRAINYARD_MAX_DATASET_BYTES).")
 
 
 def get_uploaded_file() -> IO[bytes]:
-    """Raises MalformedRequest."""
+    """Return the content of the file `file` in the form. Raises MalformedRequest if there is none."""
     file = request.files.get("file")
     if file is None:
-        raise MalformedRequest("There is no `file` in the form: send it as a file, with a file name.")
+        raise MalformedRequest("The form contains no file named `file`. Send it as a file, with a file name.")
     return file.stream

@@ -1,4 +1,4 @@
-"""Predictions for many inputs at once, as a job; and what it answered, as far as it has come."""
+"""Submit batch predictions, which predict many inputs as a job, and download their results."""
 
 import tempfile
 from http import HTTPStatus
@@ -53,17 +53,17 @@ bp = APIBlueprint("batches", __name__, url_prefix="/api/v1", abp_tags=[Tag(name=
 
 JSON_LINES, CSV = "application/jsonl", "text/csv; charset=utf-8"
 MULTIPART = "multipart/form-data"
-ONE_OF = "Either a data set that was uploaded before, as JSON, or a `file` in a form."
+ONE_OF = "Send either JSON with the name of an uploaded data set, or a form with a `file`."
 
 
 class BatchPredictionRequest(BaseModel):
-    """`dataset` is `name` or `name@revision`, for data that were uploaded before."""
+    """A request for a batch prediction. `dataset` is `name` or `name@revision`; None if the form has a file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: Annotated[str | None, Field(max_length=200)] = None
-    version: Annotated[str | None, Field(max_length=100, description="A number, `latest` or an alias")] = None
-    top: Annotated[int, Field(ge=1, le=1000, description="How many classes to name for each input")] = 1
+    version: Annotated[str | None, Field(max_length=100, description="A number, `latest` or an alias.")] = None
+    top: Annotated[int, Field(ge=1, le=1000, description="The number of most probable classes to return.")] = 1
     priority: Priority = 0
     tags: Tags = {}
     notes: Notes = ""
@@ -74,7 +74,10 @@ class PredictionsPath(JobPath):
 
 
 FIELDS: dict[str, Any] = {
-    "version": {"type": "string", "description": "A number, `latest` or an alias"},
+    "version": {
+        "type": "string",
+        "description": "A number, `latest` or an alias. Default: the version of `production`, else the latest version.",
+    },
     "top": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1},
     "notes": {"type": "string"},
 }
@@ -89,7 +92,7 @@ REQUEST_BODY: dict[str, Any] = {
                     "file": {
                         "type": "string",
                         "format": "binary",
-                        "description": "A zip of images, a CSV of numbers, or an npz with x",
+                        "description": "A zip of images, a CSV of numbers, or an npz with `x`.",
                     },
                     **FIELDS,
                 },
@@ -101,7 +104,7 @@ REQUEST_BODY: dict[str, Any] = {
                 "required": ["dataset"],
                 "additionalProperties": False,
                 "properties": {
-                    "dataset": {"type": "string", "description": "`name`, or `name@revision`"},
+                    "dataset": {"type": "string", "description": "An uploaded data set: `name` or `name@revision`."},
                     **FIELDS,
                     "priority": {"type": "integer", "minimum": -100, "maximum": 100, "default": 0},
                     "tags": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -132,7 +135,11 @@ REQUEST_BODY: dict[str, Any] = {
 )
 @parse_request
 def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
-    """Queue predictions for a file, or for a data set that was uploaded before. A bad input is a row that says so."""
+    """Submit a batch prediction.
+
+    Send a file in a form, or JSON with the name of an uploaded data set.
+    An input that cannot be read has a problem as its result; the other inputs are predicted.
+    """
     question = _parse_batch_request()
     with services().sessions() as session:
         version = (
@@ -170,7 +177,7 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
     "/jobs/<uuid:job_id>/predictions.<answer_format>",
     responses={
         200: {
-            "description": "In the order of the inputs, as far as the job has come",
+            "description": "The results so far, in the order of the inputs.",
             "content": {JSON_LINES: {"schema": {"type": "string"}}, CSV: {"schema": {"type": "string"}}},
         },
         **describe_problems(JobNotFound, FileNotFound, ArtifactDamaged),
@@ -178,7 +185,12 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
 )
 @parse_request
 def download_predictions(path: PredictionsPath) -> Response:
-    """One line for each input: as JSON all that a prediction says, as CSV the likeliest class or the numbers."""
+    """Download the results of a batch prediction.
+
+    Each input has one line.
+    In `jsonl`, a line is the complete prediction; in `csv`, it is the most probable class, or the numbers.
+    While the job runs, the file contains the results so far.
+    """
     with services().sessions() as session:
         job = queries.get_job(session, path.job_id)
         parts = batch_predictions.list_parts(session, job.id)
@@ -186,7 +198,10 @@ def download_predictions(path: PredictionsPath) -> Response:
         raise FileNotFound(f"Job {job.id} is a {job.kind} job and has no predictions.")
     batch = BatchState.model_validate(job.batch)
     if batch_predictions.have_expired(batch, parts):
-        raise FileNotFound(f"What job {job.id} answered has had its time: predict it again.")
+        raise FileNotFound(
+            f"The results of job {job.id} have expired (TRAINYARD_RETAIN_PREDICTIONS_DAYS). "
+            "Submit the batch prediction again."
+        )
     artifacts = services().artifacts
     lines = (artifacts.read(part.sha256) for part in parts)
     is_csv = path.answer_format == "csv"
@@ -199,18 +214,18 @@ def download_predictions(path: PredictionsPath) -> Response:
 
 
 def _parse_batch_request() -> BatchPredictionRequest:
-    """From a form with a file, or from JSON that names a data set."""
+    """Parse a form with a file, or JSON that names a data set. Raises InvalidRequest if both or neither are given."""
     is_form = request.mimetype == MULTIPART
     if is_form:
         allow_upload(services().upload_limits.bytes)
     question = validate(BatchPredictionRequest, request.form.to_dict() if is_form else read_document())
     if is_form == (question.dataset is not None):
-        raise InvalidRequest("The request does not say what it must.", (Fault("#/dataset", ONE_OF),))
+        raise InvalidRequest("The request is invalid.", (Fault("#/dataset", ONE_OF),))
     return question
 
 
 def _store_upload(description: VersionManifest) -> tuple[list[StoredFile], int]:
-    """What was sent, in the artifact store; and how many inputs that are."""
+    """Write the uploaded inputs to the artifact store. Return the files and the number of inputs."""
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         inputs = ingest_prediction_inputs(
             get_uploaded_file(), description.preprocessing, description.columns, services().upload_limits, Path(folder)
@@ -219,19 +234,19 @@ def _store_upload(description: VersionManifest) -> tuple[list[StoredFile], int]:
 
 
 def _count_rows(revision: Revision, contract: Contract) -> int:
-    """Raises InvalidRequest where the version does not take such data."""
+    """Return the number of rows of the data set. Raises InvalidRequest if the version cannot predict them."""
     info = revisions.to_dataset_info(revision)
     takes_images = isinstance(contract, ImageContract)
     if info.images != takes_images or not (takes_images or info.shape == contract.input_shape):
-        holds = "images" if info.images else f"rows of {list(info.shape)} numbers"
-        takes = "images" if takes_images else f"{list(contract.input_shape)} numbers"
-        detail = f"It holds {holds}, and this version takes {takes}."
+        holds = "images" if info.images else f"numbers of shape {list(info.shape)}"
+        takes = "images" if takes_images else f"numbers of shape {list(contract.input_shape)}"
+        detail = f"The data set contains {holds}. This version takes {takes}."
         raise InvalidRequest("The data set does not fit the version.", (Fault("#/dataset", detail),))
     return info.train_rows + info.test_rows
 
 
 def _list_columns(description: VersionManifest) -> tuple[str, ...]:
-    """Of the CSV, those that hold answers."""
+    """List the columns of the CSV that contain predictions."""
     if description.classes:
         return ("label", "class", "probability")
     width = description.signature.outputs[0].shape[-1]

@@ -1,4 +1,4 @@
-"""What a spec may name."""
+"""Show the catalog: everything that a spec can name."""
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -15,5 +15,9 @@ bp = APIBlueprint("catalog", __name__, url_prefix="/api/v1/catalog", abp_tags=[T
 @bp.get("", responses={200: Catalog, **describe_problems(PlanningUnavailable)})
 @parse_request
 def show_catalog() -> Response:
-    """Layers, optimizers, losses, metrics and the like with their arguments, read from Keras itself; data sets."""
+    """List everything that a spec can name.
+
+    The catalog contains the layers, optimizers, losses, metrics and further classes of Keras, with their arguments.
+    It also contains the built-in data sets.
+    """
     return to_response(services().planner.get_catalog())

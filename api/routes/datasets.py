@@ -1,4 +1,4 @@
-"""Data sets that users bring."""
+"""Upload, list, show and preview data sets."""
 
 import tempfile
 from http import HTTPStatus
@@ -45,26 +45,29 @@ UPLOAD: dict[str, Any] = {
                 "type": "object",
                 "required": ["name", "file"],
                 "properties": {
-                    "name": {"type": "string", "description": "Lower case letters, digits, `.`, `_` and `-`"},
+                    "name": {"type": "string", "description": "Lower-case letters, digits, `.`, `_` and `-`."},
                     "file": {
                         "type": "string",
                         "format": "binary",
-                        "description": "A CSV, a zip of `class/image` folders, or an npz with x and y",
+                        "description": "A CSV, a zip of `class/image` folders, or an npz with `x` and `y`.",
                     },
                     "task": {
                         "type": "string",
                         "enum": list(Task),
-                        "description": "Of a CSV; the loss decides if not said",
+                        "description": "For a CSV: the meaning of integer labels. Default: the loss decides.",
                     },
                     "label": {
                         "type": "string",
-                        "description": "Of a CSV: the column's name, or its position from 0; the last if not said",
+                        "description": "For a CSV: the label column, by name or position from 0. Default: the last.",
                     },
-                    "header": {"type": "boolean", "description": "Of a CSV; told apart by itself if not said"},
+                    "header": {
+                        "type": "boolean",
+                        "description": "For a CSV: whether the first row contains names. Default: detected.",
+                    },
                     "leave_out": {
                         "type": "array",
                         "items": {"type": "string"},
-                        "description": "Columns of a CSV, by name or position; repeat the field for each",
+                        "description": "For a CSV: columns that are no inputs. Repeat the field for each column.",
                     },
                 },
             }
@@ -75,11 +78,13 @@ UPLOAD: dict[str, Any] = {
 
 def _check_not_builtin(name: str) -> str:
     if name in BUILTIN_DATASETS:
-        raise ValueError(f"{name} is built in: take another name.")
+        raise ValueError(f"{name} is a built-in data set. Choose another name.")
     return name
 
 
 class UploadForm(BaseModel):
+    """The fields of the form, except `file`. None means the default."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: ModelName
@@ -102,11 +107,15 @@ class UploadForm(BaseModel):
 )
 @parse_request
 def upload_dataset() -> Response:
-    """A new revision; the same content again answers the one that is there."""
+    """Upload a data set.
+
+    The file becomes a new revision of the data set `name`.
+    If a revision has the same content already, the response is that revision, with status 200.
+    """
     allow_upload(services().upload_limits.bytes)
     if request.mimetype != "multipart/form-data":
         raise UnsupportedContent(
-            f"The Content-Type is {request.mimetype or 'missing'!r}: send multipart/form-data with `name` and `file`."
+            f"The Content-Type is {request.mimetype or 'missing'!r}. Send multipart/form-data with `name` and `file`."
         )
     given: dict[str, object] = {key: value for key, value in request.form.items() if key != "leave_out"}
     form = validate(UploadForm, {**given, "leave_out": request.form.getlist("leave_out")})
@@ -128,7 +137,10 @@ def upload_dataset() -> Response:
 @bp.get("", responses={200: DatasetList, **describe_problems()})
 @parse_request
 def list_datasets(query: PageQuery) -> Response:
-    """Those that users brought, by name; the catalog has those that are built in."""
+    """List the uploaded data sets.
+
+    They are ordered by name. The catalog lists the built-in data sets.
+    """
     page = parse_page(query.limit, query.cursor, (str,))
     with services().sessions() as session:
         names = [found.name for found in revisions.list_datasets(session, page)]
@@ -139,7 +151,10 @@ def list_datasets(query: PageQuery) -> Response:
 @bp.get("/<name>", responses={200: DatasetDocument, **describe_problems(DatasetNotFound)})
 @parse_request
 def show_dataset(path: DatasetPath) -> Response:
-    """Every revision, the newest first, or the one that is asked for."""
+    """Show an uploaded data set.
+
+    `name` returns all revisions, the newest first; `name@revision` returns one.
+    """
     with services().sessions() as session:
         if "@" in path.name:
             found = [revisions.get_revision(session, path.name)]
@@ -154,7 +169,11 @@ def show_dataset(path: DatasetPath) -> Response:
 )
 @parse_request
 def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
-    """Some images of each class, or how the values of each column are spread."""
+    """Draw a preview of a data set.
+
+    For images: some images of each class, for at most 8 classes.
+    For a table: the histograms of the first 16 columns.
+    """
     with services().sessions() as session:
         revision = revisions.get_revision(session, path.name)
     reference = f"{revision.dataset}@{revision.number}"

@@ -1,4 +1,4 @@
-"""How a version did on the test part of its data."""
+"""Show how well a version predicts the test part of its data."""
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -33,7 +33,10 @@ class MistakesQuery(PageQuery, MistakesFilter):
 @bp.get("/evaluation", responses={200: Evaluation, **FAILURES})
 @parse_request
 def show_evaluation(path: VersionPath) -> Response:
-    """On the test part: metrics, and what scikit-learn says of classes, or of the errors of numbers."""
+    """Show the evaluation of a version.
+
+    It contains the metrics on the test part, and a report on the classes or on the errors of a regression.
+    """
     return to_response(
         Evaluation.model_validate_json(
             read_evaluation_file(
@@ -46,7 +49,7 @@ def show_evaluation(path: VersionPath) -> Response:
 @bp.get("/evaluation/mistakes", responses={200: MistakeList, **FAILURES})
 @parse_request
 def list_mistakes(path: VersionPath, query: MistakesQuery) -> Response:
-    """Every test row that was taken for another class."""
+    """List the misclassified test rows."""
     version = services().get_version(path.model, path.reference)
     page = parse_page(query.limit, query.cursor, (int,))
     answers = TestPredictions.from_bytes(read_evaluation_file(services().artifacts, version, ANSWERS_FILE))
@@ -62,6 +65,6 @@ def list_mistakes(path: VersionPath, query: MistakesQuery) -> Response:
         )
         for row in rows[start : start + page.limit]
     ]
-    # An evaluation never changes: a place in its list is as good a key as any.
+    # An evaluation never changes, so the position in the list can be the key of the cursor.
     keys: list[Key] = [(start + offset,) for offset in range(1, len(mistakes) + 1)]
     return to_response(MistakeList(mistakes=mistakes, next=make_next_cursor(page, keys)))

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do its work."""
+"""Check whether the process runs, and whether it can reach the services that it needs."""
 
 import logging
 from collections.abc import Callable
@@ -23,21 +23,25 @@ bp = APIBlueprint("health", __name__, url_prefix="/health", abp_tags=[Tag(name="
 @bp.get("/live", responses={200: Check})
 @parse_request
 def show_liveness() -> Response:
-    """The process answers."""
+    """Check that the process runs."""
     return to_response(Check(ready=True))
 
 
 @bp.get("/ready", responses={200: Readiness, 503: Readiness})
 @parse_request
 def show_readiness() -> Response:
-    """Database, Redis and artifact store, each by name; and versions that cannot be served, if there are any."""
+    """Check that the API is ready.
+
+    It checks the database, Redis and the artifact store, and returns 503 if it cannot reach one of them.
+    If this process has versions that it cannot serve, the check `versions` lists them.
+    """
     checks = {
         "database": _check("database", _query_database),
         "redis": _check("redis", services().notifier.ping),
         "artifacts": _check("artifacts", services().artifacts.check),
     }
     ready = all(check.ready for check in checks.values())
-    if failures := services().model_cache.list_failures():  # of those versions alone: the others are served
+    if failures := services().model_cache.list_failures():  # `ready` ignores it: other versions are served
         checks["versions"] = Check(ready=False, detail=" ".join(failures))
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
     return to_response(Readiness(ready=ready, checks=checks), status)
@@ -52,6 +56,6 @@ def _check(name: str, attempt: Callable[[], None]) -> Check:
     try:
         attempt()
     except (SQLAlchemyError, BrokerUnreachable, OSError) as error:
-        logger.warning("%s found not ready: %s", name, error)
-        return Check(ready=False, detail=f"The {name} cannot be reached; the log says why.")
+        logger.warning("check of %s failed: %s", name, error)
+        return Check(ready=False, detail=f"The check of `{name}` failed. The log of the API contains the reason.")
     return Check(ready=True)

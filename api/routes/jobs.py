@@ -1,4 +1,4 @@
-"""Jobs: submit a spec, watch it, cancel it."""
+"""Submit, show, cancel, stop and retry jobs, and follow their progress."""
 
 from http import HTTPStatus
 from typing import Literal
@@ -49,21 +49,31 @@ bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(nam
 
 
 class SubmitQuery(BaseModel):
-    dry_run: bool = Field(default=False, description="Answer what the spec would do, and queue nothing")
+    dry_run: bool = Field(default=False, description="Return the plan of the training, and submit no job.")
 
 
 class JobQuery(PageQuery):
     status: JobStatus | None = None
     model: ModelName | None = None
-    tag: str | None = Field(default=None, description="`key`, or `key:value`", max_length=320)
+    tag: str | None = Field(default=None, description="Only jobs with this tag: `key`, or `key:value`.", max_length=320)
 
 
 class RetryQuery(BaseModel):
-    from_: Literal["checkpoint", "start"] = Field(default="checkpoint", alias="from", description="Where to go on from")
+    from_: Literal["checkpoint", "start"] = Field(
+        default="checkpoint",
+        alias="from",
+        description="`checkpoint`: resume from the last checkpoint. `start`: start from the beginning.",
+    )
 
 
 class EventsHeader(BaseModel):
-    last_event_id: int = Field(default=0, alias="Last-Event-ID", ge=0, lt=2**31, description="Go on after this event")
+    last_event_id: int = Field(
+        default=0,
+        alias="Last-Event-ID",
+        ge=0,
+        lt=2**31,
+        description="The number of the last event that the client has received. The stream continues after it.",
+    )
 
 
 @bp.post(
@@ -84,7 +94,11 @@ class EventsHeader(BaseModel):
 )
 @parse_request
 def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> Response:
-    """Queue a training, or with `dry_run` tell what it would do."""
+    """Submit a training job.
+
+    With `dry_run`, no job is submitted: the response is the plan of the training.
+    With `reuse` in the spec, the response is an earlier job with the same training, with status 200, if there is one.
+    """
     with services().sessions() as session:
         resolved = submission.resolve(session, body)
     version = resolved.version
@@ -96,7 +110,7 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
     with services().sessions.begin() as session:
         job, is_reused = submission.submit(session, resolved, owner, max_queued, header.idempotency_key)
     if not is_reused:
-        services().notifier.notify(Device(job.device))  # after the commit: a worker may look before the row exists
+        services().notifier.notify(Device(job.device))  # after the commit: workers see the row only then
     status = HTTPStatus.OK if is_reused else HTTPStatus.ACCEPTED
     location = url_for("jobs.show_job", job_id=job.id)
     return to_response(load_job(services().sessions, job.id), status, {"Location": location})
@@ -105,7 +119,7 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
 @bp.get("", responses={200: JobList, **describe_problems()})
 @parse_request
 def list_jobs(query: JobQuery) -> Response:
-    """The newest first."""
+    """List the jobs, the newest first."""
     page = parse_page(query.limit, query.cursor, (str, str))
     key, _, value = (query.tag or "").partition(":")
     with services().sessions() as session:
@@ -118,7 +132,10 @@ def list_jobs(query: JobQuery) -> Response:
 @bp.get("/<uuid:job_id>", responses={200: JobDocument, **describe_problems(JobNotFound)})
 @parse_request
 def show_job(path: JobPath) -> Response:
-    """Where a job stands: its place in the queue, its progress, its error or its version."""
+    """Show a job.
+
+    The document contains its place in the queue, its progress, and its version or its error.
+    """
     return to_response(load_job(services().sessions, path.job_id))
 
 
@@ -128,7 +145,11 @@ def show_job(path: JobPath) -> Response:
 )
 @parse_request
 def cancel_job(path: JobPath) -> Response:
-    """At once when it is queued; a running one ends at its next batch. Its checkpoint is kept for a retry."""
+    """Cancel a job.
+
+    A queued job ends at once (status 200), a running job at its next batch (status 202).
+    The checkpoint of the job is kept for a retry.
+    """
     with services().sessions.begin() as session:
         job = lifecycle.cancel(session, path.job_id)
     status = HTTPStatus.ACCEPTED if job.status == JobStatus.CANCELLING else HTTPStatus.OK
@@ -140,7 +161,11 @@ def cancel_job(path: JobPath) -> Response:
 )
 @parse_request
 def stop_job(path: JobPath) -> Response:
-    """Finish the epoch, and publish the weights that the spec's `keep` asks for."""
+    """Stop a job early and keep its result.
+
+    A training finishes its epoch and publishes the weights that `training.keep` in the spec selects.
+    A batch prediction keeps the results so far.
+    """
     with services().sessions.begin() as session:
         job = lifecycle.stop(session, path.job_id)
     return to_response(load_job(services().sessions, job.id), HTTPStatus.ACCEPTED)
@@ -152,7 +177,11 @@ def stop_job(path: JobPath) -> Response:
 )
 @parse_request
 def retry_job(path: JobPath, query: RetryQuery) -> Response:
-    """A new job from the same spec that goes on from the checkpoint; the one there is, while it has not ended."""
+    """Retry a failed or cancelled job.
+
+    A new job with the same spec resumes from the checkpoint, or starts from the beginning.
+    If an earlier retry has not ended yet, the response is that job, with status 200.
+    """
     with services().sessions.begin() as session:
         job, is_new = submission.create_retry(
             session, path.job_id, services().owners.max_queued, from_start=query.from_ == "start"
@@ -166,7 +195,7 @@ def retry_job(path: JobPath, query: RetryQuery) -> Response:
 @bp.get("/<uuid:job_id>/metrics", responses={200: EpochList, **describe_problems(JobNotFound)})
 @parse_request
 def show_metrics(path: JobPath, query: PageQuery) -> Response:
-    """One row for each epoch, the first first."""
+    """List the metrics of each epoch, the first epoch first."""
     page = parse_page(query.limit, query.cursor, (int,))
     after = int(page.after[0]) if page.after is not None else 0
     with services().sessions() as session:
@@ -179,20 +208,24 @@ def show_metrics(path: JobPath, query: PageQuery) -> Response:
 @bp.get(
     "/<uuid:job_id>/events",
     responses={
-        200: describe_bytes("text/event-stream", "`status`, `progress`, `epoch` and `log`, to the end of the job"),
-        204: {"description": "The job has ended, and all its events were seen"},
+        200: describe_bytes("text/event-stream", "Events `status`, `progress`, `epoch` and `log`, until the job ends."),
+        204: {"description": "The job has ended, and the client has received all its events."},
         **describe_problems(JobNotFound, TooManyListeners),
     },
 )
 @parse_request
 def follow_job(path: JobPath, header: EventsHeader) -> Response:
-    """Server-sent events: every change of status, progress twice a second at the most, and every epoch."""
+    """Stream the events of a job.
+
+    The stream consists of server-sent events: changes of status, progress, epochs and lines of the log.
+    A client that reconnects sends the number of its last event in `Last-Event-ID`.
+    """
     services().feeds.check_capacity()
     with services().sessions() as session:
         job = queries.get_job(session, path.job_id)
-    seen = min(header.last_event_id, job.last_event)  # nobody has seen what has not happened
+    seen = min(header.last_event_id, job.last_event)  # a client cannot have received later events
     if job.status in ENDED and seen == job.last_event:
-        return Response(status=HTTPStatus.NO_CONTENT)  # anything else, and a browser would come back for ever
+        return Response(status=HTTPStatus.NO_CONTENT)  # stops the reconnection of a browser's EventSource
     stream = services().feeds.follow(path.job_id, seen)
     return Response(
         stream, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -202,13 +235,16 @@ def follow_job(path: JobPath, header: EventsHeader) -> Response:
 @bp.get(
     "/<uuid:job_id>/log",
     responses={
-        200: describe_bytes("text/plain", "The last 10,000 lines, by the database's clock"),
+        200: describe_bytes("text/plain", "The last 10,000 lines. Times are UTC, from the clock of the database."),
         **describe_problems(JobNotFound),
     },
 )
 @parse_request
 def show_log(path: JobPath) -> Response:
-    """What happened to a job, and what its training had to say, as text."""
+    """Show the log of a job.
+
+    It contains the changes of status, the epochs, and the log lines of the worker, as text.
+    """
     with services().sessions() as session:
         queries.get_job(session, path.job_id)
         found = events.list_log_events(session, path.job_id, MAX_LOG_LINES)
@@ -218,17 +254,20 @@ def show_log(path: JobPath) -> Response:
 @bp.get(
     "/<uuid:job_id>/tensorboard",
     responses={
-        200: describe_bytes("application/zip", "The log folder, for `tensorboard --logdir` once it is unpacked"),
+        200: describe_bytes("application/zip", "A zip of the log folder. Unpack it for `tensorboard --logdir`."),
         **describe_problems(JobNotFound, FileNotFound, ArtifactDamaged),
     },
 )
 @parse_request
 def download_tensorboard(path: JobPath) -> Response:
-    """What a job logged that asked for `training.tensorboard` and succeeded."""
+    """Download the TensorBoard logs of a job.
+
+    A job has logs if its spec sets `training.tensorboard` and it has published a version.
+    """
     with services().sessions() as session:
         job = queries.get_job(session, path.job_id)
     if job.version is None:
-        raise FileNotFound(f"Job {job.id} has no logs: it is {job.status}.")
+        raise FileNotFound(f"Job {job.id} has no logs, because it has published no version. It is {job.status}.")
     file = versions.get_file(job.version, TENSORBOARD_FILE)
     headers = {"Content-Disposition": f'attachment; filename="{job.model}-{job.id}.zip"'}
     return Response(services().artifacts.read(file.sha256), content_type="application/zip", headers=headers)
@@ -240,7 +279,10 @@ def download_tensorboard(path: JobPath) -> Response:
 )
 @parse_request
 def draw_curves(path: JobPicturePath, query: PictureQuery) -> Response:
-    """Loss and metrics by epoch, of training and validation, as far as the job has come."""
+    """Draw the learning curves of a job.
+
+    The curves show the loss and the metrics of training and validation by epoch, also while the job runs.
+    """
     with services().sessions() as session:
         job = queries.get_job(session, path.job_id)
         epochs = events.list_epochs(session, path.job_id, 0, MAX_EPOCHS)

@@ -1,4 +1,4 @@
-"""The layers of a version, and what is inside of them."""
+"""List the layers of a version, and draw their kernels and feature maps."""
 
 import json
 import tempfile
@@ -41,7 +41,7 @@ from shared.registry.manifest import MANIFEST_FILE, ManifestFile
 
 MAX_TILES = 64
 COLOR_CHANNELS = 3
-KERNEL_RANK = 4  # height, width, channels in, channels out
+KERNEL_RANK = 4  # height, width, input channels, output channels
 MAP_RANK = 3  # height, width, channels
 
 bp = APIBlueprint(
@@ -70,7 +70,10 @@ POSTED: dict[Any, Any] = describe_problems(
 @bp.get("", responses={200: LayerList, **describe_problems(ModelNotFound, VersionNotFound)})
 @parse_request
 def list_layers(path: VersionPath) -> Response:
-    """The layer table: name, type, output shape, parameters."""
+    """List the layers of a version.
+
+    Each layer has its name, type, output shape and number of parameters.
+    """
     manifest = services().get_version(path.model, path.reference).manifest
     return to_response(LayerList.model_validate({key: manifest[key] for key in LayerList.model_fields}))
 
@@ -78,7 +81,11 @@ def list_layers(path: VersionPath) -> Response:
 @bp.get("/<layer>/kernels.<picture_format>", responses={200: PICTURE, **FAILURES})
 @parse_request
 def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
-    """The kernels of a convolution: in colour where it sees three channels, else the mean over its channels."""
+    """Draw the kernels of a convolution.
+
+    Kernels for 3 input channels are drawn in colour; others as the mean over their input channels.
+    The picture has at most 64 kernels.
+    """
     version = services().get_version(path.model, path.reference)
     _check_layer(version, path.layer)
     title = f"{version.model} version {version.number}, {path.layer}"
@@ -87,7 +94,7 @@ def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
     def make() -> Drawing:
         kernel = _compute_layer_output(version, path.layer, None)
         if kernel.ndim != KERNEL_RANK:
-            raise PictureNotFound(f"{path.layer} is no convolution over images: it has no kernels to show.")
+            raise PictureNotFound(f"{path.layer} has no kernels of 4 dimensions. Choose a convolution over images.")
         height, width, channels, filters = kernel.shape
         stack = np.moveaxis(kernel, -1, 0)[:MAX_TILES]
         words = [f"filter {index}" for index in range(len(stack))]
@@ -111,7 +118,11 @@ def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
 )
 @parse_request
 def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
-    """What a layer makes of the image that is posted."""
+    """Draw the feature maps of an image.
+
+    The feature maps are the output of the layer for this image, one for each channel.
+    The picture has at most 64 maps. Of several images, only the first is used.
+    """
     version = services().get_version(path.model, path.reference)
     _check_layer(version, path.layer)
     limits = services().image_limits
@@ -126,7 +137,10 @@ def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
     def make() -> Drawing:
         (output,) = _compute_layer_output(version, path.layer, row[np.newaxis])
         if output.ndim != MAP_RANK:
-            raise PictureNotFound(f"{path.layer} makes {list(output.shape)} of an image: those are no maps.")
+            raise PictureNotFound(
+                f"The output of {path.layer} has the shape {list(output.shape)}. "
+                "Feature maps need an output of 3 dimensions: height, width and channels."
+            )
         height, width, channels = output.shape
         stack = np.moveaxis(output, -1, 0)[:MAX_TILES].astype(np.float64)
         words = [f"channel {index}" for index in range(len(stack))]
@@ -139,7 +153,7 @@ def _check_layer(version: Version, name: str) -> None:
     names = [row["name"] for row in version.manifest["layers"]]
     if name not in names:
         raise LayerNotFound(
-            f"Version {version.number} of {version.model!r} has no layer {name!r}; it has {', '.join(names)}."
+            f"Version {version.number} of {version.model!r} has no layer {name!r}. Its layers are {', '.join(names)}."
         )
 
 
@@ -149,7 +163,11 @@ def _read_manifest(version: Version) -> ManifestFile:
 
 
 def _compute_layer_output(version: Version, layer: str, inputs: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """The layer's kernel, or what it makes of the inputs (n, *input_shape)."""
+    """Compute the output of the layer for `inputs`, (n, *input_shape).
+
+    If `inputs` is None, return the kernel instead: the first weights of the layer, empty for a layer without weights.
+    Raises PlanningUnavailable or ArtifactDamaged.
+    """
     description = _read_manifest(version)
     with tempfile.TemporaryDirectory(prefix="trainyard-") as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes."""
+"""Serve the metrics to Prometheus."""
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -11,8 +11,11 @@ from api.services import services
 bp = APIBlueprint("metrics", __name__, abp_tags=[Tag(name="Service")])
 
 
-@bp.get("/metrics", responses={200: describe_bytes("text/plain", "In Prometheus's text format")})
+@bp.get("/metrics", responses={200: describe_bytes("text/plain", "Metrics in the text format of Prometheus.")})
 @parse_request
 def show_metrics() -> Response:
-    """Of the predictions of this process, and of all jobs."""
+    """Show the metrics for Prometheus.
+
+    They cover the predictions of this process, and all jobs in the database.
+    """
     return Response(services().metrics.render(), content_type=CONTENT_TYPE_PLAIN_0_0_4)

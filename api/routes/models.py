@@ -1,4 +1,4 @@
-"""Models, their versions with metrics and files, and the aliases that point at them."""
+"""List, show and delete models, versions, files and aliases."""
 
 from http import HTTPStatus
 
@@ -45,7 +45,7 @@ bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag
 @bp.get("", responses={200: ModelList, **describe_problems()})
 @parse_request
 def list_models(query: PageQuery) -> Response:
-    """By name."""
+    """List the models, ordered by name."""
     page = parse_page(query.limit, query.cursor, (str,))
     with services().sessions() as session:
         found = versions.list_models(session, page)
@@ -56,7 +56,10 @@ def list_models(query: PageQuery) -> Response:
 @bp.get("/<model>", responses={200: ModelDocument, **describe_problems(ModelNotFound)})
 @parse_request
 def show_model(path: ModelPath) -> Response:
-    """Its newest version, its aliases, and how many versions there are."""
+    """Show a model.
+
+    The document contains the newest version, the number of versions, and the aliases.
+    """
     with services().sessions() as session:
         return to_response(_format_model(session, versions.get_model(session, path.model)))
 
@@ -64,7 +67,7 @@ def show_model(path: ModelPath) -> Response:
 @bp.get("/<model>/versions", responses={200: VersionList, **describe_problems(ModelNotFound)})
 @parse_request
 def list_versions(path: ModelPath, query: PageQuery) -> Response:
-    """The newest first."""
+    """List the versions of a model, newest first."""
     page = parse_page(query.limit, query.cursor, (int,))
     with services().sessions() as session:
         versions.get_model(session, path.model)
@@ -82,7 +85,10 @@ def list_versions(path: ModelPath, query: PageQuery) -> Response:
 )
 @parse_request
 def show_version(path: VersionPath) -> Response:
-    """All that a version says of itself: metrics, preprocessing, classes, signature, where it came from, files."""
+    """Show a version.
+
+    The document contains its metrics, classes, preprocessing, signature, lineage and files.
+    """
     with services().sessions() as session:
         version = versions.get_version(session, path.model, path.reference)
         numbers = aliases.list_aliases(session, path.model)
@@ -104,10 +110,15 @@ def show_version(path: VersionPath) -> Response:
 )
 @parse_request
 def delete_version(path: VersionPath) -> Response:
-    """By its number, which is not given out again; 409 while an alias points at it. What it was made of is swept."""
+    """Delete a version.
+
+    `reference` must be the number of the version. No later version gets this number.
+    A version that an alias points to cannot be deleted (status 409).
+    Files that nothing else references are deleted later.
+    """
     if not path.reference.isdecimal():
-        detail = f"Version {path.reference!r} may be another in a moment: name the one to delete by its number."
-        raise InvalidRequest(detail, (Fault("#/reference", "A whole number."),))
+        detail = f"{path.reference!r} is not the number of a version. Delete a version by its number."
+        raise InvalidRequest(detail, (Fault("#/reference", "Must be an integer."),))
     with services().sessions.begin() as session:
         version = versions.delete_version(session, path.model, parse_version_number(path.reference))
     services().model_cache.evict(version)
@@ -120,7 +131,11 @@ def delete_version(path: VersionPath) -> Response:
 )
 @parse_request
 def test_version(path: VersionPath) -> Response:
-    """Replay the golden samples through the path that serves: does it still answer as Keras did?"""
+    """Run the self-test of a version.
+
+    It reads the files of the version, predicts the golden samples, and compares the outputs with those of Keras.
+    If the test fails, the status is 200 and `passed` is false.
+    """
     with services().sessions() as session:
         version = versions.get_version(session, path.model, path.reference)
     return to_response(run_self_test(version, services().artifacts))
@@ -129,13 +144,17 @@ def test_version(path: VersionPath) -> Response:
 @bp.get(
     "/<model>/versions/<reference>/files/<file>",
     responses={
-        200: describe_bytes("application/octet-stream", "The file; its ETag is its sha256"),
+        200: describe_bytes("application/octet-stream", "The file. Its ETag is its sha256."),
         **describe_problems(ModelNotFound, VersionNotFound, FileNotFound, ArtifactDamaged),
     },
 )
 @parse_request
 def download_file(path: FilePath) -> Response:
-    """`model.keras`, `model.weights.h5`, `model.onnx` or `version.json`, checked against its digest."""
+    """Download a file of a version.
+
+    `file` is one of the names that the document of the version lists, such as `model.keras` or `model.onnx`.
+    The content is checked against its sha256.
+    """
     with services().sessions() as session:
         version = versions.get_version(session, path.model, path.reference)
     file = versions.get_file(version, path.file)
@@ -154,7 +173,10 @@ def download_file(path: FilePath) -> Response:
 )
 @parse_request
 def set_alias(path: AliasPath, body: AliasTarget) -> Response:
-    """Point an alias at a version; it moves if it is there."""
+    """Set an alias of a model.
+
+    The alias is created, or moved if it points to another version.
+    """
     with services().sessions.begin() as session:
         alias = aliases.set_alias(session, path.model, path.alias, body.version)
     services().model_cache.invalidate(path.model)
@@ -164,7 +186,10 @@ def set_alias(path: AliasPath, body: AliasTarget) -> Response:
 @bp.delete("/<model>/aliases/<alias>", responses={204: None, **describe_problems(AliasNotFound)})
 @parse_request
 def delete_alias(path: AliasPath) -> Response:
-    """The version it pointed at stays."""
+    """Delete an alias.
+
+    The version that it points to is kept.
+    """
     with services().sessions.begin() as session:
         aliases.delete_alias(session, path.model, path.alias)
     services().model_cache.invalidate(path.model)

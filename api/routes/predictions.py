@@ -1,4 +1,4 @@
-"""Predictions: an image as the body, many as files, or JSON."""
+"""Predict one image in the body, several images as files, or inputs as JSON."""
 
 from typing import Any
 
@@ -46,13 +46,19 @@ ANSWERS: dict[Any, Any] = {
 
 
 class PredictionQuery(BaseModel):
-    top: int = Field(default=1, ge=1, le=1000, description="How many classes to name for each input")
+    top: int = Field(default=1, ge=1, le=1000, description="The number of most probable classes in each prediction.")
 
 
 @bp.post("/<model>/predictions", responses=ANSWERS, openapi_extensions={"requestBody": REQUEST_BODY})
 @parse_request
 def predict_with_model(path: ModelPath, query: PredictionQuery) -> Response:
-    """By the version that `production` points at, or else the latest."""
+    """Classify images or rows.
+
+    Uses the version that the alias `production` points to, else the latest version.
+    Send an image as the body, images as the files of a form, or JSON with `instances`.
+    A version that is trained for a regression returns numbers.
+    An input that cannot be read has a problem as its result; if none can be read, the response is a problem.
+    """
     return _predict(path.model, None, query.top)
 
 
@@ -61,7 +67,11 @@ def predict_with_model(path: ModelPath, query: PredictionQuery) -> Response:
 )
 @parse_request
 def predict_with_version(path: VersionPath, query: PredictionQuery) -> Response:
-    """By one version: a number, `latest` or an alias."""
+    """Classify images or rows with a version.
+
+    `reference` is the number of the version, `latest` or an alias.
+    The body and the response are those of `POST /api/v1/models/{model}/predictions`.
+    """
     return _predict(path.model, path.reference, query.top)
 
 

@@ -1,4 +1,4 @@
-"""Versions, trained once more."""
+"""Train versions again, and show whether the result is equal."""
 
 from http import HTTPStatus
 
@@ -27,7 +27,11 @@ bp = APIBlueprint(
 @bp.post("", responses={202: JobDocument, **describe_problems(ModelNotFound, VersionNotFound, TooManyJobs)})
 @parse_request
 def reproduce_version(path: VersionPath) -> Response:
-    """Train once more from the recorded spec and data; the job says whether the weights came out equal."""
+    """Train a version again.
+
+    A new job trains from the recorded spec and data, and publishes no version.
+    The field `reproduction` of the job tells whether the weights are equal.
+    """
     owners = services().owners
     with services().sessions.begin() as session:
         version = versions.get_version(session, path.model, path.reference)
@@ -43,7 +47,7 @@ def reproduce_version(path: VersionPath) -> Response:
 @bp.get("", responses={200: JobDocument, **describe_problems(ModelNotFound, VersionNotFound, JobNotFound)})
 @parse_request
 def show_reproduction(path: VersionPath) -> Response:
-    """The newest job that trained this version once more."""
+    """Show the newest reproduction of a version."""
     with services().sessions() as session:
         version = versions.get_version(session, path.model, path.reference)
         job = submission.find_reproduction(session, version.model, version.number)

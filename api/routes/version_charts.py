@@ -1,4 +1,4 @@
-"""Pictures of how a version did on the test part, and of what it makes of two inputs."""
+"""Draw the evaluation of a version, and its predictions over the plane of two inputs."""
 
 from typing import Any
 
@@ -54,17 +54,22 @@ bp = APIBlueprint(
 
 
 class GalleryQuery(PictureQuery, MistakesFilter):
+    """Query parameters of a picture of misclassified images. `limit` is the maximum number of images."""
+
     limit: int = Field(default=16, ge=1, le=100)
 
 
 @bp.get("/evaluation/confusion.<picture_format>", responses=ANSWERS)
 @parse_request
 def draw_confusion(path: VersionPicturePath, query: PictureQuery) -> Response:
-    """The confusion matrix of the test part: how many, and as colour the share of the true class."""
+    """Draw the confusion matrix of a version.
+
+    Each cell shows a number of test rows, and as its colour their share of the true class.
+    """
     version = services().get_version(path.model, path.reference)
     evaluation = Evaluation.model_validate_json(read_evaluation_file(services().artifacts, version, EVALUATION_FILE))
     if evaluation.classification is None:
-        raise PictureNotFound("The version answers numbers, and has no classes to confuse.")
+        raise PictureNotFound("The version predicts numbers. A confusion matrix needs classes.")
     matrix, classes = np.asarray(evaluation.classification.confusion), version.manifest["classes"]
     title = (
         f"{_format_name(version)}: accuracy {evaluation.classification.accuracy:.4f} on {evaluation.rows:,} test rows"
@@ -82,7 +87,7 @@ def draw_confusion(path: VersionPicturePath, query: PictureQuery) -> Response:
 @bp.get("/evaluation/mistakes.<picture_format>", responses=ANSWERS)
 @parse_request
 def draw_mistakes(path: VersionPicturePath, query: GalleryQuery) -> Response:
-    """Images of the test part that were taken for another class."""
+    """Draw misclassified test images."""
     version = services().get_version(path.model, path.reference)
     content = ("mistakes", _format_name(version), _get_digest(version, ANSWERS_FILE), _get_digest(version, IMAGES_FILE))
 
@@ -96,7 +101,7 @@ def draw_mistakes(path: VersionPicturePath, query: GalleryQuery) -> Response:
             if row in at
         ]
         if not tiles:
-            raise PictureNotFound("There is no such mistake.")
+            raise PictureNotFound("No misclassified test image matches the query.")
         return drawings.draw_gallery(f"{_format_name(version)}: {len(rows):,} mistakes", tiles[: query.limit])
 
     return make_picture_response(services().pictures, path.picture_format, query, content, make)
@@ -105,7 +110,10 @@ def draw_mistakes(path: VersionPicturePath, query: GalleryQuery) -> Response:
 @bp.get("/evaluation/sample.<picture_format>", responses=ANSWERS)
 @parse_request
 def draw_sample(path: VersionPicturePath, query: PictureQuery) -> Response:
-    """The first images of the test part, the right ones in green and the wrong ones in red."""
+    """Draw the first test images with their predictions.
+
+    Correct predictions are green, wrong predictions are red.
+    """
     version = services().get_version(path.model, path.reference)
     content = ("sample", _format_name(version), _get_digest(version, ANSWERS_FILE), _get_digest(version, IMAGES_FILE))
 
@@ -125,7 +133,10 @@ def draw_sample(path: VersionPicturePath, query: PictureQuery) -> Response:
 @bp.get("/decision-surface.<picture_format>", responses=ANSWERS)
 @parse_request
 def draw_surface(path: VersionPicturePath, query: PictureQuery) -> Response:
-    """What a network of two inputs answers all over their plane."""
+    """Draw the decision surface of a version.
+
+    It shows the predictions over the plane of two inputs, for a network that takes two numbers.
+    """
     version = services().get_version(path.model, path.reference)
     names = tuple(version.manifest.get("columns", ()))
     content = ("surface", _format_name(version), version.manifest["weights_digest"], names)

@@ -1,4 +1,4 @@
-"""Who trains: the workers that are there, and those that vanished."""
+"""List the workers."""
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -15,7 +15,10 @@ bp = APIBlueprint("workers", __name__, url_prefix="/api/v1/workers", abp_tags=[T
 @bp.get("", responses={200: WorkerList, **describe_problems()})
 @parse_request
 def list_workers() -> Response:
-    """The newest first, with what each trains now; one that vanished is shown for a day."""
+    """List the workers, the newest first.
+
+    A worker is listed until 24 hours after its last heartbeat.
+    """
     with services().sessions() as session:
         found = workers.list_workers(session)
     return to_response(

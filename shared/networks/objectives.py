@@ -99,7 +99,7 @@ class Objective:
     ) -> NDArray[np.float32]:
         """Return the weight of each row, (n,).
 
-        `balanced` is that of scikit-learn: rows / (classes × rows of the class). A class without a weight gets 1.
+        `balanced` is that of scikit-learn: rows / (classes × rows of the class). A class without a weight has 1.
         """
         from sklearn.utils.class_weight import compute_sample_weight  # imported here: the API computes no weights
 

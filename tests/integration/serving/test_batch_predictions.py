@@ -311,7 +311,7 @@ def test_predictions_are_deleted_after_their_retention(
     clean_up(sessions, worker.context.artifacts, retention)
 
     gone = iris.get(f"/api/v1/jobs/{job['id']}/predictions.jsonl")
-    assert (gone.status_code, "had its time" in gone.json["detail"]) == (404, True)
+    assert (gone.status_code, "have expired" in gone.json["detail"]) == (404, True)
 
 
 @ON_SQLITE

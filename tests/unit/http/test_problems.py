@@ -26,6 +26,6 @@ def test_the_first_fault_stands_in_the_sentence_and_all_in_the_list() -> None:
 
     problem = to_problem(InvalidRequest("Not so.", faults))
 
-    assert problem.detail == "Not so. #/a: Too few. And 1 more."
+    assert problem.detail == "Not so. #/a: Too few. More faults in `errors`: 1."
     assert problem.errors is not None
     assert [index.pointer for index in problem.errors] == ["#/a", "#/b"]

@@ -30,7 +30,7 @@ def test_yaml_says_the_same_as_json() -> None:
         (b"", "application/json", MalformedRequest, "not JSON"),
         (b"{", "application/json", MalformedRequest, "line 1 column 2"),
         (b"\xff", "application/json", MalformedRequest, "not UTF-8"),
-        (b'{"a": 1, "a": 2}', "application/json", MalformedRequest, "'a' stands twice"),
+        (b'{"a": 1, "a": 2}', "application/json", MalformedRequest, "'a' occurs twice"),
         (b'{"a": [1, NaN]}', "application/json", InvalidRequest, "#/a/1"),
         (b'{"a": -Infinity}', "application/json", InvalidRequest, "#/a"),
         (b'{"a": 1e999}', "application/json", InvalidRequest, "#/a"),
