@@ -1,4 +1,7 @@
-"""Whose request it is, until there are keys: what a proxy that authenticates says in a header."""
+"""Determine the owner of a request from a header that an authenticating proxy sets.
+
+The API itself does not authenticate. The proxy must remove this header from the requests of its clients.
+"""
 
 from dataclasses import dataclass
 
@@ -12,16 +15,25 @@ MAX_OWNER_CHARACTERS = 255
 
 @dataclass(frozen=True)
 class Owners:
-    """`header` is the one to believe, None for none; `most_queued` is how many jobs each may have waiting."""
+    """Source of the owner of a request, and the limit per owner.
+
+    Attributes:
+        header: name of the header that contains the owner. None: every owner is `anonymous`.
+        max_queued: maximum number of queued jobs of one owner.
+    """
 
     header: str | None
     max_queued: int
 
     def get_current(self) -> str:
-        """Raises InvalidRequest for a name that cannot be kept."""
+        """Return the owner of the current request; `anonymous` without a header.
+
+        Raises InvalidRequest for a name that is too long or has unprintable characters.
+        """
         name = request.headers.get(self.header, "").strip() if self.header is not None else ""
         if len(name) > MAX_OWNER_CHARACTERS or not name.isprintable():
             raise InvalidRequest(
-                f"The header {self.header} must name an owner in {MAX_OWNER_CHARACTERS} printable characters."
+                f"The header {self.header} has {len(name)} characters. It must have at most {MAX_OWNER_CHARACTERS} "
+                "characters, all of them printable."
             )
         return name or ANONYMOUS

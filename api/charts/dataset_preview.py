@@ -1,4 +1,4 @@
-"""What a data set looks like."""
+"""Draw a preview of a data set."""
 
 import tempfile
 from pathlib import Path
@@ -25,11 +25,16 @@ MAX_CLASSES = 8
 IMAGES_PER_CLASS = 6
 MAX_COLUMNS = 16
 TILE_SIDE = 96
+"""Width and height of an image in the preview, in pixels."""
 _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=2**31)
+"""The images were checked when they were uploaded."""
 
 
 def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore) -> Drawing:
-    """Raises PictureNotFound for rows that are neither images nor a table; ArtifactDamaged."""
+    """Draw images of the first MAX_CLASSES classes, or a histogram of each of the first MAX_COLUMNS columns.
+
+    Raises PictureNotFound for rows that are neither images nor a table, and ArtifactDamaged.
+    """
     info = to_dataset_info(revision)
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         files = {file.name: artifacts.get_local_path(file.sha256, Path(folder)) for file in revision.files}
@@ -38,15 +43,18 @@ def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore) -
             return drawings.draw_gallery(f"{reference}: {len(y):,} images", _make_tiles(x, y, info), IMAGES_PER_CLASS)
         columns = revision.description["columns"] or [f"column {index}" for index in range(info.shape[0])]
         if len(info.shape) != 1:
-            raise PictureNotFound(f"Rows of {list(info.shape)} numbers are no table, and no images.")
+            raise PictureNotFound(
+                f"{reference} has rows of the shape {list(info.shape)}. A preview shows only images and tables."
+            )
         rows = np.concatenate(list(x.iterate_chunks())) if isinstance(x, MappedRows) else np.asarray(x)
         return drawings.draw_histograms(f"{reference}: {len(y):,} rows", columns[:MAX_COLUMNS], rows[:, :MAX_COLUMNS])
 
 
 def _make_tiles(x: Rows, y: NDArray[np.int64], info: DatasetInfo) -> list[Tile]:
+    """Choose IMAGES_PER_CLASS images of each class, evenly spaced over its rows, with the class as caption."""
     preprocessing = Preprocessing(size=(TILE_SIDE, TILE_SIDE), fit=Fit.PAD, background=128)
     contract = build_contract(preprocessing, info)
-    assert isinstance(contract, ImageContract)  # noqa: S101 - they are images
+    assert isinstance(contract, ImageContract)  # noqa: S101 - the rows are images
     indices = y if y.ndim == 1 else y.argmax(axis=1)
     tiles = []
     for label in np.unique(indices)[:MAX_CLASSES]:

@@ -1,4 +1,4 @@
-"""What a version of two inputs answers all over their plane."""
+"""Compute the outputs of a version with two inputs on a grid over the plane of its inputs."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +11,23 @@ from shared.preprocessing.contract import NumbersContract
 from shared.spec.training import TrainingSpec
 
 STEPS = 200
+"""Number of grid points along each axis."""
 MARGIN = 0.25
-"""Of the range that the data cover, on each side."""
+"""Margin around the data on each side, as a fraction of their range."""
 
 
 def compute_surface(servable: Servable, columns: tuple[str, ...]) -> Surface:
-    """Raises PictureNotFound for a network that takes anything but two numbers, or answers more than one."""
+    """Predict STEPS × STEPS points around the data. `columns` are the names of the two inputs, or empty.
+
+    Raises PictureNotFound for a version that does not take two numbers, or that returns several numbers and no classes.
+    """
     manifest = servable.manifest
     contract = manifest.preprocessing
     if not isinstance(contract, NumbersContract) or contract.shape != (2,):
-        raise PictureNotFound(f"A plane has two inputs, and {servable.name} takes {list(contract.input_shape)}.")
+        raise PictureNotFound(
+            f"A decision surface needs a version that takes 2 numbers; {servable.name} takes inputs of the shape "
+            f"{list(contract.input_shape)}."
+        )
     points, values = _collect_points(servable)
     low, high = points.min(axis=0), points.max(axis=0)
     room = np.where(high > low, high - low, 1) * MARGIN
@@ -41,18 +48,26 @@ def compute_surface(servable: Servable, columns: tuple[str, ...]) -> Surface:
 
 
 def _reduce_outputs(answers: NDArray[np.float32], classes: tuple[str, ...]) -> tuple[NDArray[np.float64], str]:
-    """One number for each row, and what it means."""
+    """Return one number per row, (n,), and its meaning: a number, a class index, or the probability of the last class.
+
+    Raises PictureNotFound.
+    """
     if not classes:
         if answers.shape[1] > 1:
-            raise PictureNotFound(f"The version answers {answers.shape[1]} numbers, and a surface shows one.")
-        return answers[:, 0].astype(np.float64), "answer"
-    if len(classes) > 2:  # noqa: PLR2004 - more than yes and no
+            raise PictureNotFound(
+                f"The version returns {answers.shape[1]} numbers per input; a decision surface can show only 1."
+            )
+        return answers[:, 0].astype(np.float64), "predicted value"
+    if len(classes) > 2:  # noqa: PLR2004 - not binary
         return answers.argmax(axis=1).astype(np.float64), "predicted class"
     return answers[:, -1].astype(np.float64), f"probability of {classes[1]}"
 
 
 def _collect_points(servable: Servable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The rows that stood in the spec with their labels, or else those of the golden samples, without."""
+    """Return the inline rows of the spec, (n, 2), and their labels, (n,).
+
+    Without inline rows, or with several labels per row, return the golden samples and no labels, (0,).
+    """
     spec = TrainingSpec.model_validate(servable.manifest.lineage.spec)
     if spec.dataset.inline is not None and spec.dataset.classes is None:
         _, x, y = read_inline(spec.dataset.inline)

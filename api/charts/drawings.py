@@ -1,4 +1,4 @@
-"""What can be shown of jobs, versions and data sets. Each function answers a drawing and its size in inches."""
+"""Draw the charts of jobs, versions and data sets. Each function returns a draw function and the size in inches."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,13 @@ HISTOGRAM_BINS = 30
 
 @dataclass(frozen=True)
 class Tile:
-    """An image, (height, width, 1 or 3) uint8, with words above it; `right` is None where nothing is to be judged."""
+    """An image of a gallery.
+
+    Attributes:
+        image: (height, width, 1 or 3) uint8.
+        words: caption above the image.
+        right: whether the prediction is right; None without a prediction.
+    """
 
     image: NDArray[np.uint8]
     words: str
@@ -32,7 +38,18 @@ class Tile:
 
 @dataclass(frozen=True)
 class Surface:
-    """`values` (rows, columns) over the two inputs: a probability, a number, or the place of the likeliest class."""
+    """Outputs of a version over the plane of its two inputs.
+
+    Attributes:
+        first: grid coordinates of the first input, (columns,).
+        second: grid coordinates of the second input, (rows,).
+        values: (rows, columns): a probability, a number, or the index of the most probable class.
+        meaning: label of the colour bar.
+        classes: names of the classes; empty for a version that returns numbers.
+        axis_names: names of the two inputs.
+        points: data points to draw, (n, 2).
+        point_values: labels of the data points, on the scale of `values`, (n,).
+    """
 
     first: NDArray[np.float64]
     second: NDArray[np.float64]
@@ -45,7 +62,10 @@ class Surface:
 
 
 def draw_curves(title: str, epochs: Sequence[int], metrics: Mapping[str, Sequence[float | None]]) -> Drawing:
-    """Of training and validation, whose names begin with `val_`: the loss, and below it each other metric."""
+    """Draw the training and validation curves of each metric, the loss on top.
+
+    Names of validation metrics begin with `val_`. None is a value that is not finite: the curve has a gap there.
+    """
     names = sorted({name.removeprefix("val_") for name in metrics}, key=lambda name: (name != "loss", name))
     step = max(1, math.ceil(len(epochs) / MAX_POINTS))
 
@@ -70,7 +90,11 @@ def draw_curves(title: str, epochs: Sequence[int], metrics: Mapping[str, Sequenc
 
 
 def draw_confusion(title: str, classes: Sequence[str], matrix: NDArray[np.int64]) -> Drawing:
-    """Rows are the true classes; the colour is the share of a row, the number how many."""
+    """Draw a confusion matrix, (true classes, predicted classes).
+
+    The colour of a cell is its share of the true class in percent. The number in a cell is the count; it is left out
+    for more than MAX_NUMBERED_CLASSES classes.
+    """
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 3.0 + 0.45 * min(len(classes), 40)
 
@@ -85,15 +109,15 @@ def draw_confusion(title: str, classes: Sequence[str], matrix: NDArray[np.int64]
         axes.set_title(title, loc="left", color=colors.ink)
         if len(classes) <= MAX_NUMBERED_CLASSES:
             for row, column in np.ndindex(*matrix.shape):
-                shade = "#101010" if shares[row, column] > 55 else "#fafafa"  # noqa: PLR2004 - of cividis, dark to light
-                size = 8 if len(classes) > 12 else 10  # noqa: PLR2004 - as it fits
+                shade = "#101010" if shares[row, column] > 55 else "#fafafa"  # noqa: PLR2004 - cividis is light there
+                size = 8 if len(classes) > 12 else 10  # noqa: PLR2004 - to fit the cells
                 axes.text(column, row, f"{matrix[row, column]:,}", ha="center", va="center", color=shade, fontsize=size)
 
     return draw, (side + 1.2, side)
 
 
 def draw_gallery(title: str, tiles: Sequence[Tile], columns: int = 8) -> Drawing:
-    """Images with words above them, green where right and red where wrong."""
+    """Draw images with captions: green for a right prediction, red for a wrong one."""
     columns = min(columns, len(tiles))
     rows = math.ceil(len(tiles) / columns)
 
@@ -112,7 +136,13 @@ def draw_gallery(title: str, tiles: Sequence[Tile], columns: int = 8) -> Drawing
 
 
 def draw_maps(title: str, stack: NDArray[np.float64], words: Sequence[str]) -> Drawing:
-    """(n, height, width) numbers, or (n, height, width, 3) from 0 to 1, each by its own range."""
+    """Draw feature maps or kernels.
+
+    Args:
+        title: title of the chart.
+        stack: (n, height, width), each scaled to its own range; or (n, height, width, 3) RGB from 0 to 1.
+        words: caption of each map.
+    """
     columns = min(8, len(stack))
     rows = math.ceil(len(stack) / columns)
 
@@ -129,10 +159,10 @@ def draw_maps(title: str, stack: NDArray[np.float64], words: Sequence[str]) -> D
 
 
 def draw_surface(title: str, what: Surface) -> Drawing:
-    """Over the plane of two inputs, with the rows it was learnt from."""
-    from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize  # heavy, and only here
+    """Draw the outputs of a version over the plane of its two inputs, and the data points."""
+    from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize  # slow to import
 
-    if len(what.classes) > 2:  # noqa: PLR2004 - one colour each
+    if len(what.classes) > 2:  # noqa: PLR2004 - one colour per class
         palette: Any = ListedColormap([LINE_COLORS[index % len(LINE_COLORS)] for index in range(len(what.classes))])
         scale: Normalize = BoundaryNorm(np.arange(len(what.classes) + 1) - 0.5, len(what.classes))
     else:
@@ -157,7 +187,7 @@ def draw_surface(title: str, what: Surface) -> Drawing:
 
 
 def draw_histograms(title: str, columns: Sequence[str], x: NDArray[np.float32]) -> Drawing:
-    """How the values of each column are spread; (n, columns)."""
+    """Draw a histogram of each column of x, (n, columns)."""
     across = min(4, len(columns))
     rows = math.ceil(len(columns) / across)
 
@@ -174,9 +204,10 @@ def draw_histograms(title: str, columns: Sequence[str], x: NDArray[np.float32]) 
     return draw, (2.6 * across + 0.4, 0.6 + 2.1 * rows)
 
 
-def _label_ticks(axes: Any, classes: Sequence[str]) -> None:  # noqa: ANN401 - matplotlib
+def _label_ticks(axes: Any, classes: Sequence[str]) -> None:  # noqa: ANN401 - Matplotlib is not imported here
+    """Label both axes with the class names, shortened to 16 characters."""
     indices = range(len(classes))
-    shown = [name if len(name) <= 16 else f"{name[:15]}…" for name in classes]  # noqa: PLR2004 - signs
-    turned = max(map(len, shown)) > 2  # noqa: PLR2004 - signs that stand beside each other
+    shown = [name if len(name) <= 16 else f"{name[:15]}…" for name in classes]  # noqa: PLR2004 - characters
+    turned = max(map(len, shown)) > 2  # noqa: PLR2004 - longer labels would overlap
     axes.set_xticks(indices, labels=shown, rotation=45 if turned else 0, ha="right" if turned else "center")
     axes.set_yticks(indices, labels=shown)

@@ -1,4 +1,4 @@
-"""What pictures are made of, without what draws them."""
+"""Define the types of charts. Importing this module does not import Matplotlib."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +21,14 @@ class Theme(StrEnum):
 
 @dataclass(frozen=True)
 class Colors:
+    """Colours of a page, as `#rrggbb`.
+
+    Attributes:
+        page: background.
+        ink: text.
+        faint: grid lines and frames.
+    """
+
     page: str
     ink: str
     faint: str
@@ -28,4 +36,4 @@ class Colors:
 
 Draw = Callable[["Figure", Colors], None]
 Drawing = tuple[Draw, tuple[float, float]]
-"""What draws, and the size in inches: (width, height)."""
+"""A function that draws on a figure, and the (width, height) of the figure in inches."""

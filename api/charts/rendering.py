@@ -1,4 +1,7 @@
-"""From a drawing to an SVG or a PNG, for a light page or a dark one. Nothing here is shared between two drawings."""
+"""Render drawings as SVG or PNG, for a light or a dark page.
+
+Figures are created without pyplot, whose global state is not safe for threads.
+"""
 
 import io
 import warnings
@@ -9,7 +12,7 @@ from matplotlib.figure import Figure
 
 from api.charts.kinds import Colors, Draw, PictureFormat, Theme
 
-# Class names are shown as they are, and drawn alike every time.
+# A `$` in a class name must not start a formula. With a fixed salt, the same chart is always the same SVG.
 mpl.rcParams.update(
     {
         "text.parse_math": False,
@@ -20,7 +23,7 @@ mpl.rcParams.update(
         "axes.spines.right": False,
     }
 )
-warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a PNG shows a box for such a sign
+warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a PNG shows a box instead of such a character
 
 DOTS_PER_INCH = 120
 COLORS = {
@@ -30,7 +33,10 @@ COLORS = {
 
 
 def render(draw: Draw, size: tuple[float, float], picture_format: PictureFormat, theme: Theme | None) -> bytes:
-    """`size` is (width, height) in inches. With no theme, an SVG follows its reader's, and a PNG is light."""
+    """Render a drawing; `size` is (width, height) in inches.
+
+    Without a theme, a PNG is light, and an SVG follows the colour scheme of its reader.
+    """
     colors = COLORS[theme or Theme.LIGHT]
     figure = Figure(figsize=size, layout="constrained", facecolor=colors.page)
     draw(figure, colors)
@@ -55,7 +61,10 @@ def _apply_colors(axes: Axes, colors: Colors) -> None:
 
 
 def _make_dark_style() -> bytes:
-    """Matplotlib writes every colour into a style of its own: those of the light page are exchanged."""
+    """Return a style sheet that replaces the light colours by the dark ones if the reader prefers dark pages.
+
+    Matplotlib writes each colour into a `style` attribute, which only `!important` rules override.
+    """
     light, dark = COLORS[Theme.LIGHT], COLORS[Theme.DARK]
     rules = "".join(
         f'[style*="{kind}: {old}"]{{{kind}:{new} !important}}'

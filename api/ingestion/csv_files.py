@@ -1,4 +1,4 @@
-"""A CSV file as a data set of numbers: delimiter and header told apart by themselves, every fault by its row."""
+"""Parse a CSV file into a data set of numbers, and detect its delimiter and header."""
 
 import csv
 import io
@@ -20,16 +20,24 @@ from shared.errors import DatasetRefused, Fault
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_ROWS = 100
+"""Number of rows from which the delimiter and the header are detected."""
 SAMPLE_CHARACTERS = 2**20
 CHUNK_ROWS = 4096
 MISSING_VALUES = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
+"""Cells that count as a missing value, in lower case."""
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MIN_COLUMNS = 2
 
 
 @dataclass
 class _Faults:
-    """What is wrong with the rows, by kind: the first of each, and how many."""
+    """Faults that were found in the rows.
+
+    Attributes:
+        rows: a sentence for each of the first MAX_FAULTS faults of a row or a cell.
+        more: number of such faults beyond these.
+        missing: numbers of the rows (from 1) with a missing value, by column.
+    """
 
     rows: list[str] = field(default_factory=list)
     more: int = 0
@@ -42,14 +50,22 @@ class _Faults:
             self.more += 1
 
     def check(self) -> None:
+        """Check that no fault was found. Raises DatasetRefused."""
         texts = [*self.rows, *(_format_missing(column, rows) for column, rows in self.missing.items())]
         if texts:
-            raise dataset_error(texts, self.more)
+            raise dataset_error(*texts, more=self.more)
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which cells of a row are what."""
+    """Roles of the columns.
+
+    Attributes:
+        names: name of each column, from the header or `column 0`, `column 1`, …
+        features: indices of the input columns.
+        label: index of the label column.
+        has_header: whether the first row contains the names.
+    """
 
     names: tuple[str, ...]
     features: tuple[int, ...]
@@ -58,13 +74,16 @@ class _Layout:
 
 
 def ingest_csv(stream: IO[bytes], options: TableOptions, folder: Path) -> ParsedDataset:
-    """Writes x.npy (n, columns) float32 and y.npy. Raises DatasetRefused with the rows at fault."""
+    """Parse a CSV file, and write x.npy, (n, columns) float32, and y.npy, the y of `Targets`, to the folder.
+
+    All rows are training rows. Raises DatasetRefused with the rows at fault.
+    """
     text = decode_text(stream)
     delimiter = detect_delimiter(text)
     rows = read_rows(text, delimiter)
     sample = list(islice(rows, SAMPLE_ROWS))
     if not sample:
-        raise dataset_error(["The file holds no rows."])
+        raise dataset_error("The file contains no rows: all cells are empty. Send a CSV with numbers and labels.")
     layout = _detect_layout(sample, options)
     x, labels = _read_columns(chain(sample[layout.has_header :], rows), layout, decimal_comma=delimiter != ",")
     targets = _build_targets(labels, options, layout.names[layout.label], decimal_comma=delimiter != ",")
@@ -88,6 +107,10 @@ def ingest_csv(stream: IO[bytes], options: TableOptions, folder: Path) -> Parsed
 
 
 def decode_text(stream: IO[bytes]) -> io.TextIOWrapper:
+    """Open the file as text: UTF-16 if it begins with a UTF-16 byte order mark, otherwise UTF-8.
+
+    Line breaks are unchanged, as the csv module requires.
+    """
     mark = stream.read(4)
     stream.seek(0)
     encoding = "utf-16" if mark[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -95,7 +118,11 @@ def decode_text(stream: IO[bytes]) -> io.TextIOWrapper:
 
 
 def detect_delimiter(text: io.TextIOWrapper) -> str:
-    """The one by which most rows of the sample have the same number of cells, and most cells are numbers."""
+    """Return the delimiter that gives the largest number of sample rows the same number of cells.
+
+    Of equal delimiters, the one with the larger share of numbers among the cells is chosen, then the one with more
+    columns, then the first of DELIMITERS. Raises DatasetRefused for a file that is not text.
+    """
     with _translate_csv_errors():
         sample = text.read(SAMPLE_CHARACTERS)
         text.seek(0)
@@ -113,7 +140,10 @@ def detect_delimiter(text: io.TextIOWrapper) -> str:
 
 
 def read_rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of every row that is not blank; lines count from 1."""
+    """Yield (line, cells) for each row that is not empty. `line` is the last line of the row, from 1.
+
+    Spaces around a cell are removed. Raises DatasetRefused.
+    """
     lines = _CountedLines(text)
     with _translate_csv_errors(lines):
         for cells in csv.reader(lines, delimiter=delimiter, strict=True):
@@ -123,7 +153,7 @@ def read_rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[tuple[int, lis
 
 
 class _CountedLines:
-    """Lines, and how many of them were read."""
+    """The lines of a text; `read` is the number of lines read so far."""
 
     def __init__(self, text: Iterable[str]) -> None:
         self._lines = iter(text)
@@ -133,33 +163,43 @@ class _CountedLines:
         for line in self._lines:
             self.read += 1
             if "\0" in line:
-                raise dataset_error([f"Line {self.read}: a NUL, which no text holds: is this a CSV?"])
+                raise dataset_error(
+                    f"Line {self.read} contains a NUL character, so the file is not text. Save it as CSV in UTF-8."
+                )
             yield line
 
 
 @contextmanager
 def _translate_csv_errors(lines: _CountedLines | None = None) -> Iterator[None]:
+    """Translate errors of decoding and of the csv module to DatasetRefused. `lines` gives the line number."""
     try:
         yield
     except UnicodeError as error:
-        raise dataset_error([f"The file is not UTF-8 text ({error}): save it as CSV in UTF-8."]) from None
+        raise dataset_error(
+            f"The file is not text in UTF-8 or UTF-16 ({error}). Save it as CSV in UTF-8; "
+            "in Excel, choose the file type `CSV UTF-8`."
+        ) from None
     except csv.Error as error:
         where = f"Line {lines.read}: " if lines is not None else ""
-        raise dataset_error([f"{where}{error}; look for a quote that is not closed."]) from None
+        raise dataset_error(
+            f"{where}The CSV cannot be parsed ({error}). Look for a quote that is not closed."
+        ) from None
 
 
 def _detect_layout(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -> _Layout:
+    """Determine the names and the roles of the columns. Raises DatasetRefused."""
     first = sample[0][1]
     if len(first) < MIN_COLUMNS:
         raise dataset_error(
-            ["The first row has a single cell: numbers and a label are needed, divided by commas, ; | or tabs."]
+            "The first row has a single cell. Each row needs at least one number and a label, separated by "
+            "commas, semicolons, tabs or vertical bars (|)."
         )
     names_first = options.header if options.header is not None else has_header(sample, options)
     names = tuple(first) if names_first else tuple(f"column {index}" for index in range(len(first)))
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise dataset_error(
-            [f"Two columns are named {name!r}: each needs a name of its own." for name in twice[:MAX_FAULTS]]
+            *[f"More than one column is named {name!r}. Rename all but one." for name in twice[:MAX_FAULTS]]
         )
     label = (
         len(names) - 1 if options.label is None else _find_column(options.label, names, "label", has_header=names_first)
@@ -168,15 +208,22 @@ def _detect_layout(sample: Sequence[tuple[int, list[str]]], options: TableOption
     features = tuple(index for index in range(len(names)) if index != label and index not in out)
     if label in out:
         raise DatasetRefused(
-            "The label column cannot be left out.", (Fault("#/leave_out", f"{names[label]!r} is the label."),)
+            "The label column cannot be left out.",
+            (Fault("#/leave_out", f"{names[label]!r} is the label column. Choose another column as `label`."),),
         )
     if not features:
-        raise dataset_error(["There is no column beside the label: nothing to learn from."])
+        raise dataset_error(
+            "Only the label column remains. At least one input column is needed: leave out fewer columns."
+        )
     return _Layout(names, features, label, names_first)
 
 
 def has_header(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -> bool:
-    """Whether the first row has a word above a column of numbers, or is named by what was asked for."""
+    """Return whether the first row contains the names of the columns.
+
+    It does if the options name a column, or if it has a word in a column whose other sample values are mostly numbers.
+    A single row contains the names if none of its cells is a number.
+    """
     first, rest = sample[0][1], [cells for _, cells in sample[1:]]
     if any(_parse_position(text) is None for text in (options.label, *options.leave_out) if text is not None):
         return True
@@ -192,25 +239,30 @@ def has_header(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -
 
 
 def _parse_position(text: str) -> int | None:
+    """Parse the position of a column, such as `2` or `-1`. Returns None for other text."""
     digits = text.removeprefix("-")
-    return int(text) if digits.isascii() and digits.isdecimal() and len(digits) < 7 else None  # noqa: PLR2004 - a place
+    return int(text) if digits.isascii() and digits.isdecimal() and len(digits) < 7 else None  # noqa: PLR2004 - digits
 
 
 def _find_column(text: str, names: tuple[str, ...], key: str, *, has_header: bool) -> int:
-    """By name, or by position from 0, where -1 is the last."""
+    """Return the index of a column, given its name or else its position: from 0, or -1 for the last one.
+
+    Raises DatasetRefused, with a pointer to the option `key`.
+    """
     if has_header and text in names:
         return names.index(text)
     position = _parse_position(text)
     if position is not None and -len(names) <= position < len(names):
         return position % len(names)
-    there = f"; there are {', '.join(repr(name) for name in names)}" if has_header else ""
-    detail = f"There is no column {text!r}{there}, at positions 0 to {len(names) - 1}."
-    raise DatasetRefused("A column is not there.", (Fault(f"#/{key}", detail),))
+    there = f" The columns are {', '.join(repr(name) for name in names)}." if has_header else ""
+    detail = f"There is no column {text!r}.{there} The positions are 0 to {len(names) - 1}; -1 is the last column."
+    raise DatasetRefused("The column does not exist.", (Fault(f"#/{key}", detail),))
 
 
 def _read_columns(
     rows: Iterable[tuple[int, list[str]]], layout: _Layout, *, decimal_comma: bool
 ) -> tuple[NDArray[np.float32], list[str]]:
+    """Parse all rows. Returns x, (n, features) float32, and the n labels. Raises DatasetRefused."""
     faults = _Faults()
     width = len(layout.names)
     chunks: list[NDArray[np.float32]] = []
@@ -223,23 +275,27 @@ def _read_columns(
         for line, cells in batch:
             number += 1
             if len(cells) != width:
-                faults.add(f"Row {number} (line {line}) has {len(cells)} cells, where {width} are in the first.")
+                faults.add(
+                    f"Row {number} (line {line}) has {len(cells)} cells; the first row has {width}. "
+                    "Each row needs the same number of cells."
+                )
                 continue
             whole.append((number, line, cells))
             label = cells[layout.label]
             if label.lower() in MISSING_VALUES:
                 faults.missing.setdefault(layout.names[layout.label], []).append(number)
-            labels.append(known.setdefault(label, label))
+            labels.append(known.setdefault(label, label))  # equal labels share one string, to save memory
         chunks.append(_parse_numbers(whole, layout, faults, decimal_comma=decimal_comma))
     faults.check()
     if not labels:
-        raise dataset_error(["The file holds a header and no rows."])
+        raise dataset_error("The file contains a header and no rows. Add rows below the header.")
     return np.concatenate(chunks), labels
 
 
 def _parse_numbers(
     rows: Sequence[tuple[int, int, list[str]]], layout: _Layout, faults: _Faults, *, decimal_comma: bool
 ) -> NDArray[np.float32]:
+    """Parse the input columns, (rows, features). Adds each bad cell to `faults` and returns 0 for it."""
     x = np.zeros((len(rows), len(layout.features)), np.float64)
     for index, column_index in enumerate(layout.features):
         cells = [cells[column_index] for _, _, cells in rows]
@@ -255,7 +311,11 @@ def _parse_numbers(
                 faults.missing.setdefault(layout.names[column_index], []).append(rows[row][0])
             else:
                 faults.add(
-                    _format_fault(rows[row], layout.names[column_index], f"{text[:40]!r} is not a finite 32-bit number")
+                    _format_fault(
+                        rows[row],
+                        layout.names[column_index],
+                        f"{text[:40]!r} is not a finite 32-bit number (limit ±3.4e38); correct it or remove the row",
+                    )
                 )
             x[row, index] = 0
     return x.astype(np.float32)
@@ -264,13 +324,16 @@ def _parse_numbers(
 def _parse_cells(
     rows: Sequence[tuple[int, int, list[str]]], index: int, name: str, faults: _Faults, *, decimal_comma: bool
 ) -> list[float]:
-    """A missing value as NaN, which is looked for afterwards."""
+    """Parse the cells of one column that NumPy cannot parse. Returns NaN for missing values, which the caller reports.
+
+    Adds every other cell that is not a number to `faults`, and returns 0 for it.
+    """
     values = []
     for row in rows:
         text = row[2][index]
         value = math.nan if text.lower() in MISSING_VALUES else parse_number(text, decimal_comma=decimal_comma)
         if value is None:
-            what = f"{text[:40]!r} is not a number: leave the column out, or write numbers"
+            what = f"{text[:40]!r} is not a number; write a number, or leave the column out (`leave_out`)"
             faults.add(_format_fault(row, name, what))
             value = 0.0
         values.append(value)
@@ -278,6 +341,11 @@ def _parse_cells(
 
 
 def _build_targets(labels: list[str], options: TableOptions, name: str, *, decimal_comma: bool) -> Targets:
+    """Convert the labels to targets. Raises DatasetRefused.
+
+    Labels are numbers if all of them are. Otherwise they are class names; without a task, at least half of them must
+    be text, because a few texts among numbers are more likely errors.
+    """
     task = Task(options.task) if options.task is not None else None
     numbers = [parse_number(label, decimal_comma=decimal_comma) for label in labels]
     texts = [row for row, number in enumerate(numbers, 1) if number is None]
@@ -286,24 +354,35 @@ def _build_targets(labels: list[str], options: TableOptions, name: str, *, decim
         outside = np.flatnonzero(~(np.abs(y) <= MAX_FLOAT32))
         if len(outside):
             row = int(outside[0])
-            raise dataset_error([f"Row {row + 1}, column {name!r}: {labels[row]!r} is not a finite 32-bit number."])
+            raise dataset_error(
+                f"Row {row + 1}, column {name!r}: {labels[row]!r} is not a finite 32-bit number (the limit is "
+                "±3.4e38). Correct the label or remove the row."
+            )
         targets = infer_numeric_targets(y, task)
         if targets.kind is TargetKind.NUMBERS and task is Task.CLASSIFICATION:
             targets = encode_class_names(labels)
     elif task is Task.REGRESSION or (task is None and len(texts) < len(labels) / 2):
-        shown = [f"Row {row}, column {name!r}: {labels[row - 1][:40]!r} is not a number." for row in texts[:MAX_FAULTS]]
-        raise dataset_error(shown, max(0, len(texts) - MAX_FAULTS))
+        shown = [
+            f"Row {row}, column {name!r}: {labels[row - 1][:40]!r} is not a number. Correct the label, or send `task` "
+            "as `classification` if the labels are class names."
+            for row in texts[:MAX_FAULTS]
+        ]
+        raise dataset_error(*shown, more=max(0, len(texts) - MAX_FAULTS))
     else:
         targets = encode_class_names(labels)
     if targets.kind is TargetKind.CLASSES and not MIN_COLUMNS <= len(targets.classes) <= MAX_CLASSES:
         raise dataset_error(
-            [f"The label column {name!r} holds {len(targets.classes):,} classes: 2 to {MAX_CLASSES:,} are needed."]
+            f"The number of classes in the label column {name!r} is {len(targets.classes):,}; 2 to {MAX_CLASSES:,} "
+            "are allowed. Choose the label column with `label`."
         )
     return targets
 
 
 def parse_number(text: str, *, decimal_comma: bool) -> float | None:
-    """None for what is no number. Python would also take `1_000`."""
+    """Parse a number; the result can be infinite or NaN. Returns None for other text.
+
+    `1_000` is not a number, although Python's `float` accepts it. With `decimal_comma`, `2,5` is 2.5.
+    """
     if "_" in text:
         return None
     try:
@@ -319,8 +398,8 @@ def _format_fault(row: tuple[int, int, list[str]], column: str, what: str) -> st
 def _format_missing(column: str, rows: list[int]) -> str:
     shown = ", ".join(str(row) for row in rows[:MAX_FAULTS])
     more = f" and {len(rows) - MAX_FAULTS} more" if len(rows) > MAX_FAULTS else ""
-    values = "value is" if len(rows) == 1 else "values are"
+    values = "value is missing, in row" if len(rows) == 1 else "values are missing, in rows"
     return (
-        f"Column {column!r}: {len(rows)} {values} missing, in row {shown}{more}: fill them in, or leave out "
-        "the rows or the column."
+        f"Column {column!r}: {len(rows)} {values} {shown}{more}. Fill in the cells, remove the rows, or leave out the "
+        "column (`leave_out`). Empty cells and ?, NA, N/A, NaN, null, none and - count as missing."
     )

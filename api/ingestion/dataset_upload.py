@@ -1,4 +1,4 @@
-"""A file that a user brings, of whichever kind it is, as a data set."""
+"""Convert an uploaded file to a data set."""
 
 from pathlib import Path
 from typing import IO
@@ -12,7 +12,10 @@ from shared.errors import DatasetRefused, Fault
 
 
 def ingest_dataset(stream: IO[bytes], options: TableOptions, limits: UploadLimits, folder: Path) -> ParsedDataset:
-    """The files of the data set are written to the folder. Raises DatasetRefused with what is wrong and where."""
+    """Convert a CSV, a zip of images or an npz file, and write the files of the data set to the folder.
+
+    Raises DatasetRefused, with the rows or members at fault.
+    """
     archive = open_archive(stream, "a CSV, a zip of class folders or an npz")
     if archive is None:
         return ingest_csv(stream, options, folder)
@@ -24,7 +27,8 @@ def ingest_dataset(stream: IO[bytes], options: TableOptions, limits: UploadLimit
 
 
 def _check_no_options(options: TableOptions) -> None:
+    """Check that no option for a CSV is given. Raises DatasetRefused."""
     for key, value in options.model_dump().items():
         if value not in (None, ()):
-            fault = Fault(f"#/{key}", "This is for a CSV, and the file is a zip: leave it out.")
+            fault = Fault(f"#/{key}", f"`{key}` is an option for a CSV, and the file is a zip or npz. Remove `{key}`.")
             raise DatasetRefused("The options do not fit the file.", (fault,))

@@ -1,4 +1,7 @@
-"""A zip of `class/image` folders as a data set of images. Nothing is unpacked onto the disk under a name of its own."""
+"""Convert a zip of `class/image` folders to a data set of images.
+
+No member is extracted under its own path, so that a path from a zip cannot select a file on the server.
+"""
 
 import contextlib
 import re
@@ -25,20 +28,32 @@ JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume I
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 PARTS = ("train", "test")
 UTF8_NAME = 0x800
+"""Bit 11 of the general purpose flags of a member (APPNOTE.TXT 4.4.4): the name is UTF-8."""
 ENCRYPTED = 0x1
+"""Bit 0 of the general purpose flags: the member is encrypted."""
 UNIX_MODE_SHIFT = 16
+"""The upper 16 bits of the external attributes are the Unix file mode."""
 MIN_CLASSES = 2
 THREADS = 4
 BATCH = 64
 
 
 class Member(NamedTuple):
+    """A member of a zip, and the parts of its normalised path."""
+
     info: zipfile.ZipInfo
     path: tuple[str, ...]
 
 
 class _Image(NamedTuple):
-    """`path` is where it stood in the archive, `name` the same without the folders around all classes."""
+    """An image of the data set.
+
+    Attributes:
+        part: `train` or `test`.
+        label: name of the class.
+        path: path in the zip.
+        name: path without the folders around all classes.
+    """
 
     part: str
     label: str
@@ -48,13 +63,19 @@ class _Image(NamedTuple):
 
 
 class _CheckedImage(NamedTuple):
+    """An encoded image that can be decoded; `shape` is (height, width)."""
+
     data: bytes
     shape: tuple[int, int]
     gray: bool
 
 
 def ingest_folders(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> ParsedDataset:
-    """Writes images.bin, the files as they came, and index.npz. Raises DatasetRefused with the members at fault."""
+    """Check every image, and write images.bin, the image files unchanged, and index.npz to the folder.
+
+    index.npz contains `offsets` (n + 1,), the class indices `y` (n,) and the `names` of the images.
+    Raises DatasetRefused with the members at fault.
+    """
     images, ignored = _sort_members(read_members(archive, limits))
     train_rows = sum(image.part == "train" for image in images)
     shapes, all_gray, offsets = _write_images(archive, images, limits, folder / "images.bin")
@@ -76,28 +97,45 @@ def ingest_folders(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path)
 
 
 def read_members(archive: zipfile.ZipFile, limits: UploadLimits) -> list[Member]:
-    """Each with its name as it was meant. Raises DatasetRefused."""
+    """Return the members with their normalised paths.
+
+    Raises DatasetRefused for a zip over the limits, and for members that are unsafe, encrypted or duplicates.
+    """
     infos = archive.infolist()
     if len(infos) > limits.files:
-        raise dataset_error([f"{len(infos):,} members, where {limits.files:,} are the limit."])
+        raise dataset_error(
+            f"The zip contains {len(infos):,} members; the limit is {limits.files:,} "
+            "(TRAINYARD_MAX_DATASET_FILES). Send fewer files."
+        )
     unpacked = sum(info.file_size for info in infos)
     if unpacked > limits.bytes:
-        raise dataset_error([f"The members unpack to {unpacked:,} bytes, where {limits.bytes:,} are the limit."])
-    members = [Member(info, path) for info in infos if (path := _parse_path(info))]  # `./` is the folder itself
+        raise dataset_error(
+            f"The members unpack to {unpacked:,} bytes; the limit is {limits.bytes:,} "
+            "(TRAINYARD_MAX_DATASET_BYTES). Send fewer or smaller images."
+        )
+    members = [Member(info, path) for info in infos if (path := _parse_path(info))]  # the path of `./` is empty
     faults = [
         f"{'/'.join(member.path)[:200]!r}: {fault}" for member in members if (fault := _find_fault(member)) is not None
     ]
     seen: dict[tuple[str, ...], int] = {}
     for member in members:
         seen[member.path] = seen.get(member.path, 0) + 1
-    faults += [f"{'/'.join(path)!r} stands {times} times in the zip." for path, times in seen.items() if times > 1]
+    faults += [
+        f"{'/'.join(path)!r} occurs {times} times in the zip. Give each file a different path."
+        for path, times in seen.items()
+        if times > 1
+    ]
     if faults:
-        raise dataset_error(faults)
+        raise dataset_error(*faults)
     return members
 
 
 def _parse_path(info: zipfile.ZipInfo) -> tuple[str, ...]:
-    """Windows wrote backslashes, and macOS UTF-8 without saying so, with accents apart from their letters."""
+    """Return the parts of the path of a member, in Unicode normalisation form C.
+
+    Some Windows programs write backslashes. macOS writes UTF-8 in form D without the flag UTF8_NAME.
+    The first part of an absolute path is empty.
+    """
     name = info.filename
     if not info.flag_bits & UTF8_NAME:
         with contextlib.suppress(UnicodeError):
@@ -113,23 +151,27 @@ def is_folder(info: zipfile.ZipInfo) -> bool:
 
 
 def _find_fault(member: Member) -> str | None:
+    """Return why a member is refused, or None if it is not."""
     info, path = member
     mode = info.external_attr >> UNIX_MODE_SHIFT
     if ".." in path or "" in path or re.match(r"[A-Za-z]:", path[0]):
-        return "a path that leads out of the folder: give every member a name inside of it."
+        return "the path leads out of the folder. Use a relative path without `..`, `//` and drive letters."
     if any(ord(character) < ord(" ") for part in path for character in part) and path[-1].lower() not in JUNK_FILES:
-        return "a name with control characters."
+        return "the name contains control characters, such as a line break. Rename the file."
     if stat.S_ISLNK(mode):
-        return "a link: put the file itself into the zip."
+        return "the member is a symbolic link. Put the file itself into the zip."
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "neither a file nor a folder."
+        return "the member is neither a file nor a folder. Remove it from the zip."
     if info.flag_bits & ENCRYPTED:
-        return "encrypted: send the zip without a password."
+        return "the member is encrypted. Create the zip without a password."
     return None
 
 
 def _sort_members(members: Sequence[Member]) -> tuple[list[_Image], tuple[str, ...]]:
-    """Every image with its part and class, and the other files. Raises DatasetRefused where folders do not say it."""
+    """Return the images, sorted by part (`train` first), class and name, and the paths of the ignored files.
+
+    Raises DatasetRefused if the folders do not determine the part and the class of every image.
+    """
     files = [member for member in members if not is_folder(member.info)]
     kept = [member for member in files if not is_junk(member.path)]
     ignored = ["/".join(member.path) for member in files if is_junk(member.path)]
@@ -139,14 +181,18 @@ def _sort_members(members: Sequence[Member]) -> tuple[list[_Image], tuple[str, .
     faults, images = [], []
     if has_parts:
         others = sorted(top for top in tops if top.lower() not in PARTS)
-        faults = [f"The folder {other!r} stands beside `train`: only `test` may." for other in others]
+        faults = [
+            f"The folder {other!r} is next to the folder `train`, where only `test` is allowed. Move its images into "
+            "`train` or `test`. If `train` is a class, rename it."
+            for other in others
+        ]
     for member in kept:
         part, inner = _split_part(member.path[prefix:], has_parts=has_parts)
         name = "/".join(member.path)
         if len(inner) > 1:
             images.append(_Image(part, inner[0], name, "/".join(member.path[prefix:]), member.info))
         elif _is_image_name(name):
-            faults.append(f"{name!r} lies in no class folder.")
+            faults.append(f"{name!r} is in no class folder. Move it into the folder of its class.")
         else:
             ignored.append(name)
     folders = {
@@ -158,31 +204,40 @@ def _sort_members(members: Sequence[Member]) -> tuple[list[_Image], tuple[str, .
     }
     faults += _find_class_faults(images, folders)
     if faults:
-        raise dataset_error(faults)
+        raise dataset_error(*faults)
     images.sort(key=lambda image: (image.part != "train", image.label, image.name))
     return images, tuple(ignored)
 
 
 def _split_part(path: tuple[str, ...], *, has_parts: bool) -> tuple[str, tuple[str, ...]]:
-    """The part, and the path inside of it."""
+    """Split a path into the part, `train` or `test`, and the path inside the part."""
     return (path[0].lower(), path[1:]) if has_parts else ("train", path)
 
 
 def _find_class_faults(images: Sequence[_Image], folders: Iterable[str]) -> list[str]:
-    """A class that the training part does not show cannot be learnt."""
+    """Return a sentence for each class without training images, and one if there are fewer than MIN_CLASSES classes."""
     classes = {image.label for image in images if image.part == "train"}
     tested = {image.label for image in images if image.part == "test"}
-    faults = [f"The class {label!r} has images under `test` and none under `train`." for label in tested - classes]
-    faults += [f"The class {label!r} has no image." for label in sorted(set(folders) - classes - tested)]
+    faults = [
+        f"The class {label!r} has images under `test` and none under `train`. Add training images or remove the class."
+        for label in tested - classes
+    ]
+    faults += [
+        f"The class {label!r} has no image. Add images to its folder or remove the folder."
+        for label in sorted(set(folders) - classes - tested)
+    ]
     faults += find_class_name_faults(classes)
     if len(classes) < MIN_CLASSES and not faults:
-        names = f"only {next(iter(classes))!r}" if classes else "none"
-        faults.append(f"Two class folders at least are needed, each with images; there is {names}.")
+        names = f"only the class folder {next(iter(classes))!r}" if classes else "no class folder with images"
+        faults.append(
+            f"The zip contains {names}; at least two are needed. Put each image into the folder of its class, "
+            "for example `cat/1.png` and `dog/1.png`."
+        )
     return faults
 
 
 def is_junk(path: tuple[str, ...]) -> bool:
-    """What operating systems leave behind, and hidden files."""
+    """Return whether a file is hidden, or is one that operating systems add, such as `Thumbs.db`."""
     return (
         bool(JUNK_FOLDERS & set(path)) or path[-1].lower() in JUNK_FILES or any(part.startswith(".") for part in path)
     )
@@ -193,7 +248,10 @@ def _is_image_name(name: str) -> bool:
 
 
 def _count_common_folders(paths: Sequence[tuple[str, ...]]) -> int:
-    """How many folders stand around all classes: those that hold a single folder and no image of their own."""
+    """Return the number of folders around all classes.
+
+    Such a folder contains a single folder, which is not `train` or `test`, and directly below it are no images.
+    """
     depth = 0
     while True:
         inner = [path for path in paths if len(path) > depth + 1]
@@ -207,7 +265,11 @@ def _count_common_folders(paths: Sequence[tuple[str, ...]]) -> int:
 def _write_images(
     archive: zipfile.ZipFile, images: Sequence[_Image], limits: UploadLimits, path: Path
 ) -> tuple[set[tuple[int, int]], bool, NDArray[np.int64]]:
-    """The sizes that occur, whether all are gray, and offsets (n + 1,). Raises DatasetRefused with all that fail."""
+    """Check every image and write the image files to `path`, one after another.
+
+    Returns the sizes that occur as (height, width), whether all images are gray, and the offsets of the images,
+    (n + 1,) int64. Raises DatasetRefused with the images at fault.
+    """
     image_limits = ImageLimits(limits.image_bytes, limits.image_pixels)
     shapes: set[tuple[int, int]] = set()
     offsets = [0]
@@ -220,29 +282,36 @@ def _write_images(
             decoded = threads.map(lambda data: _check_image(data, image_limits), contents)
             for image, one in zip(batch, decoded, strict=True):
                 if isinstance(one, str):
-                    faults.append(f"{image.path}: {one}")
+                    faults.append(f"{image.path}: {one}.")
                     continue
                 shapes.add(one.shape)
                 all_gray = all_gray and one.gray
                 file.write(one.data)
                 offsets.append(file.tell())
     if faults:
-        raise dataset_error(faults)
+        raise dataset_error(*faults)
     return shapes, all_gray, np.asarray(offsets, np.int64)
 
 
 def read_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: UploadLimits) -> bytes | str:
-    """The bytes, or what is wrong; a member that holds more than it says is no further read."""
+    """Return the bytes of an image file, or the reason why it cannot be read.
+
+    At most the limit of bytes is unpacked, even if the member has more bytes than the zip declares.
+    """
     if info.file_size > limits.image_bytes:
-        return f"an image of {info.file_size:,} bytes, where {limits.image_bytes:,} are the limit"
+        return (
+            f"an image of {info.file_size:,} bytes exceeds the limit of {limits.image_bytes:,} bytes; "
+            "scale it down or compress it"
+        )
     try:
         with archive.open(info) as member:
             return member.read(limits.image_bytes)
     except UNREADABLE as error:
-        return f"a member that cannot be unpacked: {error}"
+        return f"the member cannot be unpacked ({error}); create the zip again"
 
 
 def _check_image(content: bytes | str, limits: ImageLimits) -> _CheckedImage | str:
+    """Decode an image file. Returns the reason if that fails, or if `content` already is a reason."""
     if isinstance(content, str):
         return content
     try:

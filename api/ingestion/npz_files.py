@@ -1,4 +1,7 @@
-"""An `.npz` with x and y, or x_train, y_train, x_test and y_test, as a data set. Objects are never unpickled."""
+"""Convert an `.npz` file to a data set. Pickled objects are never loaded.
+
+The arrays are x and y, or x_train, y_train, x_test and y_test.
+"""
 
 import shutil
 import zipfile
@@ -25,24 +28,34 @@ MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class _Header(NamedTuple):
+    """The shape and the dtype of an array."""
+
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
 
 def is_npz(archive: zipfile.ZipFile) -> bool:
+    """Return whether all members are `.npy` files."""
     names = archive.namelist()
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def ingest_npz(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> ParsedDataset:
-    """Writes x.npy, uint8 for images and float32 otherwise, and y.npy. Raises DatasetRefused."""
+    """Convert the arrays, and write x.npy, uint8 for images and float32 otherwise, and y.npy to the folder.
+
+    An array of uint8 with 3 or 4 dimensions contains images. Test rows follow the training rows.
+    Raises DatasetRefused.
+    """
     headers = read_headers(archive, limits)
     names = TWO_PARTS if "x_train" in headers else ONE_PART
     wanted = [name for name in names if name in headers or not name.endswith("_test")]
     if missing := [name for name in wanted if name not in headers]:
-        raise dataset_error([f"There is no array {missing[0]!r}; there are {', '.join(sorted(headers)) or 'none'}."])
+        raise dataset_error(
+            f"There is no array {missing[0]!r}; the file contains {', '.join(sorted(headers)) or 'no arrays'}. "
+            "Save x and y, or x_train, y_train, x_test and y_test."
+        )
     if ("x_test" in headers) != ("y_test" in headers):
-        raise dataset_error(["x_test and y_test go together."])
+        raise dataset_error("Only one of x_test and y_test is in the file. Save both, or neither.")
     arrays = {name: map_array(archive, name, folder) for name in wanted}
     xs = [array for name, array in arrays.items() if name.startswith("x")]
     ys = [array for name, array in arrays.items() if name.startswith("y")]
@@ -71,26 +84,38 @@ def ingest_npz(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> 
 
 
 def read_headers(archive: zipfile.ZipFile, limits: UploadLimits) -> dict[str, _Header]:
+    """Read the shape and the dtype of every array, by name, without the values.
+
+    Raises DatasetRefused for a file over the limit, duplicate or damaged arrays, and unsupported dtypes.
+    """
     unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > limits.bytes:
-        raise dataset_error([f"The arrays unpack to {unpacked:,} bytes, where {limits.bytes:,} are the limit."])
+        raise dataset_error(
+            f"The arrays unpack to {unpacked:,} bytes; the limit is {limits.bytes:,} "
+            "(TRAINYARD_MAX_DATASET_BYTES). Send fewer rows, or a smaller dtype."
+        )
     headers: dict[str, _Header] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         if name in headers:
-            raise dataset_error([f"The array {name!r} stands twice in the file."])
+            raise dataset_error(f"The array {name!r} occurs more than once in the file. Save each array once.")
         try:
             with archive.open(info) as member:
                 headers[name] = _read_header(member)
         except UNREADABLE as error:
-            raise dataset_error([f"The array {name!r} cannot be read: {error}"]) from None
+            raise dataset_error(
+                f"The array {name!r} cannot be read ({error}). Save the file again with `numpy.savez`."
+            ) from None
         dtype = headers[name].dtype
         if dtype.hasobject:
             raise dataset_error(
-                [f"The array {name!r} holds Python objects, which are never loaded: save plain numbers."]
+                f"The array {name!r} contains Python objects, which are never loaded. Save it with a numeric dtype."
             )
         if dtype.kind not in "biufU":
-            raise dataset_error([f"The array {name!r} holds {dtype}: numbers are needed, or names as labels."])
+            raise dataset_error(
+                f"The array {name!r} has the dtype {dtype}. Save booleans, integers or floating-point numbers, or "
+                "class names as Unicode strings."
+            )
     return headers
 
 
@@ -102,42 +127,64 @@ def _read_header(member: IO[bytes]) -> _Header:
 
 
 def map_array(archive: zipfile.ZipFile, name: str, folder: Path) -> NDArray[Any]:
-    """Unpacked beside, and mapped: it may be larger than the memory."""
+    """Extract an array to `<name>.part` in the folder, and map that file into memory. Raises DatasetRefused.
+
+    The array can be larger than the memory. The caller deletes the file.
+    """
     path = folder / f"{name}.part"
     try:
         with archive.open(f"{name}.npy") as member, path.open("wb") as file:
             shutil.copyfileobj(member, file, 2**20)
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except UNREADABLE as error:
-        raise dataset_error([f"The array {name!r} cannot be read: {error}"]) from None
+        raise dataset_error(
+            f"The array {name!r} cannot be read ({error}). Save the file again with `numpy.savez`."
+        ) from None
     return array
 
 
 def _check_rows(arrays: Mapping[str, NDArray[Any]], xs: Sequence[NDArray[Any]], ys: Sequence[NDArray[Any]]) -> None:
+    """Check that the arrays have rows, that x is numeric, and that all shapes match. Raises DatasetRefused."""
     for name, array in arrays.items():
         if array.ndim == 0 or array.size == 0:
-            raise dataset_error([f"The array {name!r} is empty."])
+            raise dataset_error(f"The array {name!r} has the shape {array.shape}; at least one row is needed.")
         if array.dtype.kind == "U" and name.startswith("x"):
-            raise dataset_error([f"The array {name!r} holds text: numbers are needed."])
+            raise dataset_error(f"The array {name!r} contains text. Only labels can be text: save numbers.")
     for x, y in zip(xs, ys, strict=True):
         if len(x) != len(y):
-            raise dataset_error([f"x has {len(x):,} rows and y has {len(y):,}: one of each for every row."])
+            raise dataset_error(f"x has {len(x):,} rows and y has {len(y):,}. Each row of x needs one label in y.")
         if x.shape[1:] != xs[0].shape[1:] or y.shape[1:] != ys[0].shape[1:] or x.dtype.kind != xs[0].dtype.kind:
-            raise dataset_error(["The training and the test arrays have rows of different shapes or types."])
-        if y.ndim > 2:  # noqa: PLR2004 - rows, and the numbers of a row
-            raise dataset_error([f"y has the shape {y.shape}: (n,) or (n, k) is needed."])
+            raise dataset_error(
+                "The training rows and the test rows have different shapes or types: "
+                f"x {xs[0].dtype} {xs[0].shape[1:]} and {x.dtype} {x.shape[1:]}, y {ys[0].shape[1:]} and "
+                f"{y.shape[1:]}. Save both in the same form."
+            )
+        if y.ndim > 2:  # noqa: PLR2004 - (n, k)
+            raise dataset_error(
+                f"y has the shape {y.shape}. Save (n,) for one label per row, or (n, k) for k numbers per row."
+            )
 
 
 def to_image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """(height, width) or (height, width, channels) → (height, width, channels)"""
+    """Convert the shape (height, width) or (height, width, channels) of a row to (height, width, channels).
+
+    Raises DatasetRefused for other numbers of channels than IMAGE_CHANNELS.
+    """
     if len(shape) == 2:  # noqa: PLR2004 - height and width
         return (*shape, 1)
     if shape[2] not in IMAGE_CHANNELS:
-        raise dataset_error([f"Images of {shape[2]} channels, in the shape {shape}: 1, or 3 for RGB, come last."])
+        raise dataset_error(
+            f"Images of {shape[2]} channels are not supported; a row has the shape {shape}. The last dimension "
+            "must be 1 for gray or 3 for RGB."
+        )
     return shape
 
 
 def _write_x(xs: Sequence[NDArray[Any]], shape: tuple[int, ...], path: Path, *, images: bool) -> None:
+    """Write the rows of all arrays to one `.npy` file, in chunks.
+
+    Raises DatasetRefused for values that are not finite.
+    """
     dtype = np.dtype(np.uint8 if images else np.float32)
     rows = sum(len(x) for x in xs)
     with path.open("wb") as file:
@@ -157,33 +204,40 @@ def _check_finite(chunk: NDArray[Any], start: int) -> None:
     if bad.any():
         row = start + int(np.flatnonzero(bad.any(axis=1))[0])
         raise dataset_error(
-            [f"x, row {row}: a value is missing or not a finite 32-bit number, {int(bad.sum()):,} in all."]
+            f"x, row {row} (from 0 in its array): a value is not a finite 32-bit number (NaN, infinite or beyond "
+            f"±3.4e38). Number of such values found so far: {int(bad.sum()):,}. Replace them or remove the rows."
         )
 
 
 def _build_targets(ys: Sequence[NDArray[Any]]) -> Targets:
+    """Convert the training and the test labels to targets. Raises DatasetRefused."""
     y = np.concatenate([np.asarray(part) for part in ys])
     if y.dtype.kind == "U":
         return encode_class_names(y.reshape(-1).tolist())
     bad = np.flatnonzero(~(np.abs(y.astype(np.float64)).reshape(len(y), -1) <= MAX_FLOAT32).all(axis=1))
     if len(bad):
         raise dataset_error(
-            [f"y, row {bad[0]}: a label is missing or not a finite 32-bit number, {len(bad):,} in all."]
+            f"y, row {bad[0]} (from 0; y_test follows y_train): a label is not a finite 32-bit number (NaN, "
+            f"infinite or beyond ±3.4e38). Number of such rows: {len(bad):,}. Correct or remove them."
         )
     return infer_numeric_targets(y.astype(np.float64), None)
 
 
 def _name_classes(targets: Targets, archive: zipfile.ZipFile, headers: Mapping[str, _Header]) -> Targets:
-    """With the names that the file gives to the classes 0, 1, …"""
+    """Return the targets with the names of the classes 0, 1, … from the array `classes` or `class_names`.
+
+    Without such an array, or with labels that are not integers, the targets are unchanged. Raises DatasetRefused.
+    """
     key = next((key for key in CLASS_NAMES if key in headers), None)
     if key is None or targets.kind is not TargetKind.INTEGERS:
         return targets
     with archive.open(f"{key}.npy") as member:
         names = tuple(str(name) for name in npy.read_array(member, allow_pickle=False).reshape(-1))
     if faults := find_class_name_faults(names):
-        raise dataset_error(faults)
+        raise dataset_error(*faults)
     if targets.y.min() < 0 or targets.y.max() >= len(names) or len(set(names)) < len(names):
         raise dataset_error(
-            [f"`{key}` has {len(names)} names, each for one of the labels 0 to {len(names) - 1} and no other."]
+            f"`{key}` has {len(names)} names, so the labels must be 0 to {len(names) - 1}, and the names must "
+            f"differ. The labels are {targets.y.min()} to {targets.y.max()}."
         )
     return Targets(TargetKind.CLASSES, targets.y, names)

@@ -1,7 +1,7 @@
-"""A file that a user brings to be predicted on: images in a zip, numbers in a CSV, or either in an npz.
+"""Convert an uploaded file to the inputs of a batch prediction: a zip of images, a CSV of numbers, or an npz.
 
-What cannot be read of a single input stands in its place; the file as a whole is refused only where nobody could say
-which inputs it holds.
+An input that cannot be read becomes a fault of its row. The whole file is refused only if its inputs cannot be
+determined.
 """
 
 import json
@@ -34,12 +34,18 @@ from shared.datasets.row_files import CHUNK_BYTES, join_lines
 from shared.preprocessing.contract import Contract, ImageContract
 
 Line = tuple[int, list[str]]
-"""Its number, and its cells."""
+"""(number of the line in the file, from 1; cells) of a row."""
 
 
 @dataclass(frozen=True)
 class PredictionInputs:
-    """images.bin and index.npz, or x.npy; faults.json has the rows, by their number from 0, that could not be read."""
+    """The files with the inputs of a batch prediction.
+
+    Attributes:
+        files: images.bin and index.npz, or x.npy. If inputs could not be read, also faults.json, which maps the number
+            of the row, from 0, to a sentence.
+        rows: number of inputs, including those that could not be read.
+    """
 
     files: tuple[Path, ...]
     rows: int
@@ -48,9 +54,10 @@ class PredictionInputs:
 def ingest_prediction_inputs(
     stream: IO[bytes], contract: Contract, columns: Sequence[str], limits: UploadLimits, folder: Path
 ) -> PredictionInputs:
-    """`columns` are those that the version was trained on, where they have names.
+    """Convert a zip, a CSV or an npz file, and write the files of the inputs to the folder.
 
-    Raises DatasetRefused.
+    `columns` are the names of the columns that the version was trained on, or empty if they have none.
+    Raises DatasetRefused for a file that does not fit the version or whose inputs cannot be determined.
     """
     archive = open_archive(stream, "a zip of images, a CSV of numbers, or an npz")
     if archive is not None:
@@ -59,20 +66,26 @@ def ingest_prediction_inputs(
                 return _ingest_array(archive, contract, limits, folder)
             if not isinstance(contract, ImageContract):
                 raise dataset_error(
-                    [f"This version takes {list(contract.shape)} numbers: send a CSV, or an npz with `x`."]
+                    f"The version takes {list(contract.shape)} numbers per row, and the file is a zip. Send a CSV, "
+                    "or an npz with the array `x`."
                 )
             return _ingest_images(archive, limits, folder)
     if isinstance(contract, ImageContract):
-        raise dataset_error(["This version takes images: send a zip of them, or an npz with `x`."])
+        raise dataset_error("The version takes images. Send a zip of image files, or an npz with the array `x`.")
     return _ingest_csv(stream, contract.shape, columns, folder)
 
 
 def _ingest_images(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> PredictionInputs:
-    """Every file of the zip but those that operating systems leave behind, in its order."""
+    """Write the files of the zip, in its order, except hidden files and files that operating systems add.
+
+    The files are not decoded here. Raises DatasetRefused.
+    """
     files = [member for member in read_members(archive, limits) if not is_folder(member.info)]
     images = [member for member in files if not is_junk(member.path)]
     if not images:
-        raise dataset_error(["The zip holds no file."])
+        raise dataset_error(
+            "The zip contains no file. Hidden files and files such as `Thumbs.db` are ignored. Add images."
+        )
     offsets, faults = [0], {}
     with (folder / "images.bin").open("wb") as file:
         for row, member in enumerate(images):
@@ -88,20 +101,27 @@ def _ingest_images(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path)
 
 
 def _ingest_array(archive: zipfile.ZipFile, contract: Contract, limits: UploadLimits, folder: Path) -> PredictionInputs:
+    """Write the array `x`, or the only array of the file, to x.npy. Raises DatasetRefused."""
     headers = read_headers(archive, limits)
     name = "x" if "x" in headers else next(iter(headers)) if len(headers) == 1 else None
     if name is None:
-        raise dataset_error([f"There is no array 'x'; there are {', '.join(sorted(headers))}."])
+        raise dataset_error(
+            f"There is no array 'x'; the file contains {', '.join(sorted(headers))}. Save the inputs as `x`."
+        )
     x = map_array(archive, name, folder)
     if x.ndim == 0 or x.size == 0:
-        raise dataset_error([f"The array {name!r} is empty."])
+        raise dataset_error(f"The array {name!r} has the shape {x.shape}; at least one row is needed.")
     if not isinstance(contract, ImageContract):
         shape, dtype = contract.shape, np.dtype(np.float32)
         if x.dtype.kind not in "biuf" or (x.shape[1:] or (1,)) != shape:
-            raise dataset_error([f"This version takes {list(shape)} numbers a row: {name!r} is {x.dtype} {x.shape}."])
+            raise dataset_error(
+                f"The version takes {list(shape)} numbers per row; the array {name!r} is {x.dtype} {x.shape}. Its "
+                "first dimension must be the rows."
+            )
     elif x.dtype != np.uint8 or x.ndim not in IMAGE_RANKS:
         raise dataset_error(
-            [f"This version takes uint8 images (n, height, width[, channels]): {name!r} is {x.dtype} {x.shape}."]
+            f"The version takes images; the array {name!r} is {x.dtype} {x.shape}. Save uint8 of the shape "
+            "(n, height, width) or (n, height, width, channels)."
         )
     else:
         shape, dtype = to_image_shape(x.shape[1:]), x.dtype
@@ -111,25 +131,29 @@ def _ingest_array(archive: zipfile.ZipFile, contract: Contract, limits: UploadLi
 
 
 def _write_rows(x: NDArray[np.generic], shape: tuple[int, ...], path: Path, dtype: np.dtype[np.generic]) -> Path:
+    """Write the rows of the array to an `.npy` file, in chunks, as (n, *shape) of this dtype."""
     with path.open("wb") as file:
         header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (len(x), *shape)}
         npy.write_array_header_2_0(file, header)
         step = max(1, CHUNK_BYTES // max(1, x[:1].nbytes))
         for start in range(0, len(x), step):
-            with np.errstate(over="ignore"):  # what is too large becomes infinite, and is said of its row
+            with np.errstate(over="ignore"):  # infinite values are reported by the job
                 file.write(np.ascontiguousarray(x[start : start + step]).astype(dtype).tobytes())
     return path
 
 
 def _ingest_csv(stream: IO[bytes], shape: tuple[int, ...], columns: Sequence[str], folder: Path) -> PredictionInputs:
+    """Write the columns that the version takes to x.npy, (n, columns) float32. Raises DatasetRefused."""
     if len(shape) != 1:
-        raise dataset_error([f"This version takes {list(shape)} numbers a row: send an npz with `x`."])
+        raise dataset_error(
+            f"The version takes {list(shape)} numbers per row, more dimensions than a CSV has. Send an npz with `x`."
+        )
     text = decode_text(stream)
     delimiter = detect_delimiter(text)
     lines = read_rows(text, delimiter)
     sample = list(islice(lines, SAMPLE_ROWS))
     if not sample:
-        raise dataset_error(["The file holds no rows."])
+        raise dataset_error("The file contains no rows: all cells are empty. Send a CSV with numbers.")
     first = sample[0][1]
     names_first = bool(columns and set(columns) <= set(first)) or has_header(sample, TableOptions())
     indices = _find_columns(first, columns if names_first else (), shape[0])
@@ -140,7 +164,7 @@ def _ingest_csv(stream: IO[bytes], shape: tuple[int, ...], columns: Sequence[str
     while chunk := list(islice(values, CHUNK_ROWS)):
         chunks.append(np.asarray(chunk, np.float64))
     if not chunks:
-        raise dataset_error(["The file holds a header and no rows."])
+        raise dataset_error("The file contains a header and no rows. Add rows below the header.")
     with np.errstate(over="ignore"):
         x = np.concatenate(chunks).astype(np.float32)
     np.save(folder / "x.npy", x)
@@ -148,27 +172,31 @@ def _ingest_csv(stream: IO[bytes], shape: tuple[int, ...], columns: Sequence[str
 
 
 def _find_columns(first: Sequence[str], columns: Sequence[str], width: int) -> list[int]:
-    """Of the cells that the network takes, by name where the training knew names and the file has them."""
+    """Return the indices of the cells that the version takes.
+
+    They are found by name if the first row contains all names of the training. Otherwise the row must have exactly
+    `width` cells. Raises DatasetRefused.
+    """
     if columns and set(columns) <= set(first):
         return [first.index(name) for name in columns]
     if len(first) == width:
         return list(range(width))
     wanted = f"{width} columns" + (f" ({', '.join(columns)})" if columns else "")
     raise dataset_error(
-        [f"The first row has {len(first)} cells, and this version takes {wanted}: leave out what is no input."]
+        f"The first row has {len(first)} cells; the version takes {wanted}. Send these columns and no others."
     )
 
 
 def _parse_rows(
     lines: Iterable[Line], indices: Sequence[int], names: Sequence[str], faults: dict[int, str], *, decimal_comma: bool
 ) -> Iterator[list[float]]:
-    """The inputs of each line; those of a line with a fault are not looked at."""
+    """Yield the input numbers of each row. A row with a fault is added to `faults`, and its numbers are 0."""
     for row, (line, cells) in enumerate(lines):
         taken = [cells[index] if index < len(cells) else "" for index in indices]
         values = [parse_number(cell, decimal_comma=decimal_comma) for cell in taken]
         numbers = [value for value in values if value is not None]
         if len(cells) != len(names):
-            faults[row] = f"Line {line} has {len(cells)} cells, where {len(names)} are in the first."
+            faults[row] = f"Line {line} has {len(cells)} cells; the first row has {len(names)}."
         elif len(numbers) < len(values):
             bad = values.index(None)
             what = (
@@ -179,6 +207,7 @@ def _parse_rows(
 
 
 def _write_faults(faults: dict[int, str], folder: Path) -> tuple[Path, ...]:
+    """Write faults.json, and return its path. Without faults, write nothing and return ()."""
     if not faults:
         return ()
     path = folder / "faults.json"

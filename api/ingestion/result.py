@@ -1,10 +1,9 @@
-"""What an upload came to."""
+"""Define the limits, the options, the result and the error of an upload."""
 
 import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,16 +13,24 @@ from shared.spec.fields import SpecPart
 from shared.storage.artifacts import compute_digest
 
 MAX_FAULTS = 20
-"""In one answer."""
+"""Maximum number of faults in one response."""
 FILE_POINTER = "#/file"
+"""JSON Pointer to the form field that contains the file."""
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
-"""What Python raises over damaged, encrypted or exotic archives and arrays; NotImplementedError is zipfile's word for a
-compression that it does not know."""
+"""Exceptions of zipfile, zlib and NumPy for damaged, encrypted or unsupported archives and arrays. zipfile raises
+NotImplementedError for an unknown compression method and RuntimeError for an encrypted member."""
 
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """What is refused; `files` counts the members of an archive, `bytes` what they unpack to."""
+    """Limits on an upload.
+
+    Attributes:
+        bytes: size of the request body, and total size of the unpacked members of an archive.
+        files: number of members of a zip of images.
+        image_bytes: size of an image file.
+        image_pixels: width × height of an image.
+    """
 
     bytes: int
     files: int
@@ -33,7 +40,15 @@ class UploadLimits:
 
 @dataclass(frozen=True)
 class ParsedDataset:
-    """`columns` are a table's, without the label; `ignored` are members of an archive that are no data."""
+    """A data set whose files are written to a local folder.
+
+    Attributes:
+        info: shape, labels and number of rows.
+        files: the files of the data set.
+        columns: names of the input columns of a CSV, otherwise empty.
+        label: name of the label column of a CSV, otherwise None.
+        ignored: paths of the members of an archive that are not part of the data set.
+    """
 
     info: DatasetInfo
     files: tuple[Path, ...]
@@ -42,7 +57,10 @@ class ParsedDataset:
     ignored: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """sha256 of all that a training could see: the same content is the same, whatever archive it came in."""
+        """Return the SHA-256 digest of all content that affects a training, as hexadecimal digits.
+
+        The same content in another archive, or below other folders, has the same digest.
+        """
         content = {
             "facts": asdict(self.info),
             "columns": self.columns,
@@ -52,7 +70,14 @@ class ParsedDataset:
 
 
 class TableOptions(SpecPart):
-    """How a CSV is to be read; None leaves it to the file."""
+    """Options for a CSV.
+
+    Attributes:
+        task: `classification` or `regression`. None: the loss of a spec decides about integer labels.
+        label: name or position of the label column. None: the last column.
+        header: whether the first row contains the names of the columns. None: it is detected.
+        leave_out: names or positions of columns that are not inputs.
+    """
 
     task: str | None = None
     label: str | None = None
@@ -60,9 +85,12 @@ class TableOptions(SpecPart):
     leave_out: tuple[str, ...] = ()
 
 
-def dataset_error(details: Sequence[str], more: int = 0) -> DatasetRefused:
-    """With as many of them as fit one answer; `more` is how many there are beyond these."""
+def dataset_error(*details: str, more: int = 0) -> DatasetRefused:
+    """Build the error for a refused file. It lists the first MAX_FAULTS of `details`.
+
+    `more` is the number of further faults that are not in `details`.
+    """
     more += max(0, len(details) - MAX_FAULTS)
-    rest = f" {more} more of the same kind." if more else ""
+    rest = f" The first {MAX_FAULTS} faults are listed, with {more} more left out." if more else ""
     faults = tuple(Fault(FILE_POINTER, text) for text in details[:MAX_FAULTS])
-    return DatasetRefused(f"The file cannot be taken.{rest}", faults)
+    return DatasetRefused(f"The file cannot be used.{rest}", faults)

@@ -1,4 +1,4 @@
-"""What a data set's labels are: classes, whole numbers, one-hot rows or numbers."""
+"""Determine whether the labels of a data set are classes, integers, one-hot rows or numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,20 +16,32 @@ MAX_CLASSES = 10_000
 
 
 class Task(StrEnum):
+    """Meaning of integer labels: classes or quantities."""
+
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
 
 
 @dataclass(frozen=True)
 class Targets:
-    """y as TargetKind says; `classes` are names, or the whole numbers that occur."""
+    """Labels in the form in which a data set stores them.
+
+    Attributes:
+        kind: kind of the labels; TargetKind describes the shape and the dtype of y.
+        y: the labels, (n,) or (n, k).
+        classes: names of the classes, or the integers that occur. Empty for other labels and for more than MAX_CLASSES
+            integers.
+    """
 
     kind: TargetKind
     y: NDArray[Any]
     classes: tuple[str, ...] = ()
 
     def count_class_rows(self, train_rows: int) -> tuple[tuple[int, int], ...]:
-        """(training, test) rows of each class."""
+        """Return (training rows, test rows) of each class, or () without classes.
+
+        The first `train_rows` labels are those of the training rows.
+        """
         if not self.classes:
             return ()
         indices = self.y
@@ -40,10 +52,14 @@ class Targets:
 
 
 def encode_class_names(labels: Sequence[str]) -> Targets:
-    """Classes in the order of the alphabet, or of their numbers where all are such. Raises DatasetRefused."""
+    """Convert class names to class indices.
+
+    The classes are sorted by number if all names are integers, otherwise by Unicode code point.
+    Raises DatasetRefused for a name that is too long.
+    """
     names, indices = encode_labels(labels)
     if faults := find_class_name_faults(names):
-        raise dataset_error(faults)
+        raise dataset_error(*faults)
     if all(_is_integer(name) for name in names):
         order = np.argsort([int(name) for name in names], kind="stable")
         names, indices = tuple(names[index] for index in order), np.argsort(order)[indices]
@@ -51,7 +67,12 @@ def encode_class_names(labels: Sequence[str]) -> Targets:
 
 
 def infer_numeric_targets(y: NDArray[Any], task: Task | None) -> Targets:
-    """(n,) or (n, k), finite. Whole numbers stay open, as the loss decides, unless the task is said."""
+    """Determine the kind of numeric labels.
+
+    Args:
+        y: finite labels, (n,) or (n, k).
+        task: meaning of integers. None: they become TargetKind.INTEGERS, and the loss of a spec decides.
+    """
     y = y.reshape(len(y), -1)
     if y.shape[1] > 1:
         one_hot = bool(np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())

@@ -1,6 +1,7 @@
-"""A job's events as a stream that lasts as long as the job.
+"""Stream the events of a job until it ends.
 
-All listeners to one job share a feed: whoever finds that it is a second old looks for all of them.
+All listeners of a job share one feed. A listener that finds the feed older than POLL_SECONDS refreshes it for all, so
+the number of database queries does not grow with the number of listeners.
 """
 
 import json
@@ -22,32 +23,39 @@ MAX_EVENTS_IN_MEMORY = 2000
 POLL_SECONDS = 1.0
 KEEPALIVE_SECONDS = 15.0
 MAX_SEND_SECONDS = 10.0
-"""A listener that takes so long for one event is dropped: it may come back with `Last-Event-ID`, when it has time."""
+"""A listener that takes longer to receive one event is disconnected. It can reconnect with `Last-Event-ID`."""
 
 
 class JobFeed:
-    """What happened to one job of late, for those who listen now."""
+    """The latest events of one job, shared by its listeners. Safe for threads.
+
+    `listeners` is the number of open streams.
+    """
 
     def __init__(self, sessions: Sessions, job_id: UUID) -> None:
         self.listeners = 0
         self._sessions = sessions
         self._job_id = job_id
         self._events: deque[JobEvent] = deque(maxlen=MAX_EVENTS_IN_MEMORY)
-        self._all_after: int | None = None  # every event after this number is remembered
+        self._all_after: int | None = None  # memory has every event after this number; None: not read yet
         self._looking = threading.Lock()
         self._looked_at = float("-inf")
 
     def list_after(self, number: int) -> list[JobEvent]:
-        """The next events, in order; none while there is nothing new."""
+        """Return the next events after this number, in order; empty if there are none yet.
+
+        At most MAX_EVENTS_PER_READ events are returned if they are no longer in memory.
+        """
         with self._looking:
             if time.monotonic() - self._looked_at >= POLL_SECONDS:
                 self._refresh(number)
             if self._all_after is not None and number >= self._all_after:
                 newer = takewhile(lambda event: event.number > number, reversed(self._events))
                 return list(newer)[::-1]
-        return self._read(number)  # of long ago: for this listener alone
+        return self._read(number)  # no longer in memory: read for this listener alone
 
     def _refresh(self, number: int) -> None:
+        """Read new events into memory. The first refresh starts after `number`."""
         if self._all_after is None:
             self._all_after = number
         newest = self._events[-1].number if self._events else self._all_after
@@ -65,7 +73,10 @@ class JobFeed:
 
 
 class JobFeeds:
-    """Of all jobs that somebody listens to. Each listener holds a thread: there are never more than `most`."""
+    """The feeds of all jobs that have listeners.
+
+    Each listener occupies a thread of the API process. `most` is the maximum number of listeners.
+    """
 
     def __init__(self, sessions: Sessions, most: int) -> None:
         self._sessions = sessions
@@ -75,6 +86,7 @@ class JobFeeds:
 
     @contextmanager
     def open_feed(self, job_id: UUID) -> Iterator[JobFeed]:
+        """Add a listener to the feed of a job. The feed is deleted with its last listener."""
         with self._changing:
             feed = self._feeds.setdefault(job_id, JobFeed(self._sessions, job_id))
             feed.listeners += 1
@@ -87,14 +99,20 @@ class JobFeeds:
                     del self._feeds[job_id]
 
     def check_capacity(self) -> None:
-        """Raises TooManyListeners."""
+        """Check that one more listener is allowed. Raises TooManyListeners."""
         with self._changing:
             listeners = sum(feed.listeners for feed in self._feeds.values())
         if listeners >= self._most:
-            raise TooManyListeners(f"{listeners} listen to events here, and no more can: ask for the job now and then.")
+            raise TooManyListeners(
+                f"{listeners} event streams are open, the limit (half of TRAINYARD_API_THREADS). Request the job "
+                "repeatedly instead, or retry later."
+            )
 
     def follow(self, job_id: UUID, after: int) -> Iterator[str]:
-        """Server-sent events from the one after `after`, to the one that says how the job ended."""
+        """Yield the Server-Sent Events after the number `after`, up to the one with the final status.
+
+        Yields a comment after KEEPALIVE_SECONDS without an event.
+        """
         last_sign = time.monotonic()
         with self.open_feed(job_id) as feed:
             while True:
@@ -107,7 +125,7 @@ class JobFeeds:
                 if events:
                     after, last_sign = events[-1].number, time.monotonic()
                 elif time.monotonic() - last_sign > KEEPALIVE_SECONDS:
-                    yield ":\n\n"  # a comment: proxies keep the connection, and one that is gone is noticed
+                    yield ":\n\n"  # a comment: proxies keep the connection open, and a closed one is detected
                     last_sign = time.monotonic()
                 else:
                     time.sleep(POLL_SECONDS / 4)

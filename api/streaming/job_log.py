@@ -1,4 +1,4 @@
-"""A job's events as lines to read."""
+"""Format the events of a job as a log."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,6 +7,7 @@ from shared.database.tables.jobs import JobEvent
 
 
 def format_log(events: Iterable[JobEvent]) -> Iterator[str]:
+    """Yield one line per event: the time in UTC and a text. `events` has no progress events."""
     for event in events:
         yield f"{event.created_at:%Y-%m-%d %H:%M:%S}Z  {_format_text(event.kind, event.content)}\n"
 
@@ -23,4 +24,4 @@ def _format_text(kind: str, content: Document) -> str:
 
 
 def _format_number(value: float | None) -> str:
-    return "not a number" if value is None else f"{value:.4g}"
+    return "not finite" if value is None else f"{value:.4g}"

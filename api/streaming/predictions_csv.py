@@ -1,4 +1,4 @@
-"""The lines of a batch prediction as CSV."""
+"""Format the results of a batch prediction as CSV."""
 
 import csv
 import io
@@ -8,7 +8,10 @@ from typing import Any
 
 
 def format_csv(parts: Iterable[bytes], columns: Sequence[str]) -> Iterator[str]:
-    """Each part is lines of JSON; `columns` are those that hold answers."""
+    """Yield the header, and the rows of each part. A part is JSON Lines.
+
+    `columns` are the names of the columns with predictions. They are empty in the row of an input with a problem.
+    """
     yield _write_rows([("row", "name", *columns, "warnings", "problem")])
     for part in parts:
         yield _write_rows(_format_row(json.loads(line), columns) for line in part.splitlines())

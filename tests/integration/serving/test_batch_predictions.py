@@ -145,7 +145,7 @@ def test_rows_of_a_csv_and_of_an_array_are_predicted(iris: FlaskClient, worker: 
     problems = [line["problem"]["detail"] for line in from_table[3:]]
     assert "Line 5, column 'c': a value is missing." in problems[0]
     assert "Line 6, column 'd': 'four' is not a number." in problems[1]
-    assert "Line 7 has 3 cells, where 4 are in the first." in problems[2]
+    assert "Line 7 has 3 cells; the first row has 4." in problems[2]
     assert "finite" in from_array[3]["problem"]["detail"]
     assert read_csv(iris, table)[0]["name"] == ""
 

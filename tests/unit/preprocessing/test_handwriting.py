@@ -28,9 +28,9 @@ def centre(image: NDArray[np.uint8]) -> tuple[float, float]:
     return float((mass * rows).sum() / mass.sum()), float((mass * columns).sum() / mass.sum())
 
 
-@pytest.mark.parametrize("place", [(5, 3), (50, 80), (59, 109)])
-def test_ink_is_scaled_to_the_box_and_its_mass_put_in_the_middle(index: tuple[int, int]) -> None:
-    image = center_by_mass(stroke(100, 120, *index), (28, 28), cv2.INTER_AREA)
+@pytest.mark.parametrize("corner", [(5, 3), (50, 80), (59, 109)])
+def test_ink_is_scaled_to_the_box_and_its_mass_put_in_the_middle(corner: tuple[int, int]) -> None:
+    image = center_by_mass(stroke(100, 120, *corner), (28, 28), cv2.INTER_AREA)
 
     rows, columns = np.flatnonzero(image[..., 0].any(axis=1)), np.flatnonzero(image[..., 0].any(axis=0))
     assert (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1) == (20, 5)

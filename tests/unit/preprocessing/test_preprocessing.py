@@ -314,7 +314,7 @@ def test_standardized_images_are_so_in_each_channel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "choices", "pointer"),
+    ("info", "choices", "pointer"),
     [
         (TABLE, {"size": (8, 8)}, "#/preprocessing/size"),
         (TABLE, {"color": "rgb"}, "#/preprocessing/color"),
