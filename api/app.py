@@ -38,7 +38,7 @@ from api.services import EXTENSION, Services
 from api.serving.metrics import Metrics
 from api.serving.model_cache import ModelCache
 from api.serving.predictor import Predictor
-from api.streaming.job_events import JobFeeds
+from api.streaming.job_events import FeedLimits, JobFeeds
 from shared.database.engine import make_engine, make_sessions
 from shared.jobs.broker import JobNotifier
 from shared.preprocessing.decoding import ImageLimits
@@ -115,7 +115,7 @@ def _build_services(settings: Settings) -> Services:
         pictures=PictureCache(),
         owners=Owners(settings.owner_header, settings.max_queued_per_owner),
         readers=BodyReadLimiter(settings.api_threads),
-        feeds=JobFeeds(sessions, most=max(1, settings.api_threads // 2)),
+        feeds=JobFeeds(sessions, FeedLimits(listeners=max(1, settings.api_threads // 2))),
     )
 
 

@@ -12,6 +12,23 @@ from shared.storage.artifacts import ArtifactStore
 
 
 @dataclass(frozen=True)
+class CheckpointPolicy:
+    """How often a training writes checkpoints.
+
+    Attributes:
+        min_seconds: minimum time between two checkpoints at the end of an epoch.
+        min_seconds_inside_epoch: minimum time between two checkpoints inside an epoch. A job with long epochs
+            progresses even if attempts are lost.
+        cost_factor: the minimum time is at least this factor × the time to write a checkpoint. With 60, writing takes
+            less than 2% of the time.
+    """
+
+    min_seconds: float = 1.0
+    min_seconds_inside_epoch: float = 5.0
+    cost_factor: float = 60.0
+
+
+@dataclass(frozen=True)
 class WorkerContext:
     """What a training process works with; `is_leaving` says that it is to end soon."""
 
@@ -29,3 +46,4 @@ class WorkerContext:
     max_running: int | None
     is_shutting_down: Callable[[], bool]
     count_gpus: Callable[[], int]
+    checkpoint_policy: CheckpointPolicy = CheckpointPolicy()

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import takewhile
 from uuid import UUID
 
@@ -18,12 +19,26 @@ from shared.database.tables.jobs import ENDED, JobEvent
 from shared.errors import TooManyListeners
 from shared.jobs import events
 
-MAX_EVENTS_PER_READ = 500
-MAX_EVENTS_IN_MEMORY = 2000
 POLL_SECONDS = 1.0
 KEEPALIVE_SECONDS = 15.0
-MAX_SEND_SECONDS = 10.0
-"""A listener that takes longer to receive one event is disconnected. It can reconnect with `Last-Event-ID`."""
+
+
+@dataclass(frozen=True)
+class FeedLimits:
+    """Limits of the feeds of one API process.
+
+    Attributes:
+        listeners: maximum number of open streams. Each occupies a thread.
+        events_per_read: maximum number of events that one query reads.
+        events_in_memory: maximum number of events of one job that are kept in memory.
+        send_seconds: a listener that takes longer to receive one event is disconnected. It can reconnect with
+            `Last-Event-ID`.
+    """
+
+    listeners: int
+    events_per_read: int = 500
+    events_in_memory: int = 2000
+    send_seconds: float = 10.0
 
 
 class JobFeed:
@@ -32,11 +47,12 @@ class JobFeed:
     `listeners` is the number of open streams.
     """
 
-    def __init__(self, sessions: Sessions, job_id: UUID) -> None:
+    def __init__(self, sessions: Sessions, job_id: UUID, limits: FeedLimits) -> None:
         self.listeners = 0
+        self._limits = limits
         self._sessions = sessions
         self._job_id = job_id
-        self._events: deque[JobEvent] = deque(maxlen=MAX_EVENTS_IN_MEMORY)
+        self._events: deque[JobEvent] = deque(maxlen=limits.events_in_memory)
         self._all_after: int | None = None  # memory has every event after this number; None: not read yet
         self._looking = threading.Lock()
         self._looked_at = float("-inf")
@@ -44,7 +60,7 @@ class JobFeed:
     def list_after(self, number: int) -> list[JobEvent]:
         """Return the next events after this number, in order; empty if there are none yet.
 
-        At most MAX_EVENTS_PER_READ events are returned if they are no longer in memory.
+        At most `events_per_read` events are returned if they are no longer in memory.
         """
         with self._looking:
             if time.monotonic() - self._looked_at >= POLL_SECONDS:
@@ -63,24 +79,21 @@ class JobFeed:
             newest = events[-1].number
             self._events.extend(events)
             self._all_after = max(self._all_after, self._events[0].number - 1)
-            if len(events) < MAX_EVENTS_PER_READ:
+            if len(events) < self._limits.events_per_read:
                 break
         self._looked_at = time.monotonic()
 
     def _read(self, number: int) -> list[JobEvent]:
         with self._sessions() as session:
-            return events.list_events(session, self._job_id, number, MAX_EVENTS_PER_READ)
+            return events.list_events(session, self._job_id, number, self._limits.events_per_read)
 
 
 class JobFeeds:
-    """The feeds of all jobs that have listeners.
+    """The feeds of all jobs that have listeners. Safe for threads."""
 
-    Each listener occupies a thread of the API process. `most` is the maximum number of listeners.
-    """
-
-    def __init__(self, sessions: Sessions, most: int) -> None:
+    def __init__(self, sessions: Sessions, limits: FeedLimits) -> None:
         self._sessions = sessions
-        self._most = most
+        self._limits = limits
         self._feeds: dict[UUID, JobFeed] = {}
         self._changing = threading.Lock()
 
@@ -88,7 +101,7 @@ class JobFeeds:
     def open_feed(self, job_id: UUID) -> Iterator[JobFeed]:
         """Add a listener to the feed of a job. The feed is deleted with its last listener."""
         with self._changing:
-            feed = self._feeds.setdefault(job_id, JobFeed(self._sessions, job_id))
+            feed = self._feeds.setdefault(job_id, JobFeed(self._sessions, job_id, self._limits))
             feed.listeners += 1
         try:
             yield feed
@@ -102,7 +115,7 @@ class JobFeeds:
         """Check that one more listener is allowed. Raises TooManyListeners."""
         with self._changing:
             listeners = sum(feed.listeners for feed in self._feeds.values())
-        if listeners >= self._most:
+        if listeners >= self._limits.listeners:
             raise TooManyListeners(
                 f"{listeners} event streams are open, the limit (half of TRAINYARD_API_THREADS). Request the job "
                 "repeatedly instead, or retry later."
@@ -120,7 +133,7 @@ class JobFeeds:
                 for event in events:
                     told_at = time.monotonic()
                     yield _format_event(event)
-                    if event.content.get("status") in ENDED or time.monotonic() - told_at > MAX_SEND_SECONDS:
+                    if event.content.get("status") in ENDED or time.monotonic() - told_at > self._limits.send_seconds:
                         return
                 if events:
                     after, last_sign = events[-1].number, time.monotonic()

@@ -1,6 +1,5 @@
 """Submit, train, interrupt and show jobs."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 
@@ -27,7 +26,7 @@ def shut_down_after(*batches: int) -> Callable[[], bool]:
 
 
 def interrupt_after(worker: InProcessWorker, *batches: int) -> InProcessWorker:
-    return InProcessWorker(dataclasses.replace(worker.context, is_shutting_down=shut_down_after(*batches)))
+    return worker.replace(is_shutting_down=shut_down_after(*batches))
 
 
 def show_job(http: FlaskClient, job_id: str) -> Json:

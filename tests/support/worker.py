@@ -1,7 +1,9 @@
 """Run jobs in this process: a worker that is called, and a notifier that records."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from shared.database.engine import Sessions
@@ -10,12 +12,13 @@ from shared.jobs.broker import JobNotifier
 from shared.jobs.lifecycle import RetryPolicy
 from shared.preprocessing.decoding import ImageLimits
 from shared.storage.artifacts import ArtifactStore
-from worker.context import WorkerContext
+from worker.context import CheckpointPolicy, WorkerContext
 from worker.runner import run_next_job
 
 LEASE_SECONDS = 60.0
 PROGRESS_SECONDS = 0.05
 RETRY_POLICY = RetryPolicy(attempts=3, seconds=0)
+EVERY_EPOCH = CheckpointPolicy(min_seconds=0, cost_factor=0)
 
 
 class RecordingNotifier(JobNotifier):
@@ -37,6 +40,10 @@ class InProcessWorker:
     """Runs jobs when it is told to, in this process."""
 
     context: WorkerContext
+
+    def replace(self, **changes: Any) -> "InProcessWorker":
+        """Return a worker with these fields of its context changed."""
+        return InProcessWorker(dataclasses.replace(self.context, **changes))
 
     def run_next(self) -> UUID | None:
         return run_next_job(self.context)

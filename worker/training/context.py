@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from worker.context import CheckpointPolicy
 from worker.training.callbacks import TrainingMonitor
 from worker.training.checkpoints.store import CheckpointStore, NullCheckpointStore
 
@@ -25,3 +26,4 @@ class TrainingContext:
     prepared_dir: Path
     logs_dir: Path
     store: CheckpointStore = field(default_factory=NullCheckpointStore)
+    checkpoint_policy: CheckpointPolicy = field(default_factory=CheckpointPolicy)

@@ -76,7 +76,13 @@ def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Pat
     lease.check()
     store = ArtifactCheckpointStore(context.sessions, context.artifacts, job, folder, lease.flush_epochs)
     training = TrainingContext(
-        device, lease, context.progress_seconds, context.cache_dir / "prepared", folder / "logs", store
+        device=device,
+        monitor=lease,
+        progress_seconds=context.progress_seconds,
+        prepared_dir=context.cache_dir / "prepared",
+        logs_dir=folder / "logs",
+        store=store,
+        checkpoint_policy=context.checkpoint_policy,
     )
     result = train(spec, inputs.dataset, training, inputs.initial)
     logger.info("trained %d of %d epochs, in %s", result.epochs.trained, result.epochs.asked, result.precision)

@@ -93,7 +93,7 @@ def _make_run(
         check_memory(network, min(options.batch_size, len(parts[0])), get_available_bytes())
     if initial is not None:
         load_initial_weights(network, initial)
-    checkpoints = CheckpointManager(context.store, context.logs_dir)
+    checkpoints = CheckpointManager(context.store, context.logs_dir, context.checkpoint_policy)
     precision = checkpoints.state.precision or choose_precision(
         options.precision, network, options.batch_size, context.device
     )

@@ -11,8 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from api.streaming import job_events
-from api.streaming.job_events import JobFeeds
+from api.streaming.job_events import POLL_SECONDS, FeedLimits, JobFeeds
 from shared.database.engine import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory, TooManyListeners
@@ -62,7 +61,7 @@ def fail_job(sessions: Sessions, job_id: UUID) -> None:
 
 
 def test_a_hundred_listeners_share_one_query_a_second(sessions: Sessions, running_job: UUID) -> None:
-    feeds = JobFeeds(sessions, most=LISTENERS)
+    feeds = JobFeeds(sessions, FeedLimits(listeners=LISTENERS))
 
     with ThreadPoolExecutor(LISTENERS) as pool:
         futures = [pool.submit(read_event_numbers, feeds.follow(running_job, 0)) for _ in range(LISTENERS)]
@@ -73,12 +72,12 @@ def test_a_hundred_listeners_share_one_query_a_second(sessions: Sessions, runnin
             seconds = time.monotonic() - started
         fail_job(sessions, running_job)
 
-    assert len(statements) <= seconds / job_events.POLL_SECONDS + 2
+    assert len(statements) <= seconds / POLL_SECONDS + 2
     assert [future.result() for future in futures] == [[1, 2, 3, 4, 5, 6]] * LISTENERS
 
 
 def test_a_late_listener_receives_the_earlier_events(sessions: Sessions, running_job: UUID) -> None:
-    feeds = JobFeeds(sessions, most=3)
+    feeds = JobFeeds(sessions, FeedLimits(listeners=3))
     received: dict[int, list[int]] = {}
 
     def listen(after: int) -> None:
@@ -95,18 +94,15 @@ def test_a_late_listener_receives_the_earlier_events(sessions: Sessions, running
     assert received == {5: [6], 0: [1, 2, 3, 4, 5, 6], 2: [3, 4, 5, 6]}
 
 
-def test_old_events_are_read_from_the_database(
-    sessions: Sessions, running_job: UUID, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(job_events, "MAX_EVENTS_IN_MEMORY", 2)
-    monkeypatch.setattr(job_events, "MAX_EVENTS_PER_READ", 2)
+def test_old_events_are_read_from_the_database(sessions: Sessions, running_job: UUID) -> None:
+    feeds = JobFeeds(sessions, FeedLimits(listeners=1, events_in_memory=2, events_per_read=2))
     fail_job(sessions, running_job)
 
-    assert read_event_numbers(JobFeeds(sessions, most=1).follow(running_job, 0)) == [1, 2, 3, 4, 5, 6]
+    assert read_event_numbers(feeds.follow(running_job, 0)) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_listener_over_the_limit_is_refused(sessions: Sessions, running_job: UUID) -> None:
-    feeds = JobFeeds(sessions, most=1)
+    feeds = JobFeeds(sessions, FeedLimits(listeners=1))
 
     with feeds.open_feed(running_job), pytest.raises(TooManyListeners):
         feeds.check_capacity()
@@ -114,9 +110,8 @@ def test_a_listener_over_the_limit_is_refused(sessions: Sessions, running_job: U
     feeds.check_capacity()
 
 
-def test_a_slow_listener_is_dropped(sessions: Sessions, running_job: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_events, "MAX_SEND_SECONDS", 0.01)
-    stream = JobFeeds(sessions, most=1).follow(running_job, 0)
+def test_a_slow_listener_is_dropped(sessions: Sessions, running_job: UUID) -> None:
+    stream = JobFeeds(sessions, FeedLimits(listeners=1, send_seconds=0.01)).follow(running_job, 0)
 
     next(stream)
     time.sleep(0.05)
@@ -127,7 +122,7 @@ def test_a_slow_listener_is_dropped(sessions: Sessions, running_job: UUID, monke
 def test_a_closed_stream_does_not_disturb_other_listeners(
     http: FlaskClient, sessions: Sessions, running_job: UUID
 ) -> None:
-    stream = JobFeeds(sessions, most=1).follow(running_job, 0)
+    stream = JobFeeds(sessions, FeedLimits(listeners=1)).follow(running_job, 0)
     next(stream)
 
     stream.close()  # type: ignore[attr-defined]  # as a server does when the connection breaks

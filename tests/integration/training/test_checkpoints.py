@@ -1,6 +1,5 @@
 """Test checkpoints: an interrupted training ends with the same weights, bit for bit, as an uninterrupted one."""
 
-import dataclasses
 from pathlib import Path
 from uuid import UUID
 
@@ -10,7 +9,6 @@ from flask.testing import FlaskClient
 from shared.database.engine import Sessions
 from shared.devices import Device
 from shared.jobs import lifecycle, queries
-from shared.storage.artifacts import ArtifactStore
 from tests.support.examples import (
     CONVOLUTIONAL_LAYERS,
     DETERMINISTIC_TRAINING,
@@ -21,8 +19,8 @@ from tests.support.examples import (
     changed,
 )
 from tests.support.jobs import get_curve, get_weights_digest, interrupt_after, show_job, submit, train
-from tests.support.storage import list_files
-from tests.support.worker import RETRY_POLICY, InProcessWorker
+from tests.support.storage import FullStore, list_files
+from tests.support.worker import EVERY_EPOCH, RETRY_POLICY, InProcessWorker
 from worker.training.checkpoints import manager as checkpoints
 from worker.training.checkpoints.store import ArtifactCheckpointStore
 
@@ -71,11 +69,8 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     assert epochs[0] == epochs[1]
 
 
-def test_a_checkpoint_is_stored_until_the_job_succeeds(
-    http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
-    monkeypatch.setattr(checkpoints, "COST_FACTOR", 0)
+def test_a_checkpoint_is_stored_until_the_job_succeeds(http: FlaskClient, worker: InProcessWorker) -> None:
+    worker = worker.replace(checkpoint_policy=EVERY_EPOCH)
     job_id = submit(http, KEEP_BEST)
     interrupt_after(worker, 12).run_next()
 
@@ -96,8 +91,6 @@ def test_the_curves_hold_every_epoch_of_a_checkpoint(
 
     The lease thread, which also writes epochs, has no part in it here: it reports every 15 s.
     """
-    monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
-    monkeypatch.setattr(checkpoints, "COST_FACTOR", 0)
     at_each_save: list[tuple[int, list[int]]] = []
 
     def save(store: ArtifactCheckpointStore, path: Path, epoch: int) -> None:
@@ -106,7 +99,7 @@ def test_the_curves_hold_every_epoch_of_a_checkpoint(
 
     original = ArtifactCheckpointStore.save
     monkeypatch.setattr(ArtifactCheckpointStore, "save", save)
-    slow = InProcessWorker(dataclasses.replace(worker.context, progress_seconds=15.0))
+    slow = worker.replace(progress_seconds=15.0, checkpoint_policy=EVERY_EPOCH)
     job_id = submit(http, KEEP_BEST)
     slow.run_all()
 
@@ -176,36 +169,24 @@ def test_progress_resets_the_count_of_lost_attempts(
 
 
 def test_a_job_is_requeued_while_the_disk_is_full(
-    http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+    http: FlaskClient, worker: InProcessWorker, settings: Settings
 ) -> None:
-    monkeypatch.setattr(checkpoints, "MIN_INTERVAL_SECONDS", 0)
-    is_full = True
-
-    def put(store: ArtifactStore, path: Path) -> object:
-        if is_full:
-            raise OSError(28, "No space left on device")
-        return original(store, path)
-
-    original = ArtifactStore.put
-    monkeypatch.setattr(ArtifactStore, "put", put)
+    store = FullStore(settings.artifacts_url)
+    worker = worker.replace(artifacts=store, checkpoint_policy=EVERY_EPOCH)
     job_id = submit(http, KEEP_BEST)
     worker.run_next()
     assert show_job(http, job_id)["status"] == "queued"
 
-    is_full = False
+    store.is_full = False
     worker.run_all()
 
     assert show_job(http, job_id)["status"] == "succeeded"
 
 
 def test_a_job_fails_with_the_reason_if_the_disk_stays_full(
-    http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+    http: FlaskClient, worker: InProcessWorker, settings: Settings
 ) -> None:
-    def put(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(ArtifactStore, "put", put)
-    job = train(http, worker, XOR)
+    job = train(http, worker.replace(artifacts=FullStore(settings.artifacts_url)), XOR)
 
     assert (job["status"], job["attempt"]) == ("failed", RETRY_POLICY.attempts)
     assert job["error"]["type"] == "/problems/storage-unavailable"

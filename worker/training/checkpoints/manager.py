@@ -21,6 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from worker.context import CheckpointPolicy
 from worker.training.checkpoints.format import (
     BEST_WEIGHTS,
     SavedState,
@@ -33,11 +34,6 @@ from worker.training.checkpoints.store import CheckpointStore
 
 logger = logging.getLogger(__name__)
 
-MIN_INTERVAL_SECONDS = 1.0
-MIN_INTERVAL_SECONDS_INSIDE_EPOCH = 5.0
-"""Minimum time between two checkpoints inside an epoch. A job with long epochs progresses even if attempts are lost."""
-COST_FACTOR = 60.0
-"""The minimum interval is this factor × the time to write a checkpoint: writing takes less than 2% of the time."""
 EARLY_STOPPING_STATE = ("wait", "stopped_epoch", "best", "best_epoch")
 """The attributes of Keras's EarlyStopping that change during a training, without its `best_weights`."""
 
@@ -48,14 +44,15 @@ class CheckpointManager:
     Loads the newest checkpoint when it is created. `state` is the progress of the training, which its callbacks update.
     """
 
-    def __init__(self, store: CheckpointStore, logs_dir: Path) -> None:
+    def __init__(self, store: CheckpointStore, logs_dir: Path, policy: CheckpointPolicy) -> None:
+        self._policy = policy
         self._store = store
         self._logs_dir = logs_dir
         self._network: keras.Model | None = None
         self._stopping: Sequence[keras.callbacks.EarlyStopping] = ()
         self._began = time.monotonic()
         self._written_at = time.monotonic()
-        self._pause = MIN_INTERVAL_SECONDS
+        self._interval_seconds = policy.min_seconds
         self._saved = self._load_newest()
         self.state = self._saved.state
         if self.state.job != store.job:  # the time limit of a retry starts at 0
@@ -106,7 +103,9 @@ class CheckpointManager:
     def is_due(self, *, inside_epoch: bool) -> bool:
         """Return whether the last checkpoint is old enough to write the next one."""
         return time.monotonic() - self._written_at >= (
-            max(self._pause, MIN_INTERVAL_SECONDS_INSIDE_EPOCH) if inside_epoch else self._pause
+            max(self._interval_seconds, self._policy.min_seconds_inside_epoch)
+            if inside_epoch
+            else self._interval_seconds
         )
 
     def write(self) -> None:
@@ -117,7 +116,7 @@ class CheckpointManager:
             np.savez(path, **self._arrays())
             self._store.save(path, self.state.epoch)
         self._written_at = time.monotonic()
-        self._pause = max(MIN_INTERVAL_SECONDS, COST_FACTOR * (self._written_at - began))
+        self._interval_seconds = max(self._policy.min_seconds, self._policy.cost_factor * (self._written_at - began))
 
     def _arrays(self) -> dict[str, Any]:
         """Return the arrays of the checkpoint file by name."""
