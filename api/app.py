@@ -44,8 +44,7 @@ from shared.jobs.broker import JobNotifier
 from shared.preprocessing.decoding import ImageLimits
 from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
-
-VERSION = "1"
+from shared.version import VERSION
 
 
 def create_app(settings: Settings, **replaced: object) -> Flask:

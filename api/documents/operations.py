@@ -49,11 +49,19 @@ class Check(Document):
     detail: str | None = None
 
 
+class Liveness(Document):
+    """The answer of a process that runs. `ready` is always true; `version` is the version of Trainyard."""
+
+    ready: bool
+    version: str
+
+
 class Readiness(Document):
-    """The results of all checks, by name.
+    """The results of all checks, by name. `version` is the version of Trainyard.
 
     `ready` is true if all checks except `versions` are ready: versions that cannot be served do not affect others.
     """
 
     ready: bool
+    version: str
     checks: dict[str, Check]

@@ -9,22 +9,23 @@ from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.documents.operations import Check, Readiness
+from api.documents.operations import Check, Liveness, Readiness
 from api.http.requests import parse_request
 from api.http.responses import to_response
 from api.services import services
 from shared.jobs.broker import BrokerUnreachable
+from shared.version import VERSION
 
 logger = logging.getLogger(__name__)
 
 bp = APIBlueprint("health", __name__, url_prefix="/health", abp_tags=[Tag(name="Health")])
 
 
-@bp.get("/live", responses={200: Check})
+@bp.get("/live", responses={200: Liveness})
 @parse_request
 def show_liveness() -> Response:
     """Check that the process runs."""
-    return to_response(Check(ready=True))
+    return to_response(Liveness(ready=True, version=VERSION))
 
 
 @bp.get("/ready", responses={200: Readiness, 503: Readiness})
@@ -44,7 +45,7 @@ def show_readiness() -> Response:
     if failures := services().model_cache.list_failures():  # `ready` ignores it: other versions are served
         checks["versions"] = Check(ready=False, detail=" ".join(failures))
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return to_response(Readiness(ready=ready, checks=checks), status)
+    return to_response(Readiness(ready=ready, version=VERSION, checks=checks), status)
 
 
 def _query_database() -> None:

@@ -8,6 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api.http.problems import STATUS
+from shared.version import VERSION
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 UNDESCRIBED = {"/docs", "/openapi.json", "/oauth2-redirect.html", "/swagger", "/swagger/{filename}"}
@@ -109,8 +110,14 @@ def test_the_documentation_needs_no_internet(http: FlaskClient) -> None:
 
 
 def test_readiness_lists_every_check(http: FlaskClient) -> None:
-    assert http.get("/health/live").status_code == 200
     ready = http.get("/health/ready")
 
     assert ready.status_code == 200
     assert set(ready.json["checks"]) == {"database", "redis", "artifacts"}
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+def test_health_states_the_version(http: FlaskClient, path: str) -> None:
+    health = http.get(path).json
+
+    assert health["version"] == VERSION == http.get("/openapi.json").json["info"]["version"]
