@@ -1,4 +1,4 @@
-"""Run a worker, `python -m worker`: one job at a time, from the queues that this machine can serve."""
+"""Run a worker (`python -m worker`). It runs one job at a time, from the queues that its machine can serve."""
 
 from shared.settings import Settings
 from worker.app import Worker, create_celery

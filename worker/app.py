@@ -1,4 +1,4 @@
-"""Build a worker: what its processes share, and its Celery app with three tasks."""
+"""Build a worker: the objects that its processes share, and its Celery app with three tasks."""
 
 import functools
 import gc
@@ -30,30 +30,31 @@ from worker.runner import run_next_job
 logger = logging.getLogger(__name__)
 
 CLEAN_UP_SECONDS = 600.0
+"""The longest time between two runs of the clean-up."""
 TRAINING_PROCESS_START_SECONDS = 300
-"""A training process is ready once it has imported TensorFlow."""
+"""Celery replaces a training process that is not ready after this time. It has to import TensorFlow first."""
 
 
 class Worker:
-    """One worker: a parent process that talks to Celery, and a training process that it forks."""
+    """A worker: a parent process that receives messages from Redis, and a training process that the parent forks."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.gpu_here = has_gpu()
         self.queues = choose_queues(settings.device, gpu_here=self.gpu_here)
         self.host = socket.gethostname()
-        # The training process inherits the name: the parent answers for the jobs that it held.
+        # Both processes use the same name, so the parent can requeue the job of a lost training process.
         self.name = f"{self.host}-{os.getpid()}-{secrets.token_hex(4)}"
         self.retry_policy = RetryPolicy(settings.max_attempts, settings.retry_seconds)
         self.scratch = Scratch(settings.data_dir / "scratch", self.name)
         self.notifier = JobNotifier(settings.redis_url)
-        # Of the parent, without a pool: a fork would share an open connection with the training process.
+        # For the parent. It has no pool, because a fork would share open connections with the training process.
         self.sessions = make_sessions(make_engine(settings.database_url, poolclass=NullPool))
-        # Shared memory, set by the parent in a signal handler, where no lock can be taken.
+        # Memory that both processes share. The parent sets it in a signal handler, where a lock could block forever.
         self._shutting_down = mmap.mmap(-1, 1)
 
     def announce_shutdown(self) -> None:
-        """Tell the training process to save a checkpoint and to hand its job back."""
+        """Tell the training process to save a checkpoint and to hand its job back. Safe in a signal handler."""
         self._shutting_down[0] = 1
 
     def is_shutting_down(self) -> bool:
@@ -61,13 +62,13 @@ class Worker:
 
     @functools.cached_property
     def context(self) -> WorkerContext:
-        """What the training process works with. Built there: TensorFlow does not survive a fork."""
+        """Build the dependencies of the training process. Use it only there: TensorFlow does not survive a fork."""
         import tensorflow as tf
 
         import worker.training.evaluation
-        import worker.training.export  # noqa: F401 - imported while idle, so that no job waits for it
+        import worker.training.export  # noqa: F401 - imported before the first job, which then need not wait for it
 
-        gc.freeze()  # a collection need not look through all of TensorFlow after each job
+        gc.freeze()  # the garbage collection after each job then skips the objects of TensorFlow
         settings = self.settings
         return WorkerContext(
             sessions=make_sessions(make_engine(settings.database_url)),
@@ -87,12 +88,12 @@ class Worker:
         )
 
     def rescue_jobs(self) -> None:
-        """Requeue the jobs of lost workers, and notify for jobs that wait."""
+        """Requeue the jobs of lost workers, and notify workers of the queued jobs."""
         with tolerate_database_outage():
             rescue_jobs(self.sessions, self.notifier, self.retry_policy)
 
     def clean_up(self) -> None:
-        """Delete what has passed its retention period, and files that nothing references."""
+        """Delete data after its retention period, and files that nothing references."""
         settings = self.settings
         retention = Retention(
             settings.retain_checkpoints_days,
@@ -122,10 +123,10 @@ def create_celery(worker: Worker) -> Celery:
             },
         },
         beat_max_loop_interval=settings.reconcile_seconds,
-        # TensorFlow never gives GPU memory back: a process that used a GPU is replaced, one that did not is kept.
+        # TensorFlow never releases GPU memory, so on a machine with a GPU each message gets a new training process.
         worker_max_tasks_per_child=1 if worker.gpu_here else None,
         worker_max_memory_per_child=MAX_PROCESS_KIB,
-        worker_disable_prefetch=True,  # a busy worker would take a message that an idle one could answer
+        worker_disable_prefetch=True,  # a busy worker must not reserve a message while another worker is idle
         worker_proc_alive_timeout=TRAINING_PROCESS_START_SECONDS,
     )
 
@@ -147,8 +148,11 @@ def create_celery(worker: Worker) -> Celery:
 
 @contextmanager
 def tolerate_database_outage() -> Iterator[None]:
-    """Log errors of an unreachable database: what is not done now is done by the next run, or by an expired lease."""
+    """Log errors of an unreachable database instead of raising them.
+
+    The next run of the task repeats the work. A job that was not requeued is rescued when its lease expires.
+    """
     try:
         yield
     except DATABASE_ERRORS as error:
-        logger.warning("the database is unreachable: %s", error)
+        logger.warning("database unreachable, work left to a later run: %s", error)

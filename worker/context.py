@@ -1,4 +1,4 @@
-"""Define what a worker process works with."""
+"""Define the dependencies of a training process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,19 @@ class CheckpointPolicy:
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What a training process works with; `is_leaving` says that it is to end soon."""
+    """The dependencies of a training process.
+
+    Attributes:
+        worker: name of the worker, under which it claims jobs.
+        queues: queues whose jobs the worker can run.
+        datasets_dir: folder with the built-in data sets, such as `mnist.npz`, which are downloaded at their first use.
+        cache_dir: folder for copies of uploaded data sets, and for preprocessed images.
+        lease_seconds: duration of a lease.
+        progress_seconds: time between two reports of progress.
+        max_running: how many jobs of one owner can run at the same time; None for no limit.
+        is_shutting_down: returns whether the worker shuts down, so that the job must be handed back soon.
+        count_gpus: returns the number of GPUs that TensorFlow finds.
+    """
 
     sessions: Sessions
     artifacts: ArtifactStore

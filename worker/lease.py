@@ -1,4 +1,4 @@
-"""Holding a job: a thread renews the lease, writes what the training reports, and learns whether it is to stop."""
+"""Renew the lease of a job in a thread, write the reports of the attempt, and read whether it has to end."""
 
 import logging
 import threading
@@ -20,23 +20,25 @@ logger = logging.getLogger(__name__)
 Written = TypeVar("Written")
 
 MAX_LOG_LINES = 1000
+"""Further lines of one attempt are not added to the log of the job."""
 
 POLL_SECONDS = 2.0
-"""Between two looks at the job while there is nothing to report: so late can a cancellation be noticed."""
+"""Time between two renewals without reports, and so the delay until a cancellation is noticed."""
 
 
 class JobCancelled(Exception):
-    """The job's owner wants it to end, and nothing of it."""
+    """The owner has cancelled the job, so the attempt ends without success."""
 
 
 class WorkerShutdown(Exception):
-    """This process is to end: the job goes on elsewhere."""
+    """The worker shuts down, so the attempt ends and another worker continues the job."""
 
 
 class Lease:
-    """The training calls `check`, `progress` and `epoch`; none of them waits for the database.
+    """The lease of an attempt on its job. As a context manager, it runs the thread that renews the lease.
 
-    A database out of reach is borne until the lease would have run out: from then on the job may be another's.
+    `check`, `report_progress`, `report_epoch` and `add_log_line` never wait for the database. While the database is
+    unreachable, the attempt continues until its lease has expired: from then on another worker can claim the job.
     """
 
     def __init__(
@@ -62,8 +64,8 @@ class Lease:
         self._epochs: list[EpochReport] = []
         self._lines: list[LogLine] = []
         self._lines_left = MAX_LOG_LINES
-        self._news = threading.Lock()
-        self._writing = threading.Lock()
+        self._news = threading.Lock()  # guards the reports that are not written yet
+        self._writing = threading.Lock()  # one renewal at a time: `flush` waits for a renewal of the thread
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._renew_regularly, name=f"lease-{job_id}", daemon=True)
 
@@ -75,50 +77,53 @@ class Lease:
         self._stopped.set()
         self._thread.join()
         if self._ended_by is None and (self._progress or self._epochs or self._lines):
-            self._renew()  # what a training that failed had still to tell
+            self._renew()  # the last reports of an attempt that failed
 
     def check(self) -> None:
-        """Raises LeaseLost or JobCancelled once there is no use in going on."""
+        """Check that the attempt can continue. Raises LeaseLost or JobCancelled if it has to end."""
         if self._ended_by is not None:
             raise self._ended_by
 
     def is_stopping(self) -> bool:
+        """Return whether the job has to end early and keep its result, as of the last renewal."""
         return self._stop_asked
 
     def shut_down(self) -> None:
-        """Raises WorkerLeaves."""
+        """End the attempt because the worker shuts down: always raises WorkerShutdown."""
         raise WorkerShutdown
 
     def report_progress(self, progress: dict[str, Any]) -> None:
+        """Set the progress that the next renewal writes. It replaces a progress that is not written yet."""
         with self._news:
             self._progress = progress
 
     def report_epoch(self, report: EpochReport) -> None:
+        """Add an epoch that the next renewal writes."""
         with self._news:
             self._epochs.append(report)
 
     def add_log_line(self, line: LogLine) -> None:
-        """For the job's log, which has an end: nobody reads the ten thousandth line."""
+        """Add a line to the log of the job. Does nothing after MAX_LOG_LINES lines."""
         with self._news:
             if self._lines_left:
                 self._lines_left -= 1
                 self._lines.append(line)
 
     def flush(self) -> None:
-        """Writes what is still unwritten and looks once more. Raises LeaseLost or JobCancelled."""
+        """Renew the lease at once, with all reports, then `check`. Raises LeaseLost or JobCancelled."""
         self._renew()
         self.check()
 
     def flush_epochs(self) -> bool:
-        """Whether all that was reported stands in the database now."""
+        """Renew the lease at once. Return whether all reported epochs are in the database."""
         self._renew()
         with self._news:
             return not self._epochs
 
     def write_with_retry(self, write: Callable[[Session], Written]) -> Written:
-        """In a transaction of its own, again and again while the database is out of reach and the lease lasts.
+        """Call `write` in a transaction, and repeat it while the database is unreachable. Return its result.
 
-        Raises LeaseLost when it does not any more, and whatever `write` raises.
+        Raises LeaseLost if the lease expires in the meantime, and the errors of `write`.
         """
         while True:
             try:
@@ -126,8 +131,10 @@ class Lease:
                     return write(session)
             except DATABASE_ERRORS as error:
                 if time.monotonic() > self._held_until:
-                    raise LeaseLost(f"job {self._job_id}: the database was out of reach for too long") from error
-                logger.warning("the database is out of reach, to be tried again: %s", error)
+                    raise LeaseLost(
+                        f"job {self._job_id}: the database was unreachable until the lease expired"
+                    ) from error
+                logger.warning("database unreachable, write to be repeated: %s", error)
                 time.sleep(self._progress_seconds)
 
     def _renew_regularly(self) -> None:
@@ -149,7 +156,7 @@ class Lease:
             except LeaseLost as lost:
                 self._ended_by = lost
             except DATABASE_ERRORS as error:
-                logger.warning("lease not renewed, the database is out of reach: %s", error)
+                logger.warning("lease not renewed, database unreachable: %s", error)
                 self._restore_unwritten(progress, epochs, lines)
             else:
                 self._held_until = time.monotonic() + self._lease_seconds
@@ -161,9 +168,10 @@ class Lease:
     def _restore_unwritten(
         self, progress: dict[str, Any] | None, epochs: list[EpochReport], lines: list[LogLine]
     ) -> None:
+        """Keep unwritten reports for the next renewal, in their order. End the attempt if its lease has expired."""
         with self._news:
             self._progress = self._progress or progress
             self._epochs = epochs + self._epochs
             self._lines = lines + self._lines
         if time.monotonic() > self._held_until:
-            self._ended_by = LeaseLost(f"job {self._job_id}: the database was out of reach for the length of a lease")
+            self._ended_by = LeaseLost(f"job {self._job_id}: the database was unreachable until the lease expired")

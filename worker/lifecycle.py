@@ -1,4 +1,4 @@
-"""Connect a worker to Celery's signals: start, heartbeat, a lost training process, shutdown."""
+"""Connect a worker to the signals of Celery: start, heartbeat, loss of the training process, and shutdown."""
 
 import logging
 import os
@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
 RESCUE_SECONDS = 30.0
+"""Time between two rescues by a worker, which are needed only if the scheduler is down."""
 SHUTDOWN_SECONDS = 20.0
-"""How long a training may take to save its checkpoint and hand its job back, before the parent does it."""
+"""Time for the training process to save a checkpoint and to hand its job back. After it, the parent does so."""
 
 
 def connect_worker(worker: Worker) -> None:
@@ -31,7 +32,10 @@ def connect_worker(worker: Worker) -> None:
 
 
 def connect_scheduler(worker: Worker) -> None:
-    """Connect the signals that worker and scheduler share. The scheduler imports no TensorFlow and is not listed."""
+    """Connect the signals of the scheduler, which a worker needs as well.
+
+    The scheduler imports no TensorFlow and is not in the list of workers.
+    """
     handlers = _Handlers(worker)
     signals.setup_logging.connect(handlers.configure_logging, weak=False)
     signals.beat_embedded_init.connect(handlers.prepare_beat, weak=False)
@@ -43,6 +47,8 @@ def connect_scheduler(worker: Worker) -> None:
 
 
 class _Handlers:
+    """Handlers of the signals of a worker or a scheduler."""
+
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
@@ -53,18 +59,18 @@ class _Handlers:
         end_with_parent()
 
     def look_for_work(self, **_: object) -> None:
-        """Notify for jobs that were queued while no worker listened."""
+        """Requeue the jobs of lost workers, and notify of jobs that were queued while no worker was connected."""
         self._worker.rescue_jobs()
 
     def touch_alive_file(self, sender: Consumer, **_: object) -> None:
-        """Touch the file that health checks look at; it is as old as the last turn of the event loop."""
+        """Touch the file for health checks, now and regularly. An old file shows that the event loop is blocked."""
         alive_file = self._worker.settings.alive_file
         if alive_file is not None:
             alive_file.touch()
             sender.timer.call_repeatedly(HEARTBEAT_SECONDS, alive_file.touch)
 
     def requeue_lost_job(self, exception: BaseException, **_: object) -> None:
-        """Requeue the job of a training process that was killed, for want of memory as a rule."""
+        """Requeue the job of a training process that was killed, usually for lack of memory."""
         if isinstance(exception, WorkerLostError):
             worker = self._worker
             with tolerate_database_outage(), worker.sessions.begin() as session:
@@ -72,14 +78,20 @@ class _Handlers:
             worker.rescue_jobs()
 
     def begin_shutdown(self, **_: Any) -> None:  # noqa: ANN401
-        """Let the training save a checkpoint and hand its job back. Celery waits for it without limit; we do not."""
+        """Tell the training process to hand its job back, and hand it back here after SHUTDOWN_SECONDS.
+
+        Celery itself waits for the training process without a limit.
+        """
         self._worker.announce_shutdown()
         timer = threading.Timer(SHUTDOWN_SECONDS, self.finish_shutdown)
         timer.daemon = True
         timer.start()
 
     def finish_shutdown(self, **_: Any) -> None:  # noqa: ANN401
-        """Hand back what is still held. A training that goes on is fenced out, and stops at its next batch."""
+        """Hand back the job that the worker still holds, and record the exit of the worker.
+
+        If the training still runs, its writes are rejected from now on, and it stops at its next batch.
+        """
         worker = self._worker
         with tolerate_database_outage(), worker.sessions.begin() as session:
             lifecycle.hand_back_all(session, worker.name)
@@ -87,11 +99,13 @@ class _Handlers:
 
 
 class _TrainingHandlers:
+    """Handlers of the signals that only a worker has: the start of its training process, and the heartbeat."""
+
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
     def prepare_training_process(self, **_: object) -> None:
-        """Import TensorFlow while no job waits."""
+        """Prepare a new training process: its temporary folder, and the import of TensorFlow before the first job."""
         end_with_parent()
         self._worker.scratch.enter()
         os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -99,7 +113,7 @@ class _TrainingHandlers:
         logger.info("training process ready, %d GPUs", self._worker.context.count_gpus())
 
     def start_heartbeat(self, sender: Consumer, **_: object) -> None:
-        """List the worker among those that the API shows, and keep it listed."""
+        """Start the heartbeat that the list of workers shows, and the regular rescue of jobs."""
         worker = self._worker
 
         def beat() -> None:
@@ -108,4 +122,4 @@ class _TrainingHandlers:
 
         beat()
         sender.timer.call_repeatedly(HEARTBEAT_SECONDS, beat)
-        sender.timer.call_repeatedly(RESCUE_SECONDS, worker.rescue_jobs)  # the scheduler may be frozen or gone
+        sender.timer.call_repeatedly(RESCUE_SECONDS, worker.rescue_jobs)  # in case the scheduler is down

@@ -1,4 +1,4 @@
-"""Run one job: claim it, run it by its kind, and write how the attempt ended."""
+"""Claim a job, run it by its kind, and write the outcome of the attempt."""
 
 import logging
 import tempfile
@@ -27,11 +27,11 @@ JOB_KINDS: dict[JobKind, Callable[[WorkerContext, Job, Lease, Path], None]] = {
     JobKind.TRAINING: run_training_job,
     JobKind.PREDICTION: run_prediction_job,
 }
-"""Each function is given a folder for its files, and returns once the job's success is written."""
+"""The function for each kind of job. It gets an empty folder for its files, and writes the success of the job."""
 
 
 def run_next_job(context: WorkerContext) -> UUID | None:
-    """Claim and run the next job. Returns its id, or None when no job waits for this worker."""
+    """Claim and run the next job. Returns its id; None if there is no job for this worker, or if it shuts down."""
     devices = list_devices(context.queues)
     if context.is_shutting_down():
         return None
@@ -39,7 +39,7 @@ def run_next_job(context: WorkerContext) -> UUID | None:
         with context.sessions.begin() as session:
             job = lifecycle.claim(session, context.worker, devices, context.lease_seconds, context.max_running)
     except DATABASE_ERRORS as error:
-        logger.warning("no job claimed, the database is unreachable: %s", error)
+        logger.warning("no job claimed, database unreachable: %s", error)
         return None
     if job is None:
         return None
@@ -51,6 +51,7 @@ def run_next_job(context: WorkerContext) -> UUID | None:
 
 
 def _run(context: WorkerContext, job: Job) -> None:
+    """Run the job under its lease, and write the outcome of the attempt."""
     lease = Lease(
         context.sessions,
         job.id,
@@ -73,11 +74,11 @@ def _run(context: WorkerContext, job: Job) -> None:
     except LeaseLost:
         logger.warning("job %s, attempt %d no longer holds the lease", job.id, job.attempt)
     except DATABASE_ERRORS:
-        logger.exception("job %s left running: it is queued again when its lease expires", job.id)
+        logger.exception("job %s left until its lease expires, after a database error", job.id)
 
 
 def _run_attempt(context: WorkerContext, job: Job, lease: Lease) -> Outcome:
-    """Run the job by its kind. Raises LeaseLost, or one of DATABASE_ERRORS."""
+    """Run the job by its kind, and convert errors to an outcome. Raises LeaseLost, or one of DATABASE_ERRORS."""
     outcome: Outcome = Finished()
     try:
         with lease, log_to_job(lease), tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
@@ -90,23 +91,23 @@ def _run_attempt(context: WorkerContext, job: Job, lease: Lease) -> Outcome:
         raise
     except TrainingFailure as failure:
         outcome = Failed(failure)
-    except ServiceError as error:  # the version that the job uses was deleted or damaged after it was submitted
+    except ServiceError as error:  # the version that the job uses was deleted or damaged after the job was submitted
         outcome = Failed(VersionUnusable(error.detail))
     except OSError as error:
         logger.exception("job %s could not read or write files", job.id)
         outcome = Requeued(
-            StorageUnavailable(f"Files could not be read or written ({error}): check whether the disk is full.")
+            StorageUnavailable(f"Files could not be read or written ({error}). Check whether the disk is full.")
         )
     except Exception:
         logger.exception("job %s failed unexpectedly", job.id)
         outcome = Failed(
-            InternalError("An unexpected error occurred, not caused by the spec. The worker's log has the reason.")
+            InternalError("An unexpected error occurred, not caused by the spec. See the log of the worker.")
         )
     return outcome
 
 
 def _notify_of_next(context: WorkerContext, devices: tuple[Device, ...]) -> None:
-    """Notify for the job that waits next: its own notification may be lost, after a restart of Redis for example."""
+    """Notify of the next queued job, because its own message can be lost, for example by a restart of Redis."""
     try:
         with context.sessions() as session:
             waiting = scheduling.list_waiting_devices(session)

@@ -1,6 +1,6 @@
-"""Run the scheduler, `python -m worker.scheduler`: Celery beat, and the process that runs its tasks.
+"""Run the scheduler (`python -m worker.scheduler`): Celery beat, and the process that runs its tasks.
 
-The tasks have a process of their own, so that they never wait behind a training.
+The tasks run in this process and not in a worker, so that they never wait for a training to end.
 """
 
 from shared.jobs.broker import MAINTENANCE_QUEUE
@@ -16,7 +16,7 @@ if __name__ == "__main__":
             "--quiet",
             "worker",
             "--beat",
-            "--scheduler=celery.beat:Scheduler",  # the schedule is part of the code: no file keeps it
+            "--scheduler=celery.beat:Scheduler",  # the default scheduler would write the schedule to a file
             "--pool=solo",
             f"--queues={MAINTENANCE_QUEUE}",
             f"--hostname=scheduler-{worker.name}",

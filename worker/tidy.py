@@ -1,4 +1,4 @@
-"""Clean up now, `python -m worker.tidy`: what the scheduler does every few minutes."""
+"""Clean up once (`python -m worker.tidy`), as the scheduler does regularly."""
 
 from shared import logs
 from shared.settings import Settings

@@ -1,4 +1,4 @@
-"""Predictions for many inputs, by a job: what it was given, and what it answered so far, part by part."""
+"""Read and write the input files and the results of batch predictions. Results are stored in parts."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -16,7 +16,15 @@ from shared.storage.artifacts import StoredFile
 
 
 class BatchState(SpecPart):
-    """How far it is: `done` of `rows`, of which so many `failed`. `columns` are those of its CSV that hold answers."""
+    """The progress of a batch prediction.
+
+    Attributes:
+        version: number of the version that predicts.
+        rows: number of inputs.
+        done: number of inputs whose results are stored.
+        failed: how many of these have a problem in place of a prediction.
+        columns: names of the columns with predictions, in the results as CSV.
+    """
 
     version: int
     rows: int
@@ -26,34 +34,49 @@ class BatchState(SpecPart):
 
 
 def list_files(session: Session, job_id: UUID) -> list[StoredFile]:
+    """List the input files; none if the job reads a data set, or if they have expired."""
     found = session.scalars(select(BatchFile).where(BatchFile.job_id == job_id))
     return [StoredFile(file.name, file.sha256, file.size_bytes) for file in found]
 
 
 def list_parts(session: Session, job_id: UUID) -> list[BatchPart]:
-    """In order."""
+    """List the parts of the results, in the order of the inputs."""
     return list(session.scalars(select(BatchPart).where(BatchPart.job_id == job_id).order_by(BatchPart.number)))
 
 
 def add_part(session: Session, job_id: UUID, attempt: int, sha256: str, *, rows: int, failed: int) -> BatchState:
-    """Answers how far the job is with it. Raises LeaseLost, or tracked_files.FilesCollected."""
+    """Add a stored file with the next results to the job. Returns the new progress.
+
+    Args:
+        sha256: digest of the file.
+        rows: number of inputs whose results are in the file.
+        failed: how many of these have a problem in place of a prediction.
+
+    Raises LeaseLost, or tracked_files.FilesCollected.
+    """
     tracked_files.reference(session, [sha256])
     job = lifecycle.lock_attempt(session, job_id, attempt)
     before = BatchState.model_validate(job.batch)
     number = session.scalars(select(func.count()).where(BatchPart.job_id == job_id)).one() + 1
     session.add(BatchPart(job_id=job_id, number=number, sha256=sha256, rows=rows, failed=failed))
     batch = before.model_copy(update={"done": before.done + rows, "failed": before.failed + failed})
-    # Whoever comes further than the attempt before is not to blame for what was lost so far.
+    # An attempt that makes progress shows that the job itself did not cause the lost attempts: reset their count.
     job.batch, job.consecutive_lost_attempts = batch.model_dump(mode="json"), 0
     return batch
 
 
 def copy_to_retry(session: Session, old: Job, new: Job, *, with_parts: bool) -> None:
-    """For a job that is tried again; with what was answered already, or from the start. Raises JobCannotBeRetried."""
-    session.flush()
+    """Copy the input files of a batch prediction to its retry, and with `with_parts` also the results so far.
+
+    The retry starts from the beginning if results have expired. Raises JobCannotBeRetried if the input files have.
+    """
+    session.flush()  # the rows below reference the row of the new job
     files = list_files(session, old.id)
     if not files and old.spec["dataset"] is None:
-        raise JobCannotBeRetried(f"What job {old.id} was to read has had its time: send it again.")
+        raise JobCannotBeRetried(
+            f"The input files of job {old.id} have expired (TRAINYARD_RETAIN_CHECKPOINTS_DAYS). "
+            "Submit the batch prediction again."
+        )
     for file in files:
         session.add(BatchFile(job_id=new.id, name=file.name, sha256=file.sha256, size_bytes=file.size_bytes))
     batch = BatchState.model_validate(old.batch)
@@ -68,17 +91,23 @@ def copy_to_retry(session: Session, old: Job, new: Job, *, with_parts: bool) -> 
 
 
 def have_expired(batch: BatchState, parts: Sequence[BatchPart]) -> bool:
-    """Whether the answers, of which these parts are there, have had their time."""
+    """Return whether stored results were deleted: `parts`, the remaining ones, contain fewer rows than are done."""
     return sum(part.rows for part in parts) < batch.done
 
 
 def delete_expired_files(session: Session, seconds: float) -> None:
-    """What jobs read that ended so long ago."""
+    """Delete the references to the input files of jobs that ended more than `seconds` ago.
+
+    Garbage collection deletes the files.
+    """
     session.execute(delete(BatchFile).where(BatchFile.job_id.in_(_select_ended_before(seconds))))
 
 
 def delete_expired_parts(session: Session, seconds: float) -> None:
-    """What jobs answered that ended so long ago."""
+    """Delete the references to the results of jobs that ended more than `seconds` ago.
+
+    Garbage collection deletes the files.
+    """
     session.execute(delete(BatchPart).where(BatchPart.job_id.in_(_select_ended_before(seconds))))
 
 

@@ -1,4 +1,4 @@
-"""Celery, as both sides use it: the names of its tasks, and ringing the bell. A bell carries no job."""
+"""Define the Celery app and its task names, and notify workers of queued jobs. A message carries no job."""
 
 import functools
 import logging
@@ -17,16 +17,17 @@ RECONCILE = "trainyard.reconcile"
 TIDY = "trainyard.tidy"
 MAINTENANCE_QUEUE = "maintenance"
 MAX_NOTIFICATIONS = 100
-"""In one queue: nobody may be listening there, and one bell is as good as many."""
+"""Maximum number of messages in one queue: without a worker, messages would pile up, and they are all the same."""
 CONNECT_SECONDS = 2
 
 
 class BrokerUnreachable(Exception):
-    """Redis does not answer."""
+    """Redis cannot be reached, or does not answer in time."""
 
 
 def make_celery(redis_url: str) -> "Celery":
-    from celery import Celery  # a fifth of a second that the API need not spend before it serves
+    """Build a Celery app without tasks that uses Redis as its broker."""
+    from celery import Celery  # the import takes 0.2 s: the API starts without it
 
     celery = Celery("trainyard", broker=redis_url, set_as_current=False)
     celery.conf.update(
@@ -34,7 +35,7 @@ def make_celery(redis_url: str) -> "Celery":
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
         broker_transport_options={"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": 10},
-        task_acks_late=False,  # on Redis, late acks would train a long job twice
+        task_acks_late=False,  # with late acks, Redis repeats a message during a long job; a lost one costs nothing
         task_ignore_result=True,
         task_serializer="json",
         worker_hijack_root_logger=False,
@@ -45,18 +46,23 @@ def make_celery(redis_url: str) -> "Celery":
 
 
 class JobNotifier:
+    """A client of Redis that wakes workers. The jobs themselves are in the database."""
+
     def __init__(self, redis_url: str) -> None:
         self._redis_url = redis_url
 
     def notify(self, device: Device) -> None:
-        """Says "there is work" where it may be taken. A broker that is down costs nothing: it is rung again later."""
+        """Wake one idle worker of each queue that serves this device.
+
+        If Redis is unreachable, only log it: the scheduler and the workers notify again later.
+        """
         try:
             self._notify(list_queues(device))
         except BrokerUnreachable as error:
-            logger.warning("bell not rung: %s", error)
+            logger.warning("workers not notified: %s", error)
 
     def ping(self) -> None:
-        """Raises BrokerUnreachable."""
+        """Check that Redis answers. Raises BrokerUnreachable."""
         self._notify(())
 
     def _notify(self, queues: tuple[str, ...]) -> None:
@@ -69,7 +75,7 @@ class JobNotifier:
                     if _count_notifications(queue, connection) < MAX_NOTIFICATIONS:
                         self._celery.send_task(TRAIN, queue=queue, connection=connection, retry=False)
         except (OperationalError, OSError) as error:
-            raise BrokerUnreachable(f"Redis is out of reach: {error}") from error
+            raise BrokerUnreachable(f"Redis is unreachable: {error}") from error
 
     @functools.cached_property
     def _celery(self) -> "Celery":
@@ -79,8 +85,8 @@ class JobNotifier:
 def _count_notifications(queue: str, connection: "Connection") -> int:
     from amqp.exceptions import ChannelError
 
-    channel: Any = connection.default_channel  # celery-types knows less of it than there is
+    channel: Any = connection.default_channel  # celery-types does not declare all of its methods
     try:
         return int(channel.queue_declare(queue, passive=True).message_count)
-    except ChannelError:  # not there yet
+    except ChannelError:  # the queue does not exist yet
         return 0

@@ -16,9 +16,17 @@ from shared.storage import tracked_files
 
 
 def save_checkpoint(session: Session, job_id: UUID, attempt: int, digest: str, epoch: int) -> str | None:
-    """The job now goes on from this file, in which so many whole epochs are. Answers the file before it.
+    """Make a stored checkpoint the one that the job resumes from.
 
-    An attempt that came further than the one before shows that the job is not to blame for what was lost so far.
+    Progress shows that the job itself did not cause the lost attempts, so their count starts again from 0.
+
+    Args:
+        digest: sha256 of the checkpoint file.
+        epoch: number of complete epochs in the checkpoint.
+
+    Returns:
+        The digest of the replaced file, which the caller can delete; None if there is none, or if it is the same file.
+
     Raises LeaseLost, or tracked_files.FilesCollected.
     """
     tracked_files.reference(session, [digest])
@@ -29,7 +37,10 @@ def save_checkpoint(session: Session, job_id: UUID, attempt: int, digest: str, e
 
 
 def discard_checkpoint(session: Session, job_id: UUID, attempt: int) -> None:
-    """It cannot be read: this attempt begins anew, and so do the job's curves. Raises LeaseLost."""
+    """Remove an unreadable checkpoint from the job, with all reported epochs: the attempt starts from the beginning.
+
+    Raises LeaseLost.
+    """
     held = and_(match_attempt(job_id, attempt), Job.status.in_(HELD))
     forgotten = update(Job).where(held).values(checkpoint_file=None, checkpoint_epoch=0).returning(Job.id)
     if session.execute(forgotten).one_or_none() is None:
@@ -38,7 +49,10 @@ def discard_checkpoint(session: Session, job_id: UUID, attempt: int) -> None:
 
 
 def discard_expired_checkpoints(session: Session, seconds: float) -> int:
-    """Those of jobs that ended so long ago; answers how many there were."""
+    """Remove the checkpoints of jobs that ended more than `seconds` ago. Returns the number of these jobs.
+
+    Garbage collection deletes the files.
+    """
     old = and_(Job.checkpoint_file.is_not(None), Job.status.in_(ENDED), Job.ended_at < now(-seconds))
     forgotten = update(Job).where(old).values(checkpoint_file=None, checkpoint_epoch=0).returning(Job.id)
     return len(session.scalars(forgotten).all())

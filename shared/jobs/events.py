@@ -1,4 +1,4 @@
-"""Record and read what happened to a job: events and epochs."""
+"""Define the reports of an attempt, and read and trim the events and epochs of jobs."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -13,7 +13,14 @@ from shared.errors import ServiceError, TrainingFailure
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch came to; epochs count from 1."""
+    """The result of one epoch of a training.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        seconds: duration of the epoch.
+        learning_rate: learning rate of the epoch.
+        metrics: loss and metrics by name, those of the validation with the prefix `val_`; None for NaN and infinity.
+    """
 
     epoch: int
     seconds: float
@@ -23,6 +30,8 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class LogLine:
+    """A line for the log of a job. `level` is the name of a level of `logging`, such as `INFO`."""
+
     level: str
     message: str
 
@@ -37,15 +46,17 @@ def format_epoch(report: EpochReport | JobEpoch) -> Document:
 
 
 def to_problem(failure: TrainingFailure | ServiceError) -> Document:
-    """RFC 9457, as `GET /jobs/{id}` shows it: the title is the kind, in words."""
+    """Convert an error to a problem document (RFC 9457), as `GET /jobs/{id}` shows it. The title is the kind."""
     title = failure.kind.replace("-", " ").capitalize()
     return {"type": f"/problems/{failure.kind}", "title": title, "detail": failure.detail}
 
 
 TRANSIENT_EVENTS = ("progress", "log")
+"""The kinds of events that are deleted after a retention period. Changes of status and epochs are kept."""
 
 
 def list_epochs(session: Session, job_id: UUID, epoch: int, limit: int) -> list[JobEpoch]:
+    """List the epochs after `epoch`, at most `limit`."""
     query = (
         select(JobEpoch).where(JobEpoch.job_id == job_id, JobEpoch.epoch > epoch).order_by(JobEpoch.epoch).limit(limit)
     )
@@ -53,6 +64,7 @@ def list_epochs(session: Session, job_id: UUID, epoch: int, limit: int) -> list[
 
 
 def list_events(session: Session, job_id: UUID, number: int, limit: int) -> list[JobEvent]:
+    """List the events after the event `number`, at most `limit`."""
     query = (
         select(JobEvent)
         .where(JobEvent.job_id == job_id, JobEvent.number > number)
@@ -63,14 +75,17 @@ def list_events(session: Session, job_id: UUID, number: int, limit: int) -> list
 
 
 def list_log_events(session: Session, job_id: UUID, limit: int) -> list[JobEvent]:
-    """The last so many events of which a log tells, in order."""
+    """List the newest events except progress, at most `limit`, the oldest first."""
     told = and_(JobEvent.job_id == job_id, JobEvent.kind != "progress")
     newest = select(JobEvent).where(told).order_by(JobEvent.number.desc()).limit(limit)
     return list(session.scalars(newest))[::-1]
 
 
 def trim_events(session: Session, seconds: float, limit: int) -> int:
-    """Of jobs that ended so long ago, the events that only told how it went; answers of how many jobs."""
+    """Delete the progress and the log lines of at most `limit` jobs that ended more than `seconds` ago.
+
+    Returns the number of these jobs.
+    """
     old = and_(Job.status.in_(ENDED), Job.ended_at < now(-seconds), Job.events_trimmed.is_(False))
     chosen = list(session.scalars(select(Job.id).where(old).limit(limit).with_for_update(skip_locked=True)))
     session.execute(delete(JobEvent).where(JobEvent.job_id.in_(chosen), JobEvent.kind.in_(TRANSIENT_EVENTS)))

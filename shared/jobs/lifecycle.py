@@ -1,4 +1,4 @@
-"""Every read and write of jobs that are there. A status changes in `_move` alone, by compare-and-set."""
+"""Claim jobs, renew their leases and change their status. Only `_transition` writes a status, by compare-and-set."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -45,29 +45,36 @@ from shared.jobs.transitions import (
 
 
 class LeaseLost(Exception):
-    """This attempt is no longer the job's: whatever it still has to say, nobody may hear."""
+    """The attempt cannot write to its job: it no longer holds the lease, or the job is being cancelled."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How many attempts in a row may come to nothing, and how long a job waits after the first: then twice as long."""
+    """The limit and the delay for jobs whose attempts are lost.
+
+    Attributes:
+        attempts: the job fails when this number of attempts in a row is lost without progress.
+        seconds: delay after the first lost attempt. It doubles with each further one in a row.
+    """
 
     attempts: int
     seconds: float
 
     def compute_delay(self, consecutive_lost_attempts: int) -> float:
+        """Compute the seconds to wait after this number of lost attempts in a row, from 1."""
         return self.seconds * 2.0 ** (consecutive_lost_attempts - 1)
 
 
 def claim(
     session: Session, worker: str, devices: Iterable[Device], lease_seconds: float, max_running: int | None = None
 ) -> Job | None:
-    """The next job for a worker of these devices, now its own until the lease runs out; None when there is none.
+    """Claim the next job for a worker that serves these devices. Returns None if there is none.
 
-    `most_running` is how many of one owner may run at a time.
+    `max_running` is how many jobs of one owner can run at the same time; None for no limit.
     """
     scheduling.lock_claims(session)
     line = scheduling.select_next_job(devices, max_running)
+    # The owner can cancel the selected job before the update below: then the next one is selected.
     while (following := session.scalars(line).one_or_none()) is not None:
         claimed = _transition(
             session,
@@ -82,7 +89,7 @@ def claim(
         )
         if claimed:
             return _begin_attempt(session, claimed[0])
-    return None  # or it was cancelled in the meantime, and the next was looked for
+    return None
 
 
 def renew(
@@ -94,7 +101,18 @@ def renew(
     epochs: Sequence[EpochReport],
     lines: Sequence[LogLine] = (),
 ) -> JobStatus:
-    """Holds the lease and writes what is new. Answers the status, which may tell to end; raises LeaseLost."""
+    """Renew the lease, and write the progress, the epochs and the log lines since the last renewal.
+
+    Args:
+        lease_seconds: the lease expires after this time.
+        progress: new progress; None if it has not changed.
+        lines: new lines of the job's log.
+
+    Returns:
+        The status of the job: `stopping` and `cancelling` ask the attempt to end.
+
+    Raises LeaseLost.
+    """
     news: list[tuple[str, Document]] = [("log", {"level": line.level, "message": line.message}) for line in lines]
     news += [("epoch", format_epoch(report)) for report in epochs]
     values: dict[str, Any] = {"lease_until": now(lease_seconds)}
@@ -116,7 +134,7 @@ def renew(
 
 
 def lock_attempt(session: Session, job_id: UUID, attempt: int) -> Job:
-    """The job, locked to the end of the transaction. Raises LeaseLost."""
+    """Return the job of an attempt, its row locked until the end of the transaction. Raises LeaseLost."""
     held = select(Job).where(match_attempt(job_id, attempt), Job.status.in_(HELD)).with_for_update()
     job = session.scalars(held, execution_options={"populate_existing": True}).one_or_none()
     if job is None:
@@ -125,18 +143,24 @@ def lock_attempt(session: Session, job_id: UUID, attempt: int) -> Job:
 
 
 def cancel(session: Session, job_id: UUID) -> Job:
-    """A queued job is cancelled at once; a running one is told to end. Twice is the same as once."""
+    """Cancel a queued job at once, or ask the attempt of a running job to end.
+
+    A second call has no effect while the attempt still runs. Raises JobNotFound or JobHasEnded.
+    """
     moved = _transition(session, CANCEL, Job.id == job_id)
     job = moved[0] if moved else get_job(session, job_id)
     if not moved and job.status in ENDED:
-        raise JobHasEnded(f"Job {job_id} has ended: it is {job.status}.")
+        raise JobHasEnded(f"Job {job_id} cannot be cancelled, because it has ended: it is {job.status}.")
     return job
 
 
 def stop(session: Session, job_id: UUID) -> Job:
-    """A running job is told to publish after the epoch it is in. Twice is the same as once.
+    """Ask a running job to end early and to keep its result.
 
-    Raises JobNotFound, JobHasEnded, or JobNotStarted where there is nothing yet that could be published.
+    A training publishes after its current epoch; a batch prediction keeps the results so far. A queued job with a
+    checkpoint stops as soon as it is claimed. A second call has no effect while the attempt still runs.
+
+    Raises JobNotFound, JobHasEnded, or JobNotStarted for a queued job without a checkpoint.
     """
     moved = _transition(session, STOP, Job.id == job_id, stop_asked=True)
     if moved:
@@ -146,29 +170,38 @@ def stop(session: Session, job_id: UUID) -> Job:
     job = get_job(session, job_id)
     session.refresh(job)
     if job.status == JobStatus.QUEUED and not job.stop_asked:
-        raise JobNotStarted(f"Job {job_id} has not trained yet, and there is nothing to publish: cancel it instead.")
+        raise JobNotStarted(f"Job {job_id} is queued and has no checkpoint to publish. Cancel it instead.")
     if job.status in ENDED or job.status == JobStatus.CANCELLING:
-        raise JobHasEnded(f"Job {job_id} does not go on: it is {job.status}.")
+        raise JobHasEnded(f"Job {job_id} cannot be stopped: it is {job.status}.")
     return job
 
 
 def succeed(session: Session, job_id: UUID, attempt: int, number: int) -> None:
-    """Part of the publishing of version `number`. Raises LeaseLost, also when the job is to be cancelled."""
+    """End the job as succeeded, in the transaction that publishes version `number`.
+
+    Raises LeaseLost, also when the job is being cancelled.
+    """
     _transition_attempt(session, SUCCEED, job_id, attempt, {"version": number}, checkpoint_file=None)
 
 
 def finish_reproduction(session: Session, job_id: UUID, attempt: int, reproduction: Document) -> None:
-    """Raises LeaseLost, also when the job is to be cancelled."""
+    """End a reproduction as succeeded, with the result of its comparison.
+
+    Raises LeaseLost, also when the job is being cancelled.
+    """
     _transition_attempt(session, SUCCEED, job_id, attempt, checkpoint_file=None, reproduction=reproduction)
 
 
 def finish_batch(session: Session, job_id: UUID, attempt: int) -> None:
-    """All that was asked is answered. Raises LeaseLost, also when the job is to be cancelled."""
+    """End a batch prediction as succeeded, because all inputs are done or the job was stopped.
+
+    Raises LeaseLost, also when the job is being cancelled.
+    """
     _transition_attempt(session, SUCCEED, job_id, attempt)
 
 
 def end_attempt(session: Session, job_id: UUID, attempt: int, outcome: Outcome, retry_policy: RetryPolicy) -> None:
-    """Write how an attempt ended. Raises LeaseLost."""
+    """Write the outcome of an attempt to its job. Raises LeaseLost."""
     match outcome:
         case Finished():
             return
@@ -183,30 +216,30 @@ def end_attempt(session: Session, job_id: UUID, attempt: int, outcome: Outcome, 
 
 
 def fail(session: Session, job_id: UUID, attempt: int, failure: TrainingFailure) -> None:
-    """Raises LeaseLost."""
+    """End the job as failed, or as cancelled if it is being cancelled. Raises LeaseLost."""
     problem = to_problem(failure)
     _transition_attempt(session, FAIL, job_id, attempt, {"error": problem}, error=problem)
 
 
 def finish_cancelling(session: Session, job_id: UUID, attempt: int) -> None:
-    """The attempt has stopped, as it was told. Raises LeaseLost."""
+    """End the job as cancelled, once its attempt has stopped. Raises LeaseLost."""
     _transition_attempt(session, FINISH_CANCELLING, job_id, attempt)
 
 
 def hand_back(session: Session, job_id: UUID, attempt: int) -> None:
-    """It waits for the next worker, and this attempt does not count. Raises LeaseLost."""
+    """Requeue the job for another worker, without counting the attempt as lost. Raises LeaseLost."""
     _transition_attempt(session, HAND_BACK, job_id, attempt, **_RELEASED)
 
 
 def hand_back_all(session: Session, worker: str) -> list[Job]:
-    """The same for whatever the worker still holds."""
+    """Hand back all jobs that a worker still holds. Returns them."""
     return _transition(session, HAND_BACK, Job.worker == worker, **_RELEASED)
 
 
 def requeue_after_error(
     session: Session, job_id: UUID, attempt: int, retry_policy: RetryPolicy, failure: TrainingFailure
 ) -> None:
-    """The attempt is lost by nobody's fault but this machine's; `failure` is what is said once none is left.
+    """Requeue the job with backoff after an error of this machine. Fails it with `failure` when no attempt is left.
 
     Raises LeaseLost.
     """
@@ -215,20 +248,27 @@ def requeue_after_error(
 
 
 def rescue_expired(session: Session, retry_policy: RetryPolicy) -> list[Job]:
-    """Jobs whose lease ran out wait again, or fail once so many attempts came to nothing."""
+    """Requeue the jobs whose lease has expired, with backoff. Fails those without a remaining attempt.
+
+    Returns all of these jobs.
+    """
     return _rescue(session, Job.lease_until < now(), retry_policy, _build_lost_error(retry_policy))
 
 
 def rescue_from_worker(session: Session, worker: str, retry_policy: RetryPolicy) -> list[Job]:
-    """The same, at once, for a worker whose training process is known to be gone."""
+    """Requeue or fail the job of a worker whose training process is gone, before the lease expires. Returns it."""
     return _rescue(session, Job.worker == worker, retry_policy, _build_lost_error(retry_policy))
 
 
 _RELEASED: dict[str, Any] = {"worker": None, "progress": None}
+"""Column values of a job that goes back to the queue."""
 
 
 def _begin_attempt(session: Session, job: Job) -> Job:
-    """What the attempt is about to do again is no part of the curves any more."""
+    """Delete the reported epochs after the checkpoint, because the attempt trains them again.
+
+    Also records the claim for its owner, and moves a job that is asked to stop on to `stopping`.
+    """
     session.execute(delete(JobEpoch).where(JobEpoch.job_id == job.id, JobEpoch.epoch > job.checkpoint_epoch))
     session.execute(update(Owner).where(Owner.name == job.owner).values(last_claimed_at=now()))
     return _transition(session, STOP, Job.id == job.id)[0] if job.stop_asked else job
@@ -239,9 +279,20 @@ def _transition(
     move: Transition,
     condition: ColumnElement[bool],
     news: Document | None = None,
-    **values: Any,  # noqa: ANN401 - columns take what they take
+    **values: Any,  # noqa: ANN401 - columns have values of many types
 ) -> list[Job]:
-    """The one place where a status changes: only from the states that the move names, and each change is an event."""
+    """Change the status of the jobs that match `condition`, if the transition allows it from their present status.
+
+    No other function changes a status. Each change adds an event. `lease_until` becomes NULL when no worker holds the
+    job any more.
+
+    Args:
+        news: content for the event of a job that ends, in addition to its status and attempt.
+        values: other columns to write.
+
+    Returns:
+        The changed jobs.
+    """
     ending = [old for old, new in move.changes.items() if new in ENDED]
     letting_go = [old for old, new in move.changes.items() if new not in HELD]
     if letting_go:
@@ -279,6 +330,7 @@ def _transition_attempt(
 def _rescue(
     session: Session, lost: ColumnElement[bool], retry_policy: RetryPolicy, failure: TrainingFailure
 ) -> list[Job]:
+    """Requeue the lost jobs with backoff, or fail them with `failure` when no attempt is left. Returns all of them."""
     problem = to_problem(failure)
     consecutive = Job.consecutive_lost_attempts + 1
     counted: dict[str, Any] = {"consecutive_lost_attempts": consecutive, "lost_attempts": Job.lost_attempts + 1}
@@ -297,10 +349,11 @@ def _rescue(
 
 def _build_lost_error(retry_policy: RetryPolicy) -> TrainingFailure:
     return AttemptsUsedUp(
-        f"The training process was lost {retry_policy.attempts} times in a row without any progress. The usual "
-        "cause is memory: lower batch_size, or use a network with fewer parameters or smaller layer outputs."
+        f"The process that ran the job was lost {retry_policy.attempts} times in a row without progress. The usual "
+        "cause is too little memory. Lower batch_size, or use a network with fewer parameters or smaller layer outputs."
     )
 
 
 def match_attempt(job_id: UUID, attempt: int) -> ColumnElement[bool]:
+    """Match the job only while `attempt` is its newest claim. Every write of an attempt is fenced by this condition."""
     return and_(Job.id == job_id, Job.attempt == attempt)

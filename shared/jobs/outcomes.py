@@ -7,7 +7,7 @@ from shared.errors import TrainingFailure
 
 @dataclass(frozen=True)
 class Finished:
-    """The attempt has written its result and the job's success, in one transaction."""
+    """The attempt has written its result and the success of the job, so nothing is left to write."""
 
 
 @dataclass(frozen=True)
@@ -17,19 +17,19 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class HandedBack:
-    """The worker shuts down: the job waits for another worker, and the attempt does not count."""
+    """The worker shuts down. The job waits for another worker, and the attempt does not count as lost."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The job cannot succeed; `failure` is what its owner should change."""
+    """The job cannot succeed. `failure` tells the owner the cause and the remedy."""
 
     failure: TrainingFailure
 
 
 @dataclass(frozen=True)
 class Requeued:
-    """This machine failed. The job is tried again; it fails with `reason` when no attempt is left."""
+    """An error of this machine ended the attempt. The job is requeued, or fails with `reason` if no attempt is left."""
 
     reason: TrainingFailure
 

@@ -16,7 +16,7 @@ from shared.storage.artifacts import StoredFile
 def publish(
     session: Session, job_id: UUID, attempt: int, model: str, manifest: Document, files: Iterable[StoredFile]
 ) -> int:
-    """The next version of the model, and the job's success: both or neither.
+    """Create the next version of the model and end the job as succeeded, in one transaction. Returns the number.
 
     Raises lifecycle.LeaseLost, or tracked_files.FilesCollected.
     """

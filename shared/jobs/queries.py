@@ -1,4 +1,4 @@
-"""Read jobs: one by its id, or a page of a list."""
+"""Read one job by its id, or a page of the list of jobs."""
 
 from datetime import datetime
 from uuid import UUID
@@ -22,6 +22,7 @@ from shared.errors import (
 
 
 def get_job(session: Session, job_id: UUID) -> Job:
+    """Return the job with this id. Raises JobNotFound."""
     job = session.get(Job, job_id)
     if job is None:
         raise JobNotFound(f"There is no job {job_id}.")
@@ -35,7 +36,11 @@ def list_jobs(
     model: str | None = None,
     tag: tuple[str, str | None] | None = None,
 ) -> list[Job]:
-    """Newest first."""
+    """List a page of the jobs, the newest first.
+
+    Args:
+        tag: only jobs with this key and value; any value if it is None.
+    """
     query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(page.limit)
     if page.after is not None and tag is None:
         query = query.where(_is_before(Job.created_at, Job.id, page))
@@ -56,8 +61,11 @@ def list_jobs(
 def _is_before(
     created_at: InstrumentedAttribute[datetime], job_id: InstrumentedAttribute[UUID], page: Page
 ) -> ColumnElement[bool]:
-    """As a row comparison, which one look into an index answers."""
-    assert page.after is not None  # noqa: S101 - or there would be nothing to compare with
+    """Match the jobs that follow the last entry of the previous page.
+
+    The condition is one row comparison, so the database reads the page from one range of an index.
+    """
+    assert page.after is not None  # noqa: S101 - the caller has checked it
     last_time, last_id = page.after
     return tuple_(created_at, job_id) < tuple_(
         literal(datetime.fromisoformat(str(last_time)), UtcDateTime()), literal(UUID(str(last_id)), Uuid())

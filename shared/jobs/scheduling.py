@@ -1,4 +1,4 @@
-"""shared.jobs.scheduling"""
+"""Select the next job to run, by priority and fairly among the owners. docs/jobs.md describes the order."""
 
 from collections.abc import Iterable
 
@@ -18,24 +18,28 @@ from shared.devices import Device
 
 
 def list_waiting_devices(session: Session) -> list[Device]:
-    """The devices that jobs ask for which could be claimed now, each once."""
+    """List the devices that the claimable jobs request, each device once."""
     ready = or_(Job.scheduled_at.is_(None), Job.scheduled_at <= now())
     queued = [select(Job.id).where(Job.status == JobStatus.QUEUED, Job.device == device, ready) for device in Device]
     return [device for device, jobs in zip(Device, queued, strict=True) if session.scalar(select(jobs.exists()))]
 
 
 CLAIM_LOCK = 7_241_153
-"""Any number: whoever claims holds PostgreSQL's advisory lock of it."""
+"""The key of the advisory lock for claims in PostgreSQL. It is an arbitrary number, the same in all workers."""
 
 
 def lock_claims(session: Session) -> None:
-    """One claimer at a time, to the end of the transaction: two would both see the same owner as the next."""
-    if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer at a time as it is
+    """Lock claims until the end of the transaction: two claims at the same time would select the same owner."""
+    if session.get_bind().dialect.name == "postgresql":  # SQLite allows only one writer anyway
         session.execute(select(func.pg_advisory_xact_lock(CLAIM_LOCK)))
 
 
 def select_next_job(devices: Iterable[Device], max_running: int | None) -> Select[Job]:
-    """The job whose turn it is; owners who have as many running as they may are passed over."""
+    """Build the query for the next job. It skips owners with `max_running` running jobs; None for no limit.
+
+    The first claimable job of each owner is compared by priority, number of running jobs of the owner, time of the
+    owner's last claim, and age of the job.
+    """
     head = (
         select(Job.id)
         .where(Job.owner == Owner.name, *_match_claimable(devices))
@@ -58,6 +62,7 @@ def _match_claimable(devices: Iterable[Device]) -> tuple[ColumnElement[bool], ..
 
 
 def count_running(owner: InstrumentedAttribute[str]) -> ScalarSelect[int]:
+    """Build a subquery that counts the running jobs of an owner."""
     others = Job.__table__.alias("others")
     count = select(func.count()).select_from(others).where(others.c.owner == owner, others.c.status.in_(HELD))
     return count.scalar_subquery()

@@ -1,4 +1,4 @@
-"""Jobs as they are created: from a spec, once more, or to predict with a version."""
+"""Create jobs: trainings, reproductions, retries and batch predictions."""
 
 import hashlib
 import json
@@ -38,23 +38,24 @@ from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 
 IDEMPOTENCY_HOURS = 24
+"""After this time an idempotency key can be used for another job."""
 SPECS: dict[JobKind, type[TrainingSpec] | type[BatchSpec]] = {
     JobKind.TRAINING: TrainingSpec,
     JobKind.PREDICTION: BatchSpec,
 }
 CODE_VERSION = 1
-"""Raised whenever the same spec and data would train to other weights than before."""
+"""Part of the training digest. Increase it when the code trains the same spec and data to different weights."""
 
 
 @dataclass(frozen=True)
 class ResolvedSpec:
-    """A spec that names its data and its network for good.
+    """A spec that names a fixed revision of its data set and a fixed version to start from.
 
     Attributes:
-        sent: the spec as it was sent; an idempotency key belongs to it.
-        spec: the same with the number of the revision and of the version to start from.
-        info: what the uploaded data set holds; None for other data.
-        version: the version to start from; None for a network that stands in the spec.
+        sent: the spec as the client sent it. An idempotency key belongs to this spec.
+        spec: the same spec with the numbers of the revision and of the version to start from.
+        info: description of the uploaded data set; None for other data.
+        version: the version to start from; None if the spec itself contains the network.
     """
 
     sent: TrainingSpec
@@ -64,7 +65,10 @@ class ResolvedSpec:
 
 
 def resolve(session: Session, spec: TrainingSpec) -> ResolvedSpec:
-    """Pin the newest revision and the version that the spec names now. Raises InvalidRequest for an unknown version."""
+    """Fill in the present revision of the data set, and the present number of the version to start from.
+
+    Raises InvalidRequest if the version does not exist.
+    """
     dataset, info = revisions.pin_revision(session, spec.dataset)
     version = pretrained.find_pretrained(session, spec.network)
     pinned = pretrained.pin_version(spec.model_copy(update={"dataset": dataset}), version)
@@ -74,7 +78,11 @@ def resolve(session: Session, spec: TrainingSpec) -> ResolvedSpec:
 def submit(
     session: Session, resolved: ResolvedSpec, owner: str, max_queued: int | None, key: str | None = None
 ) -> tuple[Job, bool]:
-    """Queue a training. Returns the job, and whether it is an earlier one that the spec's `reuse` found.
+    """Submit a training. Returns the job, and whether it is an earlier one with the same training (`reuse`).
+
+    Args:
+        max_queued: how many jobs the owner can have in the queue; None for no limit.
+        key: idempotency key, as in `create_job_once`; None without one.
 
     Raises IdempotencyKeyReused or TooManyJobs.
     """
@@ -86,7 +94,7 @@ def submit(
 
 
 def create_job(session: Session, spec: TrainingSpec, owner: str = ANONYMOUS, max_queued: int | None = None) -> Job:
-    """Raises TooManyJobs when the owner has as many queued as it may."""
+    """Create a queued training. Raises TooManyJobs if the owner already has `max_queued` queued jobs."""
     job = _make_job(session, spec, owner)
     session.add_all((job, _make_first_event(job)))
     _check_limit(session, owner, max_queued)
@@ -101,7 +109,10 @@ def create_reproduction(
     owner: str = ANONYMOUS,
     max_queued: int | None = None,
 ) -> Job:
-    """Trains what the version was trained from, and publishes nothing: it is compared. Raises TooManyJobs."""
+    """Create a job that trains a version again and compares the result with it. It publishes no version.
+
+    `spec` is the spec of the version `number` of `model`. Raises TooManyJobs.
+    """
     job = create_job(session, spec, owner, max_queued)
     job.reproduces = {"model": model, "version": number}
     return job
@@ -110,13 +121,19 @@ def create_reproduction(
 def create_retry(
     session: Session, job_id: UUID, max_queued: int | None = None, *, from_start: bool = False
 ) -> tuple[Job, bool]:
-    """A new job from the same spec that goes on from the checkpoint, and whether it is new: while one has not ended,
-    it is the answer. Raises JobNotFound, JobCannotBeRetried or TooManyJobs.
+    """Create a job with the spec of a failed or cancelled job. It resumes from the checkpoint or the results so far.
+
+    With `from_start` it starts from the beginning. If an earlier retry has not ended yet, no job is created.
+
+    Returns:
+        The new job and True, or the earlier retry and False.
+
+    Raises JobNotFound, JobCannotBeRetried or TooManyJobs.
     """
     queries.get_job(session, job_id)
-    old = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()  # its checkpoint stays till then
+    old = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()  # the lock keeps its checkpoint
     if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
-        raise JobCannotBeRetried(f"Job {job_id} is {old.status}: only what failed or was cancelled can be tried again.")
+        raise JobCannotBeRetried(f"Job {job_id} is {old.status}. Only a failed or cancelled job can be retried.")
     spec = SPECS[JobKind(old.kind)].model_validate(old.spec)
     job = _make_job(session, spec, old.owner)
     unended = select(Job).where(Job.retry_of == job_id, Job.status.not_in(ENDED)).order_by(Job.created_at).limit(1)
@@ -136,19 +153,19 @@ def create_retry(
 
 
 def find_equal_training(session: Session, spec: TrainingSpec) -> Job | None:
-    """The newest job that came to a version of the same training; None when there is none."""
+    """Find the newest job that published a version of the same training. Returns None if no such version exists."""
     query = select(Job).where(Job.training_digest == compute_training_digest(spec), Job.status == JobStatus.SUCCEEDED)
     query = query.where(Job.version.has()).order_by(Job.created_at.desc()).limit(1)
     return session.scalars(query).one_or_none()
 
 
 def find_reproduction(session: Session, model: str, number: int) -> Job:
-    """The newest of a version. Raises JobNotFound."""
+    """Find the newest job that reproduces a version. Raises JobNotFound."""
     query = select(Job).where(Job.model == model, Job.reproduces.is_not(None)).order_by(Job.created_at.desc())
     for job in session.scalars(query):
         if job.reproduces == {"model": model, "version": number}:
             return job
-    raise JobNotFound(f"Version {number} of {model!r} was never trained once more: POST to this address does it.")
+    raise JobNotFound(f"Version {number} of {model!r} has no reproduction. Send POST to this URL to create one.")
 
 
 def create_job_once(
@@ -159,10 +176,13 @@ def create_job_once(
     owner: str = ANONYMOUS,
     max_queued: int | None = None,
 ) -> Job:
-    """The same key of the same owner answers the same job for a day. Raises IdempotencyKeyReused when it was asked for
-    something else, or TooManyJobs.
+    """Create a queued training, or return the job that the owner created with the same key in the last 24 hours.
 
-    `asked` is the spec as it came, before the newest of anything was looked up.
+    Args:
+        key: idempotency key that the client chose.
+        asked: the spec as the client sent it. The numbers in `spec` can differ when the client repeats its request.
+
+    Raises IdempotencyKeyReused if the key belongs to another spec, or TooManyJobs.
     """
     job = _make_job(session, spec, owner)
     if (first := _find_by_key(session, job, key, compute_spec_digest(asked))) is not None:
@@ -181,7 +201,11 @@ def create_batch_prediction(
     owner: str = ANONYMOUS,
     max_queued: int | None = None,
 ) -> Job:
-    """Predicts, and publishes nothing. A key is as for `create_once`.
+    """Create a queued batch prediction.
+
+    Args:
+        files: the stored input files; none if the spec names a data set.
+        key: idempotency key, as in `create_job_once`; None without one.
 
     Raises IdempotencyKeyReused, TooManyJobs, or tracked_files.FilesCollected.
     """
@@ -202,32 +226,43 @@ def create_batch_prediction(
 
 
 def _find_by_key(session: Session, job: Job, key: str, digest: str) -> Job | None:
-    """None where the job is the first, and has the key from now on. Raises IdempotencyKeyReused."""
+    """Find the job that the owner created with this key. Returns None if there is none: `job` then has the key.
+
+    `digest` is the sha256 of the request. Raises IdempotencyKeyReused if the request of the found job is different.
+    """
     job.idempotency_key, job.spec_digest = key, digest
     same_key = and_(Job.owner == job.owner, Job.idempotency_key == key)
     forgotten = and_(same_key, Job.created_at < now(-IDEMPOTENCY_HOURS * 3600))
     session.execute(update(Job).where(forgotten).values(idempotency_key=None))
-    # The owner's row is locked: whoever sent the same at the same time waits, and finds this job.
+    # The owner's row is locked: a concurrent request with the same key waits, and then finds this job.
     first = session.scalars(select(Job).where(same_key)).one_or_none()
     if first is not None and first.spec_digest != digest:
-        raise IdempotencyKeyReused(f"The key {key!r} stands for another spec: give each job a key of its own.")
+        raise IdempotencyKeyReused(
+            f"The idempotency key {key!r} belongs to another request. Use a new key for each job."
+        )
     return first
 
 
 def compute_spec_digest(spec: TrainingSpec | BatchSpec) -> str:
-    """sha256 of all that it says, every default filled in."""
+    """Compute the sha256 of a spec with all its defaults, as hexadecimal digits."""
     return hashlib.sha256(json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True).encode()).hexdigest()
 
 
 def compute_training_digest(spec: TrainingSpec) -> str:
-    """sha256 of all that decides about the weights and where they go, and of the code that makes them."""
+    """Compute the sha256 of CODE_VERSION and the spec without resources, tags, notes and reuse, as hexadecimal digits.
+
+    Equal digests mean that two specs train the same version.
+    """
     document = spec.model_dump(mode="json", by_alias=True, exclude={"resources", "tags", "notes", "reuse"})
     content = json.dumps([CODE_VERSION, document], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _make_job(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> Job:
-    """Locks the owner's row, to the end of the transaction: its jobs are created one after another."""
+    """Build a job, without adding it to the session.
+
+    Locks the owner's row until the end of the transaction, so the jobs of one owner are created one after another.
+    """
     _lock_owner(session, owner)
     created_at = session.scalars(select(now())).one()
     training = spec if isinstance(spec, TrainingSpec) else None
@@ -249,13 +284,14 @@ def _make_job(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> J
 
 
 def _lock_owner(session: Session, owner: str) -> None:
+    """Lock the owner's row until the end of the transaction. Inserts it for a new owner."""
     locked = update(Owner).where(Owner.name == owner).values(name=owner).returning(Owner.name)
     if session.execute(locked).one_or_none() is not None:
         return
     try:
         with session.begin_nested():
             session.execute(insert(Owner).values(name=owner))
-    except IntegrityError:  # another's first request came between
+    except IntegrityError:  # a concurrent request has inserted it
         session.execute(locked)
 
 
@@ -266,8 +302,8 @@ def _check_limit(session: Session, owner: str, max_queued: int | None) -> None:
     mine = select(func.count()).select_from(Job).where(Job.owner == owner, Job.status == JobStatus.QUEUED)
     if session.scalars(mine).one() > max_queued:
         raise TooManyJobs(
-            f"{owner!r} has {max_queued} jobs queued, and may have no more (TRAINYARD_MAX_QUEUED_PER_OWNER): "
-            "wait until some have run, or cancel some."
+            f"{owner!r} has {max_queued} queued jobs, the limit (TRAINYARD_MAX_QUEUED_PER_OWNER). "
+            "Wait until a job has started, or cancel one."
         )
 
 

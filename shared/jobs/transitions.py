@@ -1,4 +1,4 @@
-"""How a job may come from one status to another, and who may see to it: docs/jobs.md shows this table."""
+"""Define the allowed changes of a job's status, and who makes them. docs/jobs.md shows the same table."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,13 @@ SUCCEEDED, FAILED, CANCELLED = JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.
 
 @dataclass(frozen=True)
 class Transition:
-    """`by` is who makes it; an attempt makes it only while it holds the job."""
+    """A change of a job's status.
+
+    Attributes:
+        name: name of the transition in docs/jobs.md.
+        by: who makes the transition. An attempt can make it only while it holds the lease of the job.
+        changes: the new status for each old status. From any other status, the transition is not allowed.
+    """
 
     name: str
     by: str

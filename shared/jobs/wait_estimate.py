@@ -14,15 +14,21 @@ from shared.devices import Device, list_devices
 from shared.jobs.scheduling import count_running
 
 MAX_JOBS_AHEAD = 1000
-"""Jobs ahead, of which each is timed by its like."""
+"""With more jobs ahead, no wait is estimated."""
 SIMILAR_JOBS = 10
+"""The duration of a job is the median of this number of similar jobs."""
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""The time of the last claim for an owner without one: such owners come first."""
 
 
 @dataclass(frozen=True)
 class QueuePosition:
-    """`place` is 1 for the next to run. `seconds` until it starts is None where there is nothing to measure by: no
-    worker that could take it, or nothing like the jobs ahead that has ever ended.
+    """The position of a queued job, and the estimated time until it starts.
+
+    Attributes:
+        place: position in the queue, 1 for the next job to run.
+        seconds: estimated wait. None without an estimate: no worker can run the job, the duration of a running job or a
+            job ahead is unknown because no similar job has succeeded, or more than MAX_JOBS_AHEAD jobs are ahead.
     """
 
     place: int
@@ -30,7 +36,10 @@ class QueuePosition:
 
 
 def get_queue_position(session: Session, job: Job, silence_seconds: float) -> QueuePosition | None:
-    """None for a job that is not queued. A worker that was silent for so long has vanished."""
+    """Estimate the position and the wait of a queued job. Returns None for other jobs.
+
+    Workers without a heartbeat for `silence_seconds` are not counted.
+    """
     if job.status != JobStatus.QUEUED:
         return None
     devices = list(Device) if job.device == Device.AUTO else [Device(job.device), Device.AUTO]
@@ -39,11 +48,15 @@ def get_queue_position(session: Session, job: Job, silence_seconds: float) -> Qu
 
 
 JobProfile = tuple[str, str]
-"""The kind and the model of a job: jobs that share both are expected to take equally long."""
+"""The kind and the model of a job. Jobs that share both are expected to take the same time."""
 
 
 def _list_profiles_ahead(session: Session, job: Job, devices: list[Device]) -> list[JobProfile]:
-    """Of the jobs whose turn comes before, in that order, as if every owner had one turn after another."""
+    """List the profiles of the jobs that run before this job, in the order in which they start.
+
+    The order is that of `select_next_job`: within a priority, the owners take turns. The limit of running jobs of an
+    owner, and the delay after lost attempts, are ignored.
+    """
     rank = func.row_number().over(partition_by=(Job.owner, Job.priority), order_by=(Job.created_at, Job.id))
     line = (
         select(
@@ -72,7 +85,10 @@ def _list_profiles_ahead(session: Session, job: Job, devices: list[Device]) -> l
 
 
 def _estimate_wait(session: Session, job: Job, ahead: list[JobProfile], silence_seconds: float) -> float | None:
-    """As if the workers that are there took the jobs ahead one after another, each as long as its like took."""
+    """Estimate the seconds until the job starts. Returns None without an estimate.
+
+    Simulates the present workers: each time, the worker that becomes idle first runs the next job ahead.
+    """
     usual: dict[JobProfile, float | None] = {}
 
     def seconds_of(like: JobProfile) -> float | None:
@@ -95,7 +111,7 @@ def _estimate_wait(session: Session, job: Job, ahead: list[JobProfile], silence_
 
 
 def _list_jobs_of_workers(session: Session, job: Job, silence_seconds: float) -> list[Job | None]:
-    """For each worker that could take the job, what it runs now."""
+    """List the running job of each worker that can run `job`; None for an idle worker."""
     alive = WorkerProcess.heartbeat_at > now(-silence_seconds)
     workers = session.scalars(select(WorkerProcess).where(alive, WorkerProcess.ended_at.is_(None)))
     names = [worker.name for worker in workers if job.device in list_devices(tuple(worker.queues))]
@@ -105,7 +121,10 @@ def _list_jobs_of_workers(session: Session, job: Job, silence_seconds: float) ->
 
 
 def _estimate_seconds_left(session: Session, running: Job, usual: float | None) -> float | None:
-    """As the training itself tells, or by its like."""
+    """Estimate the remaining seconds of a running job, from its progress or from `usual`, the duration of similar jobs.
+
+    Returns None if neither is known.
+    """
     left = (running.progress or {}).get("seconds_left")
     if left is not None:
         return float(left)
@@ -115,7 +134,10 @@ def _estimate_seconds_left(session: Session, running: Job, usual: float | None) 
 
 
 def _compute_median_seconds(session: Session, like: JobProfile) -> float | None:
-    """The median of the last of this kind and model, or else of all of this kind."""
+    """Compute the median duration of the newest succeeded jobs with this profile, or else of all models.
+
+    Returns None if no job of this kind has succeeded.
+    """
     kind, model = like
     same_kind = Job.kind == kind
     ended = select(Job.started_at, Job.ended_at).where(Job.status == JobStatus.SUCCEEDED, same_kind).limit(SIMILAR_JOBS)
@@ -126,5 +148,5 @@ def _compute_median_seconds(session: Session, like: JobProfile) -> float | None:
 
 
 def _get_time(session: Session) -> datetime:
-    """The database's."""
+    """Return the time of the database's clock."""
     return session.scalars(select(now())).one()

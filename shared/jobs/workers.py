@@ -1,4 +1,4 @@
-"""Every read and write of the workers, as they say of themselves that they are there."""
+"""Record and read the heartbeats of the workers."""
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -7,22 +7,25 @@ from shared.database.tables.base import now
 from shared.database.tables.jobs import HELD, Job, WorkerProcess
 
 VANISHED_AFTER_SECONDS = 30.0
-"""Six heartbeats."""
+"""A worker without a heartbeat for this time has vanished. It sends one every 5 seconds."""
 DELETED_AFTER_SECONDS = 24 * 3600.0
+"""A worker without a heartbeat for this time is no longer listed."""
 
 
 def record_heartbeat(session: Session, name: str, host: str, queues: tuple[str, ...]) -> None:
+    """Record that a worker is alive. Its first heartbeat inserts it."""
     heartbeat = update(WorkerProcess).where(WorkerProcess.name == name).values(heartbeat_at=now(), ended_at=None)
     if session.execute(heartbeat.returning(WorkerProcess.name)).one_or_none() is None:
         session.add(WorkerProcess(name=name, host=host, queues=list(queues)))
 
 
 def record_exit(session: Session, name: str) -> None:
+    """Record that a worker has shut down."""
     session.execute(update(WorkerProcess).where(WorkerProcess.name == name).values(ended_at=now()))
 
 
 def list_workers(session: Session) -> list[tuple[WorkerProcess, bool, Job | None]]:
-    """The newest first: each with whether it is still heard of, and the job that it holds."""
+    """List the workers, the newest first: each with True if its heartbeat is recent, and with its job or None."""
     alive = WorkerProcess.heartbeat_at > now(-VANISHED_AFTER_SECONDS)
     query = select(WorkerProcess, alive).order_by(WorkerProcess.started_at.desc(), WorkerProcess.name)
     workers = session.execute(query).all()
@@ -32,5 +35,5 @@ def list_workers(session: Session) -> list[tuple[WorkerProcess, bool, Job | None
 
 
 def delete_expired(session: Session) -> None:
-    """Those that nobody has heard of for a day."""
+    """Delete the workers without a heartbeat for DELETED_AFTER_SECONDS."""
     session.execute(delete(WorkerProcess).where(WorkerProcess.heartbeat_at < now(-DELETED_AFTER_SECONDS)))

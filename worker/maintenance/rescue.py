@@ -1,4 +1,4 @@
-"""Sets right what a crash left behind: leases run out, jobs that wait without a bell."""
+"""Rescue jobs after a crash: requeue those with an expired lease, and notify again of queued jobs."""
 
 import logging
 
@@ -11,11 +11,14 @@ logger = logging.getLogger(__name__)
 
 
 def rescue_jobs(sessions: Sessions, notifier: JobNotifier, retry_policy: RetryPolicy) -> None:
-    """Harmless however often it runs, and in however many places at once."""
+    """Requeue the jobs whose lease has expired, then notify workers of the queued jobs.
+
+    Can run at any time, also in several processes at once.
+    """
     with sessions.begin() as session:
         taken = lifecycle.rescue_expired(session, retry_policy)
     for job in taken:
-        logger.warning("job %s taken from a lost worker, now %s", job.id, job.status)
+        logger.warning("job %s rescued from a lost worker, now %s", job.id, job.status)
     with sessions() as session:
         waiting = scheduling.list_waiting_devices(session)
     for device in waiting:

@@ -1,4 +1,4 @@
-"""Removes what has had its time: what jobs of long ago read and wrote, and files that nothing names."""
+"""Delete the data of old jobs after its retention period, and files that nothing references."""
 
 import logging
 from dataclasses import dataclass
@@ -12,13 +12,20 @@ logger = logging.getLogger(__name__)
 
 MAX_JOBS_PER_RUN = 500
 MAX_FILES_PER_RUN = 500
-"""The rest is for the next time: whoever does this has lost jobs to look for as well."""
+"""The next run deletes the rest. The same process rescues jobs, and must not be busy here for long."""
 DAY_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class Retention:
-    """How long what is kept, counted from the end of the job; `sweep_seconds` from the writing of the file."""
+    """Retention periods, from the end of the job.
+
+    Attributes:
+        checkpoint_days: for checkpoints, and for the input files of batch predictions.
+        event_days: for progress and log lines.
+        prediction_days: for the results of batch predictions.
+        sweep_seconds: for files that nothing references, from the time they were written or last referenced.
+    """
 
     checkpoint_days: float
     event_days: float
@@ -27,7 +34,7 @@ class Retention:
 
 
 def clean_up(sessions: Sessions, artifacts: ArtifactStore, retention: Retention) -> None:
-    """Harmless however often it runs, and in however many places at once."""
+    """Delete expired data and unreferenced files. Can run at any time, also in several processes at once."""
     with sessions.begin() as session:
         forgotten = checkpoints.discard_expired_checkpoints(session, retention.checkpoint_days * DAY_SECONDS)
         batch_predictions.delete_expired_files(session, retention.checkpoint_days * DAY_SECONDS)
@@ -37,4 +44,9 @@ def clean_up(sessions: Sessions, artifacts: ArtifactStore, retention: Retention)
         trimmed = events.trim_events(session, retention.event_days * DAY_SECONDS, MAX_JOBS_PER_RUN)
     swept = tracked_files.collect_garbage(sessions, artifacts, retention.sweep_seconds, MAX_FILES_PER_RUN)
     if forgotten or trimmed or swept:
-        logger.info("%d checkpoints, the events of %d jobs and %d files had had their time", forgotten, trimmed, swept)
+        logger.info(
+            "%d expired checkpoints, the events of %d jobs and %d unreferenced files deleted",
+            forgotten,
+            trimmed,
+            swept,
+        )

@@ -1,4 +1,4 @@
-"""What a batch prediction is to answer: rows of a data set, or of what was sent with it."""
+"""Read the inputs of a batch prediction, from an uploaded data set or from the files of the job."""
 
 import json
 from collections.abc import Mapping
@@ -15,9 +15,11 @@ INDEX, FAULTS = "index.npz", "faults.json"
 
 
 class PredictionItems:
-    """`files` by name: images.bin and index.npz, or x.npy, and faults.json for what could not be read when it was sent.
+    """The inputs of a batch prediction. Several threads can read at the same time.
 
-    Safe for threads.
+    Args:
+        files: paths by name: `images.bin` and `index.npz` for images, or `x.npy` for numbers. `faults.json` has the
+            errors of inputs that could not be read at the upload, by row.
     """
 
     def __init__(self, files: Mapping[str, Path]) -> None:
@@ -27,14 +29,17 @@ class PredictionItems:
         if INDEX in files:
             with np.load(files[INDEX], allow_pickle=False) as index:
                 names = index["names"]
-                self._names = tuple(names.tolist()) if names.dtype.kind == "U" else split_lines(names)  # as it once was
+                self._names = tuple(names.tolist()) if names.dtype.kind == "U" else split_lines(names)  # an old index
 
     def name(self, row: int) -> str | None:
-        """Of the file it was, if it was one; rows count from 0."""
+        """Return the file name of the image in this row, from 0; None for rows of numbers."""
         return self._names[row] if self._names is not None else None
 
     def read(self, start: int, stop: int) -> list[Input | ServiceError]:
-        """An error stands in the place of an input that could not even be unpacked."""
+        """Read the inputs of the rows from `start` to before `stop`, from 0.
+
+        An input that could not be read at the upload is replaced by its error.
+        """
         return [
             InvalidRequest(self._faults[str(row)]) if str(row) in self._faults else given
             for row, given in enumerate(self._read(start, stop), start)

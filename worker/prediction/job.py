@@ -1,4 +1,4 @@
-"""Run a prediction job: predict the inputs in order, part by part, from where the attempt before ended."""
+"""Run a batch prediction. Its results are stored in parts, and a new attempt continues after the last part."""
 
 import os
 import time
@@ -29,14 +29,15 @@ from worker.lease import JobCancelled, Lease, WorkerShutdown
 from worker.prediction.items import PredictionItems
 
 PART_SECONDS = 5.0
-"""So much is done again when the process is lost."""
+"""Time until results are stored as a part. This much work is repeated after the loss of the process."""
 MAX_ROWS_PER_RUN = 64
 MAX_BYTES_PER_RUN = 16 * 2**20
+"""Limits of one call of the network: rows, and bytes of their input as float32."""
 THREADS = os.cpu_count() or 1
 
 
 def run_prediction_job(context: WorkerContext, job: Job, lease: Lease, folder: Path) -> None:
-    """Predict every input of the job.
+    """Predict the remaining inputs of the job, and end it as succeeded.
 
     Raises LeaseLost, JobCancelled, WorkerShutdown, DatasetUnavailable, or the ServiceError of its version.
     """
@@ -65,6 +66,8 @@ def _open_items(context: WorkerContext, job: Job, spec: BatchSpec) -> Prediction
 
 
 class _BatchPrediction:
+    """One attempt of a batch prediction. `_lines` are the results that are not stored in a part yet."""
+
     def __init__(
         self, context: WorkerContext, job: Job, lease: Lease, servable: Servable, items: PredictionItems, folder: Path
     ) -> None:
@@ -80,7 +83,7 @@ class _BatchPrediction:
         self._failed = 0
 
     def run(self, top: int) -> None:
-        """What is answered is written, however it ends, as long as the job is held."""
+        """Predict and store the remaining inputs. A cancellation or a shutdown also stores the results so far."""
         try:
             self._predict(top)
         except (JobCancelled, WorkerShutdown):
@@ -89,11 +92,12 @@ class _BatchPrediction:
         self._write_part()
 
     def _predict(self, top: int) -> None:
-        """Every thread prepares some inputs and runs the network; their answers are taken in order."""
+        """Preprocess and predict inputs in several threads, and collect the results in the order of the inputs."""
         began, first = time.monotonic(), self._batch.done
         part_began = began
         starts = iter(range(first, self._batch.rows, self._rows_per_run))
         with ThreadPoolExecutor(THREADS) as threads:
+            # The limit of submitted calls bounds the memory for inputs and results.
             coming = deque(threads.submit(self._predict_rows, start, top) for start in islice(starts, 2 * THREADS))
             done = first
             while coming:

@@ -1,4 +1,4 @@
-"""What the training process logs while it has a job, for the job's owner to read."""
+"""Copy the log of the training process to the log of the running job, for its owner."""
 
 import logging
 from collections.abc import Iterator
@@ -9,10 +9,12 @@ from worker.lease import Lease
 
 MAX_LINE_CHARACTERS = 1000
 HIDDEN_LOGGERS = ("worker.lease", "sqlalchemy", "celery", "kombu")
+"""Prefixes of loggers whose records do not concern the owner of a job."""
 
 
 @contextmanager
 def log_to_job(lease: Lease) -> Iterator[None]:
+    """Add the log records from level INFO to the log of the job, inside the `with` block."""
     handler = _JobLog(lease)
     root = logging.getLogger()
     root.addHandler(handler)
@@ -23,6 +25,8 @@ def log_to_job(lease: Lease) -> Iterator[None]:
 
 
 class _JobLog(logging.Handler):
+    """Handler that adds records to the log of a job, without NUL characters, which PostgreSQL cannot store."""
+
     def __init__(self, lease: Lease) -> None:
         super().__init__(logging.INFO)
         self._lease = lease

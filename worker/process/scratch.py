@@ -1,4 +1,4 @@
-"""Where a training process keeps what it works on. One that is killed cannot clean up: the next one does it."""
+"""Manage the temporary folders of training processes. The files of a killed process are deleted by its successor."""
 
 import os
 import shutil
@@ -11,7 +11,10 @@ LOCK = ".lock"
 
 
 class Scratch:
-    """A folder for each worker, locked for as long as its parent lives, and in it one for each training process."""
+    """The temporary folder of a worker, with a folder for each training process in it.
+
+    The parent process locks it. A folder without a lock belongs to a worker that has ended, and can be deleted.
+    """
 
     def __init__(self, folder: Path, worker: str) -> None:
         self._folder = folder
@@ -19,20 +22,23 @@ class Scratch:
         self._lock = FileLock(folder / f"{worker}{LOCK}", is_singleton=False)
 
     def open(self) -> None:
-        """To be called by the parent, before it has children: removes what dead workers left."""
+        """Create and lock the folder, and delete those of ended workers. Call it in the parent before a fork."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for lock in self._folder.glob(f"*{LOCK}"):
             try:
                 with FileLock(lock, timeout=0, is_singleton=False):
                     shutil.rmtree(self._folder / lock.name.removesuffix(LOCK), ignore_errors=True)
                     lock.unlink(missing_ok=True)
-            except Timeout:  # that worker lives
+            except Timeout:  # its worker still runs
                 continue
         self._lock.acquire()
         self._own.mkdir()
 
     def enter(self) -> None:
-        """To be called by a training process: its temporary files go here, and those of the one before it go."""
+        """Make a new folder the `tempfile.tempdir` of this process, and delete those of earlier training processes.
+
+        Call it in a training process.
+        """
         for left in self._own.iterdir():
             shutil.rmtree(left, ignore_errors=True)
         own = self._own / str(os.getpid())
@@ -40,7 +46,7 @@ class Scratch:
         tempfile.tempdir = str(own)
 
     def close(self) -> None:
-        """To be called by the parent, once its children are gone."""
+        """Delete the folder and its lock. Call it in the parent, after its training process has ended."""
         shutil.rmtree(self._own, ignore_errors=True)
         self._lock.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)

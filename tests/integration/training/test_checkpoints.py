@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from shared.database.engine import Sessions
 from shared.devices import Device
 from shared.jobs import lifecycle, queries
+from shared.settings import Settings
 from tests.support.examples import (
     CONVOLUTIONAL_LAYERS,
     DETERMINISTIC_TRAINING,
