@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -63,10 +64,8 @@ def ingest_npz(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> 
     images = xs[0].dtype == np.uint8 and xs[0].ndim in IMAGE_RANKS
     shape = to_image_shape(xs[0].shape[1:]) if images else (xs[0].shape[1:] or (1,))
     _write_x(xs, shape, folder / "x.npy", images=images)
-    targets = _name_classes(_build_targets(ys), archive, headers)
+    targets = _name_classes(_build_targets(ys), archive, headers, folder)
     np.save(folder / "y.npy", targets.y)
-    for name in wanted:
-        (folder / f"{name}.part").unlink()
     train_rows = len(xs[0])
     info = DatasetInfo(
         shape,
@@ -127,15 +126,15 @@ def _read_header(member: IO[bytes]) -> _Header:
 
 
 def map_array(archive: zipfile.ZipFile, name: str, folder: Path) -> NDArray[Any]:
-    """Extract an array to `<name>.part` in the folder, and map that file into memory. Raises DatasetRefused.
+    """Extract an array to a file without a name in the folder, and map it into memory. Raises DatasetRefused.
 
-    The array can be larger than the memory. The caller deletes the file.
+    The array can be larger than the memory. The space on the disk is free again when the array is.
     """
-    path = folder / f"{name}.part"
     try:
-        with archive.open(f"{name}.npy") as member, path.open("wb") as file:
+        with archive.open(f"{name}.npy") as member, NamedTemporaryFile(dir=folder) as file:
             shutil.copyfileobj(member, file, 2**20)
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            file.flush()
+            array: NDArray[Any] = np.load(file.name, mmap_mode="r", allow_pickle=False)
     except UNREADABLE as error:
         raise dataset_error(
             f"The array {name!r} cannot be read ({error}). Save the file again with `numpy.savez`."
@@ -223,7 +222,7 @@ def _build_targets(ys: Sequence[NDArray[Any]]) -> Targets:
     return infer_numeric_targets(y.astype(np.float64), None)
 
 
-def _name_classes(targets: Targets, archive: zipfile.ZipFile, headers: Mapping[str, _Header]) -> Targets:
+def _name_classes(targets: Targets, archive: zipfile.ZipFile, headers: Mapping[str, _Header], folder: Path) -> Targets:
     """Return the targets with the names of the classes 0, 1, … from the array `classes` or `class_names`.
 
     Without such an array, or with labels that are not integers, the targets are unchanged. Raises DatasetRefused.
@@ -231,8 +230,7 @@ def _name_classes(targets: Targets, archive: zipfile.ZipFile, headers: Mapping[s
     key = next((key for key in CLASS_NAMES if key in headers), None)
     if key is None or targets.kind is not TargetKind.INTEGERS:
         return targets
-    with archive.open(f"{key}.npy") as member:
-        names = tuple(str(name) for name in npy.read_array(member, allow_pickle=False).reshape(-1))
+    names = tuple(str(name) for name in map_array(archive, key, folder).reshape(-1))
     if faults := find_class_name_faults(names):
         raise dataset_error(*faults)
     if targets.y.min() < 0 or targets.y.max() >= len(names) or len(set(names)) < len(names):

@@ -126,7 +126,6 @@ def _ingest_array(archive: zipfile.ZipFile, contract: Contract, limits: UploadLi
     else:
         shape, dtype = to_image_shape(x.shape[1:]), x.dtype
     path = _write_rows(x, shape, folder / "x.npy", dtype)
-    (folder / f"{name}.part").unlink()
     return PredictionInputs((path,), len(x))
 
 

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from api.ingestion.npz_files import ingest_npz
+from api.ingestion.prediction_upload import ingest_prediction_inputs
 from api.ingestion.result import ParsedDataset, UploadLimits
 from shared.datasets.info import TargetKind
 from shared.errors import DatasetRefused
+from shared.preprocessing.contract import Normalisation, NumbersContract
+from shared.spec.preprocessing import Scale
 from tests.support.uploads import npz, zipped
 
 LIMITS = UploadLimits(bytes=2**24, files=200, image_bytes=2**20, image_pixels=10**6)
@@ -107,6 +110,26 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_learnt_from_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
     assert words in refusal(content, tmp_path)
+
+
+def test_damaged_class_names_are_refused(tmp_path: Path) -> None:
+    names = np.array([f"class {number}" for number in range(5000)])
+    content = bytearray(npz(x=IMAGES, y=LABELS, classes=names))
+    content[content.index(names.tobytes()[-40:])] ^= 1
+
+    assert "The array 'classes' cannot be read (Bad CRC-32" in refusal(bytes(content), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x"])
+def test_the_name_of_an_array_is_no_path(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "upload"
+    folder.mkdir()
+    contract = NumbersContract(shape=(2,), scale=Scale.NONE, normalisation=Normalisation())
+    stream = io.BytesIO(npz(**{name: np.ones((3, 2), np.float32)}))
+
+    ingest_prediction_inputs(stream, contract, (), LIMITS, folder)
+
+    assert sorted(tmp_path.rglob("*")) == [folder, folder / "x.npy"]
 
 
 def test_what_unpacks_to_too_much_is_refused_before_it_does(tmp_path: Path) -> None:
