@@ -17,7 +17,7 @@ from shared.jobs.lifecycle import LeaseLost
 
 logger = logging.getLogger(__name__)
 
-Written = TypeVar("Written")
+Result = TypeVar("Result")
 
 MAX_LOG_LINES = 1000
 """Further lines of one attempt are not added to the log of the job."""
@@ -58,14 +58,14 @@ class Lease:
         self.is_shutting_down = is_shutting_down
         self._stop_asked = False
         self._held_until = time.monotonic() + lease_seconds
-        self._next_look = time.monotonic() + POLL_SECONDS
+        self._next_poll = time.monotonic() + POLL_SECONDS
         self._ended_by: LeaseLost | JobCancelled | None = None
         self._progress: dict[str, Any] | None = None
         self._epochs: list[EpochReport] = []
         self._lines: list[LogLine] = []
         self._lines_left = MAX_LOG_LINES
-        self._news = threading.Lock()  # guards the reports that are not written yet
-        self._writing = threading.Lock()  # one renewal at a time: `flush` waits for a renewal of the thread
+        self._reports_lock = threading.Lock()  # guards the reports that are not written yet
+        self._renewal_lock = threading.Lock()  # one renewal at a time: `flush` waits for a renewal of the thread
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._renew_regularly, name=f"lease-{job_id}", daemon=True)
 
@@ -94,17 +94,17 @@ class Lease:
 
     def report_progress(self, progress: dict[str, Any]) -> None:
         """Set the progress that the next renewal writes. It replaces a progress that is not written yet."""
-        with self._news:
+        with self._reports_lock:
             self._progress = progress
 
     def report_epoch(self, report: EpochReport) -> None:
         """Add an epoch that the next renewal writes."""
-        with self._news:
+        with self._reports_lock:
             self._epochs.append(report)
 
     def add_log_line(self, line: LogLine) -> None:
         """Add a line to the log of the job. Does nothing after MAX_LOG_LINES lines."""
-        with self._news:
+        with self._reports_lock:
             if self._lines_left:
                 self._lines_left -= 1
                 self._lines.append(line)
@@ -117,10 +117,10 @@ class Lease:
     def flush_epochs(self) -> bool:
         """Renew the lease at once. Return whether all reported epochs are in the database."""
         self._renew()
-        with self._news:
+        with self._reports_lock:
             return not self._epochs
 
-    def write_with_retry(self, write: Callable[[Session], Written]) -> Written:
+    def write_with_retry(self, write: Callable[[Session], Result]) -> Result:
         """Call `write` in a transaction, and repeat it while the database is unreachable. Return its result.
 
         Raises LeaseLost if the lease expires in the meantime, and the errors of `write`.
@@ -139,12 +139,12 @@ class Lease:
 
     def _renew_regularly(self) -> None:
         while not self._stopped.wait(self._progress_seconds) and self._ended_by is None:
-            if self._progress is not None or self._epochs or self._lines or time.monotonic() >= self._next_look:
+            if self._progress is not None or self._epochs or self._lines or time.monotonic() >= self._next_poll:
                 self._renew()
 
     def _renew(self) -> None:
-        with self._writing:
-            with self._news:
+        with self._renewal_lock:
+            with self._reports_lock:
                 progress, self._progress = self._progress, None
                 epochs, self._epochs = self._epochs, []
                 lines, self._lines = self._lines, []
@@ -163,13 +163,13 @@ class Lease:
                 self._stop_asked = status == JobStatus.STOPPING
                 if status == JobStatus.CANCELLING:
                     self._ended_by = JobCancelled()
-            self._next_look = time.monotonic() + min(POLL_SECONDS, self._lease_seconds / 4)
+            self._next_poll = time.monotonic() + min(POLL_SECONDS, self._lease_seconds / 4)
 
     def _restore_unwritten(
         self, progress: dict[str, Any] | None, epochs: list[EpochReport], lines: list[LogLine]
     ) -> None:
         """Keep unwritten reports for the next renewal, in their order. End the attempt if its lease has expired."""
-        with self._news:
+        with self._reports_lock:
             self._progress = self._progress or progress
             self._epochs = epochs + self._epochs
             self._lines = lines + self._lines

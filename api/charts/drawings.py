@@ -158,29 +158,31 @@ def draw_maps(title: str, stack: NDArray[np.float64], words: Sequence[str]) -> D
     return draw, (max(5.0, 1.2 * columns), 0.7 + 1.35 * rows)
 
 
-def draw_surface(title: str, what: Surface) -> Drawing:
+def draw_surface(title: str, surface: Surface) -> Drawing:
     """Draw the outputs of a version over the plane of its two inputs, and the data points."""
     from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize  # slow to import
 
-    if len(what.classes) > 2:  # noqa: PLR2004 - one colour per class
-        palette: Any = ListedColormap([LINE_COLORS[index % len(LINE_COLORS)] for index in range(len(what.classes))])
-        scale: Normalize = BoundaryNorm(np.arange(len(what.classes) + 1) - 0.5, len(what.classes))
+    if len(surface.classes) > 2:  # noqa: PLR2004 - one colour per class
+        palette: Any = ListedColormap([LINE_COLORS[index % len(LINE_COLORS)] for index in range(len(surface.classes))])
+        scale: Normalize = BoundaryNorm(np.arange(len(surface.classes) + 1) - 0.5, len(surface.classes))
     else:
-        palette, scale = "cividis", Normalize(0, 1) if what.classes else Normalize()
+        palette, scale = "cividis", Normalize(0, 1) if surface.classes else Normalize()
 
     def draw(figure: "Figure", colors: Colors) -> None:
         axes = figure.subplots()
-        drawn = axes.pcolormesh(what.first, what.second, what.values, cmap=palette, norm=scale, rasterized=True)
+        drawn = axes.pcolormesh(
+            surface.first, surface.second, surface.values, cmap=palette, norm=scale, rasterized=True
+        )
         bar = figure.colorbar(drawn, ax=axes)
-        bar.set_label(what.meaning, color=colors.ink)
-        if len(what.classes) > 2:  # noqa: PLR2004
-            bar.set_ticks(range(len(what.classes)), labels=list(what.classes))
-        if len(what.points):
-            first, second = what.points.T
-            dots = axes.scatter(first, second, s=60, c=what.point_values, cmap=palette, norm=scale)
+        bar.set_label(surface.meaning, color=colors.ink)
+        if len(surface.classes) > 2:  # noqa: PLR2004
+            bar.set_ticks(range(len(surface.classes)), labels=list(surface.classes))
+        if len(surface.points):
+            first, second = surface.points.T
+            dots = axes.scatter(first, second, s=60, c=surface.point_values, cmap=palette, norm=scale)
             dots.set(edgecolor="#fafafa", linewidth=1.5)
-        axes.set_xlabel(what.axis_names[0])
-        axes.set_ylabel(what.axis_names[1])
+        axes.set_xlabel(surface.axis_names[0])
+        axes.set_ylabel(surface.axis_names[1])
         axes.set_title(title, loc="left", color=colors.ink)
 
     return draw, (7.0, 5.5)

@@ -31,8 +31,8 @@ class WorkerDocument(Document):
     def from_worker(cls, worker: WorkerProcess, is_alive: bool, job: Job | None) -> Self:  # noqa: FBT001 - no option
         """Build the document from the row of a worker. `job` is the job that it runs; None if it runs none."""
         known = {name: getattr(worker, name) for name in ("name", "host", "started_at", "heartbeat_at", "ended_at")}
-        here = "training" if job is not None else "idle"
-        state = "ended" if worker.ended_at is not None else here if is_alive else "vanished"
+        activity = "training" if job is not None else "idle"
+        state = "ended" if worker.ended_at is not None else activity if is_alive else "vanished"
         return cls(**known, devices=worker.queues, state=state, job=job.id if job is not None else None)
 
 

@@ -70,8 +70,8 @@ def _check_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedRequest(f"The key {twice[:100]!r} occurs twice in one object. Remove one of them.")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise MalformedRequest(f"The key {duplicate[:100]!r} occurs twice in one object. Remove one of them.")
     return members
 
 

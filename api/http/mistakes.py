@@ -31,15 +31,15 @@ class MistakesFilter(BaseModel):
     )
 
 
-def select_mistakes(answers: TestPredictions, classes: list[str], wanted: MistakesFilter) -> NDArray[np.int64]:
-    """Return the indices of the misclassified test rows, (n,) int64, filtered and sorted as `wanted` says.
+def select_mistakes(answers: TestPredictions, classes: list[str], filters: MistakesFilter) -> NDArray[np.int64]:
+    """Return the indices of the misclassified test rows, (n,) int64, filtered and sorted as `filters` says.
 
     Raises InvalidRequest for an unknown class.
     """
     rows = answers.find_mistakes(
-        _find_class(classes, wanted.true, "true"), _find_class(classes, wanted.predicted, "predicted")
+        _find_class(classes, filters.true, "true"), _find_class(classes, filters.predicted, "predicted")
     )
-    return answers.sort_by_confidence(rows) if wanted.sort is MistakeOrder.CONFIDENCE else rows
+    return answers.sort_by_confidence(rows) if filters.sort is MistakeOrder.CONFIDENCE else rows
 
 
 def _find_class(classes: list[str], label: str | None, key: str) -> int | None:

@@ -32,18 +32,18 @@ def parse_request(view: View) -> View:
 
     @wraps(view)
     def call(**path: object) -> Response:
-        given: dict[str, BaseModel] = {}
+        arguments: dict[str, BaseModel] = {}
         check_values({name: value for name, value in path.items() if isinstance(value, str)}, "#", 0)
         check_values(request.args.to_dict(), "#", 0)
         if "path" in models:
-            given["path"] = validate(models["path"], path)
+            arguments["path"] = validate(models["path"], path)
         if "query" in models:
-            given["query"] = validate(models["query"], request.args.to_dict())
+            arguments["query"] = validate(models["query"], request.args.to_dict())
         if "header" in models:
-            given["header"] = validate(models["header"], _select_headers(models["header"]))
+            arguments["header"] = validate(models["header"], _select_headers(models["header"]))
         if "body" in models:
-            given["body"] = validate(models["body"], read_document())
-        return view(**given)
+            arguments["body"] = validate(models["body"], read_document())
+        return view(**arguments)
 
     call.__delay_validate_request__ = True  # type: ignore[attr-defined]  # disables the parsing of flask-openapi3
     return call
@@ -82,14 +82,14 @@ def _build_pointer(location: tuple[int | str, ...], document: object) -> str:
     keys of the document.
     """
     pointer = "#"
-    here: Any = document
+    current: Any = document
     for index, part in enumerate(location):
-        inside = (isinstance(here, dict) and part in here) or (
-            isinstance(here, list) and isinstance(part, int) and part < len(here)
+        inside = (isinstance(current, dict) and part in current) or (
+            isinstance(current, list) and isinstance(part, int) and part < len(current)
         )
         if inside:
-            here = here[part]
-        elif not (isinstance(here, dict) and index == len(location) - 1 and part != "[key]"):
+            current = current[part]
+        elif not (isinstance(current, dict) and index == len(location) - 1 and part != "[key]"):
             continue
         pointer += f"/{escape_pointer(str(part))}"
     return pointer

@@ -43,34 +43,34 @@ class BodyReadLimiter:
     """Limits the number of threads that read request bodies to half of all threads, so that others stay available."""
 
     def __init__(self, threads: int) -> None:
-        self._most = max(1, threads // 2)
-        self._since: dict[int, float] = {}  # thread → start of its read, in seconds of the monotonic clock
+        self._max_reads = max(1, threads // 2)
+        self._started_at: dict[int, float] = {}  # thread → start of its read, in seconds of the monotonic clock
 
     def read(self, read: Callable[[int], bytes], size: int) -> bytes:
         """Call `read(size)` and return its result. Raises Overloaded if too many threads read a body already."""
-        if len(self._since) >= self._most:
+        if len(self._started_at) >= self._max_reads:
             raise Overloaded(
-                f"{self._most} request bodies are being received, the limit (half of TRAINYARD_API_THREADS). "
+                f"{self._max_reads} request bodies are being received, the limit (half of TRAINYARD_API_THREADS). "
                 "Retry in a few seconds."
             )
         thread = threading.get_ident()
-        self._since[thread] = time.monotonic()
+        self._started_at[thread] = time.monotonic()
         try:
             return read(size)
         finally:
-            del self._since[thread]
+            del self._started_at[thread]
 
     def watch(self, port: int) -> None:
         """Start a thread that closes silent connections to `port` if many reads are late or many connections exist."""
-        threading.Thread(target=self._look_now_and_then, args=(port,), name="readers", daemon=True).start()
+        threading.Thread(target=self._watch_connections, args=(port,), name="readers", daemon=True).start()
 
-    def _look_now_and_then(self, port: int) -> None:
+    def _watch_connections(self, port: int) -> None:
         while True:
             time.sleep(CHECK_INTERVAL_SECONDS)
             late = time.monotonic() - MAX_SILENT_SECONDS
-            waiting = sum(since < late for since in list(self._since.values()))
+            waiting = sum(since < late for since in list(self._started_at.values()))
             connections = count_connections(port)
-            if waiting > self._most // 4 or connections > MAX_CONNECTIONS // 2:
+            if waiting > self._max_reads // 4 or connections > MAX_CONNECTIONS // 2:
                 cut = close_silent_connections(port)
                 logger.warning("%d bodies were late, %d connections were open, %d closed", waiting, connections, cut)
 
@@ -117,14 +117,14 @@ def limit_bodies(application: "WSGIApplication", readers: BodyReadLimiter) -> "W
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             return application(environ, start_response)
         body = environ["wsgi.input"] = LimitedBody(environ, readers)
-        begun: list[Any] = []
+        start_arguments: list[Any] = []
 
         def begin(*answer: Any) -> "Writer":  # noqa: ANN401 - the arguments of start_response
-            begun[:] = answer
-            return begun.append
+            start_arguments[:] = answer
+            return start_arguments.append
 
         content = application(environ, begin)
-        status, headers, *rest = begun
+        status, headers, *rest = start_arguments
         start_response(status, headers if body.drain() else [*headers, ("Connection", "close")], *rest)
         return content
 

@@ -194,17 +194,17 @@ def _detect_layout(sample: Sequence[tuple[int, list[str]]], options: TableOption
             "The first row has a single cell. Each row needs at least one number and a label, separated by "
             "commas, semicolons, tabs or vertical bars (|)."
         )
-    names_first = options.header if options.header is not None else has_header(sample, options)
-    names = tuple(first) if names_first else tuple(f"column {index}" for index in range(len(first)))
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
+    has_names = options.header if options.header is not None else has_header(sample, options)
+    names = tuple(first) if has_names else tuple(f"column {index}" for index in range(len(first)))
+    duplicates = sorted({name for name in names if name and names.count(name) > 1})
+    if duplicates:
         raise dataset_error(
-            *[f"More than one column is named {name!r}. Rename all but one." for name in twice[:MAX_FAULTS]]
+            *[f"More than one column is named {name!r}. Rename all but one." for name in duplicates[:MAX_FAULTS]]
         )
     label = (
-        len(names) - 1 if options.label is None else _find_column(options.label, names, "label", has_header=names_first)
+        len(names) - 1 if options.label is None else _find_column(options.label, names, "label", has_header=has_names)
     )
-    out = {_find_column(text, names, "leave_out", has_header=names_first) for text in options.leave_out}
+    out = {_find_column(text, names, "leave_out", has_header=has_names) for text in options.leave_out}
     features = tuple(index for index in range(len(names)) if index != label and index not in out)
     if label in out:
         raise DatasetRefused(
@@ -215,7 +215,7 @@ def _detect_layout(sample: Sequence[tuple[int, list[str]]], options: TableOption
         raise dataset_error(
             "Only the label column remains. At least one input column is needed: leave out fewer columns."
         )
-    return _Layout(names, features, label, names_first)
+    return _Layout(names, features, label, has_names)
 
 
 def has_header(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -> bool:
@@ -333,8 +333,8 @@ def _parse_cells(
         text = row[2][index]
         value = math.nan if text.lower() in MISSING_VALUES else parse_number(text, decimal_comma=decimal_comma)
         if value is None:
-            what = f"{text[:40]!r} is not a number; write a number, or leave the column out (`leave_out`)"
-            faults.add(_format_fault(row, name, what))
+            reason = f"{text[:40]!r} is not a number; write a number, or leave the column out (`leave_out`)"
+            faults.add(_format_fault(row, name, reason))
             value = 0.0
         values.append(value)
     return values
@@ -391,8 +391,8 @@ def parse_number(text: str, *, decimal_comma: bool) -> float | None:
         return None
 
 
-def _format_fault(row: tuple[int, int, list[str]], column: str, what: str) -> str:
-    return f"Row {row[0]} (line {row[1]}), column {column!r}: {what}."
+def _format_fault(row: tuple[int, int, list[str]], column: str, reason: str) -> str:
+    return f"Row {row[0]} (line {row[1]}), column {column!r}: {reason}."
 
 
 def _format_missing(column: str, rows: list[int]) -> str:

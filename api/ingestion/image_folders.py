@@ -176,11 +176,11 @@ def _sort_members(members: Sequence[Member]) -> tuple[list[_Image], tuple[str, .
     kept = [member for member in files if not is_junk(member.path)]
     ignored = ["/".join(member.path) for member in files if is_junk(member.path)]
     prefix = _count_common_folders([member.path for member in kept])
-    tops = {member.path[prefix] for member in kept if len(member.path) > prefix + 1}
-    has_parts = "train" in {top.lower() for top in tops}
+    top_folders = {member.path[prefix] for member in kept if len(member.path) > prefix + 1}
+    has_parts = "train" in {top.lower() for top in top_folders}
     faults, images = [], []
     if has_parts:
-        others = sorted(top for top in tops if top.lower() not in PARTS)
+        others = sorted(top for top in top_folders if top.lower() not in PARTS)
         faults = [
             f"The folder {other!r} is next to the folder `train`, where only `test` is allowed. Move its images into "
             "`train` or `test`. If `train` is a class, rename it."
@@ -255,9 +255,9 @@ def _count_common_folders(paths: Sequence[tuple[str, ...]]) -> int:
     depth = 0
     while True:
         inner = [path for path in paths if len(path) > depth + 1]
-        tops = {path[depth] for path in inner}
+        top_folders = {path[depth] for path in inner}
         deep_enough = all(len(path) > depth + 2 or not _is_image_name(path[-1]) for path in inner)
-        if len(tops) != 1 or not deep_enough or {top.lower() for top in tops} & set(PARTS):
+        if len(top_folders) != 1 or not deep_enough or {top.lower() for top in top_folders} & set(PARTS):
             return depth
         depth += 1
 

@@ -1,4 +1,4 @@
-"""What a spec may name, as the catalog answers it."""
+"""Define the catalog: the layers, optimizers, losses and other parts that a spec can name."""
 
 from typing import Annotated, Any
 
@@ -10,9 +10,17 @@ class _Value(BaseModel):
 
 
 class Argument(_Value):
+    """An argument of a layer or another part, with its default. `default` is null for a required argument."""
+
     name: str
     type: Annotated[
-        str | None, Field(description="Of JSON, or `initializer` and the like; None where several may stand")
+        str | None,
+        Field(
+            description=(
+                "`boolean`, `integer`, `number`, `string` or `list`; `activation`, `initializer`, `regularizer` or "
+                "`constraint` for a name from that part of the catalog; null if the type is unknown."
+            )
+        ),
     ]
     required: bool
     default: Any = None
@@ -20,13 +28,15 @@ class Argument(_Value):
 
 
 class Entry(_Value):
+    """A class or a function of Keras, or `Residual`. The descriptions of Keras come from its docstrings."""
+
     name: str
     description: str
     arguments: list[Argument] = []
 
 
 class DatasetEntry(_Value):
-    """`shape` is that of one row: height, width and channels for images."""
+    """A built-in data set. `shape` is the shape of one row: height, width and channels for images."""
 
     name: str
     images: bool
@@ -37,6 +47,8 @@ class DatasetEntry(_Value):
 
 
 class Catalog(_Value):
+    """Everything that a spec can name."""
+
     layers: list[Entry]
     augmentation: list[Entry]
     activations: list[str]

@@ -13,7 +13,11 @@ from shared.spec.training import TrainingSpec
 
 
 class Plan(BaseModel):
-    """Shapes are without the batch; `classes` is empty where the network answers numbers."""
+    """The plan of a training, which a dry run computes.
+
+    Shapes do not include the batch axis. `classes` are the class labels in the order of the outputs, empty for a
+    regression. `rows` are the numbers of rows in each part of the data.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,10 +36,16 @@ class Plan(BaseModel):
 
 
 CATALOG = "catalog"
+"""The line that requests the catalog."""
 
 
 class PlanRequest(BaseModel):
-    """A spec, what the data set holds that it names, where users brought it, and the version it starts from."""
+    """A request to plan a spec.
+
+    Attributes:
+        uploaded: description of the data set, if the spec names an uploaded one.
+        base: the version whose network and weights the training starts from, if the spec names one.
+    """
 
     spec: TrainingSpec
     uploaded: DatasetInfo | None = None
@@ -43,10 +53,13 @@ class PlanRequest(BaseModel):
 
 
 class LayerOutputRequest(BaseModel):
-    """Into a layer of a network whose architecture.json and model.weights.h5 lie in the folder.
+    """A request to write the kernel or the output of a layer to output.npy.
 
-    Its kernel, or, where the folder has an input.npy, (n, *input_shape) float32, what it makes of that; written to
-    output.npy.
+    Attributes:
+        folder: contains the network as architecture.json and model.weights.h5. If it also contains input.npy,
+            (n, *input_shape) float32, the output of the layer for these inputs is written, otherwise its kernel.
+        input_shape: shape without the batch axis.
+        layer: name of the layer.
     """
 
     folder: Path
@@ -55,13 +68,15 @@ class LayerOutputRequest(BaseModel):
 
 
 class PlannerMessage(BaseModel):
-    """What is asked: one of the two."""
+    """A request to the planning process, sent as one line. Exactly one of the fields is set."""
 
     question: PlanRequest | None = None
     look: LayerOutputRequest | None = None
 
 
 class Refusal(BaseModel):
+    """The reason for which a request was refused: the fields of InvalidRequest."""
+
     model_config = ConfigDict(from_attributes=True)
 
     detail: str
@@ -69,7 +84,7 @@ class Refusal(BaseModel):
 
 
 class PlanResponse(BaseModel):
-    """A plan, a refusal, or neither to a look that was taken."""
+    """The answer to a PlannerMessage: a plan, or a refusal. Both are None if the output of a layer was written."""
 
     plan: Plan | None = None
     refusal: Refusal | None = None

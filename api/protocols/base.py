@@ -1,4 +1,4 @@
-"""Define what every wire format of predictions provides, and serve it from Flask."""
+"""Define the interface of the wire formats, and answer prediction requests through it in Flask."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -17,23 +17,23 @@ Call = TypeVar("Call", bound=PredictionCall)
 
 
 class InferenceProtocol(Protocol[Call]):
-    """One wire format: parse a request, answer it, and put an error into the words of the format.
+    """A wire format: it parses a request, answers it, and formats an error.
 
-    The fast path and the Flask views call the same three methods, so that both answer alike.
+    The fast path and the Flask views both answer with these methods, so that their responses are equal.
     """
 
     def parse(self, environ: "WSGIEnvironment") -> Call | None:
-        """Return the call, read from path and headers; None for a request that only Flask answers. Never raises."""
+        """Parse the path and the headers. Returns None for a request that only Flask answers. Never raises."""
 
     def answer(self, call: Call, servable: Servable, body: bytes) -> Reply:
-        """Predict. Raises ServiceError."""
+        """Parse the body, predict and format the reply. Raises ServiceError."""
 
     def error(self, error: ServiceError) -> Reply:
-        """Format an error as clients of this format expect it."""
+        """Format an error as the clients of this format expect it."""
 
 
 def answer_in_flask(route: str, find: Callable[[], Servable], answer: Callable[[Servable], Reply]) -> Response:
-    """Find the version, answer, and count the request under `route`. Raises what `find` and `answer` raise."""
+    """Find the version, answer the request, and count it under `route`. Raises what `find` and `answer` raise."""
     with services().metrics.count_request(route) as counted:
         servable = find()
         counted.model, counted.version = servable.model, str(servable.number)
@@ -42,5 +42,6 @@ def answer_in_flask(route: str, find: Callable[[], Servable], answer: Callable[[
 
 
 def to_flask_response(reply: Reply, servable: Servable | None = None) -> Response:
+    """Convert a reply. The header `Trainyard-Version` names `servable`; None for no header."""
     headers = [*reply.headers, *([(VERSION_HEADER, servable.name)] if servable is not None else [])]
     return Response(reply.body, status=reply.status, headers=headers, content_type=reply.media_type)

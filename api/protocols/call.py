@@ -1,4 +1,4 @@
-"""Define a request for predictions and its reply, the same for every wire format."""
+"""Define the prediction request and the reply that all wire formats share."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -10,12 +10,12 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class PredictionCall:
-    """A request for predictions, read from its path and headers. Wire formats add fields of their own.
+    """A prediction request without its body. Wire formats add fields of their own.
 
     Attributes:
         route: the name of the call in the metrics.
         reference: a version number, `latest` or an alias; None for the version that the model serves.
-        max_bytes: the largest body that is read.
+        max_bytes: the largest size of the body.
     """
 
     route: str

@@ -1,6 +1,6 @@
-"""Answer predictions by a version in memory before Flask is entered; pass every other request on to Flask, unread.
+"""Answer predictions of loaded versions before Flask is entered, and pass every other request on to Flask, unread.
 
-For a small network, Flask and what stands before it take twice as long as the rest of a prediction.
+For a small network, Flask and the middleware take twice as long as the rest of a prediction.
 """
 
 import logging
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AnyProtocol = InferenceProtocol[Any]
+"""A wire format; each has its own type of call."""
 
 
 def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIApplication":
-    """Wrap Flask's WSGI application. Errors of a call that was taken are answered here, too."""
+    """Wrap the WSGI application of Flask. A request that the fast path takes is also answered here if it fails."""
     protocols = _make_protocols(services)
 
     def call_wsgi(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -58,7 +59,7 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
         ]
         if outcome is OK:
             headers.append((VERSION_HEADER, servable.name))
-        if not is_read:  # the unread body would be taken for the client's next request
+        if not is_read:  # the server would read the rest of the body as the next request
             headers.append(("Connection", "close"))
         start_response(f"{reply.status.value} {reply.status.phrase}", headers)
         return [reply.body]
@@ -67,7 +68,7 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
 
 
 def _make_protocols(services: Services) -> tuple[tuple[str, AnyProtocol], ...]:
-    """List the wire formats by the beginning of their paths; of several that fit, the first that parses is taken."""
+    """Return the wire formats with the prefix of their paths. The first that can parse a request answers it."""
     return (
         ("/api/v1/models/", RestProtocol(services)),
         ("/v1/models/", TfServingProtocol(services)),
@@ -81,7 +82,10 @@ def _make_protocols(services: Services) -> tuple[tuple[str, AnyProtocol], ...]:
 def _parse(
     environ: "WSGIEnvironment", protocols: tuple[tuple[str, AnyProtocol], ...]
 ) -> tuple[AnyProtocol, PredictionCall] | None:
-    """Return None for any other request, and for a body whose length is unknown or over the limit."""
+    """Find the wire format that can parse the request, and parse its path and headers.
+
+    Returns None for any other request, and for a body that is empty, of unknown length, or not below the limit.
+    """
     path, length = environ["PATH_INFO"], environ.get("CONTENT_LENGTH") or ""
     if environ["REQUEST_METHOD"] != "POST" or "HTTP_TRANSFER_ENCODING" in environ or not path.isascii():
         return None
@@ -92,4 +96,5 @@ def _parse(
 
 
 def _make_defect_reply() -> Reply:
+    """Make the reply to a request that ended with an unexpected exception. It is the same in every wire format."""
     return Reply(make_defect_problem().model_dump_json().encode(), MEDIA_TYPE, HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -1,4 +1,4 @@
-"""Answer image classification as Hugging Face's client asks for it."""
+"""Answer the image classification requests of Hugging Face's client."""
 
 from typing import TYPE_CHECKING
 
@@ -20,25 +20,30 @@ if TYPE_CHECKING:
 
 ROUTE = "hugging-face"
 MAX_LABELS = 1000
+"""Number of labels in a response without `top_k`."""
 
 bp = Blueprint("hugging_face", __name__)
 
 
 class HuggingFaceProtocol:
-    """An image as the body, or `{"inputs": base64}`, to `[{"label", "score"}]`, the highest score first."""
+    """The format of Hugging Face's client.
+
+    A request is an image as the body, or `{"inputs": base64}`. The response is `[{"label": …, "score": …}]`, with the
+    highest score first.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def parse(self, environ: "WSGIEnvironment") -> MlflowCall | None:
-        """Return None for another path."""
+        """Parse a request. Returns None for another path."""
         match environ["PATH_INFO"].split("/"):
             case ["", "models", name]:
                 return self.make_call(name, environ.get("CONTENT_TYPE", ""))
         return None
 
     def make_call(self, name: str, content_type: str) -> MlflowCall:
-        """`name` is `model`, `model@alias` or `model@3`."""
+        """Build the call. `name` is `model`, `model@alias` or `model@3`; `content_type` is the unparsed header."""
         return MlflowCall(ROUTE, *split_model_name(name), self._services.max_request_bytes, content_type)
 
     def answer(self, call: MlflowCall, servable: Servable, body: bytes) -> Reply:
@@ -47,12 +52,15 @@ class HuggingFaceProtocol:
         outputs = self._services.predictor.predict(servable, [ImageInput("the image", image)])
         (prediction,) = format_predictions(outputs, servable.manifest, top)
         if "top" not in prediction:
-            raise InvalidRequest(f"{servable.name} predicts numbers and has no classes. Use /invocations.")
+            raise InvalidRequest(
+                f"Version {servable.name} predicts numbers and has no classes. "
+                f"Use /models/{servable.model}/invocations."
+            )
         return Reply(dump_json([{"label": best["label"], "score": best["probability"]} for best in prediction["top"]]))
 
     @staticmethod
     def error(error: ServiceError) -> Reply:
-        """Format the error as MLflow does: Hugging Face documents no format."""
+        """Format an error as MLflow does, because Hugging Face documents no format."""
         return MlflowProtocol.error(error)
 
 
@@ -63,7 +71,10 @@ def answer_error(error: ServiceError) -> Response:
 
 @bp.post("/models/<name>")
 def classify_image(name: str) -> Response:
-    """Classify an image: the body, or `{"inputs": base64}`."""
+    """Classify an image.
+
+    The body is the image, or `{"inputs": base64}`. `name` is `model`, `model@alias` or `model@3`.
+    """
     protocol = HuggingFaceProtocol(services())
     call = protocol.make_call(name, request.headers.get("Content-Type", ""))
     return answer_in_flask(
@@ -74,16 +85,17 @@ def classify_image(name: str) -> Response:
 
 
 def _parse_image(content_type: str, body: bytes) -> tuple[bytes, int]:
+    """Return the image and the number of labels to return. Raises MalformedRequest, InvalidRequest or InvalidImage."""
     if content_type.partition(";")[0].strip().lower() != JSON:
         return body, MAX_LABELS
     try:
         document = read_json(body)
     except (ValueError, RecursionError) as error:
-        raise MalformedRequest(f"The body is not JSON: {error}") from None
+        raise MalformedRequest(f"The body is not valid JSON: {error}") from None
     if not isinstance(document, dict) or "inputs" not in document:
-        raise InvalidRequest('The body is {"inputs": "<base64>"}, or the image itself.')
+        raise InvalidRequest('The body must be {"inputs": "<base64>"}, or an image with its own Content-Type.')
     parameters = document.get("parameters") or {}
     top = parameters.get("top_k", MAX_LABELS) if isinstance(parameters, dict) else None
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-        raise InvalidRequest("`top_k` is how many labels to name.")
+        raise InvalidRequest("`parameters` must be an object, and its `top_k` an integer of at least 1.")
     return decode_base64(document["inputs"], "the image"), top

@@ -1,4 +1,4 @@
-"""Answer MLflow's scoring protocol. SageMaker uses the same paths."""
+"""Answer the scoring protocol of MLflow. SageMaker uses the same paths."""
 
 import csv
 import io
@@ -36,6 +36,7 @@ FIELDS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 CSV = "text/csv"
 PARQUET = ("application/vnd.apache.parquet", "application/x-parquet")
 IMAGES = ("image/", "application/x-image")
+"""Prefixes of the media types whose body is one image. SageMaker uses them; MLflow does not."""
 TYPES = f"Types: ['{JSON}', '{CSV}', '{PARQUET[0]}', 'image/jpeg', 'image/png', 'application/x-image']"
 
 bp = Blueprint("mlflow", __name__)
@@ -43,19 +44,19 @@ bp = Blueprint("mlflow", __name__)
 
 @dataclass(frozen=True, slots=True)
 class MlflowCall(PredictionCall):
-    """`content_type` is the header as it was sent."""
+    """A request without its body. `content_type` is the unparsed header; empty without it."""
 
     content_type: str
 
 
 class MlflowProtocol:
-    """MLflow's scoring protocol: data frames, tensors and images, to `{"predictions": [...]}`."""
+    """The scoring protocol of MLflow: data frames, tensors and images are answered with `{"predictions": […]}`."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def parse(self, environ: "WSGIEnvironment") -> MlflowCall | None:
-        """Return None for another path, or when no default model is set."""
+        """Parse a request. Returns None for another path, and for /invocations without a default model."""
         match environ["PATH_INFO"].split("/"):
             case ["", "invocations"] if self._services.default_model is not None:
                 return self.make_call(self._services.default_model, environ.get("CONTENT_TYPE", ""))
@@ -64,11 +65,14 @@ class MlflowProtocol:
         return None
 
     def make_call(self, name: str, content_type: str) -> MlflowCall:
-        """`name` is `model`, `model@alias` or `model@3`."""
+        """Build the call. `name` is `model`, `model@alias` or `model@3`; `content_type` is the unparsed header."""
         return MlflowCall(ROUTE, *split_model_name(name), self._services.max_request_bytes, content_type)
 
     def answer(self, call: MlflowCall, servable: Servable, body: bytes) -> Reply:
-        """Predict. Raises ServiceError."""
+        """Parse the body, predict and format the reply. Rows that are all strings are images in base64.
+
+        Raises ServiceError.
+        """
         predictor = self._services.predictor
         media_type, _, parameters = call.content_type.partition(";")
         media_type, parameters = media_type.strip().lower(), parameters.strip().lower().replace('"', "")
@@ -88,7 +92,7 @@ class MlflowProtocol:
 
     @staticmethod
     def error(error: ServiceError) -> Reply:
-        """Format `error_code` and `message`; a content type that is not supported is plain text, as in MLflow."""
+        """Format an error as JSON with `error_code` and `message`; UnsupportedContent as plain text, as in MLflow."""
         if isinstance(error, UnsupportedContent):
             return Reply(error.detail.encode(), "text/plain", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         status = STATUS[type(error)]
@@ -114,19 +118,28 @@ def answer_error(error: ServiceError) -> Response:
 @bp.get("/ping")
 @bp.get("/health")
 def show_health() -> Response:
-    """Show that the server answers, as MLflow and SageMaker ask."""
+    """Report that the server is alive.
+
+    This is the health check of MLflow and SageMaker.
+    """
     return Response("\n", content_type=JSON)
 
 
 @bp.get("/version")
 def show_version() -> Response:
-    """Show the version of ONNX Runtime, which runs the networks."""
+    """Show the version of ONNX Runtime.
+
+    MLflow shows its own version here. ONNX Runtime computes the predictions of Trainyard.
+    """
     return Response(version("onnxruntime"), content_type="text/plain")
 
 
 @bp.post("/invocations")
 def invoke_default() -> Response:
-    """Predict with the model that TRAINYARD_DEFAULT_MODEL names."""
+    """Predict with the default model.
+
+    TRAINYARD_DEFAULT_MODEL names it.
+    """
     name = services().default_model
     if name is None:
         raise ModelNotFound(
@@ -137,12 +150,15 @@ def invoke_default() -> Response:
 
 @bp.post("/models/<name>/invocations")
 def invoke(name: str) -> Response:
-    """Predict with a model: `name`, `name@alias` or `name@3`."""
+    """Predict with a model.
+
+    `name` is `model`, `model@alias` or `model@3`.
+    """
     return _invoke(name)
 
 
 def split_model_name(name: str) -> tuple[str, str | None]:
-    """Split `model@reference` into both; the reference is None without an `@`."""
+    """Split `model@reference` into model and reference. The reference is None if it is missing or empty."""
     model, _, reference = name.partition("@")
     return model, reference or None
 
@@ -162,7 +178,10 @@ def _format_reply(outputs: NDArray[np.float32]) -> Reply:
 
 
 def _parse_csv(body: bytes, columns: Sequence[str]) -> list[Any]:
-    """Below the names of the columns."""
+    """Parse rows of numbers from CSV. The first line has the names of the columns.
+
+    Raises MalformedRequest or InvalidRequest.
+    """
     try:
         lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"))) if line]
         inputs = _reorder_columns(lines[1:], lines[0] if lines else [], columns)
@@ -173,6 +192,7 @@ def _parse_csv(body: bytes, columns: Sequence[str]) -> list[Any]:
 
 
 def _parse_json(body: bytes, columns: Sequence[str]) -> list[Any]:
+    """Parse rows of numbers, tensors, or images in base64 from JSON. Raises MalformedRequest or InvalidRequest."""
     field, value = _parse_field(body)
     match field:
         case "dataframe_split":
@@ -183,17 +203,20 @@ def _parse_json(body: bytes, columns: Sequence[str]) -> list[Any]:
         return _transpose_columns([value[name] for name in columns])
     if isinstance(value, dict):
         if len(value) != 1:
-            raise InvalidRequest(f"The network has one input, and {sorted(value)[:20]} were given.")
+            raise InvalidRequest(f"The network has one input. `{field}` has {sorted(value)[:20]}.")
         (value,) = value.values()
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list):
-        raise InvalidRequest(f"`{field}` is a list, of one entry for each input.")
+        raise InvalidRequest(f"`{field}` must be a list with one entry for each input.")
     return [_unwrap_instance(entry) for entry in value]
 
 
 def _parse_field(body: bytes) -> tuple[str, Any]:
-    """Of the four that a body may have; others beside it are nobody's."""
+    """Return the name and the value of the one field of FIELDS in the body. Other keys are ignored, as in MLflow.
+
+    Raises MalformedRequest.
+    """
     try:
         document = read_json(body)
     except (ValueError, RecursionError) as error:
@@ -210,31 +233,35 @@ def _parse_field(body: bytes) -> tuple[str, Any]:
 
 
 def _unwrap_instance(entry: Any) -> Any:  # noqa: ANN401 - JSON
-    """As Vertex AI's clients write them: `{"b64": …}`, or anything under the name of the one input."""
+    """Return an instance without its objects of one key: clients of Vertex AI send `{"b64": …}` or `{"input": …}`."""
     while isinstance(entry, dict) and len(entry) == 1:
         (entry,) = entry.values()
     return entry
 
 
 def _transpose_columns(values: list[Any]) -> list[Any]:
+    """Convert columns to rows. Raises InvalidRequest if the columns are not lists of the same length."""
     if not all(isinstance(column, list) and len(column) == len(values[0]) for column in values):
-        raise InvalidRequest("Each column is a list, and all are of the same length.")
+        raise InvalidRequest("The columns must be lists of the same length.")
     return [list(row) for row in zip(*values, strict=True)]
 
 
 def _reorder_columns(rows: list[list[Any]], names: list[Any], columns: Sequence[str]) -> list[list[Any]]:
-    """As the version's columns are, where both have names; whatever else there is is left out."""
+    """Select the columns of the version by name, in its order. Rows without names stay unchanged.
+
+    `columns` are the names of the version's columns; empty without names. Raises InvalidRequest for a missing column.
+    """
     if not columns or not names or any(not isinstance(row, list) or len(row) != len(names) for row in rows):
         return rows
     if missing := [name for name in columns if name not in names]:
-        raise InvalidRequest(f"The columns {missing} are missing; there are {names[:50]}.")
+        raise InvalidRequest(f"The columns {missing} are missing. The request has {names[:50]}.")
     indices = [names.index(name) for name in columns]
     return [[row[index] for index in indices] for row in rows]
 
 
 def _parse_split(value: object, columns: Sequence[str]) -> list[Any]:
     if not isinstance(value, dict) or not isinstance(value.get("data"), list):
-        raise InvalidRequest('`dataframe_split` is {"columns": […], "data": [[…], …]}.')
+        raise InvalidRequest('`dataframe_split` must be {"columns": […], "data": [[…], …]}.')
     names = value.get("columns")
     return [
         _unwrap_row(row) for row in _reorder_columns(value["data"], names if isinstance(names, list) else [], columns)
@@ -243,13 +270,13 @@ def _parse_split(value: object, columns: Sequence[str]) -> list[Any]:
 
 def _parse_records(value: object, columns: Sequence[str]) -> list[Any]:
     if not isinstance(value, list) or not all(isinstance(record, dict) for record in value):
-        raise InvalidRequest("`dataframe_records` is a list of objects, one for each row.")
+        raise InvalidRequest("`dataframe_records` must be a list of objects, one for each row.")
     if len({tuple(record) for record in value}) > 1:
-        raise InvalidRequest("The records of `dataframe_records` do not have the same columns in the same order.")
+        raise InvalidRequest("The records of `dataframe_records` must have the same columns in the same order.")
     rows = [list(record.values()) for record in value]
     return [_unwrap_row(row) for row in _reorder_columns(rows, list(value[0]) if value else [], columns)]
 
 
 def _unwrap_row(row: Any) -> Any:  # noqa: ANN401 - JSON
-    """A row with an image has that one column."""
+    """Return the string of a row with a single string, which is an image in base64. Other rows stay unchanged."""
     return row[0] if isinstance(row, list) and len(row) == 1 and isinstance(row[0], str) else row

@@ -1,5 +1,6 @@
-"""The Open Inference Protocol v2, with the extensions that Triton's clients use: binary data, classification, model
-repository, statistics.
+"""Answer the Open Inference Protocol v2 with the extensions that Triton's clients use.
+
+These are binary tensor data, classification, model repository and statistics.
 """
 
 import re
@@ -28,24 +29,27 @@ ROUTE = "open-inference"
 _INFER = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 NAME, EXTENSIONS = "trainyard", ("binary_tensor_data", "classification", "model_repository", "statistics")
 MAX_MODELS = 1000
+"""The most models in a list, and the most versions of a model."""
 READY = "READY"
 PASSED_STATUSES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE})
+"""Statuses of errors that Triton also uses. All other errors are answered with 400, as in Triton."""
 
 bp = Blueprint("open_inference", __name__)
 
 
 class OpenInferenceProtocol:
-    """The Open Inference Protocol v2 with Triton's extensions."""
+    """The Open Inference Protocol v2 with extensions of Triton."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def parse(self, environ: "WSGIEnvironment") -> OpenInferenceCall | None:
-        """Return None for another path."""
+        """Parse a request. Returns None for another path."""
         found = _INFER.fullmatch(environ["PATH_INFO"])
         return self.make_call(found["model"], found["version"], environ) if found is not None else None
 
     def make_call(self, model: str, version: str | None, environ: "WSGIEnvironment") -> OpenInferenceCall:
+        """Build the call from the path and the headers. `version` is None for the version that the model serves."""
         return OpenInferenceCall(
             ROUTE,
             model,
@@ -56,12 +60,12 @@ class OpenInferenceProtocol:
         )
 
     def answer(self, call: OpenInferenceCall, servable: Servable, body: bytes) -> Reply:
-        """Infer. Raises ServiceError."""
+        """Parse the body, predict and format the reply. Raises ServiceError."""
         return answer_inference(self._services.predictor, call, servable, body)
 
     @staticmethod
     def error(error: ServiceError) -> Reply:
-        """Format `{"error": ...}`. The protocol knows few statuses: all others become 400."""
+        """Format an error as `{"error": …}`. Statuses that Triton does not use become 400."""
         status = STATUS[type(error)]
         return Reply(
             dump_json({"error": error.detail}), status=status if status in PASSED_STATUSES else HTTPStatus.BAD_REQUEST
@@ -75,22 +79,28 @@ def answer_error(error: ServiceError) -> Response:
 
 @bp.get("/v2/health/live")
 def show_liveness() -> Response:
+    """Report that the server is alive."""
     return make_json_response({"live": True})
 
 
 @bp.get("/v2/health/ready")
 def show_readiness() -> Response:
-    """What is served is served without Redis, and for a while without the database."""
+    """Report that the server is ready.
+
+    This is always true: the versions in memory are served without Redis and without the database.
+    """
     return make_json_response({"ready": True, "live": True})
 
 
 @bp.get("/v2", strict_slashes=False)
 def show_server() -> Response:
+    """Show the name and the extensions of the server."""
     return make_json_response({"name": NAME, "version": "1", "extensions": EXTENSIONS})
 
 
 @bp.get("/v2/models")
 def list_models() -> Response:
+    """List the names of the models."""
     with services().sessions() as session:
         return make_json_response({"models": [model.name for model in versions.list_models(session, Page(MAX_MODELS))]})
 
@@ -98,6 +108,10 @@ def list_models() -> Response:
 @bp.get("/v2/models/<model>")
 @bp.get("/v2/models/<model>/versions/<version>")
 def show_model(model: str, version: str | None = None) -> Response:
+    """Show the inputs and outputs of a model.
+
+    For a version that takes images, the parameter `images` describes the input of encoded images.
+    """
     servable = services().model_cache.get(model, version)
     with services().sessions() as session:
         numbers = [str(found.number) for found in versions.list_versions(session, model, Page(MAX_MODELS))]
@@ -121,6 +135,10 @@ def show_model(model: str, version: str | None = None) -> Response:
 @bp.get("/v2/models/<model>/ready")
 @bp.get("/v2/models/<model>/versions/<version>/ready")
 def show_model_readiness(model: str, version: str | None = None) -> Response:
+    """Report that a model is ready.
+
+    Loads the version if it is not in memory. A version that cannot be loaded is an error.
+    """
     servable = services().model_cache.get(model, version)
     return make_json_response({"name": servable.model, "ready": True}, servable)
 
@@ -128,7 +146,7 @@ def show_model_readiness(model: str, version: str | None = None) -> Response:
 @bp.get("/v2/models/<model>/config")
 @bp.get("/v2/models/<model>/versions/<version>/config")
 def show_config(model: str, version: str | None = None) -> Response:
-    """As Triton describes a model."""
+    """Show the configuration of a model in the form of Triton."""
     servable = services().model_cache.get(model, version)
     signature = servable.manifest.signature
 
@@ -140,7 +158,7 @@ def show_config(model: str, version: str | None = None) -> Response:
             "name": servable.model,
             "platform": "onnxruntime_onnx",
             "backend": "onnxruntime",
-            "max_batch_size": 0,  # the batch is the first of the dims
+            "max_batch_size": 0,  # 0 means in Triton that `dims` include the batch axis
             "input": tensors(signature.inputs),
             "output": tensors(signature.outputs),
         },
@@ -152,13 +170,20 @@ def show_config(model: str, version: str | None = None) -> Response:
 @bp.get("/v2/models/<model>/stats")
 @bp.get("/v2/models/<model>/versions/<version>/stats")
 def show_statistics(model: str | None = None, version: str | None = None) -> Response:
-    """Of this process, since it loaded the version."""
+    """Show the statistics of a model.
+
+    They count since this process loaded the version. Without a model, all versions in memory are shown.
+    """
     found = services().model_cache.list_loaded() if model is None else [services().model_cache.get(model, version)]
     return make_json_response({"model_stats": [_format_statistics(servable) for servable in found]})
 
 
 @bp.post("/v2/repository/index")
 def show_repository() -> Response:
+    """List the models and their states.
+
+    Each model is listed with the version that it serves. `{"ready": true}` leaves out versions that failed to load.
+    """
     body = read_body(services().max_request_bytes)
     only_ready = bool(body.strip()) and bool(read_object(body).get("ready"))
     with services().sessions() as session:
@@ -169,14 +194,20 @@ def show_repository() -> Response:
 
 @bp.post("/v2/repository/models/<model>/load")
 def load_model(model: str) -> Response:
-    """Into memory, before somebody asks."""
+    """Load a model into memory.
+
+    Its next prediction then does not wait for the load.
+    """
     servable = services().model_cache.get(model)
     return make_json_response({"name": servable.model, "load": True}, servable)
 
 
 @bp.post("/v2/repository/models/<model>/unload")
 def unload_model(model: str) -> Response:
-    """Out of memory; who asks for it has it loaded again."""
+    """Remove a model from memory.
+
+    The next request for the model loads it again.
+    """
     servable = services().model_cache.get(model)
     services().model_cache.unload(model)
     return make_json_response({"name": servable.model, "unload": True})
@@ -185,7 +216,10 @@ def unload_model(model: str) -> Response:
 @bp.post("/v2/models/<model>/infer")
 @bp.post("/v2/models/<model>/versions/<version>/infer")
 def infer(model: str, version: str | None = None) -> Response:
-    """Predict: tensors in JSON or in binary, encoded images as BYTES."""
+    """Predict tensors or images.
+
+    Tensors are JSON or binary data, encoded images are elements of type BYTES.
+    """
     protocol = OpenInferenceProtocol(services())
     call = protocol.make_call(model, version, request.environ)
     return answer_in_flask(

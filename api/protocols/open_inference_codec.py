@@ -1,5 +1,6 @@
-"""A request to infer, as the Open Inference Protocol v2 has it with Triton's extensions for binary data and classes:
-JSON, and tensors behind it.
+"""Parse and answer the bodies of the Open Inference Protocol v2.
+
+Includes Triton's extensions for binary tensor data and classification. With binary data, the tensors follow the JSON.
 """
 
 import struct
@@ -31,6 +32,7 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 BFLOAT16 = "BF16"
 BYTES = "BYTES"
 INTEGER_TYPES = frozenset({int, bool})
+"""Types of JSON values that a tensor of integers or booleans accepts."""
 TYPES: dict[str, Any] = {
     "BOOL": np.bool_,
     "UINT8": np.uint8,
@@ -45,11 +47,18 @@ TYPES: dict[str, Any] = {
     "FP32": np.float32,
     "FP64": np.float64,
 }
+"""NumPy type for each `datatype` except BF16, which NumPy does not have, and BYTES."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenInferenceCall(PredictionCall):
-    """`json_length` is the header that says where the JSON ends and the binary tensors begin; None without it."""
+    """An inference request without its body.
+
+    Attributes:
+        encoding: the Content-Encoding, in lower case; empty if the body is not compressed.
+        json_length: the unparsed header with the number of bytes of JSON before the binary tensors. None without the
+            header: the whole body is JSON.
+    """
 
     encoding: str
     json_length: str | None
@@ -63,82 +72,94 @@ def answer_inference(predictor: Predictor, call: OpenInferenceCall, servable: Se
 
 
 def _read_request(call: OpenInferenceCall, body: bytes) -> tuple[dict[str, Any], memoryview]:
-    """The JSON, and the tensors behind it."""
+    """Split the body. Returns the parsed JSON and the bytes of the binary tensors. Raises ServiceError."""
     body = _decompress(body, call.encoding, call.max_bytes)
     length = call.json_length
     if length is None:
         return read_object(body), memoryview(b"")
     if not length.isdecimal() or int(length) > len(body):
-        raise MalformedRequest(f"{JSON_LENGTH} is {length[:20]!r}, and the body has {len(body)} bytes.")
+        raise MalformedRequest(
+            f"{JSON_LENGTH} is {length[:20]!r}. It must be the number of bytes of the JSON; the body has {len(body)}."
+        )
     return read_object(body[: int(length)]), memoryview(body)[int(length) :]
 
 
 def _decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """No more than a body may have as it is: a few bytes of gzip can stand for a gigabyte."""
+    """Decompress a body to at most `max_bytes`, because a few bytes of gzip can decompress to a gigabyte.
+
+    Raises RequestTooLarge or MalformedRequest.
+    """
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "deflate"):
-        raise MalformedRequest(f"The Content-Encoding {encoding[:20]!r} is none of gzip and deflate.")
+        raise MalformedRequest(f"The Content-Encoding {encoding[:20]!r} is not supported. Use gzip or deflate.")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16 if encoding == "gzip" else zlib.MAX_WBITS)
     try:
         unpacked = unpacker.decompress(body, max_bytes)
     except zlib.error as error:
-        raise MalformedRequest(f"The body is not {encoding}: {error}.") from None
+        raise MalformedRequest(f"The body is not valid {encoding}: {error}.") from None
     if unpacker.unconsumed_tail:
-        raise RequestTooLarge(f"The body unpacks to more than the {max_bytes:,} bytes that are read here.")
+        raise RequestTooLarge(
+            f"The decompressed body is larger than {max_bytes:,} bytes, the limit (TRAINYARD_MAX_REQUEST_BYTES)."
+        )
     if not unpacker.eof:
-        raise MalformedRequest(f"The {encoding} body is cut off.")
+        raise MalformedRequest(f"The {encoding} body is incomplete.")
     return unpacked
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """Raises MalformedRequest."""
+    """Parse a JSON object. Raises MalformedRequest."""
     try:
         document = read_json(body)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"failed to parse the request JSON buffer: {error}") from None
     if not isinstance(document, dict):
-        raise MalformedRequest("the request JSON is no object")
+        raise MalformedRequest("the request JSON is not an object")
     return document
 
 
 def _parse_outputs(document: dict[str, Any]) -> tuple[int, bool]:
-    """How many classes to name, 0 for the numbers themselves; and whether they are to be binary."""
+    """Parse `outputs`. Raises InvalidRequest.
+
+    Returns:
+        The number of classes to return, 0 to return the outputs of the network; and whether to return binary data.
+    """
     outputs = document.get("outputs") or [{"name": OUTPUT_NAME}]
     if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
-        raise InvalidRequest(f"`outputs` holds one object, of the output {OUTPUT_NAME!r}.")
+        raise InvalidRequest(f"`outputs` must be a list of one object, for the output {OUTPUT_NAME!r}.")
     if outputs[0].get("name") != OUTPUT_NAME:
         raise InvalidRequest(
-            f"unexpected inference output {str(outputs[0].get('name'))[:100]!r}: it is {OUTPUT_NAME!r}"
+            f"unexpected inference output {str(outputs[0].get('name'))[:100]!r}, the output is named {OUTPUT_NAME!r}"
         )
     parameters = outputs[0].get("parameters") or {}
     everything = document.get("parameters") or {}
     if not isinstance(parameters, dict) or not isinstance(everything, dict):
-        raise InvalidRequest("`parameters` is an object.")
+        raise InvalidRequest("`parameters` must be an object.")
     classes = parameters.get("classification", 0)
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 0:
-        raise InvalidRequest("`classification` is the number of classes to name.")
+        raise InvalidRequest("`classification` must be the number of classes to return, an integer of at least 0.")
     return classes, bool(parameters.get("binary_data", everything.get("binary_data_output", False)))
 
 
 def _compute_outputs(
     predictor: Predictor, servable: Servable, document: dict[str, Any], raw: memoryview
 ) -> NDArray[np.float32]:
+    """Predict the one tensor of `inputs`. Returns (n, outputs) float32. Raises ServiceError."""
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise InvalidRequest(f"`inputs` holds one object, of the input {INPUT_NAME!r}.")
+        raise InvalidRequest(f"`inputs` must be a list of one object, for the input {INPUT_NAME!r}.")
     given = inputs[0]
     if given.get("name") != INPUT_NAME:
-        raise InvalidRequest(f"unexpected inference input {str(given.get('name'))[:100]!r}: it is {INPUT_NAME!r}")
+        raise InvalidRequest(
+            f"unexpected inference input {str(given.get('name'))[:100]!r}, the input is named {INPUT_NAME!r}"
+        )
     shape, datatype = given.get("shape"), given.get("datatype")
     if not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in shape):
-        raise InvalidRequest("`shape` is a list of whole numbers.")
+        raise InvalidRequest("`shape` must be a list of integers of at least 0.")
     if datatype == BYTES:
         return predict_images(predictor, servable, _read_elements(given, shape, raw))
     if not isinstance(datatype, str) or datatype not in (*TYPES, BFLOAT16):
-        raise InvalidRequest(
-            f"`datatype` is {str(datatype)[:20]!r}, where {', '.join(TYPES)}, BF16 and BYTES are known."
-        )
+        raise InvalidRequest(f"`datatype` is {str(datatype)[:20]!r}. It must be {', '.join(TYPES)}, BF16 or BYTES.")
     try:
         tensor = _parse_tensor(given, shape, datatype, raw)
     except InvalidRequest as error:
@@ -147,6 +168,7 @@ def _compute_outputs(
 
 
 def _parse_tensor(given: dict[str, Any], shape: list[int], datatype: str, raw: memoryview) -> NDArray[Any]:
+    """Parse a tensor of numbers from `data` or from the binary data, in the given shape. Raises InvalidRequest."""
     size = _parse_binary_size(given, raw)
     if size is None:
         dtype = np.dtype(TYPES.get(datatype, np.float32))
@@ -155,16 +177,17 @@ def _parse_tensor(given: dict[str, Any], shape: list[int], datatype: str, raw: m
                 given.get("data"), INTEGER_TYPES if dtype.kind in "biu" else INTEGER_TYPES | REAL_TYPES, dtype
             ).ravel()
         except ValueError as error:
-            raise InvalidRequest(f"`data` holds no tensor of {datatype}: {error}.") from None
+            raise InvalidRequest(f"`data` is not a tensor of {datatype}: {error}.") from None
     elif datatype == BFLOAT16:
+        # The bits of a bfloat16 are the upper half of those of a float32.
         values = (np.frombuffer(raw, _make_little_endian("u2")).astype(np.uint32) << 16).view(np.float32)
     else:
         dtype = np.dtype(TYPES[datatype]).newbyteorder("<")
         if size % dtype.itemsize:
-            raise InvalidRequest(f"{size} bytes are no whole number of {datatype}.")
+            raise InvalidRequest(f"{size} bytes are not a whole number of {datatype} elements.")
         values = np.frombuffer(raw, dtype)
-    if values.size != np.prod(shape, dtype=object):
-        raise InvalidRequest(f"The input has {values.size} elements, and the shape {shape} asks for another number.")
+    if values.size != np.prod(shape, dtype=object):  # as Python integers, because int64 can overflow
+        raise InvalidRequest(f"The input has {values.size} elements, which does not match the shape {shape}.")
     return values.reshape(shape)
 
 
@@ -173,36 +196,36 @@ def _make_little_endian(code: str) -> np.dtype[Any]:
 
 
 def _parse_binary_size(given: dict[str, Any], raw: memoryview) -> int | None:
-    """None where the data stand in the JSON."""
+    """Return the number of bytes of the binary data; None if the data is in the JSON. Raises InvalidRequest."""
     parameters = given.get("parameters") or {}
     if not isinstance(parameters, dict):
-        raise InvalidRequest("`parameters` is an object.")
+        raise InvalidRequest("`parameters` must be an object.")
     size = parameters.get("binary_data_size")
     if size is None:
         if "data" not in given:
             raise InvalidRequest("The input has neither `data` nor `binary_data_size`.")
         return None
     if type(size) is not int or size != len(raw):
-        raise InvalidRequest(f"`binary_data_size` is {str(size)[:20]}, and {len(raw)} bytes came behind the JSON.")
+        raise InvalidRequest(f"`binary_data_size` is {str(size)[:20]}, but {len(raw)} bytes follow the JSON.")
     if size % 2 and given.get("datatype") == BFLOAT16:
-        raise InvalidRequest(f"{size} bytes are no whole number of BF16.")
+        raise InvalidRequest(f"{size} bytes are not a whole number of BF16 elements.")
     return size
 
 
 def _read_elements(given: dict[str, Any], shape: list[int], raw: memoryview) -> list[bytes]:
-    """Of a tensor of BYTES: the encoded images. In JSON, which cannot hold bytes, they are base64."""
+    """Read the encoded images of a BYTES tensor. In JSON they are base64. Raises InvalidRequest or InvalidImage."""
     if _parse_binary_size(given, raw) is not None:
         elements = list(_split_bytes(raw))
     else:
         texts = given["data"]
         elements = images_from_base64(texts if isinstance(texts, list) else [texts])
     if not elements or len(elements) != np.prod(shape, dtype=object):
-        raise InvalidRequest(f"The input has {len(elements)} elements, and the shape {shape} asks for another number.")
+        raise InvalidRequest(f"The input has {len(elements)} elements, which does not match the shape {shape}.")
     return elements
 
 
 def _split_bytes(raw: memoryview) -> Iterator[bytes]:
-    """Each is its length, 4 bytes little-endian, and then so many bytes."""
+    """Split a BYTES tensor. Each element is its length, 4 bytes little-endian, followed by its bytes."""
     index = 0
     while index < len(raw):
         if index + 4 > len(raw):
@@ -218,6 +241,7 @@ def _split_bytes(raw: memoryview) -> Iterator[bytes]:
 def _format_reply(
     servable: Servable, document: dict[str, Any], wanted: tuple[int, bool], values: NDArray[np.float32]
 ) -> Reply:
+    """Format the reply to a request. `document` is its JSON, `wanted` the result of `_parse_outputs`."""
     classes, binary = wanted
     output: dict[str, Any] = {"name": OUTPUT_NAME}
     if classes:
@@ -245,7 +269,10 @@ def _format_reply(
 
 
 def _rank_classes(row: NDArray[np.float32], classes: tuple[str, ...], count: int) -> list[str]:
-    """`value:index:label`, the largest value first."""
+    """Format the `count` classes with the largest values as `value:index:label`, the largest first.
+
+    A single output is the probability of the second of two classes. For a regression, the label is left out.
+    """
     scores = np.array([1 - row[0], row[0]], np.float32) if len(classes) > len(row) else row
     best = np.argsort(-scores, kind="stable")[:count]
     labels = classes or ("",) * len(scores)

@@ -1,4 +1,4 @@
-"""Answer predictions in our own wire format."""
+"""Answer prediction requests in Trainyard's own wire format."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +24,11 @@ ROUTE = "predictions"
 MAX_INPUTS = 1000
 _PATH_END = "/predictions"
 _PARTS_BEFORE_MODEL = 4
+"""Parts of the path before the name of the model: an empty one, `api`, `v1` and `models`."""
 _TOP = "top="
 _MAX_TOP_DIGITS = 3
 _FAST_TYPES = frozenset({*MEDIA_TYPES.values(), *UNSPECIFIC_MEDIA_TYPES, *JSON_TYPES})
+"""The Content-Types that the fast path answers. One with parameters goes to Flask."""
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 REQUEST_BODY: dict[str, Any] = {
     "required": True,
@@ -45,7 +47,10 @@ REQUEST_BODY: dict[str, Any] = {
                         "type": "array",
                         "minItems": 1,
                         "maxItems": MAX_INPUTS,
-                        "description": 'Each `{"b64": "…"}` for an image, or the numbers of one row',
+                        "description": (
+                            'One entry for each input: `{"b64": "…"}` with an encoded image, or numbers, which are the '
+                            "values of one row or the pixels of one image."
+                        ),
                         "items": {},
                     }
                 },
@@ -61,20 +66,20 @@ REQUEST_BODY: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class RestCall(PredictionCall):
-    """`top` is how many classes are named for each input."""
+    """A prediction request. `top` is the number of most probable classes in each prediction."""
 
     media_type: str
     top: int
 
 
 class RestProtocol:
-    """Our own wire format: an image as the body, files of a form, or JSON `instances`."""
+    """Trainyard's own wire format: an image as the body, images as files of a form, or JSON with `instances`."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def parse(self, environ: "WSGIEnvironment") -> RestCall | None:
-        """Return None for another path, query or media type; forms are for Flask, which parses them."""
+        """Parse a request. Returns None for another path, query or media type, such as a form, which Flask parses."""
         path, media_type = environ["PATH_INFO"], environ.get("CONTENT_TYPE", "")
         top = _parse_top(environ.get("QUERY_STRING", ""))
         if not (top and path.endswith(_PATH_END) and media_type in _FAST_TYPES):
@@ -90,23 +95,30 @@ class RestProtocol:
                 return None
 
     def answer(self, call: RestCall, servable: Servable, body: bytes) -> Reply:
-        """Predict the inputs of a body. An input that cannot be read has its problem in place of a prediction."""
+        """Predict the inputs of a body.
+
+        An input that cannot be read has a problem in place of its prediction. Raises ServiceError if none can be read,
+        or if the body is invalid.
+        """
         return self.answer_inputs(call.top, servable, parse_inputs(body, call.media_type))
 
     def answer_inputs(self, top: int, servable: Servable, inputs: Sequence[Input | ServiceError]) -> Reply:
-        """Raises Overloaded, or the error of the first input where none of them can be read."""
+        """Predict inputs, each with the `top` most probable classes.
+
+        Raises Overloaded, or the error of the first input if none can be read.
+        """
         return Reply(dump_predictions(servable, self._services.predictor.predict(servable, inputs), top))
 
     @staticmethod
     def error(error: ServiceError) -> Reply:
-        """Format a problem document."""
+        """Format an error as a problem document (RFC 9457), and log it if its status is 500 or above."""
         log_defect(error)
         body = to_problem(error).model_dump_json().encode()
         return Reply(body, PROBLEM_TYPE, STATUS[type(error)], tuple(choose_headers(error).items()))
 
 
 def _parse_top(query: str) -> int:
-    """Return 0 for any query but `top` alone."""
+    """Parse a query that is only `top`. Returns 1 for an empty query, and 0 for a query that Flask must parse."""
     if not query:
         return 1
     number = query.removeprefix(_TOP)
@@ -114,7 +126,10 @@ def _parse_top(query: str) -> int:
 
 
 def read_inputs(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
-    """Read the inputs of a Flask request. An input that cannot be unpacked is an error in its place."""
+    """Read the inputs of a Flask request. An invalid instance of JSON has its error in its place.
+
+    Raises UnsupportedContent, RequestTooLarge, MalformedRequest or InvalidRequest.
+    """
     if request.mimetype == "multipart/form-data":
         return _read_files(request, limits)
     if request.mimetype in JSON_TYPES:
@@ -122,13 +137,13 @@ def read_inputs(request: Request, limits: ImageLimits) -> list[Input | ServiceEr
     if request.mimetype.startswith("image/") or request.mimetype in UNSPECIFIC_MEDIA_TYPES:
         return parse_inputs(read_body(limits.max_bytes), request.mimetype)
     raise UnsupportedContent(
-        f"The Content-Type is {request.mimetype!r}: send an image as image/png or the like, "
-        'files as multipart/form-data, or application/json with {"instances": […]}.'
+        f"The Content-Type is {request.mimetype!r}. Send an image with its own type such as image/png, "
+        'images as files in multipart/form-data, or {"instances": […]} as application/json.'
     )
 
 
 def parse_inputs(body: bytes, media_type: str) -> list[Input | ServiceError]:
-    """Parse a body: JSON by its media type, else one image. Raises MalformedRequest or InvalidRequest."""
+    """Parse a body: `instances` for a media type of JSON, else one image. Raises MalformedRequest or InvalidRequest."""
     if media_type in JSON_TYPES:
         return _parse_instances(read_json(body))
     return [ImageInput("the image", body, media_type)]
@@ -137,9 +152,9 @@ def parse_inputs(body: bytes, media_type: str) -> list[Input | ServiceError]:
 def _read_files(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
     files = [file for _, file in request.files.items(multi=True)]
     if not files:
-        raise InvalidRequest("There is no file in the form: send each image as a file, with a file name.")
+        raise InvalidRequest("The form contains no file. Send each image as a file with a file name.")
     return [
-        # one byte more than allowed, so that the limit is seen to be passed
+        # One byte more than the limit is read, so that an image above the limit is refused and not truncated.
         ImageInput(file.filename or file.name or f"file {index}", file.stream.read(limits.max_bytes + 1), file.mimetype)
         for index, file in enumerate(files, 1)
     ]
@@ -147,9 +162,11 @@ def _read_files(request: Request, limits: ImageLimits) -> list[Input | ServiceEr
 
 def _parse_instances(body: object) -> list[Input | ServiceError]:
     if not isinstance(body, dict) or body.keys() != {"instances"} or not isinstance(body["instances"], list):
-        raise InvalidRequest('The body is {"instances": […]}, one entry for each input, and nothing else beside it.')
+        raise InvalidRequest(
+            'The body must be {"instances": […]} with one entry for each input, and without other keys.'
+        )
     if not 0 < len(body["instances"]) <= MAX_INPUTS:
-        raise InvalidRequest(f"`instances` holds 1 to {MAX_INPUTS} inputs, not {len(body['instances'])}.")
+        raise InvalidRequest(f"`instances` has {len(body['instances'])} inputs. Send 1 to {MAX_INPUTS}.")
     return [_parse_instance(instance, f"instances/{index}") for index, instance in enumerate(body["instances"])]
 
 

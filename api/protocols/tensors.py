@@ -1,4 +1,4 @@
-"""What other systems send and want: the network's input as it stands, encoded images, and answers in JSON."""
+"""Predict tensors and encoded images for the protocols of other systems, and read and write JSON."""
 
 import json
 from collections.abc import Iterable
@@ -18,42 +18,50 @@ from shared.inference.servable import Servable
 
 
 def to_network_input(values: Any, servable: Servable) -> NDArray[np.float32]:  # noqa: ANN401 - nested lists, or an array
-    """(n, …) float32 as the network takes it. Raises InvalidRequest, with the shape that is expected."""
+    """Convert nested lists or an array to the network's input, (n, *input_shape) float32, without preprocessing.
+
+    A flat list is also accepted if the network takes one number. Raises InvalidRequest, which names the expected shape.
+    """
     shape, expected = servable.manifest.preprocessing.input_shape, describe_expected_input(servable)
     try:
         rows = to_array(values, REAL_TYPES | {bool}, np.float32)
     except ValueError as error:
-        raise InvalidRequest(f"Not a tensor of numbers ({error}): {expected}.") from None
+        raise InvalidRequest(f"The input is not a tensor of numbers: {error}. {expected}.") from None
     if rows.ndim == 1 and shape == (1,):
         rows = rows[:, np.newaxis]
     if rows.ndim == 0 or rows.shape[1:] != shape:
-        raise InvalidRequest(f"The tensor has the shape {list(rows.shape)}: {expected}.")
+        raise InvalidRequest(f"The tensor has the shape {list(rows.shape)}. {expected}.")
     if len(rows) == 0:
-        raise InvalidRequest(f"The tensor is empty: {expected}.")
+        raise InvalidRequest(f"The tensor is empty. {expected}.")
     return rows
 
 
 def describe_expected_input(servable: Servable) -> str:
-    return f"{servable.name} takes float32 of shape {[-1, *servable.manifest.preprocessing.input_shape]}"
+    """Describe the tensor that a version takes, for an error message. The text has no full stop."""
+    return f"Version {servable.name} takes float32 of shape {[-1, *servable.manifest.preprocessing.input_shape]}"
 
 
 def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
-    """NaN and Infinity may stand in it. Raises ValueError or RecursionError."""
+    """Parse JSON. NaN and Infinity, which orjson rejects, are accepted. Raises ValueError or RecursionError."""
     try:
         return orjson.loads(body)
     except ValueError:
         document = json.loads(body)
-        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair could not be said again
+        json.dumps(document, ensure_ascii=False).encode()  # raises for a lone surrogate, which no reply can contain
         return document
 
 
 def images_from_base64(texts: Iterable[object]) -> list[bytes]:
-    """Raises InvalidImage."""
+    """Decode images from base64. Raises InvalidImage, which names the index of the image."""
     return [decode_base64(text, f"image {index}") for index, text in enumerate(texts)]
 
 
 def predict_images(predictor: Predictor, servable: Servable, images: Iterable[bytes]) -> NDArray[np.float32]:
-    """(n, outputs). These protocols have no room for one that failed among others: raises its error."""
+    """Predict encoded images. Returns (n, outputs) float32.
+
+    Raises Overloaded, or the error of the first image that cannot be read: these protocols cannot return an error for
+    one image and predictions for the others.
+    """
     inputs = [ImageInput(f"image {index}", image) for index, image in enumerate(images)]
     outputs = predictor.predict(servable, inputs)
     for found in outputs.read:
@@ -63,17 +71,21 @@ def predict_images(predictor: Predictor, servable: Servable, images: Iterable[by
 
 
 def predict_numbers(predictor: Predictor, servable: Servable, values: Any) -> NDArray[np.float32]:  # noqa: ANN401
-    """(n, outputs). Raises InvalidRequest."""
+    """Predict nested lists or an array, without preprocessing. Returns (n, outputs) float32.
+
+    Raises InvalidRequest or Overloaded.
+    """
     return predictor.run(servable, to_network_input(values, servable))
 
 
 def dump_json(document: object) -> bytes:
-    """JSON, numbers of float32 as short as they can be told apart."""
+    """Format JSON. A float32 has the fewest digits that identify it."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def make_json_response(
     document: object, servable: Servable | None = None, status: HTTPStatus = HTTPStatus.OK
 ) -> Response:
+    """Make a response of JSON. The header `Trainyard-Version` names `servable`; None for no header."""
     headers = {VERSION_HEADER: servable.name} if servable is not None else None
     return Response(dump_json(document), status=status, headers=headers, content_type=JSON)

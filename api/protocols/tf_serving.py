@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API: its paths, its bodies, its error texts; and what KServe and OpenVINO added to it."""
+"""Answer the REST API of TensorFlow Serving, with the additions of KServe and of OpenVINO Model Server."""
 
 import re
 from dataclasses import dataclass
@@ -31,8 +31,10 @@ from api.protocols.tf_serving_codec import SIGNATURE, VERBS, TfServingCall, pars
 ROUTE = "tf-serving"
 HTML = "text/html"
 MAX_VERSIONS = 100
+"""The most versions in the status of a model."""
 MAX_MODELS = 1000
 MAX_VERSION = 2**63 - 1
+"""The largest version number of TensorFlow Serving, an int64."""
 _PATH = re.compile(
     r"models(?:/(?P<model>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?)?"
     r"(?::(?P<verb>predict|classify|regress)|/(?P<metadata>metadata))?/?",
@@ -44,21 +46,25 @@ bp = Blueprint("tf_serving", __name__)
 
 @dataclass(frozen=True)
 class Target:
-    """What a path names; neither version nor label means the version that the model serves."""
+    """The version that a path names. Without version and label, it is the version that the model serves."""
 
     model: str
     version: str | None
     label: str | None
 
     def find(self) -> Servable:
-        """Load the version. Raises ServiceError in TensorFlow Serving's words."""
+        """Return the version, loaded if necessary. Raises ServiceError with the message of TensorFlow Serving."""
         try:
             return services().model_cache.get(self.model, self.to_reference())
         except (ModelNotFound, VersionNotFound) as error:
             raise self.translate(error) from None
 
     def to_reference(self) -> str | None:
-        """Return the reference for the registry; None for version 0, by which ovmsclient means the served one."""
+        """Return a version number or an alias; None for the version that the model serves.
+
+        Version 0 is also the served version: ovmsclient sends it as the default. Raises MalformedRequest for a number
+        above MAX_VERSION.
+        """
         if self.version is None:
             return self.label
         number = int(self.version)
@@ -67,7 +73,7 @@ class Target:
         return str(number) if number else None
 
     def translate(self, error: ServiceError) -> ServiceError:
-        """Put "not found" into TensorFlow Serving's words."""
+        """Replace the message of ModelNotFound or VersionNotFound by that of TensorFlow Serving."""
         if self.label is not None and isinstance(error, VersionNotFound):
             return MalformedRequest(f"Unrecognized servable version label: {self.label}")
         which = f"Specific({self.model}, {self.version})" if self.version is not None else f"Latest({self.model})"
@@ -75,13 +81,13 @@ class Target:
 
 
 class TfServingProtocol:
-    """TensorFlow Serving's REST API. The Content-Type is not looked at, as in the original."""
+    """The REST API of TensorFlow Serving. Requests may have any Content-Type, as in TensorFlow Serving."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def parse(self, environ: "WSGIEnvironment") -> TfServingCall | None:
-        """Return None for a path without a verb; a version that is no number is for Flask to refuse."""
+        """Parse a request. Returns None for a path without a verb, and for a version of more than MAX_DIGITS digits."""
         found = _PATH.fullmatch(environ["PATH_INFO"].removeprefix("/v1/"))
         if found is None or found["model"] is None or found["verb"] is None:
             return None
@@ -89,16 +95,17 @@ class TfServingProtocol:
         return self.make_call(target, found["verb"].lower()) if len(found["version"] or "") <= MAX_DIGITS else None
 
     def make_call(self, target: Target, verb: str) -> TfServingCall:
+        """Build the call. Raises MalformedRequest for a version number that is too large."""
         reference = target.to_reference()
         return TfServingCall(f"{ROUTE}-{verb}", target.model, reference, self._services.max_request_bytes, verb)
 
     def answer(self, call: TfServingCall, servable: Servable, body: bytes) -> Reply:
-        """Predict, classify or regress. Raises ServiceError."""
+        """Parse the body, predict, classify or regress, and format the reply. Raises ServiceError."""
         return Reply(VERBS[call.verb](self._services.predictor, servable, parse_document(servable, body)))
 
     @staticmethod
     def error(error: ServiceError) -> Reply:
-        """Format `{"error": ...}`. TensorFlow Serving knows neither 413 nor 422: both become 400."""
+        """Format an error as `{"error": …}`. 413 and 422 become 400, because TensorFlow Serving does not use them."""
         status = STATUS[type(error)]
         if status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
             status = HTTPStatus.BAD_REQUEST
@@ -112,7 +119,10 @@ def answer_error(error: ServiceError) -> Response:
 
 @bp.get("/")
 def show_liveness() -> Response:
-    """KServe asks here whether the server lives; people with a browser want to read."""
+    """Report that the server is alive.
+
+    This is the liveness check of KServe. A browser is redirected to /docs.
+    """
     if request.accept_mimetypes.best_match(("application/json", HTML)) == HTML:
         return cast(Response, redirect("/docs"))
     return make_json_response({"status": "alive"})
@@ -120,12 +130,16 @@ def show_liveness() -> Response:
 
 @bp.get("/monitoring/prometheus/metrics")
 def show_metrics() -> Response:
+    """Show the metrics for Prometheus."""
     return Response(services().metrics.render(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @bp.get("/v1/config")
 def show_config() -> Response:
-    """OpenVINO's: the served version of each model, with its status."""
+    """Show the status of each model.
+
+    The status is that of the version that the model serves. This is a call of OpenVINO Model Server.
+    """
     with services().sessions() as session:
         served = versions.list_served_versions(session, MAX_MODELS)
     return make_json_response(
@@ -135,7 +149,10 @@ def show_config() -> Response:
 
 @bp.get("/v1/models")
 def list_models() -> Response:
-    """KServe has this; TensorFlow Serving's users have long asked for it."""
+    """List the names of the models.
+
+    This is a call of KServe. TensorFlow Serving does not have it.
+    """
     with services().sessions() as session:
         names = [model.name for model in versions.list_models(session, Page(MAX_MODELS))]
     return make_json_response({"models": names})
@@ -143,7 +160,10 @@ def list_models() -> Response:
 
 @bp.get("/<any(v1, V1):_>/<path:rest>")
 def show(_: str, rest: str) -> Response:
-    """The status of the versions, or a version's signature."""
+    """Show status or metadata.
+
+    Shows the status of the versions of a model, or the signature of a version with `/metadata`.
+    """
     target, verb, wants_metadata = _parse_path(rest)
     if verb is not None:
         raise _build_malformed_error()
@@ -152,7 +172,10 @@ def show(_: str, rest: str) -> Response:
 
 @bp.post("/<any(v1, V1):_>/<path:rest>")
 def predict(_: str, rest: str) -> Response:
-    """Predict, classify or regress."""
+    """Predict, classify or regress.
+
+    The path ends in `:predict`, `:classify` or `:regress`.
+    """
     target, verb, _metadata = _parse_path(rest)
     if verb is None:
         raise _build_malformed_error()
@@ -164,6 +187,11 @@ def predict(_: str, rest: str) -> Response:
 
 
 def _parse_path(rest: str) -> tuple[Target, str | None, bool]:
+    """Parse the path after `/v1/`. Raises MalformedRequest.
+
+    Returns:
+        The target; the verb in lower case, or None; and whether the path ends in `/metadata`.
+    """
     found = _PATH.fullmatch(rest)
     if found is None or found["model"] is None:
         raise _build_malformed_error()
@@ -176,7 +204,7 @@ def _build_malformed_error() -> MalformedRequest:
 
 
 def _show_status(target: Target) -> Response:
-    """TensorFlow Serving's answer and KServe's in one: each client looks for its own keys."""
+    """Show the status of versions. The response has the keys of TensorFlow Serving and those of KServe."""
     with services().sessions() as session:
         try:
             if target.version is not None or target.label is not None:

@@ -1,4 +1,4 @@
-"""Parse and answer the bodies of TensorFlow Serving's REST API."""
+"""Parse and answer the bodies of the REST API of TensorFlow Serving."""
 
 import json
 from collections.abc import Iterator
@@ -26,16 +26,18 @@ if TYPE_CHECKING:
     pass
 SIGNATURE = "serving_default"
 MAX_LEVELS = 64
+"""Lists that are nested deeper are not searched for the first fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class TfServingCall(PredictionCall):
-    """`verb` is `predict`, `classify` or `regress`."""
+    """A request without its body. `verb` is `predict`, `classify` or `regress`."""
 
     verb: str
 
 
 def parse_document(servable: Servable, body: bytes) -> dict[str, Any]:
+    """Parse a body and check its signature name. Raises MalformedRequest with the message of TensorFlow Serving."""
     if not body.strip():
         raise MalformedRequest("JSON Parse error: The document is empty")
     try:
@@ -54,6 +56,10 @@ def parse_document(servable: Servable, body: bytes) -> dict[str, Any]:
 
 
 def predict_instances(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
+    """Predict and return the JSON of the response. Raises ServiceError.
+
+    The response has `predictions` for `instances`, the row format, and `outputs` for `inputs`, the column format.
+    """
     given = document.keys() & {"instances", "inputs"}
     if not given:
         raise MalformedRequest("Missing 'inputs' or 'instances' key")
@@ -69,7 +75,7 @@ def predict_instances(predictor: Predictor, servable: Servable, document: dict[s
 
 
 def _parse_instances(instances: object) -> list[Any]:
-    """Each a tensor or `{"b64": …}`, by itself or under the name of the one input."""
+    """Return the instances, each a tensor or `{"b64": …}`. A client may send them under the name of the input."""
     if not isinstance(instances, list):
         raise MalformedRequest("Excepting 'instances' to be an list/array")
     if not instances:
@@ -78,22 +84,28 @@ def _parse_instances(instances: object) -> list[Any]:
 
 
 def _parse_inputs(inputs: object) -> list[Any]:
+    """Return the values of the one input as a list, one value for each instance."""
     values = _unwrap_input(inputs)
     return values if isinstance(values, list) else [values]
 
 
 def _unwrap_input(value: object) -> Any:  # noqa: ANN401 - JSON
+    """Return the value under the name of the input; tensors and `{"b64": …}` unchanged. Raises MalformedRequest."""
     if not isinstance(value, dict) or value.keys() == {"b64"}:
         return value
     if value.keys() != {INPUT_NAME}:
-        raise MalformedRequest(f"The network has one input, {INPUT_NAME!r}, and {sorted(value)} were given.")
+        raise MalformedRequest(f"The network has one input, {INPUT_NAME!r}. The request has {sorted(value)}.")
     return value[INPUT_NAME]
 
 
 def _compute_outputs(
     predictor: Predictor, servable: Servable, values: list[Any], tensors: list[Any]
 ) -> NDArray[np.float32]:
-    """Of images or numbers; `tensors` are what the sender takes for one tensor each."""
+    """Predict `values`, which are all encoded images or all numbers. Returns (n, outputs) float32.
+
+    `tensors` are searched for a fault if the numbers are invalid: the instances in the row format, and one tensor with
+    all values in the column format. Raises ServiceError.
+    """
     are_images = [isinstance(value, dict) for value in values]
     if not any(are_images):
         try:
@@ -101,12 +113,15 @@ def _compute_outputs(
         except InvalidRequest as error:
             raise InvalidRequest(" ".join((*_find_fault(tensors), error.detail))) from None
     if not all(are_images) or any(value.keys() != {"b64"} for value in values):
-        raise MalformedRequest('Either all values are tensors, or all are images, {"b64": …}.')
+        raise MalformedRequest('Either all values are tensors, or all are images. An image is {"b64": "…"}.')
     return predict_images(predictor, servable, images_from_base64(value["b64"] for value in values))
 
 
 def _find_fault(tensors: list[Any]) -> Iterator[str]:
-    """In TensorFlow Serving's words the first value that is no number, or list that is not as its neighbours are."""
+    """Yield the message of TensorFlow Serving for the first fault, if there is one.
+
+    A fault is a value that is not a number, or a list whose level or length differs from that of the first lists.
+    """
     shape: list[int] = []
     first = tensors[0] if tensors else None
     while isinstance(first, list) and len(shape) <= MAX_LEVELS:
@@ -117,6 +132,7 @@ def _find_fault(tensors: list[Any]) -> Iterator[str]:
 
 
 def _iterate_faults(value: object, shape: list[int], level: int) -> Iterator[str]:
+    """Yield a message for each fault. `shape` is the expected length of the lists at each level."""
     if isinstance(value, str):
         yield f'JSON Value: "{value[:100]}" Type: String is not of expected type: float.'
     elif value is None or isinstance(value, dict):
@@ -131,19 +147,21 @@ def _iterate_faults(value: object, shape: list[int], level: int) -> Iterator[str
 
 
 def classify_examples(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
+    """Classify and return the JSON of the response: label and probability of all classes. Raises ServiceError."""
     classes = servable.manifest.classes
     if not classes:
-        raise InvalidRequest(f"{servable.name} answers numbers and has no classes: ask it to `regress` or `predict`.")
+        raise InvalidRequest(f"Version {servable.name} has no classes. Use `regress` or `predict`.")
     examples = _parse_examples(document)
     outputs = _compute_outputs(predictor, servable, examples, examples)
-    if len(classes) > outputs.shape[1]:
+    if len(classes) > outputs.shape[1]:  # a single output is the probability of the second class
         outputs = np.concatenate([1 - outputs, outputs], axis=1)
     return _dump_json({"results": [list(zip(classes, row, strict=True)) for row in outputs]}, outputs)
 
 
 def regress_examples(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
+    """Predict numbers and return the JSON of the response: a number or a list for each example. Raises ServiceError."""
     if servable.manifest.classes:
-        raise InvalidRequest(f"{servable.name} names classes: ask it to `classify` or `predict`.")
+        raise InvalidRequest(f"Version {servable.name} predicts classes. Use `classify` or `predict`.")
     examples = _parse_examples(document)
     outputs = _compute_outputs(predictor, servable, examples, examples)
     return _dump_json({"results": [row[0] if len(row) == 1 else row for row in outputs]}, outputs)
@@ -153,12 +171,14 @@ VERBS = {"predict": predict_instances, "classify": classify_examples, "regress":
 
 
 def _dump_json(document: dict[str, Any], outputs: NDArray[np.float32]) -> bytes:
+    """Format a response as JSON. `outputs` are the numbers in it."""
     if np.isfinite(outputs).all():
         return dump_json(document)
-    return json.dumps(document, default=lambda value: value.tolist()).encode()  # JSON has no NaN, its clients have
+    return json.dumps(document, default=lambda value: value.tolist()).encode()  # NaN and Infinity, as in TFS
 
 
 def _parse_examples(document: dict[str, Any]) -> list[Any]:
+    """Return the examples, each a tensor or `{"b64": …}`. Raises MalformedRequest."""
     examples = document.get("examples")
     if not isinstance(examples, list) or not examples:
         raise MalformedRequest("When method is classify or regress, key 'examples' is expected and holds a list.")

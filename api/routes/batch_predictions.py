@@ -140,21 +140,21 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
     Send a file in a form, or JSON with the name of an uploaded data set.
     An input that cannot be read has a problem as its result; the other inputs are predicted.
     """
-    question = _parse_batch_request()
+    body = _parse_batch_request()
     with services().sessions() as session:
         version = (
             versions.get_served_version(session, path.model)
-            if question.version is None
-            else versions.get_version(session, path.model, question.version)
+            if body.version is None
+            else versions.get_version(session, path.model, body.version)
         )
         description = VersionManifest.model_validate(version.manifest)
-        revision = revisions.get_revision(session, question.dataset) if question.dataset is not None else None
+        revision = revisions.get_revision(session, body.dataset) if body.dataset is not None else None
     if revision is None:
         files, rows = _store_upload(description)
     else:
         files, rows = [], _count_rows(revision, description.preprocessing)
     spec = BatchSpec(
-        **question.model_dump(exclude={"version", "dataset"}),
+        **body.model_dump(exclude={"version", "dataset"}),
         model=version.model,
         version=version.number,
         dataset=f"{revision.dataset}@{revision.number}" if revision is not None else None,
@@ -218,10 +218,10 @@ def _parse_batch_request() -> BatchPredictionRequest:
     is_form = request.mimetype == MULTIPART
     if is_form:
         allow_upload(services().upload_limits.bytes)
-    question = validate(BatchPredictionRequest, request.form.to_dict() if is_form else read_document())
-    if is_form == (question.dataset is not None):
+    body = validate(BatchPredictionRequest, request.form.to_dict() if is_form else read_document())
+    if is_form == (body.dataset is not None):
         raise InvalidRequest("The request is invalid.", (Fault("#/dataset", ONE_OF),))
-    return question
+    return body
 
 
 def _store_upload(description: VersionManifest) -> tuple[list[StoredFile], int]:
@@ -238,9 +238,9 @@ def _count_rows(revision: Revision, contract: Contract) -> int:
     info = revisions.to_dataset_info(revision)
     takes_images = isinstance(contract, ImageContract)
     if info.images != takes_images or not (takes_images or info.shape == contract.input_shape):
-        holds = "images" if info.images else f"numbers of shape {list(info.shape)}"
-        takes = "images" if takes_images else f"numbers of shape {list(contract.input_shape)}"
-        detail = f"The data set contains {holds}. This version takes {takes}."
+        actual = "images" if info.images else f"numbers of shape {list(info.shape)}"
+        expected = "images" if takes_images else f"numbers of shape {list(contract.input_shape)}"
+        detail = f"The data set contains {actual}. This version takes {expected}."
         raise InvalidRequest("The data set does not fit the version.", (Fault("#/dataset", detail),))
     return info.train_rows + info.test_rows
 

@@ -97,15 +97,17 @@ def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
             raise PictureNotFound(f"{path.layer} has no kernels of 4 dimensions. Choose a convolution over images.")
         height, width, channels, filters = kernel.shape
         stack = np.moveaxis(kernel, -1, 0)[:MAX_TILES]
-        words = [f"filter {index}" for index in range(len(stack))]
+        captions = [f"filter {index}" for index in range(len(stack))]
         if channels == COLOR_CHANNELS:
             low, high = stack.min(), stack.max()
             return drawings.draw_maps(
-                f"{title}: {filters} kernels of {height} × {width}, in colour", (stack - low) / (high - low or 1), words
+                f"{title}: {filters} kernels of {height} × {width}, in colour",
+                (stack - low) / (high - low or 1),
+                captions,
             )
         mean = f", the mean of {channels} channels" if channels > 1 else ""
         return drawings.draw_maps(
-            f"{title}: {filters} kernels of {height} × {width}{mean}", stack.mean(axis=-1).astype(np.float64), words
+            f"{title}: {filters} kernels of {height} × {width}{mean}", stack.mean(axis=-1).astype(np.float64), captions
         )
 
     return make_picture_response(services().pictures, path.picture_format, query, content, make)
@@ -143,8 +145,8 @@ def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
             )
         height, width, channels = output.shape
         stack = np.moveaxis(output, -1, 0)[:MAX_TILES].astype(np.float64)
-        words = [f"channel {index}" for index in range(len(stack))]
-        return drawings.draw_maps(f"{title}: {channels} maps of {height} × {width}", stack, words)
+        captions = [f"channel {index}" for index in range(len(stack))]
+        return drawings.draw_maps(f"{title}: {channels} maps of {height} × {width}", stack, captions)
 
     return make_picture_response(services().pictures, path.picture_format, query, content, make)
 
@@ -179,5 +181,5 @@ def _compute_layer_output(version: Version, layer: str, inputs: NDArray[np.float
         services().planner.compute_layer_output(
             LayerOutputRequest(folder=folder, input_shape=description.preprocessing.input_shape, layer=layer)
         )
-        seen: NDArray[np.float32] = np.load(folder / "output.npy", allow_pickle=False)
-        return seen
+        output: NDArray[np.float32] = np.load(folder / "output.npy", allow_pickle=False)
+        return output

@@ -94,11 +94,11 @@ def draw_mistakes(path: VersionPicturePath, query: GalleryQuery) -> Response:
     def make() -> Drawing:
         answers, shown, classes = _read_evaluation(version)
         rows = select_mistakes(answers, classes, query)
-        at = {int(row): index for index, row in enumerate(shown.rows)}
+        positions = {int(row): index for index, row in enumerate(shown.rows)}
         tiles = [
-            Tile(shown.images[at[row]], _format_caption(answers, classes, row), right=False)
+            Tile(shown.images[positions[row]], _format_caption(answers, classes, row), right=False)
             for row in rows.tolist()
-            if row in at
+            if row in positions
         ]
         if not tiles:
             raise PictureNotFound("No misclassified test image matches the query.")

@@ -1,4 +1,4 @@
-"""So many threads compute at a time, so many requests may wait, and those of one kind that waited go together."""
+"""Batch requests dynamically behind a bounded queue."""
 
 import threading
 from collections import deque
@@ -8,47 +8,67 @@ from typing import Generic, Protocol, TypeVar
 from shared.errors import Overloaded
 
 MAX_BATCH_SIZE = 32
+"""The most requests in one batch. It equals MAX_ROWS_PER_RUN, the most rows that a network takes in one run."""
 
 
 class BatchableRequest(Protocol):
+    """A request that can be computed in one batch with other requests of the same kind."""
+
     @property
     def kind(self) -> Hashable:
-        """Works of one kind that wait are computed together."""
+        """Return the kind. Queued requests of equal kinds are computed in one batch."""
 
     @property
     def is_quick(self) -> bool:
-        """Then one thread does all of its kind, however many are free: they would only get in each other's way."""
+        """Return whether only one thread at a time computes this kind: for short work, more threads are not faster."""
 
 
 Request = TypeVar("Request", bound=BatchableRequest)
 
 
 class DynamicBatcher(Generic[Request]):
-    """Refuses at once when there is no room, rather than answer ever later."""
+    """A bounded queue of requests, and a limited number of threads that compute them in batches.
+
+    The threads are those that call `do`: each computes its own request, or a batch that begins with it. A batch
+    consists of requests that had to wait; no request waits in order to fill a batch. A full queue refuses requests
+    immediately, so that the time in the queue stays short.
+
+    Args:
+        at_once: the most batches that are computed at the same time.
+        waiting: the most requests in the queue.
+        seconds: the longest time that a request waits in the queue.
+        compute: computes a batch of requests of one kind and stores the results in the requests.
+    """
 
     def __init__(
         self, at_once: int, waiting: int, seconds: float, compute: Callable[[Sequence[Request]], None]
     ) -> None:
-        self._at_once = self._free = at_once
+        self._at_once = self._free = at_once  # `_free` more batches can start
         self._most_waiting = waiting
         self._seconds = seconds
         self._compute = compute
         self._waiting: deque[_QueuedRequest[Request]] = deque()
-        self._busy: set[Hashable] = set()
-        self._changing = threading.Lock()
+        self._busy: set[Hashable] = set()  # quick kinds that a thread computes now
+        self._changing = threading.Lock()  # protects `_free`, `_waiting` and `_busy`
 
     def do(self, work: Request) -> None:
-        """Returns when it was computed, here or by another thread. Raises Overloaded, and what `compute` raises."""
+        """Compute the request, in this thread or in a batch of another thread. Returns when it is computed.
+
+        Raises Overloaded if the queue is full or the request waits too long, and what `compute` raises.
+        """
         ticket = _QueuedRequest(work)
         with self._changing:
             if self._free and work.kind not in self._busy:
                 self._free -= 1
                 self._begin(ticket, [])
             elif len(self._waiting) < self._most_waiting:
-                ticket.called.acquire()
+                ticket.called.acquire()  # so that `_wait` blocks, see _QueuedRequest
                 self._waiting.append(ticket)
             else:
-                raise Overloaded("More predictions are waited for here than can be made soon: try again in a moment.")
+                raise Overloaded(
+                    f"{len(self._waiting)} requests are queued, the limit "
+                    "(TRAINYARD_MAX_WAITING_PREDICTIONS for predictions). Retry in a few seconds."
+                )
         if not ticket.together:
             self._wait(ticket)
         if ticket.together:
@@ -60,21 +80,27 @@ class DynamicBatcher(Generic[Request]):
         return len(self._waiting)
 
     def _wait(self, ticket: "_QueuedRequest[Request]") -> None:
-        """Until it is its turn, or another has computed it."""
+        """Wait until this thread must compute a batch, or until another thread has computed the request.
+
+        Raises Overloaded if the request is still in the queue after the time limit.
+        """
         if ticket.called.acquire(timeout=self._seconds):
             return
         with self._changing:
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
                 raise Overloaded(
-                    f"The prediction did not get its turn within {self._seconds:g} s: try again in a moment."
+                    f"The request was queued for {self._seconds:g} s, the limit "
+                    "(TRAINYARD_PREDICTION_SECONDS for predictions). Retry in a few seconds."
                 )
-        ticket.called.acquire()  # it is called just now
+        # Another thread has just removed the request from the queue: it belongs to a batch now, and the signal follows.
+        ticket.called.acquire()
 
     def _take_turn(self, ticket: "_QueuedRequest[Request]") -> None:
+        """Compute the batch of this thread, start the next batch, and wake the other threads of this batch."""
         try:
             self._compute([one.work for one in ticket.together])
-        except BaseException as error:  # noqa: BLE001 - raised again, to each of those that wait for it
+        except BaseException as error:  # noqa: BLE001 - `do` raises it in the thread of each request
             for one in ticket.together:
                 one.error = error
         with self._changing:
@@ -85,18 +111,27 @@ class DynamicBatcher(Generic[Request]):
             one.called.release()
 
     def _begin(self, first: "_QueuedRequest[Request]", others: "list[_QueuedRequest[Request]]") -> None:
+        """Make a batch of these requests, which the thread of `first` computes."""
         first.together = [first, *others]
         if first.work.is_quick:
             self._busy.add(first.work.kind)
 
     def _end(self, ended: "_QueuedRequest[Request]") -> "_QueuedRequest[Request] | None":
-        """Who has its turn next, if any of those that wait may begin."""
+        """Choose the next batch after a batch has ended.
+
+        Returns:
+            The first request of the next batch, whose thread must be woken; None if no queued request can start.
+        """
         self._busy.discard(ended.work.kind)
+        # The next batch begins with the request that has waited longest, except those of kinds that are busy: these are
+        # computed when the batch of their kind ends.
         following = next((ticket for ticket in self._waiting if ticket.work.kind not in self._busy), None)
         if following is None:
             self._free += 1
             return None
         self._waiting.remove(following)
+        # Queued requests of the same kind join the batch, the oldest first. If the kind is quick, all of them join.
+        # Otherwise only a share of 1 / at_once joins, so that the other threads compute the rest at the same time.
         like = [ticket for ticket in self._waiting if ticket.work.kind == following.work.kind]
         share = len(like) if following.work.is_quick else len(like) // self._at_once
         others = like[: min(share, MAX_BATCH_SIZE - 1)]
@@ -107,12 +142,21 @@ class DynamicBatcher(Generic[Request]):
 
 
 class _QueuedRequest(Generic[Request]):
-    """`called` is released when it has its turn, and then it has to compute `together`, or when it was computed."""
+    """A request, and how its thread learns that its wait is over.
+
+    Attributes:
+        called: the signal. It is released when the thread must compute `together`, or when the request is computed.
+        together: the batch that the thread must compute, its own request first; empty if another thread computes it.
+        error: what `compute` raised for the batch; None without an error.
+    """
 
     __slots__ = ("called", "error", "together", "work")
 
     def __init__(self, work: Request) -> None:
         self.work = work
+        # A lock is the cheapest signal. It is acquired before the request enters the queue, so the second `acquire` of
+        # the same thread blocks until another thread releases it; a Lock, unlike an RLock, allows that. An Event would
+        # create a Condition for each request and one more lock for each wait.
         self.called = threading.Lock()
         self.together: list[_QueuedRequest[Request]] = []
         self.error: BaseException | None = None

@@ -1,4 +1,4 @@
-"""The versions in memory: found by name, loaded once, and let go when others need the room."""
+"""Find versions by name, load each once, and keep the recently used ones in memory."""
 
 import logging
 import os
@@ -17,29 +17,50 @@ from shared.system import trim_heap
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 1.0
-"""So late is it noticed that an alias was moved."""
+"""After this time, a name is looked up in the database again. A moved alias is noticed within this time."""
 RETRY_SECONDS = 5.0
-"""After a version could not be loaded."""
+"""After a version could not be loaded, the next attempt is made no earlier than this."""
 MAX_NAMES = 10_000
+"""At this number of resolved names, all are forgotten and looked up again."""
 
 Name = tuple[str, str | None]
+"""A model, and a version number, `latest` or an alias; None for the version that the model serves."""
 
 
 @dataclass(frozen=True)
 class _Resolved:
+    """The version that a name stands for, valid until `until` on the monotonic clock."""
+
     version_id: int
     until: float
 
 
 @dataclass(frozen=True)
 class _Failure:
+    """A failed load.
+
+    Attributes:
+        name: the version, as `model/number`.
+        error: why it could not be loaded.
+        until: time on the monotonic clock. Earlier requests get the same error without another load.
+    """
+
     name: str
     error: ServiceError
     until: float
 
 
 class ModelCache:
-    """Safe for threads. The database is asked about a name once a second at the most, and never while it is away."""
+    """The versions in memory, which several threads can use.
+
+    The database is asked about a name at most once in `refresh_seconds`. While it is unreachable, the versions in
+    memory are still served.
+
+    Args:
+        budget_bytes: above this size, the least recently used versions are evicted. The newest always stays.
+        refresh_seconds: time after which a name is looked up again.
+        retry_seconds: time after which a failed load is repeated.
+    """
 
     def __init__(
         self,
@@ -57,15 +78,20 @@ class ModelCache:
         self._found: dict[Name, _Resolved] = {}
         self._servables: dict[int, Servable] = {}
         self._failures: dict[int, _Failure] = {}
+        # Held to change `_servables` and `_failures`. Readers need no lock: `_servables` is replaced, never modified.
         self._changing = threading.Lock()
-        self._looking: dict[Name, threading.Lock] = {}
-        self._loading: dict[int, threading.Lock] = {}
+        self._looking: dict[Name, threading.Lock] = {}  # one for each name, see `_refresh`
+        self._loading: dict[int, threading.Lock] = {}  # one for each version, so that it is loaded only once
+        # Loading takes several times the memory that a version keeps, so the number of parallel loads is limited.
         self._loaders = threading.BoundedSemaphore(os.cpu_count() or 1)
 
     def get(self, model: str, reference: str | None = None) -> Servable:
-        """`reference` is a number, `latest` or an alias; None for the version that is served.
+        """Return a version, after loading it if it is not in memory.
 
-        Raises ModelNotFound, VersionNotFound, ArtifactDamaged or VersionNotServable.
+        `reference` is a version number, `latest` or an alias; None for the version that the model serves.
+
+        Raises ModelNotFound, VersionNotFound, ArtifactDamaged or VersionNotServable, and an error of DATABASE_ERRORS
+        if the database is unreachable and the version is not in memory.
         """
         if (servable := self.find_cached(model, reference)) is not None:
             return servable
@@ -77,7 +103,7 @@ class ModelCache:
         return servable
 
     def find_cached(self, model: str, reference: str | None = None) -> Servable | None:
-        """The same, where nothing need be looked up or loaded; None otherwise."""
+        """Return a version as `get` does; None if it must be looked up or loaded first."""
         found = self._found.get((model, reference))
         now = time.monotonic()
         if found is None or now > found.until or (servable := self._servables.get(found.version_id)) is None:
@@ -86,7 +112,11 @@ class ModelCache:
         return servable
 
     def get_or_load(self, version: Version) -> Servable:
-        """Two that ask for the same wait for one loading. Raises ArtifactDamaged or VersionNotServable."""
+        """Return this version, after loading it if it is not in memory.
+
+        Threads that request the same version at the same time wait for one load. After a failed load, the same error is
+        raised for `retry_seconds`. Raises ArtifactDamaged or VersionNotServable.
+        """
         with self._loading.setdefault(version.id, threading.Lock()):
             if (servable := self._servables.get(version.id)) is not None:
                 return servable
@@ -103,45 +133,54 @@ class ModelCache:
             return servable
 
     def invalidate(self, model: str) -> None:
-        """An alias was moved here: whoever asks next need not wait a second to see it."""
+        """Look up the names of a model again at their next request, because this process has moved an alias."""
         for name, found in list(self._found.items()):
             if name[0] == model:
                 self._found[name] = replace(found, until=0.0)
 
     def list_loaded(self) -> list[Servable]:
+        """List the versions in memory, ordered by model and number."""
         return sorted(self._servables.values(), key=lambda servable: (servable.model, servable.number))
 
     def unload(self, model: str) -> None:
-        """Whoever asks for one of its versions loads it again."""
+        """Remove the versions of a model from memory. The next request loads the version again."""
         with self._changing:
             self._servables = {key: servable for key, servable in self._servables.items() if servable.model != model}
 
     def evict(self, version: Version) -> None:
-        """It was deleted here: whoever asks next is told so."""
+        """Remove a version that this process has deleted, so that the next request for it fails."""
         with self._changing:
             self._servables = {key: servable for key, servable in self._servables.items() if key != version.id}
             self._failures.pop(version.id, None)
         self.invalidate(version.model)
 
     def list_failures(self) -> list[str]:
-        """Of the versions that could not be loaded, each with the reason."""
+        """List the versions that could not be loaded, each as `model/number: reason`."""
         return [f"{failure.name}: {failure.error.detail}" for failure in list(self._failures.values())]
 
     def get_failure(self, version_id: int) -> str | None:
-        """Why a version could not be loaded, if it could not."""
+        """Return why a version could not be loaded; None if it has not failed."""
         failure = self._failures.get(version_id)
         return failure.error.detail if failure is not None else None
 
     def count_loaded(self) -> tuple[int, int]:
-        """How many there are, and of how many bytes."""
+        """Return the number of versions in memory and their total size in bytes."""
         versions = list(self._servables.values())
         return len(versions), sum(version.size_bytes for version in versions)
 
     def _refresh(self, name: Name, usual: Servable | None) -> Servable:
-        """One asks the database and loads what is new; meanwhile the others go on with what they have."""
+        """Look up a name in the database and load its version if it is not in memory.
+
+        `usual` is the version that the name stood for so far, if it is in memory. It is returned while another thread
+        refreshes the name, and if the database is unreachable. If it is None, this thread waits or raises instead.
+        """
+        # One lock for each name, so that
+        # - only one thread asks the database when the time of a name has expired, instead of every request,
+        # - the other threads are not blocked while a new version is loaded: they fail to acquire it and use `usual`,
+        # - a slow load under one name does not delay the requests for others, as one lock for all names would.
         looking = self._looking.setdefault(name, threading.Lock())
         if not looking.acquire(blocking=usual is None):
-            assert usual is not None  # noqa: S101 - or it would have waited
+            assert usual is not None  # noqa: S101 - without it, `acquire` blocks
             return usual
         try:
             with self._sessions() as session:
@@ -155,10 +194,10 @@ class ModelCache:
         except DATABASE_ERRORS as error:
             if usual is None:
                 raise
-            logger.warning("the database is out of reach, and %s goes on as it was: %s", usual.name, error)
+            logger.warning("the database was unreachable, version %s was served from memory: %s", usual.name, error)
             servable, version_id = usual, self._found[name].version_id
         except (ModelNotFound, VersionNotFound):
-            self._looking.pop(name, None)  # or a client could fill the memory with names that it invents
+            self._looking.pop(name, None)  # names that clients invent must not accumulate
             raise
         finally:
             looking.release()
@@ -168,6 +207,7 @@ class ModelCache:
         return servable
 
     def _insert(self, version_id: int, servable: Servable) -> None:
+        """Add a version, and keep the most recently used of the others that fit into the budget."""
         with self._changing:
             self._failures.pop(version_id, None)
             kept, size = {version_id: servable}, servable.size_bytes
@@ -176,11 +216,11 @@ class ModelCache:
                     kept[key] = version
                     size += version.size_bytes
             self._servables = kept
-        trim_heap()  # loading takes several times what is kept
+        trim_heap()  # loading has freed several times the memory that a version keeps
         logger.info("version %s loaded, %d in memory", servable.name, len(kept))
 
     def _remember_failure(self, version: Version, error: ServiceError) -> None:
-        logger.error("version %s/%d cannot be served: %s", version.model, version.number, error.detail)
+        logger.error("version %s/%d could not be loaded: %s", version.model, version.number, error.detail)
         failure = _Failure(f"{version.model}/{version.number}", error, time.monotonic() + self._retry_seconds)
         with self._changing:
             self._failures[version.id] = failure

@@ -1,4 +1,4 @@
-"""From inputs to answers: preprocess, run together, name the classes. One bad input does not spoil the others."""
+"""Preprocess inputs, run networks in batches, and format predictions. An invalid input does not affect the others."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,16 @@ from shared.preprocessing.decoding import ImageLimits
 from shared.registry.manifest import VersionManifest
 
 MAX_QUICK_BYTES = 16_000
-"""An image of no more is decoded in a fraction of what the network takes."""
+"""Decoding an image up to this size takes a fraction of the time that the network takes."""
 
 
 @dataclass(frozen=True)
 class PredictionOutputs:
-    """`values` is (n, outputs) float32, what the network answered to the inputs that could be read, in their order;
-    `read` has for each input, in the order they came, its warnings or why it could not be read.
+    """The outputs of the network for the inputs of a request.
+
+    Attributes:
+        values: (n, outputs) float32, for the n inputs that can be read, in their order.
+        read: for every input in order, its warnings, or the error if it cannot be read.
     """
 
     values: NDArray[np.float32]
@@ -33,7 +36,15 @@ class PredictionOutputs:
 
 
 class _PredictionRequest:
-    """One request: `rows` are given, or made of `inputs` in its turn; then `values`, unless none could be read."""
+    """A request in the queue.
+
+    Attributes:
+        asked_at: time of its creation, in seconds of `perf_counter`.
+        inputs: the inputs, or an error in place of an input; empty if the rows are given.
+        rows: the network's input, (n, …) float32. Made from `inputs` when the request is computed, unless given.
+        read: for every input in order, its warnings or its error.
+        values: (n, outputs) float32; None until the request is computed, and if no input can be read.
+    """
 
     __slots__ = ("asked_at", "inputs", "is_quick", "kind", "read", "rows", "servable", "values")
 
@@ -49,7 +60,7 @@ class _PredictionRequest:
         self.rows = rows
         self.read: list[list[str] | ServiceError] = []
         self.values: NDArray[np.float32] | None = None
-        gains_by_company = len(inputs) == 1 and servable.is_faster_in_batches  # what is many already does not
+        gains_by_company = len(inputs) == 1 and servable.is_faster_in_batches  # several inputs are a batch already
         self.is_quick = gains_by_company and not _is_slow_to_decode(inputs[0])
         self.kind: Hashable = (servable, self.is_quick) if gains_by_company else self
 
@@ -59,7 +70,14 @@ def _is_slow_to_decode(given: Input | ServiceError) -> bool:
 
 
 class Predictor:
-    """What every protocol calls. So many requests compute at a time, and so many more may wait for it."""
+    """Computes the predictions of all protocols in batches.
+
+    Args:
+        limits: limits for encoded images.
+        at_once: the most batches that are computed at the same time.
+        waiting: the most requests in the queue.
+        seconds: the longest time that a request waits in the queue.
+    """
 
     def __init__(self, limits: ImageLimits, at_once: int, waiting: int, seconds: float, metrics: Metrics) -> None:
         self._limits = limits
@@ -68,22 +86,29 @@ class Predictor:
         metrics.waiting.set_function(self._turns.count_waiting)
 
     def predict(self, servable: Servable, inputs: Sequence[Input | ServiceError]) -> PredictionOutputs:
-        """Raises Overloaded, or the input's error where none of them can be read."""
+        """Preprocess the inputs and run the network on them. An error among the inputs stays in its place.
+
+        Raises Overloaded, or the error of the first input if none can be read.
+        """
         work = _PredictionRequest(servable, inputs)
         return PredictionOutputs(self._values(work), work.read)
 
     def run(self, servable: Servable, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, …) as the network takes them → (n, outputs). Raises Overloaded."""
+        """Run the network on rows that need no preprocessing, (n, *input_shape) float32.
+
+        Returns (n, outputs) float32. Raises Overloaded.
+        """
         return self._values(_PredictionRequest(servable, (), rows))
 
     def _values(self, work: _PredictionRequest) -> NDArray[np.float32]:
+        """Compute a request and return its values. Raises Overloaded, or the first error if no input can be read."""
         self._turns.do(work)
         if work.values is None:
             raise next(found for found in work.read if isinstance(found, ServiceError))
         return work.values
 
     def _compute(self, works: Sequence[_PredictionRequest]) -> None:
-        """Of one version."""
+        """Compute a batch of requests for the same version in one run of its network."""
         for work in works:
             self._metrics.waited.observe(perf_counter() - work.asked_at)
             if work.rows is None:
@@ -105,6 +130,7 @@ class Predictor:
         works[0].servable.statistics.count(len(parts), len(rows), seconds)
 
     def _prepare(self, work: _PredictionRequest) -> None:
+        """Preprocess the inputs of a request. Sets `rows` and `read`."""
         began = perf_counter()
         rows, work.read = preprocess_inputs(work.inputs, work.servable.manifest.preprocessing, self._limits)
         if rows:
@@ -113,14 +139,14 @@ class Predictor:
 
 
 def dump_predictions(servable: Servable, outputs: PredictionOutputs, top: int) -> bytes:
-    """The Predictions of shared/documents.py as JSON, numbers of float32 as short as they can be told apart."""
+    """Format the document `Predictions` of api/documents as JSON. A float32 has the fewest digits that identify it."""
     answers = format_predictions(outputs, servable.manifest, top)
     document = {"model": servable.model, "version": servable.number, "predictions": answers}
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def format_predictions(outputs: PredictionOutputs, manifest: VersionManifest, top: int) -> list[PredictionDict]:
-    """An answer for each input, in their order."""
+    """Format the prediction of every input in order, or its problem. `top` is the number of classes in each."""
     values = iter(outputs.values)
     return [
         {"problem": to_problem(found).model_dump()}

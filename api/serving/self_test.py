@@ -1,4 +1,4 @@
-"""Whether a version still answers as it was trained to, and if not, why."""
+"""Test whether a version still reproduces the outputs of its golden samples."""
 
 from api.documents.registry import SelfTest
 from shared.database.tables.registry import Version
@@ -9,7 +9,11 @@ from shared.storage.artifacts import ArtifactStore
 
 
 def run_self_test(version: Version, artifacts: ArtifactStore) -> SelfTest:
-    """From the files as they are now, whatever is in memory."""
+    """Load a version from its files and compare its outputs for the golden samples with those of Keras.
+
+    A copy in memory is not used, so that the test also finds damaged files. The result contains the error in `detail`
+    if the version cannot be loaded.
+    """
     try:
         servable = open_servable(version, artifacts)
     except (ArtifactDamaged, VersionNotServable) as error:
@@ -17,7 +21,10 @@ def run_self_test(version: Version, artifacts: ArtifactStore) -> SelfTest:
     difference = compute_golden_difference(servable)
     detail = None
     if difference > TOLERANCE:
-        detail = f"It answers its golden samples otherwise than Keras did, by more than {TOLERANCE:g}."
+        detail = (
+            f"The outputs for the golden samples differ by {difference:.2g} from those of Keras. "
+            f"The limit is {TOLERANCE:g}. Train the version again."
+        )
     return _make_result(version, len(servable.manifest.golden_samples), difference, detail)
 
 

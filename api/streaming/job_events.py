@@ -54,16 +54,16 @@ class JobFeed:
         self._job_id = job_id
         self._events: deque[JobEvent] = deque(maxlen=limits.events_in_memory)
         self._all_after: int | None = None  # memory has every event after this number; None: not read yet
-        self._looking = threading.Lock()
-        self._looked_at = float("-inf")
+        self._refresh_lock = threading.Lock()
+        self._refreshed_at = float("-inf")
 
     def list_after(self, number: int) -> list[JobEvent]:
         """Return the next events after this number, in order; empty if there are none yet.
 
         At most `events_per_read` events are returned if they are no longer in memory.
         """
-        with self._looking:
-            if time.monotonic() - self._looked_at >= POLL_SECONDS:
+        with self._refresh_lock:
+            if time.monotonic() - self._refreshed_at >= POLL_SECONDS:
                 self._refresh(number)
             if self._all_after is not None and number >= self._all_after:
                 newer = takewhile(lambda event: event.number > number, reversed(self._events))
@@ -81,7 +81,7 @@ class JobFeed:
             self._all_after = max(self._all_after, self._events[0].number - 1)
             if len(events) < self._limits.events_per_read:
                 break
-        self._looked_at = time.monotonic()
+        self._refreshed_at = time.monotonic()
 
     def _read(self, number: int) -> list[JobEvent]:
         with self._sessions() as session:
@@ -95,25 +95,25 @@ class JobFeeds:
         self._sessions = sessions
         self._limits = limits
         self._feeds: dict[UUID, JobFeed] = {}
-        self._changing = threading.Lock()
+        self._lock = threading.Lock()
 
     @contextmanager
     def open_feed(self, job_id: UUID) -> Iterator[JobFeed]:
         """Add a listener to the feed of a job. The feed is deleted with its last listener."""
-        with self._changing:
+        with self._lock:
             feed = self._feeds.setdefault(job_id, JobFeed(self._sessions, job_id, self._limits))
             feed.listeners += 1
         try:
             yield feed
         finally:
-            with self._changing:
+            with self._lock:
                 feed.listeners -= 1
                 if feed.listeners == 0:
                     del self._feeds[job_id]
 
     def check_capacity(self) -> None:
         """Check that one more listener is allowed. Raises TooManyListeners."""
-        with self._changing:
+        with self._lock:
             listeners = sum(feed.listeners for feed in self._feeds.values())
         if listeners >= self._limits.listeners:
             raise TooManyListeners(
@@ -126,20 +126,20 @@ class JobFeeds:
 
         Yields a comment after KEEPALIVE_SECONDS without an event.
         """
-        last_sign = time.monotonic()
+        last_sent_at = time.monotonic()
         with self.open_feed(job_id) as feed:
             while True:
                 events = feed.list_after(after)
                 for event in events:
-                    told_at = time.monotonic()
+                    sent_at = time.monotonic()
                     yield _format_event(event)
-                    if event.content.get("status") in ENDED or time.monotonic() - told_at > self._limits.send_seconds:
+                    if event.content.get("status") in ENDED or time.monotonic() - sent_at > self._limits.send_seconds:
                         return
                 if events:
-                    after, last_sign = events[-1].number, time.monotonic()
-                elif time.monotonic() - last_sign > KEEPALIVE_SECONDS:
+                    after, last_sent_at = events[-1].number, time.monotonic()
+                elif time.monotonic() - last_sent_at > KEEPALIVE_SECONDS:
                     yield ":\n\n"  # a comment: proxies keep the connection open, and a closed one is detected
-                    last_sign = time.monotonic()
+                    last_sent_at = time.monotonic()
                 else:
                     time.sleep(POLL_SECONDS / 4)
 

@@ -81,16 +81,16 @@ def get_revision(session: Session, reference: str) -> Revision:
     return revision
 
 
-def pin_revision(session: Session, choice: DatasetSpec) -> tuple[DatasetSpec, DatasetInfo | None]:
+def pin_revision(session: Session, spec: DatasetSpec) -> tuple[DatasetSpec, DatasetInfo | None]:
     """Replace the name of an uploaded data set by `name@number`, so that the spec keeps its revision.
 
     Returns the new spec and the `DatasetInfo` of the revision. For all other data, returns the spec unchanged and None.
     """
-    revision = find_spec_revision(session, choice)
+    revision = find_spec_revision(session, spec)
     if revision is None:
-        return choice, None
+        return spec, None
     name = f"{revision.dataset}@{revision.number}"
-    return choice.model_copy(update={"name": name}), to_dataset_info(revision)
+    return spec.model_copy(update={"name": name}), to_dataset_info(revision)
 
 
 def open_revision(revision: Revision, artifacts: ArtifactStore, folder: Path) -> UploadedDataset:
@@ -108,15 +108,15 @@ def open_revision(revision: Revision, artifacts: ArtifactStore, folder: Path) ->
     return UploadedDataset(to_dataset_info(revision), revision.digest, files)
 
 
-def find_spec_revision(session: Session, choice: DatasetSpec) -> Revision | None:
+def find_spec_revision(session: Session, spec: DatasetSpec) -> Revision | None:
     """Return the revision that a spec selects; None for data that is not an upload and for an unknown name.
 
     `describe_dataset` reports the unknown name with its place in the spec.
     """
-    if choice.name is None or choice.name in BUILTIN_DATASETS:
+    if spec.name is None or spec.name in BUILTIN_DATASETS:
         return None
     try:
-        return get_revision(session, choice.name)
+        return get_revision(session, spec.name)
     except DatasetNotFound:
         return None
 
@@ -130,14 +130,14 @@ def _take_next_number(session: Session, name: str) -> int:
 
     The UPDATE locks the row, so another upload with this name waits until the end of this transaction.
     """
-    count_on = update(DatasetName).where(DatasetName.name == name).values(last_number=DatasetName.last_number + 1)
-    count_on = count_on.returning(DatasetName.last_number)
-    number = session.execute(count_on).scalar_one_or_none()
+    increment = update(DatasetName).where(DatasetName.name == name).values(last_number=DatasetName.last_number + 1)
+    increment = increment.returning(DatasetName.last_number)
+    number = session.execute(increment).scalar_one_or_none()
     if number is not None:
         return int(number)
     try:
         with session.begin_nested():
             session.execute(insert(DatasetName).values(name=name, last_number=1))
     except IntegrityError:  # another transaction has inserted the name in the meantime
-        return int(session.execute(count_on).scalar_one())
+        return int(session.execute(increment).scalar_one())
     return 1

@@ -73,43 +73,43 @@ class Dataset:
     digest: str
 
 
-def describe_dataset(choice: DatasetSpec, uploaded: DatasetInfo | None = None) -> DatasetInfo:
+def describe_dataset(spec: DatasetSpec, uploaded: DatasetInfo | None = None) -> DatasetInfo:
     """Describe the data that a spec selects, without opening a file.
 
     The numbers of rows are those after `classes` and `test`, and before `limit` and `validation`.
 
     Args:
-        choice: the `dataset` part of a spec.
+        spec: the `dataset` part of a spec.
         uploaded: the `DatasetInfo` of the revision, if the spec selects an upload; else None.
 
     Raises:
         InvalidRequest: the name or a class is unknown, the inline data is invalid, or `test` does not fit the data.
     """
-    info, y = _describe_source(choice, uploaded)
-    if choice.classes is not None:
-        info = _describe_classes(info, choice.classes, y)
-    if choice.test is None:
+    info, y = _describe_source(spec, uploaded)
+    if spec.classes is not None:
+        info = _describe_classes(info, spec.classes, y)
+    if spec.test is None:
         return info
     if info.own_test:
-        detail = f"{choice.name} has its own test part of {info.test_rows:,} rows. Remove `test`."
+        detail = f"{spec.name} has its own test part of {info.test_rows:,} rows. Remove `test`."
         raise InvalidRequest("The data cannot be split as requested.", (Fault("#/dataset/test", detail),))
     rows = info.train_rows + info.test_rows
-    test = max(1, round(rows * choice.test.split))
+    test = max(1, round(rows * spec.test.split))
     if test >= rows:
         detail = f"With {test} of {rows} rows for the test, no row is left for training. Lower `split`."
         raise InvalidRequest("The data cannot be split as requested.", (Fault("#/dataset/test/split", detail),))
-    if choice.test.stratify:
+    if spec.test.stratify:
         _check_stratifiable(info, "#/dataset/test/stratify")
     return replace(info, train_rows=rows - test, test_rows=test)
 
 
-def compute_part_sizes(choice: DatasetSpec, info: DatasetInfo) -> PartSizes:
+def compute_part_sizes(spec: DatasetSpec, info: DatasetInfo) -> PartSizes:
     """Compute the number of rows in each part, after `limit` and `validation`.
 
     Raises InvalidRequest if no row is left for training, or if the labels do not allow stratification.
     """
-    rows = min(choice.limit or info.train_rows, info.train_rows)
-    wanted = choice.validation
+    rows = min(spec.limit or info.train_rows, info.train_rows)
+    wanted = spec.validation
     validation = wanted.rows if wanted.rows is not None else round(rows * (wanted.split or 0))
     if validation >= rows:
         detail = (
@@ -121,11 +121,11 @@ def compute_part_sizes(choice: DatasetSpec, info: DatasetInfo) -> PartSizes:
     return PartSizes(train=rows - validation, validation=validation, test=info.test_rows)
 
 
-def load_dataset(choice: DatasetSpec, seed: int, folder: Path, uploaded: UploadedDataset | None = None) -> Dataset:
+def load_dataset(spec: DatasetSpec, seed: int, folder: Path, uploaded: UploadedDataset | None = None) -> Dataset:
     """Load the data that a spec selects, and split it with the random seed.
 
     Args:
-        choice: the `dataset` part of a spec.
+        spec: the `dataset` part of a spec.
         seed: random seed. It determines the rows that `test`, `limit` and `validation` draw.
         folder: folder of the `.npz` files of built-in data sets. Downloads are written there.
         uploaded: the revision, if the spec selects an upload; else None.
@@ -136,29 +136,29 @@ def load_dataset(choice: DatasetSpec, seed: int, folder: Path, uploaded: Uploade
         DatasetDoesNotFit: a class has too few rows to stratify.
     """
     source = uploaded.info if uploaded is not None else None
-    info = describe_dataset(choice, source)
-    whole, test, digest = _read_source(choice, folder, uploaded)
-    if choice.classes is not None:
-        selection = _find_class_labels(_describe_source(choice, source)[0], choice.classes)
-        whole, test = _select_classes(whole, selection), _select_classes(test, selection)
-    if choice.test is not None:
-        classes = whole.y if choice.test.stratify else None
+    info = describe_dataset(spec, source)
+    whole, test, digest = _read_source(spec, folder, uploaded)
+    if spec.classes is not None:
+        class_labels = _find_class_labels(_describe_source(spec, source)[0], spec.classes)
+        whole, test = _select_classes(whole, class_labels), _select_classes(test, class_labels)
+    if spec.test is not None:
+        classes = whole.y if spec.test.stratify else None
         train_rows, test_rows = _draw_split(np.arange(len(whole)), info.test_rows, seed, classes)
         whole, test = whole.select(train_rows), whole.select(test_rows)
-    if choice.limit is not None:
-        whole = whole.select(np.random.default_rng(seed).permutation(len(whole))[: choice.limit])
-    train, validation = _split(whole, choice, compute_part_sizes(choice, info), seed)
+    if spec.limit is not None:
+        whole = whole.select(np.random.default_rng(seed).permutation(len(whole))[: spec.limit])
+    train, validation = _split(whole, spec, compute_part_sizes(spec, info), seed)
     return Dataset(info, train, validation, test, digest)
 
 
-def _read_source(choice: DatasetSpec, folder: Path, uploaded: UploadedDataset | None) -> tuple[Part, Part, str]:
+def _read_source(spec: DatasetSpec, folder: Path, uploaded: UploadedDataset | None) -> tuple[Part, Part, str]:
     """Return the training part, the test part and the digest. With `test`, all rows are in the first."""
     if uploaded is not None:
         whole = Part(*uploaded.read())
         train_rows, test_rows = np.split(np.arange(len(whole)), [uploaded.info.train_rows])
         return whole.select(train_rows), whole.select(test_rows), uploaded.digest
-    arrays = _read_arrays(choice, folder)
-    if choice.test is not None:
+    arrays = _read_arrays(spec, folder)
+    if spec.test is not None:
         whole = _join_parts(arrays)
         return whole, whole.select(np.arange(0)), _compute_digest(arrays)
     train, test = Part(arrays["x_train"], arrays["y_train"]), Part(arrays["x_test"], arrays["y_test"])
@@ -173,26 +173,26 @@ def _join_parts(arrays: Arrays) -> Part:
     return whole.select(np.argsort(arrays["place"])) if "place" in arrays else whole
 
 
-def _describe_source(choice: DatasetSpec, uploaded: DatasetInfo | None) -> tuple[DatasetInfo, NDArray[Any] | None]:
+def _describe_source(spec: DatasetSpec, uploaded: DatasetInfo | None) -> tuple[DatasetInfo, NDArray[Any] | None]:
     """Describe the source before `classes` and `test`. Also return y for inline data; None for other data."""
     if uploaded is not None:
         return uploaded, None
-    if choice.inline is not None:
-        info, _, y = read_inline(choice.inline)
+    if spec.inline is not None:
+        info, _, y = read_inline(spec.inline)
         return info, y
-    if choice.name not in BUILTIN_DATASETS:
+    if spec.name not in BUILTIN_DATASETS:
         detail = (
-            f"There is no data set {choice.name!r}. Upload it, or use one of the built-in data sets: "
+            f"There is no data set {spec.name!r}. Upload it, or use one of the built-in data sets: "
             f"{', '.join(BUILTIN_DATASETS)}."
         )
         raise InvalidRequest("The data set is unknown.", (Fault("#/dataset/name", detail),))
-    return BUILTIN_DATASETS[choice.name].info, None
+    return BUILTIN_DATASETS[spec.name].info, None
 
 
 def _describe_classes(info: DatasetInfo, classes: Sequence[int | str], y: NDArray[Any] | None) -> DatasetInfo:
-    selection = _find_class_labels(info, classes)
+    class_labels = _find_class_labels(info, classes)
     if y is not None:
-        class_rows = tuple((int((y == label).sum()), 0) for label in selection)
+        class_rows = tuple((int((y == label).sum()), 0) for label in class_labels)
     else:
         rows = dict(zip(info.classes, info.class_rows, strict=True))
         class_rows = tuple(rows.get(str(name), (0, 0)) for name in classes)
@@ -228,11 +228,11 @@ def _build_class_error(index: int, detail: str) -> InvalidRequest:
     return InvalidRequest("The classes cannot be selected.", (Fault(f"#/dataset/classes/{index}", detail),))
 
 
-def _select_classes(part: Part, selection: Sequence[int]) -> Part:
-    """Return the rows with these labels. The new label of a row is the index of its old label in `selection`."""
-    chosen = part.select(np.flatnonzero(np.isin(part.y, selection)))
-    order = np.argsort(selection)
-    return Part(chosen.x, order[np.searchsorted(selection, chosen.y, sorter=order)].astype(np.int64))
+def _select_classes(part: Part, class_labels: Sequence[int]) -> Part:
+    """Return the rows with these labels. The new label of a row is the index of its old label in `class_labels`."""
+    chosen = part.select(np.flatnonzero(np.isin(part.y, class_labels)))
+    order = np.argsort(class_labels)
+    return Part(chosen.x, order[np.searchsorted(class_labels, chosen.y, sorter=order)].astype(np.int64))
 
 
 def _check_stratifiable(info: DatasetInfo, pointer: str) -> None:
@@ -241,17 +241,17 @@ def _check_stratifiable(info: DatasetInfo, pointer: str) -> None:
         raise InvalidRequest("The data cannot be split as requested.", (fault,))
 
 
-def _read_arrays(choice: DatasetSpec, folder: Path) -> Arrays:
-    if choice.inline is not None:
-        _, x, y = read_inline(choice.inline)
+def _read_arrays(spec: DatasetSpec, folder: Path) -> Arrays:
+    if spec.inline is not None:
+        _, x, y = read_inline(spec.inline)
         return {"x_train": x, "y_train": y, "x_test": x[:0], "y_test": y[:0]}
-    name = str(choice.name)
+    name = str(spec.name)
     return BUILTIN_DATASETS[name].read(name, BUILTIN_DATASETS[name].info, folder)
 
 
-def _split(whole: Part, choice: DatasetSpec, sizes: PartSizes, seed: int) -> tuple[Part, Part]:
+def _split(whole: Part, spec: DatasetSpec, sizes: PartSizes, seed: int) -> tuple[Part, Part]:
     rows = np.arange(len(whole))
-    wanted = choice.validation
+    wanted = spec.validation
     if sizes.validation == 0:
         train, validation = rows, rows[:0]
     elif wanted.from_ == "start":
@@ -269,12 +269,12 @@ def _draw_split(
     from sklearn.model_selection import train_test_split  # heavy, and the API never splits data
 
     try:
-        train, drawn = train_test_split(rows, test_size=count, random_state=seed, stratify=classes)
+        train, held_out = train_test_split(rows, test_size=count, random_state=seed, stratify=classes)
     except ValueError as error:  # a class has a single row, or there are more classes than rows to draw
         raise DatasetDoesNotFit(
             f"The rows cannot be stratified ({error}). Change `split`, or remove `stratify`."
         ) from error
-    return train, drawn
+    return train, held_out
 
 
 def _compute_digest(arrays: Arrays) -> str:

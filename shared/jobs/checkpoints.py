@@ -42,8 +42,8 @@ def discard_checkpoint(session: Session, job_id: UUID, attempt: int) -> None:
     Raises LeaseLost.
     """
     held = and_(match_attempt(job_id, attempt), Job.status.in_(HELD))
-    forgotten = update(Job).where(held).values(checkpoint_file=None, checkpoint_epoch=0).returning(Job.id)
-    if session.execute(forgotten).one_or_none() is None:
+    cleared = update(Job).where(held).values(checkpoint_file=None, checkpoint_epoch=0).returning(Job.id)
+    if session.execute(cleared).one_or_none() is None:
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
     session.execute(delete(JobEpoch).where(JobEpoch.job_id == job_id))
 
@@ -54,5 +54,5 @@ def discard_expired_checkpoints(session: Session, seconds: float) -> int:
     Garbage collection deletes the files.
     """
     old = and_(Job.checkpoint_file.is_not(None), Job.status.in_(ENDED), Job.ended_at < now(-seconds))
-    forgotten = update(Job).where(old).values(checkpoint_file=None, checkpoint_epoch=0).returning(Job.id)
-    return len(session.scalars(forgotten).all())
+    cleared = update(Job).where(old).values(checkpoint_file=None, checkpoint_epoch=0).returning(Job.id)
+    return len(session.scalars(cleared).all())

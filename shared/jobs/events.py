@@ -76,8 +76,8 @@ def list_events(session: Session, job_id: UUID, number: int, limit: int) -> list
 
 def list_log_events(session: Session, job_id: UUID, limit: int) -> list[JobEvent]:
     """List the newest events except progress, at most `limit`, the oldest first."""
-    told = and_(JobEvent.job_id == job_id, JobEvent.kind != "progress")
-    newest = select(JobEvent).where(told).order_by(JobEvent.number.desc()).limit(limit)
+    is_logged = and_(JobEvent.job_id == job_id, JobEvent.kind != "progress")
+    newest = select(JobEvent).where(is_logged).order_by(JobEvent.number.desc()).limit(limit)
     return list(session.scalars(newest))[::-1]
 
 

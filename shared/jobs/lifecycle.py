@@ -75,11 +75,11 @@ def claim(
     scheduling.lock_claims(session)
     line = scheduling.select_next_job(devices, max_running)
     # The owner can cancel the selected job before the update below: then the next one is selected.
-    while (following := session.scalars(line).one_or_none()) is not None:
+    while (candidate := session.scalars(line).one_or_none()) is not None:
         claimed = _transition(
             session,
             CLAIM,
-            Job.id == following.id,
+            Job.id == candidate.id,
             attempt=Job.attempt + 1,
             worker=worker,
             lease_until=now(lease_seconds),
@@ -113,21 +113,21 @@ def renew(
 
     Raises LeaseLost.
     """
-    news: list[tuple[str, Document]] = [("log", {"level": line.level, "message": line.message}) for line in lines]
-    news += [("epoch", format_epoch(report)) for report in epochs]
+    new_events: list[tuple[str, Document]] = [("log", {"level": line.level, "message": line.message}) for line in lines]
+    new_events += [("epoch", format_epoch(report)) for report in epochs]
     values: dict[str, Any] = {"lease_until": now(lease_seconds)}
     if progress is not None:
-        news.append(("progress", progress))
+        new_events.append(("progress", progress))
         values["progress"] = progress
     held = session.execute(
         update(Job)
         .where(match_attempt(job_id, attempt), Job.status.in_(HELD))
-        .values(values | {"last_event": Job.last_event + len(news)})
+        .values(values | {"last_event": Job.last_event + len(new_events)})
         .returning(Job.status, Job.last_event)
     ).one_or_none()
     if held is None:
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
-    for number, (kind, content) in enumerate(news, held.last_event - len(news) + 1):
+    for number, (kind, content) in enumerate(new_events, held.last_event - len(new_events) + 1):
         session.add(JobEvent(job_id=job_id, number=number, kind=kind, content=content))
     session.add_all(JobEpoch(job_id=job_id, **vars(report)) for report in epochs)
     return JobStatus(held.status)
@@ -278,7 +278,7 @@ def _transition(
     session: Session,
     move: Transition,
     condition: ColumnElement[bool],
-    news: Document | None = None,
+    outcome: Document | None = None,
     **values: Any,  # noqa: ANN401 - columns have values of many types
 ) -> list[Job]:
     """Change the status of the jobs that match `condition`, if the transition allows it from their present status.
@@ -287,16 +287,16 @@ def _transition(
     job any more.
 
     Args:
-        news: content for the event of a job that ends, in addition to its status and attempt.
+        outcome: content of the event of a job that ends, in addition to its status and attempt.
         values: other columns to write.
 
     Returns:
         The changed jobs.
     """
     ending = [old for old, new in move.changes.items() if new in ENDED]
-    letting_go = [old for old, new in move.changes.items() if new not in HELD]
-    if letting_go:
-        values["lease_until"] = case((Job.status.in_(letting_go), null()), else_=Job.lease_until)
+    releasing = [old for old, new in move.changes.items() if new not in HELD]
+    if releasing:
+        values["lease_until"] = case((Job.status.in_(releasing), null()), else_=Job.lease_until)
     moved = session.scalars(
         update(Job)
         .where(condition, Job.status.in_(move.changes))
@@ -310,7 +310,7 @@ def _transition(
         execution_options={"populate_existing": True, "synchronize_session": False},
     ).all()
     for job in moved:
-        content = {"status": job.status, "attempt": job.attempt, **((news or {}) if job.status in ENDED else {})}
+        content = {"status": job.status, "attempt": job.attempt, **((outcome or {}) if job.status in ENDED else {})}
         session.add(JobEvent(job_id=job.id, number=job.last_event, kind="status", content=content))
     return list(moved)
 
@@ -320,10 +320,10 @@ def _transition_attempt(
     move: Transition,
     job_id: UUID,
     attempt: int,
-    news: Document | None = None,
+    outcome: Document | None = None,
     **values: Any,  # noqa: ANN401
 ) -> None:
-    if not _transition(session, move, match_attempt(job_id, attempt), news, **values):
+    if not _transition(session, move, match_attempt(job_id, attempt), outcome, **values):
         raise LeaseLost(f"job {job_id}, attempt {attempt}")
 
 

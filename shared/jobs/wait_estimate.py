@@ -89,21 +89,23 @@ def _estimate_wait(session: Session, job: Job, ahead: list[JobProfile], silence_
 
     Simulates the present workers: each time, the worker that becomes idle first runs the next job ahead.
     """
-    usual: dict[JobProfile, float | None] = {}
+    usual_seconds: dict[JobProfile, float | None] = {}
 
-    def seconds_of(like: JobProfile) -> float | None:
-        if like not in usual:
-            usual[like] = _compute_median_seconds(session, like)
-        return usual[like]
+    def get_usual_seconds(profile: JobProfile) -> float | None:
+        if profile not in usual_seconds:
+            usual_seconds[profile] = _compute_median_seconds(session, profile)
+        return usual_seconds[profile]
 
-    free_in = [
-        0.0 if running is None else _estimate_seconds_left(session, running, seconds_of((running.kind, running.model)))
+    seconds_until_idle = [
+        0.0
+        if running is None
+        else _estimate_seconds_left(session, running, get_usual_seconds((running.kind, running.model)))
         for running in _list_jobs_of_workers(session, job, silence_seconds)
     ]
-    times = [seconds_of(like) for like in ahead[:MAX_JOBS_AHEAD]]
-    if not free_in or None in times or None in free_in or len(ahead) > MAX_JOBS_AHEAD:
+    times = [get_usual_seconds(profile) for profile in ahead[:MAX_JOBS_AHEAD]]
+    if not seconds_until_idle or None in times or None in seconds_until_idle or len(ahead) > MAX_JOBS_AHEAD:
         return None
-    heap = [seconds for seconds in free_in if seconds is not None]
+    heap = [seconds for seconds in seconds_until_idle if seconds is not None]
     heapq.heapify(heap)
     for seconds in times:
         heapq.heapreplace(heap, heap[0] + (seconds or 0.0))
@@ -120,25 +122,27 @@ def _list_jobs_of_workers(session: Session, job: Job, silence_seconds: float) ->
     return [held.get(name) for name in names]
 
 
-def _estimate_seconds_left(session: Session, running: Job, usual: float | None) -> float | None:
-    """Estimate the remaining seconds of a running job, from its progress or from `usual`, the duration of similar jobs.
+def _estimate_seconds_left(session: Session, running: Job, usual_seconds: float | None) -> float | None:
+    """Estimate the remaining seconds of a running job, from its progress or else from `usual_seconds`.
+
+    `usual_seconds` is the duration of similar jobs.
 
     Returns None if neither is known.
     """
     left = (running.progress or {}).get("seconds_left")
     if left is not None:
         return float(left)
-    if usual is None or running.started_at is None:
+    if usual_seconds is None or running.started_at is None:
         return None
-    return max(0.0, usual - (_get_time(session) - running.started_at).total_seconds())
+    return max(0.0, usual_seconds - (_get_time(session) - running.started_at).total_seconds())
 
 
-def _compute_median_seconds(session: Session, like: JobProfile) -> float | None:
+def _compute_median_seconds(session: Session, profile: JobProfile) -> float | None:
     """Compute the median duration of the newest succeeded jobs with this profile, or else of all models.
 
     Returns None if no job of this kind has succeeded.
     """
-    kind, model = like
+    kind, model = profile
     same_kind = Job.kind == kind
     ended = select(Job.started_at, Job.ended_at).where(Job.status == JobStatus.SUCCEEDED, same_kind).limit(SIMILAR_JOBS)
     ended = ended.order_by(Job.created_at.desc(), Job.id.desc())

@@ -96,15 +96,15 @@ def collect_garbage(sessions: Sessions, artifacts: ArtifactStore, older_than_sec
 
     Returns the number of deleted files, at most `limit`. Also deletes partial files of this age.
     """
-    old = TrackedFile.touched_at < now(-older_than_seconds)
+    expired = TrackedFile.touched_at < now(-older_than_seconds)
     with sessions() as session:
-        digests = list(session.scalars(select(TrackedFile.sha256).where(old, _UNREFERENCED).limit(limit)))
-    removed = sum(_delete(sessions, artifacts, and_(TrackedFile.sha256 == digest, old)) for digest in digests)
+        digests = list(session.scalars(select(TrackedFile.sha256).where(expired, _UNREFERENCED).limit(limit)))
+    removed = sum(_delete(sessions, artifacts, and_(TrackedFile.sha256 == digest, expired)) for digest in digests)
     artifacts.delete_unfinished(older_than_seconds)
     return removed
 
 
-def _delete(sessions: Sessions, artifacts: ArtifactStore, chosen: ColumnElement[bool]) -> bool:
+def _delete(sessions: Sessions, artifacts: ArtifactStore, condition: ColumnElement[bool]) -> bool:
     """Delete the chosen row, at most one, and its file if nothing references it. Return whether they were deleted.
 
     The row is locked until the file is deleted. A process that registers the same content waits for the lock, and
@@ -113,7 +113,7 @@ def _delete(sessions: Sessions, artifacts: ArtifactStore, chosen: ColumnElement[
     try:
         with sessions.begin() as session:
             digest = session.scalars(
-                delete(TrackedFile).where(chosen, _UNREFERENCED).returning(TrackedFile.sha256)
+                delete(TrackedFile).where(condition, _UNREFERENCED).returning(TrackedFile.sha256)
             ).one_or_none()
             if digest is not None:
                 artifacts.delete(digest)

@@ -16,8 +16,8 @@ def rescue_jobs(sessions: Sessions, notifier: JobNotifier, retry_policy: RetryPo
     Can run at any time, also in several processes at once.
     """
     with sessions.begin() as session:
-        taken = lifecycle.rescue_expired(session, retry_policy)
-    for job in taken:
+        rescued = lifecycle.rescue_expired(session, retry_policy)
+    for job in rescued:
         logger.warning("job %s rescued from a lost worker, now %s", job.id, job.status)
     with sessions() as session:
         waiting = scheduling.list_waiting_devices(session)

@@ -42,11 +42,11 @@ def clean_up(sessions: Sessions, artifacts: ArtifactStore, retention: Retention)
         workers.delete_expired(session)
     with sessions.begin() as session:
         trimmed = events.trim_events(session, retention.event_days * DAY_SECONDS, MAX_JOBS_PER_RUN)
-    swept = tracked_files.collect_garbage(sessions, artifacts, retention.sweep_seconds, MAX_FILES_PER_RUN)
-    if forgotten or trimmed or swept:
+    collected = tracked_files.collect_garbage(sessions, artifacts, retention.sweep_seconds, MAX_FILES_PER_RUN)
+    if forgotten or trimmed or collected:
         logger.info(
             "%d expired checkpoints, the events of %d jobs and %d unreferenced files deleted",
             forgotten,
             trimmed,
-            swept,
+            collected,
         )

@@ -93,26 +93,26 @@ class _BatchPrediction:
 
     def _predict(self, top: int) -> None:
         """Preprocess and predict inputs in several threads, and collect the results in the order of the inputs."""
-        began, first = time.monotonic(), self._batch.done
-        part_began = began
+        started_at, first = time.monotonic(), self._batch.done
+        part_started_at = started_at
         starts = iter(range(first, self._batch.rows, self._rows_per_run))
         with ThreadPoolExecutor(THREADS) as threads:
             # The limit of submitted calls bounds the memory for inputs and results.
-            coming = deque(threads.submit(self._predict_rows, start, top) for start in islice(starts, 2 * THREADS))
+            pending = deque(threads.submit(self._predict_rows, start, top) for start in islice(starts, 2 * THREADS))
             done = first
-            while coming:
+            while pending:
                 self._lease.check()
-                answers = coming.popleft().result()
-                coming.extend(threads.submit(self._predict_rows, start, top) for start in islice(starts, 1))
+                answers = pending.popleft().result()
+                pending.extend(threads.submit(self._predict_rows, start, top) for start in islice(starts, 1))
                 self._failed += sum("problem" in answer for answer in answers)
                 self._lines += [
                     _format_line(row, self._items.name(row), answer) for row, answer in enumerate(answers, done)
                 ]
                 done += len(answers)
-                if time.monotonic() - part_began > PART_SECONDS:
+                if time.monotonic() - part_started_at > PART_SECONDS:
                     self._write_part()
-                    part_began = time.monotonic()
-                self._report_progress(first, done, time.monotonic() - began)
+                    part_started_at = time.monotonic()
+                self._report_progress(first, done, time.monotonic() - started_at)
                 if self._lease.is_shutting_down():
                     self._lease.shut_down()
                 if self._lease.is_stopping():

@@ -173,8 +173,8 @@ def _translate_keras_errors() -> Iterator[None]:
     try:
         yield
     except InvalidRequest as error:  # a fault that the API did not find
-        indices = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in error.faults)
-        raise NetworkDoesNotFit(f"{error.detail} {indices}") from error
+        faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in error.faults)
+        raise NetworkDoesNotFit(f"{error.detail} {faults}") from error
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise OutOfMemory(
             f"The memory is too small ({extract_keras_message(error).splitlines()[0]}). Decrease `batch_size`, "

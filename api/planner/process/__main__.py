@@ -1,7 +1,10 @@
-"""`python -m api.planner.process LIMIT`: says that it is ready, then answers a line with a question by one with
-the plan, and the line `catalog` by one with the catalog.
+"""Plan trainings in a separate process. Usage: `python -m api.planner.process MAX_PARAMETERS`.
 
-A process of its own because Keras weighs more than the whole API, and because a spec may be made to hurt.
+The process writes the line `ready`. Then it answers each line of standard input with one line of JSON: a PlannerMessage
+with a PlanResponse, and the word `catalog` with the Catalog.
+
+It is a separate process because Keras takes more memory than the rest of the API, and because a hostile spec can
+exhaust the memory or the time of the process that plans it.
 """
 
 import os
@@ -12,16 +15,18 @@ from api.planner.messages import CATALOG, PlannerMessage, PlanResponse, Refusal
 from shared.errors import InvalidRequest
 
 MAX_MEMORY_BYTES = 4 * 2**30
+"""Limit of the address space of this process."""
 
 
 def main(max_parameters: int) -> None:
+    """Answer requests until standard input ends. `max_parameters` is the limit for the network of a spec."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     with os.fdopen(os.dup(1), "w") as answers:
-        os.dup2(2, 1)  # whatever a library prints must not stand among the answers
+        os.dup2(2, 1)  # output of libraries goes to stderr, so that stdout has only answers
         os.environ["KERAS_BACKEND"] = "openvino"
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         from api.planner.process.catalog_reader import (
-            read_catalog,  # Keras looks at the environment when it is imported
+            read_catalog,  # imported here, because Keras reads the environment on import
         )
         from api.planner.process.dry_run import plan_training
         from api.planner.process.layer_outputs import write_layer_output

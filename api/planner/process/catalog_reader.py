@@ -1,4 +1,4 @@
-"""What a spec may name, with arguments and defaults: read from Keras itself."""
+"""Read the catalog from Keras: everything that a spec can name, with arguments and defaults."""
 
 import inspect
 import re
@@ -15,6 +15,7 @@ from shared.networks.objectives import CHOSEN_BY_SHAPE, LOSSES, UNUSABLE_METRICS
 from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
 
 HIDDEN_ARGUMENTS = frozenset({"self", "kwargs", "args", *FIXED_ARGUMENTS})
+"""Arguments of Keras classes that a spec cannot set."""
 TYPE_WORDS = {
     "bool": "boolean",
     "boolean": "boolean",
@@ -26,18 +27,22 @@ TYPE_WORDS = {
     "string": "string",
     "tuple": "list",
 }
-"""What Keras calls an argument in its first words, as a type of JSON."""
+"""The type in JSON for a word in the description of an argument."""
 FIRST_WORDS = 5
+"""Keras names the type of an argument in the first words of its description. Later words are not searched."""
 JSON_TYPES = {bool: "boolean", float: "number", str: "string", tuple: "list", list: "list"}
-"""Of defaults; one that is a whole number may stand for a list of them, or for a fraction."""
+"""The type in JSON for a default. `int` is missing: such an argument may also accept a list of integers or a float."""
 
 
 def read_catalog() -> Catalog:
+    """Read the catalog from the signatures and docstrings of Keras."""
     residual = Entry(
         name="Residual",
-        description="Adds what its layers make to what they were given, through a 1×1 projection where shapes differ.",
+        description="Adds its input to the output of its layers, through a 1×1 projection if the shapes differ.",
         arguments=[
-            Argument(name="layers", type="list", required=True, description="Layers, each as in `network.layers`.")
+            Argument(
+                name="layers", type="list", required=True, description="The layers, in the form of `network.layers`."
+            )
         ],
     )
     return Catalog(
@@ -92,6 +97,7 @@ def _describe_argument(parameter: inspect.Parameter, text: str) -> Argument:
 
 
 def _infer_type(name: str, default: object, text: str) -> str | None:
+    """Infer the type of an argument from its name, its default, or its description. None if none of them tells it."""
     family = name.rpartition("_")[2]
     if family in PART_CLASSES or family == "activation":
         return family
@@ -106,7 +112,7 @@ def _infer_type(name: str, default: object, text: str) -> str | None:
 
 
 def _parse_argument_texts(described: object) -> dict[str, str]:
-    """The entries of the `Args:` of a docstring, each on one line."""
+    """Return the description of each argument in the `Args:` section of a docstring, on one line."""
     _, _, after = inspect.getdoc(described).partition("\nArgs:\n")  # type: ignore[union-attr]
     section = re.split(r"\n(?=\S)", after)[0]
     entries = re.split(r"^ {4}(?=[\w*`])", section, flags=re.MULTILINE)[1:]
@@ -119,11 +125,12 @@ def _parse_argument_texts(described: object) -> dict[str, str]:
 
 
 def _summarise(described: object) -> str:
-    """A docstring's first paragraph, on one line."""
+    """Return the first paragraph of a docstring on one line."""
     return " ".join((inspect.getdoc(described) or "").partition("\n\n")[0].split())
 
 
 def _list_activations() -> list[str]:
+    """List the activations that `keras.activations.get` finds by name."""
     return sorted(
         name
         for name, function in inspect.getmembers(keras.activations, inspect.isfunction)
@@ -132,8 +139,8 @@ def _list_activations() -> list[str]:
 
 
 def _list_metrics() -> list[Entry]:
-    """All that can be made without arguments."""
-    entries = dict.fromkeys(sorted(CHOSEN_BY_SHAPE), "Chosen by labels and outputs.")
+    """List the metrics that a spec can name: those without required arguments."""
+    entries = dict.fromkeys(sorted(CHOSEN_BY_SHAPE), "Keras chooses the variant by the shapes of labels and outputs.")
     for name, metric in inspect.getmembers(keras.metrics, inspect.isclass):
         parameters = inspect.signature(metric.__init__).parameters.values()
         needed = [parameter for parameter in parameters if parameter.default is parameter.empty]

@@ -1,4 +1,4 @@
-"""The check that every spec passes before it is queued: worked out, not tried."""
+"""Check a spec before it is queued, and compute the plan of its training without data or weights."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -28,9 +28,14 @@ from shared.spec.training import TrainingSpec
 def plan_training(
     spec: TrainingSpec, max_parameters: int, uploaded: DatasetInfo | None = None, base: PretrainedVersion | None = None
 ) -> Plan:
-    """Opens no file and allocates no weights. Raises InvalidRequest where the spec cannot be trained.
+    """Compute the plan of a training. Opens no file and allocates no weights.
 
-    `uploaded` is what the data set holds that the spec names, where users brought it; `base` the version to start from.
+    Args:
+        max_parameters: the most weights of the network.
+        uploaded: description of the data set, if the spec names an uploaded one.
+        base: the version whose network and weights the training starts from, if the spec names one.
+
+    Raises InvalidRequest if the spec cannot be trained.
     """
     info = describe_dataset(spec.dataset, uploaded)
     rows = compute_part_sizes(spec.dataset, info)
@@ -69,11 +74,16 @@ def plan_training(
 
 
 def check_freeze(freeze: tuple[str, ...], table: Sequence[LayerRow]) -> None:
-    """Raises InvalidRequest for a pattern that no layer's name matches, or when nothing is left to learn."""
+    """Check the patterns of `network.freeze` against the names of the layers.
+
+    Raises InvalidRequest if a pattern matches no layer, or if every layer with weights is frozen.
+    """
     for index, pattern in enumerate(freeze):
         if not any(fnmatchcase(row.name, pattern) for row in table):
-            detail = f"No layer's name matches {pattern!r}; there are {', '.join(row.name for row in table)}."
+            detail = f"No layer name matches {pattern!r}. The layers are {', '.join(row.name for row in table)}."
             raise InvalidRequest("The layers cannot be frozen.", (Fault(f"#/network/freeze/{index}", detail),))
     if freeze and not any(row.trainable_parameters for row in table):
-        fault = Fault("#/network/freeze", "Every layer with weights is frozen: nothing is left to learn.")
+        fault = Fault(
+            "#/network/freeze", "Every layer with weights is frozen, so no weight can be trained. Freeze fewer layers."
+        )
         raise InvalidRequest("The layers cannot be frozen.", (fault,))

@@ -1,4 +1,4 @@
-"""What is inside of a layer: its kernel, or what it makes of an input."""
+"""Write the kernel of a layer, or its output for given inputs."""
 
 import json
 from pathlib import Path
@@ -11,9 +11,10 @@ from shared.spec.network import NetworkSpec
 
 
 def write_layer_output(folder: Path, input_shape: tuple[int, ...], name: str) -> None:
-    """Writes output.npy: the layer's first array, empty where it has none, or what it makes of the folder's input.npy.
+    """Write output.npy, float32: the output of the layer for input.npy if the folder has one, otherwise its kernel.
 
-    The folder has the network as architecture.json and model.weights.h5.
+    The kernel is the first weights of the layer, an empty array for a layer without weights. The folder contains the
+    network as architecture.json and model.weights.h5. Raises InvalidRequest if the network cannot be built.
     """
     architecture = json.loads((folder / "architecture.json").read_text())
     network = build_network(

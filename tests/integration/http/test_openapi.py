@@ -12,7 +12,7 @@ from shared.version import VERSION
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 UNDESCRIBED = {"/docs", "/openapi.json", "/oauth2-redirect.html", "/swagger", "/swagger/{filename}"}
-FOREIGN_PROTOCOLS = {"tf_serving", "open_inference", "mlflow"}
+FOREIGN_PROTOCOLS = {"tf_serving", "open_inference", "mlflow", "hugging_face"}
 """Blueprints of the protocols of other systems, which docs/serving.md and their own documents describe."""
 
 

@@ -181,7 +181,7 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule(pick=PICKS, stale=st.booleans())
     def renew(self, pick: int, *, stale: bool) -> None:
-        """Write no transition: the attempt that holds the job renews its lease and gets the status, no other may."""
+        """Check the lease, which has no transition: only the attempt that holds the job may renew it."""
         if (job_id := self._pick_job(pick)) is None:
             return
         expected, attempt = self.expected[job_id], self._get_attempt(job_id, stale=stale)

@@ -31,7 +31,7 @@ def test_every_allowed_layer_has_a_test_network() -> None:
 def test_the_api_plans_what_the_worker_builds() -> None:
     """Compare the plans of the OpenVINO backend, made without TensorFlow, with the networks that TensorFlow builds."""
     environment = {**os.environ, "KERAS_BACKEND": "openvino", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.integration.layer_stacks"]
+    command = [sys.executable, "-m", "tests.support.layer_stacks"]
     process = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
 
     planned = json.loads(process.stdout.splitlines()[-1])

@@ -138,8 +138,7 @@ def test_the_old_version_answers_while_the_new_one_loads(
         return load_servable(version, artifacts)
 
     monkeypatch.setattr(module, "load_servable", load)
-    monkeypatch.setattr(module, "REFRESH_SECONDS", 0.2)
-    cache = ModelCache(sessions, artifacts, LARGE)
+    cache = ModelCache(sessions, artifacts, LARGE, refresh_seconds=0.2)
     cache.get("xor")
     set_production(sessions, 2)
     assert cache.get("xor").number == 1
@@ -149,7 +148,7 @@ def test_the_old_version_answers_while_the_new_one_loads(
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(cache.get, "xor")
-        is_loading.wait()
+        assert is_loading.wait(30)
         meanwhile = cache.get("xor").number
         may_load.set()
         assert (meanwhile, first.result().number) == (1, 2)
@@ -191,7 +190,6 @@ def test_a_failed_load_is_not_repeated_at_once(
 
     assert attempts == [1]
     monkeypatch.setattr(module, "load_servable", load_servable)
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0)
     with pytest.raises(ArtifactDamaged):
         cache.get("xor")
     cache._failures.clear()
