@@ -109,7 +109,7 @@ def _check_size(row: LayerRow, total: int, max_parameters: int, pointer: str) ->
         raise build_error(
             pointer,
             f"{row.type} has an output of shape {row.output_shape} for one input, more than a device can hold. "
-            "Make the output smaller.",
+            f"The limit is {MAX_ELEMENTS:,} elements. Make the output smaller.",
         )
 
 
@@ -242,7 +242,8 @@ def _make_layer(class_name: str, arguments: dict[str, Any], tensor: Any, pointer
     if "name" in arguments and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(arguments["name"])):
         raise build_error(
             f"{pointer}/name",
-            "A layer name has 1 to 100 letters, digits, `_`, `.` or `-`, and begins with a letter or a digit.",
+            f"{str(arguments['name'])[:100]!r} is not a layer name. A name has 1 to 100 letters, digits, `_`, `.` or "
+            "`-`, and begins with a letter or a digit.",
         )
     declared = arguments.pop("input_shape", None)
     if declared is not None:

@@ -77,7 +77,9 @@ def _parse_layer(entry: dict[str, Any], pointer: str) -> LayerConfig:
     declared = config.get("batch_shape", config.get("batch_input_shape"))
     if config.get("data_format") not in (None, "channels_last"):
         raise _build_error(
-            f"{pointer}/config/data_format", "Images are always (height, width, channels). Use `channels_last`."
+            f"{pointer}/config/data_format",
+            f"{str(config['data_format'])[:100]!r} is not supported: images are (height, width, channels). Use "
+            "`channels_last`.",
         )
     arguments = {
         key: _parse_argument(key, value, f"{pointer}/config/{key}")
@@ -100,7 +102,9 @@ def _parse_class_name(entry: dict[str, Any], pointer: str) -> str:
     """
     class_name, registered = entry.get("class_name"), entry.get("registered_name")
     if not isinstance(class_name, str):
-        raise _build_error(f"{pointer}/class_name", "This must be the name of a Keras class.")
+        raise _build_error(
+            f"{pointer}/class_name", f"This must be the name of a Keras class, not {str(class_name)[:100]}."
+        )
     if registered not in (None, class_name):
         raise _build_error(
             f"{pointer}/registered_name", f"{registered!r} is not a class of Keras. Use only classes of Keras."

@@ -32,7 +32,10 @@ def make_optimizer(training: TrainingOptions, steps: int) -> keras.optimizers.Op
     with translate_keras_errors(f"{name} cannot be created", at):
         arguments = convert_arguments(optimizer_class, spec.arguments, at)
         if arguments.get("learning_rate", 1) <= 0:
-            raise _build_error(f"{at}/learning_rate", "The learning rate must be greater than 0.")
+            raise _build_error(
+                f"{at}/learning_rate",
+                f"The learning rate must be greater than 0, not {arguments['learning_rate']}.",
+            )
         optimizer = optimizer_class(**arguments)
         if training.learning_rate_schedule is None:
             return optimizer
