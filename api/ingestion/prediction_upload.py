@@ -16,16 +16,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from api.ingestion.csv_files import (
-    CHUNK_ROWS,
-    MISSING_VALUES,
-    SAMPLE_ROWS,
-    decode_text,
-    detect_delimiter,
-    has_header,
-    parse_number,
-    read_rows,
-)
+from api.ingestion.csv_files import CHUNK_ROWS, has_header
+from api.ingestion.csv_reader import MISSING_VALUES, SAMPLE_ROWS, decode_text, detect_delimiter, parse_number, read_rows
 from api.ingestion.file_types import open_archive
 from api.ingestion.image_folders import is_folder, is_junk, read_content, read_members
 from api.ingestion.npz_files import IMAGE_RANKS, is_npz, map_array, read_headers, to_image_shape

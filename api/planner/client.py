@@ -38,24 +38,24 @@ class Planner:
         with self._lock:
             self._get_process()
 
-    def plan(self, question: PlanRequest) -> Plan:
+    def plan(self, plan_request: PlanRequest) -> Plan:
         """Compute the plan of a spec.
 
         Raises InvalidRequest if the spec cannot be trained, and PlanningUnavailable if the process does not start.
         """
-        line = PlannerMessage(question=question).model_dump_json(by_alias=True)
+        line = PlannerMessage(plan_request=plan_request).model_dump_json(by_alias=True)
         answer = PlanResponse.model_validate_json(self._ask_with_retry(line))
         if answer.refusal is not None:
             raise InvalidRequest(answer.refusal.detail, answer.refusal.faults)
         assert answer.plan is not None  # noqa: S101 - an answer without a refusal has a plan
         return answer.plan
 
-    def compute_layer_output(self, look: LayerOutputRequest) -> None:
+    def compute_layer_output(self, layer_request: LayerOutputRequest) -> None:
         """Write the kernel or the output of a layer to output.npy in the folder.
 
         Raises InvalidRequest or PlanningUnavailable.
         """
-        self._ask_with_retry(PlannerMessage(look=look).model_dump_json())
+        self._ask_with_retry(PlannerMessage(layer_request=layer_request).model_dump_json())
 
     def get_catalog(self) -> Catalog:
         """Return what a spec can name. The process is asked only once. Raises PlanningUnavailable."""
@@ -68,32 +68,32 @@ class Planner:
         with self._lock:
             self._end_process()
 
-    def _ask_with_retry(self, question: str) -> str:
+    def _ask_with_retry(self, message: str) -> str:
         """Send one line to the process and return its answer. Replaces a process that fails, and retries once.
 
         A process can end while it is idle, so the first failure is not the fault of the spec; the second one is.
         """
         with self._lock:
             try:
-                return self._ask(question)
+                return self._ask(message)
             except PlannerFailed as failure:
                 logger.warning("planning process replaced: %s", failure)
                 self._end_process()
             try:
-                return self._ask(question)
+                return self._ask(message)
             except PlannerFailed as failure:
                 self._end_process()
                 raise InvalidRequest(
                     f"The network cannot be built: {failure}. Use fewer or smaller layers."
                 ) from failure
 
-    def _ask(self, question: str) -> str:
+    def _ask(self, message: str) -> str:
         """Send one line and return the answer. Raises PlannerFailed or PlanningUnavailable."""
         process = self._get_process()
         self._await_readiness(process)
         assert process.stdin is not None  # noqa: S101 - it is a pipe
         try:
-            process.stdin.write(question + "\n")
+            process.stdin.write(message + "\n")
             process.stdin.flush()
         except OSError as error:
             raise PlannerFailed("the planning process has ended") from error

@@ -70,8 +70,8 @@ class LayerOutputRequest(BaseModel):
 class PlannerMessage(BaseModel):
     """A request to the planning process, sent as one line. Exactly one of the fields is set."""
 
-    question: PlanRequest | None = None
-    look: LayerOutputRequest | None = None
+    plan_request: PlanRequest | None = None
+    layer_request: LayerOutputRequest | None = None
 
 
 class Refusal(BaseModel):

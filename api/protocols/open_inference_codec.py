@@ -29,6 +29,7 @@ from shared.inference.servable import Servable
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
 
 JSON_LENGTH = "Inference-Header-Content-Length"
+MAX_LENGTH_DIGITS = 18
 BFLOAT16 = "BF16"
 BYTES = "BYTES"
 INTEGER_TYPES = frozenset({int, bool})
@@ -77,7 +78,7 @@ def _read_request(call: OpenInferenceCall, body: bytes) -> tuple[dict[str, Any],
     length = call.json_length
     if length is None:
         return read_object(body), memoryview(b"")
-    if not length.isdecimal() or int(length) > len(body):
+    if not length.isdecimal() or len(length) > MAX_LENGTH_DIGITS or int(length) > len(body):
         raise MalformedRequest(
             f"{JSON_LENGTH} is {length[:20]!r}. It must be the number of bytes of the JSON; the body has {len(body)}."
         )
@@ -132,13 +133,13 @@ def _parse_outputs(document: dict[str, Any]) -> tuple[int, bool]:
             f"unexpected inference output {str(outputs[0].get('name'))[:100]!r}, the output is named {OUTPUT_NAME!r}"
         )
     parameters = outputs[0].get("parameters") or {}
-    everything = document.get("parameters") or {}
-    if not isinstance(parameters, dict) or not isinstance(everything, dict):
+    request_parameters = document.get("parameters") or {}
+    if not isinstance(parameters, dict) or not isinstance(request_parameters, dict):
         raise InvalidRequest("`parameters` must be an object.")
     classes = parameters.get("classification", 0)
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 0:
         raise InvalidRequest("`classification` must be the number of classes to return, an integer of at least 0.")
-    return classes, bool(parameters.get("binary_data", everything.get("binary_data_output", False)))
+    return classes, bool(parameters.get("binary_data", request_parameters.get("binary_data_output", False)))
 
 
 def _compute_outputs(

@@ -55,7 +55,7 @@ def read_parquet(content: bytes, limit: int) -> dict[str, Any]:
     more than `limit` bytes of JSON, and Overloaded if the queue is full or the file waits too long.
     """
     file = _File(content, limit)
-    _turns.do(file)
+    _batcher.submit(file)
     return file.frame
 
 
@@ -64,7 +64,7 @@ def _read_files(files: Sequence[_File]) -> None:
         file.frame = _run_reader(file.content, file.limit)
 
 
-_turns = DynamicBatcher[_File](1, MAX_WAITING, MAX_SECONDS, _read_files)
+_batcher = DynamicBatcher[_File](1, MAX_WAITING, MAX_SECONDS, _read_files)
 
 
 def _run_reader(content: bytes, limit: int) -> dict[str, Any]:

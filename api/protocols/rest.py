@@ -162,9 +162,7 @@ def _read_files(request: Request, limits: ImageLimits) -> list[Input | ServiceEr
 
 def _parse_instances(body: object) -> list[Input | ServiceError]:
     if not isinstance(body, dict) or body.keys() != {"instances"} or not isinstance(body["instances"], list):
-        raise InvalidRequest(
-            'The body must be {"instances": […]} with one entry for each input, and without other keys.'
-        )
+        raise InvalidRequest('The body must be {"instances": […]} with one entry for each input, and nothing else.')
     if not 0 < len(body["instances"]) <= MAX_INPUTS:
         raise InvalidRequest(f"`instances` has {len(body['instances'])} inputs. Send 1 to {MAX_INPUTS}.")
     return [_parse_instance(instance, f"instances/{index}") for index, instance in enumerate(body["instances"])]

@@ -12,10 +12,8 @@ from api.http.bodies import read_body
 from api.http.problems import STATUS
 from api.protocols.base import answer_in_flask, to_flask_response
 from api.protocols.call import Reply
-from api.protocols.tensors import (
-    dump_json,
-    make_json_response,
-)
+from api.protocols.tensors import dump_json, make_json_response
+from api.protocols.tf_serving_codec import SIGNATURE, VERBS, TfServingCall, parse_document
 from api.services import Services, services
 from shared.database.pagination import Page
 from shared.database.tables.registry import Version
@@ -26,7 +24,6 @@ from shared.registry import versions
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-from api.protocols.tf_serving_codec import SIGNATURE, VERBS, TfServingCall, parse_document
 
 ROUTE = "tf-serving"
 HTML = "text/html"
@@ -35,6 +32,7 @@ MAX_VERSIONS = 100
 MAX_MODELS = 1000
 MAX_VERSION = 2**63 - 1
 """The largest version number of TensorFlow Serving, an int64."""
+MAX_VERSION_DIGITS = len(str(MAX_VERSION))
 _PATH = re.compile(
     r"models(?:/(?P<model>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?)?"
     r"(?::(?P<verb>predict|classify|regress)|/(?P<metadata>metadata))?/?",
@@ -67,10 +65,10 @@ class Target:
         """
         if self.version is None:
             return self.label
-        number = int(self.version)
-        if number > MAX_VERSION:
-            raise MalformedRequest(f"Failed to convert version: {self.version} to numeric.")
-        return str(number) if number else None
+        digits = self.version.lstrip("0") or "0"
+        if len(digits) > MAX_VERSION_DIGITS or int(digits) > MAX_VERSION:
+            raise MalformedRequest(f"Failed to convert version: {self.version[:100]} to numeric.")
+        return str(int(digits)) if digits != "0" else None
 
     def translate(self, error: ServiceError) -> ServiceError:
         """Replace the message of ModelNotFound or VersionNotFound by that of TensorFlow Serving."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,6 @@ from shared.errors import InvalidRequest, MalformedRequest
 from shared.inference.servable import Servable
 from shared.registry.manifest import INPUT_NAME
 
-if TYPE_CHECKING:
-    pass
 SIGNATURE = "serving_default"
 MAX_LEVELS = 64
 """Lists that are nested deeper are not searched for the first fault."""

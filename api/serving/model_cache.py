@@ -57,7 +57,7 @@ class ModelCache:
     memory are still served.
 
     Args:
-        budget_bytes: above this size, the least recently used versions are evicted. The newest always stays.
+        budget_bytes: above this size, the least recently used versions are evicted, but not the one just loaded.
         refresh_seconds: time after which a name is looked up again.
         retry_seconds: time after which a failed load is repeated.
     """
@@ -75,12 +75,12 @@ class ModelCache:
         self._budget_bytes = budget_bytes
         self._refresh_seconds = refresh_seconds
         self._retry_seconds = retry_seconds
-        self._found: dict[Name, _Resolved] = {}
+        self._resolved: dict[Name, _Resolved] = {}
         self._servables: dict[int, Servable] = {}
         self._failures: dict[int, _Failure] = {}
         # Held to change `_servables` and `_failures`. Readers need no lock: `_servables` is replaced, never modified.
         self._changing = threading.Lock()
-        self._looking: dict[Name, threading.Lock] = {}  # one for each name, see `_refresh`
+        self._refresh_locks: dict[Name, threading.Lock] = {}  # one for each name, see `_refresh`
         self._loading: dict[int, threading.Lock] = {}  # one for each version, so that it is loaded only once
         # Loading takes several times the memory that a version keeps, so the number of parallel loads is limited.
         self._loaders = threading.BoundedSemaphore(os.cpu_count() or 1)
@@ -95,7 +95,7 @@ class ModelCache:
         """
         if (servable := self.find_cached(model, reference)) is not None:
             return servable
-        found = self._found.get((model, reference))
+        found = self._resolved.get((model, reference))
         servable = self._refresh(
             (model, reference), self._servables.get(found.version_id) if found is not None else None
         )
@@ -104,7 +104,7 @@ class ModelCache:
 
     def find_cached(self, model: str, reference: str | None = None) -> Servable | None:
         """Return a version as `get` does; None if it must be looked up or loaded first."""
-        found = self._found.get((model, reference))
+        found = self._resolved.get((model, reference))
         now = time.monotonic()
         if found is None or now > found.until or (servable := self._servables.get(found.version_id)) is None:
             return None
@@ -134,9 +134,9 @@ class ModelCache:
 
     def invalidate(self, model: str) -> None:
         """Look up the names of a model again at their next request, because this process has moved an alias."""
-        for name, found in list(self._found.items()):
+        for name, found in list(self._resolved.items()):
             if name[0] == model:
-                self._found[name] = replace(found, until=0.0)
+                self._resolved[name] = replace(found, until=0.0)
 
     def list_loaded(self) -> list[Servable]:
         """List the versions in memory, ordered by model and number."""
@@ -168,7 +168,7 @@ class ModelCache:
         versions = list(self._servables.values())
         return len(versions), sum(version.size_bytes for version in versions)
 
-    def _refresh(self, name: Name, usual: Servable | None) -> Servable:
+    def _refresh(self, name: Name, current: Servable | None) -> Servable:
         """Look up a name in the database and load its version if it is not in memory.
 
         `usual` is the version that the name stood for so far, if it is in memory. It is returned while another thread
@@ -178,10 +178,10 @@ class ModelCache:
         # - only one thread asks the database when the time of a name has expired, instead of every request,
         # - the other threads are not blocked while a new version is loaded: they fail to acquire it and use `usual`,
         # - a slow load under one name does not delay the requests for others, as one lock for all names would.
-        looking = self._looking.setdefault(name, threading.Lock())
-        if not looking.acquire(blocking=usual is None):
-            assert usual is not None  # noqa: S101 - without it, `acquire` blocks
-            return usual
+        looking = self._refresh_locks.setdefault(name, threading.Lock())
+        if not looking.acquire(blocking=current is None):
+            assert current is not None  # noqa: S101 - without it, `acquire` blocks
+            return current
         try:
             with self._sessions() as session:
                 model, reference = name
@@ -192,18 +192,18 @@ class ModelCache:
                 )
             servable, version_id = self.get_or_load(version), version.id
         except DATABASE_ERRORS as error:
-            if usual is None:
+            if current is None:
                 raise
-            logger.warning("the database was unreachable, version %s was served from memory: %s", usual.name, error)
-            servable, version_id = usual, self._found[name].version_id
+            logger.warning("the database was unreachable, version %s was served from memory: %s", current.name, error)
+            servable, version_id = current, self._resolved[name].version_id
         except (ModelNotFound, VersionNotFound):
-            self._looking.pop(name, None)  # names that clients invent must not accumulate
+            self._refresh_locks.pop(name, None)  # names that clients invent must not accumulate
             raise
         finally:
             looking.release()
-        if len(self._found) >= MAX_NAMES:
-            self._found.clear()
-        self._found[name] = _Resolved(version_id, time.monotonic() + self._refresh_seconds)
+        if len(self._resolved) >= MAX_NAMES:
+            self._resolved.clear()
+        self._resolved[name] = _Resolved(version_id, time.monotonic() + self._refresh_seconds)
         return servable
 
     def _insert(self, version_id: int, servable: Servable) -> None:

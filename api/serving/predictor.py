@@ -60,9 +60,9 @@ class _PredictionRequest:
         self.rows = rows
         self.read: list[list[str] | ServiceError] = []
         self.values: NDArray[np.float32] | None = None
-        gains_by_company = len(inputs) == 1 and servable.is_faster_in_batches  # several inputs are a batch already
-        self.is_quick = gains_by_company and not _is_slow_to_decode(inputs[0])
-        self.kind: Hashable = (servable, self.is_quick) if gains_by_company else self
+        is_batchable = len(inputs) == 1 and servable.is_faster_in_batches  # several inputs are a batch already
+        self.is_quick = is_batchable and not _is_slow_to_decode(inputs[0])
+        self.kind: Hashable = (servable, self.is_quick) if is_batchable else self
 
 
 def _is_slow_to_decode(given: Input | ServiceError) -> bool:
@@ -74,16 +74,20 @@ class Predictor:
 
     Args:
         limits: limits for encoded images.
-        at_once: the most batches that are computed at the same time.
+        max_parallel_batches: the most batches that are computed at the same time.
         waiting: the most requests in the queue.
         seconds: the longest time that a request waits in the queue.
     """
 
-    def __init__(self, limits: ImageLimits, at_once: int, waiting: int, seconds: float, metrics: Metrics) -> None:
+    def __init__(
+        self, limits: ImageLimits, max_parallel_batches: int, waiting: int, seconds: float, metrics: Metrics
+    ) -> None:
         self._limits = limits
         self._metrics = metrics
-        self._turns: DynamicBatcher[_PredictionRequest] = DynamicBatcher(at_once, waiting, seconds, self._compute)
-        metrics.waiting.set_function(self._turns.count_waiting)
+        self._batcher: DynamicBatcher[_PredictionRequest] = DynamicBatcher(
+            max_parallel_batches, waiting, seconds, self._compute
+        )
+        metrics.waiting.set_function(self._batcher.count_waiting)
 
     def predict(self, servable: Servable, inputs: Sequence[Input | ServiceError]) -> PredictionOutputs:
         """Preprocess the inputs and run the network on them. An error among the inputs stays in its place.
@@ -102,7 +106,7 @@ class Predictor:
 
     def _values(self, work: _PredictionRequest) -> NDArray[np.float32]:
         """Compute a request and return its values. Raises Overloaded, or the first error if no input can be read."""
-        self._turns.do(work)
+        self._batcher.submit(work)
         if work.values is None:
             raise next(found for found in work.read if isinstance(found, ServiceError))
         return work.values

@@ -5,27 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    and_,
-    case,
-    delete,
-    func,
-    null,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, and_, case, delete, func, null, select, update
 from sqlalchemy.orm import Session
 
 from shared.database.tables.base import Document, now
 from shared.database.tables.jobs import ENDED, HELD, Job, JobEpoch, JobEvent, JobStatus, Owner
 from shared.devices import Device
-from shared.errors import (
-    AttemptsUsedUp,
-    JobHasEnded,
-    JobNotStarted,
-    TrainingFailure,
-)
+from shared.errors import AttemptsUsedUp, JobHasEnded, JobNotStarted, TrainingFailure
 from shared.jobs import scheduling
 from shared.jobs.events import EpochReport, LogLine, format_epoch, to_problem
 from shared.jobs.outcomes import Cancelled, Failed, Finished, HandedBack, Outcome, Requeued

@@ -1,4 +1,4 @@
-"""Files as users would upload them."""
+"""Build files as users would upload them, and upload data sets over HTTP."""
 
 import io
 import zipfile
@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from arro3.core import Array, DataType, Table
 from arro3.io import write_parquet
+from flask.testing import FlaskClient
 
 from tests.support.images import encoded
 
+TABLE = "width,height,kind\n" + "\n".join(f"{n % 7},{n % 5},{'wide' if n % 7 > n % 5 else 'high'}" for n in range(70))
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 
 
@@ -51,3 +53,7 @@ def parquet(**columns: np.ndarray | list[bytes]) -> bytes:
     }
     write_parquet(Table.from_pydict(arrays), written)
     return written.getvalue()
+
+
+def upload_dataset(http: FlaskClient, content: bytes, name: str = "colors", **fields: Any) -> Any:
+    return http.post("/api/v1/datasets", data={"name": name, "file": (io.BytesIO(content), "upload"), **fields})

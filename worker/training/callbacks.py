@@ -111,30 +111,30 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras
     def _report(self, batch: int, logs: dict[str, float]) -> None:
         self._last_told = time.monotonic()
         done = self._epoch * self._batches + batch
-        everything = self._epochs * self._batches
+        total = self._epochs * self._batches
         self._monitor.report_progress(
             {
                 "epoch": self._epoch + 1,
                 "epochs": self._epochs,
                 "batch": batch,
                 "batches": self._batches,
-                "percent": round(100 * done / everything, 1),
-                "seconds_left": self._seconds_left(done, everything),
+                "percent": round(100 * done / total, 1),
+                "seconds_left": self._seconds_left(done, total),
                 "metrics": replace_non_finite(logs),
             }
         )
 
-    def _seconds_left(self, done: int, everything: int) -> float | None:
+    def _seconds_left(self, done: int, total: int) -> float | None:
         """Estimate the remaining seconds of the training. None if this attempt has trained fewer than two batches.
 
         The first batch is not measured, because it also traces the network.
         """
-        if done == everything:
+        if done == total:
             return 0.0
         measured = done - self._done_before - 1
         if self._first_batch_ended is None or measured < 1:
             return None
-        return round((self._last_told - self._first_batch_ended) * (everything - done) / measured, 1)
+        return round((self._last_told - self._first_batch_ended) * (total - done) / measured, 1)
 
 
 class TimeLimitCallback(keras.callbacks.Callback):  # type: ignore[misc]

@@ -40,12 +40,14 @@ def main(max_parameters: int) -> None:
                 continue
             try:
                 asked = PlannerMessage.model_validate_json(line)
-                if asked.look is not None:
-                    write_layer_output(asked.look.folder, asked.look.input_shape, asked.look.layer)
+                if asked.layer_request is not None:
+                    write_layer_output(
+                        asked.layer_request.folder, asked.layer_request.input_shape, asked.layer_request.layer
+                    )
                     answer = PlanResponse()
-                elif (question := asked.question) is not None:
+                elif (plan_request := asked.plan_request) is not None:
                     answer = PlanResponse(
-                        plan=plan_training(question.spec, max_parameters, question.uploaded, question.base)
+                        plan=plan_training(plan_request.spec, max_parameters, plan_request.uploaded, plan_request.base)
                     )
             except InvalidRequest as refused:
                 answer = PlanResponse(refusal=Refusal.model_validate(refused))

@@ -9,11 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
-from tests.support.datasets import TABLE, upload_dataset
 from tests.support.examples import DIGITS, IRIS, XOR, Json, changed
 from tests.support.images import encoded
 from tests.support.jobs import train
-from tests.support.uploads import colors, npz, zipped
+from tests.support.uploads import TABLE, colors, npz, upload_dataset, zipped
 from tests.support.worker import InProcessWorker
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -11,12 +11,11 @@ from flask.testing import FlaskClient
 
 from api.services import EXTENSION, Services
 from shared.datasets import row_files
-from tests.support.datasets import TABLE, upload_dataset
 from tests.support.examples import Json, changed
 from tests.support.images import encoded, photo
 from tests.support.jobs import train
 from tests.support.problems import assert_problem
-from tests.support.uploads import BLUE, colors, flat, npz, zipped
+from tests.support.uploads import BLUE, TABLE, colors, flat, npz, upload_dataset, zipped
 from tests.support.worker import InProcessWorker
 
 TRAIN_COLORS: Json = {

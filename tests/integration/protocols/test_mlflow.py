@@ -162,7 +162,7 @@ def test_invalid_or_too_large_parquet_is_refused(http: FlaskClient, body: bytes,
 
 
 def test_parquet_is_refused_while_no_reader_is_free(http: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api.protocols.parquet, "_turns", DynamicBatcher(0, 0, 0, print))
+    monkeypatch.setattr(api.protocols.parquet, "_batcher", DynamicBatcher(0, 0, 0, print))
 
     answer = http.post("/models/xor/invocations", data=parquet(a=np.zeros(1), b=np.zeros(1)), content_type=PARQUET)
 

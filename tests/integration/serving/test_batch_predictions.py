@@ -29,6 +29,7 @@ from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore
 from tests.support.examples import Json
 from tests.support.images import encoded
+from tests.support.jobs import show_job
 from tests.support.problems import assert_problem
 from tests.support.uploads import npz, zipped
 from tests.support.worker import RETRY_POLICY, InProcessWorker
@@ -56,11 +57,6 @@ def submit_file(http: FlaskClient, address: str, content: bytes, **fields: str) 
     assert answer.headers["Location"] == f"/api/v1/jobs/{answer.json['id']}"
     job: Json = json.loads(answer.data)
     return job
-
-
-def show_job(http: FlaskClient, job: Json) -> Json:
-    document: Json = json.loads(http.get(f"/api/v1/jobs/{job['id']}").data)
-    return document
 
 
 def read_predictions(http: FlaskClient, job: Json) -> list[Json]:
@@ -103,7 +99,7 @@ def test_images_of_a_zip_are_predicted_in_order_with_their_problems(
     assert (job["kind"], job["status"], job["batch"]["rows"]) == ("prediction", "queued", 302)
     worker.run_all()
 
-    done = show_job(digits, job)
+    done = show_job(digits, job["id"])
     assert (done["status"], done["version"]) == ("succeeded", None)
     assert done["batch"] == {"version": 1, "rows": 302, "done": 302, "failed": 2}
     assert done["progress"]["percent"] == 100
@@ -226,7 +222,7 @@ def test_the_attempt_after_a_lost_one_keeps_the_stored_predictions(
     assert [line["row"] for line in lines] == [0, 1, 2]
     assert lines[0]["label"] == "written by another"
     assert lines[1]["label"] == predict_one(iris, "iris", FLOWERS[1])["label"]
-    assert show_job(iris, job)["batch"]["done"] == 3
+    assert show_job(iris, job["id"])["batch"]["done"] == 3
 
 
 @ON_SQLITE
@@ -254,7 +250,7 @@ def test_a_retry_continues_or_starts_again(
     lines = read_predictions(iris, again)
     assert [line["row"] for line in lines] == [0, 1, 2]
     assert (lines[0]["label"] == "written by another") == kept
-    assert show_job(iris, again)["status"] == "succeeded"
+    assert show_job(iris, again["id"])["status"] == "succeeded"
 
 
 @ON_SQLITE
@@ -286,7 +282,7 @@ def test_predictions_made_before_a_cancellation_are_kept(
     monkeypatch.setattr(prediction_job, "preprocess_inputs", preprocess_slowly)
     worker.run_all()
 
-    ended = show_job(iris, job)
+    ended = show_job(iris, job["id"])
     assert (ended["status"], 5 <= ended["batch"]["done"] < 3000) == ("cancelled", True)
     assert [line["row"] for line in read_predictions(iris, job)] == list(range(ended["batch"]["done"]))
     with sessions.begin() as session:
@@ -349,5 +345,5 @@ def test_a_version_with_a_missing_file_fails_the_job(
 
     worker.run_all()
 
-    ended = show_job(iris, job)
+    ended = show_job(iris, job["id"])
     assert (ended["status"], ended["error"]["type"]) == ("failed", "/problems/version-unusable")

@@ -204,8 +204,8 @@ def test_unknown_names_are_not_cached(sessions: Sessions, artifacts: ArtifactSto
         with pytest.raises(ModelNotFound):
             cache.get(f"invented-{number}")
 
-    assert not cache._looking
-    assert not cache._found
+    assert not cache._refresh_locks
+    assert not cache._resolved
 
 
 def test_a_loaded_version_is_served_without_the_database(

@@ -22,23 +22,23 @@ class Named:
 class Desk:
     """Computes nothing, notes what it was given together, and stays with what has the name `stay` until told."""
 
-    def __init__(self, at_once: int = 1, waiting: int = 100, seconds: float = 10) -> None:
+    def __init__(self, max_parallel_batches: int = 1, waiting: int = 100, seconds: float = 10) -> None:
         self.done: list[list[str]] = []
         self.may_leave = threading.Event()
-        self.turns = DynamicBatcher[Named](at_once, waiting, seconds, self._compute)
+        self.batcher = DynamicBatcher[Named](max_parallel_batches, waiting, seconds, self._compute)
         self._begun = threading.Semaphore(0)
         self._pool = ThreadPoolExecutor(50)
 
     def ask(self, work: Named) -> "Future[None]":
-        return self._pool.submit(self.turns.do, work)
+        return self._pool.submit(self.batcher.submit, work)
 
     def ask_in_turn(self, works: Sequence[Named]) -> "list[Future[None]]":
         """Each waits before the next asks."""
         asked = []
         for work in works:
-            waiting = len(self.turns._waiting)
+            waiting = len(self.batcher._waiting)
             asked.append(self.ask(work))
-            wait_for(lambda waiting=waiting: len(self.turns._waiting) > waiting)  # type: ignore[misc]
+            wait_for(lambda waiting=waiting: len(self.batcher._waiting) > waiting)  # type: ignore[misc]
         return asked
 
     def keep_busy(self, kind: str = "other", *, is_quick: bool = False) -> "Future[None]":
@@ -79,12 +79,12 @@ def test_no_more_than_may_wait(desk: Callable[..., Desk]) -> None:
     (waiting,) = busy.ask_in_turn([Named("a", "a")])
 
     with pytest.raises(Overloaded):
-        busy.turns.do(Named("b", "b"))
+        busy.batcher.submit(Named("b", "b"))
 
     busy.may_leave.set()
     staying.result()
     waiting.result()
-    busy.turns.do(Named("c", "c"))
+    busy.batcher.submit(Named("c", "c"))
 
 
 def test_who_waits_too_long_is_told_so_and_takes_no_place(desk: Callable[..., Desk]) -> None:
@@ -93,7 +93,7 @@ def test_who_waits_too_long_is_told_so_and_takes_no_place(desk: Callable[..., De
 
     for _ in range(2):
         with pytest.raises(Overloaded, match=r"0\.05 s"):
-            busy.turns.do(Named("a", "a"))
+            busy.batcher.submit(Named("a", "a"))
 
     assert busy.done == []
 
@@ -112,7 +112,7 @@ def test_those_of_a_kind_that_waited_go_together_and_no_others(desk: Callable[..
 
 
 def test_what_takes_long_leaves_the_other_threads_their_share(desk: Callable[..., Desk]) -> None:
-    busy = desk(at_once=2)
+    busy = desk(max_parallel_batches=2)
     busy.keep_busy()
     busy.keep_busy()
 
@@ -125,11 +125,11 @@ def test_what_takes_long_leaves_the_other_threads_their_share(desk: Callable[...
 
 
 def test_what_is_quick_waits_for_its_kind_although_a_thread_is_free(desk: Callable[..., Desk]) -> None:
-    busy = desk(at_once=2)
+    busy = desk(max_parallel_batches=2)
     busy.keep_busy("x", is_quick=True)
     asked = busy.ask_in_turn([Named("a", "x", is_quick=True), Named("b", "x", is_quick=True)])
 
-    busy.turns.do(Named("other", "y", is_quick=True))
+    busy.batcher.submit(Named("other", "y", is_quick=True))
     busy.may_leave.set()
     for future in asked:
         future.result()
@@ -160,5 +160,5 @@ def test_a_failure_reaches_all_it_was_computed_with_and_ends_there(desk: Callabl
         with pytest.raises(ZeroDivisionError):
             failed.result()
     asked[2].result()
-    busy.turns.do(Named("c", "x"))
+    busy.batcher.submit(Named("c", "x"))
     assert busy.done[-1] == ["c"]

@@ -1,0 +1,109 @@
+"""Read the rows of a CSV file: its encoding, its delimiter and its numbers."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from api.ingestion.result import dataset_error
+
+DELIMITERS = (",", ";", "\t", "|")
+SAMPLE_ROWS = 100
+"""Number of rows from which the delimiter and the header are detected."""
+SAMPLE_CHARACTERS = 2**20
+MISSING_VALUES = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
+"""Cells that count as a missing value, in lower case."""
+
+
+def decode_text(stream: IO[bytes]) -> io.TextIOWrapper:
+    """Open the file as text: UTF-16 if it begins with a UTF-16 byte order mark, otherwise UTF-8.
+
+    Line breaks are unchanged, as the csv module requires.
+    """
+    mark = stream.read(4)
+    stream.seek(0)
+    encoding = "utf-16" if mark[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return io.TextIOWrapper(stream, encoding=encoding, newline="")
+
+
+def detect_delimiter(text: io.TextIOWrapper) -> str:
+    """Return the delimiter that gives the largest number of sample rows the same number of cells.
+
+    Of equal delimiters, the one with the larger share of numbers among the cells is chosen, then the one with more
+    columns, then the first of DELIMITERS. Raises DatasetRefused for a file that is not text.
+    """
+    with _translate_csv_errors():
+        sample = text.read(SAMPLE_CHARACTERS)
+        text.seek(0)
+    lines = sample.splitlines(keepends=True)[:SAMPLE_ROWS]
+    scores = []
+    for delimiter in DELIMITERS:
+        with _translate_csv_errors():
+            rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+        widths = [len(row) for row in rows]
+        common = max(set(widths), key=widths.count, default=0)
+        cells = [cell for row in rows for cell in row]
+        numeric = sum(parse_number(cell, decimal_comma=delimiter != ",") is not None for cell in cells)
+        scores.append((widths.count(common), numeric / len(cells), common) if common > 1 else (0, 0.0, 0))
+    return DELIMITERS[scores.index(max(scores))]
+
+
+def read_rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, cells) for each row that is not empty. `line` is the last line of the row, from 1.
+
+    Spaces around a cell are removed. Raises DatasetRefused.
+    """
+    lines = _CountedLines(text)
+    with _translate_csv_errors(lines):
+        for cells in csv.reader(lines, delimiter=delimiter, strict=True):
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                yield lines.read, stripped
+
+
+class _CountedLines:
+    """The lines of a text; `read` is the number of lines read so far."""
+
+    def __init__(self, text: Iterable[str]) -> None:
+        self._lines = iter(text)
+        self.read = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.read += 1
+            if "\0" in line:
+                raise dataset_error(
+                    f"Line {self.read} contains a NUL character, so the file is not text. Save it as CSV in UTF-8."
+                )
+            yield line
+
+
+@contextmanager
+def _translate_csv_errors(lines: _CountedLines | None = None) -> Iterator[None]:
+    """Translate errors of decoding and of the csv module to DatasetRefused. `lines` gives the line number."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise dataset_error(
+            f"The file is not text in UTF-8 or UTF-16 ({error}). Save it as CSV in UTF-8; "
+            "in Excel, choose the file type `CSV UTF-8`."
+        ) from None
+    except csv.Error as error:
+        where = f"Line {lines.read}: " if lines is not None else ""
+        raise dataset_error(
+            f"{where}The CSV cannot be parsed ({error}). Look for a quote that is not closed."
+        ) from None
+
+
+def parse_number(text: str, *, decimal_comma: bool) -> float | None:
+    """Parse a number; the result can be infinite or NaN. Returns None for other text.
+
+    `1_000` is not a number, although Python's `float` accepts it. With `decimal_comma`, `2,5` is 2.5.
+    """
+    if "_" in text:
+        return None
+    try:
+        return float(text.replace(",", ".") if decimal_comma and text.count(",") == 1 and "." not in text else text)
+    except ValueError:
+        return None
