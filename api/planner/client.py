@@ -5,6 +5,7 @@ import selectors
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 from api.planner.catalog import Catalog
 from api.planner.messages import CATALOG, LayerOutputRequest, Plan, PlannerMessage, PlanRequest, PlanResponse
@@ -12,8 +13,8 @@ from shared.errors import InvalidRequest, PlanningUnavailable
 
 logger = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT_SECONDS = 30.0
-"""Timeout for one answer, including the import of Keras at the start. A plan usually takes milliseconds."""
+START_TIMEOUT_SECONDS = 30.0
+"""Timeout for the start of the process, which imports Keras."""
 
 
 class PlannerFailed(Exception):
@@ -23,11 +24,17 @@ class PlannerFailed(Exception):
 class Planner:
     """A client of the planning process, which several threads can use. It answers one request at a time.
 
-    `max_parameters` is the limit for the network of a spec.
+    Args:
+        max_parameters: limit for the network of a spec.
+        answer_seconds: timeout for one answer. A plan usually takes milliseconds.
+        command: command line of the process; by default, that of `api.planner.process`.
     """
 
-    def __init__(self, max_parameters: int) -> None:
-        self._command = [sys.executable, "-m", "api.planner.process", str(max_parameters)]
+    def __init__(
+        self, max_parameters: int, *, answer_seconds: float = 30.0, command: Sequence[str] | None = None
+    ) -> None:
+        self._command = command or [sys.executable, "-m", "api.planner.process", str(max_parameters)]
+        self._answer_seconds = answer_seconds
         self._process: subprocess.Popen[str] | None = None
         self._is_ready = False
         self._catalog: Catalog | None = None
@@ -43,19 +50,16 @@ class Planner:
 
         Raises InvalidRequest if the spec cannot be trained, and PlanningUnavailable if the process does not start.
         """
-        line = PlannerMessage(plan_request=plan_request).model_dump_json(by_alias=True)
-        answer = PlanResponse.model_validate_json(self._ask_with_retry(line))
-        if answer.refusal is not None:
-            raise InvalidRequest(answer.refusal.detail, answer.refusal.faults)
-        assert answer.plan is not None  # noqa: S101 - an answer without a refusal has a plan
-        return answer.plan
+        plan = self._request(PlannerMessage(plan_request=plan_request)).plan
+        assert plan is not None  # noqa: S101 - a response to a spec has a plan
+        return plan
 
     def compute_layer_output(self, layer_request: LayerOutputRequest) -> None:
         """Write the kernel or the output of a layer to output.npy in the folder.
 
         Raises InvalidRequest or PlanningUnavailable.
         """
-        self._ask_with_retry(PlannerMessage(layer_request=layer_request).model_dump_json())
+        self._request(PlannerMessage(layer_request=layer_request))
 
     def get_catalog(self) -> Catalog:
         """Return what a spec can name. The process is asked only once. Raises PlanningUnavailable."""
@@ -67,6 +71,13 @@ class Planner:
         """End the process."""
         with self._lock:
             self._end_process()
+
+    def _request(self, message: PlannerMessage) -> PlanResponse:
+        """Send a message and return its response. Raises InvalidRequest for a refusal."""
+        response = PlanResponse.model_validate_json(self._ask_with_retry(message.model_dump_json(by_alias=True)))
+        if response.refusal is not None:
+            raise InvalidRequest(response.refusal.detail, response.refusal.faults)
+        return response
 
     def _ask_with_retry(self, message: str) -> str:
         """Send one line to the process and return its answer. Replaces a process that fails, and retries once.
@@ -97,14 +108,14 @@ class Planner:
             process.stdin.flush()
         except OSError as error:
             raise PlannerFailed("the planning process has ended") from error
-        return _read_line(process)
+        return _read_line(process, self._answer_seconds)
 
     def _await_readiness(self, process: subprocess.Popen[str]) -> None:
         """Wait for the first line, which the process writes after the import of Keras. Raises PlanningUnavailable."""
         if self._is_ready:
             return
         try:
-            _read_line(process)
+            _read_line(process, START_TIMEOUT_SECONDS)
         except PlannerFailed as failure:
             self._end_process()
             raise PlanningUnavailable(
@@ -129,13 +140,13 @@ class Planner:
         self._is_ready = False
 
 
-def _read_line(process: subprocess.Popen[str]) -> str:
-    """Read one line. Raises PlannerFailed at the end of the output and after ANSWER_TIMEOUT_SECONDS."""
+def _read_line(process: subprocess.Popen[str], timeout_seconds: float) -> str:
+    """Read one line. Raises PlannerFailed at the end of the output and after the timeout."""
     assert process.stdout is not None  # noqa: S101 - it is a pipe
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        if not selector.select(ANSWER_TIMEOUT_SECONDS):
-            raise PlannerFailed(f"planning took longer than {ANSWER_TIMEOUT_SECONDS:g} s")
+        if not selector.select(timeout_seconds):
+            raise PlannerFailed(f"planning took longer than {timeout_seconds:g} s")
     line = process.stdout.readline()
     if not line:
         raise PlannerFailed("the planning process ended without an answer")

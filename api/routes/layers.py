@@ -131,8 +131,8 @@ def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
     given = read_inputs(request, limits)[0]
     if isinstance(given, ServiceError):
         raise given
-    description = _read_manifest(version)
-    row = preprocess_input(given, description.preprocessing, limits).values
+    manifest = _read_manifest(version)
+    row = preprocess_input(given, manifest.preprocessing, limits).values
     title = f"{version.model} version {version.number}, {path.layer}"
     content = ("feature maps", title, version.manifest["weights_digest"], row.tobytes())
 
@@ -170,16 +170,16 @@ def _compute_layer_output(version: Version, layer: str, inputs: NDArray[np.float
     If `inputs` is None, return the kernel instead: the first weights of the layer, empty for a layer without weights.
     Raises PlanningUnavailable or ArtifactDamaged.
     """
-    description = _read_manifest(version)
+    manifest = _read_manifest(version)
     with tempfile.TemporaryDirectory(prefix="trainyard-") as name:
         folder = Path(name)
-        (folder / "architecture.json").write_text(json.dumps(description.architecture))
+        (folder / "architecture.json").write_text(json.dumps(manifest.architecture))
         weights = services().artifacts.read(versions.get_file(version, "model.weights.h5").sha256)
         (folder / "model.weights.h5").write_bytes(weights)
         if inputs is not None:
             np.save(folder / "input.npy", inputs)
         services().planner.compute_layer_output(
-            LayerOutputRequest(folder=folder, input_shape=description.preprocessing.input_shape, layer=layer)
+            LayerOutputRequest(folder=folder, input_shape=manifest.preprocessing.input_shape, layer=layer)
         )
         output: NDArray[np.float32] = np.load(folder / "output.npy", allow_pickle=False)
         return output

@@ -25,9 +25,8 @@ def main(max_parameters: int) -> None:
         os.dup2(2, 1)  # output of libraries goes to stderr, so that stdout has only answers
         os.environ["KERAS_BACKEND"] = "openvino"
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        from api.planner.process.catalog_reader import (
-            read_catalog,  # imported here, because Keras reads the environment on import
-        )
+        # Keras reads the environment when it is imported.
+        from api.planner.process.catalog_reader import read_catalog
         from api.planner.process.dry_run import plan_training
         from api.planner.process.layer_outputs import write_layer_output
 
@@ -39,16 +38,13 @@ def main(max_parameters: int) -> None:
                 answers.flush()
                 continue
             try:
-                asked = PlannerMessage.model_validate_json(line)
-                if asked.layer_request is not None:
-                    write_layer_output(
-                        asked.layer_request.folder, asked.layer_request.input_shape, asked.layer_request.layer
-                    )
+                message = PlannerMessage.model_validate_json(line)
+                if (layer := message.layer_request) is not None:
+                    write_layer_output(layer.folder, layer.input_shape, layer.layer)
                     answer = PlanResponse()
-                elif (plan_request := asked.plan_request) is not None:
-                    answer = PlanResponse(
-                        plan=plan_training(plan_request.spec, max_parameters, plan_request.uploaded, plan_request.base)
-                    )
+                elif (request := message.plan_request) is not None:
+                    plan = plan_training(request.spec, max_parameters, request.uploaded, request.base)
+                    answer = PlanResponse(plan=plan)
             except InvalidRequest as refused:
                 answer = PlanResponse(refusal=Refusal.model_validate(refused))
             answers.write(answer.model_dump_json() + "\n")
