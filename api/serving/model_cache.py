@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from shared.database.engine import DATABASE_ERRORS, Sessions
@@ -60,6 +61,7 @@ class ModelCache:
         budget_bytes: above this size, the least recently used versions are evicted, but not the one just loaded.
         refresh_seconds: time after which a name is looked up again.
         retry_seconds: time after which a failed load is repeated.
+        load: reads a version from the artifact store, and tests it.
     """
 
     def __init__(
@@ -69,12 +71,14 @@ class ModelCache:
         budget_bytes: int,
         refresh_seconds: float = REFRESH_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
+        load: Callable[[Version, ArtifactStore], Servable] = load_servable,
     ) -> None:
         self._sessions = sessions
         self._artifacts = artifacts
         self._budget_bytes = budget_bytes
         self._refresh_seconds = refresh_seconds
         self._retry_seconds = retry_seconds
+        self._load_servable = load
         self._resolved: dict[Name, _Resolved] = {}
         self._servables: dict[int, Servable] = {}
         self._failures: dict[int, _Failure] = {}
@@ -125,7 +129,7 @@ class ModelCache:
                 raise type(failure.error)(failure.error.detail)
             try:
                 with self._loaders:
-                    servable = load_servable(version, self._artifacts)
+                    servable = self._load_servable(version, self._artifacts)
             except (ArtifactDamaged, VersionNotServable) as error:
                 self._remember_failure(version, error)
                 raise

@@ -10,7 +10,6 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
-from api.serving import model_cache as module
 from api.serving.model_cache import ModelCache
 from shared.database.engine import Sessions
 from shared.database.tables.registry import Version
@@ -43,18 +42,13 @@ def xor(published: Callable[[object], PublishedVersion]) -> PublishedVersion:
     return published(XOR)
 
 
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Provide the names of the versions that were loaded, in order. Each load is slowed down by 0.1 s."""
-    names: list[str] = []
+class SlowLoads(list[str]):
+    """The names of the versions that were loaded, in order. Each load is slowed down by 0.1 s."""
 
-    def load(version: Version, artifacts: ArtifactStore) -> Servable:
-        names.append(f"{version.model}/{version.number}")
+    def load(self, version: Version, artifacts: ArtifactStore) -> Servable:
+        self.append(f"{version.model}/{version.number}")
         time.sleep(0.1)
         return load_servable(version, artifacts)
-
-    monkeypatch.setattr(module, "load_servable", load)
-    return names
 
 
 def set_production(sessions: Sessions, number: int) -> None:
@@ -63,10 +57,11 @@ def set_production(sessions: Sessions, number: int) -> None:
 
 
 def test_concurrent_requests_load_a_version_once(
-    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion, loads: list[str]
+    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion
 ) -> None:
     xor.publish(sessions, artifacts)
-    cache = ModelCache(sessions, artifacts, LARGE)
+    loads = SlowLoads()
+    cache = ModelCache(sessions, artifacts, LARGE, load=loads.load)
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: cache.get("xor"), range(8)))
@@ -76,13 +71,13 @@ def test_concurrent_requests_load_a_version_once(
 
 
 def test_the_least_recently_used_version_is_evicted(
-    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion, loads: list[str]
+    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion
 ) -> None:
     for _ in range(3):
         xor.publish(sessions, artifacts)
     size = ModelCache(sessions, artifacts, LARGE).get("xor", "1").size_bytes
-    loads.clear()
-    cache = ModelCache(sessions, artifacts, 2 * size)
+    loads = SlowLoads()
+    cache = ModelCache(sessions, artifacts, 2 * size, load=loads.load)
 
     for reference in ("1", "2", "1", "3", "1", "2"):
         cache.get("xor", reference)
@@ -124,7 +119,7 @@ def test_the_size_of_a_version_is_the_memory_that_it_takes(
 
 
 def test_the_old_version_answers_while_the_new_one_loads(
-    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion, monkeypatch: pytest.MonkeyPatch
+    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion
 ) -> None:
     for _ in range(2):
         xor.publish(sessions, artifacts)
@@ -137,8 +132,7 @@ def test_the_old_version_answers_while_the_new_one_loads(
         may_load.wait()
         return load_servable(version, artifacts)
 
-    monkeypatch.setattr(module, "load_servable", load)
-    cache = ModelCache(sessions, artifacts, LARGE, refresh_seconds=0.2)
+    cache = ModelCache(sessions, artifacts, LARGE, refresh_seconds=0.2, load=load)
     cache.get("xor")
     set_production(sessions, 2)
     assert cache.get("xor").number == 1
@@ -173,25 +167,23 @@ def test_a_damaged_version_fails_predictions_and_readiness(
 
 
 def test_a_failed_load_is_not_repeated_at_once(
-    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion, monkeypatch: pytest.MonkeyPatch
+    sessions: Sessions, artifacts: ArtifactStore, xor: PublishedVersion
 ) -> None:
     xor.publish(sessions, artifacts)
     attempts = []
 
-    def load(version: Version, _: ArtifactStore) -> Servable:
+    def load(version: Version, artifacts: ArtifactStore) -> Servable:
         attempts.append(version.number)
-        raise ArtifactDamaged("gone")
+        if len(attempts) == 1:
+            raise ArtifactDamaged("gone")
+        return load_servable(version, artifacts)
 
-    monkeypatch.setattr(module, "load_servable", load)
-    cache = ModelCache(sessions, artifacts, LARGE)
+    cache = ModelCache(sessions, artifacts, LARGE, load=load)
     for _ in range(3):
         with pytest.raises(ArtifactDamaged, match="gone"):
             cache.get("xor")
 
     assert attempts == [1]
-    monkeypatch.setattr(module, "load_servable", load_servable)
-    with pytest.raises(ArtifactDamaged):
-        cache.get("xor")
     cache._failures.clear()
     assert cache.get("xor").number == 1
     assert cache.list_failures() == []
