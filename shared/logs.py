@@ -11,9 +11,9 @@ _context: ContextVar[dict[str, str]] = ContextVar("log_context", default={})  # 
 
 
 @contextmanager
-def add_context(**names: str) -> Iterator[None]:
+def add_context(**fields: str) -> Iterator[None]:
     """Add fields such as `request_id` or `job_id` to every line that is logged inside the `with` block."""
-    token = _context.set({**_context.get(), **names})
+    token = _context.set({**_context.get(), **fields})
     try:
         yield
     finally:
@@ -30,8 +30,8 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_PlainFormatter() if sys.stderr.isatty() else _JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("celery", "tf2onnx"):  # they log each message and each step at level INFO
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for logger_name in ("celery", "tf2onnx"):  # they log each message and each step at level INFO
+        logging.getLogger(logger_name).setLevel(logging.WARNING)
 
 
 class _PlainFormatter(logging.Formatter):
@@ -39,8 +39,8 @@ class _PlainFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        names = "".join(f" {name}={value}" for name, value in _context.get().items())
-        return super().format(record) + names
+        fields = "".join(f" {name}={value}" for name, value in _context.get().items())
+        return super().format(record) + fields
 
 
 class _JsonFormatter(logging.Formatter):

@@ -109,14 +109,16 @@ def compute_part_sizes(spec: DatasetSpec, info: DatasetInfo) -> PartSizes:
     Raises InvalidRequest if no row is left for training, or if the labels do not allow stratification.
     """
     rows = min(spec.limit or info.train_rows, info.train_rows)
-    wanted = spec.validation
-    validation = wanted.rows if wanted.rows is not None else round(rows * (wanted.split or 0))
+    validation_spec = spec.validation
+    validation = (
+        validation_spec.rows if validation_spec.rows is not None else round(rows * (validation_spec.split or 0))
+    )
     if validation >= rows:
         detail = (
             f"With {validation} of {rows} rows for validation, no row is left for training. Lower `split` or `rows`."
         )
         raise InvalidRequest("The data cannot be split as requested.", (Fault("#/dataset/validation", detail),))
-    if wanted.stratify:
+    if validation_spec.stratify:
         _check_stratifiable(info, "#/dataset/validation/stratify")
     return PartSizes(train=rows - validation, validation=validation, test=info.test_rows)
 
@@ -137,40 +139,40 @@ def load_dataset(spec: DatasetSpec, seed: int, folder: Path, uploaded: UploadedD
     """
     source = uploaded.info if uploaded is not None else None
     info = describe_dataset(spec, source)
-    whole, test, digest = _read_source(spec, folder, uploaded)
+    all_rows, test, digest = _read_source(spec, folder, uploaded)
     if spec.classes is not None:
         class_labels = _find_class_labels(_describe_source(spec, source)[0], spec.classes)
-        whole, test = _select_classes(whole, class_labels), _select_classes(test, class_labels)
+        all_rows, test = _select_classes(all_rows, class_labels), _select_classes(test, class_labels)
     if spec.test is not None:
-        classes = whole.y if spec.test.stratify else None
-        train_rows, test_rows = _draw_split(np.arange(len(whole)), info.test_rows, seed, classes)
-        whole, test = whole.select(train_rows), whole.select(test_rows)
+        classes = all_rows.y if spec.test.stratify else None
+        train_rows, test_rows = _draw_split(np.arange(len(all_rows)), info.test_rows, seed, classes)
+        all_rows, test = all_rows.select(train_rows), all_rows.select(test_rows)
     if spec.limit is not None:
-        whole = whole.select(np.random.default_rng(seed).permutation(len(whole))[: spec.limit])
-    train, validation = _split(whole, spec, compute_part_sizes(spec, info), seed)
+        all_rows = all_rows.select(np.random.default_rng(seed).permutation(len(all_rows))[: spec.limit])
+    train, validation = _split(all_rows, spec, compute_part_sizes(spec, info), seed)
     return Dataset(info, train, validation, test, digest)
 
 
 def _read_source(spec: DatasetSpec, folder: Path, uploaded: UploadedDataset | None) -> tuple[Part, Part, str]:
     """Return the training part, the test part and the digest. With `test`, all rows are in the first."""
     if uploaded is not None:
-        whole = Part(*uploaded.read())
-        train_rows, test_rows = np.split(np.arange(len(whole)), [uploaded.info.train_rows])
-        return whole.select(train_rows), whole.select(test_rows), uploaded.digest
+        all_rows = Part(*uploaded.read())
+        train_rows, test_rows = np.split(np.arange(len(all_rows)), [uploaded.info.train_rows])
+        return all_rows.select(train_rows), all_rows.select(test_rows), uploaded.digest
     arrays = _read_arrays(spec, folder)
     if spec.test is not None:
-        whole = _join_parts(arrays)
-        return whole, whole.select(np.arange(0)), _compute_digest(arrays)
+        all_rows = _join_parts(arrays)
+        return all_rows, all_rows.select(np.arange(0)), _compute_digest(arrays)
     train, test = Part(arrays["x_train"], arrays["y_train"]), Part(arrays["x_test"], arrays["y_test"])
     return train, test, _compute_digest(arrays)
 
 
 def _join_parts(arrays: Arrays) -> Part:
     """Join all rows in the order of their source, so that users can repeat the split with scikit-learn and the seed."""
-    whole = Part(
+    all_rows = Part(
         np.concatenate([arrays["x_train"], arrays["x_test"]]), np.concatenate([arrays["y_train"], arrays["y_test"]])
     )
-    return whole.select(np.argsort(arrays["place"])) if "place" in arrays else whole
+    return all_rows.select(np.argsort(arrays["place"])) if "place" in arrays else all_rows
 
 
 def _describe_source(spec: DatasetSpec, uploaded: DatasetInfo | None) -> tuple[DatasetInfo, NDArray[Any] | None]:
@@ -249,18 +251,18 @@ def _read_arrays(spec: DatasetSpec, folder: Path) -> Arrays:
     return BUILTIN_DATASETS[name].read(name, BUILTIN_DATASETS[name].info, folder)
 
 
-def _split(whole: Part, spec: DatasetSpec, sizes: PartSizes, seed: int) -> tuple[Part, Part]:
-    rows = np.arange(len(whole))
-    wanted = spec.validation
+def _split(all_rows: Part, spec: DatasetSpec, sizes: PartSizes, seed: int) -> tuple[Part, Part]:
+    rows = np.arange(len(all_rows))
+    validation_spec = spec.validation
     if sizes.validation == 0:
         train, validation = rows, rows[:0]
-    elif wanted.from_ == "start":
+    elif validation_spec.from_ == "start":
         validation, train = np.split(rows, [sizes.validation])
-    elif wanted.rows is not None:
+    elif validation_spec.rows is not None:
         train, validation = np.split(rows, [sizes.train])
     else:
-        train, validation = _draw_split(rows, sizes.validation, seed, whole.y if wanted.stratify else None)
-    return whole.select(train), whole.select(validation)
+        train, validation = _draw_split(rows, sizes.validation, seed, all_rows.y if validation_spec.stratify else None)
+    return all_rows.select(train), all_rows.select(validation)
 
 
 def _draw_split(

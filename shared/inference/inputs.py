@@ -169,12 +169,12 @@ def _find_warnings(pixels: Pixels, size: Size, contract: ImageContract) -> list[
 
 def _decode(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> tuple[Pixels, Size]:
     try:
-        said = MEDIA_TYPE_ALIASES.get(given.media_type, given.media_type)
+        declared_type = MEDIA_TYPE_ALIASES.get(given.media_type, given.media_type)
         header = read_header(given.data, limits)
         found = MEDIA_TYPES[header.format]
-        if said not in UNSPECIFIC_MEDIA_TYPES and said != found:
+        if declared_type not in UNSPECIFIC_MEDIA_TYPES and declared_type != found:
             raise UnsupportedContent(
-                f"{given.name}: the declared media type is {said}, and the image is {found}. "
+                f"{given.name}: the declared media type is {declared_type}, and the image is {found}. "
                 "Declare the type of the image, or none."
             )
         return decode_with_header(given.data, header, contract), (header.height, header.width)
@@ -188,8 +188,10 @@ def _parse_pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Siz
     Returns:
         The pixels (height, width, 1 or 3) and the size.
     """
-    known = isinstance(given.values, np.ndarray) and given.values.dtype == np.uint8
-    pixels = given.values if known else _parse_array(given, "an image is [height, width] or [height, width, channels]")
+    is_uint8 = isinstance(given.values, np.ndarray) and given.values.dtype == np.uint8
+    pixels = (
+        given.values if is_uint8 else _parse_array(given, "an image is [height, width] or [height, width, channels]")
+    )
     if pixels.ndim == 2:  # noqa: PLR2004 - height and width
         pixels = pixels[..., np.newaxis]
     if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or 0 in pixels.shape:  # noqa: PLR2004 - and channels
@@ -201,7 +203,7 @@ def _parse_pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Siz
         raise ImageTooLarge(
             f"{given.name}: the image exceeds the limit of {limits.max_pixels:,} pixels. Scale it down."
         )
-    if not known and (pixels.min() < 0 or pixels.max() > 255 or not np.array_equal(pixels, np.round(pixels))):  # noqa: PLR2004 - a byte
+    if not is_uint8 and (pixels.min() < 0 or pixels.max() > 255 or not np.array_equal(pixels, np.round(pixels))):  # noqa: PLR2004 - a byte
         raise InvalidRequest(f"{given.name}: pixels must be whole numbers from 0 to 255. The version scales them.")
     return pixels.astype(np.uint8, copy=False), (pixels.shape[0], pixels.shape[1])
 

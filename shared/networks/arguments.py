@@ -12,12 +12,12 @@ from shared.errors import Fault, InvalidRequest
 from shared.networks.allow_list import FIXED_ARGUMENTS, PART_CLASSES
 
 
-def convert_arguments(made: type, arguments: dict[str, Any], pointer: str) -> dict[str, Any]:
+def convert_arguments(keras_class: type, arguments: dict[str, Any], pointer: str) -> dict[str, Any]:
     """Convert JSON values to the arguments of a Keras class. Raises InvalidRequest.
 
     Keras itself would deserialise any class that a mapping names. Here a mapping can only name a class of PART_CLASSES.
     """
-    parameters = inspect.signature(made.__init__).parameters  # type: ignore[misc]
+    parameters = inspect.signature(keras_class.__init__).parameters  # type: ignore[misc]
     checked = {}
     for key, value in arguments.items():
         at = f"{pointer}/{key}"

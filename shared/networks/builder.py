@@ -42,7 +42,7 @@ def compute_layer_table(network: NetworkSpec, input_shape: tuple[int, ...], max_
     total = 0
     with _skip_allocation():
         for pointer, layer, output in _apply_network(network, keras.Input(shape=input_shape, name="input")):
-            _check_open_sides(layer, output, pointer)
+            _check_defined_shape(layer, output, pointer)
             row = _describe_layer(layer, output)
             total += row.parameters if row.name not in table else 0  # a layer that is used twice has its weights once
             _check_size(row, total, max_parameters, pointer)
@@ -89,7 +89,7 @@ def _describe_layer(layer: keras.Layer, output: Any) -> LayerRow:  # noqa: ANN40
     )
 
 
-def _check_open_sides(layer: keras.Layer, output: Any, pointer: str) -> None:  # noqa: ANN401 - keras is untyped
+def _check_defined_shape(layer: keras.Layer, output: Any, pointer: str) -> None:  # noqa: ANN401 - keras is untyped
     if None in output.shape[1:]:
         detail = (
             f"{type(layer).__name__} has an output with an undefined dimension: {tuple(output.shape[1:])}. "
@@ -143,22 +143,23 @@ def _apply_keras_json(read: KerasJson, inputs: Any) -> Iterator[tuple[str, keras
             f"The data and `preprocessing.size` give the input shape {list(shape)}, and the network declares "
             f"{list(declared)}. Change `preprocessing.size` (`data` keeps the size of the data).",
         )
-    made: dict[int, keras.Layer] = {}
+    layers_by_index: dict[int, keras.Layer] = {}
     names = {inputs.name}
     tensors = [inputs]
     for call in read.calls[1:]:
         config = read.layers[call.layer]
-        if call.layer not in made:
+        if call.layer not in layers_by_index:
             _check_class(config.class_name, LAYERS | MERGE_LAYERS, f"{config.pointer}/class_name")
             at = f"{config.pointer}/config"
             layer = _make_layer(config.class_name, dict(config.arguments), tensors[call.inputs[0]], at)
-            made[call.layer] = _check_unique_name(layer, names, at)
-        layer = made[call.layer]
-        given = [tensors[index] for index in call.inputs]
+            layers_by_index[call.layer] = _check_unique_name(layer, names, at)
+        layer = layers_by_index[call.layer]
+        layer_inputs = [tensors[index] for index in call.inputs]
         with translate_keras_errors(
-            f"{config.class_name} cannot take inputs of shape {[tuple(one.shape[1:]) for one in given]}", config.pointer
+            f"{config.class_name} cannot take inputs of shape {[tuple(one.shape[1:]) for one in layer_inputs]}",
+            config.pointer,
         ):
-            tensors.append(layer(given if config.class_name in MERGE_LAYERS else given[0]))
+            tensors.append(layer(layer_inputs if config.class_name in MERGE_LAYERS else layer_inputs[0]))
         yield config.pointer, layer, tensors[-1]
 
 

@@ -137,27 +137,28 @@ def _connect_functional(
     indices = {layer.name: index for index, layer in enumerate(layers)}
     (output,) = _parse_ends(config.get("output_layers"), f"{POINTER}/config/output_layers", indices)
     (start,) = _parse_ends(config.get("input_layers"), f"{POINTER}/config/input_layers", indices)
-    waiting: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    sources_by_call: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for index, entry in enumerate(entries):
         nodes = entry.get("inbound_nodes")
         for number, node in enumerate(nodes if isinstance(nodes, list) else []):
             pointer = f"{LAYERS_POINTER}/{index}/inbound_nodes/{number}"
-            waiting[index, number] = [
+            sources_by_call[index, number] = [
                 _parse_source(history, indices, pointer) for history in _iterate_histories(node, pointer)
             ]
-    if len(waiting) > max_layers:
+    if len(sources_by_call) > max_layers:
         raise _build_error(
-            LAYERS_POINTER, f"The layers are used {len(waiting)} times, the limit is {max_layers}. Use fewer layers."
+            LAYERS_POINTER,
+            f"The layers are used {len(sources_by_call)} times, the limit is {max_layers}. Use fewer layers.",
         )
-    return KerasJson(layers, _order_calls(waiting, start, output))
+    return KerasJson(layers, _order_calls(sources_by_call, start, output))
 
 
 def _order_calls(
-    waiting: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int], output: tuple[int, int]
+    sources_by_call: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int], output: tuple[int, int]
 ) -> tuple[Call, ...]:
     """Return the calls that the output needs, each after its inputs.
 
-    `waiting` maps each (layer, use) to the (layer, use) of its inputs.
+    `sources_by_call` maps each (layer, use) to the (layer, use) of its inputs.
     """
     made: dict[tuple[int, int], int] = {start: 0}
     calls = [Call(start[0], ())]
@@ -167,8 +168,8 @@ def _order_calls(
         if use in made:
             stack.pop()
             continue
-        needed = waiting.get(use)
-        if not needed or len(stack) > len(waiting) + 1:
+        needed = sources_by_call.get(use)
+        if not needed or len(stack) > len(sources_by_call) + 1:
             raise _build_error(
                 f"{LAYERS_POINTER}/{use[0]}",
                 "No path leads from the input to this layer. Connect it to the input in `inbound_nodes`.",

@@ -105,8 +105,8 @@ class Objective:
 
         if class_weight == "balanced":
             return np.asarray(compute_sample_weight("balanced", self.to_class_indices(y)), np.float32)
-        by_place = np.asarray([class_weight.get(name, 1.0) for name in self.classes], np.float32)
-        weights: NDArray[np.float32] = by_place[self.to_class_indices(y)]
+        weight_by_index = np.asarray([class_weight.get(name, 1.0) for name in self.classes], np.float32)
+        weights: NDArray[np.float32] = weight_by_index[self.to_class_indices(y)]
         return weights
 
     def to_class_indices(self, y: NDArray[Any]) -> NDArray[np.int64]:
@@ -124,20 +124,20 @@ def choose_objective(
     `output_shape` does not contain the batch. Raises InvalidRequest, at the key to change, if network, loss and labels
     do not fit together.
     """
-    last, activation = find_final_activation(network)
+    last_layer_pointer, activation = find_final_activation(network)
     if len(output_shape) != 1:
         raise _build_error(
-            last,
+            last_layer_pointer,
             f"The network ends in an output of shape {output_shape}, which must have one dimension. "
             "Add Flatten or a global pooling layer, and a Dense layer.",
         )
     width = output_shape[0]
     name = _parse_loss_name(loss) if loss is not None else _choose_loss(info, width, activation)
     classes = _choose_classes(LOSSES[name], info, width)
-    _check_width(name, info, classes, width, last)
+    _check_width(name, info, classes, width, last_layer_pointer)
     if classes and activation not in PROBABILITY_ACTIVATIONS:
         detail = f"A classifier must output probabilities, and this one ends in `{activation}`. Give the last layer "
-        raise _build_error(last, detail + f"`activation: {'sigmoid' if width == 1 else 'softmax'}`.")
+        raise _build_error(last_layer_pointer, detail + f"`activation: {'sigmoid' if width == 1 else 'softmax'}`.")
     numbers = classes if classes == info.classes and info.targets is TargetKind.INTEGERS else ()
     return Objective(name, classes, width, tuple(int(number) for number in numbers))
 
@@ -233,7 +233,7 @@ def _choose_classes(family: LabelForm, info: DatasetInfo, width: int) -> tuple[s
             return ()
 
 
-def _check_width(loss: str, info: DatasetInfo, classes: tuple[str, ...], width: int, last: str) -> None:
+def _check_width(loss: str, info: DatasetInfo, classes: tuple[str, ...], width: int, last_layer_pointer: str) -> None:
     family = LOSSES[loss]
     if not classes and family in (LabelForm.SPARSE, LabelForm.CATEGORICAL):
         raise _build_error(
@@ -250,7 +250,8 @@ def _check_width(loss: str, info: DatasetInfo, classes: tuple[str, ...], width: 
     if not fits:
         what = f"{len(classes)} classes with {loss}" if classes else f"targets of {info.target_width} numbers"
         raise _build_error(
-            last, f"The network ends in {width} outputs, and {what} need {needed}. Change the units of the last layer."
+            last_layer_pointer,
+            f"The network ends in {width} outputs, and {what} need {needed}. Change the units of the last layer.",
         )
 
 

@@ -58,9 +58,15 @@ def _make_schedule(spec: ScheduleSpec, initial_rate: float, steps: int) -> Any: 
             raise _build_error(f"{at}/{key}", f"This argument must be a number or a list of numbers, not {value!r}.")
     taken = inspect.signature(schedule_class).parameters
     decay_steps = max(1, steps - int(arguments.get("warmup_steps", 0)))
-    left_out = {"initial_learning_rate": initial_rate, "decay_steps": decay_steps, "first_decay_steps": decay_steps}
+    default_arguments = {
+        "initial_learning_rate": initial_rate,
+        "decay_steps": decay_steps,
+        "first_decay_steps": decay_steps,
+    }
     with translate_keras_errors(f"{spec.name} cannot be created", at):
-        schedule = schedule_class(**{key: value for key, value in left_out.items() if key in taken} | arguments)
+        schedule = schedule_class(
+            **{key: value for key, value in default_arguments.items() if key in taken} | arguments
+        )
         for step in (0, steps):
             rate = float(keras.ops.convert_to_numpy(schedule(step)))
             if not (math.isfinite(rate) and rate >= 0):

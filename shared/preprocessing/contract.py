@@ -153,10 +153,10 @@ def fit_polarity(
     """
     if not isinstance(contract, ImageContract) or contract.color is not Color.GRAYSCALE:
         return contract
-    some = (
+    sample = (
         x.read(np.arange(min(POLARITY_SAMPLE_ROWS, len(x)))) if isinstance(x, MappedRows) else x[:POLARITY_SAMPLE_ROWS]
     )
-    light = np.mean([is_dark_on_light(image) for image in some])
+    light = np.mean([is_dark_on_light(image) for image in sample])
     ground = (
         Polarity.LIGHT if light >= MIN_POLARITY_SHARE else Polarity.DARK if light <= 1 - MIN_POLARITY_SHARE else None
     )

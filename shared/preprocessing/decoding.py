@@ -85,8 +85,8 @@ def choose_reduction(header: ImageHeader, contract: ImageContract | None) -> int
         return 1
     if header.width * header.height < MIN_REDUCED_PIXELS:
         return 1
-    enough = MIN_SIDE_FACTOR * max(contract.size)
-    return next((factor for factor in (8, 4, 2) if min(header.width, header.height) >= factor * enough), 1)
+    min_side = MIN_SIDE_FACTOR * max(contract.size)
+    return next((factor for factor in (8, 4, 2) if min(header.width, header.height) >= factor * min_side), 1)
 
 
 def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:

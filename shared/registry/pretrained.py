@@ -51,8 +51,10 @@ class PretrainedVersion(BaseModel):
         """
         own = self.contract
         if info.images != isinstance(own, ImageContract):
-            here, there = ("images", "rows of numbers") if info.images else ("rows of numbers", "images")
-            raise _build_error(f"{self.reference} takes {there}, and the data set contains {here}. Use another.")
+            data_kind, version_kind = ("images", "rows of numbers") if info.images else ("rows of numbers", "images")
+            raise _build_error(
+                f"{self.reference} takes {version_kind}, and the data set contains {data_kind}. Use another."
+            )
         contract = build_contract(_fill_defaults(preprocessing, own), info)
         if contract.scale is own.scale:
             contract = contract.model_copy(update={"normalisation": own.normalisation})

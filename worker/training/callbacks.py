@@ -59,7 +59,7 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras
         self._epoch = 0
         self._epoch_began = time.monotonic()
         self._first_batch_ended: float | None = None
-        self._last_told = -math.inf
+        self._last_reported_at = -math.inf
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._epoch = epoch
@@ -71,7 +71,7 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras
             return
         if not math.isfinite(logs["loss"]):
             raise build_loss_error(logs["loss"], f"epoch {self._epoch + 1}, batch {batch + 1}")
-        if time.monotonic() - self._last_told >= self._progress_seconds:
+        if time.monotonic() - self._last_reported_at >= self._progress_seconds:
             self._report(batch + 1, logs)
         if self._first_batch_ended is None:
             self._first_batch_ended = time.monotonic()
@@ -105,11 +105,11 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras
             self._first_batch_ended = time.monotonic()
 
     def _report_if_due(self, epoch: int, logs: dict[str, float]) -> None:
-        if time.monotonic() - self._last_told >= self._progress_seconds or epoch + 1 == self._epochs:
+        if time.monotonic() - self._last_reported_at >= self._progress_seconds or epoch + 1 == self._epochs:
             self._report(self._batches, logs)
 
     def _report(self, batch: int, logs: dict[str, float]) -> None:
-        self._last_told = time.monotonic()
+        self._last_reported_at = time.monotonic()
         done = self._epoch * self._batches + batch
         total = self._epochs * self._batches
         self._monitor.report_progress(
@@ -134,7 +134,7 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras
         measured = done - self._done_before - 1
         if self._first_batch_ended is None or measured < 1:
             return None
-        return round((self._last_told - self._first_batch_ended) * (total - done) / measured, 1)
+        return round((self._last_reported_at - self._first_batch_ended) * (total - done) / measured, 1)
 
 
 class TimeLimitCallback(keras.callbacks.Callback):  # type: ignore[misc]
