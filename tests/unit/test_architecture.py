@@ -1,4 +1,4 @@
-"""The lines that the code may not cross."""
+"""Test that the code keeps the limits between packages, settings and libraries."""
 
 import ast
 import json
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("api", "worker", "shared", "local")
 
 
-def sources(package: str) -> Iterator[tuple[Path, ast.Module]]:
+def parse_sources(package: str) -> Iterator[tuple[Path, ast.Module]]:
     for path in (ROOT / package).rglob("*.py"):
         yield path.relative_to(ROOT), ast.parse(path.read_text())
 
@@ -21,7 +21,7 @@ def sources(package: str) -> Iterator[tuple[Path, ast.Module]]:
 def test_only_the_settings_read_the_environment() -> None:
     readers = set()
     for package in PACKAGES:
-        for path, tree in sources(package):
+        for path, tree in parse_sources(package):
             for node in ast.walk(tree):
                 reads = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load)
                 name = (
@@ -30,14 +30,14 @@ def test_only_the_settings_read_the_environment() -> None:
                 if (reads and name == "os.environ") or name.startswith(("os.environ.", "os.getenv")):
                     readers.add(str(path))
 
-    assert readers == set()  # pydantic-settings does it for shared/settings.py
+    assert readers == set()  # pydantic-settings reads it for shared/settings.py
 
 
 def test_only_the_entry_points_read_the_settings() -> None:
     builders = {
         str(path)
         for package in PACKAGES
-        for path, tree in sources(package)
+        for path, tree in parse_sources(package)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Settings"
     }
@@ -55,16 +55,16 @@ def test_only_the_entry_points_read_the_settings() -> None:
     }
 
 
-def test_a_bare_exception_is_caught_where_it_must_be() -> None:
+def test_exception_is_caught_only_in_the_listed_modules() -> None:
     catchers = {
         str(path)
         for package in PACKAGES
-        for path, tree in sources(package)
+        for path, tree in parse_sources(package)
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
     }
 
-    # Keras raises the bare class when a download fails; what fails on the shortcut, Flask meets again and says.
+    # Keras raises Exception itself when a download fails. The fast path answers such errors without Flask.
     assert catchers == {"worker/runner.py", "shared/datasets/builtin.py", "api/protocols/fast_path.py"}
 
 
@@ -72,9 +72,9 @@ def test_a_bare_exception_is_caught_where_it_must_be() -> None:
 def test_light_processes_start_without_tensorflow_and_keras(module: str, tmp_path: Path) -> None:
     script = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
 
-    servable = run_python(script, tmp_path)
+    modules = run_python(script, tmp_path)
 
-    assert not {"tensorflow", "keras", "onnxruntime", "openvino"} & set(servable)
+    assert not {"tensorflow", "keras", "onnxruntime", "openvino"} & set(modules)
 
 
 def test_networks_are_planned_without_tensorflow(tmp_path: Path) -> None:
@@ -83,10 +83,10 @@ def test_networks_are_planned_without_tensorflow(tmp_path: Path) -> None:
         "print(json.dumps(sorted(sys.modules)))"
     )
 
-    servable = set(run_python(script, tmp_path))
+    modules = set(run_python(script, tmp_path))
 
-    assert "keras" in servable
-    assert "tensorflow" not in servable
+    assert "keras" in modules
+    assert "tensorflow" not in modules
 
 
 def run_python(script: str, data_dir: Path) -> list[str]:

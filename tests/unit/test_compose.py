@@ -1,4 +1,4 @@
-"""What `docker compose` makes of docker-compose.yml."""
+"""Test that `docker compose` reads the expected services from docker-compose.yml."""
 
 import json
 import os
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def services(*arguments: str, settings: str = "/dev/null") -> Json:
+def load_services(*arguments: str, settings: str = "/dev/null") -> Json:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRAINYARD_", "COMPOSE_"))}
     command = ["docker", "compose", "--env-file", settings, *arguments, "config", "--format", "json"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
@@ -24,13 +24,13 @@ def services(*arguments: str, settings: str = "/dev/null") -> Json:
     return services
 
 
-def test_the_gpu_worker_comes_with_its_profile_alone() -> None:
-    assert set(services()) == {"api", "database", "migrate", "redis", "scheduler", "worker"}
-    assert set(services("--profile", "gpu")) == {*services(), "worker-gpu"}
+def test_only_the_gpu_profile_adds_the_gpu_worker() -> None:
+    assert set(load_services()) == {"api", "database", "migrate", "redis", "scheduler", "worker"}
+    assert set(load_services("--profile", "gpu")) == {*load_services(), "worker-gpu"}
 
 
-def test_the_gpu_worker_reserves_a_device_and_trains_on_it() -> None:
-    worker = services("--profile", "gpu")["worker-gpu"]
+def test_the_gpu_worker_reserves_one_gpu_and_trains_on_it() -> None:
+    worker = load_services("--profile", "gpu")["worker-gpu"]
 
     (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["count"], device["capabilities"]) == ("nvidia", 1, ["gpu"])
@@ -38,12 +38,12 @@ def test_the_gpu_worker_reserves_a_device_and_trains_on_it() -> None:
     assert worker["environment"]["TRAINYARD_DEVICE"] == "gpu"
 
 
-def test_only_the_api_is_published_and_only_here() -> None:
-    published = {name: service["ports"] for name, service in services().items() if "ports" in service}
+def test_only_the_api_publishes_a_port_and_only_on_localhost() -> None:
+    published = {name: service["ports"] for name, service in load_services().items() if "ports" in service}
 
     assert set(published) == {"api"}
     assert [(port["host_ip"], port["published"]) for port in published["api"]] == [("127.0.0.1", "8000")]
 
 
-def test_the_example_of_settings_changes_nothing() -> None:
-    assert services(settings=".env.example") == services()
+def test_the_example_settings_equal_the_defaults() -> None:
+    assert load_services(settings=".env.example") == load_services()

@@ -1,4 +1,4 @@
-"""Pages, settings, problems and files agree with each other."""
+"""Test that the documentation agrees with the settings, problems, files and spec of the code."""
 
 import re
 from collections.abc import Iterator
@@ -25,36 +25,36 @@ SETTINGS = {f"TRAINYARD_{name.upper()}" for name in Settings.model_fields}
 PROCESSES = ("api", "local", "shared", "worker")
 
 
-def test_the_page_of_settings_lists_every_setting_and_no_other() -> None:
+def test_the_settings_page_lists_exactly_the_settings() -> None:
     assert set(re.findall(r"TRAINYARD_[A-Z_]+", PAGES["settings.md"])) == SETTINGS
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_no_page_names_a_setting_that_is_not_there(page: str) -> None:
+def test_pages_name_only_existing_settings(page: str) -> None:
     assert set(re.findall(r"TRAINYARD_[A-Z_]+[A-Z]", PAGES[page])) <= SETTINGS
 
 
-def test_the_example_lists_every_setting_and_no_other() -> None:
+def test_the_example_lists_exactly_the_settings() -> None:
     assert sorted(re.findall(r"^(TRAINYARD_[A-Z_]+)=", EXAMPLE, re.MULTILINE)) == sorted(SETTINGS)
 
 
-def test_the_example_changes_nothing() -> None:
+def test_the_example_settings_equal_the_defaults() -> None:
     assert Settings(_env_file=ROOT / ".env.example") == Settings(_env_file=None)
 
 
-def test_the_page_of_problems_lists_every_problem_with_its_status() -> None:
+def test_the_problems_page_lists_every_problem_with_its_status() -> None:
     rows = [line.split("|")[1:3] for line in PAGES["problems.md"].splitlines() if line.startswith("| `")]
-    told = {kind: status.strip() for kinds, status in rows for kind in re.findall(r"`([a-z-]+)`", kinds)}
-    failures = {error.kind for error in vars(errors).values() if is_failure(error)}
+    documented = {kind: status.strip() for kinds, status in rows for kind in re.findall(r"`([a-z-]+)`", kinds)}
+    failures = {error.kind for error in vars(errors).values() if is_training_failure(error)}
 
-    assert set(told) == failures | {error.kind for error in STATUS}
+    assert set(documented) == failures | {error.kind for error in STATUS}
     assert {error.kind: str(int(status)) for error, status in STATUS.items()} == {
-        kind: status for kind, status in told.items() if kind not in failures
+        kind: status for kind, status in documented.items() if kind not in failures
     }
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_file_that_a_page_names_is_there(page: str) -> None:
+def test_every_file_named_on_a_page_exists(page: str) -> None:
     named = re.findall(r"`((?:api|docs|local|recipes|requirements|shared|tests|worker)/[\w./-]*)`", PAGES[page])
     linked = re.findall(r"\]\(([\w./-]+)(?:#[\w-]+)?\)", PAGES[page])
     folder = ROOT if (ROOT / page).exists() else ROOT / "docs"
@@ -63,7 +63,7 @@ def test_every_file_that_a_page_names_is_there(page: str) -> None:
     assert [path for path in linked if not (folder / path).exists()] == []
 
 
-def test_the_page_of_the_architecture_names_every_folder() -> None:
+def test_the_architecture_page_names_every_folder() -> None:
     folders = [
         path.relative_to(ROOT)
         for process in PROCESSES
@@ -75,7 +75,7 @@ def test_the_page_of_the_architecture_names_every_folder() -> None:
     assert [str(folder) for folder in folders if f"{folder}/" not in page and f"`{folder.name}/`" not in page] == []
 
 
-def test_the_version_stands_in_one_place() -> None:
+def test_image_labels_and_changelog_name_the_present_version() -> None:
     labels = re.findall(r"org\.opencontainers\.image\.version=\"?([\d.]+)", (ROOT / "Dockerfile").read_text())
     newest = re.search(r"^## \[([\d.]+)\]", PAGES["CHANGELOG.md"], re.MULTILINE)
 
@@ -84,35 +84,35 @@ def test_the_version_stands_in_one_place() -> None:
     assert newest[1] == VERSION
 
 
-def test_the_page_of_the_spec_has_every_key() -> None:
-    told = set(re.findall(r"[a-z_]+", SPEC_PAGE))
+def test_the_spec_page_names_every_key() -> None:
+    documented = set(re.findall(r"[a-z_]+", SPEC_PAGE))
 
-    assert keys_of(TrainingSpec) - told == set()
+    assert collect_keys(TrainingSpec) - documented == set()
 
 
 @pytest.mark.parametrize("example", re.findall(r"```(?:yaml|json)\n(.*?)```", SPEC_PAGE, re.DOTALL))
-def test_every_example_on_the_page_can_be_trained(example: str) -> None:
+def test_every_example_on_the_spec_page_can_be_planned(example: str) -> None:
     spec = TrainingSpec.model_validate(YAML(typ="safe").load(example))
 
     assert plan_training(spec, max_parameters=10**6).parameters > 0
 
 
-def keys_of(model: type[BaseModel]) -> set[str]:
-    """Of the spec and all that stands inside of it."""
+def collect_keys(model: type[BaseModel]) -> set[str]:
+    """Return the keys of a model and of all models nested in it."""
     keys = set()
     for name, field in model.model_fields.items():
         keys |= {field.alias or name}
-        for inner in models_in(field.annotation):
-            keys |= keys_of(inner) if inner is not model else set()
+        for inner in find_models(field.annotation):
+            keys |= collect_keys(inner) if inner is not model else set()
     return keys
 
 
-def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+def find_models(annotation: object) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):
-        yield from models_in(argument)
+        yield from find_models(argument)
 
 
-def is_failure(error: object) -> bool:
+def is_training_failure(error: object) -> bool:
     return isinstance(error, type) and issubclass(error, TrainingFailure) and error is not TrainingFailure

@@ -1,4 +1,4 @@
-"""The recipes are specs like any other."""
+"""Test that every recipe is a valid training spec."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_is_a_spec_named_as_its_file(path: Path) -> None:
+def test_a_recipe_is_a_valid_spec_named_after_its_file(path: Path) -> None:
     spec = TrainingSpec.model_validate(YAML(typ="safe").load(path.read_text()))
 
     assert spec.model == path.stem

@@ -1,4 +1,4 @@
-"""Names in one array, however long the longest is."""
+"""Test that names are stored in one array whose size does not depend on the longest name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from worker.prediction.items import PredictionItems
 NAMES = ["x" * 60_000, *["ä"] * 100_000]
 
 
-def test_lines_are_joined_and_split() -> None:
+def test_joined_names_are_split_again_and_use_little_memory() -> None:
     lines = join_lines(NAMES)
 
     assert split_lines(lines) == tuple(NAMES)
@@ -21,11 +21,11 @@ def test_lines_are_joined_and_split() -> None:
 
 
 @pytest.mark.parametrize("texts", [[""], ["a"], ["a", "", "b"]])
-def test_few_lines_are_split_as_they_were(texts: list[str]) -> None:
+def test_few_names_are_split_as_they_were_joined(texts: list[str]) -> None:
     assert split_lines(join_lines(texts)) == tuple(texts)
 
 
-def test_places_are_those_of_the_alphabet() -> None:
+def test_labels_are_numbered_in_alphabetical_order() -> None:
     names, indices = encode_labels([*NAMES, "a"])
 
     assert names == ("a", "x" * 60_000, "ä")
@@ -33,9 +33,7 @@ def test_places_are_those_of_the_alphabet() -> None:
 
 
 @pytest.mark.parametrize("form", [join_lines, np.asarray])
-def test_names_of_images_are_read_as_they_were_ever_written(
-    tmp_path: Path, form: Callable[[list[str]], np.ndarray]
-) -> None:
+def test_image_names_are_read_in_both_stored_formats(tmp_path: Path, form: Callable[[list[str]], np.ndarray]) -> None:
     (tmp_path / "images.bin").write_bytes(b"ab")
     np.savez(tmp_path / "index.npz", offsets=[0, 1, 2], names=form(["red/1.png", "red/2.png"]))
 

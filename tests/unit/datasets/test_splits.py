@@ -1,3 +1,5 @@
+"""Test that datasets are described, loaded and split. A small mnist replaces the one that is kept in a file."""
+
 import dataclasses
 import os
 import threading
@@ -15,18 +17,17 @@ from shared.errors import DatasetDoesNotFit, DatasetUnavailable, InvalidRequest
 from shared.spec.dataset import DatasetSpec, InlineData, ValidationSplit
 
 SEED = 7
-"""Of the sets that lie in files, smaller ones stand in: what is tested is how they are found, not what they hold."""
 
 
-def choose(name: str = "digits", **options: Any) -> DatasetSpec:
+def make_spec(name: str = "digits", **options: Any) -> DatasetSpec:
     return DatasetSpec.model_validate({"name": name, **options})
 
 
 @pytest.mark.parametrize("name", ["digits", "iris", "breast_cancer"])
-def test_facts_are_what_is_read(name: str, tmp_path: Path) -> None:
-    info = splits.describe_dataset(choose(name))
+def test_the_description_of_a_dataset_equals_the_loaded_rows(name: str, tmp_path: Path) -> None:
+    info = splits.describe_dataset(make_spec(name))
 
-    dataset = splits.load_dataset(choose(name, validation={"split": 0}), SEED, tmp_path)
+    dataset = splits.load_dataset(make_spec(name, validation={"split": 0}), SEED, tmp_path)
 
     assert (len(dataset.train), len(dataset.test)) == (info.train_rows, info.test_rows)
     assert dataset.train.array.shape[1:] == info.shape
@@ -36,12 +37,12 @@ def test_facts_are_what_is_read(name: str, tmp_path: Path) -> None:
     assert tuple(rows_read) == info.class_rows
 
 
-def test_digits_use_the_whole_range_of_a_byte(tmp_path: Path) -> None:
-    assert splits.load_dataset(choose(), SEED, tmp_path).train.array.max() == 255
+def test_the_largest_pixel_level_of_digits_is_255(tmp_path: Path) -> None:
+    assert splits.load_dataset(make_spec(), SEED, tmp_path).train.array.max() == 255
 
 
 def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
-    first, again, other = (splits.load_dataset(choose(limit=100), seed, tmp_path) for seed in (1, 1, 2))
+    first, again, other = (splits.load_dataset(make_spec(limit=100), seed, tmp_path) for seed in (1, 1, 2))
 
     assert np.array_equal(first.train.array, again.train.array)
     assert not np.array_equal(first.train.array, other.train.array)
@@ -64,19 +65,19 @@ def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
         ({"classes": [3, "8"], "test": {"split": 0.1}, "validation": {"split": 0}}, (321, 0, 36)),
     ],
 )
-def test_parts_have_the_sizes_foretold(options: dict[str, Any], sizes: tuple[int, int, int], tmp_path: Path) -> None:
-    choice = choose(**options)
+def test_parts_have_the_predicted_sizes(options: dict[str, Any], sizes: tuple[int, int, int], tmp_path: Path) -> None:
+    spec = make_spec(**options)
 
-    foretold = splits.compute_part_sizes(choice, splits.describe_dataset(choice))
-    dataset = splits.load_dataset(choice, SEED, tmp_path)
+    predicted = splits.compute_part_sizes(spec, splits.describe_dataset(spec))
+    dataset = splits.load_dataset(spec, SEED, tmp_path)
 
-    assert (foretold.train, foretold.validation, foretold.test) == sizes
+    assert (predicted.train, predicted.validation, predicted.test) == sizes
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == sizes
 
 
-def test_rows_for_validation_come_from_the_end_they_are_asked_from(tmp_path: Path) -> None:
+def test_validation_rows_come_from_the_requested_end(tmp_path: Path) -> None:
     whole, start, end = (
-        splits.load_dataset(choose(validation=validation), SEED, tmp_path)
+        splits.load_dataset(make_spec(validation=validation), SEED, tmp_path)
         for validation in ({"split": 0}, {"rows": 5, "from": "start"}, {"rows": 5, "from": "end"})
     )
 
@@ -84,49 +85,49 @@ def test_rows_for_validation_come_from_the_end_they_are_asked_from(tmp_path: Pat
     assert np.array_equal(end.validation.array, whole.train.array[-5:])
 
 
-def test_stratified_rows_have_each_class_in_its_share(tmp_path: Path) -> None:
-    dataset = splits.load_dataset(choose("iris", validation={"split": 0.25, "stratify": True}), SEED, tmp_path)
+def test_stratified_validation_keeps_the_share_of_each_class(tmp_path: Path) -> None:
+    dataset = splits.load_dataset(make_spec("iris", validation={"split": 0.25, "stratify": True}), SEED, tmp_path)
 
     assert np.bincount(dataset.validation.y).tolist() == [10, 10, 10]
 
 
-def test_nothing_left_to_train_on_is_refused() -> None:
-    choice = choose("iris", validation={"rows": 120})
+def test_a_split_without_training_rows_is_refused() -> None:
+    spec = make_spec("iris", validation={"rows": 120})
 
     with pytest.raises(InvalidRequest, match="cannot be split"):
-        splits.compute_part_sizes(choice, splits.describe_dataset(choice))
+        splits.compute_part_sizes(spec, splits.describe_dataset(spec))
 
 
-def test_a_class_too_small_to_stratify_is_named(tmp_path: Path) -> None:
+def test_a_class_too_small_to_stratify_is_refused(tmp_path: Path) -> None:
     inline = InlineData(x=[1, 2, 3, 4], y=["a", "a", "a", "b"])
-    choice = DatasetSpec(inline=inline, validation=ValidationSplit(split=0.5, stratify=True))
+    spec = DatasetSpec(inline=inline, validation=ValidationSplit(split=0.5, stratify=True))
 
     with pytest.raises(DatasetDoesNotFit, match="stratified"):
-        splits.load_dataset(choice, SEED, tmp_path)
+        splits.load_dataset(spec, SEED, tmp_path)
 
 
-def test_the_classes_chosen_are_numbered_in_their_order(tmp_path: Path) -> None:
-    whole = splits.load_dataset(choose("iris", validation={"split": 0}), SEED, tmp_path).train
-    choice = choose("iris", classes=["virginica", "setosa"], validation={"split": 0})
+def test_selected_classes_are_numbered_in_the_requested_order(tmp_path: Path) -> None:
+    whole = splits.load_dataset(make_spec("iris", validation={"split": 0}), SEED, tmp_path).train
+    spec = make_spec("iris", classes=["virginica", "setosa"], validation={"split": 0})
 
-    dataset = splits.load_dataset(choice, SEED, tmp_path)
+    dataset = splits.load_dataset(spec, SEED, tmp_path)
 
     assert dataset.info.classes == ("virginica", "setosa")
     assert np.array_equal(dataset.train.array[dataset.train.y == 0], whole.array[whole.y == 2])
     assert np.array_equal(dataset.train.array[dataset.train.y == 1], whole.array[whole.y == 0])
 
 
-def test_a_test_part_is_what_scikit_learn_draws_by_the_same_seed(tmp_path: Path) -> None:
+def test_the_test_part_equals_the_split_of_scikit_learn(tmp_path: Path) -> None:
     x, y = load_iris(return_X_y=True)
     _, expected_x, _, expected_y = train_test_split(x, y, test_size=0.2, random_state=13)
 
-    test = splits.load_dataset(choose("iris", test={"split": 0.2}), 13, tmp_path).test
+    test = splits.load_dataset(make_spec("iris", test={"split": 0.2}), 13, tmp_path).test
 
     assert np.array_equal(test.array, expected_x.astype(np.float32))
     assert np.array_equal(test.y, expected_y)
 
 
-def test_classes_of_inline_whole_numbers_may_be_any(tmp_path: Path) -> None:
+def test_integer_classes_of_inline_data_may_be_any_integers(tmp_path: Path) -> None:
     inline = InlineData(x=[1, 2, 3, 4], y=[7, -3, 7, 5])
 
     dataset = splits.load_dataset(DatasetSpec(inline=inline, classes=[7, -3]), SEED, tmp_path)
@@ -137,7 +138,7 @@ def test_classes_of_inline_whole_numbers_may_be_any(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "pointer", "said"),
+    ("spec", "pointer", "said"),
     [
         ({"name": "iris", "classes": ["setosa", "rose"]}, "#/dataset/classes/1", "versicolor"),
         ({"inline": {"x": [1, 2], "y": [0, 1]}, "classes": [0, 2]}, "#/dataset/classes/1", "No training row"),
@@ -152,26 +153,26 @@ def test_classes_of_inline_whole_numbers_may_be_any(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_chosen_is_refused_where_it_stands(choice: dict[str, Any], pointer: str, said: str) -> None:
+def test_an_invalid_option_is_refused_with_its_pointer(spec: dict[str, Any], pointer: str, said: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        splits.describe_dataset(DatasetSpec.model_validate(choice))
+        splits.describe_dataset(DatasetSpec.model_validate(spec))
 
     (fault,) = refused.value.faults
     assert fault.pointer == pointer
     assert said in fault.detail
 
 
-def test_few_rows_are_all_trained_on(tmp_path: Path) -> None:
-    choice = DatasetSpec(inline=InlineData(x=[1, 2, 3, 4], y=[0, 1, 1, 0]))
+def test_few_rows_are_all_used_for_training(tmp_path: Path) -> None:
+    spec = DatasetSpec(inline=InlineData(x=[1, 2, 3, 4], y=[0, 1, 1, 0]))
 
-    dataset = splits.load_dataset(choice, SEED, tmp_path)
+    dataset = splits.load_dataset(spec, SEED, tmp_path)
 
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (4, 0, 0)
 
 
 @pytest.fixture
 def small_mnist(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
-    """mnist, as if it had 6 and 2 rows."""
+    """Return random arrays that replace mnist; declare mnist with 6 training and 2 test rows."""
     whole = builtin.BUILTIN_DATASETS["mnist"]
     info = dataclasses.replace(whole.info, train_rows=6, test_rows=2)
     monkeypatch.setitem(builtin.BUILTIN_DATASETS, "mnist", builtin.BuiltinDataset(info, whole.read))
@@ -180,45 +181,45 @@ def small_mnist(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     return {"x_train": pixels[:6], "y_train": labels[:6], "x_test": pixels[6:], "y_test": labels[6:]}
 
 
-def test_a_file_in_the_folder_is_read(small_mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_a_dataset_file_in_the_folder_is_read(small_mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
     np.savez(tmp_path / "mnist.npz", allow_pickle=False, **small_mnist)
 
-    dataset = splits.load_dataset(choose("mnist", validation={"split": 0}), SEED, tmp_path)
+    dataset = splits.load_dataset(make_spec("mnist", validation={"split": 0}), SEED, tmp_path)
 
     assert np.array_equal(dataset.train.array, small_mnist["x_train"][..., np.newaxis])
     assert dataset.train.y.tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_missing_file_is_fetched_once_and_kept(
+def test_a_missing_file_is_downloaded_once_and_kept(
     small_mnist: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetched = []
+    downloads = []
 
     def load_data() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        fetched.append(threading.get_ident())
+        downloads.append(threading.get_ident())
         return (small_mnist["x_train"], small_mnist["y_train"]), (small_mnist["x_test"], small_mnist["y_test"])
 
     monkeypatch.setattr(keras.datasets.mnist, "load_data", load_data)
     folder = tmp_path / "not" / "there" / "yet"
-    threads = [threading.Thread(target=splits.load_dataset, args=(choose("mnist"), SEED, folder)) for _ in range(4)]
+    threads = [threading.Thread(target=splits.load_dataset, args=(make_spec("mnist"), SEED, folder)) for _ in range(4)]
 
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert len(fetched) == 1
-    assert len(splits.load_dataset(choose("mnist"), SEED, folder).test) == 2
+    assert len(downloads) == 1
+    assert len(splits.load_dataset(make_spec("mnist"), SEED, folder).test) == 2
 
 
-def test_no_file_and_no_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_names_the_file_to_provide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def load_data() -> None:
         raise Exception("URL fetch failure: no network")
 
     monkeypatch.setattr(keras.datasets.mnist, "load_data", load_data)
 
     with pytest.raises(DatasetUnavailable) as refused:
-        splits.load_dataset(choose("mnist"), SEED, tmp_path)
+        splits.load_dataset(make_spec("mnist"), SEED, tmp_path)
 
     assert str(tmp_path / "mnist.npz") in refused.value.detail
     assert "put a mnist.npz there" in refused.value.detail
@@ -230,7 +231,7 @@ def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mnist.npz").write_bytes(content)
 
     with pytest.raises(DatasetUnavailable, match=r"mnist\.npz cannot be read"):
-        splits.load_dataset(choose("mnist"), SEED, tmp_path)
+        splits.load_dataset(make_spec("mnist"), SEED, tmp_path)
 
 
 def test_objects_in_a_file_are_never_unpickled(small_mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
@@ -238,12 +239,12 @@ def test_objects_in_a_file_are_never_unpickled(small_mnist: dict[str, np.ndarray
     np.savez(tmp_path / "mnist.npz", allow_pickle=True, **pickled)
 
     with pytest.raises(DatasetUnavailable, match="cannot be read"):
-        splits.load_dataset(choose("mnist"), SEED, tmp_path)
+        splits.load_dataset(make_spec("mnist"), SEED, tmp_path)
 
 
-def test_another_set_in_the_file_is_noticed(small_mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_a_file_with_another_dataset_is_refused(small_mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
     halved = {**small_mnist, "x_train": small_mnist["x_train"][:, :14]}
     np.savez(tmp_path / "mnist.npz", allow_pickle=False, **halved)
 
     with pytest.raises(DatasetUnavailable, match="does not contain mnist"):
-        splits.load_dataset(choose("mnist"), SEED, tmp_path)
+        splits.load_dataset(make_spec("mnist"), SEED, tmp_path)

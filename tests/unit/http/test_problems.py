@@ -3,7 +3,7 @@ from shared import errors
 from shared.errors import Fault, InvalidRequest, ServiceError, TrainingFailure, TrainyardError
 
 
-def kinds_of(base: type[TrainyardError]) -> list[type[TrainyardError]]:
+def list_subclasses(base: type[TrainyardError]) -> list[type[TrainyardError]]:
     return [
         error
         for error in vars(errors).values()
@@ -12,20 +12,20 @@ def kinds_of(base: type[TrainyardError]) -> list[type[TrainyardError]]:
 
 
 def test_every_service_error_has_a_status() -> None:
-    assert set(STATUS) == set(kinds_of(ServiceError))
+    assert set(STATUS) == set(list_subclasses(ServiceError))
 
 
-def test_every_problem_has_a_name_of_its_own() -> None:
-    names = [error.kind for error in kinds_of(ServiceError) + kinds_of(TrainingFailure)]
+def test_every_problem_kind_is_unique() -> None:
+    kinds = [error.kind for error in list_subclasses(ServiceError) + list_subclasses(TrainingFailure)]
 
-    assert len(names) == len(set(names))
+    assert len(kinds) == len(set(kinds))
 
 
-def test_the_first_fault_stands_in_the_sentence_and_all_in_the_list() -> None:
+def test_detail_names_the_first_fault_and_errors_lists_all() -> None:
     faults = (Fault("#/a", "Too few."), Fault("#/b", "Too many."))
 
     problem = to_problem(InvalidRequest("Not so.", faults))
 
     assert problem.detail == "Not so. #/a: Too few. More faults in `errors`: 1."
     assert problem.errors is not None
-    assert [index.pointer for index in problem.errors] == ["#/a", "#/b"]
+    assert [fault.pointer for fault in problem.errors] == ["#/a", "#/b"]

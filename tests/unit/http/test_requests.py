@@ -18,7 +18,7 @@ def read(body: bytes, content_type: str = "application/json") -> Any:
         return read_document()
 
 
-def test_yaml_says_the_same_as_json() -> None:
+def test_yaml_is_read_to_the_same_value_as_json() -> None:
     as_json = read(b'{"a": [1, 0.001, "x", null, true], "b": {"c": "2026-fall"}}')
 
     assert read(b"a: [1, 1e-3, x, null, true]\nb: {c: 2026-fall}", "application/yaml") == as_json
@@ -52,23 +52,25 @@ def test_yaml_says_the_same_as_json() -> None:
         (b" " * 1000, "application/json", RequestTooLarge, "999 bytes"),
     ],
 )
-def test_what_cannot_be_read_says_where(body: bytes, content_type: str, error: type[ServiceError], said: str) -> None:
+def test_an_invalid_body_is_refused_with_its_position(
+    body: bytes, content_type: str, error: type[ServiceError], said: str
+) -> None:
     with pytest.raises(error) as refused:
         read(body, content_type)
 
-    indices = " ".join(f"{fault.pointer} {fault.detail}" for fault in refused.value.faults)
-    assert said in f"{refused.value.detail} {indices}"
+    faults = " ".join(f"{fault.pointer} {fault.detail}" for fault in refused.value.faults)
+    assert said in f"{refused.value.detail} {faults}"
 
 
-class Endless:
-    """A body that never ends, as one sent in chunks may."""
+class EndlessBody:
+    """A request body without an end, which a client can send in chunks."""
 
     def read(self, size: int) -> bytes:
         return b" " * size
 
 
-def test_a_body_in_chunks_is_read_no_further_than_allowed() -> None:
-    environ = {"wsgi.input": Endless(), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+def test_a_chunked_body_is_read_only_up_to_the_limit() -> None:
+    environ = {"wsgi.input": EndlessBody(), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
 
     with (
         app.test_request_context(method="POST", content_type="application/json", environ_overrides=environ),
@@ -77,7 +79,7 @@ def test_a_body_in_chunks_is_read_no_further_than_allowed() -> None:
         read_document()
 
 
-def test_every_fault_is_named_with_its_place() -> None:
+def test_every_fault_is_named_with_its_pointer() -> None:
     spec = changed(changed(changed(DIGITS, "training.epochs", 0), "zork", 1), "preprocessing.size", [0, "x"])
 
     with pytest.raises(InvalidRequest) as refused:
@@ -93,7 +95,7 @@ def test_every_fault_is_named_with_its_place() -> None:
     }
 
 
-def test_a_missing_key_is_named_where_it_should_stand() -> None:
+def test_a_missing_key_is_named_with_its_pointer() -> None:
     spec = changed(DIGITS, "dataset.test", {})
 
     with pytest.raises(InvalidRequest) as refused:

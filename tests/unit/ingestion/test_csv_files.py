@@ -1,4 +1,4 @@
-"""CSV files, as they come out of the world's programs."""
+"""Test that CSV files of common programs are ingested and that their faults are reported."""
 
 import io
 from pathlib import Path
@@ -23,7 +23,7 @@ def read(text: str | bytes, folder: Path, **options: Any) -> tuple[ParsedDataset
     return ingested, np.load(folder / "x.npy"), np.load(folder / "y.npy")
 
 
-def refusal(text: str | bytes, folder: Path, **options: Any) -> str:
+def read_fault_details(text: str | bytes, folder: Path, **options: Any) -> str:
     with pytest.raises(DatasetRefused) as refused:
         read(text, folder, **options)
     return "\n".join(fault.detail for fault in refused.value.faults)
@@ -46,7 +46,7 @@ def refusal(text: str | bytes, folder: Path, **options: Any) -> str:
         PLAIN.rstrip("\n"),
     ],
 )
-def test_the_same_table_is_read_from_every_program(tmp_path: Path, text: str | bytes) -> None:
+def test_the_csv_variants_of_common_programs_give_the_same_table(tmp_path: Path, text: str | bytes) -> None:
     ingested, x, y = read(text, tmp_path)
 
     assert (ingested.columns, ingested.label) == (("a", "b"), "y")
@@ -55,35 +55,35 @@ def test_the_same_table_is_read_from_every_program(tmp_path: Path, text: str | b
     assert y.tolist() == [0, 1, 1]
 
 
-def test_a_file_without_a_header_names_its_columns_by_place(tmp_path: Path) -> None:
+def test_columns_without_a_header_are_named_by_index(tmp_path: Path) -> None:
     ingested, x, _ = read("1,2,0\n3,4,1\n", tmp_path)
 
     assert ingested.columns == ("column 0", "column 1")
     assert len(x) == 2
 
 
-def test_a_semicolon_table_with_decimal_commas_and_no_header_is_not_taken_for_commas(tmp_path: Path) -> None:
+def test_semicolons_with_decimal_commas_are_detected_without_a_header(tmp_path: Path) -> None:
     _, x, _ = read("1,5;2,5;0\n3,5;4,5;1\n", tmp_path)
 
     assert x.tolist() == [[1.5, 2.5], [3.5, 4.5]]
 
 
 @pytest.mark.parametrize(("label", "header"), [("y", None), ("0", None), ("-3", True)])
-def test_the_label_is_a_column_by_name_or_place(tmp_path: Path, label: str, header: object) -> None:
+def test_the_label_column_is_selected_by_name_or_index(tmp_path: Path, label: str, header: object) -> None:
     ingested, x, y = read("y,a,b\n0,1,2\n1,3,4\n", tmp_path, label=label, header=header)
 
     assert ingested.columns == ("a", "b")
     assert (x.tolist(), y.tolist()) == ([[1, 2], [3, 4]], [0, 1])
 
 
-def test_columns_are_left_out_by_name_or_place(tmp_path: Path) -> None:
+def test_columns_are_left_out_by_name_or_index(tmp_path: Path) -> None:
     ingested, x, _ = read("id,a,b,y\nx1,1,2,0\nx2,3,4,1\n", tmp_path, leave_out=("id", "2"))
 
     assert ingested.columns == ("a",)
     assert x.tolist() == [[1], [3]]
 
 
-def test_names_are_classes_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
+def test_text_labels_are_classes_in_alphabetical_order(tmp_path: Path) -> None:
     ingested, _, y = read('a,kind\n1,"Öl, rot"\n2,Blau\n3,Blau\n', tmp_path)
 
     assert ingested.info.targets is TargetKind.CLASSES
@@ -100,7 +100,7 @@ def test_names_are_classes_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
         ("regression", TargetKind.NUMBERS, ()),
     ],
 )
-def test_whole_numbers_are_what_the_task_says(
+def test_the_task_determines_the_kind_of_integer_labels(
     tmp_path: Path, task: str | None, kind: TargetKind, classes: tuple[str, ...]
 ) -> None:
     ingested, _, _ = read("a,y\n1,10\n2,2\n3,10\n", tmp_path, task=task)
@@ -108,7 +108,7 @@ def test_whole_numbers_are_what_the_task_says(
     assert (ingested.info.targets, ingested.info.classes) == (kind, classes)
 
 
-def test_numbers_with_a_point_are_numbers(tmp_path: Path) -> None:
+def test_labels_with_a_decimal_point_are_numbers(tmp_path: Path) -> None:
     ingested, _, y = read("a,y\n1,10.5\n2,2\n", tmp_path)
 
     assert ingested.info.targets is TargetKind.NUMBERS
@@ -152,23 +152,23 @@ def test_a_hundred_thousand_rows_are_read(tmp_path: Path) -> None:
         ("sex,y\nmale,0\nfemale,1\n", ["'male' is not a number"]),
     ],
 )
-def test_what_is_wrong_is_told_by_row_and_column(tmp_path: Path, text: str | bytes, words: list[str]) -> None:
-    told = refusal(text, tmp_path)
+def test_faults_are_reported_with_row_and_column(tmp_path: Path, text: str | bytes, words: list[str]) -> None:
+    details = read_fault_details(text, tmp_path)
 
-    assert [word for word in words if word not in told] == [], told
+    assert [word for word in words if word not in details] == [], details
 
 
 @pytest.mark.parametrize(
     "options", [{"label": "z"}, {"label": "3"}, {"label": "-4"}, {"leave_out": ("z",)}, {"leave_out": ("y",)}]
 )
-def test_a_column_that_cannot_be_is_told_with_those_that_can(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_an_invalid_column_option_is_refused_with_its_pointer(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(DatasetRefused) as refused:
         read(PLAIN, tmp_path, **options)
 
     assert refused.value.faults[0].pointer == f"#/{next(iter(options))}"
 
 
-def test_twenty_faults_are_told_and_the_others_counted(tmp_path: Path) -> None:
+def test_twenty_faults_are_listed_and_the_others_counted(tmp_path: Path) -> None:
     with pytest.raises(DatasetRefused) as refused:
         read("a,b,y\n" + "1,2,0\n" * 60 + "1,x,0\n" * 50, tmp_path)
 

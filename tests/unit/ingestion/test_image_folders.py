@@ -1,4 +1,4 @@
-"""Zips of class folders, as three operating systems make them, and as nobody should."""
+"""Test that zip files of class folders are ingested from three operating systems, and invalid ones refused."""
 
 import io
 import stat
@@ -27,14 +27,14 @@ def ingest(content: bytes, folder: Path, limits: UploadLimits = LIMITS) -> Parse
         return ingest_folders(archive, limits, folder)
 
 
-def refusal(members: Members | bytes, folder: Path, limits: UploadLimits = LIMITS) -> str:
+def ingest_fault_details(members: Members | bytes, folder: Path, limits: UploadLimits = LIMITS) -> str:
     content = members if isinstance(members, bytes) else zipped(members)
     with pytest.raises(DatasetRefused) as refused:
         ingest(content, folder, limits)
     return "\n".join(fault.detail for fault in refused.value.faults)
 
 
-def test_folders_are_classes_and_images_stay_as_they_came(tmp_path: Path) -> None:
+def test_folders_become_classes_and_images_are_stored_unchanged(tmp_path: Path) -> None:
     members = colors()
 
     ingested = ingest(zipped(members), tmp_path)
@@ -49,19 +49,19 @@ def test_folders_are_classes_and_images_stay_as_they_came(tmp_path: Path) -> Non
         assert content[offsets[row] : offsets[row + 1]] == members[name]
 
 
-def test_images_of_one_size_tell_it(tmp_path: Path) -> None:
+def test_images_of_one_size_determine_the_shape(tmp_path: Path) -> None:
     members: Members = {f"{kind}/{n}.png": flat(RED) for kind in ("a", "b") for n in range(2)}
 
     assert ingest(zipped(members), tmp_path).info.shape == (12, 16, 3)
 
 
-def test_gray_images_alone_are_gray(tmp_path: Path) -> None:
+def test_gray_images_give_a_shape_of_one_channel(tmp_path: Path) -> None:
     gray = encoded(np.full((8, 8), 7, np.uint8))
 
     assert ingest(zipped({"a/1.png": gray, "b/1.png": gray}), tmp_path).info.shape == (8, 8, 1)
 
 
-def test_gray_and_cmyk_photos_stand_among_those_in_colour(tmp_path: Path) -> None:
+def test_gray_and_cmyk_images_are_accepted_among_rgb_images(tmp_path: Path) -> None:
     picture = Image.fromarray(photo())
     members: Members = {
         "a/rgb.jpg": encoded(picture, "JPEG"),
@@ -72,7 +72,7 @@ def test_gray_and_cmyk_photos_stand_among_those_in_colour(tmp_path: Path) -> Non
     assert ingest(zipped(members), tmp_path).info.shape == (60, 80, 3)
 
 
-def test_train_and_test_folders_are_the_parts(tmp_path: Path) -> None:
+def test_train_and_test_folders_become_the_parts(tmp_path: Path) -> None:
     members = {**colors(4, "set/train/"), **colors(2, "set/test/")}
 
     info = ingest(zipped(members), tmp_path).info
@@ -82,7 +82,7 @@ def test_train_and_test_folders_are_the_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["colors/", "my/own/colors/"])
-def test_folders_around_all_classes_do_not_matter(tmp_path: Path, folder: str) -> None:
+def test_enclosing_folders_do_not_change_the_dataset(tmp_path: Path, folder: str) -> None:
     inner, outer = tmp_path / "inner", tmp_path / "outer"
     inner.mkdir()
     outer.mkdir()
@@ -94,17 +94,17 @@ def test_folders_around_all_classes_do_not_matter(tmp_path: Path, folder: str) -
     assert wrapped.ignored == (f"{folder}readme.txt",)
 
 
-def test_the_folder_itself_may_stand_in_the_zip(tmp_path: Path) -> None:
+def test_the_current_folder_may_be_a_member_of_the_zip(tmp_path: Path) -> None:
     assert ingest(zipped({"./": b"", **colors(folder="./")}), tmp_path).info.classes == ("blue", "red")
 
 
-def test_folders_inside_of_a_class_belong_to_it(tmp_path: Path) -> None:
+def test_nested_folders_belong_to_their_class(tmp_path: Path) -> None:
     members: Members = {"a/x/1.png": flat(RED), "a/2.png": flat(RED), "b/y/z/3.png": flat(BLUE)}
 
     assert ingest(zipped(members), tmp_path).info.class_rows == ((2, 0), (1, 0))
 
 
-def test_the_order_of_the_zip_does_not_matter(tmp_path: Path) -> None:
+def test_the_order_of_members_does_not_change_the_dataset(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
@@ -115,7 +115,7 @@ def test_the_order_of_the_zip_does_not_matter(tmp_path: Path) -> None:
     )
 
 
-def test_what_systems_leave_behind_is_no_image(tmp_path: Path) -> None:
+def test_metadata_files_of_operating_systems_are_ignored(tmp_path: Path) -> None:
     junk = ["__MACOSX/red/._0.png", "red/.DS_Store", ".DS_Store", "blue/Thumbs.db", "desktop.ini", ".git/config"]
 
     ingested = ingest(zipped({**colors(), **dict.fromkeys(junk, b"junk")}), tmp_path)
@@ -124,26 +124,26 @@ def test_what_systems_leave_behind_is_no_image(tmp_path: Path) -> None:
     assert ingested.info.classes == ("blue", "red")
 
 
-def test_windows_separators_and_names_in_any_language_are_read(tmp_path: Path) -> None:
+def test_windows_separators_and_non_ascii_names_are_read(tmp_path: Path) -> None:
     members: Members = {"größe\\1.png": flat(RED), "größe\\2.png": flat(BLUE), "日本\\ü.png": flat(RED)}
 
     assert ingest(zipped(members), tmp_path).info.classes == ("größe", "日本")
 
 
-class Unmarked(zipfile.ZipInfo):
-    """UTF-8 that does not say so, with accents apart from their letters, as macOS writes it."""
+class MacOsZipInfo(zipfile.ZipInfo):
+    """A zip member whose name is stored as macOS does: UTF-8 in NFD form, without the UTF-8 flag."""
 
-    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802 - zipfile's own
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802 - overrides a method of zipfile
         return unicodedata.normalize("NFD", self.filename).encode(), 0
 
 
-def test_names_of_macos_are_read_as_they_were_meant(tmp_path: Path) -> None:
-    ingested = ingest(zipped({Unmarked("größe/1.png"): flat(RED), "b/1.png": flat(BLUE)}), tmp_path)
+def test_member_names_written_by_macos_are_read(tmp_path: Path) -> None:
+    ingested = ingest(zipped({MacOsZipInfo("größe/1.png"): flat(RED), "b/1.png": flat(BLUE)}), tmp_path)
 
     assert ingested.info.classes == ("b", "größe")
 
 
-def link(name: str) -> zipfile.ZipInfo:
+def make_symlink(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name)
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
     return info
@@ -156,7 +156,7 @@ def link(name: str) -> zipfile.ZipInfo:
         ({"/etc/passwd": b"x"}, "'/etc/passwd': the path leads out"),
         ({"C:\\red\\evil.png": flat(RED)}, "the path leads out"),
         ({"red/../../evil.png": flat(RED)}, "the path leads out"),
-        ({link("red/link.png"): b"/etc/passwd"}, "'red/link.png': the member is a symbolic link"),
+        ({make_symlink("red/link.png"): b"/etc/passwd"}, "'red/link.png': the member is a symbolic link"),
         ({"red/broken.png": flat(RED)[:60]}, "red/broken.png: "),
         ({"red/notes.txt": b"hello"}, "red/notes.txt: not an image"),
         ({"red/bomb.png": png_header(60_000, 60_000)}, "red/bomb.png: an image of 60,000 × 60,000 pixels"),
@@ -170,11 +170,11 @@ def link(name: str) -> zipfile.ZipInfo:
         ({"x" * 120 + "/1.png": flat(RED)}, "has 120 characters; the limit is 100"),
     ],
 )
-def test_what_cannot_be_is_refused_by_its_name(tmp_path: Path, extra: Members, words: str) -> None:
-    assert words in refusal({**colors(), **extra}, tmp_path)
+def test_an_invalid_member_is_refused_by_name(tmp_path: Path, extra: Members, words: str) -> None:
+    assert words in ingest_fault_details({**colors(), **extra}, tmp_path)
 
 
-def test_all_images_that_cannot_be_read_are_told_up_to_twenty(tmp_path: Path) -> None:
+def test_at_most_twenty_unreadable_images_are_listed(tmp_path: Path) -> None:
     broken: Members = {f"red/broken{number:02}.png": b"no image" for number in range(25)}
 
     with pytest.raises(DatasetRefused) as refused:
@@ -187,35 +187,37 @@ def test_all_images_that_cannot_be_read_are_told_up_to_twenty(tmp_path: Path) ->
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_one_name_twice_is_refused(tmp_path: Path) -> None:
+def test_a_member_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in ("a/1.png", "a/1.png", "b/1.png"):
             archive.writestr(name, flat(RED))
 
-    assert "'a/1.png' occurs 2 times" in refusal(buffer.getvalue(), tmp_path)
+    assert "'a/1.png' occurs 2 times" in ingest_fault_details(buffer.getvalue(), tmp_path)
 
 
-def test_a_test_class_that_was_never_shown_is_refused(tmp_path: Path) -> None:
+def test_a_test_class_without_training_images_is_refused(tmp_path: Path) -> None:
     members = {**colors(2, "train/"), "test/green/1.png": flat(RED)}
 
-    assert "'green' has images under `test` and none under `train`" in refusal(members, tmp_path)
+    assert "'green' has images under `test` and none under `train`" in ingest_fault_details(members, tmp_path)
 
 
 @pytest.mark.parametrize("members", [{}, {"a/1.png": flat(RED)}, {"readme.md": b""}])
-def test_two_classes_are_needed(tmp_path: Path, members: Members) -> None:
-    assert "at least two are needed" in refusal(members, tmp_path)
+def test_fewer_than_two_classes_are_refused(tmp_path: Path, members: Members) -> None:
+    assert "at least two are needed" in ingest_fault_details(members, tmp_path)
 
 
 @pytest.mark.parametrize("limits", [UploadLimits(2**24, 5, 2**20, 10**6), UploadLimits(500, 200, 2**20, 10**6)])
-def test_limits_hold_before_anything_is_unpacked(tmp_path: Path, limits: UploadLimits) -> None:
-    assert "the limit is" in refusal(colors(), tmp_path, limits)
+def test_limits_are_checked_before_unpacking(tmp_path: Path, limits: UploadLimits) -> None:
+    assert "the limit is" in ingest_fault_details(colors(), tmp_path, limits)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_member_that_holds_more_than_it_says_is_refused(tmp_path: Path) -> None:
+def test_a_member_larger_than_its_declared_size_is_refused(tmp_path: Path) -> None:
     size = len(flat(RED))
     true_sizes, false_sizes = (struct.pack("<II", size, said) for said in (size, size - 10))
     content = zipped({"a/1.png": flat(RED), "b/1.png": flat(BLUE)})
 
-    assert "a/1.png: the member cannot be unpacked" in refusal(content.replace(true_sizes, false_sizes), tmp_path)
+    assert "a/1.png: the member cannot be unpacked" in ingest_fault_details(
+        content.replace(true_sizes, false_sizes), tmp_path
+    )

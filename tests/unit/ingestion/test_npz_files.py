@@ -1,4 +1,4 @@
-"""npz files with x and y."""
+"""Test that npz files with x and y are ingested."""
 
 import io
 import zipfile
@@ -26,13 +26,13 @@ def ingest(content: bytes, folder: Path, limits: UploadLimits = LIMITS) -> Parse
         return ingest_npz(archive, limits, folder)
 
 
-def refusal(content: bytes, folder: Path, limits: UploadLimits = LIMITS) -> str:
+def ingest_fault_detail(content: bytes, folder: Path, limits: UploadLimits = LIMITS) -> str:
     with pytest.raises(DatasetRefused) as refused:
         ingest(content, folder, limits)
     return refused.value.faults[0].detail
 
 
-def test_bytes_of_height_and_width_are_gray_images(tmp_path: Path) -> None:
+def test_uint8_arrays_of_three_dimensions_are_gray_images(tmp_path: Path) -> None:
     ingested = ingest(npz(x=IMAGES, y=LABELS), tmp_path)
 
     assert ingested.info.images
@@ -42,7 +42,7 @@ def test_bytes_of_height_and_width_are_gray_images(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy", "y.npy"]
 
 
-def test_training_and_test_arrays_are_the_parts(tmp_path: Path) -> None:
+def test_train_and_test_arrays_become_the_parts(tmp_path: Path) -> None:
     ingested = ingest(npz(x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:2], y_test=LABELS[:2, None][:, 0]), tmp_path)
 
     assert (ingested.info.train_rows, ingested.info.test_rows, ingested.info.own_test) == (4, 2, True)
@@ -50,7 +50,7 @@ def test_training_and_test_arrays_are_the_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.bool_, ">f4"])
-def test_other_arrays_are_numbers(tmp_path: Path, dtype: str) -> None:
+def test_arrays_of_other_dtypes_are_stored_as_float32(tmp_path: Path, dtype: str) -> None:
     x = np.array([[1, 0, 1], [0, 1, 1]]).astype(dtype)
 
     ingested = ingest(npz(x=x, y=[0.5, 1]), tmp_path)
@@ -61,7 +61,7 @@ def test_other_arrays_are_numbers(tmp_path: Path, dtype: str) -> None:
     assert ingested.info.targets is TargetKind.NUMBERS
 
 
-def test_names_become_classes(tmp_path: Path) -> None:
+def test_text_labels_and_class_names_become_classes(tmp_path: Path) -> None:
     by_label = ingest(npz(x=IMAGES, y=["cat", "dog", "dog", "ant"]), tmp_path)
     by_number = ingest(npz(x=IMAGES, y=LABELS, classes=["cat", "dog", "ant", "bee"]), tmp_path)
 
@@ -70,22 +70,22 @@ def test_names_become_classes(tmp_path: Path) -> None:
     assert by_number.info.class_rows == ((1, 0), (2, 0), (1, 0), (0, 0))
 
 
-def test_one_hot_rows_are_seen_as_such(tmp_path: Path) -> None:
+def test_one_hot_labels_are_detected(tmp_path: Path) -> None:
     info = ingest(npz(x=IMAGES, y=np.eye(3)[LABELS]), tmp_path).info
 
     assert (info.targets, info.target_width) == (TargetKind.ONE_HOT, 3)
 
 
-class Evil:
+class MaliciousPickle:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (exec, ("raise SystemExit('unpickled')",))
 
 
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
-    evil = np.empty(4, object)
-    evil[:] = [Evil()] * 4
+    objects = np.empty(4, object)
+    objects[:] = [MaliciousPickle()] * 4
 
-    assert "Python objects" in refusal(npz(x=IMAGES, y=evil), tmp_path)
+    assert "Python objects" in ingest_fault_detail(npz(x=IMAGES, y=objects), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
         (zipped({"x.npy": b"\x93NUMPY\x01\x00rubbish", "y.npy": b""}), "cannot be read"),
     ],
 )
-def test_what_cannot_be_learnt_from_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
-    assert words in refusal(content, tmp_path)
+def test_unusable_arrays_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    assert words in ingest_fault_detail(content, tmp_path)
 
 
 def test_damaged_class_names_are_refused(tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def test_damaged_class_names_are_refused(tmp_path: Path) -> None:
     content = bytearray(npz(x=IMAGES, y=LABELS, classes=names))
     content[content.index(names.tobytes()[-40:])] ^= 1
 
-    assert "The array 'classes' cannot be read (Bad CRC-32" in refusal(bytes(content), tmp_path)
+    assert "The array 'classes' cannot be read (Bad CRC-32" in ingest_fault_detail(bytes(content), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x"])
-def test_the_name_of_an_array_is_no_path(tmp_path: Path, name: str) -> None:
+def test_an_array_name_is_not_used_as_a_path(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "upload"
     folder.mkdir()
     contract = NumbersContract(shape=(2,), scale=Scale.NONE, normalisation=Normalisation())
@@ -132,9 +132,9 @@ def test_the_name_of_an_array_is_no_path(tmp_path: Path, name: str) -> None:
     assert sorted(tmp_path.rglob("*")) == [folder, folder / "x.npy"]
 
 
-def test_what_unpacks_to_too_much_is_refused_before_it_does(tmp_path: Path) -> None:
+def test_the_unpacked_size_is_checked_before_unpacking(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, x=np.zeros((1000, 100, 100), np.uint8), y=np.zeros(1000))
 
-    assert "unpack to" in refusal(buffer.getvalue(), tmp_path, UploadLimits(2**20, 200, 2**20, 10**6))
+    assert "unpack to" in ingest_fault_detail(buffer.getvalue(), tmp_path, UploadLimits(2**20, 200, 2**20, 10**6))
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ import pytest
 from local.program import Program
 from tests.support.waiting import wait_for
 
-LEAVES_A_CHILD = """
+SPAWN_CHILD_SCRIPT = """
 import os, pathlib, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 pathlib.Path(sys.argv[1]).write_text(f"{os.getpid()} {child.pid}")
@@ -26,43 +26,43 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def note(tmp_path: Path) -> Path:
+def pid_file(tmp_path: Path) -> Path:
     return tmp_path / "pids"
 
 
 @pytest.fixture
-def program(note: Path, tmp_path: Path) -> Iterator[Program]:
-    program = Program("sleeper", [sys.executable, "-c", LEAVES_A_CHILD, str(note)], tmp_path, tmp_path)
+def program(pid_file: Path, tmp_path: Path) -> Iterator[Program]:
+    program = Program("sleeper", [sys.executable, "-c", SPAWN_CHILD_SCRIPT, str(pid_file)], tmp_path, tmp_path)
     yield program
     program.end(0)
 
 
-def pids(note: Path) -> tuple[int, int]:
-    wait_for(lambda: note.exists() and len(note.read_text().split()) == 2)
-    parent, child = note.read_text().split()
+def read_pids(pid_file: Path) -> tuple[int, int]:
+    wait_for(lambda: pid_file.exists() and len(pid_file.read_text().split()) == 2)
+    parent, child = pid_file.read_text().split()
     return int(parent), int(child)
 
 
-def test_what_dies_is_started_again_and_what_it_left_is_ended(program: Program, note: Path) -> None:
+def test_a_killed_program_is_restarted_and_its_children_are_ended(program: Program, pid_file: Path) -> None:
     program.keep_running()
-    parent, child = pids(note)
-    note.unlink()
+    parent, child = read_pids(pid_file)
+    pid_file.unlink()
 
-    def is_back() -> bool:
+    def is_restarted() -> bool:
         program.keep_running()
-        return note.exists()
+        return pid_file.exists()
 
     os.kill(parent, signal.SIGKILL)
-    wait_for(is_back)
+    wait_for(is_restarted)
 
-    new_parent, _ = pids(note)
+    new_parent, _ = read_pids(pid_file)
     assert new_parent != parent
     wait_for(lambda: not is_alive(child))
 
 
-def test_ending_takes_all_along(program: Program, note: Path) -> None:
+def test_ending_a_program_ends_its_children(program: Program, pid_file: Path) -> None:
     program.keep_running()
-    parent, child = pids(note)
+    parent, child = read_pids(pid_file)
 
     program.ask_to_end()
     program.end(5)
@@ -70,7 +70,7 @@ def test_ending_takes_all_along(program: Program, note: Path) -> None:
     wait_for(lambda: not is_alive(parent) and not is_alive(child))
 
 
-def test_one_that_will_not_end_is_made_to(tmp_path: Path) -> None:
+def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     stubborn = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         "print('ready', flush=True); time.sleep(600)"

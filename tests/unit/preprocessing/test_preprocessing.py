@@ -23,13 +23,13 @@ RGB = DatasetInfo((32, 32, 3), images=True, targets=TargetKind.CLASSES, train_ro
 TABLE = DatasetInfo((4,), images=False, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
 
 
-def image_contract(info: DatasetInfo = RGB, **choices: Any) -> ImageContract:
-    contract = build_contract(Preprocessing(**choices), info)
+def build_image_contract(info: DatasetInfo = RGB, **options: Any) -> ImageContract:
+    contract = build_contract(Preprocessing(**options), info)
     assert isinstance(contract, ImageContract)
     return contract
 
 
-def image_files() -> dict[str, bytes]:
+def make_image_files() -> dict[str, bytes]:
     pixels = photo()
     image = Image.fromarray(pixels)
     turned = [Image.fromarray(255 - pixels)]
@@ -59,9 +59,9 @@ def image_files() -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("name", image_files())
-def test_every_format_is_decoded_as_another_decoder_does(name: str) -> None:
-    data = image_files()[name]
+@pytest.mark.parametrize("name", make_image_files())
+def test_every_format_is_decoded_as_pillow_decodes_it(name: str) -> None:
+    data = make_image_files()[name]
     with Image.open(io.BytesIO(data)) as image:
         levels = np.asarray(image.convert("RGBA"), np.float64)
 
@@ -71,15 +71,15 @@ def test_every_format_is_decoded_as_another_decoder_does(name: str) -> None:
     assert np.abs(decoded - over_black).max() <= 1
 
 
-@pytest.mark.parametrize(("name", "data"), image_files().items())
-def test_what_is_read_quickly_is_what_pillow_reads(name: str, data: bytes) -> None:
-    quick = parse_header(data)
+@pytest.mark.parametrize(("name", "data"), make_image_files().items())
+def test_the_fast_header_parser_agrees_with_pillow(name: str, data: bytes) -> None:
+    header = parse_header(data)
 
-    assert (quick is not None) == name.startswith(("png", "jpeg"))
-    assert quick is None or quick == _read_header_with_pillow(data)
+    assert (header is not None) == name.startswith(("png", "jpeg"))
+    assert header is None or header == _read_header_with_pillow(data)
 
 
-def test_a_header_that_is_cut_off_or_mutated_is_left_to_pillow() -> None:
+def test_the_fast_header_parser_never_raises_on_damaged_headers() -> None:
     generator = random.Random(7)
     for data in (encoded(photo()), encoded(photo(), "JPEG")):
         for length in range(40):
@@ -88,21 +88,21 @@ def test_a_header_that_is_cut_off_or_mutated_is_left_to_pillow() -> None:
             mutated = bytearray(data[: generator.randrange(8, len(data))])
             for _ in range(generator.randrange(1, 6)):
                 mutated[generator.randrange(len(mutated))] = generator.randrange(256)
-            parse_header(bytes(mutated))  # whatever it says, it says it soon and raises nothing
+            parse_header(bytes(mutated))  # any result is allowed, an exception is not
 
 
 @pytest.mark.parametrize(
     ("sides", "decoded_sides"),
     [
-        ((480, 640), (120, 160)),  # a quarter: at an eighth, less than three times 32 would be left
+        ((480, 640), (120, 160)),  # scaled to 1/4: at 1/8 the height of 60 would be less than three times 32
         ((191, 1100), (191, 1100)),
         ((300, 700), (150, 350)),
         ((768, 900), (96, 113)),
-        ((280, 280), (280, 280)),  # too small for it to be worth anything
+        ((280, 280), (280, 280)),  # too small for a reduced size to save time
     ],
 )
-def test_a_large_jpeg_is_decoded_smaller(sides: tuple[int, int], decoded_sides: tuple[int, int]) -> None:
-    contract = image_contract()
+def test_a_large_jpeg_is_decoded_at_a_reduced_size(sides: tuple[int, int], decoded_sides: tuple[int, int]) -> None:
+    contract = build_image_contract()
     data = encoded(photo(*sides), "JPEG", quality=95)
 
     decoded = decode_image(data, LIMITS, contract)
@@ -115,19 +115,19 @@ def test_a_large_jpeg_is_decoded_smaller(sides: tuple[int, int], decoded_sides: 
     assert difference.mean() < 1.0
 
 
-@pytest.mark.parametrize("choices", [{"fit": "mnist", "color": "grayscale"}, {"size": (300, 300)}])
-def test_what_needs_its_pixels_is_decoded_whole(choices: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{"fit": "mnist", "color": "grayscale"}, {"size": (300, 300)}])
+def test_a_jpeg_is_decoded_whole_if_the_contract_needs_all_pixels(options: dict[str, Any]) -> None:
     data = encoded(photo(480, 640), "JPEG")
 
-    assert decode_image(data, LIMITS, image_contract(**choices)).shape == (480, 640, 3)
+    assert decode_image(data, LIMITS, build_image_contract(**options)).shape == (480, 640, 3)
 
 
-def test_what_is_no_jpeg_is_decoded_whole() -> None:
-    assert decode_image(encoded(photo(480, 640)), LIMITS, image_contract()).shape == (480, 640, 3)
+def test_a_png_is_decoded_whole() -> None:
+    assert decode_image(encoded(photo(480, 640)), LIMITS, build_image_contract()).shape == (480, 640, 3)
 
 
-def test_a_contract_of_old_says_nothing_and_means_whole() -> None:
-    document = image_contract().model_dump(mode="json", exclude={"decoding"})
+def test_a_contract_without_a_decoding_is_decoded_whole() -> None:
+    document = build_image_contract().model_dump(mode="json", exclude={"decoding"})
 
     assert ImageContract.model_validate(document).decoding == "whole"
 
@@ -140,7 +140,7 @@ def test_transparent_pixels_show_the_background(file_format: str, background: tu
     options = {"lossless": True, "exact": True} if file_format == "WEBP" else {}
     data = encoded(np.dstack([pixels, alpha]), file_format, **options)
 
-    contract = image_contract(background=background if len(background) > 1 else background[0])
+    contract = build_image_contract(background=background if len(background) > 1 else background[0])
 
     decoded = decode_image(data, LIMITS, contract)
 
@@ -149,7 +149,7 @@ def test_transparent_pixels_show_the_background(file_format: str, background: tu
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
-def test_sixteen_bits_become_eight(file_format: str) -> None:
+def test_levels_of_16_bits_are_converted_to_8_bits(file_format: str) -> None:
     levels = photo()[..., 0]
     data = encoded(levels.astype(np.uint16) * 257, file_format)
 
@@ -157,7 +157,7 @@ def test_sixteen_bits_become_eight(file_format: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_is_held_as_its_exif_says(orientation: int) -> None:
+def test_the_exif_orientation_is_applied(orientation: int) -> None:
     upright = photo()
     turned = {
         1: upright,
@@ -179,18 +179,18 @@ def test_a_photo_is_held_as_its_exif_says(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "jpeg, progressive", "webp", "bmp", "tiff", "gif"])
-def test_a_file_cut_off_anywhere_is_refused(name: str) -> None:
-    data = image_files()[name]
+def test_a_truncated_file_is_refused(name: str) -> None:
+    data = make_image_files()[name]
 
     for length in range(0, len(data) - 2, max(1, len(data) // 60)):
         with pytest.raises(InvalidImage):
             decode_image(data[:length], LIMITS)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of tags that make no sense
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of invalid tags
 def test_damaged_files_are_refused_or_decoded_but_never_crash() -> None:
     draw = random.Random(7)
-    files = list(image_files().values())
+    files = list(make_image_files().values())
 
     for _ in range(600):
         data = bytearray(draw.choice(files))
@@ -205,89 +205,91 @@ def test_damaged_files_are_refused_or_decoded_but_never_crash() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"%PDF-1.7", b"<svg></svg>", b"\0" * 1000])
-def test_what_is_no_image_is_refused(data: bytes) -> None:
+def test_data_that_is_no_image_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidImage):
         read_header(data, LIMITS)
 
 
-def test_a_decompression_bomb_is_refused_unopened() -> None:
+def test_a_decompression_bomb_is_refused_by_its_declared_size() -> None:
     with pytest.raises(ImageTooLarge, match="50,000 × 50,000"):
         decode_image(png_header(50_000, 50_000), LIMITS)
 
 
-def test_too_many_bytes_are_refused() -> None:
+def test_an_image_over_the_byte_limit_is_refused() -> None:
     with pytest.raises(ImageTooLarge, match="bytes"):
         decode_image(b"\x89PNG" + b"\0" * LIMITS.max_bytes, LIMITS)
 
 
-def test_images_are_32_by_32_in_their_own_colours_unless_the_spec_says_otherwise() -> None:
-    assert image_contract(GRAY).input_shape == (32, 32, 1)
-    assert image_contract(RGB).input_shape == (32, 32, 3)
-    assert image_contract(GRAY, size="data").input_shape == (28, 28, 1)
-    assert image_contract(RGB, size=(8, 9), color="grayscale").input_shape == (8, 9, 1)
+def test_the_default_size_is_32_by_32_in_the_channels_of_the_data() -> None:
+    assert build_image_contract(GRAY).input_shape == (32, 32, 1)
+    assert build_image_contract(RGB).input_shape == (32, 32, 3)
+    assert build_image_contract(GRAY, size="data").input_shape == (28, 28, 1)
+    assert build_image_contract(RGB, size=(8, 9), color="grayscale").input_shape == (8, 9, 1)
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic", "area", "lanczos"])
 @pytest.mark.parametrize("size", [(28, 28), (120, 31)])
-def test_resizing_is_what_opencv_does(interpolation: str, size: tuple[int, int]) -> None:
+def test_resizing_equals_that_of_opencv(interpolation: str, size: tuple[int, int]) -> None:
     flag = getattr(cv2, "INTER_LANCZOS4" if interpolation == "lanczos" else f"INTER_{interpolation.upper()}")
 
-    prepared = transform_image(photo(), image_contract(size=size, interpolation=interpolation)).pixels
+    prepared = transform_image(photo(), build_image_contract(size=size, interpolation=interpolation)).pixels
 
     assert np.array_equal(prepared, cv2.resize(photo(), size[::-1], interpolation=flag))
 
 
-def test_padding_keeps_the_shape_of_things() -> None:
-    prepared = transform_image(photo(20, 40), image_contract(size=(40, 40), fit="pad", background=(1, 2, 3))).pixels
+def test_padding_keeps_the_aspect_ratio() -> None:
+    prepared = transform_image(
+        photo(20, 40), build_image_contract(size=(40, 40), fit="pad", background=(1, 2, 3))
+    ).pixels
 
     assert (prepared[:10] == (1, 2, 3)).all()
     assert (prepared[30:] == (1, 2, 3)).all()
     assert np.array_equal(prepared[10:30], photo(20, 40))
 
 
-def test_cropping_keeps_the_middle() -> None:
-    prepared = transform_image(photo(20, 40), image_contract(size=(20, 20), fit="crop")).pixels
+def test_cropping_keeps_the_centre() -> None:
+    prepared = transform_image(photo(20, 40), build_image_contract(size=(20, 20), fit="crop")).pixels
 
     assert np.array_equal(prepared, photo(20, 40)[:, 10:30])
 
 
 def test_inversion_swaps_light_and_dark() -> None:
-    contract = image_contract(size=(60, 80), invert="always")
+    contract = build_image_contract(size=(60, 80), invert="always")
 
     assert np.array_equal(transform_image(photo(), contract).pixels, 255 - photo())
 
 
-def test_gray_and_colour_are_made_of_each_other() -> None:
-    gray = transform_image(photo(), image_contract(size=(60, 80), color="grayscale")).pixels
-    colour = transform_image(gray, image_contract(size=(60, 80))).pixels
+def test_gray_and_colour_images_are_converted_to_each_other() -> None:
+    gray = transform_image(photo(), build_image_contract(size=(60, 80), color="grayscale")).pixels
+    colour = transform_image(gray, build_image_contract(size=(60, 80))).pixels
 
     assert np.array_equal(gray[..., 0], cv2.cvtColor(photo(), cv2.COLOR_RGB2GRAY))
     assert (colour == gray).all()
 
 
-def test_all_images_are_prepared_as_one_would_be() -> None:
+def test_many_images_are_transformed_like_a_single_one() -> None:
     images = np.stack([photo(), 255 - photo()])
-    contract = image_contract(size=(11, 13))
+    contract = build_image_contract(size=(11, 13))
 
     prepared = transform_images(images, contract)
 
     assert np.array_equal(prepared[1], transform_image(images[1], contract).pixels)
 
 
-def test_images_that_need_nothing_are_not_copied() -> None:
+def test_images_that_need_no_change_are_not_copied() -> None:
     images = np.zeros((3, 28, 28, 1), np.uint8)
 
-    assert transform_images(images, image_contract(GRAY, size="data")) is images
+    assert transform_images(images, build_image_contract(GRAY, size="data")) is images
 
 
 @pytest.mark.parametrize(
     ("scale", "expected"),
     [("unit", [0, 0.2, 1]), ("signed", [-1, -0.6, 1]), ("none", [0, 51, 255]), (None, [0, 0.2, 1])],
 )
-def test_levels_are_scaled(scale: str | None, expected: list[float]) -> None:
+def test_pixel_levels_are_scaled(scale: str | None, expected: list[float]) -> None:
     levels = np.array([[0], [51], [255]], np.float32)
 
-    scaled = image_contract(GRAY, scale=scale).normalisation.apply(levels)
+    scaled = build_image_contract(GRAY, scale=scale).normalisation.apply(levels)
 
     assert scaled.dtype == np.float32
     assert scaled[:, 0] == pytest.approx(expected)
@@ -303,10 +305,10 @@ def test_standardized_columns_have_mean_0_and_deviation_1() -> None:
     assert scaled.std(axis=0) == pytest.approx([1, 1, 1, 0], abs=1e-4)
 
 
-def test_standardized_images_are_so_in_each_channel() -> None:
+def test_standardized_channels_have_mean_0_and_deviation_1() -> None:
     x = np.random.default_rng(0).integers(0, [100, 200, 256], (50, 32, 32, 3)).astype(np.uint8)
 
-    contract = fit_statistics(image_contract(scale="standardize"), x)
+    contract = fit_statistics(build_image_contract(scale="standardize"), x)
 
     scaled = contract.normalisation.apply(x.astype(np.float32))
     assert scaled.mean(axis=(0, 1, 2)) == pytest.approx([0, 0, 0], abs=1e-4)
@@ -314,7 +316,7 @@ def test_standardized_images_are_so_in_each_channel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("info", "choices", "pointer"),
+    ("info", "options", "pointer"),
     [
         (TABLE, {"size": (8, 8)}, "#/preprocessing/size"),
         (TABLE, {"color": "rgb"}, "#/preprocessing/color"),
@@ -322,14 +324,14 @@ def test_standardized_images_are_so_in_each_channel() -> None:
         (GRAY, {"background": (1, 2, 3)}, "#/preprocessing/background"),
     ],
 )
-def test_choices_that_do_not_fit_the_data_are_refused(info: DatasetInfo, choices: dict[str, Any], pointer: str) -> None:
+def test_options_that_do_not_fit_the_data_are_refused(info: DatasetInfo, options: dict[str, Any], pointer: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        build_contract(Preprocessing(**choices), info)
+        build_contract(Preprocessing(**options), info)
 
     assert refused.value.faults[0].pointer == pointer
 
 
-def test_a_table_is_left_as_it_is_unless_the_spec_says_otherwise() -> None:
+def test_a_table_is_not_scaled_by_default() -> None:
     contract = build_contract(Preprocessing(), TABLE)
     x: NDArray[np.float32] = np.array([[1, 2, 3, 4]], np.float32)
 

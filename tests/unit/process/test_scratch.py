@@ -1,4 +1,4 @@
-"""Temporary files of processes that were killed do not stay."""
+"""Test that temporary files of killed processes are removed."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 from tests.support.stacks import ROOT
 from worker.process.scratch import Scratch
 
-KILLED = """
+KILLED_WORKER_SCRIPT = """
 import os, signal, sys, tempfile
 from pathlib import Path
 from worker.process.scratch import Scratch
@@ -33,13 +33,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "scratch"
 
 
-def kill_one(folder: Path, *arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), *arguments], cwd=ROOT, check=False)
+def run_killed_worker(folder: Path, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED_WORKER_SCRIPT, str(folder), *arguments], cwd=ROOT, check=False)
     assert done.returncode == -9
 
 
-def test_what_a_killed_worker_left_is_removed_by_the_next(folder: Path) -> None:
-    kill_one(folder)
+def test_the_next_worker_removes_the_files_of_a_killed_worker(folder: Path) -> None:
+    run_killed_worker(folder)
     assert len(list(folder.rglob("weights"))) == 1
 
     scratch = Scratch(folder, "next")
@@ -50,11 +50,11 @@ def test_what_a_killed_worker_left_is_removed_by_the_next(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_what_a_living_worker_has_stays(folder: Path) -> None:
-    kill_one(folder, "with another")
+def test_the_files_of_a_running_worker_are_kept(folder: Path) -> None:
+    run_killed_worker(folder, "with another")
 
 
-def test_what_a_killed_training_process_left_is_removed_by_the_next(folder: Path) -> None:
+def test_the_next_training_removes_the_files_of_a_killed_process(folder: Path) -> None:
     scratch = Scratch(folder, "worker-1")
     scratch.open()
     (folder / "worker-1" / "12345" / "trainyard-x").mkdir(parents=True)

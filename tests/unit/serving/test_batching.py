@@ -1,4 +1,4 @@
-"""Predictions take turns, the queue for them has an end, and those of one kind that waited go together."""
+"""Test that the dynamic batcher limits its queue and batches waiting requests of one kind."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,152 +13,159 @@ from tests.support.waiting import wait_for
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedRequest:
     name: str
     kind: str
     is_quick: bool = False
 
 
-class Desk:
-    """Computes nothing, notes what it was given together, and stays with what has the name `stay` until told."""
+class RecordingBatcher:
+    """Wraps a DynamicBatcher; records the names of each batch instead of computing.
+
+    A batch with a request named `stay` blocks until `released` is set. A batch with one named `fail` raises.
+    """
 
     def __init__(self, max_parallel_batches: int = 1, waiting: int = 100, seconds: float = 10) -> None:
-        self.done: list[list[str]] = []
-        self.may_leave = threading.Event()
-        self.batcher = DynamicBatcher[Named](max_parallel_batches, waiting, seconds, self._compute)
-        self._begun = threading.Semaphore(0)
+        self.batches: list[list[str]] = []
+        self.released = threading.Event()
+        self.batcher = DynamicBatcher[NamedRequest](max_parallel_batches, waiting, seconds, self._compute)
+        self._started = threading.Semaphore(0)
         self._pool = ThreadPoolExecutor(50)
 
-    def ask(self, work: Named) -> "Future[None]":
-        return self._pool.submit(self.batcher.submit, work)
+    def submit(self, request: NamedRequest) -> "Future[None]":
+        return self._pool.submit(self.batcher.submit, request)
 
-    def ask_in_turn(self, works: Sequence[Named]) -> "list[Future[None]]":
-        """Each waits before the next asks."""
-        asked = []
-        for work in works:
+    def submit_in_order(self, requests: Sequence[NamedRequest]) -> "list[Future[None]]":
+        """Submit each request once the previous one waits in the queue."""
+        futures = []
+        for request in requests:
             waiting = len(self.batcher._waiting)
-            asked.append(self.ask(work))
+            futures.append(self.submit(request))
             wait_for(lambda waiting=waiting: len(self.batcher._waiting) > waiting)  # type: ignore[misc]
-        return asked
+        return futures
 
-    def keep_busy(self, kind: str = "other", *, is_quick: bool = False) -> "Future[None]":
-        staying = self.ask(Named("stay", kind, is_quick))
-        self._begun.acquire()
-        return staying
+    def occupy_thread(self, kind: str = "other", *, is_quick: bool = False) -> "Future[None]":
+        blocked = self.submit(NamedRequest("stay", kind, is_quick))
+        self._started.acquire()
+        return blocked
 
-    def end(self) -> None:
-        self.may_leave.set()
+    def close(self) -> None:
+        self.released.set()
         self._pool.shutdown()
 
-    def _compute(self, works: Sequence[Named]) -> None:
-        names = [work.name for work in works]
+    def _compute(self, requests: Sequence[NamedRequest]) -> None:
+        names = [request.name for request in requests]
         if "stay" in names:
-            self._begun.release()
-            assert self.may_leave.wait(10)
-        self.done.append(names)
+            self._started.release()
+            assert self.released.wait(10)
+        self.batches.append(names)
         if "fail" in names:
             raise ZeroDivisionError
 
 
 @pytest.fixture
-def desk() -> Iterator[Callable[..., Desk]]:
-    desks: list[Desk] = []
+def make_recorder() -> Iterator[Callable[..., RecordingBatcher]]:
+    recorders: list[RecordingBatcher] = []
 
-    def make(**options: float) -> Desk:
-        desks.append(Desk(**options))  # type: ignore[arg-type]
-        return desks[-1]
+    def make(**options: float) -> RecordingBatcher:
+        recorders.append(RecordingBatcher(**options))  # type: ignore[arg-type]
+        return recorders[-1]
 
     yield make
-    for each in desks:
-        each.end()
+    for recorder in recorders:
+        recorder.close()
 
 
-def test_no_more_than_may_wait(desk: Callable[..., Desk]) -> None:
-    busy = desk(waiting=1)
-    staying = busy.keep_busy()
-    (waiting,) = busy.ask_in_turn([Named("a", "a")])
+def test_a_full_queue_refuses_requests(make_recorder: Callable[..., RecordingBatcher]) -> None:
+    recorder = make_recorder(waiting=1)
+    blocked = recorder.occupy_thread()
+    (waiting,) = recorder.submit_in_order([NamedRequest("a", "a")])
 
     with pytest.raises(Overloaded):
-        busy.batcher.submit(Named("b", "b"))
+        recorder.batcher.submit(NamedRequest("b", "b"))
 
-    busy.may_leave.set()
-    staying.result()
+    recorder.released.set()
+    blocked.result()
     waiting.result()
-    busy.batcher.submit(Named("c", "c"))
+    recorder.batcher.submit(NamedRequest("c", "c"))
 
 
-def test_who_waits_too_long_is_told_so_and_takes_no_place(desk: Callable[..., Desk]) -> None:
-    busy = desk(waiting=1, seconds=0.05)
-    busy.keep_busy()
+def test_a_request_that_times_out_is_refused_and_frees_its_slot(make_recorder: Callable[..., RecordingBatcher]) -> None:
+    recorder = make_recorder(waiting=1, seconds=0.05)
+    recorder.occupy_thread()
 
     for _ in range(2):
         with pytest.raises(Overloaded, match=r"0\.05 s"):
-            busy.batcher.submit(Named("a", "a"))
+            recorder.batcher.submit(NamedRequest("a", "a"))
 
-    assert busy.done == []
+    assert recorder.batches == []
 
 
-def test_those_of_a_kind_that_waited_go_together_and_no_others(desk: Callable[..., Desk]) -> None:
-    busy = desk()
-    busy.keep_busy()
-    works = [Named("a", "x"), Named("b", "y"), Named("c", "x"), Named("d", "x")]
+def test_waiting_requests_of_one_kind_share_a_batch(make_recorder: Callable[..., RecordingBatcher]) -> None:
+    recorder = make_recorder()
+    recorder.occupy_thread()
+    requests = [NamedRequest("a", "x"), NamedRequest("b", "y"), NamedRequest("c", "x"), NamedRequest("d", "x")]
 
-    asked = busy.ask_in_turn(works)
-    busy.may_leave.set()
-    for future in asked:
+    futures = recorder.submit_in_order(requests)
+    recorder.released.set()
+    for future in futures:
         future.result()
 
-    assert busy.done == [["stay"], ["a", "c", "d"], ["b"]]
+    assert recorder.batches == [["stay"], ["a", "c", "d"], ["b"]]
 
 
-def test_what_takes_long_leaves_the_other_threads_their_share(desk: Callable[..., Desk]) -> None:
-    busy = desk(max_parallel_batches=2)
-    busy.keep_busy()
-    busy.keep_busy()
+def test_slow_requests_of_one_kind_are_divided_among_the_threads(
+    make_recorder: Callable[..., RecordingBatcher],
+) -> None:
+    recorder = make_recorder(max_parallel_batches=2)
+    recorder.occupy_thread()
+    recorder.occupy_thread()
 
-    asked = busy.ask_in_turn([Named(str(number), "x") for number in range(4)])
-    busy.may_leave.set()
-    for future in asked:
+    futures = recorder.submit_in_order([NamedRequest(str(number), "x") for number in range(4)])
+    recorder.released.set()
+    for future in futures:
         future.result()
 
-    assert sorted(len(names) for names in busy.done if "stay" not in names) == [1, 1, 2]
+    assert sorted(len(names) for names in recorder.batches if "stay" not in names) == [1, 1, 2]
 
 
-def test_what_is_quick_waits_for_its_kind_although_a_thread_is_free(desk: Callable[..., Desk]) -> None:
-    busy = desk(max_parallel_batches=2)
-    busy.keep_busy("x", is_quick=True)
-    asked = busy.ask_in_turn([Named("a", "x", is_quick=True), Named("b", "x", is_quick=True)])
+def test_quick_requests_wait_for_the_running_batch_of_their_kind(
+    make_recorder: Callable[..., RecordingBatcher],
+) -> None:
+    recorder = make_recorder(max_parallel_batches=2)
+    recorder.occupy_thread("x", is_quick=True)
+    futures = recorder.submit_in_order([NamedRequest("a", "x", is_quick=True), NamedRequest("b", "x", is_quick=True)])
 
-    busy.batcher.submit(Named("other", "y", is_quick=True))
-    busy.may_leave.set()
-    for future in asked:
+    recorder.batcher.submit(NamedRequest("other", "y", is_quick=True))
+    recorder.released.set()
+    for future in futures:
         future.result()
 
-    assert busy.done == [["other"], ["stay"], ["a", "b"]]
+    assert recorder.batches == [["other"], ["stay"], ["a", "b"]]
 
 
-def test_no_more_together_than_the_memory_is_made_for(desk: Callable[..., Desk]) -> None:
-    busy = desk()
-    busy.keep_busy()
+def test_a_batch_is_limited_to_the_maximum_size(make_recorder: Callable[..., RecordingBatcher]) -> None:
+    recorder = make_recorder()
+    recorder.occupy_thread()
 
-    asked = busy.ask_in_turn([Named(str(number), "x") for number in range(MAX_BATCH_SIZE + 3)])
-    busy.may_leave.set()
-    for future in asked:
+    futures = recorder.submit_in_order([NamedRequest(str(number), "x") for number in range(MAX_BATCH_SIZE + 3)])
+    recorder.released.set()
+    for future in futures:
         future.result()
 
-    assert [len(names) for names in busy.done] == [1, MAX_BATCH_SIZE, 3]
+    assert [len(names) for names in recorder.batches] == [1, MAX_BATCH_SIZE, 3]
 
 
-def test_a_failure_reaches_all_it_was_computed_with_and_ends_there(desk: Callable[..., Desk]) -> None:
-    busy = desk()
-    busy.keep_busy()
+def test_a_failure_affects_only_the_requests_of_its_batch(make_recorder: Callable[..., RecordingBatcher]) -> None:
+    recorder = make_recorder()
+    recorder.occupy_thread()
 
-    asked = busy.ask_in_turn([Named("a", "x"), Named("fail", "x"), Named("b", "y")])
-    busy.may_leave.set()
+    futures = recorder.submit_in_order([NamedRequest("a", "x"), NamedRequest("fail", "x"), NamedRequest("b", "y")])
+    recorder.released.set()
 
-    for failed in asked[:2]:
+    for failed in futures[:2]:
         with pytest.raises(ZeroDivisionError):
             failed.result()
-    asked[2].result()
-    busy.batcher.submit(Named("c", "x"))
-    assert busy.done[-1] == ["c"]
+    futures[2].result()
+    recorder.batcher.submit(NamedRequest("c", "x"))
+    assert recorder.batches[-1] == ["c"]

@@ -5,7 +5,7 @@ from shared.spec.training import TrainingSpec
 from tests.support.examples import DIGITS, changed
 
 
-def test_spec_says_everything_when_written_out() -> None:
+def test_a_spec_equals_itself_after_serialisation() -> None:
     spec = TrainingSpec.model_validate(DIGITS)
 
     again = TrainingSpec.model_validate(spec.model_dump(mode="json", by_alias=True))
@@ -13,7 +13,7 @@ def test_spec_says_everything_when_written_out() -> None:
     assert again == spec
 
 
-def test_optimizer_may_be_a_name_alone() -> None:
+def test_an_optimizer_may_be_given_by_its_name() -> None:
     spec = TrainingSpec.model_validate(changed(DIGITS, "training.optimizer", "sgd"))
 
     assert spec.training.optimizer.name == "sgd"
@@ -77,6 +77,6 @@ def test_optimizer_may_be_a_name_alone() -> None:
         ("tags", {"course": 2026}),
     ],
 )
-def test_what_makes_no_sense_is_refused(path: str, value: object) -> None:
+def test_an_invalid_spec_is_refused(path: str, value: object) -> None:
     with pytest.raises(ValidationError):
         TrainingSpec.model_validate(changed(DIGITS, path, value))

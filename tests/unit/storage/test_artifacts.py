@@ -19,25 +19,25 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_was_put_is_read_by_its_digest(url: str, file: Path) -> None:
+def test_a_stored_file_is_read_by_its_digest(url: str, file: Path) -> None:
     stored = ArtifactStore(url).put(file)
 
     assert (stored.name, stored.size_bytes) == ("model.onnx", 7)
     assert ArtifactStore(url).read(stored.sha256) == b"weights"
 
 
-def test_the_same_content_twice_is_one_file(url: str, file: Path) -> None:
+def test_storing_the_same_content_twice_returns_the_same_artifact(url: str, file: Path) -> None:
     store = ArtifactStore(url)
 
     assert store.put(file) == store.put(file)
 
 
-def test_a_file_that_is_gone_is_said_to_be_missing(url: str) -> None:
+def test_a_missing_file_is_reported_as_missing(url: str) -> None:
     with pytest.raises(ArtifactDamaged, match="missing"):
         ArtifactStore(url).read("0" * 64)
 
 
-def test_a_file_that_changed_is_not_handed_out(file: Path, tmp_path: Path) -> None:
+def test_a_changed_file_is_not_returned(file: Path, tmp_path: Path) -> None:
     store = ArtifactStore(f"file://{tmp_path}/store")
     stored = store.put(file)
     (tmp_path / "store" / stored.sha256[:2] / stored.sha256).write_bytes(b"other")
@@ -46,7 +46,7 @@ def test_a_file_that_changed_is_not_handed_out(file: Path, tmp_path: Path) -> No
         store.read(stored.sha256)
 
 
-def test_putting_again_repairs_it(file: Path, tmp_path: Path) -> None:
+def test_storing_a_file_again_repairs_a_damaged_one(file: Path, tmp_path: Path) -> None:
     store = ArtifactStore(f"file://{tmp_path}/store")
     stored = store.put(file)
     (tmp_path / "store" / stored.sha256[:2] / stored.sha256).write_bytes(b"other")
@@ -56,13 +56,13 @@ def test_putting_again_repairs_it(file: Path, tmp_path: Path) -> None:
     assert store.read(stored.sha256) == b"weights"
 
 
-def test_nothing_half_written_is_left(file: Path, tmp_path: Path) -> None:
+def test_no_partial_file_is_left_after_storing(file: Path, tmp_path: Path) -> None:
     stored = ArtifactStore(f"file://{tmp_path}/store").put(file)
 
     assert [path.name for path in (tmp_path / "store").rglob("*") if path.is_file()] == [stored.sha256]
 
 
-def test_a_store_that_cannot_be_written_is_not_ready(tmp_path: Path) -> None:
+def test_check_fails_if_the_store_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where a folder should be")
 
     with pytest.raises(OSError, match="exists"):

@@ -4,26 +4,26 @@ import pytest
 from worker.training.evaluation import compute_calibration_error, compute_confidence_threshold
 
 
-def test_confidence_that_is_right_as_often_as_it_says_is_calibrated() -> None:
+def test_calibration_error_is_0_if_confidence_equals_accuracy() -> None:
     right = np.array([True] * 8 + [False] * 2)
 
     assert compute_calibration_error(right, np.full(10, 0.8, np.float32)) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_gaps_of_the_bins_add_up_by_their_rows() -> None:
-    """Half of the rows say 0.9 and are always right, half say 0.5 and never are."""
+def test_calibration_error_weights_each_bin_by_its_rows() -> None:
+    """Half of the rows have confidence 0.9 and are right; half have confidence 0.5 and are wrong."""
     right = np.array([True, True, False, False])
     confidence = np.array([0.9, 0.9, 0.5, 0.5], np.float32)
 
     assert compute_calibration_error(right, confidence) == pytest.approx((0.1 + 0.5) / 2, abs=1e-6)
 
 
-def test_certainty_belongs_to_the_last_bin() -> None:
+def test_confidence_1_belongs_to_the_last_bin() -> None:
     assert compute_calibration_error(np.array([True]), np.array([1.0], np.float32)) == 0
 
 
-def test_below_the_threshold_at_least_half_is_wrong() -> None:
-    """Of the rows below 0.6 half are right, and below 0.7 already more."""
+def test_at_least_half_of_the_rows_below_the_threshold_are_wrong() -> None:
+    """Half of the rows below 0.6 are right, and more than half of the rows below 0.7."""
     confidence = np.linspace(0.31, 0.89, 59).astype(np.float32)
     right = (confidence > 0.595) | (np.arange(59) % 2 == 1)
 
@@ -35,11 +35,11 @@ def test_below_the_threshold_at_least_half_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("wrong", [0, 3])
-def test_there_is_no_threshold_where_few_are_wrong(wrong: int) -> None:
+def test_the_threshold_is_none_if_few_rows_are_wrong(wrong: int) -> None:
     right = np.arange(100) >= wrong
 
     assert compute_confidence_threshold(right, np.linspace(0.2, 1, 100).astype(np.float32)) is None
 
 
-def test_a_network_that_guesses_is_never_sure_enough() -> None:
+def test_the_threshold_is_1_for_a_network_that_guesses() -> None:
     assert compute_confidence_threshold(np.arange(40) % 4 == 0, np.linspace(0.2, 0.9, 40).astype(np.float32)) == 1
