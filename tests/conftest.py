@@ -1,3 +1,5 @@
+"""Define the command line option `--stack` of the tests."""
+
 import pytest
 
 
@@ -6,5 +8,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--stack",
         choices=("local", "compose"),
         default="local",
-        help="what the end-to-end tests run against: processes on this machine, or `docker compose up`",
+        help="the system that the end-to-end tests run against: processes on this machine, or `docker compose up`",
     )

@@ -1,4 +1,7 @@
-"""`make bench`: what the service costs beside what it does. Each figure and its yardstick come from the same run."""
+"""Measure the cost of the service relative to the same work without it (`make bench`).
+
+Each figure and its reference come from the same run.
+"""
 
 import os
 import statistics
@@ -18,16 +21,16 @@ from tests.support.examples import DIGITS, Json
 from tests.support.stacks import ROOT, LocalStack, datasets_dir, local_stack
 
 TRAININGS = {"digits-cnn": (20, None), "mnist-cnn": (1, "mnist.npz"), "cifar10-cnn": (3, "cifar10.npz")}
-"""Each with its epochs, and the file it needs."""
+"""Recipe: number of epochs, and the file of the data set if it must be downloaded."""
 LATENCY_JOBS = 20
 IMPORTS = 5
 OVERHEAD_RUNS = 3
 OVERHEAD_EPOCHS = 3
 MIB = 2**20
 CPU_FIELDS = 4
-"""User and system, of a process and of those of its children that have ended."""
+"""The first fields of `cpu_times`: user and system time of the process and of its ended children."""
 IDLE_CPU_SECONDS = 0.1
-"""In a second."""
+"""CPU seconds in one second below which the service counts as idle."""
 
 
 class Cost(NamedTuple):
@@ -36,12 +39,12 @@ class Cost(NamedTuple):
 
 
 def main() -> None:
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # for the bare script, as the worker has it
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the worker sets it; the script `bare_fit` does not
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     measure_import()
     measure_overhead()
     with tempfile.TemporaryDirectory() as folder, local_stack(Path(folder)) as stack:
-        await_end(stack.http, submit(stack.http, DIGITS))  # from now on every process is there, and idle
+        await_end(stack.http, submit(stack.http, DIGITS))  # after this job every process has started and is idle
         measure_memory(stack)
         measure_latency(stack)
         measure_serving(stack)
@@ -49,20 +52,23 @@ def main() -> None:
             if file is None or (datasets_dir() / file).exists():
                 measure_training(stack, recipe, epochs)
             else:
-                print(f"{recipe}: not measured, {datasets_dir() / file} is not there")
+                print(f"{recipe}: not measured, {datasets_dir() / file} does not exist")
 
 
 def measure_import() -> None:
-    ours, flask = (
-        statistics.median(_cpu_of_import(module) for _ in range(IMPORTS)) for module in ("api.wsgi", "flask")
+    service, flask = (
+        statistics.median(_measure_import(module) for _ in range(IMPORTS)) for module in ("api.wsgi", "flask")
     )
-    print(f"import api.wsgi: {ours:.2f} CPU seconds, {ours / flask:.1f} × import flask")
+    print(f"import api.wsgi: {service:.2f} CPU seconds, {service / flask:.1f} × import flask")
 
 
 def measure_overhead() -> None:
-    """What lease, progress and checkpoints add to a training; in turns, for the machine is not always equally fast."""
+    """Print the CPU time that lease, progress and checkpoints add to a training.
+
+    The two kinds of run alternate because the speed of the machine varies.
+    """
     if not (datasets_dir() / "mnist.npz").exists():
-        print(f"overhead: not measured, {datasets_dir() / 'mnist.npz'} is not there")
+        print(f"overhead: not measured, {datasets_dir() / 'mnist.npz'} does not exist")
         return
     costs: dict[str, list[float]] = {"watched": [], "alone": []}
     for _ in range(OVERHEAD_RUNS):
@@ -75,7 +81,7 @@ def measure_overhead() -> None:
 
 
 def measure_memory(stack: LocalStack) -> None:
-    """Of each idle process, what is in memory and what of that is its own alone; parents before their children."""
+    """Print resident (RSS) and unshared (USS) memory of each idle process, parents before their children."""
     for program in LocalStack.WORDS:
         parent = stack.program(program)
         for process in (parent, *parent.children(recursive=True)):
@@ -84,7 +90,7 @@ def measure_memory(stack: LocalStack) -> None:
 
 
 def measure_latency(stack: LocalStack) -> None:
-    """From before the POST until an idle worker has the job `running`."""
+    """Print the time from before the POST until an idle worker has set the job to `running`."""
     seconds = []
     for _ in range(LATENCY_JOBS):
         posted = time.monotonic()
@@ -96,13 +102,13 @@ def measure_latency(stack: LocalStack) -> None:
 
 
 def measure_training(stack: LocalStack, recipe: str, epochs: int) -> None:
-    """All processes of the service, from before the POST until the version is there, against a script's own fit."""
+    """Print the CPU time of the service from before the POST until the job has ended, relative to a plain script."""
     spec = YAML(typ="safe").load((ROOT / "recipes" / f"{recipe}.yaml").read_text())
     spec["training"]["epochs"] = epochs
     measured = {}
     for precision in ("auto", "float32"):
         spec["training"]["precision"] = precision
-        measured[precision], rows = _trained(stack, spec)
+        measured[precision], rows = _train(stack, spec)
     command = [sys.executable, "-m", "tests.benchmarks.bare_fit", recipe, str(epochs)]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.split()
     bare = Cost(*(float(figure) for figure in answer[-2:]))
@@ -115,28 +121,28 @@ def measure_training(stack: LocalStack, recipe: str, epochs: int) -> None:
         )
 
 
-def _trained(stack: LocalStack, spec: Json) -> tuple[Cost, int]:
-    """What a job took, and how many rows it was trained on."""
-    _await_idleness(stack)
+def _train(stack: LocalStack, spec: Json) -> tuple[Cost, int]:
+    """Train a job and return its cost and its number of training rows."""
+    _await_idle(stack)
     before, posted_at = _cpu_seconds(stack), time.monotonic()
-    *_, job = follow_job(stack.http, submit(stack.http, spec))  # seldom, for each look costs CPU as well
+    *_, job = follow_job(stack.http, submit(stack.http, spec))  # asks rarely: each request costs CPU time too
     cost = Cost(_cpu_seconds(stack) - before, time.monotonic() - posted_at)
     assert job["status"] == "succeeded", job["error"]
     return cost, get_version(stack.http, job)["lineage"]["dataset"]["rows"]["train"]
 
 
-def _cpu_of_import(module: str) -> float:
+def _measure_import(module: str) -> float:
     command = f"import time, {module}; print(time.process_time())"
     return float(subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, check=True).stdout)
 
 
 def _cpu_seconds(stack: LocalStack) -> float:
-    """Of all processes there are, and of those that have been replaced."""
+    """Return the CPU time of the current processes and of those that they replaced."""
     return sum(sum(process.cpu_times()[:CPU_FIELDS]) for process in stack.processes())
 
 
-def _await_idleness(stack: LocalStack) -> None:
-    """A training process that is replaced after its job imports TensorFlow anew."""
+def _await_idle(stack: LocalStack) -> None:
+    """Wait until the service is idle. A training process that replaces another after a job imports TensorFlow first."""
     before = _cpu_seconds(stack)
     while True:
         time.sleep(1)

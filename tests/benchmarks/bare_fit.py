@@ -1,6 +1,7 @@
-"""`python -m tests.benchmarks.bare_fit <recipe> <epochs>`: the recipe as a notebook would train it, with no service.
+"""Train a recipe as a notebook does, without the service.
 
-Prints the CPU seconds and the seconds from loading the data to the last metric, imports left out.
+`python -m tests.benchmarks.bare_fit <recipe> <epochs>` prints CPU seconds and elapsed seconds, from loading the data
+to the last metric, without imports.
 """
 
 import sys

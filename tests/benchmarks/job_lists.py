@@ -1,4 +1,7 @@
-"""`python -m tests.benchmarks.job_lists`: what a page of jobs costs among a million, and by which plan."""
+"""Measure pages of the job list in a database of a million jobs, and print the query plans.
+
+Run it with `python -m tests.benchmarks.job_lists`.
+"""
 
 import logging
 import os
@@ -72,24 +75,24 @@ def main() -> None:
 
 
 def measure(http: FlaskClient, engine: Engine, address: str) -> None:
-    """The first page and the one after it; then the plan of the query that finds the jobs."""
+    """Print the time of the first and the second page, and the plan of the query for jobs."""
     statements: list[tuple[str, Any]] = []
 
-    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+    def record_statement(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
         statements.append((statement, parameters))
 
-    event.listen(Engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", record_statement)
     answer: Any = http.get(address).json
-    event.remove(Engine, "before_cursor_execute", note)
+    event.remove(Engine, "before_cursor_execute", record_statement)
     addresses = [address]
     if answer.get("next"):
         addresses.append(f"{address}{'&' if '?' in address else '?'}cursor={answer['next']}")
     for index, page in enumerate(addresses):
         seconds = []
         for _ in range(CALLS):
-            began = time.perf_counter()
+            started = time.perf_counter()
             http.get(page)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - started)
         name = f"{address}, next page" if index else address
         print(f"{name}: median {1000 * statistics.median(seconds):.1f} ms, longest {1000 * max(seconds):.1f} ms")
     statement, parameters = next(found for found in statements if "FROM jobs" in found[0])

@@ -1,5 +1,6 @@
-"""`python -m tests.benchmarks.watched_fit <recipe> <epochs> watched|alone`: the training itself, with a job's lease,
-progress and checkpoints, or with none of them. Prints the CPU seconds, imports left out.
+"""Train a recipe in this process, with the lease, progress and checkpoints of a job, or without them.
+
+`python -m tests.benchmarks.watched_fit <recipe> <epochs> watched|alone` prints the CPU seconds without imports.
 """
 
 import os
@@ -27,8 +28,8 @@ from worker.training.context import TrainingContext
 from worker.training.train import train
 
 
-class Nobody:
-    """Looks on, and does nothing."""
+class NullMonitor:
+    """A training monitor that does nothing."""
 
     def check(self) -> None:
         pass
@@ -51,7 +52,7 @@ class Nobody:
 
 def fit_alone(spec: TrainingSpec, folder: Path) -> None:
     dataset = splits.load_dataset(spec.dataset, spec.training.seed, datasets_dir())
-    train(spec, dataset, TrainingContext("/CPU:0", Nobody(), sys.float_info.max, folder, folder / "logs"))
+    train(spec, dataset, TrainingContext("/CPU:0", NullMonitor(), sys.float_info.max, folder, folder / "logs"))
 
 
 def fit_watched(spec: TrainingSpec, folder: Path) -> None:
@@ -68,7 +69,7 @@ def fit_watched(spec: TrainingSpec, folder: Path) -> None:
         train(spec, dataset, TrainingContext("/CPU:0", lease, seconds, folder, folder / "logs", store))
 
 
-def main(recipe: str, epochs: int, how: str) -> None:
+def main(recipe: str, epochs: int, mode: str) -> None:
     document = YAML(typ="safe").load((ROOT / "recipes" / f"{recipe}.yaml").read_text())
     document["training"]["epochs"] = epochs
     spec = TrainingSpec.model_validate(document)
@@ -77,7 +78,7 @@ def main(recipe: str, epochs: int, how: str) -> None:
         command = [sys.executable, "-m", "alembic", "upgrade", "head"]
         subprocess.run(command, cwd=ROOT, env={**os.environ, "TRAINYARD_DATABASE_URL": url}, check=True)
         started = time.process_time()
-        fit = {"watched": fit_watched, "alone": fit_alone}[how]
+        fit = {"watched": fit_watched, "alone": fit_alone}[mode]
         fit(spec, Path(folder))
         print(time.process_time() - started)
 

@@ -1,6 +1,7 @@
-"""`make chaos SEED=7 FAULTS=200`: kills, freezes and fills what there is while clients work, and looks what is left.
+"""Inject faults into a running service while clients use it, then check its database and its files.
 
-Ends with a line that counts faults, jobs and violations, and fails unless there are none of the latter.
+`make chaos SEED=7 FAULTS=200` kills and freezes processes and fills the disk. The last line of the output counts
+faults, jobs and violations. The exit status is 1 if there is a violation.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from tests.support.examples import Json
 CLIENTS = 4
 SECONDS_TO_START = 120.0
 SECONDS_TO_TRAIN_TWINS = 240.0
-SECONDS_TO_SETTLE = 600.0
+SECONDS_TO_END_JOBS = 600.0
 SECONDS_BETWEEN_STEPS = 0.1
 
 
@@ -36,9 +37,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--faults", type=int, default=200)
-    parser.add_argument("--keep", type=Path, help="a folder that stays, with the logs of all processes")
+    parser.add_argument("--keep", type=Path, help="keep the data and the logs of all processes in this new folder")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # and take everything along
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # SystemExit ends all processes
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True)
         sys.exit(run(arguments.seed, arguments.faults, arguments.keep) > 0)
@@ -47,10 +48,10 @@ def main() -> None:
 
 
 def run(seed: int, count: int, folder: Path) -> int:
-    """How many violations there were."""
+    """Inject `count` faults, print the violations and return their number."""
     with chaos_stack(folder) as stack:
         if not stack.can_fill_disk:
-            print("The disk is not filled: only root may mount one of its own.")
+            print("Faults that fill the disk are left out: only root may mount a separate disk.")
         _await_ready(stack)
         twins = _train_twins(stack)
         ledger, ended = Ledger(), threading.Event()
@@ -64,7 +65,7 @@ def run(seed: int, count: int, folder: Path) -> int:
             time.sleep(SECONDS_BETWEEN_STEPS)
         faults.repair_all()
         ended.set()
-        _settle(stack)
+        _await_end_of_jobs(stack)
         for client in clients:
             client.join()
         engine = make_engine(stack.database_url)
@@ -84,11 +85,11 @@ def _await_ready(stack: ChaosStack) -> None:
         except httpx.TransportError:
             return False
 
-    _keep_until(stack, lambda: all(is_ready(port) for port in stack.ports.values()), SECONDS_TO_START)
+    _run_until(stack, lambda: all(is_ready(port) for port in stack.ports.values()), SECONDS_TO_START)
 
 
 def _train_twins(stack: ChaosStack) -> dict[str, str]:
-    """The digest of the weights that each spec comes to while nothing is disturbed."""
+    """Train each spec without faults and return the digest of its weights."""
     address = f"http://127.0.0.1:{next(iter(stack.ports.values()))}/api/v1"
     jobs = {name: httpx.post(f"{address}/jobs", json=spec, timeout=60).json() for name, spec in SPECS.items()}
 
@@ -96,30 +97,31 @@ def _train_twins(stack: ChaosStack) -> dict[str, str]:
         shown: Json = httpx.get(f"{address}/jobs/{job['id']}", timeout=60).json()
         return shown
 
-    _keep_until(stack, lambda: all(show(job)["status"] in ENDED for job in jobs.values()), SECONDS_TO_TRAIN_TWINS)
+    _run_until(stack, lambda: all(show(job)["status"] in ENDED for job in jobs.values()), SECONDS_TO_TRAIN_TWINS)
     versions = {name: f"{address}/models/{job['model']}/versions/{show(job)['version']}" for name, job in jobs.items()}
     return {name: httpx.get(version).raise_for_status().json()["weights_digest"] for name, version in versions.items()}
 
 
-def _settle(stack: ChaosStack) -> None:
-    """Nothing breaks any more: every job comes to its end. One that does not is found stuck afterwards."""
+def _await_end_of_jobs(stack: ChaosStack) -> None:
+    """Wait until every job has ended, without faults. The checks report the jobs that have not ended in time."""
     engine = make_engine(stack.database_url)
     sessions = make_sessions(engine)
 
-    def is_quiet() -> bool:
+    def have_all_ended() -> bool:
         with sessions() as session:
             return session.scalar(select(Job.id).where(Job.status.not_in(ENDED)).limit(1)) is None
 
     with contextlib.suppress(TimeoutError):
-        _keep_until(stack, is_quiet, SECONDS_TO_SETTLE)
+        _run_until(stack, have_all_ended, SECONDS_TO_END_JOBS)
     engine.dispose()
 
 
-def _keep_until(stack: ChaosStack, condition: Callable[[], bool], seconds: float) -> None:
+def _run_until(stack: ChaosStack, condition: Callable[[], bool], seconds: float) -> None:
+    """Keep all programs running until the condition holds. Raises TimeoutError after `seconds`."""
     give_up_at = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > give_up_at:
-            raise TimeoutError(f"waited {seconds:g} seconds in vain")
+            raise TimeoutError(f"the condition was not met within {seconds:g} seconds")
         stack.keep_running()
         time.sleep(SECONDS_BETWEEN_STEPS)
 

@@ -1,4 +1,4 @@
-"""A plan of what breaks, and when, that follows from a seed."""
+"""Inject faults of random kinds at random times, determined by a seed."""
 
 import contextlib
 import random
@@ -13,7 +13,7 @@ from tests.chaos.stack import APIS, LEASE_SECONDS, WORKERS, ChaosStack
 
 SECONDS_BETWEEN_FAULTS = (0.4, 2.2)
 FROZEN_SECONDS = (LEASE_SECONDS + 1, LEASE_SECONDS + 4)
-FULL_SECONDS = (1.0, 5.0)
+DISK_FULL_SECONDS = (1.0, 5.0)
 DATABASE_DOWN_SECONDS = (0.2, 3.0)
 WEIGHTS = {
     "kill training process": 5,
@@ -32,7 +32,7 @@ WEIGHTS = {
 
 
 class Faults:
-    """`step` is to be called often; it does what is due."""
+    """A number of faults and their repairs. Each call of `step` does those that are due: call it repeatedly."""
 
     def __init__(self, seed: int, count: int, stack: ChaosStack) -> None:
         self._random = random.Random(seed)
@@ -44,6 +44,7 @@ class Faults:
 
     @property
     def over(self) -> bool:
+        """Return True when all faults are injected and repaired."""
         return self._left == 0 and not self._repairs
 
     def step(self) -> None:
@@ -54,7 +55,7 @@ class Faults:
         if self._left and now >= self._next_at:
             self._next_at = now + self._random.uniform(*SECONDS_BETWEEN_FAULTS)
             kind = self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-            if self._do(kind):
+            if self._inject(kind):
                 self.done[kind] += 1
                 self._left -= 1
 
@@ -62,66 +63,68 @@ class Faults:
         while self._repairs:
             self._repairs = [(at, repair) for at, repair in self._repairs if not repair()]
 
-    def _do(self, kind: str) -> bool:
-        """Whether there was anything to do it to."""
-        how, _, what = kind.partition(" ")
+    def _inject(self, kind: str) -> bool:
+        """Inject a fault. Returns False if there is no process or disk to apply it to."""
+        action, _, target = kind.partition(" ")
         match kind:
             case "fill disk":
                 return self._fill_disk()
             case "kill database":
                 return self._kill_database()
-        process = self._process(what.removesuffix(" gently"))
+        process = self._process(target.removesuffix(" gently"))
         if process is None:
             return False
         with contextlib.suppress(psutil.NoSuchProcess):
-            if how == "freeze":
+            if action == "freeze":
                 return self._freeze(process)
-            process.send_signal(signal.SIGTERM if how == "end" else signal.SIGKILL)
+            process.send_signal(signal.SIGTERM if action == "end" else signal.SIGKILL)
             return True
         return False
 
-    def _process(self, what: str) -> psutil.Process | None:
-        match what:
+    def _process(self, target: str) -> psutil.Process | None:
+        match target:
             case "training process":
                 return self._stack.training_process(self._random.choice(WORKERS))
             case "worker":
                 return self._stack.process(self._random.choice(WORKERS))
             case "api":
                 return self._stack.process(self._random.choice(APIS))
-        return self._stack.process(what)
+        return self._stack.process(target)
 
     def _freeze(self, process: psutil.Process) -> bool:
-        def thaw() -> bool:
+        def resume_process() -> bool:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
             return True
 
         process.suspend()
-        self._later(thaw, FROZEN_SECONDS)
+        self._schedule_repair(resume_process, FROZEN_SECONDS)
         return True
 
     def _fill_disk(self) -> bool:
-        def empty() -> bool:
+        def remove_filler() -> bool:
             self._stack.empty_disk()
             return True
 
         if not self._stack.can_fill_disk:
             return False
         self._stack.fill_disk()
-        self._later(empty, FULL_SECONDS)
+        self._schedule_repair(remove_filler, DISK_FULL_SECONDS)
         return True
 
     def _kill_database(self) -> bool:
         if self._stack.start_database in [repair for _, repair in self._repairs]:
             return False
         self._stack.kill_database()
-        self._later(self._stack.start_database, DATABASE_DOWN_SECONDS)
+        self._schedule_repair(self._stack.start_database, DATABASE_DOWN_SECONDS)
         return True
 
-    def _later(self, repair: Callable[[], bool], seconds: tuple[float, float]) -> None:
+    def _schedule_repair(self, repair: Callable[[], bool], seconds: tuple[float, float]) -> None:
+        """Schedule a repair. It is called again until it returns True."""
         self._repairs.append((time.monotonic() + self._random.uniform(*seconds), repair))
 
 
 def told_by_kind(done: Counter[str]) -> Iterator[str]:
+    """Format the number of faults of each kind."""
     for kind in sorted(done):
         yield f"{kind} {done[kind]}"

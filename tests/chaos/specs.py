@@ -1,4 +1,4 @@
-"""What is trained in the middle of it all: seconds each, and the same weights each time."""
+"""Define the specs of the chaos test: each trains within seconds and is deterministic."""
 
 from tests.support.examples import DENSE_SOFTMAX, IRIS, Json
 

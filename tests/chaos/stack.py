@@ -1,4 +1,4 @@
-"""Two APIs, two workers, a scheduler, Redis and PostgreSQL, as real processes that may be killed or frozen."""
+"""Run two APIs, two workers, a scheduler, Redis and PostgreSQL as processes that a test can kill or freeze."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ WORKERS = ("worker-1", "worker-2")
 
 
 class ChaosStack:
-    """Programs that die are started again by `keep_running`, to be called often and from one thread."""
+    """A service whose programs a test can kill. `keep_running` restarts them: call it repeatedly, from one thread."""
 
     def __init__(self, folder: Path) -> None:
         self.artifacts = folder / "artifacts"
@@ -61,9 +61,9 @@ class ChaosStack:
             "scheduler": [python, "-m", "worker.scheduler"],
         }
         ports = {name: [f"TRAINYARD_PORT={port}"] for name, port in self.ports.items()}
-        stated = [f"{name}={value}" for name, value in settings.items()]
+        assignments = [f"{name}={value}" for name, value in settings.items()]
         self.programs = {
-            name: Program(name, ["env", *stated, *ports.get(name, []), *command], ROOT, folder / "logs")
+            name: Program(name, ["env", *assignments, *ports.get(name, []), *command], ROOT, folder / "logs")
             for name, command in commands.items()
         }
         (folder / "logs").mkdir()
@@ -75,7 +75,7 @@ class ChaosStack:
             program.keep_running()
 
     def process(self, name: str) -> psutil.Process | None:
-        """None while it is down."""
+        """Return the process of a program; None while it is not running."""
         pid = self.programs[name].pid
         try:
             return psutil.Process(pid) if pid is not None else None
@@ -83,6 +83,7 @@ class ChaosStack:
             return None
 
     def training_process(self, worker: str) -> psutil.Process | None:
+        """Return the child process in which the worker trains; None while there is none."""
         parent = self.process(worker)
         try:
             children = parent.children() if parent is not None else []
@@ -95,10 +96,10 @@ class ChaosStack:
         assert pid is not None
         server = psutil.Process(pid)
         server.kill()
-        server.wait(SECONDS_TO_END)  # or it would be found running when it is to be started again
+        server.wait(SECONDS_TO_END)  # otherwise `start_database` could find the old process and start nothing
 
     def start_database(self) -> bool:
-        """Whether it is there: what it left behind may be in the way for a moment."""
+        """Start PostgreSQL. Returns False if it fails: remains of the killed server may prevent the start."""
         try:
             self._database.ensure_postgres_running()
         except subprocess.SubprocessError:
@@ -114,6 +115,7 @@ class ChaosStack:
         (self.artifacts / "filler").unlink(missing_ok=True)
 
     def end(self) -> None:
+        """End all programs and the database, and unmount the disk."""
         for program in reversed(self.programs.values()):
             program.ask_to_end()
         give_up_at = time.monotonic() + SECONDS_TO_END
@@ -135,7 +137,7 @@ def chaos_stack(folder: Path) -> Iterator[ChaosStack]:
 
 
 def _mount(folder: Path) -> bool:
-    """A disk of its own, so that it can be filled; only where we may."""
+    """Create the folder on a separate disk of limited size. Returns False, with a plain folder, if mounting fails."""
     folder.mkdir(parents=True)
     if os.geteuid() != 0:
         return False

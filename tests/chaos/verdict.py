@@ -1,4 +1,4 @@
-"""What must hold after all of it."""
+"""Check the database and the files after the chaos test."""
 
 import hashlib
 import time
@@ -15,12 +15,12 @@ from shared.database.tables.jobs import ENDED, Job, JobEpoch, JobEvent, JobStatu
 from shared.database.tables.registry import Version, VersionFile
 from tests.chaos.clients import Ledger, Told
 
-SECONDS_TO_SWEEP = 60.0
+SECONDS_TO_DELETE_ORPHANS = 60.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that the database says of one job."""
+    """The rows of the database about one job, with the numbers of its events and epochs in order."""
 
     job: Job
     versions: list[Version]
@@ -29,16 +29,21 @@ class Outcome:
 
 
 def violations(ledger: Ledger, sessions: Sessions, artifacts: Path, twins: dict[str, str]) -> list[str]:
-    outcomes = _outcomes(sessions)
+    """List everything that contradicts the answers of the API or the rules of the database and the files.
+
+    Args:
+        twins: digest of the weights that each spec gives without faults, by name of the spec.
+    """
+    outcomes = _load_outcomes(sessions)
     found = list(ledger.complaints)
     for told in ledger.told:
-        found += _broken_promises(told, outcomes.get(told.job), twins)
+        found += _check_answers(told, outcomes.get(told.job), twins)
     for outcome in outcomes.values():
-        found += _contradictions(outcome)
-    return found + _file_violations(sessions, artifacts)
+        found += _check_job(outcome)
+    return found + _check_files(sessions, artifacts)
 
 
-def _outcomes(sessions: Sessions) -> dict[str, Outcome]:
+def _load_outcomes(sessions: Sessions) -> dict[str, Outcome]:
     with sessions() as session:
         outcomes = {job.id: Outcome(job, [], [], []) for job in session.scalars(select(Job))}
         for version in session.scalars(select(Version)):
@@ -50,20 +55,20 @@ def _outcomes(sessions: Sessions) -> dict[str, Outcome]:
     return {str(job_id): outcome for job_id, outcome in outcomes.items()}
 
 
-def _broken_promises(told: Told, outcome: Outcome | None, twins: dict[str, str]) -> list[str]:
+def _check_answers(told: Told, outcome: Outcome | None, twins: dict[str, str]) -> list[str]:
     if outcome is None:
-        return [f"job {told.job} was accepted and is not there"]
+        return [f"job {told.job} was accepted and does not exist"]
     if outcome.job.status not in told.may_end:
         expected = " or ".join(sorted(told.may_end))
         return [f"job {told.job} is {outcome.job.status}, and its client expects {expected}: {outcome.job.error}"]
     return [
-        f"job {told.job}, {told.spec}: its weights are not those of the undisturbed training"
+        f"job {told.job}, {told.spec}: its weights differ from those of the training without faults"
         for version in outcome.versions
         if not told.stopped and version.manifest["weights_digest"] != twins[told.spec]
     ]
 
 
-def _contradictions(outcome: Outcome) -> Iterator[str]:
+def _check_job(outcome: Outcome) -> Iterator[str]:
     job = outcome.job
     if job.status not in ENDED:
         yield f"job {job.id} is stuck: {job.status}, attempt {job.attempt}, worker {job.worker}"
@@ -72,31 +77,31 @@ def _contradictions(outcome: Outcome) -> Iterator[str]:
     if outcome.events != list(range(1, job.last_event + 1)):
         yield f"job {job.id}: its events are not numbered from 1 to {job.last_event}"
     if outcome.epochs != list(range(1, len(outcome.epochs) + 1)):
-        yield f"job {job.id}: its curve has gaps: {outcome.epochs}"
+        yield f"job {job.id}: its epochs have gaps: {outcome.epochs}"
 
 
-def _file_violations(sessions: Sessions, artifacts: Path) -> list[str]:
-    """What nothing names is swept, a while later."""
-    give_up_at = time.monotonic() + SECONDS_TO_SWEEP
+def _check_files(sessions: Sessions, artifacts: Path) -> list[str]:
+    """List orphaned, missing, damaged and untracked files. Waits for the scheduler to delete orphaned files first."""
+    give_up_at = time.monotonic() + SECONDS_TO_DELETE_ORPHANS
     while True:
-        named = _named_files(sessions)
+        referenced = _list_referenced_files(sessions)
         files = {path.name: path for path in artifacts.rglob("*") if path.is_file()}
-        orphans = set(files) - named
+        orphans = set(files) - referenced
         if not orphans or time.monotonic() > give_up_at:
             break
         time.sleep(1)
-    found = [f"file {name} is named by nothing" for name in orphans]
-    for digest in named:
+    found = [f"file {name} is an orphan: no row refers to it" for name in orphans]
+    for digest in referenced:
         if digest not in files:
-            found.append(f"file {digest} is named and not there")
+            found.append(f"file {digest} is referenced and does not exist")
         elif hashlib.sha256(files[digest].read_bytes()).hexdigest() != digest:
             found.append(f"file {digest} is damaged")
     with sessions() as session:
-        unknown = named - set(session.scalars(select(TrackedFile.sha256)))
-    return found + [f"file {digest} is named and not known" for digest in unknown]
+        unknown = referenced - set(session.scalars(select(TrackedFile.sha256)))
+    return found + [f"file {digest} is referenced and not tracked" for digest in unknown]
 
 
-def _named_files(sessions: Sessions) -> set[str]:
+def _list_referenced_files(sessions: Sessions) -> set[str]:
     with sessions() as session:
         columns = (VersionFile.sha256, RevisionFile.sha256, Job.checkpoint_file)
         return {digest for column in columns for digest in session.scalars(select(column)) if digest is not None}

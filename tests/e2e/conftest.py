@@ -1,3 +1,5 @@
+"""Start the service that the end-to-end tests use."""
+
 from collections.abc import Iterator
 
 import httpx
@@ -8,6 +10,7 @@ from tests.support.stacks import Stack, compose_stack, local_stack
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Start the service once for all end-to-end tests, as `--stack` says."""
     if request.config.getoption("--stack") == "compose":
         with compose_stack() as containers:
             yield containers
@@ -18,4 +21,5 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def http(stack: Stack) -> httpx.Client:
+    """Return a client of the service."""
     return stack.http

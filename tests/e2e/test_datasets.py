@@ -1,4 +1,4 @@
-"""A data set of one's own, from the upload to the answer, and what can be looked at on the way."""
+"""Upload a data set, train on it, predict by the version and read its pictures and logs."""
 
 import zipfile
 
@@ -32,6 +32,7 @@ SPEC: Json = {
 
 @pytest.fixture(scope="module")
 def version(stack: Stack) -> Json:
+    """Upload coloured images, train on them and return the version."""
     form = {"name": "colors"}
     uploaded = stack.http.post("/api/v1/datasets", data=form, files={"file": ("colors.zip", zipped(colors(40)))})
     assert uploaded.status_code in (200, 201), uploaded.text
@@ -41,7 +42,7 @@ def version(stack: Stack) -> Json:
     return version
 
 
-def test_images_are_answered_with_the_names_of_the_folders(http: httpx.Client, version: Json) -> None:
+def test_prediction_label_is_the_folder_name(http: httpx.Client, version: Json) -> None:
     assert version["metrics"]["test"]["accuracy"] == 1
 
     answer = http.post("/api/v1/models/colors/predictions", content=flat(BLUE), headers={"Content-Type": "image/png"})
@@ -49,7 +50,7 @@ def test_images_are_answered_with_the_names_of_the_folders(http: httpx.Client, v
     assert answer.json()["predictions"][0]["label"] == "blue"
 
 
-def test_a_zip_is_answered_by_a_job(http: httpx.Client, version: Json) -> None:
+def test_batch_job_predicts_each_image_of_a_zip_file(http: httpx.Client, version: Json) -> None:
     members: dict[str | zipfile.ZipInfo, bytes] = {"b.png": flat(BLUE), "a.png": flat(RED), "broken.png": b"no image"}
     sent = http.post("/api/v1/models/colors/batch-predictions", files={"file": ("some.zip", zipped(members))})
     assert sent.status_code == 202, sent.text
@@ -72,20 +73,20 @@ def test_a_zip_is_answered_by_a_job(http: httpx.Client, version: Json) -> None:
     "picture",
     ["evaluation/confusion.svg", "evaluation/confusion.png", "evaluation/sample.png", "layers/colours/kernels.png"],
 )
-def test_pictures_are_drawn(http: httpx.Client, version: Json, picture: str) -> None:
+def test_pictures_of_a_version_are_served(http: httpx.Client, version: Json, picture: str) -> None:
     answer = http.get(f"/api/v1/models/colors/versions/{version['version']}/{picture}")
 
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"].startswith("image/")
 
 
-def test_what_was_logged_can_be_had(http: httpx.Client, version: Json) -> None:
+def test_tensorboard_logs_are_served_as_a_zip_file(http: httpx.Client, version: Json) -> None:
     answer = http.get(f"/api/v1/jobs/{version['lineage']['job']}/tensorboard")
 
     assert answer.content.startswith(b"PK")
 
 
-def test_the_version_can_be_trained_once_more(http: httpx.Client, version: Json) -> None:
+def test_reproduction_gives_equal_weights(http: httpx.Client, version: Json) -> None:
     posted = http.post(f"/api/v1/models/colors/versions/{version['version']}/reproduction").json()
 
     job = await_end(http, posted)

@@ -1,4 +1,4 @@
-"""The way of the first user: train the digits, and post some that the network has not seen."""
+"""Train the recipe `digits-cnn` and predict test images, as a first user does."""
 
 import json
 from pathlib import Path
@@ -20,14 +20,14 @@ def job(stack: Stack) -> Json:
     return await_end(stack.http, submit_recipe(stack.http, "digits-cnn"))
 
 
-def test_the_recipe_is_learnt(http: httpx.Client, job: Json) -> None:
+def test_recipe_reaches_97_percent_test_accuracy(http: httpx.Client, job: Json) -> None:
     assert job["status"] == "succeeded", job["error"]
     version = http.get(f"/api/v1/models/digits-cnn/versions/{job['version']}").json()
     assert version["metrics"]["test"]["accuracy"] >= 0.97
 
 
 @pytest.mark.usefixtures("job")
-def test_digits_it_has_not_seen_are_told_apart(http: httpx.Client) -> None:
+def test_predictions_of_unseen_digits_are_correct(http: httpx.Client) -> None:
     test = splits.load_dataset(DatasetSpec(name="digits"), 0, Path()).test
     rows = np.random.default_rng(0).permutation(len(test))[:100]
     files = [("digits", (f"{row}.png", encoded(test.array[row]), "image/png")) for row in rows]
@@ -38,22 +38,22 @@ def test_digits_it_has_not_seen_are_told_apart(http: httpx.Client) -> None:
     assert right >= 96
 
 
-def test_events_come_while_it_trains(http: httpx.Client) -> None:
+def test_event_stream_reports_statuses_and_seconds_left(http: httpx.Client) -> None:
     job = submit(http, DIGITS)
     with http.stream("GET", f"/api/v1/jobs/{job['id']}/events") as stream:
-        told = [json.loads(line[len("data: ") :]) for line in stream.iter_lines() if line.startswith("data: ")]
+        events = [json.loads(line[len("data: ") :]) for line in stream.iter_lines() if line.startswith("data: ")]
 
-    statuses = [event["status"] for event in told if "status" in event]
+    statuses = [event["status"] for event in events if "status" in event]
     assert statuses == ["queued", "running", "succeeded"]
-    assert any("seconds_left" in event for event in told)
+    assert any("seconds_left" in event for event in events)
 
 
-def test_the_documentation_is_there(http: httpx.Client) -> None:
+def test_documentation_and_openapi_document_are_served(http: httpx.Client) -> None:
     assert http.get("/docs").is_success
     assert "/api/v1/jobs" in http.get("/openapi.json").json()["paths"]
 
 
-def test_a_body_over_the_limit_is_refused_however_it_is_sent(http: httpx.Client) -> None:
+def test_body_over_the_limit_gets_413_whole_or_in_chunks(http: httpx.Client) -> None:
     large = b" " * 100 * 2**20
     address = "/api/v1/models/digits-cnn/predictions"
 

@@ -1,4 +1,4 @@
-"""What the tests say to the API, over a socket."""
+"""Submit and observe jobs over HTTP."""
 
 from typing import Any
 
@@ -33,15 +33,15 @@ def show(http: httpx.Client, job: Json) -> Json:
 
 
 def await_status(http: httpx.Client, job: Json, *statuses: str) -> Json:
-    """Bears an API that is away for a while."""
+    """Wait until the job has one of the statuses and return the job. Tolerates an API that is down for a while."""
 
-    def has_come() -> bool:
+    def has_status() -> bool:
         try:
             return show(http, job)["status"] in statuses
         except httpx.HTTPError:
             return False
 
-    wait_for(has_come, SECONDS_TO_TRAIN)
+    wait_for(has_status, SECONDS_TO_TRAIN)
     return show(http, job)
 
 

@@ -1,4 +1,4 @@
-"""Migrate a database as an operator does."""
+"""Migrate a database to the latest revision, as an operator does."""
 
 from pathlib import Path
 

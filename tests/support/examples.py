@@ -1,4 +1,4 @@
-"""Specs to start from: a test takes one and changes one thing."""
+"""Define small specs that tests modify by `changed`."""
 
 from copy import deepcopy
 from typing import Any
@@ -45,16 +45,16 @@ IRIS: Json = {
 
 
 def changed(spec: Json, path: str, value: object) -> Json:
-    """A copy with the value at `a.b.0.c` set, whatever stood there."""
+    """Return a deep copy with the value at a path such as `a.b.0.c` set. Missing dictionaries are added."""
     copy = deepcopy(spec)
     *parents, last = path.split(".")
-    here: Any = copy
+    container: Any = copy
     for part in parents:
-        here = here[int(part)] if isinstance(here, list) else here.setdefault(part, {})
-    if isinstance(here, list):
-        here[int(last)] = value
+        container = container[int(part)] if isinstance(container, list) else container.setdefault(part, {})
+    if isinstance(container, list):
+        container[int(last)] = value
     else:
-        here[last] = value
+        container[last] = value
     return copy
 
 

@@ -1,4 +1,4 @@
-"""Requests that mean no good, for a model that is called `target`; the same each time."""
+"""Generate hostile requests to a model named `target`, the same in each run."""
 
 import base64
 import gzip
@@ -63,13 +63,15 @@ WRONG: tuple[Any, ...] = (
 
 
 class Sent(NamedTuple):
+    """A request to send by POST."""
+
     path: str
     body: bytes
     headers: dict[str, str]
 
 
 def hostile_images() -> Iterator[Sent]:
-    """Cut off, changed at random, and larger than they look."""
+    """Yield images that are truncated, randomly corrupted, or claim huge dimensions (decompression bombs)."""
     random = np.random.default_rng(0)
     paths = (PREDICTIONS, "/models/target", "/models/target/invocations")
     for name in FORMATS:
@@ -87,6 +89,7 @@ def hostile_images() -> Iterator[Sent]:
 
 
 def _bombs() -> Iterator[bytes]:
+    """Yield small files that decode to huge images or claim to."""
     yield png_header(100_000, 100_000)
     side = 12_000
     lines = zlib.compress(b"\0" * (side // 8 + 1) * side, 9)
@@ -116,7 +119,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def hostile_documents() -> Iterator[Sent]:
-    """JSON and forms that mean nothing good, for every protocol that reads them."""
+    """Yield invalid JSON and forms for every protocol."""
     bodies = [
         b"",
         b"{",
@@ -149,7 +152,7 @@ def hostile_documents() -> Iterator[Sent]:
 
 
 def hostile_values() -> Iterator[Sent]:
-    """Documents that would be answered, but for one value, which is replaced by everything that it is not."""
+    """Yield valid documents in which one value is replaced by a value of a wrong type or range."""
     b64 = base64.b64encode(encoded(photo(8, 8))).decode()
     image, tensor = {"b64": b64}, np.full((8, 8, 1), 0.5).tolist()
     numbers = {"name": "input", "shape": [1, 8, 8, 1], "datatype": "FP32", "parameters": {}, "data": [tensor]}
@@ -182,7 +185,7 @@ def hostile_values() -> Iterator[Sent]:
 
 
 def _with_one_replaced(document: Any, value: Any) -> Iterator[Any]:
-    """Of a list, the first."""
+    """Yield copies of the document with one value replaced, at any depth. Only the first item of a list is replaced."""
     yield value
     if isinstance(document, dict):
         for key, old in document.items():
@@ -194,7 +197,7 @@ def _with_one_replaced(document: Any, value: Any) -> Iterator[Any]:
 
 
 def hostile_tables() -> Iterator[Sent]:
-    """Parquet that is cut off, changed at random, and far larger than it looks."""
+    """Yield Parquet files that are truncated, randomly corrupted, or far larger after decompression."""
     random = np.random.default_rng(0)
     whole = parquet(**{name: random.normal(size=100) for name in "abcd"})
     for _ in range(20):
@@ -208,7 +211,7 @@ def hostile_tables() -> Iterator[Sent]:
 
 
 def hostile_tensors() -> Iterator[Sent]:
-    """Binary tensors of wrong sizes, and what unpacks to far more than it is."""
+    """Yield binary tensors of wrong sizes, and bodies that are far larger after decompression."""
     path = "/v2/models/target/infer"
     tensor = {"name": "input", "shape": [1, 32, 32, 1], "datatype": "FP32", "parameters": {"binary_data_size": 4096}}
     document = json.dumps({"inputs": [tensor]}).encode()

@@ -10,7 +10,10 @@ from tests.support.worker import InProcessWorker
 
 
 def shut_down_after(*batches: int) -> Callable[[], bool]:
-    """For each attempt after so many questions whether to leave: there is one after each batch, and each epoch."""
+    """Return an `is_shutting_down` that is True once for each number, after so many calls that return False.
+
+    A training calls it after each batch and after each epoch.
+    """
     left = list(batches)
 
     def is_shutting_down() -> bool:
@@ -26,6 +29,7 @@ def shut_down_after(*batches: int) -> Callable[[], bool]:
 
 
 def interrupt_after(worker: InProcessWorker, *batches: int) -> InProcessWorker:
+    """Return a worker that shuts down after so many checks, once for each number (see `shut_down_after`)."""
     return worker.replace(is_shutting_down=shut_down_after(*batches))
 
 
@@ -39,6 +43,7 @@ def get_weights_digest(http: FlaskClient, model: str, version: int) -> str:
 
 
 def get_curve(http: FlaskClient, job_id: str) -> list[tuple[int, float, Json]]:
+    """Return epoch, learning rate and metrics of each epoch."""
     epochs = http.get(f"/api/v1/jobs/{job_id}/metrics").json["epochs"]
     return [(epoch["epoch"], epoch["learning_rate"], epoch["metrics"]) for epoch in epochs]
 
@@ -50,6 +55,7 @@ def submit(http: FlaskClient, spec: Json) -> str:
 
 
 def train(http: FlaskClient, worker: InProcessWorker, spec: Json) -> Json:
+    """Submit a job, run all queued jobs and return the job."""
     job_id = submit(http, spec)
     worker.run_all()
     job: Json = json.loads(http.get(f"/api/v1/jobs/{job_id}").data)

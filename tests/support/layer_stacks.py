@@ -1,6 +1,7 @@
-"""One small network for each layer of the allow-list, with an input it takes, and for each activation.
+"""Define a small network and an input shape for each allowed layer and each activation.
 
-Run as a program it plans them all on the Keras backend of the environment and prints the tables as JSON.
+Run as a program, it computes the layer tables of all networks by the Keras backend of the environment and prints
+them as JSON.
 """
 
 import json

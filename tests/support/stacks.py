@@ -1,4 +1,4 @@
-"""A whole Trainyard to test: processes on this machine, or containers. Both can be killed in part."""
+"""Run the whole service for tests, as processes or as containers. Tests can kill single programs."""
 
 import os
 import shutil
@@ -30,17 +30,19 @@ SETTINGS = {
 
 
 class Stack(ABC):
+    """A running service and an HTTP client of it."""
+
     def __init__(self, port: int) -> None:
         self.port = port
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 
     @abstractmethod
     def kill(self, program: str) -> None:
-        """SIGKILL to one of api, worker, scheduler and redis; it comes back by itself or is brought back."""
+        """Send SIGKILL to api, worker, scheduler or redis. The program is then started again."""
 
     @abstractmethod
     def restart(self) -> None:
-        """All of it, in good order."""
+        """Stop all programs gracefully and start them again."""
 
     def is_ready(self) -> bool:
         try:
@@ -50,7 +52,7 @@ class Stack(ABC):
 
 
 class LocalStack(Stack):
-    """`python -m local.stack`, as `make run` starts it."""
+    """A service of processes on this machine, started by `python -m local.stack` like `make run`."""
 
     WORDS: ClassVar = {
         "api": "-m api",
@@ -77,7 +79,7 @@ class LocalStack(Stack):
         wait_for(self.is_ready, SECONDS_TO_START)
 
     def stop(self) -> None:
-        """Everything ends with it, and the exit is clean."""
+        """Stop the service and assert that it exits with status 0 and leaves no process behind."""
         assert self._process is not None
         children = self.processes()
         self._process.send_signal(signal.SIGTERM)
@@ -98,13 +100,13 @@ class LocalStack(Stack):
         return process
 
     def processes(self) -> list[psutil.Process]:
-        """The programs, and all that they started."""
+        """List the programs and all of their child processes."""
         assert self._process is not None
         return psutil.Process(self._process.pid).children(recursive=True)
 
 
 class ComposeStack(Stack):
-    """`docker compose up`, in a project of its own."""
+    """A service of containers, started by `docker compose up` in a separate project."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
@@ -140,7 +142,7 @@ class ComposeStack(Stack):
 
 
 def datasets_dir() -> Path:
-    """Where the machine keeps the larger data sets, if it does."""
+    """Return the folder of the downloaded data sets. It may not exist."""
     return Path(os.environ.get("TRAINYARD_DATASETS_DIR") or "~/.cache/trainyard/datasets").expanduser()
 
 
@@ -151,6 +153,7 @@ def has_docker_engine() -> bool:
 
 
 def free_port() -> int:
+    """Return a TCP port that is free at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
@@ -169,7 +172,7 @@ def local_stack(folder: Path) -> Iterator[LocalStack]:
 @contextmanager
 def compose_stack() -> Iterator[ComposeStack]:
     if not has_docker_engine():
-        pytest.skip("no Docker engine answers here: start one, and `make e2e-compose` runs these tests against it")
+        pytest.skip("no Docker engine is running. Start one and repeat `make e2e-compose`.")
     stack = ComposeStack(free_port())
     with stack.http:
         try:

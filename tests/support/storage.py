@@ -1,4 +1,4 @@
-"""Look into an artifact store."""
+"""List the files of an artifact store, and simulate a full disk."""
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ RED, BLUE = (200, 30, 30), (30, 30, 200)
 
 
 def flat(color: tuple[int, int, int], size: tuple[int, int] = (12, 16)) -> bytes:
-    """A PNG of one colour; (height, width)."""
+    """Return a PNG of one colour. `size` is (height, width)."""
     return encoded(np.full((*size, 3), color, np.uint8))
 
 
@@ -30,7 +30,7 @@ def zipped(members: Mapping[str | zipfile.ZipInfo, bytes]) -> bytes:
 
 
 def colors(per_class: int = 6, folder: str = "") -> dict[str | zipfile.ZipInfo, bytes]:
-    """Members for two classes, each image a little different, some larger than others."""
+    """Return the members of a zip file with two classes. All images differ in colour or height."""
     members: dict[str | zipfile.ZipInfo, bytes] = {}
     for number in range(per_class):
         size = (12 + number, 16)

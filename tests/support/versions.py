@@ -1,4 +1,4 @@
-"""Publish versions again without training them again, and read what they hold."""
+"""Publish a trained version in several databases, and read weights."""
 
 import io
 from dataclasses import dataclass
@@ -20,13 +20,14 @@ from tests.support.worker import LEASE_SECONDS
 
 @dataclass(frozen=True)
 class PublishedVersion:
-    """A version's description and files, to be published again wherever a test needs one: training takes its time."""
+    """The description and the files of a trained version. A test publishes them instead of training, which is slow."""
 
     spec: Json
     description: Json
     paths: list[Path]
 
     def publish(self, sessions: Sessions, artifacts: ArtifactStore) -> int:
+        """Create and claim a job, publish its version and return the number of the version."""
         files = tracked_files.store(sessions, artifacts, self.paths)
         with sessions.begin() as session:
             submission.create_job(session, TrainingSpec.model_validate(self.spec))
@@ -36,6 +37,7 @@ class PublishedVersion:
 
 
 def read_weights(http: FlaskClient, model: str, number: int = 1) -> dict[str, np.ndarray]:
+    """Download the weights of a version, by their path in the HDF5 file."""
     found: dict[str, np.ndarray] = {}
     content = http.get(f"/api/v1/models/{model}/versions/{number}/files/model.weights.h5").data
     with h5py.File(io.BytesIO(content)) as file:

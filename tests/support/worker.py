@@ -1,4 +1,4 @@
-"""Run jobs in this process: a worker that is called, and a notifier that records."""
+"""Run jobs in the process of the test, without Redis."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ EVERY_EPOCH = CheckpointPolicy(min_seconds=0, cost_factor=0)
 
 
 class RecordingNotifier(JobNotifier):
-    """Notes what was rung, and needs no Redis."""
+    """A notifier that records notifications instead of sending them to Redis."""
 
     def __init__(self) -> None:
         super().__init__("redis://nowhere")
@@ -37,7 +37,7 @@ class RecordingNotifier(JobNotifier):
 
 @dataclass
 class InProcessWorker:
-    """Runs jobs when it is told to, in this process."""
+    """A worker that runs jobs in this process when a test calls it."""
 
     context: WorkerContext
 
@@ -46,9 +46,11 @@ class InProcessWorker:
         return InProcessWorker(dataclasses.replace(self.context, **changes))
 
     def run_next(self) -> UUID | None:
+        """Run one queued job and return its id; None if no job is queued."""
         return run_next_job(self.context)
 
     def run_all(self) -> None:
+        """Run queued jobs until none is left."""
         while self.run_next() is not None:
             pass
 
