@@ -105,7 +105,9 @@ def _check_entry(entry: Any, shape: tuple[int, ...], pointer: str) -> None:  # n
     if not isinstance(entry, list):
         raise _build_error(pointer, f"Expected a list of {shape[0]} entries, as in the first row.")
     if len(entry) != shape[0]:
-        raise _build_error(pointer, f"The list has {len(entry)} entries, but {shape[0]} in the first row.")
+        raise _build_error(
+            pointer, f"The list has {len(entry)} entries, the first row has {shape[0]}. Make them equal."
+        )
     for index, inner in enumerate(entry):
         _check_entry(inner, shape[1:], f"{pointer}/{index}")
 

@@ -18,7 +18,7 @@ def layers(*stack: Json) -> Json:
     ("spec", "pointer", "detail"),
     [
         (changed(DIGITS, "training.epochs", 0), "#/training/epochs", "greater than or equal to 1"),
-        (changed(DIGITS, "zork", 1), "#/zork", "no such key"),
+        (changed(DIGITS, "zork", 1), "#/zork", "Unknown key"),
         (changed(DIGITS, "dataset.name", "imagenet"), "#/dataset/name", "cifar10"),
         (changed(IRIS, "preprocessing.size", [8, 8]), "#/preprocessing/size", "for images"),
         (changed(DIGITS, "preprocessing.size", [8]), "#/preprocessing/size", "Field required"),
@@ -147,7 +147,11 @@ def layers(*stack: Json) -> Json:
         (changed(XOR, "training.early_stopping", {}), "#/training/early_stopping/monitor", "no validation rows"),
         (changed(LINE, "training.loss", "categorical_crossentropy"), "#/training/loss", "classes"),
         (changed(LINE, "network.layers.0.units", 2), "#/network/layers/0", "need 1"),
-        (changed(XOR, "dataset.inline.x", [[0, 0], [0], [1, 0], [1, 1]]), "#/dataset/inline/x/1", "alike"),
+        (
+            changed(XOR, "dataset.inline.x", [[0, 0], [0], [1, 0], [1, 1]]),
+            "#/dataset/inline/x/1",
+            "1 entries, the first row has 2",
+        ),
         (changed(XOR, "dataset.inline.y", [0, 1, 2, 1]), "#/dataset/inline/y/2", "Class 2"),
     ],
 )
