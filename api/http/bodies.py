@@ -17,7 +17,19 @@ MAX_YAML_BYTES = 2**20  # YAML takes about 50 times as long to parse as JSON
 MAX_DEPTH = 40
 MAX_WHOLE_NUMBER = 2**63
 JSON_TYPES = ("application/json",)
+MAX_LENGTH_DIGITS = 18
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
+
+
+def parse_length(text: str | None) -> int | None:
+    """Parse the value of a header that states a number of bytes.
+
+    Returns None without the header, for text other than digits, and for more than MAX_LENGTH_DIGITS digits: `int`
+    refuses thousands of digits.
+    """
+    if text is None or not (text.isascii() and text.isdecimal() and len(text) <= MAX_LENGTH_DIGITS):
+        return None
+    return int(text)
 
 
 def read_body(max_bytes: int) -> bytes:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api.http.bodies import parse_length
 from shared.errors import Overloaded
 
 if TYPE_CHECKING:
@@ -81,9 +82,8 @@ class LimitedBody:
     def __init__(self, environ: "WSGIEnvironment", readers: BodyReadLimiter) -> None:
         self._input: Any = environ["wsgi.input"]
         self._readers = readers
-        declared = environ.get("CONTENT_LENGTH") or ""
         is_chunked = "HTTP_TRANSFER_ENCODING" in environ
-        self._left: int | None = None if is_chunked else int(declared) if declared.isdecimal() else 0
+        self._left: int | None = None if is_chunked else parse_length(environ.get("CONTENT_LENGTH")) or 0
         """Number of unread bytes; None for a chunked body, whose length is unknown."""
 
     def read(self, size: int = -1) -> bytes:

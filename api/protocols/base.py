@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from flask import Response
 
+from api.http.bodies import read_body
+from api.http.problems import choose_headers, log_defect
 from api.protocols.call import VERSION_HEADER, PredictionCall, Reply
 from api.services import services
 from shared.errors import ServiceError
@@ -32,6 +34,15 @@ class InferenceProtocol(Protocol[Call]):
         """Format an error as the clients of this format expect it."""
 
 
+def answer_call(protocol: InferenceProtocol[Call], call: Call) -> Response:
+    """Answer the current request of Flask, and count it under the call's route. Raises ServiceError."""
+    return answer_in_flask(
+        call.route,
+        lambda: services().model_cache.get(call.model, call.reference),
+        lambda servable: protocol.answer(call, servable, read_body(call.max_bytes)),
+    )
+
+
 def answer_in_flask(route: str, find: Callable[[], Servable], answer: Callable[[Servable], Reply]) -> Response:
     """Find the version, answer the request, and count it under `route`. Raises what `find` and `answer` raise."""
     with services().metrics.count_request(route) as counted:
@@ -39,6 +50,16 @@ def answer_in_flask(route: str, find: Callable[[], Servable], answer: Callable[[
         counted.model, counted.version = servable.model, str(servable.number)
         reply = answer(servable)
     return to_flask_response(reply, servable)
+
+
+def make_error_reply(format_error: Callable[[ServiceError], Reply], error: ServiceError) -> Reply:
+    """Format an error, add `Retry-After` if it is transient, and log it if its status is 500 or above.
+
+    `format_error` is the method `error` of a wire format.
+    """
+    log_defect(error)
+    reply = format_error(error)
+    return reply._replace(headers=(*reply.headers, *choose_headers(error).items()))
 
 
 def to_flask_response(reply: Reply, servable: Servable | None = None) -> Response:

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from api.http.bodies import parse_length
 from api.http.problems import MEDIA_TYPE, make_defect_problem
-from api.protocols.base import InferenceProtocol
+from api.protocols.base import InferenceProtocol, make_error_reply
 from api.protocols.call import VERSION_HEADER, PredictionCall, Reply
 from api.protocols.hugging_face import HuggingFaceProtocol
 from api.protocols.mlflow import MlflowProtocol
@@ -47,7 +48,7 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
             is_read = True
             reply = protocol.answer(call, servable, body)
         except ServiceError as error:
-            outcome, reply = error.kind, protocol.error(error)
+            outcome, reply = error.kind, make_error_reply(protocol.error, error)
         except Exception:
             logger.exception("prediction by %s failed unexpectedly", servable.name)
             outcome, reply = INTERNAL_ERROR, _make_defect_reply()
@@ -86,12 +87,12 @@ def _parse(
 
     Returns None for any other request, and for a body that is empty, of unknown length, or not below the limit.
     """
-    path, length = environ["PATH_INFO"], environ.get("CONTENT_LENGTH") or ""
+    path = environ["PATH_INFO"]
     if environ["REQUEST_METHOD"] != "POST" or "HTTP_TRANSFER_ENCODING" in environ or not path.isascii():
         return None
     for start, protocol in protocols:
         if path.startswith(start) and (call := protocol.parse(environ)) is not None:
-            return (protocol, call) if length.isdecimal() and 0 < int(length) < call.max_bytes else None
+            return (protocol, call) if 0 < (parse_length(environ.get("CONTENT_LENGTH")) or 0) < call.max_bytes else None
     return None
 
 

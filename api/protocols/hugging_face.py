@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
-from api.http.bodies import read_body
-from api.protocols.base import answer_in_flask, to_flask_response
+from api.protocols.base import answer_call, make_error_reply, to_flask_response
 from api.protocols.call import JSON, Reply
 from api.protocols.mlflow import MlflowCall, MlflowProtocol, split_model_name
 from api.protocols.tensors import dump_json, read_json
@@ -66,7 +65,7 @@ class HuggingFaceProtocol:
 
 @bp.errorhandler(ServiceError)
 def answer_error(error: ServiceError) -> Response:
-    return to_flask_response(HuggingFaceProtocol.error(error))
+    return to_flask_response(make_error_reply(HuggingFaceProtocol.error, error))
 
 
 @bp.post("/models/<name>")
@@ -77,11 +76,7 @@ def classify_image(name: str) -> Response:
     """
     protocol = HuggingFaceProtocol(services())
     call = protocol.make_call(name, request.headers.get("Content-Type", ""))
-    return answer_in_flask(
-        ROUTE,
-        lambda: services().model_cache.get(call.model, call.reference),
-        lambda servable: protocol.answer(call, servable, read_body(call.max_bytes)),
-    )
+    return answer_call(protocol, call)
 
 
 def _parse_image(content_type: str, body: bytes) -> tuple[bytes, int]:

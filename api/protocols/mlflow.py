@@ -12,9 +12,8 @@ import numpy as np
 from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
-from api.http.bodies import read_body
 from api.http.problems import STATUS
-from api.protocols.base import answer_in_flask, to_flask_response
+from api.protocols.base import answer_call, make_error_reply, to_flask_response
 from api.protocols.call import JSON, PredictionCall, Reply
 from api.protocols.parquet import read_parquet
 from api.protocols.tensors import (
@@ -112,7 +111,7 @@ class MlflowProtocol:
 
 @bp.errorhandler(ServiceError)
 def answer_error(error: ServiceError) -> Response:
-    return to_flask_response(MlflowProtocol.error(error))
+    return to_flask_response(make_error_reply(MlflowProtocol.error, error))
 
 
 @bp.get("/ping")
@@ -166,11 +165,7 @@ def split_model_name(name: str) -> tuple[str, str | None]:
 def _invoke(name: str) -> Response:
     protocol = MlflowProtocol(services())
     call = protocol.make_call(name, request.headers.get("Content-Type", ""))
-    return answer_in_flask(
-        ROUTE,
-        lambda: services().model_cache.get(call.model, call.reference),
-        lambda servable: protocol.answer(call, servable, read_body(call.max_bytes)),
-    )
+    return answer_call(protocol, call)
 
 
 def _format_reply(outputs: NDArray[np.float32]) -> Reply:

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request
 
 from api.http.bodies import read_body
 from api.http.problems import STATUS
-from api.protocols.base import answer_in_flask, to_flask_response
+from api.protocols.base import answer_call, make_error_reply, to_flask_response
 from api.protocols.call import Reply
 from api.protocols.open_inference_codec import BYTES, OpenInferenceCall, answer_inference, read_object
 from api.protocols.tensors import dump_json, make_json_response
@@ -74,7 +74,7 @@ class OpenInferenceProtocol:
 
 @bp.errorhandler(ServiceError)
 def answer_error(error: ServiceError) -> Response:
-    return to_flask_response(OpenInferenceProtocol.error(error))
+    return to_flask_response(make_error_reply(OpenInferenceProtocol.error, error))
 
 
 @bp.get("/v2/health/live")
@@ -222,11 +222,7 @@ def infer(model: str, version: str | None = None) -> Response:
     """
     protocol = OpenInferenceProtocol(services())
     call = protocol.make_call(model, version, request.environ)
-    return answer_in_flask(
-        ROUTE,
-        lambda: services().model_cache.get(model, version),
-        lambda servable: protocol.answer(call, servable, read_body(call.max_bytes)),
-    )
+    return answer_call(protocol, call)
 
 
 def _format_index_row(version: Version, failure: str | None) -> dict[str, str]:

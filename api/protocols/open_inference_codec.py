@@ -13,6 +13,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from api.http.bodies import parse_length
 from api.protocols.call import PredictionCall, Reply
 from api.protocols.tensors import (
     describe_expected_input,
@@ -29,7 +30,6 @@ from shared.inference.servable import Servable
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
 
 JSON_LENGTH = "Inference-Header-Content-Length"
-MAX_LENGTH_DIGITS = 18
 BFLOAT16 = "BF16"
 BYTES = "BYTES"
 INTEGER_TYPES = frozenset({int, bool})
@@ -75,14 +75,15 @@ def answer_inference(predictor: Predictor, call: OpenInferenceCall, servable: Se
 def _read_request(call: OpenInferenceCall, body: bytes) -> tuple[dict[str, Any], memoryview]:
     """Split the body. Returns the parsed JSON and the bytes of the binary tensors. Raises ServiceError."""
     body = _decompress(body, call.encoding, call.max_bytes)
-    length = call.json_length
-    if length is None:
+    if call.json_length is None:
         return read_object(body), memoryview(b"")
-    if not length.isdecimal() or len(length) > MAX_LENGTH_DIGITS or int(length) > len(body):
+    length = parse_length(call.json_length)
+    if length is None or length > len(body):
         raise MalformedRequest(
-            f"{JSON_LENGTH} is {length[:20]!r}. It must be the number of bytes of the JSON; the body has {len(body)}."
+            f"{JSON_LENGTH} is {call.json_length[:20]!r}. It must be the number of bytes of the JSON; "
+            f"the body has {len(body)}."
         )
-    return read_object(body[: int(length)]), memoryview(body)[int(length) :]
+    return read_object(body[:length]), memoryview(body)[length:]
 
 
 def _decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:

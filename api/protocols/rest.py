@@ -8,7 +8,7 @@ from flask import Request
 
 from api.http.bodies import JSON_TYPES, read_body, read_json
 from api.http.problems import MEDIA_TYPE as PROBLEM_TYPE
-from api.http.problems import STATUS, choose_headers, log_defect, to_problem
+from api.http.problems import STATUS, to_problem
 from api.protocols.call import PredictionCall, Reply
 from api.services import Services, services
 from api.serving.predictor import dump_predictions
@@ -111,10 +111,8 @@ class RestProtocol:
 
     @staticmethod
     def error(error: ServiceError) -> Reply:
-        """Format an error as a problem document (RFC 9457), and log it if its status is 500 or above."""
-        log_defect(error)
-        body = to_problem(error).model_dump_json().encode()
-        return Reply(body, PROBLEM_TYPE, STATUS[type(error)], tuple(choose_headers(error).items()))
+        """Format an error as a problem document (RFC 9457)."""
+        return Reply(to_problem(error).model_dump_json().encode(), PROBLEM_TYPE, STATUS[type(error)])
 
 
 def _parse_top(query: str) -> int:

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.http.bodies import read_body
 from api.http.problems import STATUS
-from api.protocols.base import answer_in_flask, to_flask_response
+from api.protocols.base import answer_in_flask, make_error_reply, to_flask_response
 from api.protocols.call import Reply
 from api.protocols.tensors import dump_json, make_json_response
 from api.protocols.tf_serving_codec import SIGNATURE, VERBS, TfServingCall, parse_document
@@ -112,7 +112,7 @@ class TfServingProtocol:
 
 @bp.errorhandler(ServiceError)
 def answer_error(error: ServiceError) -> Response:
-    return to_flask_response(TfServingProtocol.error(error))
+    return to_flask_response(make_error_reply(TfServingProtocol.error, error))
 
 
 @bp.get("/")

@@ -111,8 +111,7 @@ def preprocess_input(given: Input, contract: ImageContract | NumbersContract, li
 
 
 def _preprocess_image(given: Input, contract: ImageContract, limits: ImageLimits) -> PreprocessedInput:
-    decoded = _decode(given, contract, limits) if isinstance(given, ImageInput) else _parse_pixels(given, limits)
-    image, size = decoded
+    image, size = _decode(given, contract, limits) if isinstance(given, ImageInput) else _parse_pixels(given, limits)
     pixels, inverted = transform_image(image, contract)
     warnings = _find_warnings(pixels, size, contract)
     polarity = contract.ground

@@ -70,7 +70,7 @@ class Servable:
         self.last_used_at = time.monotonic()
         self.statistics = InferenceStatistics()
         self.is_faster_in_batches = False
-        """Whether one run of several inputs takes less time than one run for each."""
+        """Return whether one run of several inputs takes less time than one run for each."""
         self._session = session
 
     def drop_golden_images(self) -> None:

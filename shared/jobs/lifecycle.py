@@ -59,9 +59,9 @@ def claim(
     `max_running` is how many jobs of one owner can run at the same time; None for no limit.
     """
     scheduling.lock_claims(session)
-    line = scheduling.select_next_job(devices, max_running)
+    next_job = scheduling.select_next_job(devices, max_running)
     # The owner can cancel the selected job before the update below: then the next one is selected.
-    while (candidate := session.scalars(line).one_or_none()) is not None:
+    while (candidate := session.scalars(next_job).one_or_none()) is not None:
         claimed = _transition(
             session,
             CLAIM,

@@ -82,20 +82,37 @@ def submit(
 
     Args:
         max_queued: how many jobs the owner can have in the queue; None for no limit.
-        key: idempotency key, as in `create_job_once`; None without one.
+        key: idempotency key, as in `create_job`; None without one.
 
     Raises IdempotencyKeyReused or TooManyJobs.
     """
     if resolved.spec.reuse and (equal := find_equal_training(session, resolved.spec)) is not None:
         return equal, True
-    if key is None:
-        return create_job(session, resolved.spec, owner, max_queued), False
-    return create_job_once(session, resolved.spec, key, resolved.sent, owner, max_queued), False
+    return create_job(session, resolved.spec, owner, max_queued, key, resolved.sent), False
 
 
-def create_job(session: Session, spec: TrainingSpec, owner: str = ANONYMOUS, max_queued: int | None = None) -> Job:
-    """Create a queued training. Raises TooManyJobs if the owner already has `max_queued` queued jobs."""
+def create_job(
+    session: Session,
+    spec: TrainingSpec,
+    owner: str = ANONYMOUS,
+    max_queued: int | None = None,
+    key: str | None = None,
+    sent: TrainingSpec | None = None,
+) -> Job:
+    """Create a queued training.
+
+    Args:
+        max_queued: how many jobs the owner can have in the queue; None for no limit.
+        key: idempotency key that the client chose. If the owner created a job with this key in the last 24 hours, that
+            job is returned.
+        sent: the spec as the client sent it, if it differs from `spec`: the numbers that `spec` pins can differ when
+            the client repeats its request.
+
+    Raises IdempotencyKeyReused if the key belongs to another spec, or TooManyJobs.
+    """
     job = _make_job(session, spec, owner)
+    if key is not None and (first := _find_by_key(session, job, key, compute_spec_digest(sent or spec))) is not None:
+        return first
     session.add_all((job, _make_first_event(job)))
     _check_limit(session, owner, max_queued)
     return job
@@ -168,30 +185,6 @@ def find_reproduction(session: Session, model: str, number: int) -> Job:
     raise JobNotFound(f"Version {number} of {model!r} has no reproduction. Send POST to this URL to create one.")
 
 
-def create_job_once(
-    session: Session,
-    spec: TrainingSpec,
-    key: str,
-    asked: TrainingSpec,
-    owner: str = ANONYMOUS,
-    max_queued: int | None = None,
-) -> Job:
-    """Create a queued training, or return the job that the owner created with the same key in the last 24 hours.
-
-    Args:
-        key: idempotency key that the client chose.
-        asked: the spec as the client sent it. The numbers in `spec` can differ when the client repeats its request.
-
-    Raises IdempotencyKeyReused if the key belongs to another spec, or TooManyJobs.
-    """
-    job = _make_job(session, spec, owner)
-    if (first := _find_by_key(session, job, key, compute_spec_digest(asked))) is not None:
-        return first
-    session.add_all((job, _make_first_event(job)))
-    _check_limit(session, owner, max_queued)
-    return job
-
-
 def create_batch_prediction(
     session: Session,
     spec: BatchSpec,
@@ -205,7 +198,7 @@ def create_batch_prediction(
 
     Args:
         files: the stored input files; none if the spec names a data set.
-        key: idempotency key, as in `create_job_once`; None without one.
+        key: idempotency key, as in `create_job`; None without one.
 
     Raises IdempotencyKeyReused, TooManyJobs, or tracked_files.FilesCollected.
     """
@@ -232,8 +225,8 @@ def _find_by_key(session: Session, job: Job, key: str, digest: str) -> Job | Non
     """
     job.idempotency_key, job.spec_digest = key, digest
     same_key = and_(Job.owner == job.owner, Job.idempotency_key == key)
-    forgotten = and_(same_key, Job.created_at < now(-IDEMPOTENCY_HOURS * 3600))
-    session.execute(update(Job).where(forgotten).values(idempotency_key=None))
+    expired = and_(same_key, Job.created_at < now(-IDEMPOTENCY_HOURS * 3600))
+    session.execute(update(Job).where(expired).values(idempotency_key=None))
     # The owner's row is locked: a concurrent request with the same key waits, and then finds this job.
     first = session.scalars(select(Job).where(same_key)).one_or_none()
     if first is not None and first.spec_digest != digest:

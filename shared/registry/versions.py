@@ -126,14 +126,14 @@ def take_next_number(session: Session, model: str) -> int:
 
     The counter is incremented in one UPDATE, so that two publishers never get the same number.
     """
-    count_on = update(Model).where(Model.name == model).values(last_number=Model.last_number + 1)
-    count_on = count_on.returning(Model.last_number)
-    number = session.execute(count_on).scalar_one_or_none()
+    increment = update(Model).where(Model.name == model).values(last_number=Model.last_number + 1)
+    increment = increment.returning(Model.last_number)
+    number = session.execute(increment).scalar_one_or_none()
     if number is not None:
         return int(number)
     try:
         with session.begin_nested():
             session.execute(insert(Model).values(name=model, last_number=1))
     except IntegrityError:  # another transaction created the model meanwhile
-        return int(session.execute(count_on).scalar_one())
+        return int(session.execute(increment).scalar_one())
     return 1

@@ -51,7 +51,7 @@ class Color(StrEnum):
 
 
 class Invert(StrEnum):
-    """Whether to invert the pixel values, from light to dark and from dark to light. Default: `never`.
+    """How to invert pixel values, from light to dark and from dark to light. Default: `never`.
 
     `auto` inverts only images with a light border.
     """

@@ -15,8 +15,8 @@ if url.drivername == "sqlite" and url.database:
 
 with make_engine(url, poolclass=NullPool).connect() as connection:
     if url.drivername == "sqlite":
-        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # a table that is altered is made anew, and dropped
-        # Or else each statement would be a transaction of its own, and a kill leave half.
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # Alembic alters a table by copying it
+        # Without it, each statement would commit by itself, and an interrupted migration would stay half done.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     context.configure(connection=connection, target_metadata=Base.metadata, transactional_ddl=True)
     context.run_migrations()

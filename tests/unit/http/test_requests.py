@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from api.http.bodies import MAX_DEPTH, read_document
+from api.http.bodies import MAX_DEPTH, parse_length, read_document
 from api.http.requests import validate
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError, UnsupportedContent
 from shared.spec.training import TrainingSpec
@@ -102,3 +102,11 @@ def test_a_missing_key_is_named_with_its_pointer() -> None:
         validate(TrainingSpec, spec)
 
     assert [fault.pointer for fault in refused.value.faults] == ["#/dataset/test/split"]
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [(None, None), ("", None), ("0", 0), ("12", 12), ("-1", None), ("1e3", None), ("\u0663", None), ("9" * 5000, None)],
+)
+def test_a_length_is_digits_of_at_most_18_places(text: str | None, length: int | None) -> None:
+    assert parse_length(text) == length
