@@ -81,8 +81,8 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         app.register_blueprint(protocol.bp)
     problems.register_handlers(app)
     _add_documentation(app)
-    application = with_fast_path(limit_bodies(app.wsgi_app, services.readers), services)
-    app.wsgi_app = add_request_ids(application)  # type: ignore[method-assign, assignment]  # as in Flask's docs
+    application = add_request_ids(limit_bodies(app.wsgi_app, services.readers))
+    app.wsgi_app = with_fast_path(application, services)  # type: ignore[method-assign, assignment]  # as in Flask's docs
     return app
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.http.bodies import parse_length
 from api.http.problems import MEDIA_TYPE, make_defect_problem
+from api.http.request_ids import REQUEST_ID_HEADER, get_request_id
 from api.protocols.base import InferenceProtocol, make_error_reply
 from api.protocols.call import VERSION_HEADER, PredictionCall, Reply
 from api.protocols.hugging_face import HuggingFaceProtocol
@@ -19,6 +20,7 @@ from api.protocols.rest import RestProtocol
 from api.protocols.tf_serving import TfServingProtocol
 from api.services import Services
 from api.serving.metrics import INTERNAL_ERROR, OK
+from shared import logs
 from shared.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -42,20 +44,23 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
         servable = services.model_cache.find_cached(call.model, call.reference)
         if servable is None:
             return application(environ, start_response)
-        outcome, is_read = OK, False
+        request_id, outcome, is_read = get_request_id(environ), OK, False
         try:
             body = services.readers.read(environ["wsgi.input"].read, int(environ["CONTENT_LENGTH"]))
             is_read = True
             reply = protocol.answer(call, servable, body)
         except ServiceError as error:
-            outcome, reply = error.kind, make_error_reply(protocol.error, error)
+            with logs.add_context(request_id=request_id):
+                outcome, reply = error.kind, make_error_reply(protocol.error, error)
         except Exception:
-            logger.exception("prediction by %s failed unexpectedly", servable.name)
-            outcome, reply = INTERNAL_ERROR, _make_defect_reply()
+            with logs.add_context(request_id=request_id):
+                logger.exception("prediction by %s failed unexpectedly", servable.name)
+                outcome, reply = INTERNAL_ERROR, _make_defect_reply()
         services.metrics.count(call.route, servable.model, str(servable.number), outcome)
         headers = [
             ("Content-Type", reply.media_type),
             ("Content-Length", str(len(reply.body))),
+            (REQUEST_ID_HEADER, request_id),
             *reply.headers,
         ]
         if outcome is OK:
