@@ -45,15 +45,14 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
         if servable is None:
             return application(environ, start_response)
         request_id, outcome, is_read = get_request_id(environ), OK, False
-        try:
-            body = services.readers.read(environ["wsgi.input"].read, int(environ["CONTENT_LENGTH"]))
-            is_read = True
-            reply = protocol.answer(call, servable, body)
-        except ServiceError as error:
-            with logs.add_context(request_id=request_id):
+        with logs.add_context(request_id=request_id):
+            try:
+                body = services.readers.read(environ["wsgi.input"].read, int(environ["CONTENT_LENGTH"]))
+                is_read = True
+                reply = protocol.answer(call, servable, body)
+            except ServiceError as error:
                 outcome, reply = error.kind, make_error_reply(protocol.error, error)
-        except Exception:
-            with logs.add_context(request_id=request_id):
+            except Exception:
                 logger.exception("prediction by %s failed unexpectedly", servable.name)
                 outcome, reply = INTERNAL_ERROR, _make_defect_reply()
         services.metrics.count(call.route, servable.model, str(servable.number), outcome)
