@@ -17,7 +17,7 @@ install: $(VENV)/installed ## Create the virtual environment and install the loc
 # Some systems keep ensurepip in a package of its own. Without it, the system's pip installs into the environment.
 $(VENV)/installed: $(LOCK)
 	@test -n "$(PYTHON)" || { echo "trainyard: needs Python 3.11, 3.12 or 3.13 (TensorFlow has no wheels for others)" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
+	@$(PYTHON) -m venv $$($(PYTHON) -c 'import ensurepip' 2>/dev/null || echo --without-pip) $(VENV)
 	@echo "Installing the packages of $(LOCK) into $(VENV). This takes a few minutes, once."
 	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
 		$$pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement $(LOCK)
