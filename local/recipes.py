@@ -23,8 +23,9 @@ from shared.settings import Settings
 TABLE = ROOT / "docs" / "recipes.md"
 HEAD = """# Recipes
 
-Each file in [recipes](../recipes) is a training spec. You can post it without changes. `make recipes` trains the
-recipes through the service and writes this table.
+Each file in [recipes](../recipes) is a training spec. You can post most recipes without changes. Some need a CSV file
+that you upload first; a comment in these recipes shows how. `make recipes` trains the recipes through the service and
+writes this table.
 
 - **published** is the result that the course material prints, or the condition that the recipe must meet.
 - **ours** is the result of our training on the validation part and the test part. If a recipe has neither part, it is
@@ -33,8 +34,6 @@ recipes through the service and writes this table.
   the epoch whose weights are published, if it is not the last one.
 - **seconds** is the time from posting the spec to the end of the job. The machine has two cores and ran other work as
   well.
-
-Some recipes need a CSV file. A comment in these recipes shows how to upload the file.
 
 | recipe | parameters | published | ours | epochs | seconds |
 | --- | ---: | --- | --- | ---: | ---: |

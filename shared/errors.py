@@ -1,6 +1,8 @@
 """Define the errors that users see. `kind` names the problem in the API and never changes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -15,6 +17,13 @@ class Fault:
 
     pointer: str
     detail: str
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return the sentence ` Did you mean …?` for the known name that is most similar; empty if none is similar."""
+    by_lower = {one.lower(): one for one in known}
+    near = get_close_matches(name[:100].lower(), by_lower, n=1, cutoff=0.75)
+    return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
 class TrainyardError(Exception):

@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 5
 MAX_SHOWN_PATH = 200
 MAX_NEAR_PATHS = 3
+JOB_PATH = re.compile(r"/api/v1/jobs/(?![A-Fa-f0-9]{8}-)([^/]+)")
+"""A path with something that is not a UUID in place of the job id."""
 PATH_PARAMETER = re.compile(r"<(?:[^<>:]+:)?([^<>]+)>")
 """A parameter in a rule of Flask: `<name>` or `<converter:name>`."""
 TRANSIENT_ERRORS = (
@@ -151,6 +153,11 @@ def _describe_unknown_path(path: str) -> str:
     """Return the detail for an unknown path, with the most similar known paths."""
     known = {PATH_PARAMETER.sub(r"<\1>", rule.rule) for rule in current_app.url_map.iter_rules()}
     shown = path[:MAX_SHOWN_PATH]
+    if (job_path := JOB_PATH.match(path)) is not None:
+        return (
+            f"The path {shown!r} does not exist: {job_path[1][:MAX_SHOWN_PATH]!r} is not a job id, which is a UUID. "
+            "GET /api/v1/jobs lists the jobs."
+        )
     near = get_close_matches(shown, known, n=MAX_NEAR_PATHS, cutoff=0.5)
     advice = f" Similar paths: {', '.join(near)}." if near else ""
     return f"The path {shown!r} does not exist.{advice} /docs documents the API."

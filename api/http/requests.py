@@ -5,7 +5,7 @@ only JSON, makes the schemas again for each request, and does not distinguish ma
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, TypeVar, get_type_hints
 
 from flask import Response, request
@@ -13,9 +13,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from api.http.bodies import check_values, escape_pointer, read_document
-from shared.errors import Fault, InvalidRequest
+from shared.errors import Fault, InvalidRequest, suggest
 
 MAX_FAULTS = 50
+MAX_SHOWN = 100
+"""The most characters of a value in a message."""
 
 View = Callable[..., Response]
 
@@ -54,7 +56,7 @@ def validate(model: type[Parsed], document: object) -> Parsed:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        faults = _collect_faults(error.errors(include_url=False), document)
+        faults = _collect_faults(error.errors(include_url=False), document, model)
         raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS])) from None
 
 
@@ -64,15 +66,25 @@ def _select_headers(model: type[BaseModel]) -> dict[str, str]:
     return {name: request.headers[name] for name in names if name in request.headers}
 
 
-def _collect_faults(errors: list[ErrorDetails], document: object) -> list[Fault]:
+def _collect_faults(errors: list[ErrorDetails], document: object, model: type[BaseModel]) -> list[Fault]:
     """Return one fault for each place. For a union, pydantic reports an error for each member; they are joined."""
     details: dict[str, list[str]] = {}
     for error in errors:
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
-            message = "Unknown key."
+            message = f"Unknown key.{suggest(str(error['loc'][-1]), _find_keys(model))}"
+        if error["type"] == "string_pattern_mismatch":
+            message = f"{str(error['input'])[:MAX_SHOWN]!r} does not match the pattern {error['ctx']['pattern']}"
         details.setdefault(_build_pointer(error["loc"], document), []).append(message)
     return [Fault(pointer, "; or ".join(dict.fromkeys(messages))) for pointer, messages in details.items()]
+
+
+@lru_cache
+def _find_keys(model: type[BaseModel]) -> frozenset[str]:
+    """Return the keys of the model and of all models inside of it."""
+    schema = model.model_json_schema()
+    parts = (schema, *schema.get("$defs", {}).values())
+    return frozenset(key for part in parts for key in part.get("properties", {}))
 
 
 def _build_pointer(location: tuple[int | str, ...], document: object) -> str:

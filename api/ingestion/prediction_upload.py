@@ -169,12 +169,14 @@ def _find_columns(first: Sequence[str], columns: Sequence[str], width: int) -> l
     `width` cells. Raises DatasetRefused.
     """
     if columns and set(columns) <= set(first):
-        return [first.index(name) for name in columns]
+        indices = {name: index for index, name in reversed(list(enumerate(first)))}
+        return [indices[name] for name in columns]
     if len(first) == width:
         return list(range(width))
     wanted = f"{width} columns" + (f" ({', '.join(columns)})" if columns else "")
     raise dataset_error(
-        f"The first row has {len(first)} cells; the version takes {wanted}. Send these columns and no others."
+        f"The first row has {len(first)} cells; the version takes {wanted}. Send exactly these columns, "
+        "or a header row that names all of them."
     )
 
 

@@ -26,7 +26,6 @@ from shared.errors import (
     VersionNotFound,
     VersionNotServable,
 )
-from shared.registry import versions
 from shared.registry.evaluation import (
     ANSWERS_FILE,
     EVALUATION_FILE,
@@ -34,6 +33,7 @@ from shared.registry.evaluation import (
     Evaluation,
     TestImages,
     TestPredictions,
+    get_evaluation_file,
     read_evaluation_file,
 )
 
@@ -156,7 +156,7 @@ def _read_evaluation(version: Version) -> tuple[TestPredictions, TestImages, lis
 
 
 def _get_digest(version: Version, name: str) -> str:
-    return versions.get_evaluation_file(version, name).sha256
+    return get_evaluation_file(version, name).sha256
 
 
 def _format_caption(answers: TestPredictions, classes: list[str], row: int) -> str:

@@ -106,7 +106,10 @@ def preprocess_input(given: Input, contract: ImageContract | NumbersContract, li
     if isinstance(contract, ImageContract):
         return _preprocess_image(given, contract, limits)
     if isinstance(given, ImageInput):
-        raise InvalidRequest(f"{given.name}: this version takes numbers of shape {list(contract.shape)}, not an image.")
+        raise InvalidRequest(
+            f"{given.name}: this version takes numbers of shape {list(contract.shape)}, not an image. Send JSON, such "
+            'as {"instances": […]}, with the header `Content-Type: application/json`.'
+        )
     return PreprocessedInput(contract.normalisation.apply(_parse_numbers(given, contract.shape)), [])
 
 

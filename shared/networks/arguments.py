@@ -2,13 +2,13 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 
-from shared.errors import Fault, InvalidRequest
+from shared.errors import Fault, InvalidRequest, suggest
 from shared.networks.allow_list import FIXED_ARGUMENTS, PART_CLASSES
 
 
@@ -18,14 +18,23 @@ def convert_arguments(keras_class: type, arguments: dict[str, Any], pointer: str
     Keras itself would deserialise any class that a mapping names. Here a mapping can only name a class of PART_CLASSES.
     """
     parameters = inspect.signature(keras_class.__init__).parameters  # type: ignore[misc]
+    accepted = {name for base in keras_class.__mro__ for name in _find_parameters(base)}
     checked = {}
     for key, value in arguments.items():
         at = f"{pointer}/{key}"
         if key in FIXED_ARGUMENTS:
             raise build_error(at, f"{FIXED_ARGUMENTS[key].capitalize()}. Remove this argument.")
+        if key not in accepted:
+            raise build_error(at, f"{keras_class.__name__} has no argument {key!r}.{suggest(key, accepted)} Remove it.")
         default = parameters[key].default if key in parameters else None
         checked[key] = _convert_argument(key, value, default, at)
     return checked
+
+
+def _find_parameters(keras_class: type) -> Iterable[str]:
+    """Return the names of the parameters of a class without those of its base classes."""
+    own = vars(keras_class).get("__init__")
+    return inspect.signature(own).parameters.keys() - {"self", "args", "kwargs"} if own else ()
 
 
 def _convert_argument(key: str, value: Any, default: Any, at: str) -> Any:  # noqa: ANN401 - JSON

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from shared.errors import suggest
 from shared.networks.allow_list import FIXED_ARGUMENTS, LAYERS, MERGE_LAYERS, PROBABILITY_PRESERVING_LAYERS
 from shared.networks.arguments import build_error, convert_arguments, translate_keras_errors
 from shared.networks.keras_json import KerasJson, parse_keras_json
@@ -236,7 +237,10 @@ def _make_projection(shape: tuple[int, ...], wanted: tuple[int, ...], pointer: s
 
 def _check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
     if name not in allowed:
-        raise build_error(pointer, f"{name!r} is not an allowed layer. Use one of: {', '.join(sorted(allowed))}.")
+        raise build_error(
+            pointer,
+            f"{name!r} is not an allowed layer.{suggest(name, allowed)} Use one of: {', '.join(sorted(allowed))}.",
+        )
 
 
 def _make_layer(class_name: str, arguments: dict[str, Any], tensor: Any, pointer: str) -> keras.Layer:  # noqa: ANN401 - keras

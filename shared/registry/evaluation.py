@@ -8,13 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.database.tables.registry import Version
-from shared.registry.versions import get_evaluation_file
+from shared.database.tables.registry import Version, VersionFile
+from shared.errors import EvaluationNotFound
 from shared.storage.artifacts import ArtifactStore
 
 EVALUATION_FILE = "evaluation.json"
 IMAGES_FILE = "test_images.npz"
 ANSWERS_FILE = "test_answers.npz"
+_MISSING = {
+    EVALUATION_FILE: "no evaluation: it was trained without test rows. Train again with `dataset.test` in the spec",
+    ANSWERS_FILE: "no list of misclassified rows: it was trained without test rows, or it has no classes",
+    IMAGES_FILE: "no pictures of test rows: it was trained without test rows, or its data are not images",
+}
+"""What a version lacks if it has no such file, and why."""
 
 
 class _Value(BaseModel):
@@ -133,6 +139,14 @@ class TestImages:
         """Read the npz that `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return cls(archive["rows"], archive["images"])
+
+
+def get_evaluation_file(version: Version, name: str) -> VersionFile:
+    """Get one of the three files of an evaluation. Raises EvaluationNotFound."""
+    for file in version.files:
+        if file.name == name:
+            return file
+    raise EvaluationNotFound(f"Version {version.number} of {version.model!r} has {_MISSING[name]}.")
 
 
 def read_evaluation_file(artifacts: ArtifactStore, version: Version, name: str) -> bytes:

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session, lazyload, load_only
 
 from shared.database.pagination import Page
 from shared.database.tables.registry import Alias, Model, Version, VersionFile
-from shared.errors import EvaluationNotFound, FileNotFound, ModelNotFound, VersionInUse, VersionNotFound
+from shared.errors import FileNotFound, ModelNotFound, VersionInUse, VersionNotFound
 from shared.references import parse_version_number
 
 _has_versions = select(Version.id).where(Version.model == Model.name).exists()
@@ -108,17 +108,6 @@ def get_file(version: Version, name: str) -> VersionFile:
             return file
     names = ", ".join(file.name for file in version.files)
     raise FileNotFound(f"Version {version.number} of {version.model!r} has no file {name!r}. Its files are {names}.")
-
-
-def get_evaluation_file(version: Version, name: str) -> VersionFile:
-    """Get a file of the version's evaluation by its name. Raises EvaluationNotFound."""
-    for file in version.files:
-        if file.name == name:
-            return file
-    raise EvaluationNotFound(
-        f"Version {version.number} of {version.model!r} has no {name}: an evaluation needs a test part, "
-        "its mistakes need classes, and its pictures need images."
-    )
 
 
 def take_next_number(session: Session, model: str) -> int:

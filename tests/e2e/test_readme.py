@@ -1,29 +1,37 @@
-"""Run the commands of the README in their order."""
+"""Run the commands of the README, then those of docs/models.md, in their order."""
 
 import json
 import re
 import subprocess
-from typing import Any
+from pathlib import Path
 
 from tests.support.databases import ROOT
 from tests.support.stacks import Stack
 from tests.support.waiting import wait_for
 
 
-def test_commands_of_the_readme_work_in_their_order(stack: Stack) -> None:
-    submit, show, predict = re.findall(r"^\$ (curl .+)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+def run(command: str, stack: Stack) -> str:
+    """Run a command of a page as a reader would, in a shell. Raises CalledProcessError if the answer is an error."""
+    command = command.replace("127.0.0.1:8000", f"127.0.0.1:{stack.port}").replace("curl -s", "curl --fail -s")
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, check=True, text=True)  # noqa: S602
+    return done.stdout
 
-    def run(command: str) -> dict[str, Any]:
-        command = command.replace("127.0.0.1:8000", f"127.0.0.1:{stack.port}")
-        # A reader runs the commands in a shell too.
-        done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, check=True)  # noqa: S602
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
 
-    job = run(submit)
-    wait_for(lambda: run(show)["jobs"][0]["status"] == "succeeded", seconds=180)
-    latest_job = run(show)["jobs"][0]
-    prediction = run(predict)
+def find_commands(page: str) -> list[tuple[str, str]]:
+    """Return the commands of a page, each with what the page says that it prints, up to the first `…`."""
+    found = re.findall(r"^\$ (curl .+)\n(?:([^\s$`][^…\n]*))?", (ROOT / page).read_text(), re.MULTILINE)
+    return [(command, shown) for command, shown in found]
+
+
+def test_commands_of_the_readme_and_the_models_page_work_in_their_order(stack: Stack, tmp_path: Path) -> None:
+    submit, show, predict = (command for command, _ in find_commands("README.md"))
+
+    job = json.loads(run(submit, stack))
+    wait_for(lambda: json.loads(run(show, stack))["jobs"][0]["status"] == "succeeded", seconds=180)
+    latest_job = json.loads(run(show, stack))["jobs"][0]
+    prediction = json.loads(run(predict, stack))
 
     assert (job["status"], latest_job["id"]) == ("queued", job["id"])
     assert (prediction["model"], prediction["predictions"][0]["label"]) == ("digits-cnn", "6")
+    for command, shown in find_commands("docs/models.md"):
+        assert run(command.replace("-o ", f"-o {tmp_path}/"), stack).startswith(shown)

@@ -18,7 +18,11 @@ def layers(*stack: Json) -> Json:
     ("spec", "pointer", "detail"),
     [
         (changed(DIGITS, "training.epochs", 0), "#/training/epochs", "greater than or equal to 1"),
-        (changed(DIGITS, "zork", 1), "#/zork", "Unknown key"),
+        (changed(DIGITS, "zork", 1), "#/zork", "Unknown key."),
+        (changed(DIGITS, "training.epoch", 1), "#/training/epoch", "Did you mean 'epochs'?"),
+        (changed(DIGITS, "model", "My Model"), "#/model", "'My Model' does not match the pattern"),
+        (layers({"layer": "Conv2d", "filters": 3}), "#/network/layers/0/layer", "Did you mean 'Conv2D'?"),
+        (layers(FLATTEN, {"layer": "Dense", "unit": 3}), "#/network/layers/1/unit", "Did you mean 'units'?"),
         (changed(DIGITS, "dataset.name", "imagenet"), "#/dataset/name", "cifar10"),
         (changed(IRIS, "preprocessing.size", [8, 8]), "#/preprocessing/size", "for images"),
         (changed(DIGITS, "preprocessing.size", [8]), "#/preprocessing/size", "Field required"),
@@ -30,8 +34,8 @@ def layers(*stack: Json) -> Json:
         (layers({"layer": "Residual", "layers": [FLATTEN]}), "#/network/layers/0", "no 1×1 projection"),
         (
             layers({"layer": "Residual", "layers": [{"layer": "Dense", "units": 3, "zork": 1}]}),
-            "#/network/layers/0/layers/0",
-            "zork",
+            "#/network/layers/0/layers/0/zork",
+            "no argument 'zork'",
         ),
         (
             layers({"layer": "Residual", "layers": [{"layer": "ReLU"}], "units": 3}),
@@ -73,7 +77,7 @@ def layers(*stack: Json) -> Json:
             "#/network/layers/0",
             "more than a device can hold",
         ),
-        (layers(FLATTEN, {"layer": "Dense", "units": 3, "zork": 1}), "#/network/layers/1", "zork"),
+        (layers(FLATTEN, {"layer": "Dense", "units": 3, "zork": 1}), "#/network/layers/1/zork", "no argument 'zork'"),
         (layers(FLATTEN, {"layer": "Dense", "units": 3, "activation": "os.system"}), "#/network/layers/1", "os.system"),
         (
             layers(FLATTEN, {"layer": "Dense", "units": 3, "activation": {"class_name": "Lambda"}}),
@@ -120,7 +124,7 @@ def layers(*stack: Json) -> Json:
             "#/training/optimizer/learning_rate",
             "mapping",
         ),
-        (changed(DIGITS, "training.optimizer.zork", 1), "#/training/optimizer", "zork"),
+        (changed(DIGITS, "training.optimizer.zork", 1), "#/training/optimizer/zork", "no argument 'zork'"),
         (
             changed(DIGITS, "training.learning_rate_schedule", {"name": "zork"}),
             "#/training/learning_rate_schedule/name",
