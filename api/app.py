@@ -14,6 +14,7 @@ from api.documents.base import Problem
 from api.http import problems
 from api.http.bodies import YAML_TYPES
 from api.http.request_ids import add_request_ids
+from api.http.requests import check_url
 from api.http.slow_clients import BodyReadLimiter, limit_bodies
 from api.ingestion.result import UploadLimits
 from api.planner.client import Planner
@@ -79,6 +80,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         app.register_api(routes.bp)
     for protocol in (tf_serving, open_inference, mlflow, hugging_face):
         app.register_blueprint(protocol.bp)
+    app.before_request(check_url)
     problems.register_handlers(app)
     _add_documentation(app)
     application = add_request_ids(limit_bodies(app.wsgi_app, services.readers))

@@ -28,12 +28,15 @@ class Owners:
     def get_current(self) -> str:
         """Return the owner of the current request; `anonymous` without a header.
 
-        Raises InvalidRequest for a name that is too long or has unprintable characters.
+        Raises InvalidRequest for a name that is empty, is too long or has unprintable characters. The server passes
+        on a header with other characters than ASCII as empty; its sender must not become `anonymous`.
         """
-        name = request.headers.get(self.header, "").strip() if self.header is not None else ""
-        if len(name) > MAX_OWNER_CHARACTERS or not name.isprintable():
+        if self.header is None or self.header not in request.headers:
+            return ANONYMOUS
+        name = request.headers[self.header].strip()
+        if not name or len(name) > MAX_OWNER_CHARACTERS or not name.isprintable():
             raise InvalidRequest(
-                f"The header {self.header} has {len(name)} characters. It must have at most {MAX_OWNER_CHARACTERS} "
-                "characters, all of them printable."
+                f"The header {self.header} has {len(name)} characters that can be read. It must have 1 to "
+                f"{MAX_OWNER_CHARACTERS} characters, all of them printable ASCII, such as a percent-encoded name."
             )
-        return name or ANONYMOUS
+        return name

@@ -10,7 +10,7 @@ from api.charts import drawings
 from api.charts.drawings import Tile
 from api.charts.kinds import Drawing
 from shared.database.tables.datasets import Revision
-from shared.datasets.info import DatasetInfo
+from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.revisions import to_dataset_info
 from shared.datasets.row_files import EncodedImages, MappedRows
 from shared.datasets.uploaded import Rows, UploadedDataset
@@ -24,6 +24,8 @@ from shared.storage.artifacts import ArtifactStore
 MAX_CLASSES = 8
 IMAGES_PER_CLASS = 6
 MAX_COLUMNS = 16
+MAX_SAMPLE_ROWS = 100_000
+"""A histogram of a larger table shows this many rows, evenly spaced."""
 TILE_SIDE = 96
 """Width and height of an image in the preview, in pixels."""
 _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=2**31)
@@ -46,7 +48,8 @@ def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore) -
             raise PictureNotFound(
                 f"{reference} has rows of the shape {list(info.shape)}. A preview shows only images and tables."
             )
-        rows = np.concatenate(list(x.iterate_chunks())) if isinstance(x, MappedRows) else np.asarray(x)
+        sample = np.linspace(0, len(x) - 1, min(len(x), MAX_SAMPLE_ROWS)).astype(np.int64)
+        rows = x.read(sample) if isinstance(x, MappedRows) else np.asarray(x)[sample]
         return drawings.draw_histograms(f"{reference}: {len(y):,} rows", columns[:MAX_COLUMNS], rows[:, :MAX_COLUMNS])
 
 
@@ -60,7 +63,7 @@ def _make_tiles(x: Rows, y: NDArray[np.int64], info: DatasetInfo) -> list[Tile]:
     for label in np.unique(indices)[:MAX_CLASSES]:
         rows = np.flatnonzero(indices == label)
         chosen = rows[np.linspace(0, len(rows) - 1, min(IMAGES_PER_CLASS, len(rows))).astype(np.int64)]
-        name = info.classes[label] if label < len(info.classes) else str(label)
+        name = info.classes[label] if info.targets is TargetKind.CLASSES else str(label)
         tiles += [Tile(transform_image(image, contract).pixels, name) for image in _read_images(x, chosen)]
     return tiles
 

@@ -198,12 +198,23 @@ def draw_histograms(title: str, columns: Sequence[str], x: NDArray[np.float32]) 
         for axes in grid.flat[len(columns) :]:
             axes.set_axis_off()
         for axes, name, values in zip(grid.flat, columns, x.T, strict=False):
-            axes.hist(values, bins=HISTOGRAM_BINS, color=LINE_COLORS[0])
+            counts, edges = _count_bins(values)
+            axes.stairs(counts, edges, fill=True, color=LINE_COLORS[0])
             axes.set_xlabel(name)
             axes.set_ylabel("rows")
         figure.suptitle(title, color=colors.ink, x=0.01, ha="left")
 
     return draw, (2.6 * across + 0.4, 0.6 + 2.1 * rows)
+
+
+def _count_bins(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Count the values in HISTOGRAM_BINS bins. Returns the counts and the edges of the bins, one more.
+
+    Bins of equal values, or of values that differ by less than a float32 can tell, are widened around them.
+    """
+    low, high = float(values.min()), float(values.max())
+    margin = max(0.5, 1e-6 * abs(low)) if high - low <= 1e-6 * max(abs(low), abs(high)) else 0.0
+    return np.histogram(values.astype(np.float64), bins=HISTOGRAM_BINS, range=(low - margin, high + margin))
 
 
 def _label_ticks(axes: Any, classes: Sequence[str]) -> None:  # noqa: ANN401 - Matplotlib is not imported here

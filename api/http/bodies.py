@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import sys
 from typing import Any, NoReturn
 
 from flask import current_app, request
@@ -16,6 +18,8 @@ MAX_DOCUMENT_BYTES = 8 * 2**20
 MAX_YAML_BYTES = 2**20  # YAML takes about 50 times as long to parse as JSON
 MAX_DEPTH = 40
 MAX_WHOLE_NUMBER = 2**63
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""The characters that a database refuses in a string."""
 JSON_TYPES = ("application/json",)
 MAX_LENGTH_DIGITS = 18
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
@@ -79,11 +83,11 @@ def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
 
 
 def _check_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        duplicate = next(name for name in names if names.count(name) > 1)
-        raise MalformedRequest(f"The key {duplicate[:100]!r} occurs twice in one object. Remove one of them.")
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise MalformedRequest(f"The key {name[:100]!r} occurs twice in one object. Remove one of them.")
+        members[name] = value
     return members
 
 
@@ -126,7 +130,7 @@ def check_values(value: Any, pointer: str, depth: int) -> None:  # noqa: ANN401 
     elif isinstance(value, dict):
         for key, entry in value.items():
             if not isinstance(key, str):
-                _raise_fault(pointer, f"The key {str(key)[:100]!r} is not a string. Put it in quotes.")
+                _raise_fault(pointer, f"The key {_show(key)!r} is not a string. Put it in quotes.")
             check_values(key, pointer, depth + 1)
             check_values(entry, f"{pointer}/{escape_pointer(key)}", depth + 1)
     elif (fault := _find_scalar_fault(value)) is not None:
@@ -139,14 +143,23 @@ def _find_scalar_fault(value: object) -> str | None:
         case None | bool():
             return None
         case str():
-            unprintable = "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
-            return "The string contains a NUL character or an unpaired surrogate." if unprintable else None
+            if UNSTORABLE.search(value) is None:
+                return None
+            return "The string contains a NUL character or an unpaired surrogate. Remove it."
         case int():
             return "The absolute value of the integer must be below 2**63." if abs(value) >= MAX_WHOLE_NUMBER else None
         case float():
             return None if math.isfinite(value) else f"{value} is not a finite number."
         case _:
-            return f"YAML reads {str(value)[:100]!r} as a {type(value).__name__}. Put it in quotes."
+            return f"YAML reads {_show(value)!r} as a {type(value).__name__}. Put it in quotes."
+
+
+def _show(value: object) -> str:
+    """Return the first characters of a value; Python refuses to write integers of more than 4,300 digits."""
+    try:
+        return str(value)[:100]
+    except ValueError:
+        return f"an integer of more than {sys.get_int_max_str_digits():,} digits"
 
 
 def _raise_fault(pointer: str, detail: str) -> NoReturn:

@@ -2,35 +2,46 @@
 
 import base64
 import binascii
-import json
+from typing import Annotated, Any
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from shared.database.pagination import Key, Page
 from shared.errors import InvalidRequest
 
+_Number = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+_Text = Annotated[str, Field(strict=True, max_length=500, pattern=r"^[^\x00]*$")]
+_Time = Annotated[AwareDatetime, Field(strict=True)]
+_Id = Annotated[UUID, Field(strict=True)]
+KeyAdapter = TypeAdapter[Any]
+"""Parses the sort key of a list from JSON, and limits it to what the database can compare."""
+NUMBER_KEY: KeyAdapter = TypeAdapter(tuple[_Number])
+TEXT_KEY: KeyAdapter = TypeAdapter(tuple[_Text])
+TIME_KEY: KeyAdapter = TypeAdapter(tuple[_Time, _Id])
 
-def parse_page(limit: int, cursor: str | None, key_types: tuple[type, ...]) -> Page:
-    """Return the page that a query requests. `key_types` are the types of the list's sort key.
+
+def parse_page(limit: int, cursor: str | None, key: KeyAdapter) -> Page:
+    """Return the page that a query requests. `key` parses the sort key of the list.
 
     Raises InvalidRequest if the cursor contains no such key.
     """
     if cursor is None:
         return Page(limit)
     try:
-        key = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-    except (binascii.Error, UnicodeError, ValueError, RecursionError):
-        key = None
-    if not isinstance(key, list) or [type(part) for part in key] != list(key_types):
-        raise InvalidRequest(f"The cursor {cursor[:100]!r} is not valid for this list. Pass `next` unchanged.")
-    return Page(limit, tuple(key))
+        return Page(limit, key.validate_json(base64.urlsafe_b64decode(cursor.encode())))
+    except (binascii.Error, UnicodeError, ValidationError):
+        raise InvalidRequest(
+            f"The cursor {cursor[:100]!r} is not valid for this list. Pass `next` unchanged."
+        ) from None
 
 
 def make_next_cursor(page: Page, keys: list[Key]) -> str | None:
     """Return the cursor of the next page; None if this page is not full, because then it is the last."""
     if len(keys) < page.limit:
         return None
-    return base64.urlsafe_b64encode(json.dumps(keys[-1]).encode()).decode()
+    return base64.urlsafe_b64encode(to_json(keys[-1])).decode()
 
 
 class PageQuery(BaseModel):

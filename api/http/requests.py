@@ -35,8 +35,7 @@ def parse_request(view: View) -> View:
     @wraps(view)
     def call(**path: object) -> Response:
         arguments: dict[str, BaseModel] = {}
-        check_values({name: value for name, value in path.items() if isinstance(value, str)}, "#", 0)
-        check_values(request.args.to_dict(), "#", 0)
+        _check_query_keys(models.get("query"))
         if "path" in models:
             arguments["path"] = validate(models["path"], path)
         if "query" in models:
@@ -49,6 +48,27 @@ def parse_request(view: View) -> View:
 
     call.__delay_validate_request__ = True  # type: ignore[attr-defined]  # disables the parsing of flask-openapi3
     return call
+
+
+def _check_query_keys(model: type[BaseModel] | None) -> None:
+    """Check that the query has only keys of the model. Raises InvalidRequest: a misspelt key would have no effect."""
+    fields = model.model_fields.items() if model is not None else ()
+    known = {field.alias or name for name, field in fields}
+    faults = [
+        Fault(f"#/{escape_pointer(key)}", f"Unknown key.{suggest(key, known)}") for key in request.args.keys() - known
+    ]
+    if faults:
+        raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS]))
+
+
+def check_url() -> None:
+    """Check every string of the path and the query. Raises InvalidRequest for one that a database cannot store.
+
+    It runs before each view, also before those of other systems' protocols.
+    """
+    path = {name: value for name, value in (request.view_args or {}).items() if isinstance(value, str)}
+    check_values(path, "#", 0)
+    check_values(request.args.to_dict(), "#", 0)
 
 
 def validate(model: type[Parsed], document: object) -> Parsed:

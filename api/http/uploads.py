@@ -1,13 +1,11 @@
 """Receive uploaded files."""
 
-from typing import IO
+from typing import IO, Any
 
 from flask import request
 
-from shared.errors import (
-    MalformedRequest,
-    RequestTooLarge,
-)
+from api.http.bodies import check_values
+from shared.errors import MalformedRequest, RequestTooLarge
 
 
 def allow_upload(limit: int) -> None:
@@ -15,6 +13,17 @@ def allow_upload(limit: int) -> None:
     request.max_content_length = limit
     if (request.content_length or 0) > limit:
         raise RequestTooLarge(f"The upload is larger than {limit:,} bytes, the limit (TRAINYARD_MAX_DATASET_BYTES).")
+
+
+def read_form(*repeated: str) -> dict[str, Any]:
+    """Return the fields of the form; those named `repeated` as lists.
+
+    Raises InvalidRequest for a string that a database cannot store.
+    """
+    fields = {name: value for name, value in request.form.items() if name not in repeated}
+    form = {**fields, **{name: request.form.getlist(name) for name in repeated}}
+    check_values(form, "#", 0)
+    return form
 
 
 def get_uploaded_file() -> IO[bytes]:

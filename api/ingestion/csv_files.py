@@ -1,7 +1,8 @@
 """Parse a CSV file into a data set of numbers, and detect the roles of its columns."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -13,12 +14,17 @@ from numpy.typing import NDArray
 from api.ingestion.csv_reader import MISSING_VALUES, SAMPLE_ROWS, decode_text, detect_delimiter, parse_number, read_rows
 from api.ingestion.result import MAX_FAULTS, ParsedDataset, TableOptions, dataset_error
 from api.ingestion.targets import MAX_CLASSES, Targets, Task, encode_class_names, infer_numeric_targets
+from shared.datasets.columns import find_positions
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.errors import DatasetRefused, Fault
 
 CHUNK_ROWS = 4096
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MIN_COLUMNS = 2
+MAX_SHOWN_COLUMNS = 50
+"""The most names of columns in a message."""
+MAX_SAMPLE_CELLS = 500_000
+"""The most cells from which the header is detected."""
 
 
 @dataclass
@@ -108,15 +114,14 @@ def _detect_layout(sample: Sequence[tuple[int, list[str]]], options: TableOption
         )
     has_names = options.header if options.header is not None else has_header(sample, options)
     names = tuple(first) if has_names else tuple(f"column {index}" for index in range(len(first)))
-    duplicates = sorted({name for name in names if name and names.count(name) > 1})
+    duplicates = sorted(name for name, times in Counter(names).items() if name and times > 1)
     if duplicates:
         raise dataset_error(
             *[f"More than one column is named {name!r}. Rename all but one." for name in duplicates[:MAX_FAULTS]]
         )
-    label = (
-        len(names) - 1 if options.label is None else _find_column(options.label, names, "label", has_header=has_names)
-    )
-    out = {_find_column(text, names, "leave_out", has_header=has_names) for text in options.leave_out}
+    positions = find_positions(names) if has_names else {}
+    label = len(names) - 1 if options.label is None else _find_column(options.label, names, positions, "label")
+    out = {_find_column(text, names, positions, "leave_out") for text in options.leave_out}
     features = tuple(index for index in range(len(names)) if index != label and index not in out)
     if label in out:
         raise DatasetRefused(
@@ -136,7 +141,8 @@ def has_header(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -
     It does if the options name a column, or if it has a word in a column whose other sample values are mostly numbers.
     A single row contains the names if none of its cells is a number.
     """
-    first, rest = sample[0][1], [cells for _, cells in sample[1:]]
+    first = sample[0][1]
+    rest = [cells for _, cells in sample[1 : 2 + MAX_SAMPLE_CELLS // max(1, len(first))]]
     if any(_parse_position(text) is None for text in (options.label, *options.leave_out) if text is not None):
         return True
     if not rest:
@@ -156,17 +162,19 @@ def _parse_position(text: str) -> int | None:
     return int(text) if digits.isascii() and digits.isdecimal() and len(digits) < 7 else None  # noqa: PLR2004 - digits
 
 
-def _find_column(text: str, names: tuple[str, ...], key: str, *, has_header: bool) -> int:
+def _find_column(text: str, names: tuple[str, ...], positions: Mapping[str, int], key: str) -> int:
     """Return the index of a column, given its name or else its position: from 0, or -1 for the last one.
 
-    Raises DatasetRefused, with a pointer to the option `key`.
+    `positions` are the positions of the names, empty without a header. Raises DatasetRefused, with a pointer to the
+    option `key`.
     """
-    if has_header and text in names:
-        return names.index(text)
+    if text in positions:
+        return positions[text]
     position = _parse_position(text)
     if position is not None and -len(names) <= position < len(names):
         return position % len(names)
-    there = f" The columns are {', '.join(repr(name) for name in names)}." if has_header else ""
+    shown = f"{', '.join(map(repr, names[:MAX_SHOWN_COLUMNS]))}{', …' if len(names) > MAX_SHOWN_COLUMNS else ''}"
+    there = f" The columns are {shown}." if positions else ""
     detail = f"There is no column {text!r}.{there} The positions are 0 to {len(names) - 1}; -1 is the last column."
     raise DatasetRefused("The column does not exist.", (Fault(f"#/{key}", detail),))
 

@@ -2,16 +2,19 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from api.ingestion.result import dataset_error
+from shared.datasets.columns import MAX_COLUMNS
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_ROWS = 100
 """Number of rows from which the delimiter and the header are detected."""
 SAMPLE_CHARACTERS = 2**20
+MAX_ROW_CHARACTERS = 2**23
+"""The most characters of a row. A file without line breaks would otherwise be read into memory as a whole."""
 MISSING_VALUES = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
 """Cells that count as a missing value, in lower case."""
 
@@ -39,8 +42,9 @@ def detect_delimiter(text: io.TextIOWrapper) -> str:
     lines = sample.splitlines(keepends=True)[:SAMPLE_ROWS]
     scores = []
     for delimiter in DELIMITERS:
-        with _translate_csv_errors():
-            rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+        rows: list[list[str]] = []
+        with suppress(csv.Error):  # a wide row is one long cell with the wrong delimiter; `read_rows` reports the rest
+            rows.extend(row for row in csv.reader(lines, delimiter=delimiter) if row)
         widths = [len(row) for row in rows]
         common = max(set(widths), key=widths.count, default=0)
         cells = [cell for row in rows for cell in row]
@@ -57,21 +61,38 @@ def read_rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[tuple[int, lis
     lines = _CountedLines(text)
     with _translate_csv_errors(lines):
         for cells in csv.reader(lines, delimiter=delimiter, strict=True):
+            lines.row_characters = 0
+            if len(cells) > MAX_COLUMNS:
+                raise dataset_error(
+                    f"Line {lines.read} has {len(cells):,} cells; the limit is {MAX_COLUMNS:,}. Leave out columns."
+                )
             stripped = [cell.strip() for cell in cells]
             if any(stripped):
                 yield lines.read, stripped
 
 
 class _CountedLines:
-    """The lines of a text; `read` is the number of lines read so far."""
+    """The lines of a text.
 
-    def __init__(self, text: Iterable[str]) -> None:
-        self._lines = iter(text)
+    Attributes:
+        read: number of lines read so far.
+        row_characters: number of characters read since the last complete row; a quoted cell can have several lines.
+    """
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
         self.read = 0
+        self.row_characters = 0
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._lines:
+        while line := self._text.readline(MAX_ROW_CHARACTERS + 1):
             self.read += 1
+            self.row_characters += len(line)
+            if self.row_characters > MAX_ROW_CHARACTERS:
+                raise dataset_error(
+                    f"Line {self.read}: the row has more than {MAX_ROW_CHARACTERS:,} characters, the limit. "
+                    "Look for a quote that is not closed, or leave out columns."
+                )
             if "\0" in line:
                 raise dataset_error(
                     f"Line {self.read} contains a NUL character, so the file is not text. Save it as CSV in UTF-8."

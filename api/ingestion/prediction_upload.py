@@ -21,7 +21,8 @@ from api.ingestion.csv_reader import MISSING_VALUES, SAMPLE_ROWS, decode_text, d
 from api.ingestion.file_types import open_archive
 from api.ingestion.image_folders import is_folder, is_junk, read_content, read_members
 from api.ingestion.npz_files import IMAGE_RANKS, is_npz, map_array, read_headers, to_image_shape
-from api.ingestion.result import TableOptions, UploadLimits, dataset_error
+from api.ingestion.result import MAX_FAULTS, TableOptions, UploadLimits, dataset_error
+from shared.datasets.columns import find_positions
 from shared.datasets.row_files import CHUNK_BYTES, join_lines
 from shared.preprocessing.contract import Contract, ImageContract
 
@@ -165,12 +166,18 @@ def _ingest_csv(stream: IO[bytes], shape: tuple[int, ...], columns: Sequence[str
 def _find_columns(first: Sequence[str], columns: Sequence[str], width: int) -> list[int]:
     """Return the indices of the cells that the version takes.
 
-    They are found by name if the first row contains all names of the training. Otherwise the row must have exactly
-    `width` cells. Raises DatasetRefused.
+    They are found by name if the first row contains all names of the training. A row with none of the names must have
+    exactly `width` cells. Raises DatasetRefused.
     """
-    if columns and set(columns) <= set(first):
-        indices = {name: index for index, name in reversed(list(enumerate(first)))}
-        return [indices[name] for name in columns]
+    positions = find_positions(first)
+    missing = [name for name in columns if name not in positions]
+    if columns and not missing:
+        return [positions[name] for name in columns]
+    if len(missing) < len(columns):
+        raise dataset_error(
+            f"The header lacks {', '.join(map(repr, missing[:MAX_FAULTS]))}. It must name all columns of the version, "
+            "or none of them."
+        )
     if len(first) == width:
         return list(range(width))
     wanted = f"{width} columns" + (f" ({', '.join(columns)})" if columns else "")

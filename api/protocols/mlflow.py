@@ -24,6 +24,7 @@ from api.protocols.tensors import (
     read_json,
 )
 from api.services import Services, services
+from shared.datasets.columns import find_positions
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, UnsupportedContent
 from shared.inference.servable import Servable
 
@@ -157,9 +158,9 @@ def invoke(name: str) -> Response:
 
 
 def split_model_name(name: str) -> tuple[str, str | None]:
-    """Split `model@reference` into model and reference. The reference is None if it is missing or empty."""
-    model, _, reference = name.partition("@")
-    return model, reference or None
+    """Split `model@reference` into model and reference. The reference is None without `@`."""
+    model, separator, reference = name.partition("@")
+    return model, reference if separator else None
 
 
 def _invoke(name: str) -> Response:
@@ -248,9 +249,10 @@ def _reorder_columns(rows: list[list[Any]], names: list[Any], columns: Sequence[
     """
     if not columns or not names or any(not isinstance(row, list) or len(row) != len(names) for row in rows):
         return rows
-    if missing := [name for name in columns if name not in names]:
+    positions = find_positions(map(str, names))
+    if missing := [name for name in columns if name not in positions]:
         raise InvalidRequest(f"The columns {missing} are missing. The request has {names[:50]}.")
-    indices = [names.index(name) for name in columns]
+    indices = [positions[name] for name in columns]
     return [[row[index] for index in indices] for row in rows]
 
 

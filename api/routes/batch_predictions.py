@@ -15,7 +15,7 @@ from api.http.headers import SubmitHeader
 from api.http.paths import JobPath, ModelPath
 from api.http.requests import parse_request, validate
 from api.http.responses import describe_problems, to_response
-from api.http.uploads import allow_upload, get_uploaded_file
+from api.http.uploads import allow_upload, get_uploaded_file, read_form
 from api.ingestion.prediction_upload import ingest_prediction_inputs
 from api.services import services
 from api.streaming.predictions_csv import format_csv
@@ -218,7 +218,7 @@ def _parse_batch_request() -> BatchPredictionRequest:
     is_form = request.mimetype == MULTIPART
     if is_form:
         allow_upload(services().upload_limits.bytes)
-    body = validate(BatchPredictionRequest, request.form.to_dict() if is_form else read_document())
+    body = validate(BatchPredictionRequest, read_form() if is_form else read_document())
     if is_form == (body.dataset is not None):
         raise InvalidRequest("The request is invalid.", (Fault("#/dataset", ONE_OF),))
     return body

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from api.charts.dataset_preview import make_preview
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
 from api.documents.datasets import ClassRows, DatasetDocument, DatasetList, RevisionDocument
-from api.http.pagination import PageQuery, make_next_cursor, parse_page
+from api.http.pagination import TEXT_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import DatasetPath, PreviewPath
 from api.http.requests import parse_request, validate
 from api.http.responses import describe_problems, to_response
-from api.http.uploads import allow_upload, get_uploaded_file
+from api.http.uploads import allow_upload, get_uploaded_file, read_form
 from api.ingestion.dataset_upload import ingest_dataset
 from api.ingestion.result import ParsedDataset, TableOptions
 from api.ingestion.targets import Task
@@ -117,8 +117,7 @@ def upload_dataset() -> Response:
         raise UnsupportedContent(
             f"The Content-Type is {request.mimetype or 'missing'!r}. Send multipart/form-data with `name` and `file`."
         )
-    given: dict[str, object] = {key: value for key, value in request.form.items() if key != "leave_out"}
-    form = validate(UploadForm, {**given, "leave_out": request.form.getlist("leave_out")})
+    form = validate(UploadForm, read_form("leave_out"))
     file = get_uploaded_file()
     options = TableOptions(**form.model_dump(exclude={"name"}))
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
@@ -141,7 +140,7 @@ def list_datasets(query: PageQuery) -> Response:
 
     They are ordered by name. The catalog lists the built-in data sets.
     """
-    page = parse_page(query.limit, query.cursor, (str,))
+    page = parse_page(query.limit, query.cursor, TEXT_KEY)
     with services().sessions() as session:
         names = [found.name for found in revisions.list_datasets(session, page)]
         documents = [_format_dataset(name, revisions.list_revisions(session, name)) for name in names]

@@ -5,7 +5,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from api.documents.evaluations import Mistake, MistakeList
 from api.http.mistakes import MistakesFilter, select_mistakes
-from api.http.pagination import PageQuery, make_next_cursor, parse_page
+from api.http.pagination import NUMBER_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import VersionPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
@@ -51,11 +51,11 @@ def show_evaluation(path: VersionPath) -> Response:
 def list_mistakes(path: VersionPath, query: MistakesQuery) -> Response:
     """List the misclassified test rows."""
     version = services().get_version(path.model, path.reference)
-    page = parse_page(query.limit, query.cursor, (int,))
+    page = parse_page(query.limit, query.cursor, NUMBER_KEY)
     answers = TestPredictions.from_bytes(read_evaluation_file(services().artifacts, version, ANSWERS_FILE))
     classes = version.manifest["classes"]
     rows = select_mistakes(answers, classes, query)
-    start = max(0, int(page.after[0])) if page.after is not None else 0
+    start = page.after[0] if page.after is not None else 0
     mistakes = [
         Mistake(
             index=int(row),

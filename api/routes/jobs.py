@@ -11,7 +11,7 @@ from api.charts import drawings
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
 from api.documents.jobs import EpochDocument, EpochList, JobDocument, JobList, JobSummary, load_job
 from api.http.headers import SubmitHeader
-from api.http.pagination import PageQuery, make_next_cursor, parse_page
+from api.http.pagination import NUMBER_KEY, TIME_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import JobPath, JobPicturePath
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, to_response
@@ -22,8 +22,10 @@ from shared.database.tables.jobs import ENDED, JobStatus
 from shared.devices import Device
 from shared.errors import (
     ArtifactDamaged,
+    Fault,
     FileNotFound,
     IdempotencyKeyReused,
+    InvalidRequest,
     JobCannotBeRetried,
     JobHasEnded,
     JobNotFound,
@@ -120,12 +122,15 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
 @parse_request
 def list_jobs(query: JobQuery) -> Response:
     """List the jobs, the newest first."""
-    page = parse_page(query.limit, query.cursor, (str, str))
+    page = parse_page(query.limit, query.cursor, TIME_KEY)
     key, _, value = (query.tag or "").partition(":")
+    if query.tag is not None and not key:
+        detail = f"The tag {query.tag!r} has no key. Send `key`, or `key:value`."
+        raise InvalidRequest("The request is invalid.", (Fault("#/tag", detail),))
     with services().sessions() as session:
         found = queries.list_jobs(session, page, query.status, query.model, (key, value or None) if key else None)
         summaries = [JobSummary.from_job(job) for job in found]
-    following = make_next_cursor(page, [(job.created_at.isoformat(), str(job.id)) for job in found])
+    following = make_next_cursor(page, [(job.created_at, job.id) for job in found])
     return to_response(JobList(jobs=summaries, next=following))
 
 
@@ -196,8 +201,8 @@ def retry_job(path: JobPath, query: RetryQuery) -> Response:
 @parse_request
 def show_metrics(path: JobPath, query: PageQuery) -> Response:
     """List the metrics of each epoch, the first epoch first."""
-    page = parse_page(query.limit, query.cursor, (int,))
-    after = int(page.after[0]) if page.after is not None else 0
+    page = parse_page(query.limit, query.cursor, NUMBER_KEY)
+    after = page.after[0] if page.after is not None else 0
     with services().sessions() as session:
         queries.get_job(session, path.job_id)
         epochs = events.list_epochs(session, path.job_id, after, page.limit)

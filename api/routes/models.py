@@ -17,7 +17,7 @@ from api.documents.registry import (
     VersionList,
     VersionSummary,
 )
-from api.http.pagination import PageQuery, make_next_cursor, parse_page
+from api.http.pagination import NUMBER_KEY, TEXT_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import AliasPath, FilePath, ModelPath, VersionPath
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, to_response
@@ -46,7 +46,7 @@ bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag
 @parse_request
 def list_models(query: PageQuery) -> Response:
     """List the models, ordered by name."""
-    page = parse_page(query.limit, query.cursor, (str,))
+    page = parse_page(query.limit, query.cursor, TEXT_KEY)
     with services().sessions() as session:
         found = versions.list_models(session, page)
         documents = [_format_model(session, model) for model in found]
@@ -68,7 +68,7 @@ def show_model(path: ModelPath) -> Response:
 @parse_request
 def list_versions(path: ModelPath, query: PageQuery) -> Response:
     """List the versions of a model, newest first."""
-    page = parse_page(query.limit, query.cursor, (int,))
+    page = parse_page(query.limit, query.cursor, NUMBER_KEY)
     with services().sessions() as session:
         versions.get_model(session, path.model)
         numbers = aliases.list_aliases(session, path.model)

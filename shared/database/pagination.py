@@ -1,8 +1,10 @@
 """Define a page of a list for keyset pagination."""
 
 from dataclasses import dataclass
+from typing import Any
 
-Key = tuple[str | int, ...]
+Key = tuple[Any, ...]
+"""A sort key: what a cursor contains."""
 
 
 @dataclass(frozen=True)

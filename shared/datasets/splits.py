@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from shared.datasets.builtin import BUILTIN_DATASETS, Arrays
+from shared.datasets.columns import find_positions
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.inline import read_inline
 from shared.datasets.row_files import MappedRows
@@ -214,10 +215,11 @@ def _describe_classes(info: DatasetInfo, classes: Sequence[int | str], y: NDArra
 def _find_class_labels(info: DatasetInfo, classes: Sequence[int | str]) -> list[int]:
     """Return the label that each of these classes has in the data. Raises InvalidRequest for an unknown class."""
     if info.targets is TargetKind.CLASSES:
+        labels = find_positions(info.classes)
         for index, name in enumerate(classes):
-            if str(name) not in info.classes:
+            if str(name) not in labels:
                 raise _build_class_error(index, f"There is no class {name!r}. Classes: {', '.join(info.classes)}.")
-        return [info.classes.index(str(name)) for name in classes]
+        return [labels[str(name)] for name in classes]
     if info.targets is TargetKind.INTEGERS:
         for index, name in enumerate(classes):
             if not isinstance(name, int):

@@ -67,6 +67,4 @@ def _is_before(
     """
     assert page.after is not None  # noqa: S101 - the caller has checked it
     last_time, last_id = page.after
-    return tuple_(created_at, job_id) < tuple_(
-        literal(datetime.fromisoformat(str(last_time)), UtcDateTime()), literal(UUID(str(last_id)), Uuid())
-    )
+    return tuple_(created_at, job_id) < tuple_(literal(last_time, UtcDateTime()), literal(last_id, Uuid()))

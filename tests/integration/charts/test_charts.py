@@ -160,6 +160,22 @@ def test_data_sets_have_a_preview(http: FlaskClient, content: bytes) -> None:
     assert "colors@1" in read_text(http.get("/api/v1/datasets/colors@1/preview.svg"))
 
 
+@pytest.mark.parametrize("values", [(600_000, 600_000), (1_700_000_000, 1_700_000_060), (1e30, 1e30), (-3e38, 3e38)])
+def test_columns_of_large_or_equal_numbers_have_a_preview(http: FlaskClient, values: tuple[float, float]) -> None:
+    upload_dataset(http, f"time,b,l\n{values[0]},1,x\n{values[1]},2,y\n".encode())
+
+    assert read_pixels(http.get("/api/v1/datasets/colors/preview.png")).std() > 1
+
+
+def test_a_preview_names_integer_labels_that_do_not_start_at_0(http: FlaskClient) -> None:
+    upload_dataset(http, npz(x=np.zeros((4, 8, 8), np.uint8), y=[-5, -4, -5, -4]))
+
+    text = read_text(http.get("/api/v1/datasets/colors/preview.svg"))
+
+    assert "-5" in text.replace("−", "-")
+    assert "-4" in text.replace("−", "-")
+
+
 def test_an_unchanged_chart_is_not_sent_again(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, DIGITS)
     first = http.get(f"{VERSION}/evaluation/confusion.png")

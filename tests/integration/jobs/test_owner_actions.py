@@ -221,6 +221,14 @@ def test_an_idempotency_key_belongs_to_one_owner(app_with_owners: Flask) -> None
     assert submit_as(http, "ada", key="k1")["id"] != submit_as(http, "bob", key="k1")["id"]
 
 
+@pytest.mark.parametrize("owner", ["", " ", "a" * 256, "a\x7fb"])
+def test_an_owner_that_cannot_be_read_is_not_anonymous(app_with_owners: Flask, owner: str) -> None:
+    answer = app_with_owners.test_client().post("/api/v1/jobs", json=XOR, headers={OWNER: owner})
+
+    assert answer.status_code == 422
+    assert OWNER in answer.json["detail"]
+
+
 def test_the_owner_header_is_ignored_unless_it_is_configured(http: FlaskClient) -> None:
     assert submit_as(http, "ada")["owner"] == "anonymous"
 

@@ -200,3 +200,8 @@ def test_the_hugging_face_client_classifies_images(server: str, digit: np.ndarra
     assert [element.label for element in found[:1]] == [str(expected.argmax())]
     assert found[0].score == pytest.approx(expected.max(), abs=1e-4)
     assert (len(found), len(three)) == (10, 3)
+
+
+@pytest.mark.parametrize("path", ["/models/digits@", "/models/digits@/invocations"])
+def test_an_empty_alias_is_unknown(http: FlaskClient, digit: np.ndarray, path: str) -> None:
+    assert http.post(path, data=encoded(digit), content_type="image/png").status_code == 404

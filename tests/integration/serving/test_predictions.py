@@ -213,10 +213,8 @@ def test_rows_of_another_shape_are_refused(iris: FlaskClient, instance: object) 
 def test_a_version_that_takes_numbers_refuses_an_image(iris: FlaskClient) -> None:
     answer = iris.post(IRIS_ADDRESS, data=encoded(photo()))
 
-    assert (answer.status_code, answer.json["detail"]) == (
-        422,
-        "the image: this version takes numbers of shape [4], not an image.",
-    )
+    assert answer.status_code == 422
+    assert "this version takes numbers of shape [4], not an image. Send JSON" in answer.json["detail"]
 
 
 @pytest.mark.parametrize(

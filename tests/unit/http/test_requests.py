@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from api.http.bodies import MAX_DEPTH, parse_length, read_document
+from api.http.bodies import MAX_DEPTH, check_values, parse_length, read_document, read_json
 from api.http.requests import validate
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError, UnsupportedContent
 from shared.spec.training import TrainingSpec
@@ -60,6 +60,27 @@ def test_an_invalid_body_is_refused_with_its_position(
 
     faults = " ".join(f"{fault.pointer} {fault.detail}" for fault in refused.value.faults)
     assert said in f"{refused.value.detail} {faults}"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({16**8000: 1}, "The key 'an integer of more than 4,300 digits' is not a string"),
+        ({"a": {16**8000}}, "as a set"),
+    ],
+)
+def test_integers_that_python_cannot_write_are_refused(document: object, said: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        check_values(document, "#", 0)
+
+    assert said in refused.value.faults[0].detail
+
+
+def test_one_duplicate_among_many_keys_is_found() -> None:
+    keys = ",".join(f'"k{index}":1' for index in range(200_000))
+
+    with pytest.raises(MalformedRequest, match="'k199999' occurs twice"):
+        read_json(f'{{{keys},"k199999":1}}'.encode())
 
 
 class EndlessBody:

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from api.ingestion.csv_files import ingest_csv
+from api.ingestion.csv_reader import MAX_ROW_CHARACTERS
 from api.ingestion.result import ParsedDataset, TableOptions
 from shared.datasets.info import TargetKind
 from shared.errors import DatasetRefused
@@ -124,6 +125,15 @@ def test_a_hundred_thousand_rows_are_read(tmp_path: Path) -> None:
     assert ingested.info.class_rows == ((33_334, 0), (33_333, 0), (33_333, 0))
 
 
+def test_a_hundred_thousand_columns_are_read(tmp_path: Path) -> None:
+    names = ",".join(f"c{column}" for column in range(99_999))
+
+    ingested, x, _ = read(f"{names},y\n{'1,' * 99_999}0\n{'2,' * 99_999}1\n", tmp_path)
+
+    assert x.shape == (2, 99_999)
+    assert ingested.columns[-1] == "c99998"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -150,6 +160,9 @@ def test_a_hundred_thousand_rows_are_read(tmp_path: Path) -> None:
         ("a,y\n1,same\n2,same\n", ["column 'y' is 1; 2 to"]),
         (f"a,y\n1,{'x' * 100_000}\n" + "1,b\n" * 300_000, ["100,000 characters; the limit is 100"]),
         ("sex,y\nmale,0\nfemale,1\n", ["'male' is not a number"]),
+        ("1," * 100_000 + "0\n" + "2," * 100_000 + "1\n", ["Line 1 has 100,001 cells; the limit is 100,000"]),
+        ("a,b,y\n1,2,0\n" + "3" * (MAX_ROW_CHARACTERS + 1), ["Line 3: the row has more than 8,388,608 characters"]),
+        ("a,b,y\n1,2,0\n" + '3,"\n",' * 2_000_000, ["the row has more than 8,388,608 characters"]),
     ],
 )
 def test_faults_are_reported_with_row_and_column(tmp_path: Path, text: str | bytes, words: list[str]) -> None:
