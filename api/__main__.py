@@ -3,7 +3,7 @@
 import resource
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 
 from api.http.slow_clients import MAX_CONNECTIONS
 from shared import logs
@@ -18,6 +18,7 @@ if __name__ == "__main__":
         "api.wsgi:warm_app",
         factory=True,
         interface=Interfaces.WSGI,
+        http=HTTPModes.http1,  # no client needs HTTP/2 without encryption
         address=settings.host,
         port=settings.port,
         blocking_threads=settings.api_threads,

@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from flask import Flask
+from flask import Flask, Response
 from flask_openapi3 import Info, OpenAPI
 from flask_openapi3_swagger.plugins import RegisterPlugin
 
@@ -13,6 +13,7 @@ from api.collectors import JobCollector, MemoryCollector
 from api.documents.base import Problem
 from api.http import problems
 from api.http.bodies import YAML_TYPES
+from api.http.cross_site import SECURITY_HEADERS, Sites, check_sites
 from api.http.request_ids import add_request_ids
 from api.http.requests import check_url
 from api.http.slow_clients import BodyReadLimiter, limit_bodies
@@ -81,11 +82,19 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     for protocol in (tf_serving, open_inference, mlflow, hugging_face):
         app.register_blueprint(protocol.bp)
     app.before_request(check_url)
+    app.after_request(_add_security_headers)
     problems.register_handlers(app)
     _add_documentation(app)
-    application = add_request_ids(limit_bodies(app.wsgi_app, services.readers))
-    app.wsgi_app = with_fast_path(application, services)  # type: ignore[method-assign, assignment]  # as in Flask's docs
+    application = with_fast_path(add_request_ids(limit_bodies(app.wsgi_app, services.readers)), services)
+    sites = Sites(settings.host, settings.hosts, settings.allowed_origins)
+    app.wsgi_app = check_sites(application, sites)  # type: ignore[method-assign, assignment]  # as in Flask's docs
     return app
+
+
+def _add_security_headers(response: Response) -> Response:
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
 
 
 def _build_services(settings: Settings) -> Services:

@@ -46,6 +46,18 @@ class ServiceError(TrainyardError):
     """Base class of the errors of a request. api/http/problems.py maps each to an HTTP status."""
 
 
+class HostNotAllowed(ServiceError):
+    """Raised when the header `Host` is not a name of the API."""
+
+    kind = "host-not-allowed"
+
+
+class OriginNotAllowed(ServiceError):
+    """Raised when a web page of another site sends a request."""
+
+    kind = "origin-not-allowed"
+
+
 class InvalidRequest(ServiceError):
     """Raised when a request can be parsed but its content is invalid. Each fault names a place."""
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.devices import Device
 
@@ -26,6 +26,15 @@ def _add_psycopg(url: str) -> str:
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
+def _split(value: object) -> object:
+    """Split names at commas, and remove spaces and empty names."""
+    return [name.strip().lower() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+NameList = Annotated[frozenset[str], NoDecode, BeforeValidator(_split)]
+"""Names separated by commas, in lower case."""
+
+
 class Settings(BaseSettings):
     """The settings of a process. Only entry points read them and pass values on. README.md explains each setting."""
 
@@ -40,6 +49,8 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    hosts: NameList = frozenset()
+    allowed_origins: NameList = frozenset()
     data_dir: Folder = Path("data")
     database_url: Annotated[str, AfterValidator(_add_psycopg)] = Field(default_factory=_make_sqlite_url)
     redis_url: str = "redis://127.0.0.1:6379/0"

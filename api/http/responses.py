@@ -7,9 +7,13 @@ from flask import Response
 from pydantic import BaseModel
 
 from api.http.problems import MEDIA_TYPE, STATUS
-from shared.errors import DatabaseUnavailable, InvalidRequest, ServiceError
+from shared.errors import DatabaseUnavailable, HostNotAllowed, InvalidRequest, OriginNotAllowed, ServiceError
 
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
+
+
+EVERYWHERE: tuple[type[ServiceError], ...] = (InvalidRequest, OriginNotAllowed, HostNotAllowed, DatabaseUnavailable)
+"""The problems that every route can answer."""
 
 
 def to_response(
@@ -23,11 +27,10 @@ def to_response(
 def describe_problems(*errors: type[ServiceError]) -> dict[Any, Any]:
     """Describe the problems of a route for its `responses`, one entry for each status.
 
-    InvalidRequest and DatabaseUnavailable are always included.
+    EVERYWHERE is always included.
     """
     kinds: dict[HTTPStatus, list[str]] = {}
-    every: tuple[type[ServiceError], ...] = (*errors, InvalidRequest, DatabaseUnavailable)
-    for error in every:
+    for error in (*errors, *EVERYWHERE):
         kinds.setdefault(STATUS[error], []).append(error.kind)
     return {
         str(int(status)): {

@@ -52,3 +52,18 @@ def test_a_nul_character_in_a_form_is_refused_with_its_pointer(http: FlaskClient
     answer = http.post("/api/v1/datasets", data=form)
 
     assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "#/leave_out/1")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/docs", "/openapi.json", "/health/live", "/nothing"])
+def test_answers_forbid_other_types_and_frames(http: FlaskClient, path: str) -> None:
+    headers = http.get(path).headers
+
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert (headers["X-Frame-Options"], headers["Content-Security-Policy"]) == ("DENY", "frame-ancestors 'none'")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/models/a/predictions", "/v1/models/a:predict", "/v2/models/a/infer"])
+def test_pages_of_other_sites_cannot_use_any_protocol(http: FlaskClient, path: str) -> None:
+    assert http.post(path, data=b"x", headers={"Origin": "http://evil.example"}).status_code == 403
+    assert http.post(path, data=b"x", headers={"Host": "evil.example"}).status_code == 421
