@@ -102,7 +102,7 @@ def _build_services(settings: Settings) -> Services:
     sessions = make_sessions(make_engine(settings.database_url))
     model_cache = ModelCache(sessions, artifacts, settings.serving_memory_bytes)
     metrics = Metrics((MemoryCollector(model_cache), JobCollector(sessions)))
-    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels, settings.max_request_pixels)
     return Services(
         sessions=sessions,
         artifacts=artifacts,

@@ -10,15 +10,18 @@ from typing import cast  # noqa: E402
 
 from flask import Flask  # noqa: E402
 
+from shared.settings import Settings  # noqa: E402
+from shared.system import limit_arenas, limit_image_libraries  # noqa: E402
+
+settings = Settings()
+limit_image_libraries(settings.max_image_pixels)
+
 from api.app import create_app  # noqa: E402
 from api.services import EXTENSION, Services  # noqa: E402
 from shared import logs  # noqa: E402
 from shared.jobs.broker import BrokerUnreachable  # noqa: E402
-from shared.settings import Settings  # noqa: E402
-from shared.system import limit_arenas  # noqa: E402
 
 limit_arenas(os.cpu_count() or 1)
-settings = Settings()
 logs.configure_logging(settings.log_level)
 app = create_app(settings)
 gc.freeze()  # later collections skip all objects that exist now

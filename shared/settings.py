@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     max_request_bytes: Annotated[int, Field(ge=1)] = 32 * 2**20
     max_image_bytes: Annotated[int, Field(ge=1)] = 10 * 2**20
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    max_request_pixels: Annotated[int, Field(ge=1)] = 200_000_000
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 16 * 2**30
     max_dataset_files: Annotated[int, Field(ge=1)] = 1_000_000
     default_model: str | None = None

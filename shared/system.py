@@ -1,6 +1,7 @@
-"""Call the C library and the kernel: limit and trim the heap, and end with the parent process."""
+"""Call the C library and the kernel: limit the heap and the image libraries, and end with the parent process."""
 
 import ctypes
+import os
 import signal
 import sys
 
@@ -23,6 +24,14 @@ def trim_heap() -> None:
     """Return free memory of the heap to the operating system. Does nothing without glibc."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)
+
+
+def limit_image_libraries(max_pixels: int) -> None:
+    """Limit what OpenCV decodes to images of `max_pixels`, also in child processes. Call it before cv2 is imported.
+
+    It is a second line of defence: OpenCV checks the size that it reads itself, which can differ from ours.
+    """
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max_pixels)
 
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)

@@ -1,11 +1,16 @@
 """Run a worker (`python -m worker`). It runs one job at a time, from the queues that its machine can serve."""
 
 from shared.settings import Settings
-from worker.app import Worker, create_celery
-from worker.lifecycle import connect_worker
+from shared.system import limit_image_libraries
 
 if __name__ == "__main__":
-    worker = Worker(Settings())
+    settings = Settings()
+    limit_image_libraries(settings.max_image_pixels)
+
+    from worker.app import Worker, create_celery
+    from worker.lifecycle import connect_worker
+
+    worker = Worker(settings)
     connect_worker(worker)
     worker.scratch.open()
     create_celery(worker).worker_main(

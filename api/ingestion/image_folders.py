@@ -22,7 +22,7 @@ from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.labels import encode_labels, find_class_name_faults
 from shared.datasets.row_files import join_lines
 from shared.errors import ServiceError
-from shared.preprocessing.decoding import ImageLimits, decode_image, read_header
+from shared.preprocessing.decoding import ImageLimits, decode_with_header, hold_large_image, read_header
 
 JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
@@ -315,8 +315,9 @@ def _check_image(content: bytes | str, limits: ImageLimits) -> _CheckedImage | s
     if isinstance(content, str):
         return content
     try:
-        pixels = decode_image(content, limits)
+        header = read_header(content, limits)
+        with hold_large_image(header):
+            height, width, _ = decode_with_header(content, header).shape
     except ServiceError as error:
         return error.detail
-    height, width, _ = pixels.shape
-    return _CheckedImage(content, (height, width), read_header(content, limits).gray)
+    return _CheckedImage(content, (height, width), header.gray)

@@ -1,7 +1,7 @@
 """Preprocess the inputs of a request to rows of the network's input."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -11,10 +11,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, ServiceError, UnsupportedContent
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
-from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits, decode_with_header, read_header
+from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits, decode_with_header, hold_large_image, read_header
 from shared.preprocessing.handwriting import is_dark_on_light
 from shared.preprocessing.pixels import Pixels
-from shared.preprocessing.transforms import transform_image
+from shared.preprocessing.transforms import TransformedImage, transform_image
 from shared.spec.preprocessing import Fit, Invert
 
 UNSPECIFIC_MEDIA_TYPES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
@@ -92,10 +92,14 @@ def decode_base64(text: object, name: str) -> bytes:
 
 
 class PreprocessedInput(NamedTuple):
-    """A row of the network's input, float32 of the contract's input shape, and warnings for the sender."""
+    """A row of the network's input, float32 of the contract's input shape, and warnings for the sender.
+
+    `pixels` is the number of pixels of an image before preprocessing.
+    """
 
     values: NDArray[np.float32]
     warnings: list[str]
+    pixels: int = 0
 
 
 def preprocess_input(given: Input, contract: ImageContract | NumbersContract, limits: ImageLimits) -> PreprocessedInput:
@@ -114,15 +118,18 @@ def preprocess_input(given: Input, contract: ImageContract | NumbersContract, li
 
 
 def _preprocess_image(given: Input, contract: ImageContract, limits: ImageLimits) -> PreprocessedInput:
-    image, size = _decode(given, contract, limits) if isinstance(given, ImageInput) else _parse_pixels(given, limits)
-    pixels, inverted = transform_image(image, contract)
+    if isinstance(given, ImageInput):
+        (pixels, inverted), size = _decode(given, contract, limits)
+    else:
+        image, size = _parse_pixels(given, limits)
+        pixels, inverted = transform_image(image, contract)
     warnings = _find_warnings(pixels, size, contract)
     polarity = contract.ground
     if inverted and contract.invert is Invert.AUTO:
         warnings.append(INVERTED_WARNING)
     elif polarity is not None and not warnings and is_dark_on_light(pixels) != (polarity is Polarity.LIGHT):
         warnings.append(POLARITY_WARNINGS[polarity])
-    return PreprocessedInput(contract.normalisation.apply_to_pixels(pixels), warnings)
+    return PreprocessedInput(contract.normalisation.apply_to_pixels(pixels), warnings, size[0] * size[1])
 
 
 def preprocess_inputs(
@@ -135,7 +142,11 @@ def preprocess_inputs(
     """
     rows: list[NDArray[np.float32]] = []
     read: list[list[str] | ServiceError] = []
+    total = 0
     for given in inputs:
+        if total and limits.max_total_pixels is not None:
+            limits = replace(limits, max_total_pixels=limits.max_total_pixels - total)
+            total = 0
         try:
             if isinstance(given, ServiceError):
                 raise given
@@ -145,6 +156,7 @@ def preprocess_inputs(
         else:
             rows.append(row.values)
             read.append(row.warnings)
+            total = row.pixels
     return rows, read
 
 
@@ -169,7 +181,8 @@ def _find_warnings(pixels: Pixels, size: Size, contract: ImageContract) -> list[
     return warnings
 
 
-def _decode(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> tuple[Pixels, Size]:
+def _decode(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> tuple[TransformedImage, Size]:
+    """Decode and transform an image. Returns the result and the size before it."""
     try:
         declared_type = MEDIA_TYPE_ALIASES.get(given.media_type, given.media_type)
         header = read_header(given.data, limits)
@@ -179,9 +192,11 @@ def _decode(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> 
                 f"{given.name}: the declared media type is {declared_type}, and the image is {found}. "
                 "Declare the type of the image, or none."
             )
-        return decode_with_header(given.data, header, contract), (header.height, header.width)
+        with hold_large_image(header, contract):
+            image = transform_image(decode_with_header(given.data, header, contract), contract)
     except (InvalidImage, ImageTooLarge) as error:
         raise type(error)(f"{given.name}: {error.detail}.") from error
+    return image, (header.height, header.width)
 
 
 def _parse_pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Size]:

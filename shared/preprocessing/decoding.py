@@ -2,6 +2,8 @@
 
 import io
 import struct
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,16 +39,24 @@ _REDUCED_FLAGS = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 
-# `read_header` checks our own limit before anything is decoded. Pillow's limit would only add a second one.
-Image.MAX_IMAGE_PIXELS = None
+MAX_PARALLEL_PIXELS = 4_000_000
+"""Images with more pixels, as they are decoded, are decoded one at a time in each process: `hold_large_image`."""
+BLENDED_PIXELS = 2**18
+"""Pixels that are blended over the background at a time: as floats they take 4 MiB."""
+_LARGE_IMAGE = threading.Lock()
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Limits on an encoded image, checked before it is decoded."""
+    """Limits on an encoded image, checked before it is decoded.
+
+    Attributes:
+        max_total_pixels: limit for all images of a request together; None for no limit.
+    """
 
     max_bytes: int
     max_pixels: int
+    max_total_pixels: int | None = None
 
 
 def decode_image(data: bytes, limits: ImageLimits, contract: ImageContract | None = None) -> Pixels:
@@ -62,18 +72,35 @@ def decode_image(data: bytes, limits: ImageLimits, contract: ImageContract | Non
 
 def decode_with_header(data: bytes, header: ImageHeader, contract: ImageContract | None = None) -> Pixels:
     """Decode an image whose header is already parsed, like `decode_image`. Raises InvalidImage."""
-    reduced = _REDUCED_FLAGS[choose_reduction(header, contract)]
-    flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR_RGB | reduced
+    reduction = choose_reduction(header, contract)
+    flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR_RGB | _REDUCED_FLAGS[reduction]
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise InvalidImage(f"a {header.format} image that cannot be decoded: {error.err}") from error
     if image is None:
         raise InvalidImage(f"a {header.format} image that is damaged or cut off")
+    height, width = image.shape[:2]
+    promised = (-(-header.width // reduction), -(-header.height // reduction))
+    if promised not in ((width, height), (height, width)):  # the EXIF orientation can swap the sides
+        raise InvalidImage(
+            f"a {header.format} image that is {width:,} × {height:,} pixels large, and {header.width:,} × "
+            f"{header.height:,} in its header"
+        )
     if header.transparent:
         background = contract.background if contract is not None else (0,)
         return _blend_over_background(image, background, premultiplied=header.format == "TIFF")
     return image.astype(np.uint8, copy=False)
+
+
+def hold_large_image(header: ImageHeader, contract: ImageContract | None = None) -> AbstractContextManager[Any]:
+    """Return a context in which to decode and transform an image.
+
+    Only one thread at a time is in the context of a large image, so that few large images are in memory.
+    """
+    reduction = choose_reduction(header, contract)
+    is_large = header.width * header.height > MAX_PARALLEL_PIXELS * reduction**2
+    return _LARGE_IMAGE if is_large else nullcontext()
 
 
 def choose_reduction(header: ImageHeader, contract: ImageContract | None) -> int:
@@ -107,6 +134,11 @@ def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
             f"an image of {header.width:,} × {header.height:,} pixels exceeds the limit of {limits.max_pixels:,} "
             "pixels; scale it down"
         )
+    if limits.max_total_pixels is not None and header.width * header.height > limits.max_total_pixels:
+        raise ImageTooLarge(
+            f"with this image of {header.width:,} × {header.height:,} pixels, the images of the request have more "
+            "pixels than TRAINYARD_MAX_REQUEST_PIXELS, the limit; send fewer images in a request, or a batch prediction"
+        )
     return header
 
 
@@ -115,6 +147,8 @@ def _read_header_with_pillow(data: bytes) -> ImageHeader:
         with Image.open(io.BytesIO(data), formats=list(MEDIA_TYPES)) as image:
             width, height = image.size
             return ImageHeader(str(image.format), image.has_transparency_data, image.mode in GRAY_MODES, width, height)
+    except Image.DecompressionBombError as error:
+        raise ImageTooLarge("an image with more pixels than Pillow opens; scale it down") from error
     except (OSError, SyntaxError, ValueError, OverflowError, TypeError, KeyError, IndexError, struct.error) as error:
         raise InvalidImage(f"not an image in a supported format; supported are {', '.join(MEDIA_TYPES)}") from error
 
@@ -123,7 +157,12 @@ def _blend_over_background(image: NDArray[Any], background: tuple[int, ...], *, 
     """Convert BGRA to RGB over the background. OpenCV returns the colours of a TIFF already multiplied by alpha."""
     if image.ndim == 2:  # noqa: PLR2004 - OpenCV ignores a gray level that is declared transparent
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA)
-    levels = image.astype(np.float32) * (WHITE / np.iinfo(image.dtype).max)
-    color, alpha = levels[..., 2::-1], levels[..., 3:] / WHITE
-    behind = np.asarray(background, np.float32) * (1 - alpha)
-    return np.round((color if premultiplied else color * alpha) + behind).clip(0, WHITE).astype(np.uint8)
+    blended = np.empty((*image.shape[:2], 3), np.uint8)
+    rows = max(1, BLENDED_PIXELS // image.shape[1])
+    for start in range(0, len(image), rows):
+        levels = image[start : start + rows].astype(np.float32) * (WHITE / np.iinfo(image.dtype).max)
+        color, alpha = levels[..., 2::-1], levels[..., 3:] / WHITE
+        behind = np.asarray(background, np.float32) * (1 - alpha)
+        over = (color if premultiplied else color * alpha) + behind
+        blended[start : start + rows] = np.round(over).clip(0, WHITE)
+    return blended

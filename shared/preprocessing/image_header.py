@@ -1,19 +1,33 @@
-"""Parse the headers of PNG and JPEG, the formats of nearly all images.
+"""Walk the structure of PNG and JPEG, the formats of nearly all images.
 
-Pillow reads the other formats and unusual headers. It is not used for all images because it touches so much memory
-that the network which runs next takes 50 % longer.
+Every length is compared with the bytes that are there, before a decoder allocates what a length claims. Pillow reads
+the other formats and unusual headers. It is not used for all images because it touches so much memory that the network
+which runs next takes 50 % longer.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 
+from shared.errors import InvalidImage
+
+MAX_SCANS = 100
+"""The most scans of a JPEG. A progressive JPEG has about 10."""
+MAX_SCANNED_PIXELS = 1_000_000_000
+"""The most pixels of a JPEG, times its scans: each scan passes over all pixels, even if it is empty."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_GRAY, _PNG_WITH_ALPHA = (0, 4), (4, 6)
 _PNG_COLORS = (0, 2, 3, 4, 6)
+_PNG_CHUNK_BYTES = 12
+"""The bytes of a chunk without its data: length, name and checksum."""
+_PNG_CHUNK = struct.Struct(">I4s")
 _JPEG = b"\xff\xd8\xff"
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_SEQUENTIAL = (0xC0, 0xC1)
 _JPEG_SCAN = 0xDA
+_JPEG_FILL = 0xFF
 _JPEG_COMPONENTS = (1, 3, 4)
+_JPEG_SCAN_MARKER = re.compile(rb"\xff\xda")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +42,11 @@ class ImageHeader:
 
 
 def parse_header(data: bytes) -> ImageHeader | None:
-    """Parse the header of a PNG or JPEG. Returns None for another format or an unusual header."""
+    """Parse the structure of a PNG or JPEG. Returns None for another format or an unusual header.
+
+    Raises InvalidImage for a chunk or a segment that is longer than the rest of the file, and for more than MAX_SCANS
+    scans.
+    """
     try:
         if data.startswith(_PNG):
             return _parse_png(data)
@@ -40,35 +58,68 @@ def parse_header(data: bytes) -> ImageHeader | None:
 
 
 def _parse_png(data: bytes) -> ImageHeader | None:
-    """Parse chunks up to the pixels. A chunk is a length, a name, the data, a checksum: https://www.w3.org/TR/png-3/"""
+    """Parse all chunks. A chunk is a length, a name, the data, a checksum: https://www.w3.org/TR/png-3/"""
     length, name, width, height, _, color = struct.unpack_from(">I4sIIBB", data, 8)
     if (length, name) != (13, b"IHDR") or not width or not height or color not in _PNG_COLORS:
         return None
-    transparent = color in _PNG_WITH_ALPHA
-    index = 33
-    while name != b"IDAT":
-        length, name = struct.unpack_from(">I4s", data, index)
+    transparent, has_pixels = color in _PNG_WITH_ALPHA, False
+    index, size = 33, len(data)
+    while name != b"IEND" and index < size:
+        length, name = _PNG_CHUNK.unpack_from(data, index)
+        if length > size - index - _PNG_CHUNK_BYTES:
+            raise InvalidImage(
+                f"a PNG image that is damaged or cut off: the chunk {name.decode('ascii', 'replace')!r} claims "
+                f"{length:,} bytes, and {max(0, size - index - _PNG_CHUNK_BYTES):,} are left"
+            )
         transparent = transparent or name == b"tRNS"
-        index += 12 + length
-    return ImageHeader("PNG", transparent, color in _PNG_GRAY, width, height)
+        has_pixels = has_pixels or name == b"IDAT"
+        index += _PNG_CHUNK_BYTES + length
+    return ImageHeader("PNG", transparent, color in _PNG_GRAY, width, height) if has_pixels else None
 
 
 def _parse_jpeg(data: bytes) -> ImageHeader | None:
-    """Parse segments up to the frame: ITU-T T.81, B.1.
-
-    A segment begins with 0xff, a code, and a length that includes its own two bytes.
-    """
-    index = 2
+    """Parse the segments up to the first scan: ITU-T T.81, B.1. A segment is a marker, a length, and the content."""
+    frame, index = None, 2
     while True:
-        if data[index] != 0xFF:  # noqa: PLR2004 - the first byte of a marker
-            return None
-        code = data[index + 1]
+        code, index, length = _parse_segment(data, index)
+        if code == _JPEG_SCAN:
+            break
         if code in _JPEG_FRAMES:
-            height, width, components = struct.unpack_from(">HHB", data, index + 5)
-            if not width or not height or components not in _JPEG_COMPONENTS:
-                return None
-            return ImageHeader("JPEG", transparent=False, gray=components == 1, width=width, height=height)
-        if code == _JPEG_SCAN or code < 0xC0:  # noqa: PLR2004 - not a marker of a header
-            return None
-        (length,) = struct.unpack_from(">H", data, index + 2)
-        index += 2 + max(length, 2)
+            if frame is not None:
+                raise InvalidImage("a JPEG image with more than one frame header")
+            frame, (height, width, components) = code, struct.unpack_from(">HHB", data, index + 3)
+        index += length
+    if frame is None or not width or not height or components not in _JPEG_COMPONENTS:
+        return None
+    if not (frame in _JPEG_SEQUENTIAL and data[index + 2] == components):  # else this scan is the only one
+        _check_scans(data, width * height)
+    return ImageHeader("JPEG", transparent=False, gray=components == 1, width=width, height=height)
+
+
+def _parse_segment(data: bytes, index: int) -> tuple[int, int, int]:
+    """Return the code of a segment, the index of its length, and the length, which includes its own two bytes.
+
+    A marker begins with 0xff, which can be repeated. Raises InvalidImage for a segment that is longer than the rest of
+    the file, and IndexError for anything else than a segment.
+    """
+    if data[index] != _JPEG_FILL:
+        raise IndexError(index)
+    while (code := data[index + 1]) == _JPEG_FILL:
+        index += 1
+    if code < 0xC0 or 0xD0 <= code <= 0xD9:  # noqa: PLR2004 - a marker without a length
+        raise IndexError(index)
+    (length,) = struct.unpack_from(">H", data, index + 2)
+    left = len(data) - index - 2
+    if length > left:
+        raise InvalidImage(
+            f"a JPEG image that is damaged or cut off: a segment claims {length:,} bytes, and {left:,} are left"
+        )
+    return code, index + 2, max(length, 2)
+
+
+def _check_scans(data: bytes, pixels: int) -> None:
+    scans, limit = sum(1 for _ in _JPEG_SCAN_MARKER.finditer(data)), min(MAX_SCANS, MAX_SCANNED_PIXELS // pixels)
+    if scans > limit:
+        raise InvalidImage(
+            f"a JPEG image of {scans:,} scans; the limit for {pixels:,} pixels is {limit}. Save it as a baseline JPEG"
+        )
