@@ -105,10 +105,10 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
         resolved = submission.resolve(session, body)
     version = resolved.version
     base = pretrained.read_pretrained(version, services().artifacts) if version is not None else None
-    plan = services().planner.plan(PlanRequest(spec=resolved.spec, uploaded=resolved.info, base=base))
+    owner, max_queued = services().owners.get_current(), services().owners.max_queued
+    plan = services().planner.plan(PlanRequest(spec=resolved.spec, uploaded=resolved.info, base=base), owner)
     if query.dry_run:
         return to_response(plan)
-    owner, max_queued = services().owners.get_current(), services().owners.max_queued
     with services().sessions.begin() as session:
         job, is_reused = submission.submit(session, resolved, owner, max_queued, header.idempotency_key)
     if not is_reused:

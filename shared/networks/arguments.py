@@ -11,6 +11,9 @@ import keras
 from shared.errors import Fault, InvalidRequest, suggest
 from shared.networks.allow_list import FIXED_ARGUMENTS, PART_CLASSES
 
+MAX_ENTRIES = 100
+"""The most entries of a list in an argument. Some Keras classes build an operation for each entry."""
+
 
 def convert_arguments(keras_class: type, arguments: dict[str, Any], pointer: str) -> dict[str, Any]:
     """Convert JSON values to the arguments of a Keras class. Raises InvalidRequest.
@@ -40,6 +43,8 @@ def _find_parameters(keras_class: type) -> Iterable[str]:
 def _convert_argument(key: str, value: Any, default: Any, at: str) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, dict):
         return _make_part(key, value, at)
+    if isinstance(value, list) and (length := _count_entries(value)) > MAX_ENTRIES:
+        raise build_error(at, f"This list has {length:,} entries; the limit is {MAX_ENTRIES}. Use fewer.")
     if isinstance(value, list) and any(isinstance(entry, dict | str) for entry in value):
         raise build_error(at, "A list must contain only numbers. Remove strings and mappings from the list.")
     if value is None:
@@ -55,6 +60,11 @@ def _convert_argument(key: str, value: Any, default: Any, at: str) -> Any:  # no
     if isinstance(value, bool) and isinstance(default, int | str):
         raise build_error(at, f"This argument must be a number or a string, not {str(value).lower()}.")
     return value
+
+
+def _count_entries(value: object) -> int:
+    """Count the entries of a list and of all lists in it."""
+    return sum(1 + _count_entries(entry) for entry in value) if isinstance(value, list) else 0
 
 
 def _make_part(key: str, value: dict[str, Any], at: str) -> Any:  # noqa: ANN401 - keras

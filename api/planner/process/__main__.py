@@ -10,12 +10,17 @@ exhaust the memory or the time of the process that plans it.
 import os
 import resource
 import sys
+import traceback
+
+from pydantic import BaseModel
 
 from api.planner.messages import CATALOG, PlannerMessage, PlanResponse, Refusal
 from shared.errors import InvalidRequest
 
 MAX_MEMORY_BYTES = 4 * 2**30
 """Limit of the address space of this process."""
+MAX_REASON = 300
+"""The most characters of an unexpected exception in a refusal."""
 
 
 def main(max_parameters: int) -> None:
@@ -32,21 +37,29 @@ def main(max_parameters: int) -> None:
 
         answers.write("ready\n")
         answers.flush()
+
+        def respond(line: str) -> PlanResponse:
+            message = PlannerMessage.model_validate_json(line)
+            if (layer := message.layer_request) is not None:
+                write_layer_output(layer.folder, layer.input_shape, layer.layer)
+                return PlanResponse()
+            request = message.plan_request
+            assert request is not None  # noqa: S101 - one of the two is set
+            plan = plan_training(request.spec, max_parameters, request.uploaded, request.base)
+            return PlanResponse(plan=plan)
+
         for line in sys.stdin:
             if line.strip() == CATALOG:
-                answers.write(read_catalog().model_dump_json() + "\n")
-                answers.flush()
-                continue
-            try:
-                message = PlannerMessage.model_validate_json(line)
-                if (layer := message.layer_request) is not None:
-                    write_layer_output(layer.folder, layer.input_shape, layer.layer)
-                    answer = PlanResponse()
-                elif (request := message.plan_request) is not None:
-                    plan = plan_training(request.spec, max_parameters, request.uploaded, request.base)
-                    answer = PlanResponse(plan=plan)
-            except InvalidRequest as refused:
-                answer = PlanResponse(refusal=Refusal.model_validate(refused))
+                answer: BaseModel = read_catalog()
+            else:
+                try:
+                    answer = respond(line)
+                except InvalidRequest as refused:
+                    answer = PlanResponse(refusal=Refusal.model_validate(refused))
+                except Exception as error:  # noqa: BLE001 - Keras raises every kind for what it cannot build
+                    traceback.print_exc()
+                    reason = f"{type(error).__name__}: {str(error)[:MAX_REASON]}"
+                    answer = PlanResponse(refusal=Refusal(detail=f"The spec cannot be planned: {reason}.", faults=()))
             answers.write(answer.model_dump_json() + "\n")
             answers.flush()
 

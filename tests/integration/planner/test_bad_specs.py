@@ -21,6 +21,20 @@ def layers(*stack: Json) -> Json:
         (changed(DIGITS, "zork", 1), "#/zork", "Unknown key."),
         (changed(DIGITS, "training.epoch", 1), "#/training/epoch", "Did you mean 'epochs'?"),
         (changed(DIGITS, "model", "My Model"), "#/model", "'My Model' does not match the pattern"),
+        (
+            layers({"layer": "LayerNormalization", "axis": [1] * 101}),
+            "#/network/layers/0/axis",
+            "101 entries; the limit is 100",
+        ),
+        (
+            changed(
+                DIGITS,
+                "training.learning_rate_schedule",
+                {"name": "PiecewiseConstantDecay", "boundaries": list(range(101)), "values": [0.1] * 102},
+            ),
+            "#/training/learning_rate_schedule/boundaries",
+            "101 entries; the limit is 100",
+        ),
         (layers({"layer": "Conv2d", "filters": 3}), "#/network/layers/0/layer", "Did you mean 'Conv2D'?"),
         (layers(FLATTEN, {"layer": "Dense", "unit": 3}), "#/network/layers/1/unit", "Did you mean 'units'?"),
         (changed(DIGITS, "dataset.name", "imagenet"), "#/dataset/name", "cifar10"),

@@ -4,15 +4,19 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from api.planner.client import Planner
 from api.planner.messages import LayerOutputRequest, PlanRequest
+from api.planner.pool import ProcessPool
 from shared.errors import InvalidRequest, PlanningUnavailable
 from shared.spec.training import TrainingSpec
 from tests.support.examples import DIGITS
+from tests.support.waiting import wait_for
 
 REFUSE_SLOWLY = """
 import sys, time
@@ -27,17 +31,25 @@ SPEC = TrainingSpec.model_validate(DIGITS)
 @pytest.fixture
 def refusing() -> Iterator[Planner]:
     """Provide a planner whose process refuses every request, and does so too late for the model `slow`."""
-    planner = Planner(1000, answer_seconds=0.5, command=[sys.executable, "-c", REFUSE_SLOWLY])
+    planner = Planner(
+        1000,
+        plan_seconds=0.5,
+        processes=1,
+        wait_seconds=0.2,
+        max_waiting=2,
+        command=[sys.executable, "-c", REFUSE_SLOWLY],
+    )
     yield planner
     planner.close()
 
 
 def test_a_planning_process_that_dies_is_replaced(planner: Planner) -> None:
     plan = planner.plan(PlanRequest(spec=SPEC))
-    assert planner._process is not None
-    os.kill(planner._process.pid, signal.SIGKILL)
+    for running in [process._process for process in planner.pool.processes if process._process is not None]:
+        os.kill(running.pid, signal.SIGKILL)
+        running.wait()
 
-    assert planner.plan(PlanRequest(spec=SPEC)) == plan
+    assert [planner.plan(PlanRequest(spec=SPEC)) for _ in range(3)] == [plan] * 3
 
 
 def test_a_spec_that_takes_too_long_is_refused_and_the_next_is_answered(refusing: Planner) -> None:
@@ -51,6 +63,49 @@ def test_a_spec_that_takes_too_long_is_refused_and_the_next_is_answered(refusing
 def test_a_refusal_of_a_layer_output_is_raised(refusing: Planner, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"It is refused\."):
         refusing.compute_layer_output(LayerOutputRequest(folder=tmp_path, input_shape=(2,), layer="dense"))
+
+
+def test_other_specs_wait_a_bounded_time_for_a_slow_one(refusing: Planner) -> None:
+    with pytest.raises(InvalidRequest, match=r"It is refused\."):
+        refusing.plan(PlanRequest(spec=SPEC))
+    with ThreadPoolExecutor(4) as threads:
+        slow = threads.submit(refusing.plan, PlanRequest(spec=SPEC.model_copy(update={"model": "slow"})))
+        wait_for(lambda: not refusing.pool._free)
+        others = [threads.submit(refusing.plan, PlanRequest(spec=SPEC)) for _ in range(3)]
+
+        reasons = sorted(str(other.exception()) for other in others)
+
+    assert [type(other.exception()) for other in others] == [PlanningUnavailable] * 3
+    assert reasons[0].startswith("2 specs wait to be planned, the limit")
+    assert reasons[1].startswith("The spec waited 0.2 s to be planned, the limit")
+    assert "took longer" in str(slow.exception())
+
+
+def test_owners_take_turns() -> None:
+    pool = ProcessPool(["unused"], size=1, max_waiting=10, seconds=60)
+    order: list[str] = []
+
+    def use(owner: str) -> None:
+        with pool.use_process(owner):
+            order.append(owner)
+
+    def count_waiting() -> int:
+        return sum(map(len, pool._waiting.values()))
+
+    with ThreadPoolExecutor(6) as threads, pool.use_process("ada"):
+        for owner in ("ada", "ada", "ada", "bob", "eve"):
+            wanted = count_waiting() + 1
+            threads.submit(use, owner)
+            wait_for(partial(lambda count: count_waiting() == count, wanted))
+
+    assert order == ["ada", "bob", "eve", "ada", "ada"]
+
+
+def test_an_unexpected_exception_is_a_refusal(planner: Planner, tmp_path: Path) -> None:
+    request = LayerOutputRequest(folder=tmp_path / "missing", input_shape=(2,), layer="dense")
+
+    with pytest.raises(InvalidRequest, match="cannot be planned: FileNotFoundError"):
+        planner.compute_layer_output(request)
 
 
 def test_planning_is_unavailable_if_the_process_cannot_start() -> None:
