@@ -8,7 +8,6 @@ Sources: https://www.w3.org/TR/fetch-metadata/ and https://fetch.spec.whatwg.org
 
 import ipaddress
 import re
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -56,21 +55,21 @@ class Sites:
     def is_host_allowed(self, host: str) -> bool:
         """Return whether a value of the header `Host` names this API.
 
-        Always allowed are `localhost`, loopback addresses and the address that the API is bound to. If it is bound to
-        all addresses, every IP address and the name of the machine are allowed: DNS rebinding needs a name.
+        DNS rebinding needs a name that a stranger can register, which has a dot. Always allowed are therefore names
+        without a dot, such as `localhost` and `gpu-box`, loopback addresses and the address that the API is bound to;
+        if it is bound to all addresses, every IP address.
         """
         match = _HOST.fullmatch(host)
         if match is None:
             return False
         name = match[1].strip("[]").lower().removesuffix(".")
-        if name in self.hosts or "*" in self.hosts or name in ("localhost", self.address.lower()):
+        if name in self.hosts or "*" in self.hosts or name == self.address.lower():
             return True
-        is_bound_to_all = self.address in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
         try:
             address = ipaddress.ip_address(name)
         except ValueError:
-            return name.endswith(".localhost") or (is_bound_to_all and name == socket.gethostname().lower())
-        return address.is_loopback or is_bound_to_all
+            return "." not in name or name.endswith(".localhost")
+        return address.is_loopback or self.address in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
     def is_origin_allowed(self, origin: str) -> bool:
         return origin in self.origins or "*" in self.origins

@@ -225,7 +225,6 @@ def follow_job(path: JobPath, header: EventsHeader) -> Response:
     The stream consists of server-sent events: changes of status, progress, epochs and lines of the log.
     A client that reconnects sends the number of its last event in `Last-Event-ID`.
     """
-    services().feeds.check_capacity()
     with services().sessions() as session:
         job = queries.get_job(session, path.job_id)
     seen = min(header.last_event_id, job.last_event)  # a client cannot have received later events

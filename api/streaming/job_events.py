@@ -8,10 +8,11 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
+from typing import Self
 from uuid import UUID
 
 from shared.database.engine import Sessions
@@ -97,51 +98,77 @@ class JobFeeds:
         self._feeds: dict[UUID, JobFeed] = {}
         self._lock = threading.Lock()
 
-    @contextmanager
-    def open_feed(self, job_id: UUID) -> Iterator[JobFeed]:
-        """Add a listener to the feed of a job. The feed is deleted with its last listener."""
-        with self._lock:
-            feed = self._feeds.setdefault(job_id, JobFeed(self._sessions, job_id, self._limits))
-            feed.listeners += 1
-        try:
-            yield feed
-        finally:
-            with self._lock:
-                feed.listeners -= 1
-                if feed.listeners == 0:
-                    del self._feeds[job_id]
+    def follow(self, job_id: UUID, after: int) -> "EventStream":
+        """Open a stream of the Server-Sent Events after the number `after`. Raises TooManyListeners.
 
-    def check_capacity(self) -> None:
-        """Check that one more listener is allowed. Raises TooManyListeners."""
+        The caller must close the stream, also if nothing was read from it.
+        """
         with self._lock:
             listeners = sum(feed.listeners for feed in self._feeds.values())
-        if listeners >= self._limits.listeners:
-            raise TooManyListeners(
-                f"{listeners} event streams are open, the limit (half of TRAINYARD_API_THREADS). Request the job "
-                "repeatedly instead, or retry later."
-            )
+            if listeners >= self._limits.listeners:
+                raise TooManyListeners(
+                    f"{listeners} event streams are open, the limit (half of TRAINYARD_API_THREADS). Request the job "
+                    "repeatedly instead, or retry later."
+                )
+            feed = self._feeds.setdefault(job_id, JobFeed(self._sessions, job_id, self._limits))
+            feed.listeners += 1
+        return EventStream(self._follow(feed, after), partial(self._remove_listener, job_id))
 
-    def follow(self, job_id: UUID, after: int) -> Iterator[str]:
-        """Yield the Server-Sent Events after the number `after`, up to the one with the final status.
+    def _remove_listener(self, job_id: UUID) -> None:
+        """Remove a listener from the feed of a job. The feed is deleted with its last listener."""
+        with self._lock:
+            feed = self._feeds[job_id]
+            feed.listeners -= 1
+            if feed.listeners == 0:
+                del self._feeds[job_id]
+
+    def _follow(self, feed: JobFeed, after: int) -> Iterator[str]:
+        """Yield the events after the number `after`, up to the one with the final status.
 
         Yields a comment after KEEPALIVE_SECONDS without an event.
         """
         last_sent_at = time.monotonic()
-        with self.open_feed(job_id) as feed:
-            while True:
-                events = feed.list_after(after)
-                for event in events:
-                    sent_at = time.monotonic()
-                    yield _format_event(event)
-                    if event.content.get("status") in ENDED or time.monotonic() - sent_at > self._limits.send_seconds:
-                        return
-                if events:
-                    after, last_sent_at = events[-1].number, time.monotonic()
-                elif time.monotonic() - last_sent_at > KEEPALIVE_SECONDS:
-                    yield ":\n\n"  # a comment: proxies keep the connection open, and a closed one is detected
-                    last_sent_at = time.monotonic()
-                else:
-                    time.sleep(POLL_SECONDS / 4)
+        while True:
+            events = feed.list_after(after)
+            for event in events:
+                sent_at = time.monotonic()
+                yield _format_event(event)
+                if event.content.get("status") in ENDED or time.monotonic() - sent_at > self._limits.send_seconds:
+                    return
+            if events:
+                after, last_sent_at = events[-1].number, time.monotonic()
+            elif time.monotonic() - last_sent_at > KEEPALIVE_SECONDS:
+                yield ":\n\n"  # a comment: proxies keep the connection open, and a closed one is detected
+                last_sent_at = time.monotonic()
+            else:
+                time.sleep(POLL_SECONDS / 4)
+
+
+class EventStream:
+    """The events of a job for one listener, who is counted from `follow` until the stream ends or is closed.
+
+    A generator could not count him from the beginning: its `finally` does not run if nothing was read from it.
+    """
+
+    def __init__(self, events: Iterator[str], remove_listener: Callable[[], None]) -> None:
+        self._events = events
+        self._remove_listener: Callable[[], None] | None = remove_listener
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            return next(self._events)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the stream. A second call has no effect."""
+        remove, self._remove_listener = self._remove_listener, None
+        if remove is not None:
+            remove()
 
 
 def _format_event(event: JobEvent) -> str:

@@ -104,10 +104,35 @@ def test_old_events_are_read_from_the_database(sessions: Sessions, running_job: 
 def test_a_listener_over_the_limit_is_refused(sessions: Sessions, running_job: UUID) -> None:
     feeds = JobFeeds(sessions, FeedLimits(listeners=1))
 
-    with feeds.open_feed(running_job), pytest.raises(TooManyListeners):
-        feeds.check_capacity()
+    stream = feeds.follow(running_job, 0)
+    with pytest.raises(TooManyListeners):
+        feeds.follow(running_job, 0)
+    stream.close()  # nothing was read from it
+    stream.close()
 
-    feeds.check_capacity()
+    feeds.follow(running_job, 0).close()
+
+
+def test_the_limit_of_listeners_holds_for_concurrent_requests(sessions: Sessions, running_job: UUID) -> None:
+    feeds = JobFeeds(sessions, FeedLimits(listeners=3))
+
+    def follow(_: int) -> bool:
+        try:
+            feeds.follow(running_job, 0)
+        except TooManyListeners:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(follow, range(200))) == 3
+
+
+def test_a_stream_that_ended_makes_room(sessions: Sessions, running_job: UUID) -> None:
+    feeds = JobFeeds(sessions, FeedLimits(listeners=1))
+    fail_job(sessions, running_job)
+
+    for _ in range(2):
+        assert read_event_numbers(feeds.follow(running_job, 0)) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_slow_listener_is_dropped(sessions: Sessions, running_job: UUID) -> None:
@@ -125,7 +150,7 @@ def test_a_closed_stream_does_not_disturb_other_listeners(
     stream = JobFeeds(sessions, FeedLimits(listeners=1)).follow(running_job, 0)
     next(stream)
 
-    stream.close()  # type: ignore[attr-defined]  # as a server does when the connection breaks
+    stream.close()  # as a server does when the connection breaks
 
     fail_job(sessions, running_job)
     assert http.get(f"/api/v1/jobs/{running_job}/events").text.count("id: ") == 6

@@ -193,7 +193,7 @@ ROOT = "#/network/keras"
         (
             damage(f"{CONVOLUTION}/config/layer", {"class_name": "Dense"}),
             f"{ROOT}/{CONVOLUTION}/config/layer",
-            "mapping",
+            "no argument 'layer'",
         ),
         (damage(f"{CONVOLUTION}/config/filters", "many"), f"{ROOT}/{CONVOLUTION}/config", "cannot be created"),
         (

@@ -1,7 +1,6 @@
 """Test which hosts and which pages of other sites may use the API."""
 
 import json
-import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -47,8 +46,10 @@ def read_problem(answer: TestResponse) -> dict[str, str]:
         (Sites("10.1.2.3"), "10.1.2.3:8000"),
         (EVERYWHERE, "10.1.2.3:8000"),
         (EVERYWHERE, "[fd00::7]:8000"),
-        (EVERYWHERE, f"{socket.gethostname()}:8000"),
-        (Sites("127.0.0.1", frozenset({"gpu-box"})), "gpu-box"),
+        (LOCAL, "gpu-box:8000"),
+        (EVERYWHERE, "api:8000"),
+        (Sites("127.0.0.1", frozenset({"box.lab.example"})), "box.lab.example:8000"),
+        (Sites("box.lab.example"), "box.lab.example:8000"),
         (Sites("127.0.0.1", frozenset({"*"})), "evil.example"),
     ],
 )
@@ -70,6 +71,7 @@ def test_own_hosts_are_answered(sites: Sites, host: str) -> None:
         (LOCAL, "[::1"),
         (EVERYWHERE, "evil.example"),
         (Sites("127.0.0.1", frozenset({"gpu-box"})), "gpu-box.evil.example"),
+        (LOCAL, "2130706433.example"),
     ],
 )
 def test_foreign_hosts_are_refused_with_the_remedy(sites: Sites, host: str) -> None:
