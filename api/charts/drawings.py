@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 GREEN, RED = "#2da44e", "#e5534b"
 LINE_COLORS = ("#0969da", "#bc4c00", "#8250df", "#1a7f37", "#bf3989", "#9a6700")
 MAX_NUMBERED_CLASSES = 20
+MAX_DRAWN_CLASSES = 200
+"""The most classes of a confusion matrix that are drawn."""
 MAX_POINTS = 2000
 MAX_TILES = 64
 HISTOGRAM_BINS = 30
@@ -93,8 +95,14 @@ def draw_confusion(title: str, classes: Sequence[str], matrix: NDArray[np.int64]
     """Draw a confusion matrix, (true classes, predicted classes).
 
     The colour of a cell is its share of the true class in percent. The number in a cell is the count; it is left out
-    for more than MAX_NUMBERED_CLASSES classes.
+    for more than MAX_NUMBERED_CLASSES classes. Of more than MAX_DRAWN_CLASSES classes, those with the most
+    misclassified rows are drawn.
     """
+    if len(classes) > MAX_DRAWN_CLASSES:
+        confused = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
+        drawn = np.sort(np.argsort(-confused, kind="stable")[:MAX_DRAWN_CLASSES])
+        title = f"{title}\nthe {MAX_DRAWN_CLASSES} most confused of {len(classes):,} classes"
+        classes, matrix = [classes[index] for index in drawn], matrix[np.ix_(drawn, drawn)]
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 3.0 + 0.45 * min(len(classes), 40)
 

@@ -4,6 +4,7 @@ Figures are created without pyplot, whose global state is not safe for threads.
 """
 
 import io
+import re
 import warnings
 
 import matplotlib as mpl
@@ -26,6 +27,8 @@ mpl.rcParams.update(
 warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a PNG shows a box instead of such a character
 
 DOTS_PER_INCH = 120
+_ILLEGAL_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""The characters that XML 1.0 forbids, also escaped; a class name can contain them."""
 COLORS = {
     Theme.LIGHT: Colors(page="#ffffff", ink="#1f2329", faint="#d0d6dd"),
     Theme.DARK: Colors(page="#0e1117", ink="#e7ecf2", faint="#3b434d"),
@@ -46,6 +49,8 @@ def render(draw: Draw, size: tuple[float, float], picture_format: PictureFormat,
     metadata = {"Date": None} if picture_format is PictureFormat.SVG else {"Software": None}
     figure.savefig(buffer, format=picture_format, dpi=DOTS_PER_INCH, metadata=metadata)
     picture = buffer.getvalue()
+    if picture_format is PictureFormat.SVG:
+        picture = _ILLEGAL_IN_XML.sub("\ufffd", picture.decode()).encode()
     if picture_format is PictureFormat.SVG and theme is None:
         return picture.replace(b"<defs>", _make_dark_style() + b"<defs>", 1)
     return picture

@@ -74,7 +74,7 @@ def draw_confusion(path: VersionPicturePath, query: PictureQuery) -> Response:
     title = (
         f"{_format_name(version)}: accuracy {evaluation.classification.accuracy:.4f} on {evaluation.rows:,} test rows"
     )
-    content = ("confusion", title, classes, matrix.tolist())
+    content = ("confusion", title, classes, _get_digest(version, EVALUATION_FILE))
     return make_picture_response(
         services().pictures,
         path.picture_format,

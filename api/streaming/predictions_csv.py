@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
 
 def format_csv(parts: Iterable[bytes], columns: Sequence[str]) -> Iterator[str]:
     """Yield the header, and the rows of each part. A part is JSON Lines.
@@ -19,8 +21,16 @@ def format_csv(parts: Iterable[bytes], columns: Sequence[str]) -> Iterator[str]:
 
 def _write_rows(rows: Iterable[Sequence[Any]]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer).writerows(rows)
+    csv.writer(buffer).writerows([_quote_formula(cell) for cell in row] for row in rows)
     return buffer.getvalue()
+
+
+def _quote_formula(cell: object) -> object:
+    """Put an apostrophe before a text that a spreadsheet would compute as a formula.
+
+    Source: https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
 
 def _format_row(answer: dict[str, Any], columns: Sequence[str]) -> Sequence[Any]:

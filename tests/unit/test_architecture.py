@@ -65,7 +65,12 @@ def test_exception_is_caught_only_in_the_listed_modules() -> None:
     }
 
     # Keras raises Exception itself when a download fails. The fast path answers such errors without Flask.
-    assert catchers == {"worker/runner.py", "shared/datasets/builtin.py", "api/protocols/fast_path.py"}
+    assert catchers == {
+        "api/planner/process/__main__.py",
+        "api/protocols/fast_path.py",
+        "shared/datasets/builtin.py",
+        "worker/runner.py",
+    }
 
 
 @pytest.mark.parametrize("module", ["api.wsgi", "worker.app", "worker.runner", "local.stack"])
