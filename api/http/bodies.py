@@ -14,7 +14,7 @@ from ruamel.yaml.events import AliasEvent
 
 from shared.errors import Fault, InvalidRequest, MalformedRequest, RequestTooLarge, UnsupportedContent
 
-MAX_DOCUMENT_BYTES = 8 * 2**20
+MAX_DOCUMENT_BYTES = 2 * 2**20
 MAX_YAML_BYTES = 2**20  # YAML takes about 50 times as long to parse as JSON
 MAX_DEPTH = 40
 MAX_WHOLE_NUMBER = 2**63
@@ -46,7 +46,7 @@ def read_body(max_bytes: int) -> bytes:
     size = limit + 1 if request.content_length is None else request.content_length  # read() allocates `size` bytes
     body = request.stream.read(size) if size <= limit + 1 else None
     if body is None or len(body) > limit:
-        raise RequestTooLarge(f"The body is larger than {limit:,} bytes, the limit of this request.")
+        raise RequestTooLarge(f"The body is larger than {limit:,} bytes, the limit of this request. Send less.")
     return body
 
 

@@ -129,8 +129,8 @@ def list_jobs(query: JobQuery) -> Response:
         raise InvalidRequest("The request is invalid.", (Fault("#/tag", detail),))
     with services().sessions() as session:
         found = queries.list_jobs(session, page, query.status, query.model, (key, value or None) if key else None)
-        summaries = [JobSummary.from_job(job) for job in found]
-    following = make_next_cursor(page, [(job.created_at, job.id) for job in found])
+        summaries = [JobSummary.from_job(job, notes=notes) for job, notes in found]
+    following = make_next_cursor(page, [(job.created_at, job.id) for job, _ in found])
     return to_response(JobList(jobs=summaries, next=following))
 
 

@@ -11,11 +11,12 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer, lazyload, load_only, selectinload
 
 from shared.database.pagination import Page
 from shared.database.tables.base import UtcDateTime
 from shared.database.tables.jobs import Job, JobStatus, JobTag
+from shared.database.tables.registry import Version
 from shared.errors import (
     JobNotFound,
 )
@@ -35,13 +36,15 @@ def list_jobs(
     status: JobStatus | None = None,
     model: str | None = None,
     tag: tuple[str, str | None] | None = None,
-) -> list[Job]:
-    """List a page of the jobs, the newest first.
+) -> list[tuple[Job, str]]:
+    """List a page of the jobs with their notes, the newest first. Loads no specs and no manifests: they can be large.
 
     Args:
         tag: only jobs with this key and value; any value if it is None.
     """
-    query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(page.limit)
+    options = defer(Job.spec), selectinload(Job.version).options(load_only(Version.number), lazyload(Version.files))
+    query = select(Job, Job.spec["notes"].as_string()).options(*options).limit(page.limit)
+    query = query.order_by(Job.created_at.desc(), Job.id.desc())
     if page.after is not None and tag is None:
         query = query.where(_is_before(Job.created_at, Job.id, page))
     if status is not None:
@@ -55,7 +58,7 @@ def list_jobs(
         query = query.order_by(None).order_by(JobTag.created_at.desc(), JobTag.job_id.desc())
         if page.after is not None:
             query = query.where(_is_before(JobTag.created_at, JobTag.job_id, page))
-    return list(session.scalars(query))
+    return [(job, notes) for job, notes in session.execute(query)]
 
 
 def _is_before(

@@ -27,7 +27,7 @@ from shared.database.tables.registry import Version
 from shared.datasets import revisions
 from shared.datasets.info import DatasetInfo
 from shared.devices import Device
-from shared.errors import IdempotencyKeyReused, JobCannotBeRetried, JobNotFound, TooManyJobs
+from shared.errors import Fault, IdempotencyKeyReused, InvalidRequest, JobCannotBeRetried, JobNotFound, TooManyJobs
 from shared.jobs import batch_predictions, events, queries
 from shared.jobs.batch_predictions import BatchState
 from shared.jobs.events import format_epoch
@@ -43,6 +43,8 @@ SPECS: dict[JobKind, type[TrainingSpec] | type[BatchSpec]] = {
     JobKind.TRAINING: TrainingSpec,
     JobKind.PREDICTION: BatchSpec,
 }
+MAX_INLINE_BYTES = 2**20
+"""The most bytes of inline data, as JSON."""
 CODE_VERSION = 1
 """Part of the training digest. Increase it when the code trains the same spec and data to different weights."""
 
@@ -67,8 +69,12 @@ class ResolvedSpec:
 def resolve(session: Session, spec: TrainingSpec) -> ResolvedSpec:
     """Fill in the present revision of the data set, and the present number of the version to start from.
 
-    Raises InvalidRequest if the version does not exist.
+    Raises InvalidRequest if the version does not exist, and for inline data over MAX_INLINE_BYTES.
     """
+    inline = spec.dataset.inline
+    if inline is not None and (size := len(inline.model_dump_json())) > MAX_INLINE_BYTES:
+        detail = f"The data have {size:,} bytes; the limit is {MAX_INLINE_BYTES:,}. Upload them as a data set."
+        raise InvalidRequest("The request is invalid.", (Fault("#/dataset/inline", detail),))
     dataset, info = revisions.pin_revision(session, spec.dataset)
     version = pretrained.find_pretrained(session, spec.network)
     pinned = pretrained.pin_version(spec.model_copy(update={"dataset": dataset}), version)
@@ -178,10 +184,10 @@ def find_equal_training(session: Session, spec: TrainingSpec) -> Job | None:
 
 def find_reproduction(session: Session, model: str, number: int) -> Job:
     """Find the newest job that reproduces a version. Raises JobNotFound."""
-    query = select(Job).where(Job.model == model, Job.reproduces.is_not(None)).order_by(Job.created_at.desc())
-    for job in session.scalars(query):
-        if job.reproduces == {"model": model, "version": number}:
-            return job
+    is_reproduction = Job.model == model, Job.reproduces["version"].as_integer() == number
+    job = session.scalars(select(Job).where(*is_reproduction).order_by(Job.created_at.desc()).limit(1)).one_or_none()
+    if job is not None:
+        return job
     raise JobNotFound(f"Version {number} of {model!r} has no reproduction. Send POST to this URL to create one.")
 
 

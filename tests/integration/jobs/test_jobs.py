@@ -8,14 +8,17 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import inspect
 
 from api.services import EXTENSION
 from shared.database.engine import Sessions
+from shared.database.pagination import Page
 from shared.database.tables.jobs import JobStatus
 from shared.devices import Device
-from shared.jobs import lifecycle
+from shared.jobs import lifecycle, queries
 from shared.jobs.events import EpochReport
 from tests.support.examples import DIGITS, XOR, Json, changed
+from tests.support.jobs import train
 from tests.support.problems import assert_problem
 from tests.support.waiting import wait_for
 from tests.support.worker import InProcessWorker, RecordingNotifier
@@ -285,3 +288,28 @@ def test_epoch_metrics_are_listed_page_by_page(http: FlaskClient, sessions: Sess
     assert [row["epoch"] for row in first["epochs"] + second["epochs"]] == [1, 2, 3]
     assert second["next"] is None
     assert http.get(f"/api/v1/jobs/{job['id']}").json["status"] == JobStatus.RUNNING
+
+
+def test_a_list_of_jobs_loads_no_specs_and_no_manifests(
+    http: FlaskClient, worker: InProcessWorker, sessions: Sessions
+) -> None:
+    train(http, worker, changed(XOR, "notes", "mine"))
+
+    with sessions() as session:
+        [(job, notes)] = queries.list_jobs(session, Page(10))
+
+        assert "spec" in inspect(job).unloaded
+        assert job.version is not None
+        assert "manifest" in inspect(job.version).unloaded
+    assert notes == "mine"
+    assert http.get("/api/v1/jobs").json["jobs"][0]["notes"] == "mine"
+
+
+def test_inline_data_over_a_mebibyte_are_refused(http: FlaskClient) -> None:
+    rows = 150_000
+    spec = changed(XOR, "dataset.inline", {"x": [[0, 1]] * rows, "y": [0, 1] * (rows // 2)})
+
+    answer = http.post("/api/v1/jobs", data=json.dumps(spec, separators=(",", ":")), content_type="application/json")
+
+    assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "#/dataset/inline")
+    assert "the limit is 1,048,576. Upload" in answer.json["errors"][0]["detail"]
