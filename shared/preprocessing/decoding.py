@@ -14,7 +14,7 @@ from PIL import Image
 
 from shared.errors import ImageTooLarge, InvalidImage
 from shared.preprocessing.contract import Decoding, ImageContract
-from shared.preprocessing.image_header import ImageHeader, parse_header
+from shared.preprocessing.image_header import ImageHeader, parse_header, remove_animation
 from shared.preprocessing.pixels import WHITE, Pixels
 
 MEDIA_TYPES = {
@@ -74,6 +74,8 @@ def decode_with_header(data: bytes, header: ImageHeader, contract: ImageContract
     """Decode an image whose header is already parsed, like `decode_image`. Raises InvalidImage."""
     reduction = choose_reduction(header, contract)
     flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR_RGB | _REDUCED_FLAGS[reduction]
+    if header.animated:
+        data = remove_animation(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -154,9 +156,16 @@ def _read_header_with_pillow(data: bytes) -> ImageHeader:
 
 
 def _blend_over_background(image: NDArray[Any], background: tuple[int, ...], *, premultiplied: bool) -> Pixels:
-    """Convert BGRA to RGB over the background. OpenCV returns the colours of a TIFF already multiplied by alpha."""
-    if image.ndim == 2:  # noqa: PLR2004 - OpenCV ignores a gray level that is declared transparent
+    """Convert BGRA to RGB over the background. OpenCV returns the colours of a TIFF already multiplied by alpha.
+
+    OpenCV ignores some transparency that a header declares, and then returns gray levels or BGR. Raises InvalidImage.
+    """
+    if image.dtype not in (np.uint8, np.uint16):
+        raise InvalidImage(f"an image of {image.dtype} values with transparency; save it with 8 or 16 bits a channel")
+    if image.ndim == 2:  # noqa: PLR2004 - gray
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA)
+    elif image.shape[-1] == 3:  # noqa: PLR2004 - BGR
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
     blended = np.empty((*image.shape[:2], 3), np.uint8)
     rows = max(1, BLENDED_PIXELS // image.shape[1])
     for start in range(0, len(image), rows):

@@ -7,7 +7,7 @@ which runs next takes 50 % longer.
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.errors import InvalidImage
 
@@ -18,6 +18,7 @@ MAX_SCANNED_PIXELS = 1_000_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_GRAY, _PNG_WITH_ALPHA = (0, 4), (4, 6)
 _PNG_COLORS = (0, 2, 3, 4, 6)
+_PNG_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 _PNG_CHUNK_BYTES = 12
 """The bytes of a chunk without its data: length, name and checksum."""
 _PNG_CHUNK = struct.Struct(">I4s")
@@ -32,13 +33,21 @@ _JPEG_SCAN_MARKER = re.compile(rb"\xff\xda")
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """The properties of an encoded image. `format` is Pillow's name; `width` and `height` are those before rotation."""
+    """The properties of an encoded image.
+
+    Attributes:
+        format: Pillow's name of the format.
+        width: width before rotation.
+        height: height before rotation.
+        animated: whether it is a PNG with chunks of an animation; only `parse_header` tells.
+    """
 
     format: str
     transparent: bool
     gray: bool
     width: int
     height: int
+    animated: bool = field(default=False, compare=False)
 
 
 def parse_header(data: bytes) -> ImageHeader | None:
@@ -62,7 +71,7 @@ def _parse_png(data: bytes) -> ImageHeader | None:
     length, name, width, height, _, color = struct.unpack_from(">I4sIIBB", data, 8)
     if (length, name) != (13, b"IHDR") or not width or not height or color not in _PNG_COLORS:
         return None
-    transparent, has_pixels = color in _PNG_WITH_ALPHA, False
+    transparent, has_pixels, animated = color in _PNG_WITH_ALPHA, False, False
     index, size = 33, len(data)
     while name != b"IEND" and index < size:
         length, name = _PNG_CHUNK.unpack_from(data, index)
@@ -73,8 +82,24 @@ def _parse_png(data: bytes) -> ImageHeader | None:
             )
         transparent = transparent or name == b"tRNS"
         has_pixels = has_pixels or name == b"IDAT"
+        animated = animated or name in _PNG_ANIMATION
         index += _PNG_CHUNK_BYTES + length
-    return ImageHeader("PNG", transparent, color in _PNG_GRAY, width, height) if has_pixels else None
+    return ImageHeader("PNG", transparent, color in _PNG_GRAY, width, height, animated) if has_pixels else None
+
+
+def remove_animation(png: bytes) -> bytes:
+    """Remove the chunks of an animation from a PNG that `parse_header` accepts; its first image is left.
+
+    OpenCV 5.0 crashes on some damaged animations.
+    """
+    kept, index = [png[: len(_PNG)]], len(_PNG)
+    while index + _PNG_CHUNK_BYTES <= len(png):
+        length, name = _PNG_CHUNK.unpack_from(png, index)
+        end = index + _PNG_CHUNK_BYTES + length
+        if name not in _PNG_ANIMATION:
+            kept.append(png[index:end])
+        index = end
+    return b"".join(kept)
 
 
 def _parse_jpeg(data: bytes) -> ImageHeader | None:

@@ -7,13 +7,14 @@ import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 
 from shared.errors import ImageTooLarge, InvalidImage
 from shared.inference.inputs import ImageInput, preprocess_inputs
 from shared.preprocessing.decoding import ImageLimits, decode_image, decode_with_header, hold_large_image, read_header
-from shared.preprocessing.image_header import MAX_SCANS, ImageHeader
+from shared.preprocessing.image_header import MAX_SCANS, ImageHeader, remove_animation
 from tests.support.images import encoded, photo
 from tests.unit.preprocessing.test_preprocessing import build_image_contract
 
@@ -51,6 +52,15 @@ def test_a_png_chunk_longer_than_the_file_is_refused() -> None:
 
     with pytest.raises(InvalidImage, match="the chunk 'IDAT' claims 4,294,967,280 bytes, and 12 are left"):
         read_header(head + struct.pack(">I", 0xFFFFFFF0) + b"IDAT" + b"\0" * 16, LIMITS)
+
+
+def test_the_chunks_of_an_animation_are_not_decoded() -> None:
+    still = encoded(photo())
+    control = make_chunk(b"acTL", struct.pack(">II", 2, 0))  # without fcTL, OpenCV 5.0 crashes
+    damaged = still[:33] + control + still[33:-12] + make_chunk(b"fdAT", b"\0\0\0\1x") + still[-12:]
+
+    assert remove_animation(damaged) == still
+    assert np.array_equal(decode_image(damaged, LIMITS), decode_image(still, LIMITS))
 
 
 def test_a_jpeg_segment_longer_than_the_file_is_refused() -> None:
@@ -106,6 +116,16 @@ def test_a_large_transparent_image_is_blended_in_strips_like_a_small_one() -> No
     decoded = decode_image(encoded(levels), LIMITS, build_image_contract(background=255))
 
     assert np.abs(decoded - (levels[..., :3] * alpha + 255 * (1 - alpha))).max() <= 1
+
+
+@pytest.mark.parametrize("levels", [photo(), photo()[..., 0], photo().astype(np.uint16) * 257])
+def test_transparency_that_opencv_ignores_is_no_error(levels: np.ndarray) -> None:
+    encoded_levels = cv2.imencode(".png", levels)[1].tobytes()
+    header = dataclasses.replace(read_header(encoded_levels, LIMITS), transparent=True)
+
+    decoded = decode_with_header(encoded_levels, header)
+
+    assert np.array_equal(decoded, decode_image(encoded_levels, LIMITS))
 
 
 def test_the_pixels_of_a_request_are_limited_together() -> None:
