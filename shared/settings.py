@@ -36,7 +36,7 @@ NameList = Annotated[frozenset[str], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
-    """The settings of a process. Only entry points read them and pass values on. README.md explains each setting."""
+    """The settings of a process, which docs/settings.md explains. Only entry points read them and pass values on."""
 
     model_config = SettingsConfigDict(
         env_prefix="TRAINYARD_",

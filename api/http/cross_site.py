@@ -78,8 +78,8 @@ class Sites:
 def check_sites(application: "WSGIApplication", sites: Sites) -> "WSGIApplication":
     """Wrap a WSGI application: answer 421 for a foreign `Host`, and 403 for a request that another site's page sends.
 
-    Programs send neither `Origin` nor `Sec-Fetch-Site`, and are not concerned. Pages of allowed origins get the headers
-    of CORS, and their preflight requests are answered here.
+    Programs send neither `Origin` nor `Sec-Fetch-Site`: only their `Host` is checked. Pages of allowed origins get the
+    headers of CORS, and their preflight requests are answered here.
     """
     known_hosts: set[str] = set()
 

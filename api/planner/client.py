@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 PLAN_SECONDS = 5.0
 """Timeout for a plan, which usually takes milliseconds."""
 LAYER_OUTPUT_SECONDS = 30.0
-"""Timeout for the output of a layer, which the whole network can be needed for."""
+"""Timeout for the output of a layer, which can need the whole network."""
 WAIT_SECONDS = 10.0
 MAX_WAITING = 64
 MAX_PROCESSES = 4
@@ -53,9 +53,7 @@ class Planner:
 
     def start(self) -> None:
         """Start the processes without waiting for them, so that Keras is imported before the first spec arrives."""
-        for _ in self.pool.processes:
-            with self.pool.use_process(SERVICE) as process:
-                process.start()
+        self.pool.start()
 
     def plan(self, plan_request: PlanRequest, owner: str = SERVICE) -> Plan:
         """Compute the plan of a spec. `owner` is who waits in the queue.

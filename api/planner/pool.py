@@ -115,6 +115,11 @@ class ProcessPool:
         finally:
             self._give_back(process)
 
+    def start(self) -> None:
+        """Start all processes. Call it before the first request."""
+        for process in self.processes:
+            process.start()
+
     def close(self) -> None:
         """End all processes."""
         for process in self.processes:

@@ -145,9 +145,9 @@ class JobFeeds:
 
 
 class EventStream:
-    """The events of a job for one listener, who is counted from `follow` until the stream ends or is closed.
+    """The events of a job for one listener, which is counted from `follow` until the stream ends or is closed.
 
-    A generator could not count him from the beginning: its `finally` does not run if nothing was read from it.
+    It is not a generator: the `finally` of a generator does not run if nothing was read from it.
     """
 
     def __init__(self, events: Iterator[str], remove_listener: Callable[[], None]) -> None:

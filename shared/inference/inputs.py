@@ -1,7 +1,7 @@
 """Preprocess the inputs of a request to rows of the network's input."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
@@ -11,7 +11,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, ServiceError, UnsupportedContent
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
-from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits, decode_with_header, hold_large_image, read_header
+from shared.preprocessing.decoding import (
+    MEDIA_TYPES,
+    ImageLimits,
+    PixelBudget,
+    decode_with_header,
+    hold_large_image,
+    read_header,
+)
 from shared.preprocessing.handwriting import is_dark_on_light
 from shared.preprocessing.pixels import Pixels
 from shared.preprocessing.transforms import TransformedImage, transform_image
@@ -92,23 +99,26 @@ def decode_base64(text: object, name: str) -> bytes:
 
 
 class PreprocessedInput(NamedTuple):
-    """A row of the network's input, float32 of the contract's input shape, and warnings for the sender.
-
-    `pixels` is the number of pixels of an image before preprocessing.
-    """
+    """A row of the network's input, float32 of the contract's input shape, and warnings for the sender."""
 
     values: NDArray[np.float32]
     warnings: list[str]
-    pixels: int = 0
 
 
-def preprocess_input(given: Input, contract: ImageContract | NumbersContract, limits: ImageLimits) -> PreprocessedInput:
+def preprocess_input(
+    given: Input,
+    contract: ImageContract | NumbersContract,
+    limits: ImageLimits,
+    budget: PixelBudget | None = None,
+) -> PreprocessedInput:
     """Preprocess one input to a row of the network's input.
+
+    `budget` is what the other images of the same request leave; None for a single input.
 
     Raises InvalidImage, ImageTooLarge, UnsupportedContent or InvalidRequest; each message names the input.
     """
     if isinstance(contract, ImageContract):
-        return _preprocess_image(given, contract, limits)
+        return _preprocess_image(given, contract, limits, budget or PixelBudget(limits))
     if isinstance(given, ImageInput):
         raise InvalidRequest(
             f"{given.name}: this version takes numbers of shape {list(contract.shape)}, not an image. Send JSON, such "
@@ -117,9 +127,11 @@ def preprocess_input(given: Input, contract: ImageContract | NumbersContract, li
     return PreprocessedInput(contract.normalisation.apply(_parse_numbers(given, contract.shape)), [])
 
 
-def _preprocess_image(given: Input, contract: ImageContract, limits: ImageLimits) -> PreprocessedInput:
+def _preprocess_image(
+    given: Input, contract: ImageContract, limits: ImageLimits, budget: PixelBudget
+) -> PreprocessedInput:
     if isinstance(given, ImageInput):
-        (pixels, inverted), size = _decode(given, contract, limits)
+        (pixels, inverted), size = _decode(given, contract, limits, budget)
     else:
         image, size = _parse_pixels(given, limits)
         pixels, inverted = transform_image(image, contract)
@@ -129,7 +141,7 @@ def _preprocess_image(given: Input, contract: ImageContract, limits: ImageLimits
         warnings.append(INVERTED_WARNING)
     elif polarity is not None and not warnings and is_dark_on_light(pixels) != (polarity is Polarity.LIGHT):
         warnings.append(POLARITY_WARNINGS[polarity])
-    return PreprocessedInput(contract.normalisation.apply_to_pixels(pixels), warnings, size[0] * size[1])
+    return PreprocessedInput(contract.normalisation.apply_to_pixels(pixels), warnings)
 
 
 def preprocess_inputs(
@@ -142,21 +154,17 @@ def preprocess_inputs(
     """
     rows: list[NDArray[np.float32]] = []
     read: list[list[str] | ServiceError] = []
-    total = 0
+    budget = PixelBudget(limits)
     for given in inputs:
-        if total and limits.max_total_pixels is not None:
-            limits = replace(limits, max_total_pixels=limits.max_total_pixels - total)
-            total = 0
         try:
             if isinstance(given, ServiceError):
                 raise given
-            row = preprocess_input(given, contract, limits)
+            row = preprocess_input(given, contract, limits, budget)
         except ServiceError as found:
             read.append(found)
         else:
             rows.append(row.values)
             read.append(row.warnings)
-            total = row.pixels
     return rows, read
 
 
@@ -181,7 +189,9 @@ def _find_warnings(pixels: Pixels, size: Size, contract: ImageContract) -> list[
     return warnings
 
 
-def _decode(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> tuple[TransformedImage, Size]:
+def _decode(
+    given: ImageInput, contract: ImageContract, limits: ImageLimits, budget: PixelBudget
+) -> tuple[TransformedImage, Size]:
     """Decode and transform an image. Returns the result and the size before it."""
     try:
         declared_type = MEDIA_TYPE_ALIASES.get(given.media_type, given.media_type)
@@ -192,6 +202,7 @@ def _decode(given: ImageInput, contract: ImageContract, limits: ImageLimits) -> 
                 f"{given.name}: the declared media type is {declared_type}, and the image is {found}. "
                 "Declare the type of the image, or none."
             )
+        budget.spend(header)
         with hold_large_image(header, contract):
             image = transform_image(decode_with_header(given.data, header, contract), contract)
     except (InvalidImage, ImageTooLarge) as error:

@@ -1,8 +1,9 @@
 """Check and convert the arguments of Keras classes before Keras receives them."""
 
+import functools
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +22,7 @@ def convert_arguments(keras_class: type, arguments: dict[str, Any], pointer: str
     Keras itself would deserialise any class that a mapping names. Here a mapping can only name a class of PART_CLASSES.
     """
     parameters = inspect.signature(keras_class.__init__).parameters  # type: ignore[misc]
-    accepted = {name for base in keras_class.__mro__ for name in _find_parameters(base)}
+    accepted = _find_accepted(keras_class)
     checked = {}
     for key, value in arguments.items():
         at = f"{pointer}/{key}"
@@ -34,10 +35,12 @@ def convert_arguments(keras_class: type, arguments: dict[str, Any], pointer: str
     return checked
 
 
-def _find_parameters(keras_class: type) -> Iterable[str]:
-    """Return the names of the parameters of a class without those of its base classes."""
-    own = vars(keras_class).get("__init__")
-    return inspect.signature(own).parameters.keys() - {"self", "args", "kwargs"} if own else ()
+@functools.cache
+def _find_accepted(keras_class: type) -> frozenset[str]:
+    """Return the names of the parameters of a class and of its base classes, to which it passes others on."""
+    own = [vars(base)["__init__"] for base in keras_class.__mro__ if "__init__" in vars(base)]
+    names = (name for method in own for name in inspect.signature(method).parameters)
+    return frozenset(names) - {"self", "args", "kwargs"}
 
 
 def _convert_argument(key: str, value: Any, default: Any, at: str) -> Any:  # noqa: ANN401 - JSON

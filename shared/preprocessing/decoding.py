@@ -51,12 +51,32 @@ class ImageLimits:
     """Limits on an encoded image, checked before it is decoded.
 
     Attributes:
-        max_total_pixels: limit for all images of a request together; None for no limit.
+        max_total_pixels: limit for all images of a request together; None for no limit. `PixelBudget` checks it.
     """
 
     max_bytes: int
     max_pixels: int
     max_total_pixels: int | None = None
+
+
+class PixelBudget:
+    """The pixels that the images of one request may still have. An image counts even if it cannot be decoded."""
+
+    def __init__(self, limits: ImageLimits) -> None:
+        self._left = limits.max_total_pixels
+
+    def spend(self, header: ImageHeader) -> None:
+        """Subtract the pixels of an image. Raises ImageTooLarge if too few are left."""
+        if self._left is None:
+            return
+        pixels = header.width * header.height
+        if pixels > self._left:
+            raise ImageTooLarge(
+                f"with this image of {header.width:,} × {header.height:,} pixels, the images of the request have more "
+                "pixels than TRAINYARD_MAX_REQUEST_PIXELS, the limit; send fewer images in a request, or a batch "
+                "prediction"
+            )
+        self._left -= pixels
 
 
 def decode_image(data: bytes, limits: ImageLimits, contract: ImageContract | None = None) -> Pixels:
@@ -100,7 +120,7 @@ def hold_large_image(header: ImageHeader, contract: ImageContract | None = None)
 
     Only one thread at a time is in the context of a large image, so that few large images are in memory.
     """
-    reduction = choose_reduction(header, contract)
+    reduction = 1 if header.progressive else choose_reduction(header, contract)
     is_large = header.width * header.height > MAX_PARALLEL_PIXELS * reduction**2
     return _LARGE_IMAGE if is_large else nullcontext()
 
@@ -135,11 +155,6 @@ def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
         raise ImageTooLarge(
             f"an image of {header.width:,} × {header.height:,} pixels exceeds the limit of {limits.max_pixels:,} "
             "pixels; scale it down"
-        )
-    if limits.max_total_pixels is not None and header.width * header.height > limits.max_total_pixels:
-        raise ImageTooLarge(
-            f"with this image of {header.width:,} × {header.height:,} pixels, the images of the request have more "
-            "pixels than TRAINYARD_MAX_REQUEST_PIXELS, the limit; send fewer images in a request, or a batch prediction"
         )
     return header
 

@@ -40,6 +40,8 @@ class ImageHeader:
         width: width before rotation.
         height: height before rotation.
         animated: whether it is a PNG with chunks of an animation; only `parse_header` tells.
+        progressive: whether it is a JPEG that is in memory as a whole, at full size, while it is decoded; only
+            `parse_header` tells.
     """
 
     format: str
@@ -48,6 +50,7 @@ class ImageHeader:
     width: int
     height: int
     animated: bool = field(default=False, compare=False)
+    progressive: bool = field(default=False, compare=False)
 
 
 def parse_header(data: bytes) -> ImageHeader | None:
@@ -116,9 +119,10 @@ def _parse_jpeg(data: bytes) -> ImageHeader | None:
         index += length
     if frame is None or not width or not height or components not in _JPEG_COMPONENTS:
         return None
-    if not (frame in _JPEG_SEQUENTIAL and data[index + 2] == components):  # else this scan is the only one
+    has_one_scan = frame in _JPEG_SEQUENTIAL and data[index + 2] == components
+    if not has_one_scan:
         _check_scans(data, width * height)
-    return ImageHeader("JPEG", transparent=False, gray=components == 1, width=width, height=height)
+    return ImageHeader("JPEG", False, components == 1, width, height, progressive=not has_one_scan)  # noqa: FBT003
 
 
 def _parse_segment(data: bytes, index: int) -> tuple[int, int, int]:

@@ -15,8 +15,8 @@ from shared.errors import ImageTooLarge, InvalidImage
 from shared.inference.inputs import ImageInput, preprocess_inputs
 from shared.preprocessing.decoding import ImageLimits, decode_image, decode_with_header, hold_large_image, read_header
 from shared.preprocessing.image_header import MAX_SCANS, ImageHeader, remove_animation
+from tests.support.contracts import build_image_contract
 from tests.support.images import encoded, photo
-from tests.unit.preprocessing.test_preprocessing import build_image_contract
 
 LIMITS = ImageLimits(max_bytes=2**21, max_pixels=1_000_000)
 SCAN = b"\xff\xda"
@@ -138,6 +138,29 @@ def test_the_pixels_of_a_request_are_limited_together() -> None:
     assert isinstance(read[2], ImageTooLarge)
     assert "instances/2" in read[2].detail
     assert "TRAINYARD_MAX_REQUEST_PIXELS" in read[2].detail
+
+
+def test_images_that_cannot_be_decoded_count_too() -> None:
+    limits = ImageLimits(max_bytes=2**20, max_pixels=1_000_000, max_total_pixels=2 * 60 * 80)
+    damaged = bytearray(encoded(photo(60, 80)))
+    damaged[60:80] = bytes(20)
+    images = [ImageInput("damaged", bytes(damaged))] * 2 + [ImageInput("good", encoded(photo(60, 80)))]
+
+    rows, read = preprocess_inputs(images, build_image_contract(), limits)
+
+    assert rows == []
+    assert [type(found) for found in read] == [InvalidImage, InvalidImage, ImageTooLarge]
+
+
+def test_a_progressive_jpeg_is_large_at_any_reduction() -> None:
+    contract = build_image_contract()
+    sequential = ImageHeader("JPEG", transparent=False, gray=False, width=3000, height=3000)
+    progressive = dataclasses.replace(sequential, progressive=True)
+
+    assert hold_large_image(progressive, contract) is not hold_large_image(sequential, contract)
+    assert hold_large_image(progressive, contract) is hold_large_image(sequential)
+    assert read_header(encoded(photo(), "JPEG", progressive=True), LIMITS).progressive
+    assert not read_header(encoded(photo(), "JPEG"), LIMITS).progressive
 
 
 @pytest.mark.parametrize(("side", "expected"), [(3000, 1), (1000, 2)], ids=["large", "small"])

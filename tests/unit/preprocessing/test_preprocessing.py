@@ -16,18 +16,12 @@ from shared.preprocessing.decoding import ImageLimits, _read_header_with_pillow,
 from shared.preprocessing.image_header import parse_header
 from shared.preprocessing.transforms import transform_image, transform_images
 from shared.spec.preprocessing import Preprocessing
+from tests.support.contracts import RGB, build_image_contract
 from tests.support.images import encoded, photo, png_header
 
 LIMITS = ImageLimits(max_bytes=2**20, max_pixels=1_000_000)
 GRAY = DatasetInfo((28, 28, 1), images=True, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
-RGB = DatasetInfo((32, 32, 3), images=True, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
 TABLE = DatasetInfo((4,), images=False, targets=TargetKind.CLASSES, train_rows=10, test_rows=0)
-
-
-def build_image_contract(info: DatasetInfo = RGB, **options: Any) -> ImageContract:
-    contract = build_contract(Preprocessing(**options), info)
-    assert isinstance(contract, ImageContract)
-    return contract
 
 
 def make_image_files() -> dict[str, bytes]:
