@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from flask_openapi3 import Info, OpenAPI
 from flask_openapi3_swagger.plugins import RegisterPlugin
 
@@ -13,7 +13,7 @@ from api.collectors import JobCollector, MemoryCollector
 from api.documents.base import Problem
 from api.http import problems
 from api.http.bodies import YAML_TYPES
-from api.http.cross_site import SECURITY_HEADERS, Sites, check_sites
+from api.http.cross_site import NO_SNIFF, PAGE_HEADERS, SAFE_METHODS, Sites, check_sites
 from api.http.request_ids import add_request_ids
 from api.http.requests import check_url
 from api.http.slow_clients import BodyReadLimiter, limit_bodies
@@ -92,7 +92,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
 
 
 def _add_security_headers(response: Response) -> Response:
-    for name, value in SECURITY_HEADERS.items():
+    for name, value in PAGE_HEADERS if request.method in SAFE_METHODS else (NO_SNIFF,):
         response.headers.setdefault(name, value)
     return response
 

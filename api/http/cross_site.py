@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
     Writer = Callable[[bytes], object]
 
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "frame-ancestors 'none'",
-}
-"""Headers of what browsers open: no other content type is guessed, and no other site shows our pages in a frame."""
+NO_SNIFF = ("X-Content-Type-Options", "nosniff")
+"""Header of every answer: a browser guesses no other content type."""
+PAGE_HEADERS = (
+    NO_SNIFF,
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Frame-Options", "DENY"),
+    ("Content-Security-Policy", "frame-ancestors 'none'"),
+)
+"""Headers of what a browser can open, the answers to GET: no other site shows them in a frame."""
 PREFLIGHT_SECONDS = 600
 MAX_KNOWN_HOSTS = 64
 """The most values of `Host` that are checked only once."""
@@ -177,7 +179,7 @@ def _refuse(environ: "WSGIEnvironment", start_response: "StartResponse", error: 
         ("Content-Length", str(len(body))),
         (REQUEST_ID_HEADER, request_id),
         ("Connection", "close"),
-        *SECURITY_HEADERS.items(),
+        *PAGE_HEADERS,
     ]
     start_response(f"{status.value} {status.phrase}", headers)
     return [body]

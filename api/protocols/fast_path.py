@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from api.http.bodies import parse_length
-from api.http.cross_site import SECURITY_HEADERS
+from api.http.cross_site import NO_SNIFF
 from api.http.problems import MEDIA_TYPE, make_defect_problem
 from api.http.request_ids import REQUEST_ID_HEADER, get_request_id
 from api.protocols.base import InferenceProtocol, make_error_reply
@@ -61,7 +61,7 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
             ("Content-Type", reply.media_type),
             ("Content-Length", str(len(reply.body))),
             (REQUEST_ID_HEADER, request_id),
-            *SECURITY_HEADERS.items(),
+            NO_SNIFF,
             *reply.headers,
         ]
         if outcome is OK:
