@@ -21,7 +21,8 @@ if __name__ == "__main__":
         http=HTTPModes.http1,  # no client needs HTTP/2 without encryption
         address=settings.host,
         port=settings.port,
-        blocking_threads=settings.api_threads,
+        # Further threads wait for bodies and send streams. The server starts threads only when they are needed.
+        blocking_threads=3 * settings.api_threads,
         backpressure=MAX_CONNECTIONS,
         respawn_failed_workers=True,
         log_enabled=False,  # granian uses the root logger, which is configured above

@@ -16,7 +16,7 @@ from api.http.bodies import YAML_TYPES
 from api.http.cross_site import NO_SNIFF, PAGE_HEADERS, SAFE_METHODS, Sites, check_sites
 from api.http.request_ids import add_request_ids
 from api.http.requests import check_url
-from api.http.slow_clients import BodyReadLimiter, limit_bodies
+from api.http.slow_clients import SlowClients, limit_clients
 from api.ingestion.result import UploadLimits
 from api.planner.client import Planner
 from api.protocols import hugging_face, mlflow, open_inference, tf_serving
@@ -44,6 +44,7 @@ from api.streaming.job_events import FeedLimits, JobFeeds
 from shared.database.engine import make_engine, make_sessions
 from shared.jobs.broker import JobNotifier
 from shared.preprocessing.decoding import ImageLimits
+from shared.preprocessing.image_decoder import ImageDecoder
 from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
 from shared.version import VERSION
@@ -85,7 +86,8 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     app.after_request(_add_security_headers)
     problems.register_handlers(app)
     _add_documentation(app)
-    application = with_fast_path(add_request_ids(limit_bodies(app.wsgi_app, services.readers)), services)
+    limited = limit_clients(app.wsgi_app, services.clients, problems.answer_service_error)
+    application = with_fast_path(add_request_ids(limited), services)
     sites = Sites(settings.host, settings.hosts, settings.allowed_origins)
     app.wsgi_app = check_sites(application, sites)  # type: ignore[method-assign, assignment]  # as in Flask's docs
     return app
@@ -102,29 +104,35 @@ def _build_services(settings: Settings) -> Services:
     sessions = make_sessions(make_engine(settings.database_url))
     model_cache = ModelCache(sessions, artifacts, settings.serving_memory_bytes)
     metrics = Metrics((MemoryCollector(model_cache), JobCollector(sessions)))
-    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels, settings.max_request_pixels)
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    decoder = ImageDecoder(limits, max_waiting=max(2, settings.api_threads // 16))
     return Services(
         sessions=sessions,
         artifacts=artifacts,
         notifier=JobNotifier(settings.redis_url),
-        planner=Planner(settings.max_parameters),
+        planner=Planner(settings.max_parameters, max_waiting=max(2, settings.api_threads // 4)),
         model_cache=model_cache,
         metrics=metrics,
         predictor=Predictor(
-            limits, os.cpu_count() or 1, settings.max_waiting_predictions, settings.prediction_seconds, metrics
+            decoder,
+            settings.max_request_pixels,
+            os.cpu_count() or 1,
+            settings.max_waiting_predictions,
+            settings.prediction_seconds,
+            metrics,
         ),
         default_model=settings.default_model,
         max_request_bytes=settings.max_request_bytes,
-        image_limits=limits,
+        decoder=decoder,
         upload_limits=UploadLimits(
             bytes=settings.max_dataset_bytes,
             files=settings.max_dataset_files,
-            image_bytes=settings.max_image_bytes,
-            image_pixels=settings.max_image_pixels,
+            pixels=settings.max_dataset_pixels,
+            images=decoder.limits,
         ),
         pictures=PictureCache(),
         owners=Owners(settings.owner_header, settings.max_queued_per_owner),
-        readers=BodyReadLimiter(settings.api_threads),
+        clients=SlowClients(max_reads=settings.api_threads, max_sends=max(1, settings.api_threads // 4)),
         feeds=JobFeeds(sessions, FeedLimits(listeners=max(1, settings.api_threads // 2))),
     )
 

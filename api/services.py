@@ -7,7 +7,7 @@ from flask import current_app
 
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
-from api.http.slow_clients import BodyReadLimiter
+from api.http.slow_clients import SlowClients
 from api.ingestion.result import UploadLimits
 from api.planner.client import Planner
 from api.serving.metrics import Metrics
@@ -17,7 +17,7 @@ from api.streaming.job_events import JobFeeds
 from shared.database.engine import Sessions
 from shared.database.tables.registry import Version
 from shared.jobs.broker import JobNotifier
-from shared.preprocessing.decoding import ImageLimits
+from shared.preprocessing.image_decoder import ImageDecoder
 from shared.registry import versions
 from shared.storage.artifacts import ArtifactStore
 
@@ -31,7 +31,7 @@ class Services:
     Attributes:
         default_model: model of requests that name none, such as `POST /invocations`; None if they are refused.
         max_request_bytes: maximum size of a request body, except uploaded data sets.
-        readers: limits the number of threads that read request bodies.
+        clients: limits the number of threads that wait for clients.
     """
 
     sessions: Sessions
@@ -43,12 +43,12 @@ class Services:
     default_model: str | None
     max_request_bytes: int
     metrics: Metrics
-    image_limits: ImageLimits
+    decoder: ImageDecoder
     upload_limits: UploadLimits
     pictures: PictureCache
     owners: Owners
     feeds: JobFeeds
-    readers: BodyReadLimiter
+    clients: SlowClients
 
     def get_version(self, model: str, reference: str) -> Version:
         """Load a version. `reference` is its number, `latest` or an alias. Raises ModelNotFound or VersionNotFound."""

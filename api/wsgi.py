@@ -32,7 +32,8 @@ def warm_app() -> Flask:
     """Return the app after it has done the slow work that the first request would wait for."""
     services = cast(Services, app.extensions[EXTENSION])
     services.planner.start()
-    services.readers.watch(settings.port)
+    services.decoder.start()
+    services.clients.watch(settings.port)
     with contextlib.suppress(BrokerUnreachable):  # the first use of the notifier imports Celery
         services.notifier.ping()
     return app

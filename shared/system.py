@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import warnings
 
 _ARENA_MAX = -8
 """M_ARENA_MAX in malloc.h."""
@@ -27,11 +28,16 @@ def trim_heap() -> None:
 
 
 def limit_image_libraries(max_pixels: int) -> None:
-    """Limit what OpenCV decodes to images of `max_pixels`, also in child processes. Call it before cv2 is imported.
+    """Limit what OpenCV and Pillow decode to images of `max_pixels`. Call it before cv2 is imported.
 
-    It is a second line of defence: OpenCV checks the size that it reads itself, which can differ from ours.
+    It is a second line of defence: they check the size that they read themselves, which can differ from ours. OpenCV is
+    also limited in child processes.
     """
+    from PIL import Image  # imported here: most processes that import this module need no images
+
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max_pixels)
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)

@@ -17,6 +17,7 @@ from shared.database.engine import DATABASE_ERRORS, make_engine, make_sessions
 from shared.jobs.broker import MAINTENANCE_QUEUE, RECONCILE, TIDY, TRAIN, JobNotifier, make_celery
 from shared.jobs.lifecycle import RetryPolicy
 from shared.preprocessing.decoding import ImageLimits
+from shared.preprocessing.image_decoder import ImageDecoder
 from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
 from worker.context import WorkerContext
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 CLEAN_UP_SECONDS = 600.0
 """The longest time between two runs of the clean-up."""
+DECODING_WAIT_SECONDS = 3600.0
+"""The longest time that an image waits for the decoding processes of the worker: only its own threads wait for them."""
 TRAINING_PROCESS_START_SECONDS = 300
 """Celery replaces a training process that is not ready after this time. It has to import TensorFlow first."""
 
@@ -78,7 +81,9 @@ class Worker:
             queues=self.queues,
             datasets_dir=settings.datasets_dir,
             cache_dir=settings.data_dir / "cache",
-            image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+            decoder=ImageDecoder(
+                ImageLimits(settings.max_image_bytes, settings.max_image_pixels), wait_seconds=DECODING_WAIT_SECONDS
+            ),
             lease_seconds=settings.lease_seconds,
             progress_seconds=settings.progress_seconds,
             retry_policy=self.retry_policy,

@@ -7,7 +7,7 @@ from pathlib import Path
 from shared.database.engine import Sessions
 from shared.jobs.broker import JobNotifier
 from shared.jobs.lifecycle import RetryPolicy
-from shared.preprocessing.decoding import ImageLimits
+from shared.preprocessing.image_decoder import ImageDecoder
 from shared.storage.artifacts import ArtifactStore
 
 
@@ -51,7 +51,7 @@ class WorkerContext:
     queues: tuple[str, ...]
     datasets_dir: Path
     cache_dir: Path
-    image_limits: ImageLimits
+    decoder: ImageDecoder
     lease_seconds: float
     progress_seconds: float
     retry_policy: RetryPolicy

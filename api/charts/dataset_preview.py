@@ -1,6 +1,7 @@
 """Draw a preview of a data set."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from shared.datasets.row_files import EncodedImages, MappedRows
 from shared.datasets.uploaded import Rows, UploadedDataset
 from shared.errors import PictureNotFound
 from shared.preprocessing.contract import ImageContract, build_contract
-from shared.preprocessing.decoding import ImageLimits, decode_image
+from shared.preprocessing.decoding import read_header
+from shared.preprocessing.image_decoder import ImageDecoder
+from shared.preprocessing.pixels import Pixels
 from shared.preprocessing.transforms import transform_image
 from shared.spec.preprocessing import Fit, Preprocessing
 from shared.storage.artifacts import ArtifactStore
@@ -28,21 +31,22 @@ MAX_SAMPLE_ROWS = 100_000
 """A histogram of a larger table shows this many rows, evenly spaced."""
 TILE_SIDE = 96
 """Width and height of an image in the preview, in pixels."""
-_NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=2**31)
-"""The images were checked when they were uploaded."""
 
 
-def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore) -> Drawing:
+def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore, decoder: ImageDecoder) -> Drawing:
     """Draw images of the first MAX_CLASSES classes, or a histogram of each of the first MAX_COLUMNS columns.
 
-    Raises PictureNotFound for rows that are neither images nor a table, and ArtifactDamaged.
+    Raises PictureNotFound for rows that are neither images nor a table, ArtifactDamaged, InvalidImage, ImageTooLarge or
+    Overloaded.
     """
     info = to_dataset_info(revision)
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         files = {file.name: artifacts.get_local_path(file.sha256, Path(folder)) for file in revision.files}
         x, y = UploadedDataset(info, revision.digest, files).read()
         if info.images:
-            return drawings.draw_gallery(f"{reference}: {len(y):,} images", _make_tiles(x, y, info), IMAGES_PER_CLASS)
+            return drawings.draw_gallery(
+                f"{reference}: {len(y):,} images", _make_tiles(x, y, info, decoder), IMAGES_PER_CLASS
+            )
         columns = revision.description["columns"] or [f"column {index}" for index in range(info.shape[0])]
         if len(info.shape) != 1:
             raise PictureNotFound(
@@ -53,7 +57,7 @@ def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore) -
         return drawings.draw_histograms(f"{reference}: {len(y):,} rows", columns[:MAX_COLUMNS], rows[:, :MAX_COLUMNS])
 
 
-def _make_tiles(x: Rows, y: NDArray[np.int64], info: DatasetInfo) -> list[Tile]:
+def _make_tiles(x: Rows, y: NDArray[np.int64], info: DatasetInfo, decoder: ImageDecoder) -> list[Tile]:
     """Choose IMAGES_PER_CLASS images of each class, evenly spaced over its rows, with the class as caption."""
     preprocessing = Preprocessing(size=(TILE_SIDE, TILE_SIDE), fit=Fit.PAD, background=128)
     contract = build_contract(preprocessing, info)
@@ -64,11 +68,14 @@ def _make_tiles(x: Rows, y: NDArray[np.int64], info: DatasetInfo) -> list[Tile]:
         rows = np.flatnonzero(indices == label)
         chosen = rows[np.linspace(0, len(rows) - 1, min(IMAGES_PER_CLASS, len(rows))).astype(np.int64)]
         name = info.classes[label] if info.targets is TargetKind.CLASSES else str(label)
-        tiles += [Tile(transform_image(image, contract).pixels, name) for image in _read_images(x, chosen)]
+        tiles += [Tile(pixels, name) for pixels in _read_images(x, chosen, contract, decoder)]
     return tiles
 
 
-def _read_images(x: Rows, rows: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+def _read_images(x: Rows, rows: NDArray[np.int64], contract: ImageContract, decoder: ImageDecoder) -> Iterator[Pixels]:
     if isinstance(x, EncodedImages):
-        return [decode_image(x.read_encoded(row), _NO_LIMITS) for row in rows]
-    return list(x.read(rows) if isinstance(x, MappedRows) else x[rows])
+        for data in map(x.read_encoded, rows):
+            yield decoder.transform(data, read_header(data, decoder.limits), contract).pixels
+        return
+    for image in x.read(rows) if isinstance(x, MappedRows) else x[rows]:
+        yield transform_image(image, contract).pixels

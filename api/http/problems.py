@@ -71,7 +71,7 @@ def register_handlers(app: Flask) -> None:
 
     HTTPException covers unknown paths, bodies that are too large, and unexpected exceptions (500).
     """
-    app.register_error_handler(ServiceError, _answer_service_error)
+    app.register_error_handler(ServiceError, answer_service_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     for error in DATABASE_ERRORS:
         app.register_error_handler(error, _answer_without_database)
@@ -111,7 +111,7 @@ def make_defect_problem() -> Problem:
     )
 
 
-def _answer_service_error(error: ServiceError) -> Response:
+def answer_service_error(error: ServiceError) -> Response:
     log_defect(error)
     response = _make_response(to_problem(error))
     response.headers.extend(choose_headers(error))
@@ -120,7 +120,7 @@ def _answer_service_error(error: ServiceError) -> Response:
 
 def _answer_without_database(error: Exception) -> Response:
     logger.error("the database was unreachable: %s", error)
-    return _answer_service_error(
+    return answer_service_error(
         errors.DatabaseUnavailable(f"The database is unreachable. Retry in {RETRY_AFTER_SECONDS} s.")
     )
 

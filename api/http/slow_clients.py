@@ -1,21 +1,24 @@
-"""Limit the threads that wait for request bodies, drain unread bodies, and close silent connections.
+"""Limit the threads that wait for clients, drain unread bodies, and close the connections of slow clients.
 
-granian has a time limit for the headers of a request, but none for its body. Without the limit on threads, clients that
-send slowly could occupy all of them.
+granian has a time limit for the headers of a request, but none for its body or for the response. A thread waits while a
+body arrives, and while a client takes a large response. Without limits, slow clients could occupy all threads.
 """
 
 import contextlib
 import logging
-import os
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from api.http.bodies import parse_length
+from api.http.connections import (
+    MAX_SILENT_SECONDS,
+    SlowConnections,
+    close_silent,
+    close_unanswered,
+    count_connections,
+)
 from shared.errors import Overloaded
 
 if TYPE_CHECKING:
@@ -26,62 +29,141 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHECK_INTERVAL_SECONDS = 2.0
-MAX_SILENT_SECONDS = 10.0
-"""A read of a body is late after this time. A connection is silent if it sent and received nothing for this time."""
 MAX_CONNECTIONS = 4096
 MAX_DRAINED_BYTES = 2**16
-ESTABLISHED = 1
-"""State of an open connection, TCP_ESTABLISHED in netinet/tcp.h."""
-_TCP_INFO = "8B12I"
-"""The beginning of struct tcp_info in linux/tcp.h.
-
-The first value is the state of the connection. The last value is the milliseconds since data was received last, and the
-third value from the end is the milliseconds since data was sent last.
-"""
+MAX_BUFFERED_BYTES = 4 * 2**20
+"""A response up to this size is given to the server as a whole. A larger one occupies a thread until it is sent."""
+STALLED_SECONDS = 1.0
+"""When too many threads wait for bodies, connections that sent nothing for this time are closed."""
+ROOM_SECONDS = 0.5
+"""The longest time that a request waits until fewer threads wait for bodies."""
 
 
-class BodyReadLimiter:
-    """Limits the number of threads that read request bodies to half of all threads, so that others stay available."""
+class SlowClients:
+    """Limits the threads that wait for clients.
 
-    def __init__(self, threads: int) -> None:
-        self._max_reads = max(1, threads // 2)
-        self._started_at: dict[int, float] = {}  # thread → start of its read, in seconds of the monotonic clock
+    Args:
+        max_reads: the most threads that wait for request bodies.
+        max_sends: the most threads that wait for clients to take large responses.
+    """
+
+    def __init__(self, max_reads: int, max_sends: int) -> None:
+        self._max_reads = max_reads
+        self._max_sends = max_sends
+        self._sends = 0
+        self._port: int | None = None
+        self._reading_since: dict[int, float] = {}  # thread → start of its read, in seconds of the monotonic clock
+        self._computing_since: dict[int, float] = {}  # thread → when the last part of its body was read
+        self._changing = threading.Lock()  # protects `_sends` and `_swept_at`
+        self._swept_at = float("-inf")
 
     def read(self, read: Callable[[int], bytes], size: int) -> bytes:
         """Call `read(size)` and return its result. Raises Overloaded if too many threads read a body already."""
-        if len(self._started_at) >= self._max_reads:
-            raise Overloaded(
-                f"{self._max_reads} request bodies are being received, the limit (half of TRAINYARD_API_THREADS). "
-                "Retry in a few seconds."
-            )
+        if len(self._reading_since) >= self._max_reads and not self._make_room():
+            raise Overloaded(f"{self._max_reads} request bodies are being received, the limit. Retry in a few seconds.")
         thread = threading.get_ident()
-        self._started_at[thread] = time.monotonic()
+        self._reading_since[thread] = time.monotonic()
         try:
             return read(size)
         finally:
-            del self._started_at[thread]
+            del self._reading_since[thread]
+            if thread in self._computing_since:
+                self._computing_since[thread] = time.monotonic()
+
+    @contextlib.contextmanager
+    def compute(self) -> Iterator[None]:
+        """Mark the request of this thread as one that is computed whenever its body is not read."""
+        thread = threading.get_ident()
+        self._computing_since[thread] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._computing_since[thread]
+
+    def send(self, content: Iterable[bytes]) -> "LimitedResponse":
+        """Return the content of a response, which counts until it is closed. Raises Overloaded."""
+        with self._changing:
+            if self._sends >= self._max_sends:
+                raise Overloaded(f"{self._sends} large responses are being sent, the limit. Retry in a few seconds.")
+            self._sends += 1
+        return LimitedResponse(content, self._end_send)
 
     def watch(self, port: int) -> None:
-        """Start a thread that closes silent connections to `port` if many reads are late or many connections exist."""
-        threading.Thread(target=self._watch_connections, args=(port,), name="readers", daemon=True).start()
+        """Start a thread that closes slow connections to `port`. Before that, none is closed."""
+        self._port = port
+        threading.Thread(target=self._watch_connections, args=(port,), name="slow clients", daemon=True).start()
+
+    def _end_send(self) -> None:
+        with self._changing:
+            self._sends -= 1
+
+    def _make_room(self) -> bool:
+        """Close stalled connections, and wait until fewer threads read bodies. Returns whether there is room."""
+        until = time.monotonic() + ROOM_SECONDS
+        while (now := time.monotonic()) < until:
+            with self._changing:
+                is_due = now - self._swept_at > ROOM_SECONDS / 2
+                if is_due:
+                    self._swept_at = now
+            if is_due:
+                self._close_unanswered(STALLED_SECONDS)
+            time.sleep(ROOM_SECONDS / 20)
+            if len(self._reading_since) < self._max_reads:
+                return True
+        return False
+
+    def _close_unanswered(self, min_seconds: float) -> None:
+        if self._port is not None:
+            reading = self._reading_since.keys()
+            computing = [since for thread, since in list(self._computing_since.items()) if thread not in reading]
+            closed = close_unanswered(self._port, min_seconds, computing)
+            logger.warning("%d requests that were incomplete for %g s were closed", closed, min_seconds)
 
     def _watch_connections(self, port: int) -> None:
+        slow = SlowConnections(port)
         while True:
             time.sleep(CHECK_INTERVAL_SECONDS)
+            if closed := slow.close_slow():
+                logger.warning("%d slow connections were closed", closed)
             late = time.monotonic() - MAX_SILENT_SECONDS
-            waiting = sum(since < late for since in list(self._started_at.values()))
-            connections = count_connections(port)
-            if waiting > self._max_reads // 4 or connections > MAX_CONNECTIONS // 2:
-                cut = close_silent_connections(port)
-                logger.warning("%d bodies were late, %d connections were open, %d closed", waiting, connections, cut)
+            late_reads = sum(since < late for since in list(self._reading_since.values()))
+            if late_reads:
+                self._close_unanswered(MAX_SILENT_SECONDS)
+            if late_reads > self._max_reads // 4 or count_connections(port) > MAX_CONNECTIONS // 2:
+                logger.warning("%d silent connections were closed", close_silent(port))
+
+
+class LimitedResponse:
+    """The content of a large response, which counts from its creation until it is closed.
+
+    It is not a generator: the `finally` of a generator does not run if nothing was read from it.
+    """
+
+    def __init__(self, content: Iterable[bytes], end: Callable[[], None]) -> None:
+        self._content = content
+        self._chunks = iter(content)
+        self._end: Callable[[], None] | None = end
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """Close the content. A second call has no effect."""
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+            _close_content(self._content)
 
 
 class LimitedBody:
-    """The `wsgi.input` of a request. BodyReadLimiter limits its reads."""
+    """The `wsgi.input` of a request. SlowClients limits its reads."""
 
-    def __init__(self, environ: "WSGIEnvironment", readers: BodyReadLimiter) -> None:
+    def __init__(self, environ: "WSGIEnvironment", clients: SlowClients) -> None:
         self._input: Any = environ["wsgi.input"]
-        self._readers = readers
+        self._clients = clients
         is_chunked = "HTTP_TRANSFER_ENCODING" in environ
         self._left: int | None = None if is_chunked else parse_length(environ.get("CONTENT_LENGTH")) or 0
         """Number of unread bytes; None for a chunked body, whose length is unknown."""
@@ -90,7 +172,7 @@ class LimitedBody:
         """Read `size` bytes, or all if `size` is negative. Raises Overloaded."""
         if self._left == 0:
             return b""
-        content = self._readers.read(self._input.read, size)
+        content = self._clients.read(self._input.read, size)
         if size < 0 or len(content) < size:
             self._left = 0
         elif self._left is not None:
@@ -106,68 +188,61 @@ class LimitedBody:
         return self._left == 0
 
 
-def limit_bodies(application: "WSGIApplication", readers: BodyReadLimiter) -> "WSGIApplication":
-    """Wrap a WSGI application: limit its reads of bodies, and drain what it leaves unread.
+def limit_clients(
+    application: "WSGIApplication", clients: SlowClients, refuse: "Callable[[Overloaded], WSGIApplication]"
+) -> "WSGIApplication":
+    """Wrap a WSGI application: limit its reads of bodies and its large responses, and drain what it leaves unread.
 
     The server would read the rest of a body as the next request of the connection. If the rest is too large to drain,
-    the response closes the connection.
+    the response closes the connection. `refuse` returns the application that answers instead of a large response.
     """
 
     def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            return application(environ, start_response)
-        body = environ["wsgi.input"] = LimitedBody(environ, readers)
+        body = None
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            body = environ["wsgi.input"] = LimitedBody(environ, clients)
         start_arguments: list[Any] = []
 
         def begin(*answer: Any) -> "Writer":  # noqa: ANN401 - the arguments of start_response
             start_arguments[:] = answer
             return start_arguments.append
 
-        content = application(environ, begin)
+        with clients.compute():
+            content = application(environ, begin)
+            if _is_small(start_arguments[1]):
+                content = _read_content(content)
+        if not (isinstance(content, list) or _is_event_stream(start_arguments[1])):
+            try:
+                content = clients.send(content)
+            except Overloaded as error:
+                _close_content(content)
+                content = _read_content(refuse(error)(environ, begin))
         status, headers, *rest = start_arguments
-        start_response(status, headers if body.drain() else [*headers, ("Connection", "close")], *rest)
+        closing = [] if body is None or body.drain() else [("Connection", "close")]
+        start_response(status, [*headers, *closing], *rest)
         return content
 
     return call
 
 
-def count_connections(port: int) -> int:
-    """Count the open connections to `port` of this process. Works only on Linux, as all functions below."""
-    return sum(1 for _ in _iterate_connections(port))
+def _is_small(headers: list[tuple[str, str]]) -> bool:
+    length = next((parse_length(value) for name, value in headers if name.lower() == "content-length"), None)
+    return length is not None and length <= MAX_BUFFERED_BYTES
 
 
-def close_silent_connections(port: int) -> int:
-    """Close the silent connections to `port` of this process. Return their number."""
-    return sum(_close(connection) for connection in _iterate_connections(port) if _is_silent(connection))
+def _is_event_stream(headers: list[tuple[str, str]]) -> bool:
+    """Return whether the response is a stream of events; JobFeeds limits the number of these."""
+    return any(name.lower() == "content-type" and value.startswith("text/event-stream") for name, value in headers)
 
 
-def _iterate_connections(port: int) -> Iterator[socket.socket]:
-    """Yield a duplicate of the socket of each open connection. granian gives no access to its sockets."""
-    for link in Path("/proc/self/fd").glob("*"):
-        with contextlib.suppress(OSError):
-            if str(link.readlink()).startswith("socket:"):
-                with socket.socket(fileno=os.dup(int(link.name))) as connection:
-                    if _is_established(connection, port):
-                        yield connection
+def _read_content(content: Iterable[bytes]) -> list[bytes]:
+    try:
+        return [b"".join(content)]
+    finally:
+        _close_content(content)
 
 
-def _is_established(connection: socket.socket, port: int) -> bool:
-    is_tcp = connection.family in (socket.AF_INET, socket.AF_INET6) and connection.type == socket.SOCK_STREAM
-    return is_tcp and connection.getsockname()[1] == port and _read_tcp_info(connection)[0] == ESTABLISHED
-
-
-def _is_silent(connection: socket.socket) -> bool:
-    *_, sent, _, received = _read_tcp_info(connection)
-    return min(sent, received) > 1000 * MAX_SILENT_SECONDS
-
-
-def _read_tcp_info(connection: socket.socket) -> tuple[int, ...]:
-    """Read the fields of `_TCP_INFO` from the kernel."""
-    size = struct.calcsize(_TCP_INFO)
-    return struct.unpack(_TCP_INFO, connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size))
-
-
-def _close(connection: socket.socket) -> bool:
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-    return True
+def _close_content(content: Iterable[bytes]) -> None:
+    """Close the content of a response, if it can be closed (PEP 3333)."""
+    if (close := getattr(content, "close", None)) is not None:
+        close()

@@ -9,12 +9,15 @@ from api.ingestion.image_folders import ingest_folders
 from api.ingestion.npz_files import ingest_npz, is_npz
 from api.ingestion.result import ParsedDataset, TableOptions, UploadLimits
 from shared.errors import DatasetRefused, Fault
+from shared.preprocessing.image_decoder import ImageDecoder
 
 
-def ingest_dataset(stream: IO[bytes], options: TableOptions, limits: UploadLimits, folder: Path) -> ParsedDataset:
+def ingest_dataset(
+    stream: IO[bytes], options: TableOptions, limits: UploadLimits, decoder: ImageDecoder, folder: Path
+) -> ParsedDataset:
     """Convert a CSV, a zip of images or an npz file, and write the files of the data set to the folder.
 
-    Raises DatasetRefused, with the rows or members at fault.
+    Raises DatasetRefused, with the rows or members at fault, or Overloaded.
     """
     archive = open_archive(stream, "a CSV, a zip of class folders or an npz")
     if archive is None:
@@ -23,7 +26,7 @@ def ingest_dataset(stream: IO[bytes], options: TableOptions, limits: UploadLimit
         _check_no_options(options)
         if is_npz(archive):
             return ingest_npz(archive, limits, folder)
-        return ingest_folders(archive, limits, folder)
+        return ingest_folders(archive, limits, decoder, folder)
 
 
 def _check_no_options(options: TableOptions) -> None:

@@ -8,7 +8,7 @@ import re
 import stat
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +16,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from api.ingestion.result import UNREADABLE, ParsedDataset, UploadLimits, dataset_error
+from api.ingestion.image_files import measure_image, unpack_image
+from api.ingestion.result import ParsedDataset, UploadLimits, dataset_error
 from api.ingestion.targets import Targets
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.labels import encode_labels, find_class_name_faults
 from shared.datasets.row_files import join_lines
-from shared.errors import ServiceError
-from shared.preprocessing.decoding import ImageLimits, decode_with_header, hold_large_image, read_header
+from shared.preprocessing.decoding import PixelBudget
+from shared.preprocessing.image_decoder import ImageDecoder
 
 JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
@@ -36,6 +37,9 @@ UNIX_MODE_SHIFT = 16
 MIN_CLASSES = 2
 THREADS = 4
 BATCH = 64
+BATCH_BYTES = 32 * 2**20
+"""A batch of images has at most BATCH images, and at most these bytes or one image."""
+TOO_MANY_PIXELS = "the images of the zip exceed the limit TRAINYARD_MAX_DATASET_PIXELS; scale them down, or send fewer"
 
 
 class Member(NamedTuple):
@@ -62,23 +66,17 @@ class _Image(NamedTuple):
     info: zipfile.ZipInfo
 
 
-class _CheckedImage(NamedTuple):
-    """An encoded image that can be decoded; `shape` is (height, width)."""
-
-    data: bytes
-    shape: tuple[int, int]
-    gray: bool
-
-
-def ingest_folders(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> ParsedDataset:
+def ingest_folders(
+    archive: zipfile.ZipFile, limits: UploadLimits, decoder: ImageDecoder, folder: Path
+) -> ParsedDataset:
     """Check every image, and write images.bin, the image files unchanged, and index.npz to the folder.
 
     index.npz contains `offsets` (n + 1,), the class indices `y` (n,) and the `names` of the images.
-    Raises DatasetRefused with the members at fault.
+    Raises DatasetRefused with the members at fault, or Overloaded.
     """
     images, ignored = _sort_members(read_members(archive, limits))
     train_rows = sum(image.part == "train" for image in images)
-    shapes, all_gray, offsets = _write_images(archive, images, limits, folder / "images.bin")
+    shapes, all_gray, offsets = _write_images(archive, images, limits, decoder, folder / "images.bin")
     classes, y = encode_labels([image.label for image in images])
     names = join_lines(image.name for image in images)
     np.savez(folder / "index.npz", allow_pickle=False, offsets=offsets, y=y, names=names)
@@ -263,29 +261,28 @@ def _count_common_folders(paths: Sequence[tuple[str, ...]]) -> int:
 
 
 def _write_images(
-    archive: zipfile.ZipFile, images: Sequence[_Image], limits: UploadLimits, path: Path
+    archive: zipfile.ZipFile, images: Sequence[_Image], limits: UploadLimits, decoder: ImageDecoder, path: Path
 ) -> tuple[set[tuple[int, int]], bool, NDArray[np.int64]]:
     """Check every image and write the image files to `path`, one after another.
 
     Returns the sizes that occur as (height, width), whether all images are gray, and the offsets of the images,
-    (n + 1,) int64. Raises DatasetRefused with the images at fault.
+    (n + 1,) int64. Raises DatasetRefused with the images at fault, or Overloaded.
     """
-    image_limits = ImageLimits(limits.image_bytes, limits.image_pixels)
+    budget = PixelBudget(limits.pixels, TOO_MANY_PIXELS)
     shapes: set[tuple[int, int]] = set()
     offsets = [0]
     faults: list[str] = []
     all_gray = True
     with path.open("wb") as file, ThreadPoolExecutor(THREADS) as threads:
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            contents = [read_content(archive, image.info, limits) for image in batch]
-            decoded = threads.map(lambda data: _check_image(data, image_limits), contents)
-            for image, one in zip(batch, decoded, strict=True):
-                if isinstance(one, str):
-                    faults.append(f"{image.path}: {one}.")
+        for batch in _iterate_batches(images):
+            unpacked = [unpack_image(archive, image.info, limits.images, budget) for image in batch]
+            measured = threads.map(lambda one: measure_image(one, decoder), unpacked)
+            for image, one, shape in zip(batch, unpacked, measured, strict=True):
+                if isinstance(one, str) or isinstance(shape, str):
+                    faults.append(f"{image.path}: {shape}.")
                     continue
-                shapes.add(one.shape)
-                all_gray = all_gray and one.gray
+                shapes.add(shape)
+                all_gray = all_gray and one.header.gray
                 file.write(one.data)
                 offsets.append(file.tell())
     if faults:
@@ -293,31 +290,15 @@ def _write_images(
     return shapes, all_gray, np.asarray(offsets, np.int64)
 
 
-def read_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: UploadLimits) -> bytes | str:
-    """Return the bytes of an image file, or the reason why it cannot be read.
-
-    At most the limit of bytes is unpacked, even if the member has more bytes than the zip declares.
-    """
-    if info.file_size > limits.image_bytes:
-        return (
-            f"an image of {info.file_size:,} bytes exceeds the limit of {limits.image_bytes:,} bytes; "
-            "scale it down or compress it"
-        )
-    try:
-        with archive.open(info) as member:
-            return member.read(limits.image_bytes)
-    except UNREADABLE as error:
-        return f"the member cannot be unpacked ({error}); create the zip again"
-
-
-def _check_image(content: bytes | str, limits: ImageLimits) -> _CheckedImage | str:
-    """Decode an image file. Returns the reason if that fails, or if `content` already is a reason."""
-    if isinstance(content, str):
-        return content
-    try:
-        header = read_header(content, limits)
-        with hold_large_image(header):
-            height, width, _ = decode_with_header(content, header).shape
-    except ServiceError as error:
-        return error.detail
-    return _CheckedImage(content, (height, width), header.gray)
+def _iterate_batches(images: Sequence[_Image]) -> Iterator[list[_Image]]:
+    """Yield the images in batches of at most BATCH images and BATCH_BYTES, or of one image."""
+    batch: list[_Image] = []
+    batch_bytes = 0
+    for image in images:
+        if batch and (len(batch) == BATCH or batch_bytes + image.info.file_size > BATCH_BYTES):
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(image)
+        batch_bytes += image.info.file_size
+    if batch:
+        yield batch

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from api.ingestion.csv_files import CHUNK_ROWS, has_header
 from api.ingestion.csv_reader import MISSING_VALUES, SAMPLE_ROWS, decode_text, detect_delimiter, parse_number, read_rows
 from api.ingestion.file_types import open_archive
-from api.ingestion.image_folders import is_folder, is_junk, read_content, read_members
+from api.ingestion.image_files import read_content
+from api.ingestion.image_folders import is_folder, is_junk, read_members
 from api.ingestion.npz_files import IMAGE_RANKS, is_npz, map_array, read_headers, to_image_shape
 from api.ingestion.result import MAX_FAULTS, TableOptions, UploadLimits, dataset_error
 from shared.datasets.columns import find_positions
@@ -45,7 +46,11 @@ class PredictionInputs:
 
 
 def ingest_prediction_inputs(
-    stream: IO[bytes], contract: Contract, columns: Sequence[str], limits: UploadLimits, folder: Path
+    stream: IO[bytes],
+    contract: Contract,
+    columns: Sequence[str],
+    limits: UploadLimits,
+    folder: Path,
 ) -> PredictionInputs:
     """Convert a zip, a CSV or an npz file, and write the files of the inputs to the folder.
 
@@ -82,7 +87,7 @@ def _ingest_images(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path)
     offsets, faults = [0], {}
     with (folder / "images.bin").open("wb") as file:
         for row, member in enumerate(images):
-            content = read_content(archive, member.info, limits)
+            content = read_content(archive, member.info, limits.images)
             if isinstance(content, str):
                 faults[row] = f"{'/'.join(member.path)}: {content}."
             else:

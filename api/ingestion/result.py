@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shared.datasets.info import DatasetInfo
 from shared.errors import DatasetRefused, Fault
+from shared.preprocessing.decoding import ImageLimits
 from shared.spec.fields import SpecPart
 from shared.storage.artifacts import compute_digest
 
@@ -28,14 +29,14 @@ class UploadLimits:
     Attributes:
         bytes: size of the request body, and total size of the unpacked members of an archive.
         files: number of members of a zip of images.
-        image_bytes: size of an image file.
-        image_pixels: width × height of an image.
+        pixels: pixels of all images of a zip together.
+        images: limits on each image.
     """
 
     bytes: int
     files: int
-    image_bytes: int
-    image_pixels: int
+    pixels: int
+    images: ImageLimits
 
 
 @dataclass(frozen=True)

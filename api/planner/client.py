@@ -1,16 +1,15 @@
 """Ask the planning processes for plans, and replace a process that fails."""
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from api.planner.catalog import Catalog
 from api.planner.messages import CATALOG, LayerOutputRequest, Plan, PlannerMessage, PlanRequest, PlanResponse
-from api.planner.pool import PlannerFailed, ProcessPool
 from shared.errors import InvalidRequest, PlanningUnavailable
-
-logger = logging.getLogger(__name__)
+from shared.processes.child import ChildFailed
+from shared.processes.messages import Message
+from shared.processes.pool import ProcessPool
 
 PLAN_SECONDS = 5.0
 """Timeout for a plan, which usually takes milliseconds."""
@@ -47,7 +46,7 @@ class Planner:
     ) -> None:
         command = command or [sys.executable, "-m", "api.planner.process", str(max_parameters)]
         size = processes or min(max(2, os.cpu_count() or 1), MAX_PROCESSES)
-        self.pool = ProcessPool(command, size, max_waiting, wait_seconds)
+        self.pool = ProcessPool("planning", command, size, max_waiting, wait_seconds, PlanningUnavailable)
         self._plan_seconds = plan_seconds
         self._catalog: Catalog | None = None
 
@@ -76,8 +75,9 @@ class Planner:
         """Return what a spec can name. A process is asked only once. Raises PlanningUnavailable."""
         if self._catalog is None:
             try:
-                self._catalog = Catalog.model_validate_json(self._ask(CATALOG, SERVICE, LAYER_OUTPUT_SECONDS))
-            except PlannerFailed as failure:
+                answer = self.pool.ask(Message(CATALOG), LAYER_OUTPUT_SECONDS)
+                self._catalog = Catalog.model_validate_json(answer.head)
+            except ChildFailed as failure:
                 raise PlanningUnavailable(f"There is no catalog: {failure}. Retry in a few seconds.") from failure
         return self._catalog
 
@@ -87,25 +87,12 @@ class Planner:
 
     def _request(self, message: PlannerMessage, owner: str, seconds: float) -> PlanResponse:
         """Send a message and return its response. Raises InvalidRequest for a refusal."""
+        document = message.model_dump_json(by_alias=True).encode()
         try:
-            line = self._ask(message.model_dump_json(by_alias=True), owner, seconds)
-        except PlannerFailed as failure:
+            answer = self.pool.ask(Message(document), seconds, owner)
+        except ChildFailed as failure:
             raise InvalidRequest(f"The network cannot be built: {failure}. Use fewer or smaller layers.") from failure
-        response = PlanResponse.model_validate_json(line)
+        response = PlanResponse.model_validate_json(answer.head)
         if response.refusal is not None:
             raise InvalidRequest(response.refusal.detail, response.refusal.faults)
         return response
-
-    def _ask(self, message: str, owner: str, seconds: float) -> str:
-        """Send one line to a process and return its answer. A process that fails is replaced; it is not asked again.
-
-        The message may be the reason for the failure. Raises PlannerFailed or PlanningUnavailable.
-        """
-        with self.pool.use_process(owner) as process:
-            try:
-                return process.ask(message, seconds)
-            except PlannerFailed as failure:
-                logger.warning("planning process replaced: %s", failure)
-                process.end()
-                process.start()
-                raise

@@ -35,8 +35,8 @@ class Plan(BaseModel):
     steps_per_epoch: int
 
 
-CATALOG = "catalog"
-"""The line that requests the catalog."""
+CATALOG = b"catalog"
+"""The message that requests the catalog."""
 
 
 class PlanRequest(BaseModel):

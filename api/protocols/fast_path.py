@@ -48,7 +48,7 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
         request_id, outcome, is_read = get_request_id(environ), OK, False
         with logs.add_context(request_id=request_id):
             try:
-                body = services.readers.read(environ["wsgi.input"].read, int(environ["CONTENT_LENGTH"]))
+                body = services.clients.read(environ["wsgi.input"].read, int(environ["CONTENT_LENGTH"]))
                 is_read = True
                 reply = protocol.answer(call, servable, body)
             except ServiceError as error:

@@ -85,7 +85,7 @@ class RestProtocol:
         if not (top and path.endswith(_PATH_END) and media_type in _FAST_TYPES):
             return None
         services = self._services
-        max_bytes = services.max_request_bytes if media_type in JSON_TYPES else services.image_limits.max_bytes
+        max_bytes = services.max_request_bytes if media_type in JSON_TYPES else services.decoder.limits.max_bytes
         match path.removesuffix(_PATH_END).split("/")[_PARTS_BEFORE_MODEL:]:
             case [model]:
                 return RestCall(ROUTE, model, None, max_bytes, media_type, top)

@@ -121,7 +121,7 @@ def upload_dataset() -> Response:
     file = get_uploaded_file()
     options = TableOptions(**form.model_dump(exclude={"name"}))
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
-        ingested = ingest_dataset(file, options, services().upload_limits, Path(folder))
+        ingested = ingest_dataset(file, options, services().upload_limits, services().decoder, Path(folder))
         digest = ingested.digest()
         stored = tracked_files.store(services().sessions, services().artifacts, ingested.files)
     with services().sessions.begin() as session:
@@ -182,7 +182,7 @@ def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
         path.picture_format,
         query,
         content,
-        lambda: make_preview(reference, revision, services().artifacts),
+        lambda: make_preview(reference, revision, services().artifacts, services().decoder),
     )
 
 

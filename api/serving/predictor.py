@@ -12,12 +12,17 @@ from api.http.problems import to_problem
 from api.serving.batching import DynamicBatcher
 from api.serving.metrics import Metrics
 from shared.errors import ServiceError
-from shared.inference.inputs import ImageInput, Input, preprocess_inputs
+from shared.inference.inputs import ImageInput, Input, is_prepared_quickly, preprocess_inputs
 from shared.inference.predictions import PredictionDict, format_prediction
 from shared.inference.servable import Servable
-from shared.preprocessing.decoding import ImageLimits
+from shared.preprocessing.decoding import PixelBudget
+from shared.preprocessing.image_decoder import ImageDecoder
 from shared.registry.manifest import VersionManifest
 
+TOO_MANY_PIXELS = (
+    "the images of the request have more pixels than TRAINYARD_MAX_REQUEST_PIXELS, the limit; send fewer images in a "
+    "request, or a batch prediction"
+)
 MAX_QUICK_BYTES = 16_000
 """Decoding an image up to this size takes a fraction of the time that the network takes."""
 
@@ -41,12 +46,13 @@ class _PredictionRequest:
     Attributes:
         asked_at: time of its creation, in seconds of `perf_counter`.
         inputs: the inputs, or an error in place of an input; empty if the rows are given.
-        rows: the network's input, (n, …) float32. Made from `inputs` when the request is computed, unless given.
+        rows: the network's input, (n, …) float32; None until it is made from `inputs`, and if no input can be read.
+        is_prepared: whether `rows` and `read` are made. Otherwise they are made when the request is computed.
         read: for every input in order, its warnings or its error.
         values: (n, outputs) float32; None until the request is computed, and if no input can be read.
     """
 
-    __slots__ = ("asked_at", "inputs", "is_quick", "kind", "read", "rows", "servable", "values")
+    __slots__ = ("asked_at", "inputs", "is_prepared", "is_quick", "kind", "read", "rows", "servable", "values")
 
     def __init__(
         self,
@@ -58,6 +64,7 @@ class _PredictionRequest:
         self.servable = servable
         self.inputs = inputs
         self.rows = rows
+        self.is_prepared = rows is not None
         self.read: list[list[str] | ServiceError] = []
         self.values: NDArray[np.float32] | None = None
         is_batchable = len(inputs) == 1 and servable.is_faster_in_batches  # several inputs are a batch already
@@ -73,16 +80,24 @@ class Predictor:
     """Computes the predictions of all protocols in batches.
 
     Args:
-        limits: limits for encoded images.
+        decoder: decodes the images.
+        max_pixels: limit for all images of a request together.
         max_parallel_batches: the most batches that are computed at the same time.
         waiting: the most requests in the queue.
         seconds: the longest time that a request waits in the queue.
     """
 
     def __init__(
-        self, limits: ImageLimits, max_parallel_batches: int, waiting: int, seconds: float, metrics: Metrics
+        self,
+        decoder: ImageDecoder,
+        max_pixels: int,
+        max_parallel_batches: int,
+        waiting: int,
+        seconds: float,
+        metrics: Metrics,
     ) -> None:
-        self._limits = limits
+        self._decoder = decoder
+        self._max_pixels = max_pixels
         self._metrics = metrics
         self._batcher: DynamicBatcher[_PredictionRequest] = DynamicBatcher(
             max_parallel_batches, waiting, seconds, self._compute
@@ -95,6 +110,8 @@ class Predictor:
         Raises Overloaded, or the error of the first input if none can be read.
         """
         work = _PredictionRequest(servable, inputs)
+        if len(inputs) > 1 or not is_prepared_quickly(inputs[0]):
+            self._prepare(work)  # here, because a batch must not wait for it
         return PredictionOutputs(self._values(work), work.read)
 
     def run(self, servable: Servable, rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -106,7 +123,8 @@ class Predictor:
 
     def _values(self, work: _PredictionRequest) -> NDArray[np.float32]:
         """Compute a request and return its values. Raises Overloaded, or the first error if no input can be read."""
-        self._batcher.submit(work)
+        if work.rows is not None or not work.is_prepared:
+            self._batcher.submit(work)
         if work.values is None:
             raise next(found for found in work.read if isinstance(found, ServiceError))
         return work.values
@@ -115,7 +133,7 @@ class Predictor:
         """Compute a batch of requests for the same version in one run of its network."""
         for work in works:
             self._metrics.waited.observe(perf_counter() - work.asked_at)
-            if work.rows is None:
+            if not work.is_prepared:
                 self._prepare(work)
         parts = [work.rows for work in works if work.rows is not None]
         if not parts:
@@ -134,9 +152,11 @@ class Predictor:
         works[0].servable.statistics.count(len(parts), len(rows), seconds)
 
     def _prepare(self, work: _PredictionRequest) -> None:
-        """Preprocess the inputs of a request. Sets `rows` and `read`."""
+        """Preprocess the inputs of a request. Sets `rows`, `read` and `is_prepared`."""
         began = perf_counter()
-        rows, work.read = preprocess_inputs(work.inputs, work.servable.manifest.preprocessing, self._limits)
+        budget = PixelBudget(self._max_pixels, TOO_MANY_PIXELS)
+        rows, work.read = preprocess_inputs(work.inputs, work.servable.manifest.preprocessing, self._decoder, budget)
+        work.is_prepared = True
         if rows:
             work.rows = rows[0][np.newaxis] if len(rows) == 1 else np.stack(rows)
         self._metrics.prepared.observe(perf_counter() - began)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import cv2
@@ -11,15 +12,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, ServiceError, UnsupportedContent
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
-from shared.preprocessing.decoding import (
-    MEDIA_TYPES,
-    ImageLimits,
-    PixelBudget,
-    decode_with_header,
-    hold_large_image,
-    read_header,
-)
+from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits, PixelBudget, read_header
 from shared.preprocessing.handwriting import is_dark_on_light
+from shared.preprocessing.image_decoder import ImageDecoder
+from shared.preprocessing.image_header import ImageHeader, parse_header
 from shared.preprocessing.pixels import Pixels
 from shared.preprocessing.transforms import TransformedImage, transform_image
 from shared.spec.preprocessing import Fit, Invert
@@ -61,6 +57,11 @@ class ImageInput:
     name: str
     data: bytes
     media_type: str = ""
+
+    @cached_property
+    def header(self) -> ImageHeader | None:
+        """Return what `parse_header` returns, which takes some of the time of a small image. Raises InvalidImage."""
+        return parse_header(self.data)
 
 
 @dataclass(frozen=True)
@@ -108,17 +109,18 @@ class PreprocessedInput(NamedTuple):
 def preprocess_input(
     given: Input,
     contract: ImageContract | NumbersContract,
-    limits: ImageLimits,
+    decoder: ImageDecoder,
     budget: PixelBudget | None = None,
 ) -> PreprocessedInput:
     """Preprocess one input to a row of the network's input.
 
-    `budget` is what the other images of the same request leave; None for a single input.
+    `budget` is what the other images of the same request leave; None for no limit on them.
 
-    Raises InvalidImage, ImageTooLarge, UnsupportedContent or InvalidRequest; each message names the input.
+    Raises InvalidImage, ImageTooLarge, UnsupportedContent, InvalidRequest or Overloaded; each message but the last
+    names the input.
     """
     if isinstance(contract, ImageContract):
-        return _preprocess_image(given, contract, limits, budget or PixelBudget(limits))
+        return _preprocess_image(given, contract, decoder, budget or PixelBudget(None, ""))
     if isinstance(given, ImageInput):
         raise InvalidRequest(
             f"{given.name}: this version takes numbers of shape {list(contract.shape)}, not an image. Send JSON, such "
@@ -128,12 +130,12 @@ def preprocess_input(
 
 
 def _preprocess_image(
-    given: Input, contract: ImageContract, limits: ImageLimits, budget: PixelBudget
+    given: Input, contract: ImageContract, decoder: ImageDecoder, budget: PixelBudget
 ) -> PreprocessedInput:
     if isinstance(given, ImageInput):
-        (pixels, inverted), size = _decode(given, contract, limits, budget)
+        (pixels, inverted), size = _decode(given, contract, decoder, budget)
     else:
-        image, size = _parse_pixels(given, limits)
+        image, size = _parse_pixels(given, decoder.limits)
         pixels, inverted = transform_image(image, contract)
     warnings = _find_warnings(pixels, size, contract)
     polarity = contract.ground
@@ -145,27 +147,39 @@ def _preprocess_image(
 
 
 def preprocess_inputs(
-    inputs: Iterable[Input | ServiceError], contract: ImageContract | NumbersContract, limits: ImageLimits
+    inputs: Iterable[Input | ServiceError],
+    contract: ImageContract | NumbersContract,
+    decoder: ImageDecoder,
+    budget: PixelBudget,
 ) -> tuple[list[NDArray[np.float32]], list[list[str] | ServiceError]]:
-    """Preprocess several inputs.
+    """Preprocess several inputs, whose images share the budget.
 
     Returns:
         The rows of the inputs that can be read, in their order; and for every input its warnings, or the error.
     """
     rows: list[NDArray[np.float32]] = []
     read: list[list[str] | ServiceError] = []
-    budget = PixelBudget(limits)
     for given in inputs:
         try:
             if isinstance(given, ServiceError):
                 raise given
-            row = preprocess_input(given, contract, limits, budget)
+            row = preprocess_input(given, contract, decoder, budget)
         except ServiceError as found:
             read.append(found)
         else:
             rows.append(row.values)
             read.append(row.warnings)
     return rows, read
+
+
+def is_prepared_quickly(given: Input | ServiceError) -> bool:
+    """Return whether an input is prepared in this thread: it is no image, or a plainly safe one."""
+    if not isinstance(given, ImageInput):
+        return True
+    try:
+        return given.header is not None and given.header.is_plainly_safe
+    except InvalidImage:
+        return True
 
 
 def _find_warnings(pixels: Pixels, size: Size, contract: ImageContract) -> list[str]:
@@ -190,21 +204,20 @@ def _find_warnings(pixels: Pixels, size: Size, contract: ImageContract) -> list[
 
 
 def _decode(
-    given: ImageInput, contract: ImageContract, limits: ImageLimits, budget: PixelBudget
+    given: ImageInput, contract: ImageContract, decoder: ImageDecoder, budget: PixelBudget
 ) -> tuple[TransformedImage, Size]:
     """Decode and transform an image. Returns the result and the size before it."""
     try:
         declared_type = MEDIA_TYPE_ALIASES.get(given.media_type, given.media_type)
-        header = read_header(given.data, limits)
+        header = read_header(given.data, decoder.limits, given.header)
         found = MEDIA_TYPES[header.format]
         if declared_type not in UNSPECIFIC_MEDIA_TYPES and declared_type != found:
             raise UnsupportedContent(
                 f"{given.name}: the declared media type is {declared_type}, and the image is {found}. "
                 "Declare the type of the image, or none."
             )
-        budget.spend(header)
-        with hold_large_image(header, contract):
-            image = transform_image(decode_with_header(given.data, header, contract), contract)
+        is_little = budget.spend(header)
+        image = decoder.transform(given.data, header, contract, here=is_little)
     except (InvalidImage, ImageTooLarge) as error:
         raise type(error)(f"{given.name}: {error.detail}.") from error
     return image, (header.height, header.width)

@@ -17,6 +17,7 @@ from shared.errors import VersionNotServable
 from shared.inference.inputs import ImageInput, NumbersInput, preprocess_input
 from shared.inference.parity import TOLERANCE, compute_max_difference
 from shared.preprocessing.decoding import ImageLimits
+from shared.preprocessing.image_decoder import ImageDecoder
 from shared.registry.manifest import INPUT_NAME, MANIFEST_FILE, ONNX_FILE, OUTPUT_NAME, GoldenSample, ManifestFile
 from shared.storage.artifacts import ArtifactStore
 
@@ -29,7 +30,8 @@ TRIAL_BATCH_SIZE = 4
 TRIALS = 3
 MAX_BATCH_COST = 0.9
 MAX_TRIAL_SECONDS = 0.02
-_NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=2**31)
+_DECODER = ImageDecoder(ImageLimits(max_bytes=2**31, max_pixels=2**31), processes=0)
+"""The decoder of golden samples, which were decoded within limits when the version was trained."""
 
 
 @dataclass
@@ -134,7 +136,7 @@ def open_servable(version: Version, artifacts: ArtifactStore) -> Servable:
 def compute_golden_difference(servable: Servable) -> float:
     """Return the largest difference from Keras on the golden samples, in the scale of `compute_max_difference`."""
     samples, contract = servable.manifest.golden_samples, servable.manifest.preprocessing
-    rows = np.stack([preprocess_input(_to_input(sample), contract, _NO_LIMITS).values for sample in samples])
+    rows = np.stack([preprocess_input(_to_input(sample), contract, _DECODER).values for sample in samples])
     expected = np.asarray([sample.outputs for sample in samples], np.float32)
     return compute_max_difference(servable.run(rows), expected)
 

@@ -2,8 +2,6 @@
 
 import io
 import struct
-import threading
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +12,7 @@ from PIL import Image
 
 from shared.errors import ImageTooLarge, InvalidImage
 from shared.preprocessing.contract import Decoding, ImageContract
-from shared.preprocessing.image_header import ImageHeader, parse_header, remove_animation
+from shared.preprocessing.image_header import MAX_PLAIN_PIXELS, ImageHeader, parse_header, remove_animation
 from shared.preprocessing.pixels import WHITE, Pixels
 
 MEDIA_TYPES = {
@@ -39,44 +37,45 @@ _REDUCED_FLAGS = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 
-MAX_PARALLEL_PIXELS = 4_000_000
-"""Images with more pixels, as they are decoded, are decoded one at a time in each process: `hold_large_image`."""
+MAX_REDUCTION = 8
+_NO_MEMORY = -4
+"""StsNoMem in opencv2/core/base.hpp."""
 BLENDED_PIXELS = 2**18
 """Pixels that are blended over the background at a time: as floats they take 4 MiB."""
-_LARGE_IMAGE = threading.Lock()
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Limits on an encoded image, checked before it is decoded.
-
-    Attributes:
-        max_total_pixels: limit for all images of a request together; None for no limit. `PixelBudget` checks it.
-    """
+    """Limits on an encoded image, checked before it is decoded."""
 
     max_bytes: int
     max_pixels: int
-    max_total_pixels: int | None = None
 
 
 class PixelBudget:
-    """The pixels that the images of one request may still have. An image counts even if it cannot be decoded."""
+    """The pixels that the images of one request, or of one zip, may still have.
 
-    def __init__(self, limits: ImageLimits) -> None:
-        self._left = limits.max_total_pixels
+    An image counts even if it cannot be decoded.
 
-    def spend(self, header: ImageHeader) -> None:
-        """Subtract the pixels of an image. Raises ImageTooLarge if too few are left."""
-        if self._left is None:
-            return
-        pixels = header.width * header.height
-        if pixels > self._left:
-            raise ImageTooLarge(
-                f"with this image of {header.width:,} × {header.height:,} pixels, the images of the request have more "
-                "pixels than TRAINYARD_MAX_REQUEST_PIXELS, the limit; send fewer images in a request, or a batch "
-                "prediction"
-            )
-        self._left -= pixels
+    Args:
+        max_pixels: limit for all images together; None for no limit.
+        remedy: what to do above the limit, with the name of its setting; it follows the size of the image.
+    """
+
+    def __init__(self, max_pixels: int | None, remedy: str) -> None:
+        self._max_pixels = max_pixels
+        self._remedy = remedy
+        self._spent = 0
+
+    def spend(self, header: ImageHeader) -> bool:
+        """Count an image. Return whether all images up to this one are small enough to be decoded in this process.
+
+        Raises ImageTooLarge above the limit.
+        """
+        if self._max_pixels is not None and self._spent + header.pixels > self._max_pixels:
+            raise ImageTooLarge(f"with this image of {header.width:,} × {header.height:,} pixels, {self._remedy}")
+        self._spent += header.pixels
+        return self._spent <= MAX_PLAIN_PIXELS
 
 
 def decode_image(data: bytes, limits: ImageLimits, contract: ImageContract | None = None) -> Pixels:
@@ -90,15 +89,24 @@ def decode_image(data: bytes, limits: ImageLimits, contract: ImageContract | Non
     return decode_with_header(data, read_header(data, limits), contract)
 
 
-def decode_with_header(data: bytes, header: ImageHeader, contract: ImageContract | None = None) -> Pixels:
-    """Decode an image whose header is already parsed, like `decode_image`. Raises InvalidImage."""
-    reduction = choose_reduction(header, contract)
+def decode_with_header(
+    data: bytes, header: ImageHeader, contract: ImageContract | None = None, reduction: int | None = None
+) -> Pixels:
+    """Decode an image whose header is already parsed, like `decode_image`.
+
+    `reduction` is the factor by which a JPEG is decoded smaller; None: `choose_reduction` decides.
+
+    Raises InvalidImage, or MemoryError in a process whose memory is limited.
+    """
+    reduction = reduction or choose_reduction(header, contract)
     flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR_RGB | _REDUCED_FLAGS[reduction]
     if header.animated:
         data = remove_animation(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
+        if error.code == _NO_MEMORY:
+            raise MemoryError from error
         raise InvalidImage(f"a {header.format} image that cannot be decoded: {error.err}") from error
     if image is None:
         raise InvalidImage(f"a {header.format} image that is damaged or cut off")
@@ -115,16 +123,6 @@ def decode_with_header(data: bytes, header: ImageHeader, contract: ImageContract
     return image.astype(np.uint8, copy=False)
 
 
-def hold_large_image(header: ImageHeader, contract: ImageContract | None = None) -> AbstractContextManager[Any]:
-    """Return a context in which to decode and transform an image.
-
-    Only one thread at a time is in the context of a large image, so that few large images are in memory.
-    """
-    reduction = 1 if header.progressive else choose_reduction(header, contract)
-    is_large = header.width * header.height > MAX_PARALLEL_PIXELS * reduction**2
-    return _LARGE_IMAGE if is_large else nullcontext()
-
-
 def choose_reduction(header: ImageHeader, contract: ImageContract | None) -> int:
     """Return the factor by which a JPEG is decoded smaller: 1, 2, 4 or 8. Other formats have the factor 1.
 
@@ -132,16 +130,18 @@ def choose_reduction(header: ImageHeader, contract: ImageContract | None) -> int
     """
     if contract is None or contract.decoding is Decoding.WHOLE or header.format != "JPEG":
         return 1
-    if header.width * header.height < MIN_REDUCED_PIXELS:
+    if header.pixels < MIN_REDUCED_PIXELS:
         return 1
     min_side = MIN_SIDE_FACTOR * max(contract.size)
-    return next((factor for factor in (8, 4, 2) if min(header.width, header.height) >= factor * min_side), 1)
+    return next(
+        (factor for factor in (MAX_REDUCTION, 4, 2) if min(header.width, header.height) >= factor * min_side), 1
+    )
 
 
-def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
+def read_header(data: bytes, limits: ImageLimits, parsed: ImageHeader | None = None) -> ImageHeader:
     """Read format, transparency and size without decoding, so that a decompression bomb is never unpacked.
 
-    Raises InvalidImage or ImageTooLarge.
+    `parsed` is the result of `parse_header`, if it is known. Raises InvalidImage or ImageTooLarge.
     """
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(
@@ -150,8 +150,8 @@ def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
         )
     if not data:
         raise InvalidImage("empty: an image of 0 bytes cannot be decoded")
-    header = parse_header(data) or _read_header_with_pillow(data)
-    if header.width * header.height > limits.max_pixels:
+    header = parsed or parse_header(data) or _read_header_with_pillow(data)
+    if header.pixels > limits.max_pixels:
         raise ImageTooLarge(
             f"an image of {header.width:,} × {header.height:,} pixels exceeds the limit of {limits.max_pixels:,} "
             "pixels; scale it down"
@@ -164,8 +164,8 @@ def _read_header_with_pillow(data: bytes) -> ImageHeader:
         with Image.open(io.BytesIO(data), formats=list(MEDIA_TYPES)) as image:
             width, height = image.size
             return ImageHeader(str(image.format), image.has_transparency_data, image.mode in GRAY_MODES, width, height)
-    except Image.DecompressionBombError as error:
-        raise ImageTooLarge("an image with more pixels than Pillow opens; scale it down") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLarge("an image above the limit TRAINYARD_MAX_IMAGE_PIXELS; scale it down") from error
     except (OSError, SyntaxError, ValueError, OverflowError, TypeError, KeyError, IndexError, struct.error) as error:
         raise InvalidImage(f"not an image in a supported format; supported are {', '.join(MEDIA_TYPES)}") from error
 
@@ -181,7 +181,9 @@ def _blend_over_background(image: NDArray[Any], background: tuple[int, ...], *, 
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA)
     elif image.shape[-1] == 3:  # noqa: PLR2004 - BGR
         image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
-    blended = np.empty((*image.shape[:2], 3), np.uint8)
+    height, width = image.shape[:2]
+    # The result overwrites the image from its beginning: a pixel of RGB takes fewer bytes than one of BGRA.
+    blended = image.reshape(-1).view(np.uint8)[: 3 * height * width].reshape(height, width, 3)
     rows = max(1, BLENDED_PIXELS // image.shape[1])
     for start in range(0, len(image), rows):
         levels = image[start : start + rows].astype(np.float32) * (WHITE / np.iinfo(image.dtype).max)

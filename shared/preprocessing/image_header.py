@@ -11,6 +11,12 @@ from dataclasses import dataclass, field
 
 from shared.errors import InvalidImage
 
+MAX_PLAIN_PIXELS = 4_000_000
+"""The most pixels of an image that is plainly safe."""
+MAX_PNG_CHUNKS = 10_000
+"""The most chunks of a PNG. Encoders write 8 KiB or more in each."""
+MAX_JPEG_SEGMENTS = 2_000
+"""The most segments before the first scan of a JPEG. A colour profile takes up to 255."""
 MAX_SCANS = 100
 """The most scans of a JPEG. A progressive JPEG has about 10."""
 MAX_SCANNED_PIXELS = 1_000_000_000
@@ -40,8 +46,8 @@ class ImageHeader:
         width: width before rotation.
         height: height before rotation.
         animated: whether it is a PNG with chunks of an animation; only `parse_header` tells.
-        progressive: whether it is a JPEG that is in memory as a whole, at full size, while it is decoded; only
-            `parse_header` tells.
+        sequential: whether it is a PNG, or a JPEG with one scan, whose structure `parse_header` has walked. Such a JPEG
+            is never in memory at full size if it is decoded at a reduced size.
     """
 
     format: str
@@ -50,14 +56,22 @@ class ImageHeader:
     width: int
     height: int
     animated: bool = field(default=False, compare=False)
-    progressive: bool = field(default=False, compare=False)
+    sequential: bool = field(default=False, compare=False)
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def is_plainly_safe(self) -> bool:
+        """Return whether decoding it takes little memory and time, whatever its bytes are."""
+        return self.sequential and self.pixels <= MAX_PLAIN_PIXELS
 
 
 def parse_header(data: bytes) -> ImageHeader | None:
     """Parse the structure of a PNG or JPEG. Returns None for another format or an unusual header.
 
-    Raises InvalidImage for a chunk or a segment that is longer than the rest of the file, and for more than MAX_SCANS
-    scans.
+    Raises InvalidImage for a chunk or a segment that is longer than the rest of the file, and for too many of them.
     """
     try:
         if data.startswith(_PNG):
@@ -75,8 +89,9 @@ def _parse_png(data: bytes) -> ImageHeader | None:
     if (length, name) != (13, b"IHDR") or not width or not height or color not in _PNG_COLORS:
         return None
     transparent, has_pixels, animated = color in _PNG_WITH_ALPHA, False, False
-    index, size = 33, len(data)
-    while name != b"IEND" and index < size:
+    index, size, chunks = 33, len(data), 0
+    while name != b"IEND" and index < size and chunks <= MAX_PNG_CHUNKS:
+        chunks += 1
         length, name = _PNG_CHUNK.unpack_from(data, index)
         if length > size - index - _PNG_CHUNK_BYTES:
             raise InvalidImage(
@@ -87,7 +102,11 @@ def _parse_png(data: bytes) -> ImageHeader | None:
         has_pixels = has_pixels or name == b"IDAT"
         animated = animated or name in _PNG_ANIMATION
         index += _PNG_CHUNK_BYTES + length
-    return ImageHeader("PNG", transparent, color in _PNG_GRAY, width, height, animated) if has_pixels else None
+    if chunks > MAX_PNG_CHUNKS:
+        raise InvalidImage(f"a PNG image of more than {MAX_PNG_CHUNKS:,} chunks, the limit; save it again")
+    if not has_pixels:
+        return None
+    return ImageHeader("PNG", transparent, color in _PNG_GRAY, width, height, animated, sequential=True)
 
 
 def remove_animation(png: bytes) -> bytes:
@@ -108,7 +127,7 @@ def remove_animation(png: bytes) -> bytes:
 def _parse_jpeg(data: bytes) -> ImageHeader | None:
     """Parse the segments up to the first scan: ITU-T T.81, B.1. A segment is a marker, a length, and the content."""
     frame, index = None, 2
-    while True:
+    for _ in range(MAX_JPEG_SEGMENTS):
         code, index, length = _parse_segment(data, index)
         if code == _JPEG_SCAN:
             break
@@ -117,12 +136,14 @@ def _parse_jpeg(data: bytes) -> ImageHeader | None:
                 raise InvalidImage("a JPEG image with more than one frame header")
             frame, (height, width, components) = code, struct.unpack_from(">HHB", data, index + 3)
         index += length
+    else:
+        raise InvalidImage(f"a JPEG image of more than {MAX_JPEG_SEGMENTS:,} segments, the limit; save it again")
     if frame is None or not width or not height or components not in _JPEG_COMPONENTS:
         return None
     has_one_scan = frame in _JPEG_SEQUENTIAL and data[index + 2] == components
     if not has_one_scan:
         _check_scans(data, width * height)
-    return ImageHeader("JPEG", False, components == 1, width, height, progressive=not has_one_scan)  # noqa: FBT003
+    return ImageHeader("JPEG", False, components == 1, width, height, sequential=has_one_scan)  # noqa: FBT003
 
 
 def _parse_segment(data: bytes, index: int) -> tuple[int, int, int]:

@@ -18,6 +18,8 @@ from shared.datasets import splits
 from shared.devices import Device
 from shared.jobs import lifecycle, submission
 from shared.jobs.events import EpochReport
+from shared.preprocessing.decoding import ImageLimits
+from shared.preprocessing.image_decoder import ImageDecoder
 from shared.settings import Settings
 from shared.spec.training import TrainingSpec
 from shared.storage.artifacts import ArtifactStore
@@ -26,6 +28,8 @@ from worker.lease import Lease
 from worker.training.checkpoints.store import ArtifactCheckpointStore
 from worker.training.context import TrainingContext
 from worker.training.train import train
+
+DECODER = ImageDecoder(ImageLimits(max_bytes=2**31, max_pixels=2**31), processes=0)
 
 
 class NullMonitor:
@@ -52,7 +56,7 @@ class NullMonitor:
 
 def fit_alone(spec: TrainingSpec, folder: Path) -> None:
     dataset = splits.load_dataset(spec.dataset, spec.training.seed, datasets_dir())
-    train(spec, dataset, TrainingContext("/CPU:0", NullMonitor(), sys.float_info.max, folder, folder / "logs"))
+    train(spec, dataset, TrainingContext("/CPU:0", NullMonitor(), sys.float_info.max, DECODER, folder, folder / "logs"))
 
 
 def fit_watched(spec: TrainingSpec, folder: Path) -> None:
@@ -66,7 +70,7 @@ def fit_watched(spec: TrainingSpec, folder: Path) -> None:
     artifacts, seconds = ArtifactStore(settings.artifacts_url), settings.progress_seconds
     with Lease(sessions, job.id, job.attempt, settings.lease_seconds, seconds, lambda: False) as lease:
         store = ArtifactCheckpointStore(sessions, artifacts, job, folder, lease.flush_epochs)
-        train(spec, dataset, TrainingContext("/CPU:0", lease, seconds, folder, folder / "logs", store))
+        train(spec, dataset, TrainingContext("/CPU:0", lease, seconds, DECODER, folder, folder / "logs", store))
 
 
 def main(recipe: str, epochs: int, mode: str) -> None:

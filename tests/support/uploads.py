@@ -10,6 +10,8 @@ from arro3.core import Array, DataType, Table
 from arro3.io import write_parquet
 from flask.testing import FlaskClient
 
+from api.ingestion.result import UploadLimits
+from shared.preprocessing.decoding import ImageLimits
 from tests.support.images import encoded
 
 TABLE = "width,height,kind\n" + "\n".join(f"{n % 7},{n % 5},{'wide' if n % 7 > n % 5 else 'high'}" for n in range(70))
@@ -57,3 +59,7 @@ def parquet(**columns: np.ndarray | list[bytes]) -> bytes:
 
 def upload_dataset(http: FlaskClient, content: bytes, name: str = "colors", **fields: Any) -> Any:
     return http.post("/api/v1/datasets", data={"name": name, "file": (io.BytesIO(content), "upload"), **fields})
+
+
+def make_upload_limits(*, bytes: int = 2**24, files: int = 200, pixels: int = 10**8) -> UploadLimits:  # noqa: A002 - the field
+    return UploadLimits(bytes, files, pixels, images=ImageLimits(max_bytes=2**20, max_pixels=10**6))

@@ -11,6 +11,7 @@ from shared.devices import Device
 from shared.jobs.broker import JobNotifier
 from shared.jobs.lifecycle import RetryPolicy
 from shared.preprocessing.decoding import ImageLimits
+from shared.preprocessing.image_decoder import ImageDecoder
 from shared.storage.artifacts import ArtifactStore
 from worker.context import CheckpointPolicy, WorkerContext
 from worker.runner import run_next_job
@@ -66,7 +67,7 @@ def make_worker_context(
         queues=(Device.CPU,),
         datasets_dir=folder / "datasets",
         cache_dir=folder / "cache",
-        image_limits=ImageLimits(max_bytes=10**7, max_pixels=10**7),
+        decoder=ImageDecoder(ImageLimits(max_bytes=10**7, max_pixels=10**7)),
         lease_seconds=LEASE_SECONDS,
         progress_seconds=PROGRESS_SECONDS,
         retry_policy=RETRY_POLICY,

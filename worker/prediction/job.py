@@ -20,6 +20,7 @@ from shared.inference.servable import Servable, load_servable
 from shared.jobs import batch_predictions, lifecycle
 from shared.jobs.batch_predictions import BatchState
 from shared.jobs.events import to_problem
+from shared.preprocessing.decoding import PixelBudget
 from shared.registry import versions
 from shared.spec.batch_prediction import BatchSpec
 from shared.storage import tracked_files
@@ -125,7 +126,7 @@ class _BatchPrediction:
 
     def _predict_rows(self, start: int, top: int) -> list[PredictionDict]:
         inputs = self._items.read(start, min(start + self._rows_per_run, self._batch.rows))
-        rows, read = preprocess_inputs(inputs, self._contract, self._context.image_limits)
+        rows, read = preprocess_inputs(inputs, self._contract, self._context.decoder, PixelBudget(None, ""))
         outputs = iter(self._servable.run(np.stack(rows)) if rows else ())
         return [
             {"problem": to_problem(found)}

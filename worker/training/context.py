@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared.preprocessing.image_decoder import ImageDecoder
 from worker.context import CheckpointPolicy
 from worker.training.callbacks import TrainingMonitor
 from worker.training.checkpoints.store import CheckpointStore, NullCheckpointStore
@@ -15,6 +16,7 @@ class TrainingContext:
     Attributes:
         device: TensorFlow's name of the device, `/CPU:0` or `/GPU:0`.
         progress_seconds: minimum time between two reports of the progress.
+        decoder: decodes the images of uploaded data sets.
         prepared_dir: cache folder for decoded and resized images. Several trainings share it.
         logs_dir: folder for the logs of TensorBoard.
         store: loads and saves the checkpoints.
@@ -23,6 +25,7 @@ class TrainingContext:
     device: str
     monitor: TrainingMonitor
     progress_seconds: float
+    decoder: ImageDecoder
     prepared_dir: Path
     logs_dir: Path
     store: CheckpointStore = field(default_factory=NullCheckpointStore)

@@ -23,8 +23,9 @@ from shared.datasets.splits import Dataset, Part
 from shared.errors import ExportDisagrees
 from shared.inference.parity import TOLERANCE, compute_max_difference
 from shared.preprocessing.contract import ImageContract, NumbersContract
-from shared.preprocessing.decoding import decode_image
-from shared.preprocessing.transforms import transform_image
+from shared.preprocessing.decoding import read_header
+from shared.preprocessing.image_decoder import ImageDecoder
+from shared.preprocessing.pixels import Pixels
 from shared.registry.manifest import (
     INPUT_NAME,
     MANIFEST_FILE,
@@ -34,7 +35,6 @@ from shared.registry.manifest import (
     ManifestFile,
     VersionManifest,
 )
-from worker.training.input.image_cache import NO_LIMITS
 from worker.training.train import TrainingResult
 
 # Without this setting, tf2onnx copies the network before each optimizer pass: a quarter of the time of an export.
@@ -45,12 +45,14 @@ MAX_SAMPLE_BYTES = 2**17
 """A larger image file is resized and stored as PNG, so that the manifest stays small."""
 
 
-def export_version(trained: TrainingResult, manifest: VersionManifest, dataset: Dataset, folder: Path) -> list[Path]:
+def export_version(
+    trained: TrainingResult, manifest: VersionManifest, dataset: Dataset, decoder: ImageDecoder, folder: Path
+) -> list[Path]:
     """Write the files of a version to `folder`, and return their paths.
 
     Raises ExportDisagrees if the ONNX file computes other outputs than Keras.
     """
-    inputs, samples = _choose_golden_samples(trained.contract, dataset)
+    inputs, samples = _choose_golden_samples(trained.contract, dataset, decoder)
     outputs = trained.network(inputs, training=False).numpy()
     paths = [folder / name for name in ("model.keras", "model.weights.h5", ONNX_FILE, MANIFEST_FILE)]
     bare = keras.Model(trained.network.input, trained.network.output, name=trained.network.name)
@@ -80,7 +82,7 @@ def compute_weights_digest(network: keras.Model) -> str:
 
 
 def _choose_golden_samples(
-    contract: ImageContract | NumbersContract, dataset: Dataset
+    contract: ImageContract | NumbersContract, dataset: Dataset, decoder: ImageDecoder
 ) -> tuple[NDArray[np.float32], list[GoldenSample]]:
     """Choose up to GOLDEN_SAMPLES rows for the self-test of a loaded version.
 
@@ -92,23 +94,25 @@ def _choose_golden_samples(
     if isinstance(contract, NumbersContract):
         x = rows.array
         return contract.normalisation.apply(x), [GoldenSample(numbers=row.tolist(), outputs=()) for row in x]
-    encoded = list(_encode_rows(rows, contract))
-    images = [transform_image(decode_image(data, NO_LIMITS, contract), contract).pixels for data in encoded]
+    encoded = list(_encode_rows(rows, contract, decoder))
+    images = [_transform(data, contract, decoder) for data in encoded]
     samples = [GoldenSample(b64=base64.b64encode(data).decode(), outputs=()) for data in encoded]
     return contract.normalisation.apply(np.stack(images).astype(np.float32)), samples
 
 
-def _encode_rows(rows: Part, contract: ImageContract) -> Iterator[bytes]:
-    """Yield the images as file contents: small uploaded files unchanged, all other images as PNG."""
+def _encode_rows(rows: Part, contract: ImageContract, decoder: ImageDecoder) -> Iterator[bytes]:
+    """Yield the images as file contents that are plainly safe: small uploaded files unchanged, all others as PNG."""
     if not isinstance(rows.x, EncodedImages):
         yield from (_encode_png(image) for image in rows.array)
         return
     for row in range(len(rows)):
         data = rows.x.read_encoded(row)
-        is_small = len(data) <= MAX_SAMPLE_BYTES
-        yield (
-            data if is_small else _encode_png(transform_image(decode_image(data, NO_LIMITS, contract), contract).pixels)
-        )
+        is_small = len(data) <= MAX_SAMPLE_BYTES and read_header(data, decoder.limits).is_plainly_safe
+        yield data if is_small else _encode_png(_transform(data, contract, decoder))
+
+
+def _transform(data: bytes, contract: ImageContract, decoder: ImageDecoder) -> Pixels:
+    return decoder.transform(data, read_header(data, decoder.limits), contract).pixels
 
 
 def _encode_png(image: NDArray[np.uint8]) -> bytes:

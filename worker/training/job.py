@@ -16,6 +16,7 @@ from shared.database.tables.registry import Version
 from shared.datasets import revisions, splits
 from shared.jobs import lifecycle, publishing
 from shared.jobs.lifecycle import LeaseLost
+from shared.preprocessing.image_decoder import ImageDecoder
 from shared.registry import pretrained, versions
 from shared.registry.manifest import (
     INPUT_NAME,
@@ -79,6 +80,7 @@ def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Pat
         device=device,
         monitor=lease,
         progress_seconds=context.progress_seconds,
+        decoder=context.decoder,
         prepared_dir=context.cache_dir / "prepared",
         logs_dir=folder / "logs",
         store=store,
@@ -90,7 +92,10 @@ def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Pat
     if job.reproduces is not None:
         _finish_reproduction(job, job.reproduces, manifest, lease)
     else:
-        paths = [*_export(result, manifest, inputs.dataset, folder), *zip_logs(training.logs_dir, folder)]
+        paths = [
+            *_export(result, manifest, inputs.dataset, context.decoder, folder),
+            *zip_logs(training.logs_dir, folder),
+        ]
         lease.flush()
         number = _publish(context, job, manifest, paths, lease)
         logger.info("version %s/%d published", spec.model, number)
@@ -143,12 +148,14 @@ def _make_manifest(job: Job, spec: TrainingSpec, inputs: _Inputs, result: "Train
     )
 
 
-def _export(result: "TrainingResult", manifest: VersionManifest, dataset: splits.Dataset, folder: Path) -> list[Path]:
+def _export(
+    result: "TrainingResult", manifest: VersionManifest, dataset: splits.Dataset, decoder: ImageDecoder, folder: Path
+) -> list[Path]:
     """Write the files of the version and of its evaluation to `folder`. Returns their paths."""
     from worker.training.evaluation import write_evaluation
     from worker.training.export import export_version
 
-    paths = export_version(result, manifest, dataset, folder)
+    paths = export_version(result, manifest, dataset, decoder, folder)
     if result.test_outputs is not None and result.metrics.test is not None:
         paths += write_evaluation(
             result.objective, dataset.test.y, result.test_outputs, result.metrics.test, result.test_images, folder

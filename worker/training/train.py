@@ -138,7 +138,10 @@ def _prepare_parts(
         contract = initial.version.adapt_contract(spec.preprocessing, dataset.info)
     train, validation, test = (
         PreparedPart(
-            load_prepared(part.x, contract, dataset.digest, context.prepared_dir, context.monitor.check), part.y
+            load_prepared(
+                part.x, contract, dataset.digest, context.decoder, context.prepared_dir, context.monitor.check
+            ),
+            part.y,
         )
         for part in (dataset.train, dataset.validation, dataset.test)
     )

@@ -1,13 +1,21 @@
 """Test how the server treats unread bodies, and clients that send a body slowly."""
 
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import Client
+from werkzeug.wrappers import Response
 
-from api.http.slow_clients import MAX_DRAINED_BYTES, BodyReadLimiter
+from api.http.problems import answer_service_error
+from api.http.slow_clients import MAX_BUFFERED_BYTES, MAX_DRAINED_BYTES, SlowClients, limit_clients
 from shared.errors import Overloaded
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -30,8 +38,8 @@ def test_a_body_that_was_read_keeps_the_connection_open(http: FlaskClient) -> No
 
 
 @pytest.mark.usefixtures("database_url")
-def test_only_half_of_the_threads_may_wait_for_bodies() -> None:
-    limiter, is_waiting, body_has_come = BodyReadLimiter(threads=2), threading.Event(), threading.Event()
+def test_the_threads_that_wait_for_bodies_are_limited() -> None:
+    clients, is_waiting, body_has_come = SlowClients(max_reads=1, max_sends=1), threading.Event(), threading.Event()
 
     def read_slowly(_: int) -> bytes:
         is_waiting.set()
@@ -39,11 +47,30 @@ def test_only_half_of_the_threads_may_wait_for_bodies() -> None:
         return b"late"
 
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(limiter.read, read_slowly, 4)
+        slow = pool.submit(clients.read, read_slowly, 4)
         is_waiting.wait()
-        with pytest.raises(Overloaded):
-            limiter.read(lambda _: b"", 1)
+        with pytest.raises(Overloaded, match="1 request bodies are being received"):
+            clients.read(lambda _: b"", 1)
         body_has_come.set()
 
         assert slow.result() == b"late"
-    assert limiter.read(lambda _: b"soon", 4) == b"soon"
+    assert clients.read(lambda _: b"soon", 4) == b"soon"
+
+
+@pytest.mark.usefixtures("database_url")
+def test_large_responses_are_limited_and_counted_until_they_are_closed() -> None:
+    application = limit_clients(answer_large, SlowClients(max_reads=1, max_sends=1), answer_service_error)
+    first = Client(application).get("/")
+    refused = Client(application).get("/")
+    first.close()
+
+    assert first.status_code == 200
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    assert "1 large responses are being sent" in refused.text
+    assert Client(application).get("/").status_code == 200
+
+
+def answer_large(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    response = Response(iter([b"a" * MAX_BUFFERED_BYTES, b"b"]), content_type="text/plain")
+    response.content_length = MAX_BUFFERED_BYTES + 1
+    return response(environ, start_response)

@@ -5,25 +5,25 @@ import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from api.planner.client import Planner
 from api.planner.messages import LayerOutputRequest, PlanRequest
-from api.planner.pool import ProcessPool
 from shared.errors import InvalidRequest, PlanningUnavailable
 from shared.spec.training import TrainingSpec
 from tests.support.examples import DIGITS
 from tests.support.waiting import wait_for
 
 REFUSE_SLOWLY = """
-import sys, time
-print("ready", flush=True)
-for line in sys.stdin:
-    time.sleep(60 if '"model":"slow"' in line else 0)
-    print('{"refusal": {"detail": "It is refused.", "faults": []}}', flush=True)
+import time
+from shared.processes.child import serve_messages
+from shared.processes.messages import Message
+def respond(message):
+    time.sleep(60 if b'"model":"slow"' in message.head else 0)
+    return Message(b'{"refusal": {"detail": "It is refused.", "faults": []}}')
+serve_messages(lambda: respond)
 """
 SPEC = TrainingSpec.model_validate(DIGITS)
 
@@ -76,29 +76,9 @@ def test_other_specs_wait_a_bounded_time_for_a_slow_one(refusing: Planner) -> No
         reasons = sorted(str(other.exception()) for other in others)
 
     assert [type(other.exception()) for other in others] == [PlanningUnavailable] * 3
-    assert reasons[0].startswith("2 specs wait to be planned, the limit")
-    assert reasons[1].startswith("The spec waited 0.2 s to be planned, the limit")
+    assert reasons[0].startswith("2 requests wait for planning, the limit")
+    assert reasons[1].startswith("The request waited 0.2 s for planning, the limit")
     assert "took longer" in str(slow.exception())
-
-
-def test_owners_take_turns() -> None:
-    pool = ProcessPool(["unused"], size=1, max_waiting=10, seconds=60)
-    order: list[str] = []
-
-    def use(owner: str) -> None:
-        with pool.use_process(owner):
-            order.append(owner)
-
-    def count_waiting() -> int:
-        return sum(map(len, pool._waiting.values()))
-
-    with ThreadPoolExecutor(6) as threads, pool.use_process("ada"):
-        for owner in ("ada", "ada", "ada", "bob", "eve"):
-            wanted = count_waiting() + 1
-            threads.submit(use, owner)
-            wait_for(partial(lambda count: count_waiting() == count, wanted))
-
-    assert order == ["ada", "bob", "eve", "ada", "ada"]
 
 
 def test_an_unexpected_exception_is_a_refusal(planner: Planner, tmp_path: Path) -> None:

@@ -15,16 +15,17 @@ from api.ingestion.image_folders import ingest_folders
 from api.ingestion.result import ParsedDataset, UploadLimits
 from shared.datasets.row_files import split_lines
 from shared.errors import DatasetRefused
+from shared.preprocessing.image_decoder import ImageDecoder
 from tests.support.images import encoded, photo, png_header
-from tests.support.uploads import BLUE, RED, colors, flat, zipped
+from tests.support.uploads import BLUE, RED, colors, flat, make_upload_limits, zipped
 
-LIMITS = UploadLimits(bytes=2**24, files=200, image_bytes=2**20, image_pixels=10**6)
+LIMITS = make_upload_limits()
 Members = dict[str | zipfile.ZipInfo, bytes]
 
 
 def ingest(content: bytes, folder: Path, limits: UploadLimits = LIMITS) -> ParsedDataset:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return ingest_folders(archive, limits, folder)
+        return ingest_folders(archive, limits, ImageDecoder(limits.images, processes=0), folder)
 
 
 def ingest_fault_details(members: Members | bytes, folder: Path, limits: UploadLimits = LIMITS) -> str:
@@ -207,7 +208,7 @@ def test_fewer_than_two_classes_are_refused(tmp_path: Path, members: Members) ->
     assert "at least two are needed" in ingest_fault_details(members, tmp_path)
 
 
-@pytest.mark.parametrize("limits", [UploadLimits(2**24, 5, 2**20, 10**6), UploadLimits(500, 200, 2**20, 10**6)])
+@pytest.mark.parametrize("limits", [make_upload_limits(files=5), make_upload_limits(bytes=500)])
 def test_limits_are_checked_before_unpacking(tmp_path: Path, limits: UploadLimits) -> None:
     assert "the limit is" in ingest_fault_details(colors(), tmp_path, limits)
     assert list(tmp_path.iterdir()) == []

@@ -14,9 +14,9 @@ from shared.datasets.info import TargetKind
 from shared.errors import DatasetRefused
 from shared.preprocessing.contract import Normalisation, NumbersContract
 from shared.spec.preprocessing import Scale
-from tests.support.uploads import npz, zipped
+from tests.support.uploads import make_upload_limits, npz, zipped
 
-LIMITS = UploadLimits(bytes=2**24, files=200, image_bytes=2**20, image_pixels=10**6)
+LIMITS = make_upload_limits()
 IMAGES = np.arange(4 * 6 * 5, dtype=np.uint8).reshape(4, 6, 5)
 LABELS = np.array([0, 1, 1, 2])
 
@@ -136,5 +136,5 @@ def test_the_unpacked_size_is_checked_before_unpacking(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, x=np.zeros((1000, 100, 100), np.uint8), y=np.zeros(1000))
 
-    assert "unpack to" in ingest_fault_detail(buffer.getvalue(), tmp_path, UploadLimits(2**20, 200, 2**20, 10**6))
+    assert "unpack to" in ingest_fault_detail(buffer.getvalue(), tmp_path, make_upload_limits(bytes=2**20))
     assert list(tmp_path.iterdir()) == []

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from api.ingestion.prediction_upload import ingest_prediction_inputs
-from api.ingestion.result import UploadLimits
 from shared.errors import DatasetRefused
 from shared.preprocessing.contract import Normalisation, NumbersContract
 from shared.spec.preprocessing import Scale
+from tests.support.uploads import make_upload_limits
 
 CONTRACT = NumbersContract(shape=(2,), scale=Scale.NONE, normalisation=Normalisation())
-LIMITS = UploadLimits(bytes=2**24, files=200, image_bytes=2**20, image_pixels=10**6)
+LIMITS = make_upload_limits()
 
 
 def read(text: str, folder: Path) -> list[list[float]]:

@@ -1,11 +1,8 @@
 """Test that an image which claims more than it contains, or than is allowed, is refused before it is decoded."""
 
-import contextlib
 import dataclasses
 import struct
-import threading
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -13,12 +10,14 @@ import pytest
 
 from shared.errors import ImageTooLarge, InvalidImage
 from shared.inference.inputs import ImageInput, preprocess_inputs
-from shared.preprocessing.decoding import ImageLimits, decode_image, decode_with_header, hold_large_image, read_header
+from shared.preprocessing.decoding import ImageLimits, PixelBudget, decode_image, decode_with_header, read_header
+from shared.preprocessing.image_decoder import ImageDecoder, count_pixels_in_memory
 from shared.preprocessing.image_header import MAX_SCANS, ImageHeader, remove_animation
 from tests.support.contracts import build_image_contract
-from tests.support.images import encoded, photo
+from tests.support.images import encoded, photo, png_header
 
 LIMITS = ImageLimits(max_bytes=2**21, max_pixels=1_000_000)
+DECODER = ImageDecoder(LIMITS, processes=0)
 SCAN = b"\xff\xda"
 
 
@@ -61,6 +60,10 @@ def test_the_chunks_of_an_animation_are_not_decoded() -> None:
 
     assert remove_animation(damaged) == still
     assert np.array_equal(decode_image(damaged, LIMITS), decode_image(still, LIMITS))
+
+
+def make_budget(max_pixels: int) -> PixelBudget:
+    return PixelBudget(max_pixels, "the images have too many pixels")
 
 
 def test_a_jpeg_segment_longer_than_the_file_is_refused() -> None:
@@ -129,56 +132,60 @@ def test_transparency_that_opencv_ignores_is_no_error(levels: np.ndarray) -> Non
 
 
 def test_the_pixels_of_a_request_are_limited_together() -> None:
-    limits = ImageLimits(max_bytes=2**20, max_pixels=1_000_000, max_total_pixels=2 * 60 * 80)
     images = [ImageInput(f"instances/{index}", encoded(photo(60, 80))) for index in range(3)]
 
-    rows, read = preprocess_inputs(images, build_image_contract(), limits)
+    rows, read = preprocess_inputs(images, build_image_contract(), DECODER, make_budget(2 * 60 * 80))
 
     assert len(rows) == 2
     assert isinstance(read[2], ImageTooLarge)
     assert "instances/2" in read[2].detail
-    assert "TRAINYARD_MAX_REQUEST_PIXELS" in read[2].detail
+    assert "the images have too many pixels" in read[2].detail
 
 
 def test_images_that_cannot_be_decoded_count_too() -> None:
-    limits = ImageLimits(max_bytes=2**20, max_pixels=1_000_000, max_total_pixels=2 * 60 * 80)
     damaged = bytearray(encoded(photo(60, 80)))
     damaged[60:80] = bytes(20)
     images = [ImageInput("damaged", bytes(damaged))] * 2 + [ImageInput("good", encoded(photo(60, 80)))]
 
-    rows, read = preprocess_inputs(images, build_image_contract(), limits)
+    rows, read = preprocess_inputs(images, build_image_contract(), DECODER, make_budget(2 * 60 * 80))
 
     assert rows == []
     assert [type(found) for found in read] == [InvalidImage, InvalidImage, ImageTooLarge]
 
 
-def test_a_progressive_jpeg_is_large_at_any_reduction() -> None:
+@pytest.mark.parametrize(
+    ("data", "is_safe"),
+    [
+        (encoded(photo()), True),
+        (encoded(photo(), "JPEG"), True),
+        (encoded(photo(), "JPEG", progressive=True), False),
+        (encoded(photo(), "WEBP"), False),
+        (encoded(photo(), "GIF"), False),
+        (png_header(2000, 2001), False),
+    ],
+    ids=["PNG", "JPEG", "progressive", "WebP", "GIF", "large"],
+)
+def test_small_images_of_walked_structure_are_plainly_safe(data: bytes, *, is_safe: bool) -> None:
+    assert read_header(data, ImageLimits(max_bytes=2**20, max_pixels=10**8)).is_plainly_safe == is_safe
+
+
+@pytest.mark.parametrize(("format_name", "match"), [("PNG", "more than 10,000 chunks"), ("JPEG", "2,000 segments")])
+def test_empty_chunks_and_segments_are_limited(format_name: str, match: str) -> None:
+    data = encoded(photo(), format_name)
+    many = (
+        data[:33] + 10_001 * make_chunk(b"tEXt", b"") + data[33:]
+        if format_name == "PNG"
+        else data[:2] + 2_000 * b"\xff\xfe\0\2" + data[2:]
+    )
+
+    with pytest.raises(InvalidImage, match=match):
+        read_header(many, LIMITS)
+
+
+def test_pixels_in_memory_are_those_that_are_decoded() -> None:
     contract = build_image_contract()
-    sequential = ImageHeader("JPEG", transparent=False, gray=False, width=3000, height=3000)
-    progressive = dataclasses.replace(sequential, progressive=True)
+    sequential = ImageHeader("JPEG", transparent=False, gray=False, width=3200, height=3200, sequential=True)
+    progressive = dataclasses.replace(sequential, sequential=False)
 
-    assert hold_large_image(progressive, contract) is not hold_large_image(sequential, contract)
-    assert hold_large_image(progressive, contract) is hold_large_image(sequential)
-    assert read_header(encoded(photo(), "JPEG", progressive=True), LIMITS).progressive
-    assert not read_header(encoded(photo(), "JPEG"), LIMITS).progressive
-
-
-@pytest.mark.parametrize(("side", "expected"), [(3000, 1), (1000, 2)], ids=["large", "small"])
-def test_large_images_are_decoded_one_at_a_time(side: int, expected: int) -> None:
-    header = ImageHeader("PNG", transparent=False, gray=False, width=side, height=side)
-    both, inside, most = threading.Barrier(2), 0, 0
-
-    def decode(_: int) -> None:
-        nonlocal inside, most
-        with hold_large_image(header):
-            inside += 1
-            most = max(most, inside)
-            with contextlib.suppress(threading.BrokenBarrierError):
-                both.wait(0.3)
-            most = max(most, inside)
-            inside -= 1
-
-    with ThreadPoolExecutor(2) as threads:
-        list(threads.map(decode, range(2)))
-
-    assert most == expected
+    assert count_pixels_in_memory(sequential, contract) == 400 * 400
+    assert count_pixels_in_memory(progressive, contract) == 3200 * 3200

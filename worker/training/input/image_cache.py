@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from shared.datasets.row_files import EncodedImages, MappedRows, open_rows
 from shared.datasets.uploaded import Rows
+from shared.errors import DatasetUnavailable, ServiceError
 from shared.preprocessing.contract import ImageContract, NumbersContract
-from shared.preprocessing.decoding import ImageLimits, decode_image
+from shared.preprocessing.decoding import read_header
+from shared.preprocessing.image_decoder import ImageDecoder
 from shared.preprocessing.pixels import Pixels
 from shared.preprocessing.transforms import transform_image, transform_images
 
-NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=2**31)
-"""The API has already checked uploaded images against its limits."""
 THREADS = 4
 """Threads that decode images: OpenCV and Pillow release the GIL while they decode."""
 BATCH = 256
@@ -29,18 +29,26 @@ BATCH = 256
 
 
 def load_prepared(
-    x: Rows, contract: ImageContract | NumbersContract, digest: str, folder: Path, check: Callable[[], None]
+    x: Rows,
+    contract: ImageContract | NumbersContract,
+    digest: str,
+    decoder: ImageDecoder,
+    folder: Path,
+    check: Callable[[], None],
 ) -> NDArray[Any] | MappedRows:
     """Return x of a part, preprocessed except for the normalisation.
 
     Args:
         x: the rows of the part.
         digest: sha256 of the data set.
+        decoder: decodes the images that are encoded.
         folder: cache folder for images that had to be decoded or resized.
         check: called every BATCH images. It may raise to end the preparation.
 
     Returns:
         (n, *contract.input_shape), uint8 for images, else float32. Large arrays stay in their file.
+
+    Raises DatasetUnavailable for an image that cannot be decoded.
     """
     if isinstance(x, np.ndarray):
         return transform_images(x, contract) if isinstance(contract, ImageContract) else x
@@ -53,7 +61,7 @@ def load_prepared(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.exists():
-            _write_images(x, contract, path, check)
+            _write_images(x, contract, path, decoder, check)
     rows = open_rows(path)
     return rows[x.row_indices] if isinstance(rows, np.ndarray) else rows.select(x.row_indices)
 
@@ -65,7 +73,11 @@ def _compute_key(contract: ImageContract) -> str:
 
 
 def _write_images(
-    x: EncodedImages | MappedRows, contract: ImageContract, path: Path, check: Callable[[], None]
+    x: EncodedImages | MappedRows,
+    contract: ImageContract,
+    path: Path,
+    decoder: ImageDecoder,
+    check: Callable[[], None],
 ) -> None:
     """Write all images of the data set to an `.npy` file. The file appears only when it is complete."""
     unfinished = path.with_suffix(".partial")
@@ -73,25 +85,36 @@ def _write_images(
         descr = npy.dtype_to_descr(np.dtype(np.uint8))
         header = {"descr": descr, "fortran_order": False, "shape": (x.rows_in_file, *contract.input_shape)}
         npy.write_array_header_2_0(file, header)
-        images = _iterate_images(x, contract)
+        images = _iterate_images(x, contract, decoder)
         while batch := list(islice(images, BATCH)):
             check()
-            for image in threads.map(lambda read: transform_image(read(), contract).pixels, batch):
+            for image in threads.map(lambda transform: transform(), batch):
                 file.write(image.tobytes())
     unfinished.replace(path)
 
 
-def _iterate_images(x: EncodedImages | MappedRows, contract: ImageContract) -> Iterator[Callable[[], Pixels]]:
-    """Yield a function for each image of the data set. It returns the pixels, and a thread can call it."""
+def _iterate_images(
+    x: EncodedImages | MappedRows, contract: ImageContract, decoder: ImageDecoder
+) -> Iterator[Callable[[], Pixels]]:
+    """Yield a function for each image of the data set. It returns its transformed pixels, and a thread can call it."""
     if isinstance(x, EncodedImages):
         whole = EncodedImages(x.path, x.offsets)
         for row in range(len(whole)):
-            yield partial(_decode, whole, row, contract)
+            yield partial(_decode, whole, row, contract, decoder)
         return
     for chunk in MappedRows(x.path).iterate_chunks():
         for image in chunk:
-            yield partial(np.asarray, image)
+            yield partial(_transform, image, contract)
 
 
-def _decode(images: EncodedImages, row: int, contract: ImageContract) -> Pixels:
-    return decode_image(images.read_encoded(row), NO_LIMITS, contract)
+def _transform(image: Pixels, contract: ImageContract) -> Pixels:
+    return transform_image(image, contract).pixels
+
+
+def _decode(images: EncodedImages, row: int, contract: ImageContract, decoder: ImageDecoder) -> Pixels:
+    """Decode and transform an image. Raises DatasetUnavailable."""
+    data = images.read_encoded(row)
+    try:
+        return decoder.transform(data, read_header(data, decoder.limits), contract).pixels
+    except ServiceError as error:
+        raise DatasetUnavailable(f"Image {row} of the data set, from 0, is {error.detail}.") from error

@@ -1,0 +1,108 @@
+"""Run a child process that answers messages."""
+
+import contextlib
+import logging
+import os
+import selectors
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from shared.processes.messages import READY, Message, read_message, write_message
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_SECONDS = 30.0
+"""Timeout for the start of a process, which can import Keras."""
+
+
+class ChildFailed(Exception):
+    """Raised when a child process ends before it answers, or does not answer in time."""
+
+
+class ChildNotStarted(ChildFailed):
+    """Raised when a child process ends, or is not ready in time, before it has a message to answer."""
+
+
+class ChildProcess:
+    """A child process. It answers one message with one message, and is used by one thread at a time.
+
+    It ends at the end of its standard input, and so also when this process is killed.
+
+    Args:
+        work: what it does, for messages: `planning`.
+        command: its command line. It writes READY to its standard output before the first answer.
+    """
+
+    def __init__(self, work: str, command: Sequence[str]) -> None:
+        self._work = work
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self.is_ready = False
+
+    def start(self) -> None:
+        """Start the process without waiting for it, unless it runs. Replaces a process that has ended."""
+        if self._process is None or self._process.poll() is not None:
+            self.end()
+            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            logger.info("%s process started", self._work)
+
+    def ask(self, message: Message, seconds: float) -> Message:
+        """Send a message and return the answer.
+
+        Raises ChildNotStarted, or ChildFailed after `seconds` and if the process ends. The process must then be ended.
+        """
+        self.start()
+        assert self._process is not None  # noqa: S101 - it was started
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        self._await_readiness()
+        try:
+            write_message(self._process.stdin, message)
+        except OSError as error:
+            raise ChildFailed(f"the {self._work} process has ended") from error
+        return self._read(seconds)
+
+    def end(self) -> None:
+        """Kill the process. It has no state to save, and it may be busy or blocked."""
+        if self._process is not None:
+            self._process.kill()
+            with contextlib.suppress(BrokenPipeError):  # of an unsent part of a message
+                self._process.communicate()
+            self._process = None
+        self.is_ready = False
+
+    def _await_readiness(self) -> None:
+        if self.is_ready:
+            return
+        try:
+            self._read(START_TIMEOUT_SECONDS)
+        except ChildFailed as failure:
+            raise ChildNotStarted(f"the {self._work} process did not start") from failure
+        self.is_ready = True
+
+    def _read(self, seconds: float) -> Message:
+        """Read one message. Raises ChildFailed at the end of the output and after the timeout."""
+        assert self._process is not None  # noqa: S101 - it was started
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            if not selector.select(seconds):
+                raise ChildFailed(f"{self._work} took longer than {seconds:g} s")
+        message = read_message(self._process.stdout)
+        if message is None:
+            raise ChildFailed(f"the {self._work} process ended without an answer")
+        return message
+
+
+def serve_messages(prepare: Callable[[], Callable[[Message], Message]]) -> None:
+    """Answer the messages of standard input until it ends, in a child process.
+
+    `prepare` imports what is needed and returns the function that answers. What it and the libraries print goes to
+    standard error, so that standard output contains only answers.
+    """
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)
+        respond = prepare()
+        write_message(answers, READY)
+        while (message := read_message(sys.stdin.buffer)) is not None:
+            write_message(answers, respond(message))
