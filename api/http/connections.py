@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,30 +54,32 @@ class SlowConnections:
     """Closes connections that are slow for too long. Call `close_slow` every few seconds."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        self.port = port
         self._slow: dict[Peer, tuple[float, Connection]] = {}  # since when it is slow, and how it was then
+        self._changing = threading.Lock()  # protects `_slow`
 
-    def close_slow(self) -> int:
-        """Close connections that take or send less than MIN_BYTES_PER_SECOND for MAX_SLOW_SECONDS.
+    def close_slow(self, max_seconds: float) -> int:
+        """Close connections that take or send less than MIN_BYTES_PER_SECOND for `max_seconds`.
 
         A connection that is unanswered and silent stays open: its request may be complete, and be computed.
         Returns the number of closed connections.
         """
-        now, slow, closed = time.monotonic(), self._slow, 0
-        self._slow = {}
-        for connection, opened in iterate_connections(self._port):
-            if not (connection.is_sending or connection.is_unanswered):
-                continue
-            since, then = slow.get(connection.peer, (now, connection))
-            transferred = connection.transferred - then.transferred
-            if then.is_sending != connection.is_sending or transferred > MIN_BYTES_PER_SECOND * (now - since):
-                since, then, transferred = now, connection, 0
-            is_stopped = not connection.is_sending and now - connection.received_at > MAX_SLOW_SECONDS / 2
-            if now - since > MAX_SLOW_SECONDS and not is_stopped and (connection.is_sending or transferred > 0):
-                closed += close(opened)
-            else:
-                self._slow[connection.peer] = since, then
-        return closed
+        with self._changing:
+            now, slow, closed = time.monotonic(), self._slow, 0
+            self._slow = {}
+            for connection, opened in iterate_connections(self.port):
+                if not (connection.is_sending or connection.is_unanswered):
+                    continue
+                since, then = slow.get(connection.peer, (now, connection))
+                transferred = connection.transferred - then.transferred
+                if then.is_sending != connection.is_sending or transferred > MIN_BYTES_PER_SECOND * (now - since):
+                    since, then, transferred = now, connection, 0
+                is_stopped = not connection.is_sending and now - connection.received_at > max_seconds / 2
+                if now - since > max_seconds and not is_stopped and (connection.is_sending or transferred > 0):
+                    closed += close(opened)
+                else:
+                    self._slow[connection.peer] = since, then
+            return closed
 
 
 def close_unanswered(port: int, min_seconds: float, computed_since: Sequence[float]) -> int:

@@ -1,14 +1,16 @@
 """Make responses, and describe them for the OpenAPI document."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import IO, Any
 
 from flask import Response
 from pydantic import BaseModel
+from werkzeug.wsgi import FileWrapper
 
 from api.http.problems import MEDIA_TYPE, STATUS
 from shared.errors import DatabaseUnavailable, HostNotAllowed, InvalidRequest, OriginNotAllowed, ServiceError
 
+CHUNK_BYTES = 2**18
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -22,6 +24,15 @@ def to_response(
     """Return a document as a JSON response."""
     body = answer.model_dump_json(by_alias=True)
     return Response(body, status=status, headers=headers, content_type="application/json")
+
+
+def make_download(content: IO[bytes], sha256: str, size_bytes: int, name: str, media_type: str) -> Response:
+    """Make a response that sends a file in chunks and then closes it. `name` is the name for the client."""
+    response = Response(FileWrapper(content, CHUNK_BYTES), content_type=media_type, direct_passthrough=True)
+    response.content_length = size_bytes
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.set_etag(sha256)
+    return response
 
 
 def describe_problems(*errors: type[ServiceError]) -> dict[Any, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from api.http.bodies import parse_length
 from api.http.connections import (
     MAX_SILENT_SECONDS,
+    MAX_SLOW_SECONDS,
     SlowConnections,
     close_silent,
     close_unanswered,
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 CHECK_INTERVAL_SECONDS = 2.0
 MAX_CONNECTIONS = 4096
 MAX_DRAINED_BYTES = 2**16
-MAX_BUFFERED_BYTES = 4 * 2**20
+MAX_BUFFERED_BYTES = 2**19
 """A response up to this size is given to the server as a whole. A larger one occupies a thread until it is sent."""
 STALLED_SECONDS = 1.0
 """When too many threads wait for bodies, connections that sent nothing for this time are closed."""
@@ -51,11 +52,11 @@ class SlowClients:
         self._max_reads = max_reads
         self._max_sends = max_sends
         self._sends = 0
-        self._port: int | None = None
         self._reading_since: dict[int, float] = {}  # thread → start of its read, in seconds of the monotonic clock
         self._computing_since: dict[int, float] = {}  # thread → when the last part of its body was read
         self._changing = threading.Lock()  # protects `_sends` and `_swept_at`
         self._swept_at = float("-inf")
+        self._slow: SlowConnections | None = None
 
     def read(self, read: Callable[[int], bytes], size: int) -> bytes:
         """Call `read(size)` and return its result. Raises Overloaded if too many threads read a body already."""
@@ -90,7 +91,7 @@ class SlowClients:
 
     def watch(self, port: int) -> None:
         """Start a thread that closes slow connections to `port`. Before that, none is closed."""
-        self._port = port
+        self._slow = SlowConnections(port)
         threading.Thread(target=self._watch_connections, args=(port,), name="slow clients", daemon=True).start()
 
     def _end_send(self) -> None:
@@ -106,25 +107,27 @@ class SlowClients:
                 if is_due:
                     self._swept_at = now
             if is_due:
+                self._close_slow(STALLED_SECONDS)
                 self._close_unanswered(STALLED_SECONDS)
             time.sleep(ROOM_SECONDS / 20)
             if len(self._reading_since) < self._max_reads:
                 return True
         return False
 
+    def _close_slow(self, max_seconds: float) -> None:
+        if self._slow is not None and (closed := self._slow.close_slow(max_seconds)):
+            logger.warning("%d connections were closed that were slow for %g s", closed, max_seconds)
+
     def _close_unanswered(self, min_seconds: float) -> None:
-        if self._port is not None:
-            reading = self._reading_since.keys()
-            computing = [since for thread, since in list(self._computing_since.items()) if thread not in reading]
-            closed = close_unanswered(self._port, min_seconds, computing)
-            logger.warning("%d requests that were incomplete for %g s were closed", closed, min_seconds)
+        reading = self._reading_since.keys()
+        computing = [since for thread, since in list(self._computing_since.items()) if thread not in reading]
+        if self._slow is not None and (closed := close_unanswered(self._slow.port, min_seconds, computing)):
+            logger.warning("%d connections were closed whose request was incomplete for %g s", closed, min_seconds)
 
     def _watch_connections(self, port: int) -> None:
-        slow = SlowConnections(port)
         while True:
             time.sleep(CHECK_INTERVAL_SECONDS)
-            if closed := slow.close_slow():
-                logger.warning("%d slow connections were closed", closed)
+            self._close_slow(MAX_SLOW_SECONDS)
             late = time.monotonic() - MAX_SILENT_SECONDS
             late_reads = sum(since < late for since in list(self._reading_since.values()))
             if late_reads:

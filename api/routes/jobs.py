@@ -14,7 +14,7 @@ from api.http.headers import SubmitHeader
 from api.http.pagination import NUMBER_KEY, TIME_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import JobPath, JobPicturePath
 from api.http.requests import parse_request
-from api.http.responses import describe_bytes, describe_problems, to_response
+from api.http.responses import describe_bytes, describe_problems, make_download, to_response
 from api.planner.messages import Plan, PlanRequest
 from api.services import services
 from api.streaming.job_log import format_log
@@ -273,8 +273,13 @@ def download_tensorboard(path: JobPath) -> Response:
     if job.version is None:
         raise FileNotFound(f"Job {job.id} has no logs, because it has published no version. It is {job.status}.")
     file = versions.get_file(job.version, TENSORBOARD_FILE)
-    headers = {"Content-Disposition": f'attachment; filename="{job.model}-{job.id}.zip"'}
-    return Response(services().artifacts.read(file.sha256), content_type="application/zip", headers=headers)
+    return make_download(
+        services().artifacts.open(file.sha256),
+        file.sha256,
+        file.size_bytes,
+        f"{job.model}-{job.id}.zip",
+        "application/zip",
+    )
 
 
 @bp.get(

@@ -20,7 +20,7 @@ from api.documents.registry import (
 from api.http.pagination import NUMBER_KEY, TEXT_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import AliasPath, FilePath, ModelPath, VersionPath
 from api.http.requests import parse_request
-from api.http.responses import describe_bytes, describe_problems, to_response
+from api.http.responses import describe_bytes, describe_problems, make_download, to_response
 from api.services import services
 from api.serving.self_test import run_self_test
 from shared.database.tables.registry import Model, Version
@@ -158,10 +158,9 @@ def download_file(path: FilePath) -> Response:
     with services().sessions() as session:
         version = versions.get_version(session, path.model, path.reference)
     file = versions.get_file(version, path.file)
-    response = Response(services().artifacts.read(file.sha256), content_type="application/octet-stream")
-    response.headers["Content-Disposition"] = f'attachment; filename="{file.name}"'
-    response.set_etag(file.sha256)
-    return response
+    return make_download(
+        services().artifacts.open(file.sha256), file.sha256, file.size_bytes, file.name, "application/octet-stream"
+    )
 
 
 @bp.put(

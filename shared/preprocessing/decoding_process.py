@@ -24,8 +24,14 @@ from shared.processes.child import serve_messages
 from shared.processes.messages import Message
 
 BASE_BYTES = 32 * 2**20
-BYTES_PER_PIXEL = 6
-"""An image may take BASE_BYTES, its own bytes, and BYTES_PER_PIXEL for each pixel that is in memory."""
+BYTES_PER_PIXEL = 9
+MIN_BYTES_PER_PIXEL = 6
+MAX_PIXEL_BYTES = 288 * 2**20
+"""An image may take BASE_BYTES, its own bytes, and BYTES_PER_PIXEL for each pixel that is in memory.
+
+Above MAX_PIXEL_BYTES it may take only MIN_BYTES_PER_PIXEL, which is enough for most images. OpenCV 5.0 has two copies
+of a transparent PNG in memory, 4 bytes a pixel each.
+"""
 MAX_CPU_SECONDS = 10
 """Processor time for an image, in whole seconds (setrlimit(2)). The kernel then ends the process."""
 PRIORITY = 5
@@ -59,7 +65,8 @@ def _decode(data: bytes, contract: ImageContract | None, idle_bytes: int) -> tup
     """Decode an image within its limits. Raises InvalidImage."""
     header = read_header(data, NO_LIMITS)
     pixels_in_memory = count_pixels_in_memory(header, contract)
-    allowed_bytes = BASE_BYTES + len(data) + BYTES_PER_PIXEL * pixels_in_memory
+    pixel_bytes = max(MIN_BYTES_PER_PIXEL * pixels_in_memory, min(BYTES_PER_PIXEL * pixels_in_memory, MAX_PIXEL_BYTES))
+    allowed_bytes = BASE_BYTES + len(data) + pixel_bytes
     _limit_cpu()
     _limit_memory(idle_bytes + allowed_bytes)
     try:

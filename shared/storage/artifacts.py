@@ -7,12 +7,14 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from shared.errors import ArtifactDamaged
 
+CHUNK_BYTES = 2**18
 UNFINISHED_SUFFIX = ".partial"
 
 
@@ -86,6 +88,21 @@ class ArtifactStore:
             raise ArtifactDamaged(f"The file {sha256} in the artifact store is damaged: its content has changed.")
         return content
 
+    def open(self, sha256: str) -> IO[bytes]:
+        """Open a file that can be too large for the memory. Reads the whole file once to check its digest.
+
+        Raises ArtifactDamaged if the file is missing, or if its content does not match its digest.
+        """
+        try:
+            file: IO[bytes] = self._files.open(self._path(sha256), "rb")
+        except FileNotFoundError as error:
+            raise ArtifactDamaged(f"The file {sha256} is missing from the artifact store.") from error
+        if _compute_digest(file) != sha256:
+            file.close()
+            raise ArtifactDamaged(f"The file {sha256} in the artifact store is damaged: its content has changed.")
+        file.seek(0)
+        return file
+
     def get_local_path(self, sha256: str, folder: Path) -> Path:
         """Return a local path to a file that can be too large for the memory.
 
@@ -127,7 +144,14 @@ class ArtifactStore:
 def compute_digest(path: Path) -> str:
     """Compute the sha256 of a file of any size, as hexadecimal digits."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return _compute_digest(file)
+
+
+def _compute_digest(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _flush_to_disk(path: str) -> None:

@@ -110,6 +110,7 @@ def app(settings: Settings, planner: Planner, notifier: RecordingNotifier) -> It
     app = create_app(settings, planner=planner, notifier=notifier)
     yield app
     services: Services = app.extensions[EXTENSION]
+    services.decoder.close()
     services.sessions.kw["bind"].dispose()
 
 
@@ -153,11 +154,11 @@ def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 @pytest.fixture
-def worker(settings: Settings, sessions: Sessions, notifier: RecordingNotifier) -> InProcessWorker:
+def worker(settings: Settings, sessions: Sessions, notifier: RecordingNotifier) -> Iterator[InProcessWorker]:
     """Provide a worker that runs jobs when a test calls it, in this process: without Celery and a training process."""
-    return InProcessWorker(
-        make_worker_context(sessions, ArtifactStore(settings.artifacts_url), notifier, settings.data_dir)
-    )
+    context = make_worker_context(sessions, ArtifactStore(settings.artifacts_url), notifier, settings.data_dir)
+    yield InProcessWorker(context)
+    context.decoder.close()
 
 
 @pytest.fixture

@@ -224,7 +224,7 @@ def test_photos_are_decoded_once_for_all_epochs_and_jobs(
     upload_dataset(http, zipped(members))
     spec = changed(TRAIN_COLORS, "training.epochs", 3)
     assert train(http, worker, spec)["status"] == "succeeded"
-    monkeypatch.setattr("worker.training.input.image_cache.transform_image", lambda *_: 1 / 0)
+    monkeypatch.setattr("worker.training.input.image_cache._decode", lambda *_: 1 / 0)
 
     assert train(http, worker, spec)["status"] == "succeeded"
     assert train(http, worker, changed(spec, "preprocessing.size", [9, 9]))["status"] == "failed"

@@ -28,7 +28,6 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Provide a server with time limits of less than a second."""
-    monkeypatch.setattr(connections, "MAX_SLOW_SECONDS", 0.4)
     monkeypatch.setattr(connections, "MAX_SILENT_SECONDS", 0.2)
     with ExitStack() as sockets:
         yield Server(sockets)
@@ -50,7 +49,7 @@ def is_closed(client: socket.socket) -> bool:
 def watch(server: Server, rounds: int = 8) -> Iterator[None]:
     slow = SlowConnections(server.port)
     for _ in range(rounds):
-        slow.close_slow()
+        slow.close_slow(0.4)
         yield
         time.sleep(0.1)
 
