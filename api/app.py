@@ -14,6 +14,7 @@ from api.documents.base import Problem
 from api.http import problems
 from api.http.bodies import YAML_TYPES
 from api.http.cross_site import NO_SNIFF, PAGE_HEADERS, SAFE_METHODS, Sites, check_sites
+from api.http.document_reader import CONFIG_KEY, DocumentReader
 from api.http.request_ids import add_request_ids
 from api.http.requests import check_url
 from api.http.slow_clients import SlowClients, limit_clients
@@ -64,6 +65,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # no validator on the internet
     services = replace(_build_services(settings), **replaced)  # type: ignore[arg-type]  # each field has its own type
     app.extensions[EXTENSION] = services
+    app.config[CONFIG_KEY] = services.reader
     for routes in (
         jobs,
         models,
@@ -111,6 +113,7 @@ def _build_services(settings: Settings) -> Services:
         artifacts=artifacts,
         notifier=JobNotifier(settings.redis_url),
         planner=Planner(settings.max_parameters, max_waiting=max(2, settings.api_threads // 4)),
+        reader=DocumentReader(max_waiting=max(2, settings.api_threads // 16)),
         model_cache=model_cache,
         metrics=metrics,
         predictor=Predictor(

@@ -7,6 +7,7 @@ from flask import current_app
 
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
+from api.http.document_reader import DocumentReader
 from api.http.slow_clients import SlowClients
 from api.ingestion.result import UploadLimits
 from api.planner.client import Planner
@@ -38,6 +39,7 @@ class Services:
     artifacts: ArtifactStore
     notifier: JobNotifier
     planner: Planner
+    reader: DocumentReader
     model_cache: ModelCache
     predictor: Predictor
     default_model: str | None

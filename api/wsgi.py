@@ -33,6 +33,7 @@ def warm_app() -> Flask:
     services = cast(Services, app.extensions[EXTENSION])
     services.planner.start()
     services.decoder.start()
+    services.reader.start()
     services.clients.watch(settings.port)
     with contextlib.suppress(BrokerUnreachable):  # the first use of the notifier imports Celery
         services.notifier.ping()

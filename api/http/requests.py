@@ -5,24 +5,18 @@ only JSON, makes the schemas again for each request, and does not distinguish ma
 """
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
-from typing import Any, TypeVar, get_type_hints
+from functools import wraps
+from typing import get_type_hints
 
 from flask import Response, request
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel
 
-from api.http.bodies import check_values, escape_pointer, read_document
+from api.http.bodies import check_values, escape_pointer
+from api.http.document_reader import read_document
+from api.http.validation import MAX_FAULTS, validate
 from shared.errors import Fault, InvalidRequest, suggest
 
-MAX_FAULTS = 50
-MAX_SHOWN = 100
-"""The most characters of a value in a message."""
-
 View = Callable[..., Response]
-
-
-Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 def parse_request(view: View) -> View:
@@ -43,7 +37,7 @@ def parse_request(view: View) -> View:
         if "header" in models:
             arguments["header"] = validate(models["header"], _select_headers(models["header"]))
         if "body" in models:
-            arguments["body"] = validate(models["body"], read_document())
+            arguments["body"] = read_document(models["body"])
         return view(**arguments)
 
     call.__delay_validate_request__ = True  # type: ignore[attr-defined]  # disables the parsing of flask-openapi3
@@ -71,57 +65,7 @@ def check_url() -> None:
     check_values(request.args.to_dict(), "#", 0)
 
 
-def validate(model: type[Parsed], document: object) -> Parsed:
-    """Validate a document. Raises InvalidRequest with all faults and their places, up to MAX_FAULTS."""
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        faults = _collect_faults(error.errors(include_url=False), document, model)
-        raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS])) from None
-
-
 def _select_headers(model: type[BaseModel]) -> dict[str, str]:
     """Return the headers of the request that the model declares."""
     names = [field.alias or name for name, field in model.model_fields.items()]
     return {name: request.headers[name] for name in names if name in request.headers}
-
-
-def _collect_faults(errors: list[ErrorDetails], document: object, model: type[BaseModel]) -> list[Fault]:
-    """Return one fault for each place. For a union, pydantic reports an error for each member; they are joined."""
-    details: dict[str, list[str]] = {}
-    for error in errors:
-        message = error["msg"].removeprefix("Value error, ")
-        if error["type"] == "extra_forbidden":
-            message = f"Unknown key.{suggest(str(error['loc'][-1]), _find_keys(model))}"
-        if error["type"] == "string_pattern_mismatch":
-            message = f"{str(error['input'])[:MAX_SHOWN]!r} does not match the pattern {error['ctx']['pattern']}"
-        details.setdefault(_build_pointer(error["loc"], document), []).append(message)
-    return [Fault(pointer, "; or ".join(dict.fromkeys(messages))) for pointer, messages in details.items()]
-
-
-@lru_cache
-def _find_keys(model: type[BaseModel]) -> frozenset[str]:
-    """Return the keys of the model and of all models inside of it."""
-    schema = model.model_json_schema()
-    parts = (schema, *schema.get("$defs", {}).values())
-    return frozenset(key for part in parts for key in part.get("properties", {}))
-
-
-def _build_pointer(location: tuple[int | str, ...], document: object) -> str:
-    """Convert a location of pydantic to a JSON Pointer into the document.
-
-    A location also contains the names of the union members that pydantic tried. They are omitted, because they are not
-    keys of the document.
-    """
-    pointer = "#"
-    current: Any = document
-    for index, part in enumerate(location):
-        inside = (isinstance(current, dict) and part in current) or (
-            isinstance(current, list) and isinstance(part, int) and part < len(current)
-        )
-        if inside:
-            current = current[part]
-        elif not (isinstance(current, dict) and index == len(location) - 1 and part != "[key]"):
-            continue
-        pointer += f"/{escape_pointer(str(part))}"
-    return pointer

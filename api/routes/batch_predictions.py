@@ -10,12 +10,13 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.documents.jobs import JobDocument, load_job
-from api.http.bodies import read_document
+from api.http.document_reader import read_document
 from api.http.headers import SubmitHeader
 from api.http.paths import JobPath, ModelPath
-from api.http.requests import parse_request, validate
+from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.http.uploads import allow_upload, get_uploaded_file, read_form
+from api.http.validation import validate
 from api.ingestion.prediction_upload import ingest_prediction_inputs
 from api.services import services
 from api.streaming.predictions_csv import format_csv
@@ -218,7 +219,7 @@ def _parse_batch_request() -> BatchPredictionRequest:
     is_form = request.mimetype == MULTIPART
     if is_form:
         allow_upload(services().upload_limits.bytes)
-    body = validate(BatchPredictionRequest, read_form() if is_form else read_document())
+    body = validate(BatchPredictionRequest, read_form()) if is_form else read_document(BatchPredictionRequest)
     if is_form == (body.dataset is not None):
         raise InvalidRequest("The request is invalid.", (Fault("#/dataset", ONE_OF),))
     return body

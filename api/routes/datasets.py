@@ -14,9 +14,10 @@ from api.charts.response import PICTURE, PictureQuery, make_picture_response
 from api.documents.datasets import ClassRows, DatasetDocument, DatasetList, RevisionDocument
 from api.http.pagination import TEXT_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import DatasetPath, PreviewPath
-from api.http.requests import parse_request, validate
+from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.http.uploads import allow_upload, get_uploaded_file, read_form
+from api.http.validation import validate
 from api.ingestion.dataset_upload import ingest_dataset
 from api.ingestion.result import ParsedDataset, TableOptions
 from api.ingestion.targets import Task

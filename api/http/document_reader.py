@@ -1,0 +1,94 @@
+"""Read documents: small JSON in this process, YAML and all else in a child process with limits.
+
+Parsing and validating take time in which this process could not answer predictions, and memory.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+from flask import current_app
+from pydantic import BaseModel
+
+from api.http.bodies import parse_document, read_document_body
+from api.http.validation import Parsed, validate
+from shared.errors import Fault, InvalidRequest, MalformedRequest, Overloaded
+from shared.processes.child import ChildFailed
+from shared.processes.messages import Message
+from shared.processes.pool import ProcessPool
+
+CONFIG_KEY = "DOCUMENT_READER"
+"""The key of the reader in the config of the app."""
+MAX_BYTES_HERE = 2**14
+"""The largest JSON document that is read in this process, in a few milliseconds."""
+READING_SECONDS = 10.0
+WAIT_SECONDS = 10.0
+MAX_WAITING = 16
+
+
+class ReadingRequest(BaseModel):
+    """The head of a message to the reading process; its payload is the document.
+
+    `module` and `model` are the names of the pydantic model to validate.
+    """
+
+    module: str
+    model: str
+    is_yaml: bool
+
+
+class ReadingAnswer(BaseModel):
+    """The head of the answer; its payload is the document as JSON, or empty if it is refused."""
+
+    refused_as: Literal["malformed", "invalid"] | None = None
+    detail: str = ""
+    faults: tuple[Fault, ...] = ()
+
+
+class DocumentReader:
+    """Reads documents, for several threads.
+
+    Args:
+        max_waiting: the most documents that wait for the process.
+        command: command line of the process; by default, that of `api.http.reading_process`.
+    """
+
+    def __init__(
+        self,
+        max_waiting: int = MAX_WAITING,
+        command: Sequence[str] = (sys.executable, "-m", "api.http.reading_process"),
+    ) -> None:
+        self._pool = ProcessPool("reading a document", command, 1, max_waiting, WAIT_SECONDS, Overloaded)
+
+    def start(self) -> None:
+        """Start the process without waiting for it. Otherwise, it starts with the first document."""
+        self._pool.start()
+
+    def close(self) -> None:
+        """End the process."""
+        self._pool.close()
+
+    def read(self, model: type[Parsed], body: bytes, *, is_yaml: bool) -> Parsed:
+        """Parse and validate a document. Raises MalformedRequest, InvalidRequest or Overloaded."""
+        if not is_yaml and len(body) <= MAX_BYTES_HERE:
+            return validate(model, parse_document(body, is_yaml=False))
+        request = ReadingRequest(module=model.__module__, model=model.__qualname__, is_yaml=is_yaml)
+        try:
+            head, payload = self._pool.ask(Message(request.model_dump_json().encode(), body), READING_SECONDS)
+        except ChildFailed as failure:
+            raise InvalidRequest(f"The document cannot be read: {failure}. Send a smaller one.") from failure
+        answer = ReadingAnswer.model_validate_json(head)
+        if answer.refused_as is not None:
+            error = MalformedRequest if answer.refused_as == "malformed" else InvalidRequest
+            raise error(answer.detail, answer.faults)
+        return model.model_validate_json(payload)
+
+
+def read_document(model: type[Parsed]) -> Parsed:
+    """Read the body of the request as a document.
+
+    Raises UnsupportedContent, RequestTooLarge, MalformedRequest, InvalidRequest or Overloaded.
+    """
+    body, is_yaml = read_document_body()
+    reader: DocumentReader = current_app.config[CONFIG_KEY]
+    return reader.read(model, body, is_yaml=is_yaml)

@@ -1,0 +1,66 @@
+"""Validate documents with pydantic models, and describe every fault with its place."""
+
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from api.http.bodies import escape_pointer
+from shared.errors import Fault, InvalidRequest, suggest
+
+MAX_FAULTS = 50
+MAX_SHOWN = 100
+"""The most characters of a value in a message."""
+
+Parsed = TypeVar("Parsed", bound=BaseModel)
+
+
+def validate(model: type[Parsed], document: object) -> Parsed:
+    """Validate a document. Raises InvalidRequest with all faults and their places, up to MAX_FAULTS."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        faults = _collect_faults(error.errors(include_url=False), document, model)
+        raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS])) from None
+
+
+def _collect_faults(errors: list[ErrorDetails], document: object, model: type[BaseModel]) -> list[Fault]:
+    """Return one fault for each place. For a union, pydantic reports an error for each member; they are joined."""
+    details: dict[str, list[str]] = {}
+    for error in errors:
+        message = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "extra_forbidden":
+            message = f"Unknown key.{suggest(str(error['loc'][-1]), _find_keys(model))}"
+        if error["type"] == "string_pattern_mismatch":
+            message = f"{str(error['input'])[:MAX_SHOWN]!r} does not match the pattern {error['ctx']['pattern']}"
+        details.setdefault(_build_pointer(error["loc"], document), []).append(message)
+    return [Fault(pointer, "; or ".join(dict.fromkeys(messages))) for pointer, messages in details.items()]
+
+
+@lru_cache
+def _find_keys(model: type[BaseModel]) -> frozenset[str]:
+    """Return the keys of the model and of all models inside of it."""
+    schema = model.model_json_schema()
+    parts = (schema, *schema.get("$defs", {}).values())
+    return frozenset(key for part in parts for key in part.get("properties", {}))
+
+
+def _build_pointer(location: tuple[int | str, ...], document: object) -> str:
+    """Convert a location of pydantic to a JSON Pointer into the document.
+
+    A location also contains the names of the union members that pydantic tried. They are omitted, because they are not
+    keys of the document.
+    """
+    pointer = "#"
+    current: Any = document
+    for index, part in enumerate(location):
+        inside = (isinstance(current, dict) and part in current) or (
+            isinstance(current, list) and isinstance(part, int) and part < len(current)
+        )
+        if inside:
+            current = current[part]
+        elif not (isinstance(current, dict) and index == len(location) - 1 and part != "[key]"):
+            continue
+        pointer += f"/{escape_pointer(str(part))}"
+    return pointer
