@@ -107,7 +107,9 @@ def _build_services(settings: Settings) -> Services:
     model_cache = ModelCache(sessions, artifacts, settings.serving_memory_bytes)
     metrics = Metrics((MemoryCollector(model_cache), JobCollector(sessions)))
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    decoder = ImageDecoder(limits, max_waiting=max(2, settings.api_threads // 16))
+    decoder = ImageDecoder(
+        limits, parallel_here=max(1, (os.cpu_count() or 1) - 1), max_waiting=max(2, settings.api_threads // 16)
+    )
     return Services(
         sessions=sessions,
         artifacts=artifacts,

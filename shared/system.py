@@ -7,18 +7,21 @@ import sys
 import warnings
 
 _ARENA_MAX = -8
-"""M_ARENA_MAX in malloc.h."""
+_MMAP_THRESHOLD = -3
+"""M_ARENA_MAX and M_MMAP_THRESHOLD in malloc.h."""
+_MMAP_BYTES = 2**20
 _libc = ctypes.CDLL(None)
 
 
 def limit_arenas(threads: int) -> None:
-    """Limit the number of malloc arenas, the heaps that threads share. Does nothing without glibc.
+    """Limit the number of malloc arenas, the heaps that threads share, and what they keep. Does nothing without glibc.
 
     By default a process with many threads gets up to eight arenas per processor, and each keeps the memory of
-    its largest request.
+    its largest request. Blocks of _MMAP_BYTES or more are then returned to the system as soon as they are free.
     """
     if hasattr(_libc, "malloc_trim"):
         _libc.mallopt(_ARENA_MAX, threads)
+        _libc.mallopt(_MMAP_THRESHOLD, _MMAP_BYTES)
 
 
 def trim_heap() -> None:

@@ -82,7 +82,9 @@ class Worker:
             datasets_dir=settings.datasets_dir,
             cache_dir=settings.data_dir / "cache",
             decoder=ImageDecoder(
-                ImageLimits(settings.max_image_bytes, settings.max_image_pixels), wait_seconds=DECODING_WAIT_SECONDS
+                ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+                parallel_here=os.cpu_count() or 1,
+                wait_seconds=DECODING_WAIT_SECONDS,
             ),
             lease_seconds=settings.lease_seconds,
             progress_seconds=settings.progress_seconds,

@@ -6,9 +6,10 @@ body arrives, and while a client takes a large response. Without limits, slow cl
 
 import contextlib
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from api.http.bodies import parse_length
@@ -31,17 +32,25 @@ logger = logging.getLogger(__name__)
 
 CHECK_INTERVAL_SECONDS = 2.0
 MAX_CONNECTIONS = 4096
-MAX_DRAINED_BYTES = 2**16
+MAX_DRAINED_BYTES = 64 * 2**20
+DRAIN_SECONDS = 5.0
 MAX_BUFFERED_BYTES = 2**19
 """A response up to this size is given to the server as a whole. A larger one occupies a thread until it is sent."""
 STALLED_SECONDS = 1.0
 """When too many threads wait for bodies, connections that sent nothing for this time are closed."""
+PIECE_BYTES = 2**20
+MAX_HELD_BYTES = 64 * 2**20
+"""The most bytes of all bodies of more than PIECE_BYTES together, except uploads, which are written to files."""
+HOLD_SECONDS = 3.0
+"""The longest time that a request waits for the bytes of others."""
 ROOM_SECONDS = 0.5
 """The longest time that a request waits until fewer threads wait for bodies."""
 
 
 class SlowClients:
     """Limits the threads that wait for clients.
+
+    A body of more than PIECE_BYTES also counts with its bytes, until its request is answered.
 
     Args:
         max_reads: the most threads that wait for request bodies.
@@ -56,7 +65,22 @@ class SlowClients:
         self._computing_since: dict[int, float] = {}  # thread → when the last part of its body was read
         self._changing = threading.Lock()  # protects `_sends` and `_swept_at`
         self._swept_at = float("-inf")
+        self._held_bytes: dict[int, int] = {}  # thread → bytes of its large body
         self._slow: SlowConnections | None = None
+
+    def hold(self, size: int) -> None:
+        """Count bytes of a large body until `end`. Waits at most HOLD_SECONDS for others, then raises Overloaded."""
+        thread, until = threading.get_ident(), time.monotonic() + HOLD_SECONDS
+        while True:
+            with self._changing:
+                if sum(self._held_bytes.values()) + size <= MAX_HELD_BYTES:
+                    self._held_bytes[thread] = self._held_bytes.get(thread, 0) + size
+                    return
+            if time.monotonic() > until:
+                raise Overloaded(
+                    f"Large request bodies take {MAX_HELD_BYTES // 2**20} MiB, the limit. Retry in a few seconds."
+                )
+            time.sleep(HOLD_SECONDS / 100)
 
     def read(self, read: Callable[[int], bytes], size: int) -> bytes:
         """Call `read(size)` and return its result. Raises Overloaded if too many threads read a body already."""
@@ -71,15 +95,15 @@ class SlowClients:
             if thread in self._computing_since:
                 self._computing_since[thread] = time.monotonic()
 
-    @contextlib.contextmanager
-    def compute(self) -> Iterator[None]:
-        """Mark the request of this thread as one that is computed whenever its body is not read."""
+    def begin(self) -> None:
+        """Begin a request in this thread: it is computed whenever its body is not read."""
+        self._computing_since[threading.get_ident()] = time.monotonic()
+
+    def end(self) -> None:
+        """End the request of this thread, when its answer is made."""
         thread = threading.get_ident()
-        self._computing_since[thread] = time.monotonic()
-        try:
-            yield
-        finally:
-            del self._computing_since[thread]
+        del self._computing_since[thread]
+        self._held_bytes.pop(thread, None)
 
     def send(self, content: Iterable[bytes]) -> "LimitedResponse":
         """Return the content of a response, which counts until it is closed. Raises Overloaded."""
@@ -172,23 +196,38 @@ class LimitedBody:
         """Number of unread bytes; None for a chunked body, whose length is unknown."""
 
     def read(self, size: int = -1) -> bytes:
-        """Read `size` bytes, or all if `size` is negative. Raises Overloaded."""
-        if self._left == 0:
+        """Read `size` bytes, or all if `size` is negative. A large body is read in pieces. Raises Overloaded."""
+        if 0 <= size <= PIECE_BYTES:
+            return self._read_piece(size)
+        pieces, missing = [], size if size >= 0 else sys.maxsize
+        while missing and self._left != 0:
+            wanted = min(missing, PIECE_BYTES)
+            self._clients.hold(wanted)
+            pieces.append(self._read_piece(wanted))
+            missing -= wanted
+        return b"".join(pieces)
+
+    def drain(self) -> bool:
+        """Read the rest of the body, up to MAX_DRAINED_BYTES in DRAIN_SECONDS. Return whether its end is reached.
+
+        Most clients read the response only when they have sent the whole body.
+        """
+        drained, until = 0, time.monotonic() + DRAIN_SECONDS
+        with contextlib.suppress(Overloaded):
+            while self._left != 0 and drained < MAX_DRAINED_BYTES and time.monotonic() < until:
+                drained += len(self._read_piece(PIECE_BYTES))
+        return self._left == 0
+
+    def _read_piece(self, size: int) -> bytes:
+        if self._left == 0 or not size:
             return b""
-        content = self._clients.read(self._input.read, size)
-        if size < 0 or len(content) < size:
+        wanted = size if self._left is None else min(size, self._left)
+        content = self._clients.read(self._input.read, wanted)
+        if len(content) < wanted:
             self._left = 0
         elif self._left is not None:
             self._left -= len(content)
         return content
-
-    def drain(self) -> bool:
-        """Read the rest of the body, up to MAX_DRAINED_BYTES. Return whether the end of the body is reached."""
-        if self._left is None or self._left > MAX_DRAINED_BYTES:
-            return False
-        with contextlib.suppress(Overloaded):
-            self.read(self._left)
-        return self._left == 0
 
 
 def limit_clients(
@@ -210,10 +249,13 @@ def limit_clients(
             start_arguments[:] = answer
             return start_arguments.append
 
-        with clients.compute():
+        clients.begin()
+        try:
             content = application(environ, begin)
             if _is_small(start_arguments[1]):
                 content = _read_content(content)
+        finally:
+            clients.end()
         if not (isinstance(content, list) or _is_event_stream(start_arguments[1])):
             try:
                 content = clients.send(content)

@@ -12,6 +12,7 @@ from api.http.bodies import parse_length
 from api.http.cross_site import NO_SNIFF
 from api.http.problems import MEDIA_TYPE, make_defect_problem
 from api.http.request_ids import REQUEST_ID_HEADER, get_request_id
+from api.http.slow_clients import LimitedBody
 from api.protocols.base import InferenceProtocol, make_error_reply
 from api.protocols.call import VERSION_HEADER, PredictionCall, Reply
 from api.protocols.hugging_face import HuggingFaceProtocol
@@ -45,17 +46,18 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
         servable = services.model_cache.find_cached(call.model, call.reference)
         if servable is None:
             return application(environ, start_response)
-        request_id, outcome, is_read = get_request_id(environ), OK, False
+        request_id, outcome, body = get_request_id(environ), OK, LimitedBody(environ, services.clients)
         with logs.add_context(request_id=request_id):
+            services.clients.begin()
             try:
-                body = services.clients.read(environ["wsgi.input"].read, int(environ["CONTENT_LENGTH"]))
-                is_read = True
-                reply = protocol.answer(call, servable, body)
+                reply = protocol.answer(call, servable, body.read(int(environ["CONTENT_LENGTH"])))
             except ServiceError as error:
                 outcome, reply = error.kind, make_error_reply(protocol.error, error)
             except Exception:
                 logger.exception("prediction by %s failed unexpectedly", servable.name)
                 outcome, reply = INTERNAL_ERROR, _make_defect_reply()
+            finally:
+                services.clients.end()
         services.metrics.count(call.route, servable.model, str(servable.number), outcome)
         headers = [
             ("Content-Type", reply.media_type),
@@ -66,7 +68,7 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
         ]
         if outcome is OK:
             headers.append((VERSION_HEADER, servable.name))
-        if not is_read:  # the server would read the rest of the body as the next request
+        if not body.drain():
             headers.append(("Connection", "close"))
         start_response(f"{reply.status.value} {reply.status.phrase}", headers)
         return [reply.body]

@@ -14,7 +14,7 @@ from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, ServiceEr
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
 from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits, PixelBudget, read_header
 from shared.preprocessing.handwriting import is_dark_on_light
-from shared.preprocessing.image_decoder import ImageDecoder
+from shared.preprocessing.image_decoder import MAX_FREE_PIXELS, ImageDecoder
 from shared.preprocessing.image_header import ImageHeader, parse_header
 from shared.preprocessing.pixels import Pixels
 from shared.preprocessing.transforms import TransformedImage, transform_image
@@ -173,11 +173,12 @@ def preprocess_inputs(
 
 
 def is_prepared_quickly(given: Input | ServiceError) -> bool:
-    """Return whether an input is prepared in this thread: it is no image, or a plainly safe one."""
+    """Return whether preparing an input takes little time and no other process."""
     if not isinstance(given, ImageInput):
         return True
     try:
-        return given.header is not None and given.header.is_plainly_safe
+        header = given.header
+        return header is not None and header.is_plainly_safe and header.pixels <= MAX_FREE_PIXELS
     except InvalidImage:
         return True
 

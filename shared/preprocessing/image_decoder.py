@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 from pydantic import BaseModel
@@ -16,6 +18,8 @@ from shared.processes.child import ChildFailed
 from shared.processes.messages import Message
 from shared.processes.pool import ProcessPool
 
+MAX_FREE_PIXELS = 1_000_000
+"""Decoding an image of more pixels takes so long that others would wait for it."""
 MAX_PROCESSES = 4
 MAX_WAITING = 16
 """The most images that wait for a process of a pool."""
@@ -55,6 +59,8 @@ class ImageDecoder:
 
     Args:
         limits: limits on each image.
+        parallel_here: the most plainly safe images of more than MAX_FREE_PIXELS that are decoded in this process at the
+            same time.
         processes: number of processes for images that are not large; by default one less than there are processors, 1
             to MAX_PROCESSES. With 0, every image is decoded in this process: only for images from a trusted source.
         max_waiting: the most images that wait for a process.
@@ -67,6 +73,7 @@ class ImageDecoder:
         self,
         limits: ImageLimits,
         *,
+        parallel_here: int = 1,
         processes: int | None = None,
         max_waiting: int = MAX_WAITING,
         wait_seconds: float = WAIT_SECONDS,
@@ -77,6 +84,8 @@ class ImageDecoder:
         size = min(max(1, (os.cpu_count() or 1) - 1), MAX_PROCESSES) if processes is None else processes
         self._decodes_here = size == 0
         self._decoding_seconds = decoding_seconds
+        self._wait_seconds = wait_seconds
+        self._parallel_here = threading.BoundedSemaphore(parallel_here)
         self._small = ProcessPool("decoding an image", command, size, max_waiting, wait_seconds, Overloaded)
         self._large = ProcessPool("decoding a large image", command, 1, max_waiting, wait_seconds, Overloaded)
 
@@ -102,7 +111,8 @@ class ImageDecoder:
         Raises InvalidImage, or Overloaded if it waits too long.
         """
         if (here and header.is_plainly_safe) or self._decodes_here:
-            return transform_image(decode_with_header(data, header, contract), contract)
+            with self._take_turn(header):
+                return transform_image(decode_with_header(data, header, contract), contract)
         answer, payload = self._ask(data, header, contract, owner)
         return TransformedImage(np.frombuffer(payload, np.uint8).reshape(answer.shape), answer.inverted)
 
@@ -112,10 +122,25 @@ class ImageDecoder:
         Raises InvalidImage, or Overloaded if it waits too long.
         """
         if header.is_plainly_safe or self._decodes_here:
-            height, width, _ = decode_with_header(data, header).shape
+            with self._take_turn(header):
+                height, width, _ = decode_with_header(data, header).shape
         else:
             height, width = self._ask(data, header, None, owner)[0].shape
         return height, width
+
+    @contextmanager
+    def _wait_for_turn(self) -> Iterator[None]:
+        if not self._parallel_here.acquire(timeout=self._wait_seconds):
+            raise Overloaded(
+                f"The image waited {self._wait_seconds:g} s to be decoded, the limit. Retry in a few seconds."
+            )
+        try:
+            yield
+        finally:
+            self._parallel_here.release()
+
+    def _take_turn(self, header: ImageHeader) -> AbstractContextManager[None]:
+        return self._wait_for_turn() if header.pixels > MAX_FREE_PIXELS else nullcontext()
 
     def _ask(
         self, data: bytes, header: ImageHeader, contract: ImageContract | None, owner: str

@@ -13,7 +13,7 @@ from shared.errors import InvalidImage
 
 MAX_PLAIN_PIXELS = 4_000_000
 """The most pixels of an image that is plainly safe."""
-MAX_PNG_CHUNKS = 10_000
+MAX_PNG_CHUNKS = 4_000
 """The most chunks of a PNG. Encoders write 8 KiB or more in each."""
 MAX_JPEG_SEGMENTS = 2_000
 """The most segments before the first scan of a JPEG. A colour profile takes up to 255."""

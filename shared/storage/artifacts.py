@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class ArtifactStore:
     def __init__(self, url: str) -> None:
         self._files, self._root = fsspec.url_to_fs(url, auto_mkdir=True)
         self._is_local = isinstance(self._files, LocalFileSystem)
+        self._checked: dict[str, object] = {}  # sha256 → `_describe` when the digest was correct
+        self._checking = threading.Lock()
 
     def put(self, path: Path) -> StoredFile:
         """Write a file atomically: the store never shows a part of it. The same content is stored once.
@@ -89,7 +92,9 @@ class ArtifactStore:
         return content
 
     def open(self, sha256: str) -> IO[bytes]:
-        """Open a file that can be too large for the memory. Reads the whole file once to check its digest.
+        """Open a file that can be too large for the memory.
+
+        Reads the whole file to check its digest when it is opened first, and after it was written.
 
         Raises ArtifactDamaged if the file is missing, or if its content does not match its digest.
         """
@@ -97,11 +102,22 @@ class ArtifactStore:
             file: IO[bytes] = self._files.open(self._path(sha256), "rb")
         except FileNotFoundError as error:
             raise ArtifactDamaged(f"The file {sha256} is missing from the artifact store.") from error
-        if _compute_digest(file) != sha256:
-            file.close()
-            raise ArtifactDamaged(f"The file {sha256} in the artifact store is damaged: its content has changed.")
-        file.seek(0)
+        with self._checking:  # one at a time: many clients can request large files
+            state = self._describe(sha256)
+            if self._checked.get(sha256) != state:
+                if _compute_digest(file) != sha256:
+                    file.close()
+                    raise ArtifactDamaged(
+                        f"The file {sha256} in the artifact store is damaged: its content has changed."
+                    )
+                file.seek(0)
+                self._checked[sha256] = state
         return file
+
+    def _describe(self, sha256: str) -> object:
+        """Return what changes when a file is written: its size, its time, and its version in an object store."""
+        info = self._files.info(self._path(sha256))
+        return [info.get(key) for key in ("size", "mtime", "ino", "ETag", "LastModified")]
 
     def get_local_path(self, sha256: str, folder: Path) -> Path:
         """Return a local path to a file that can be too large for the memory.

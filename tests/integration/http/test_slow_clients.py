@@ -10,13 +10,15 @@ from flask.testing import FlaskClient
 from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
+from api.http import slow_clients
 from api.http.problems import answer_service_error
-from api.http.slow_clients import MAX_BUFFERED_BYTES, MAX_DRAINED_BYTES, SlowClients, limit_clients
+from api.http.slow_clients import MAX_BUFFERED_BYTES, SlowClients, limit_clients
 from shared.errors import Overloaded
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+MAX_DRAINED_BYTES = 64_000
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
@@ -24,8 +26,10 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     ("size", "connection"), [(MAX_DRAINED_BYTES, None), (MAX_DRAINED_BYTES + 1, "close")], ids=["short", "long"]
 )
 def test_a_long_unread_body_closes_the_connection_and_a_short_one_not(
-    http: FlaskClient, size: int, connection: str | None
+    http: FlaskClient, monkeypatch: pytest.MonkeyPatch, size: int, connection: str | None
 ) -> None:
+    monkeypatch.setattr(slow_clients, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(slow_clients, "MAX_DRAINED_BYTES", MAX_DRAINED_BYTES)
     answer = http.post("/models/nobody/invocations", data=b"a" * size, content_type="a/b")
 
     assert (answer.status_code, answer.headers.get("Connection")) == (404, connection)
