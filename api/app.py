@@ -18,6 +18,8 @@ from api.http.document_reader import CONFIG_KEY, DocumentReader
 from api.http.request_ids import add_request_ids
 from api.http.requests import check_url
 from api.http.slow_clients import SlowClients, limit_clients
+from api.http.uploads import UploadRequest
+from api.ingestion.client import Ingestor
 from api.ingestion.result import UploadLimits
 from api.planner.client import Planner
 from api.protocols import hugging_face, mlflow, open_inference, tf_serving
@@ -61,6 +63,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         static_folder=None,
         validation_error_model=Problem,
     )
+    app.request_class = UploadRequest
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # no validator on the internet
     services = replace(_build_services(settings), **replaced)  # type: ignore[arg-type]  # each field has its own type
@@ -129,11 +132,14 @@ def _build_services(settings: Settings) -> Services:
         default_model=settings.default_model,
         max_request_bytes=settings.max_request_bytes,
         decoder=decoder,
-        upload_limits=UploadLimits(
-            bytes=settings.max_dataset_bytes,
-            files=settings.max_dataset_files,
-            pixels=settings.max_dataset_pixels,
-            images=decoder.limits,
+        ingestor=Ingestor(
+            UploadLimits(
+                bytes=settings.max_dataset_bytes,
+                files=settings.max_dataset_files,
+                rows=settings.max_dataset_rows,
+                pixels=settings.max_dataset_pixels,
+                images=limits,
+            )
         ),
         pictures=PictureCache(),
         owners=Owners(settings.owner_header, settings.max_queued_per_owner),

@@ -9,7 +9,7 @@ from api.access.owners import Owners
 from api.charts.cache import PictureCache
 from api.http.document_reader import DocumentReader
 from api.http.slow_clients import SlowClients
-from api.ingestion.result import UploadLimits
+from api.ingestion.client import Ingestor
 from api.planner.client import Planner
 from api.serving.metrics import Metrics
 from api.serving.model_cache import ModelCache
@@ -46,7 +46,7 @@ class Services:
     max_request_bytes: int
     metrics: Metrics
     decoder: ImageDecoder
-    upload_limits: UploadLimits
+    ingestor: Ingestor
     pictures: PictureCache
     owners: Owners
     feeds: JobFeeds

@@ -20,12 +20,12 @@ from shared.preprocessing.decoding import ImageLimits
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
+from shared.storage.scratch import Scratch
 from worker.context import WorkerContext
 from worker.maintenance.rescue import rescue_jobs
 from worker.maintenance.retention import Retention, clean_up
 from worker.process.devices import choose_queues, has_gpu
 from worker.process.memory import MAX_PROCESS_KIB, trim_memory
-from worker.process.scratch import Scratch
 from worker.runner import run_next_job
 
 logger = logging.getLogger(__name__)

@@ -42,7 +42,7 @@ def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore, d
     info = to_dataset_info(revision)
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         files = {file.name: artifacts.get_local_path(file.sha256, Path(folder)) for file in revision.files}
-        x, y = UploadedDataset(info, revision.digest, files).read()
+        x, y = UploadedDataset(info, revision.digest, files).map()
         if info.images:
             return drawings.draw_gallery(
                 f"{reference}: {len(y):,} images", _make_tiles(x, y, info, decoder), IMAGES_PER_CLASS

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.charts.kinds import Colors, Drawing
+from shared.registry.evaluation import ClassificationReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,18 +92,17 @@ def draw_curves(title: str, epochs: Sequence[int], metrics: Mapping[str, Sequenc
     return draw, (7.5, 1.0 + 2.4 * len(names))
 
 
-def draw_confusion(title: str, classes: Sequence[str], matrix: NDArray[np.int64]) -> Drawing:
-    """Draw a confusion matrix, (true classes, predicted classes).
+def draw_confusion(title: str, classes: Sequence[str], report: ClassificationReport) -> Drawing:
+    """Draw the confusion matrix of a report; `classes` are the names of its classes.
 
     The colour of a cell is its share of the true class in percent. The number in a cell is the count; it is left out
     for more than MAX_NUMBERED_CLASSES classes. Of more than MAX_DRAWN_CLASSES classes, those with the most
     misclassified rows are drawn.
     """
-    if len(classes) > MAX_DRAWN_CLASSES:
-        confused = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
-        drawn = np.sort(np.argsort(-confused, kind="stable")[:MAX_DRAWN_CLASSES])
+    drawn, matrix = report.select_confusion(MAX_DRAWN_CLASSES)
+    if len(drawn) < len(classes):
         title = f"{title}\nthe {MAX_DRAWN_CLASSES} most confused of {len(classes):,} classes"
-        classes, matrix = [classes[index] for index in drawn], matrix[np.ix_(drawn, drawn)]
+        classes = [classes[index] for index in drawn]
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 3.0 + 0.45 * min(len(classes), 40)
 

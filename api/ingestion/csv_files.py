@@ -1,6 +1,7 @@
 """Parse a CSV file into a data set of numbers, and detect the roles of its columns."""
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,20 +12,26 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from api.ingestion.csv_reader import MISSING_VALUES, SAMPLE_ROWS, decode_text, detect_delimiter, parse_number, read_rows
-from api.ingestion.result import MAX_FAULTS, ParsedDataset, TableOptions, dataset_error
-from api.ingestion.targets import MAX_CLASSES, Targets, Task, encode_class_names, infer_numeric_targets
+from api.ingestion.csv_reader import (
+    MISSING_VALUES,
+    count_chunk_rows,
+    decode_text,
+    detect_delimiter,
+    parse_number,
+    read_rows,
+    read_sample,
+)
+from api.ingestion.result import MAX_FAULTS, ParsedDataset, TableOptions, UploadLimits, dataset_error
+from api.ingestion.row_writer import RowWriter
+from api.ingestion.targets import ClassNames, Targets, Task, infer_numeric_targets
 from shared.datasets.columns import find_positions
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.errors import DatasetRefused, Fault
 
-CHUNK_ROWS = 4096
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MIN_COLUMNS = 2
 MAX_SHOWN_COLUMNS = 50
 """The most names of columns in a message."""
-MAX_SAMPLE_CELLS = 500_000
-"""The most cells from which the header is detected."""
 
 
 @dataclass
@@ -34,12 +41,12 @@ class _Faults:
     Attributes:
         rows: a sentence for each of the first MAX_FAULTS faults of a row or a cell.
         more: number of such faults beyond these.
-        missing: numbers of the rows (from 1) with a missing value, by column.
+        missing: the number of missing values by column, and the numbers of the first MAX_FAULTS rows (from 1).
     """
 
     rows: list[str] = field(default_factory=list)
     more: int = 0
-    missing: dict[str, list[int]] = field(default_factory=dict)
+    missing: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
 
     def add(self, text: str) -> None:
         if len(self.rows) < MAX_FAULTS:
@@ -47,11 +54,47 @@ class _Faults:
         else:
             self.more += 1
 
+    def add_missing(self, column: str, row: int) -> None:
+        number, rows = self.missing.get(column, (0, []))
+        self.missing[column] = number + 1, [*rows, row] if number < MAX_FAULTS else rows
+
     def check(self) -> None:
         """Check that no fault was found. Raises DatasetRefused."""
-        texts = [*self.rows, *(_format_missing(column, rows) for column, rows in self.missing.items())]
+        texts = [*self.rows, *(_format_missing(column, *missing) for column, missing in self.missing.items())]
         if texts:
             raise dataset_error(*texts, more=self.more)
+
+
+class _Labels:
+    """The labels of all rows, as numbers and as class names, whichever they are.
+
+    Attributes:
+        numbers: the labels as numbers, NaN for texts.
+        names: the labels as class names.
+        texts: number of labels that are no numbers.
+        first_texts: the first MAX_FAULTS of them, with the numbers of their rows (from 1).
+        outside: the first number that is not finite or not a 32-bit number, with its row; None without one.
+    """
+
+    def __init__(self, *, decimal_comma: bool) -> None:
+        self.numbers = array("d")
+        self.names = ClassNames()
+        self.texts = 0
+        self.first_texts: list[tuple[int, str]] = []
+        self.outside: tuple[int, str] | None = None
+        self._decimal_comma = decimal_comma
+
+    def add(self, label: str) -> None:
+        """Add the label of the next row."""
+        number = parse_number(label, decimal_comma=self._decimal_comma)
+        self.numbers.append(math.nan if number is None else number)
+        self.names.add(label)
+        if number is None:
+            self.texts += 1
+            if len(self.first_texts) < MAX_FAULTS:
+                self.first_texts.append((len(self.numbers), label))
+        elif self.outside is None and not abs(number) <= MAX_FLOAT32:
+            self.outside = len(self.numbers), label
 
 
 @dataclass(frozen=True)
@@ -71,7 +114,7 @@ class _Layout:
     has_header: bool
 
 
-def ingest_csv(stream: IO[bytes], options: TableOptions, folder: Path) -> ParsedDataset:
+def ingest_csv(stream: IO[bytes], options: TableOptions, limits: UploadLimits, folder: Path) -> ParsedDataset:
     """Parse a CSV file, and write x.npy, (n, columns) float32, and y.npy, the y of `Targets`, to the folder.
 
     All rows are training rows. Raises DatasetRefused with the rows at fault.
@@ -79,22 +122,23 @@ def ingest_csv(stream: IO[bytes], options: TableOptions, folder: Path) -> Parsed
     text = decode_text(stream)
     delimiter = detect_delimiter(text)
     rows = read_rows(text, delimiter)
-    sample = list(islice(rows, SAMPLE_ROWS))
+    sample = read_sample(rows)
     if not sample:
         raise dataset_error("The file contains no rows: all cells are empty. Send a CSV with numbers and labels.")
     layout = _detect_layout(sample, options)
-    x, labels = _read_columns(chain(sample[layout.has_header :], rows), layout, decimal_comma=delimiter != ",")
-    targets = _build_targets(labels, options, layout.names[layout.label], decimal_comma=delimiter != ",")
-    np.save(folder / "x.npy", x)
+    labels = _Labels(decimal_comma=delimiter != ",")
+    with RowWriter(folder / "x.npy", (len(layout.features),), np.dtype(np.float32), limits) as writer:
+        _read_columns(chain(sample[layout.has_header :], rows), layout, labels, writer, decimal_comma=delimiter != ",")
+    targets = _build_targets(labels, options, layout.names[layout.label])
     np.save(folder / "y.npy", targets.y)
     info = DatasetInfo(
         (len(layout.features),),
         images=False,
         targets=targets.kind,
-        train_rows=len(x),
+        train_rows=writer.rows,
         test_rows=0,
         classes=targets.classes,
-        class_rows=targets.count_class_rows(len(x)),
+        class_rows=targets.count_class_rows(writer.rows),
     )
     return ParsedDataset(
         info,
@@ -142,7 +186,7 @@ def has_header(sample: Sequence[tuple[int, list[str]]], options: TableOptions) -
     A single row contains the names if none of its cells is a number.
     """
     first = sample[0][1]
-    rest = [cells for _, cells in sample[1 : 2 + MAX_SAMPLE_CELLS // max(1, len(first))]]
+    rest = [cells for _, cells in sample[1:]]
     if any(_parse_position(text) is None for text in (options.label, *options.leave_out) if text is not None):
         return True
     if not rest:
@@ -180,17 +224,14 @@ def _find_column(text: str, names: tuple[str, ...], positions: Mapping[str, int]
 
 
 def _read_columns(
-    rows: Iterable[tuple[int, list[str]]], layout: _Layout, *, decimal_comma: bool
-) -> tuple[NDArray[np.float32], list[str]]:
-    """Parse all rows. Returns x, (n, features) float32, and the n labels. Raises DatasetRefused."""
+    rows: Iterable[tuple[int, list[str]]], layout: _Layout, labels: _Labels, writer: RowWriter, *, decimal_comma: bool
+) -> None:
+    """Parse all rows. Writes the features, and adds the labels. Raises DatasetRefused."""
     faults = _Faults()
     width = len(layout.names)
-    chunks: list[NDArray[np.float32]] = []
-    labels: list[str] = []
-    known: dict[str, str] = {}
     number = 0
     iterator = iter(rows)
-    while batch := list(islice(iterator, CHUNK_ROWS)):
+    while batch := list(islice(iterator, count_chunk_rows(width))):
         whole = []
         for line, cells in batch:
             number += 1
@@ -203,13 +244,12 @@ def _read_columns(
             whole.append((number, line, cells))
             label = cells[layout.label]
             if label.lower() in MISSING_VALUES:
-                faults.missing.setdefault(layout.names[layout.label], []).append(number)
-            labels.append(known.setdefault(label, label))  # equal labels share one string, to save memory
-        chunks.append(_parse_numbers(whole, layout, faults, decimal_comma=decimal_comma))
+                faults.add_missing(layout.names[layout.label], number)
+            labels.add(label)
+        writer.write(_parse_numbers(whole, layout, faults, decimal_comma=decimal_comma))
     faults.check()
-    if not labels:
+    if not writer.rows:
         raise dataset_error("The file contains a header and no rows. Add rows below the header.")
-    return np.concatenate(chunks), labels
 
 
 def _parse_numbers(
@@ -228,7 +268,7 @@ def _parse_numbers(
         for row in np.flatnonzero(~(np.abs(x[:, index]) <= MAX_FLOAT32)).tolist():
             text = rows[row][2][column_index]
             if text.lower() in MISSING_VALUES:
-                faults.missing.setdefault(layout.names[column_index], []).append(rows[row][0])
+                faults.add_missing(layout.names[column_index], rows[row][0])
             else:
                 faults.add(
                     _format_fault(
@@ -260,53 +300,42 @@ def _parse_cells(
     return values
 
 
-def _build_targets(labels: list[str], options: TableOptions, name: str, *, decimal_comma: bool) -> Targets:
+def _build_targets(labels: _Labels, options: TableOptions, name: str) -> Targets:
     """Convert the labels to targets. Raises DatasetRefused.
 
     Labels are numbers if all of them are. Otherwise they are class names; without a task, at least half of them must
     be text, because a few texts among numbers are more likely errors.
     """
     task = Task(options.task) if options.task is not None else None
-    numbers = [parse_number(label, decimal_comma=decimal_comma) for label in labels]
-    texts = [row for row, number in enumerate(numbers, 1) if number is None]
-    if not texts:
-        y = np.asarray(numbers, np.float64)
-        outside = np.flatnonzero(~(np.abs(y) <= MAX_FLOAT32))
-        if len(outside):
-            row = int(outside[0])
+    if not labels.texts:
+        if labels.outside is not None:
+            row, text = labels.outside
             raise dataset_error(
-                f"Row {row + 1}, column {name!r}: {labels[row]!r} is not a finite 32-bit number (the limit is "
-                "±3.4e38). Correct the label or remove the row."
+                f"Row {row}, column {name!r}: {text!r} is not a finite 32-bit number (the limit is ±3.4e38). Correct "
+                "the label or remove the row."
             )
-        targets = infer_numeric_targets(y, task)
-        if targets.kind is TargetKind.NUMBERS and task is Task.CLASSIFICATION:
-            targets = encode_class_names(labels)
-    elif task is Task.REGRESSION or (task is None and len(texts) < len(labels) / 2):
+        targets = infer_numeric_targets(np.frombuffer(labels.numbers, np.float64), task)
+        if targets.kind is not TargetKind.NUMBERS or task is not Task.CLASSIFICATION:
+            return targets
+    elif task is Task.REGRESSION or (task is None and labels.texts < len(labels.numbers) / 2):
         shown = [
-            f"Row {row}, column {name!r}: {labels[row - 1][:40]!r} is not a number. Correct the label, or send `task` "
-            "as `classification` if the labels are class names."
-            for row in texts[:MAX_FAULTS]
+            f"Row {row}, column {name!r}: {text[:40]!r} is not a number. Correct the label, or send `task` as "
+            "`classification` if the labels are class names."
+            for row, text in labels.first_texts
         ]
-        raise dataset_error(*shown, more=max(0, len(texts) - MAX_FAULTS))
-    else:
-        targets = encode_class_names(labels)
-    if targets.kind is TargetKind.CLASSES and not MIN_COLUMNS <= len(targets.classes) <= MAX_CLASSES:
-        raise dataset_error(
-            f"The number of classes in the label column {name!r} is {len(targets.classes):,}; 2 to {MAX_CLASSES:,} "
-            "are allowed. Choose the label column with `label`."
-        )
-    return targets
+        raise dataset_error(*shown, more=labels.texts - len(shown))
+    return labels.names.encode(f"the label column {name!r}")
 
 
 def _format_fault(row: tuple[int, int, list[str]], column: str, reason: str) -> str:
     return f"Row {row[0]} (line {row[1]}), column {column!r}: {reason}."
 
 
-def _format_missing(column: str, rows: list[int]) -> str:
-    shown = ", ".join(str(row) for row in rows[:MAX_FAULTS])
-    more = f" and {len(rows) - MAX_FAULTS} more" if len(rows) > MAX_FAULTS else ""
-    values = "value is missing, in row" if len(rows) == 1 else "values are missing, in rows"
+def _format_missing(column: str, number: int, rows: list[int]) -> str:
+    shown = ", ".join(str(row) for row in rows)
+    more = f" and {number - len(rows)} more" if number > len(rows) else ""
+    values = "value is missing, in row" if number == 1 else "values are missing, in rows"
     return (
-        f"Column {column!r}: {len(rows)} {values} {shown}{more}. Fill in the cells, remove the rows, or leave out the "
+        f"Column {column!r}: {number} {values} {shown}{more}. Fill in the cells, remove the rows, or leave out the "
         "column (`leave_out`). Empty cells and ?, NA, N/A, NaN, null, none and - count as missing."
     )

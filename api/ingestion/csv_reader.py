@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import IO
 
 from api.ingestion.result import dataset_error
@@ -13,6 +14,8 @@ DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_ROWS = 100
 """Number of rows from which the delimiter and the header are detected."""
 SAMPLE_CHARACTERS = 2**20
+MAX_CHUNK_CELLS = 500_000
+"""The most cells that are in memory as text at a time, except those of a single row."""
 MAX_ROW_CHARACTERS = 2**23
 """The most characters of a row. A file without line breaks would otherwise be read into memory as a whole."""
 MISSING_VALUES = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
@@ -51,6 +54,17 @@ def detect_delimiter(text: io.TextIOWrapper) -> str:
         numeric = sum(parse_number(cell, decimal_comma=delimiter != ",") is not None for cell in cells)
         scores.append((widths.count(common), numeric / len(cells), common) if common > 1 else (0, 0.0, 0))
     return DELIMITERS[scores.index(max(scores))]
+
+
+def read_sample(rows: Iterator[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Take the first rows, at most SAMPLE_ROWS and about MAX_CHUNK_CELLS cells."""
+    first = list(islice(rows, 1))
+    return first + list(islice(rows, min(SAMPLE_ROWS - 1, count_chunk_rows(len(first[0][1]))) if first else 0))
+
+
+def count_chunk_rows(columns: int) -> int:
+    """Return the number of rows that have about MAX_CHUNK_CELLS cells, at least 1."""
+    return max(1, MAX_CHUNK_CELLS // max(1, columns))
 
 
 def read_rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -21,7 +21,7 @@ def ingest_dataset(
     """
     archive = open_archive(stream, "a CSV, a zip of class folders or an npz")
     if archive is None:
-        return ingest_csv(stream, options, folder)
+        return ingest_csv(stream, options, limits, folder)
     with archive:
         _check_no_options(options)
         if is_npz(archive):

@@ -1,18 +1,13 @@
 """Unpack the image files of a zip, and check that they can be decoded."""
 
-import time
 import zipfile
-from itertools import count
 from typing import NamedTuple
 
 from api.ingestion.result import UNREADABLE
-from shared.errors import ImageTooLarge, InvalidImage, Overloaded
+from shared.errors import ImageTooLarge, InvalidImage
 from shared.preprocessing.decoding import ImageLimits, PixelBudget, read_header
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.preprocessing.image_header import ImageHeader
-
-MAX_RETRIES = 60
-RETRY_SECONDS = 1.0
 
 
 class UnpackedImage(NamedTuple):
@@ -55,19 +50,10 @@ def unpack_image(
 
 
 def measure_image(image: UnpackedImage | str, decoder: ImageDecoder) -> tuple[int, int] | str:
-    """Decode an image file and return its (height, width), or the reason if that fails or `image` is a reason.
-
-    Predictions can occupy the decoding processes, so that an image has to wait. Raises Overloaded after MAX_RETRIES.
-    """
+    """Decode an image file and return its (height, width), or the reason if that fails or `image` is a reason."""
     if isinstance(image, str):
         return image
-    for attempt in count():
-        try:
-            return decoder.measure(image.data, image.header, owner="uploads")
-        except InvalidImage as error:
-            return error.detail
-        except Overloaded:
-            if attempt == MAX_RETRIES:
-                raise
-            time.sleep(RETRY_SECONDS)
-    raise AssertionError  # never reached
+    try:
+        return decoder.measure(image.data, image.header)
+    except InvalidImage as error:
+        return error.detail

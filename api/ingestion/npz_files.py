@@ -3,6 +3,7 @@
 The arrays are x and y, or x_train, y_train, x_test and y_test.
 """
 
+import math
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from api.ingestion.result import UNREADABLE, ParsedDataset, UploadLimits, dataset_error
-from api.ingestion.targets import Targets, encode_class_names, infer_numeric_targets
+from api.ingestion.row_writer import RowWriter
+from api.ingestion.targets import ClassNames, Targets, infer_numeric_targets
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.labels import find_class_name_faults
 from shared.datasets.row_files import CHUNK_BYTES
@@ -57,13 +59,15 @@ def ingest_npz(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> 
         )
     if ("x_test" in headers) != ("y_test" in headers):
         raise dataset_error("Only one of x_test and y_test is in the file. Save both, or neither.")
+    for name in wanted:
+        _check_size(name, headers[name].shape, limits)
     arrays = {name: map_array(archive, name, folder) for name in wanted}
     xs = [array for name, array in arrays.items() if name.startswith("x")]
     ys = [array for name, array in arrays.items() if name.startswith("y")]
     _check_rows(arrays, xs, ys)
     images = xs[0].dtype == np.uint8 and xs[0].ndim in IMAGE_RANKS
     shape = to_image_shape(xs[0].shape[1:]) if images else (xs[0].shape[1:] or (1,))
-    _write_x(xs, shape, folder / "x.npy", images=images)
+    _write_x(xs, shape, folder / "x.npy", limits, images=images)
     targets = _name_classes(_build_targets(ys), archive, headers, folder)
     np.save(folder / "y.npy", targets.y)
     train_rows = len(xs[0])
@@ -179,23 +183,32 @@ def to_image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _write_x(xs: Sequence[NDArray[Any]], shape: tuple[int, ...], path: Path, *, images: bool) -> None:
+def _check_size(name: str, shape: tuple[int, ...], limits: UploadLimits) -> None:
+    """Check the number of rows, or of labels, before the array is extracted. Raises DatasetRefused."""
+    number = math.prod(shape if name.startswith("y") else shape[:1])
+    if number > limits.rows:
+        what = "numbers" if name.startswith("y") else "rows"
+        raise dataset_error(
+            f"The array {name!r} has {number:,} {what}; the limit is {limits.rows:,} (TRAINYARD_MAX_DATASET_ROWS). "
+            "Send fewer rows."
+        )
+
+
+def _write_x(
+    xs: Sequence[NDArray[Any]], shape: tuple[int, ...], path: Path, limits: UploadLimits, *, images: bool
+) -> None:
     """Write the rows of all arrays to one `.npy` file, in chunks.
 
-    Raises DatasetRefused for values that are not finite.
+    Raises DatasetRefused for values that are not finite, and for more rows or bytes than the limits.
     """
-    dtype = np.dtype(np.uint8 if images else np.float32)
-    rows = sum(len(x) for x in xs)
-    with path.open("wb") as file:
-        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows, *shape)}
-        npy.write_array_header_2_0(file, header)
+    with RowWriter(path, shape, np.dtype(np.uint8 if images else np.float32), limits) as writer:
         for x in xs:
             step = max(1, CHUNK_BYTES // max(1, x[:1].nbytes))
             for start in range(0, len(x), step):
                 chunk = np.ascontiguousarray(x[start : start + step])
                 if not images:
                     _check_finite(chunk, start)
-                file.write(chunk.astype(dtype).tobytes())
+                writer.write(chunk)
 
 
 def _check_finite(chunk: NDArray[Any], start: int) -> None:
@@ -212,7 +225,12 @@ def _build_targets(ys: Sequence[NDArray[Any]]) -> Targets:
     """Convert the training and the test labels to targets. Raises DatasetRefused."""
     y = np.concatenate([np.asarray(part) for part in ys])
     if y.dtype.kind == "U":
-        return encode_class_names(y.reshape(-1).tolist())
+        names, texts = ClassNames(), y.reshape(-1)
+        step = max(1, CHUNK_BYTES // texts.itemsize)
+        for start in range(0, len(texts), step):
+            for text in texts[start : start + step].tolist():
+                names.add(text)
+        return names.encode("y")
     bad = np.flatnonzero(~(np.abs(y.astype(np.float64)).reshape(len(y), -1) <= MAX_FLOAT32).all(axis=1))
     if len(bad):
         raise dataset_error(

@@ -13,16 +13,23 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
-from numpy.typing import NDArray
 
-from api.ingestion.csv_files import CHUNK_ROWS, has_header
-from api.ingestion.csv_reader import MISSING_VALUES, SAMPLE_ROWS, decode_text, detect_delimiter, parse_number, read_rows
+from api.ingestion.csv_files import has_header
+from api.ingestion.csv_reader import (
+    MISSING_VALUES,
+    count_chunk_rows,
+    decode_text,
+    detect_delimiter,
+    parse_number,
+    read_rows,
+    read_sample,
+)
 from api.ingestion.file_types import open_archive
 from api.ingestion.image_files import read_content
 from api.ingestion.image_folders import is_folder, is_junk, read_members
 from api.ingestion.npz_files import IMAGE_RANKS, is_npz, map_array, read_headers, to_image_shape
 from api.ingestion.result import MAX_FAULTS, TableOptions, UploadLimits, dataset_error
+from api.ingestion.row_writer import RowWriter
 from shared.datasets.columns import find_positions
 from shared.datasets.row_files import CHUNK_BYTES, join_lines
 from shared.preprocessing.contract import Contract, ImageContract
@@ -70,7 +77,7 @@ def ingest_prediction_inputs(
             return _ingest_images(archive, limits, folder)
     if isinstance(contract, ImageContract):
         raise dataset_error("The version takes images. Send a zip of image files, or an npz with the array `x`.")
-    return _ingest_csv(stream, contract.shape, columns, folder)
+    return _ingest_csv(stream, contract.shape, columns, limits, folder)
 
 
 def _ingest_images(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> PredictionInputs:
@@ -123,23 +130,16 @@ def _ingest_array(archive: zipfile.ZipFile, contract: Contract, limits: UploadLi
         )
     else:
         shape, dtype = to_image_shape(x.shape[1:]), x.dtype
-    path = _write_rows(x, shape, folder / "x.npy", dtype)
-    return PredictionInputs((path,), len(x))
-
-
-def _write_rows(x: NDArray[np.generic], shape: tuple[int, ...], path: Path, dtype: np.dtype[np.generic]) -> Path:
-    """Write the rows of the array to an `.npy` file, in chunks, as (n, *shape) of this dtype."""
-    with path.open("wb") as file:
-        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (len(x), *shape)}
-        npy.write_array_header_2_0(file, header)
+    with RowWriter(folder / "x.npy", shape, dtype, limits) as writer:
         step = max(1, CHUNK_BYTES // max(1, x[:1].nbytes))
         for start in range(0, len(x), step):
-            with np.errstate(over="ignore"):  # infinite values are reported by the job
-                file.write(np.ascontiguousarray(x[start : start + step]).astype(dtype).tobytes())
-    return path
+            writer.write(x[start : start + step])  # the job reports infinite values
+    return PredictionInputs((folder / "x.npy",), len(x))
 
 
-def _ingest_csv(stream: IO[bytes], shape: tuple[int, ...], columns: Sequence[str], folder: Path) -> PredictionInputs:
+def _ingest_csv(
+    stream: IO[bytes], shape: tuple[int, ...], columns: Sequence[str], limits: UploadLimits, folder: Path
+) -> PredictionInputs:
     """Write the columns that the version takes to x.npy, (n, columns) float32. Raises DatasetRefused."""
     if len(shape) != 1:
         raise dataset_error(
@@ -148,7 +148,7 @@ def _ingest_csv(stream: IO[bytes], shape: tuple[int, ...], columns: Sequence[str
     text = decode_text(stream)
     delimiter = detect_delimiter(text)
     lines = read_rows(text, delimiter)
-    sample = list(islice(lines, SAMPLE_ROWS))
+    sample = read_sample(lines)
     if not sample:
         raise dataset_error("The file contains no rows: all cells are empty. Send a CSV with numbers.")
     first = sample[0][1]
@@ -157,15 +157,12 @@ def _ingest_csv(stream: IO[bytes], shape: tuple[int, ...], columns: Sequence[str
     names = first if names_first else [f"column {index}" for index in range(len(first))]
     faults: dict[int, str] = {}
     values = _parse_rows(chain(sample[names_first:], lines), indices, names, faults, decimal_comma=delimiter != ",")
-    chunks = []
-    while chunk := list(islice(values, CHUNK_ROWS)):
-        chunks.append(np.asarray(chunk, np.float64))
-    if not chunks:
+    with RowWriter(folder / "x.npy", (len(indices),), np.dtype(np.float32), limits) as writer:
+        while chunk := list(islice(values, count_chunk_rows(len(indices)))):
+            writer.write(np.asarray(chunk, np.float64))
+    if not writer.rows:
         raise dataset_error("The file contains a header and no rows. Add rows below the header.")
-    with np.errstate(over="ignore"):
-        x = np.concatenate(chunks).astype(np.float32)
-    np.save(folder / "x.npy", x)
-    return PredictionInputs((folder / "x.npy", *_write_faults(faults, folder)), len(x))
+    return PredictionInputs((folder / "x.npy", *_write_faults(faults, folder)), writer.rows)
 
 
 def _find_columns(first: Sequence[str], columns: Sequence[str], width: int) -> list[int]:

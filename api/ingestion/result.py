@@ -29,12 +29,14 @@ class UploadLimits:
     Attributes:
         bytes: size of the request body, and total size of the unpacked members of an archive.
         files: number of members of a zip of images.
+        rows: number of rows of a CSV or an npz.
         pixels: pixels of all images of a zip together.
         images: limits on each image.
     """
 
     bytes: int
     files: int
+    rows: int
     pixels: int
     images: ImageLimits
 

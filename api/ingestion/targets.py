@@ -1,6 +1,6 @@
 """Determine whether the labels of a data set are classes, integers, one-hot rows or numbers."""
 
-from collections.abc import Sequence
+from array import array
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from api.ingestion.result import dataset_error
 from shared.datasets.info import TargetKind
-from shared.datasets.labels import encode_labels, find_class_name_faults
+from shared.datasets.labels import find_class_name_faults
 
-MAX_CLASSES = 10_000
+MIN_CLASSES, MAX_CLASSES = 2, 10_000
 
 
 class Task(StrEnum):
@@ -51,19 +51,46 @@ class Targets:
         return tuple(zip(train.tolist(), test.tolist(), strict=True))
 
 
-def encode_class_names(labels: Sequence[str]) -> Targets:
-    """Convert class names to class indices.
+class ClassNames:
+    """The class names of many rows, as one integer for each row.
 
-    The classes are sorted by number if all names are integers, otherwise by Unicode code point.
-    Raises DatasetRefused for a name that is too long.
+    More than MAX_CLASSES names are not kept, so that labels that are no classes do not fill the memory.
     """
-    names, indices = encode_labels(labels)
-    if faults := find_class_name_faults(names):
-        raise dataset_error(*faults)
-    if all(_is_integer(name) for name in names):
-        order = np.argsort([int(name) for name in names], kind="stable")
-        names, indices = tuple(names[index] for index in order), np.argsort(order)[indices]
-    return Targets(TargetKind.CLASSES, indices, names)
+
+    def __init__(self) -> None:
+        self._codes: dict[str, int] = {}
+        self._rows = array("i")
+
+    def add(self, name: str) -> None:
+        """Add the class name of the next row."""
+        if len(self._codes) <= MAX_CLASSES:
+            self._rows.append(self._codes.setdefault(name, len(self._codes)))
+
+    def encode(self, what: str) -> Targets:
+        """Convert the names to class indices. `what` names the labels in errors.
+
+        The classes are sorted by number if all names are integers, otherwise by Unicode code point.
+        Raises DatasetRefused for too few or too many names, and for names that are too long.
+        """
+        _check_classes(len(self._codes), what)
+        if faults := find_class_name_faults(self._codes):
+            raise dataset_error(*faults)
+        names = sorted(self._codes)
+        if all(_is_integer(name) for name in names):
+            names.sort(key=int)
+        indices = np.empty(len(names), np.int64)
+        indices[[self._codes[name] for name in names]] = np.arange(len(names))
+        return Targets(TargetKind.CLASSES, indices[np.frombuffer(self._rows, np.int32)], tuple(names))
+
+
+def _check_classes(number: int, what: str) -> None:
+    """Check the number of classes. Raises DatasetRefused."""
+    if not MIN_CLASSES <= number <= MAX_CLASSES:
+        shown = f"{number:,}" if number <= MAX_CLASSES else f"more than {MAX_CLASSES:,}"
+        raise dataset_error(
+            f"The number of classes in {what} is {shown}; {MIN_CLASSES} to {MAX_CLASSES:,} are allowed. Choose the "
+            "labels with `label`, or send numbers for a regression."
+        )
 
 
 def infer_numeric_targets(y: NDArray[Any], task: Task | None) -> Targets:
@@ -72,6 +99,8 @@ def infer_numeric_targets(y: NDArray[Any], task: Task | None) -> Targets:
     Args:
         y: finite labels, (n,) or (n, k).
         task: meaning of integers. None: they become TargetKind.INTEGERS, and the loss of a spec decides.
+
+    Raises DatasetRefused for too few or too many classes.
     """
     y = y.reshape(len(y), -1)
     if y.shape[1] > 1:
@@ -81,9 +110,11 @@ def infer_numeric_targets(y: NDArray[Any], task: Task | None) -> Targets:
     if task is Task.REGRESSION or not whole:
         return Targets(TargetKind.NUMBERS, y.astype(np.float32))
     numbers = y[:, 0].astype(np.int64)
-    values = np.unique(numbers)
     if task is Task.CLASSIFICATION:
-        return encode_class_names([str(number) for number in numbers.tolist()])
+        values, numbers = np.unique(numbers, return_inverse=True)
+        _check_classes(len(values), "the label column")
+        return Targets(TargetKind.CLASSES, numbers, tuple(str(value) for value in values))
+    values = np.unique(numbers)
     names = tuple(str(value) for value in values) if len(values) <= MAX_CLASSES else ()
     return Targets(TargetKind.INTEGERS, numbers, names)
 

@@ -17,7 +17,6 @@ from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.http.uploads import allow_upload, get_uploaded_file, read_form
 from api.http.validation import validate
-from api.ingestion.prediction_upload import ingest_prediction_inputs
 from api.services import services
 from api.streaming.predictions_csv import format_csv
 from shared.database.tables.datasets import Revision
@@ -218,7 +217,7 @@ def _parse_batch_request() -> BatchPredictionRequest:
     """Parse a form with a file, or JSON that names a data set. Raises InvalidRequest if both or neither are given."""
     is_form = request.mimetype == MULTIPART
     if is_form:
-        allow_upload(services().upload_limits.bytes)
+        allow_upload(services().ingestor.limits.bytes)
     body = validate(BatchPredictionRequest, read_form()) if is_form else read_document(BatchPredictionRequest)
     if is_form == (body.dataset is not None):
         raise InvalidRequest("The request is invalid.", (Fault("#/dataset", ONE_OF),))
@@ -228,8 +227,8 @@ def _parse_batch_request() -> BatchPredictionRequest:
 def _store_upload(description: VersionManifest) -> tuple[list[StoredFile], int]:
     """Write the uploaded inputs to the artifact store. Return the files and the number of inputs."""
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
-        inputs = ingest_prediction_inputs(
-            get_uploaded_file(), description.preprocessing, description.columns, services().upload_limits, Path(folder)
+        inputs = services().ingestor.ingest_prediction_inputs(
+            get_uploaded_file(), description.preprocessing, description.columns, Path(folder)
         )
         return tracked_files.store(services().sessions, services().artifacts, inputs.files), inputs.rows
 

@@ -18,7 +18,6 @@ from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.http.uploads import allow_upload, get_uploaded_file, read_form
 from api.http.validation import validate
-from api.ingestion.dataset_upload import ingest_dataset
 from api.ingestion.result import ParsedDataset, TableOptions
 from api.ingestion.targets import Task
 from api.services import services
@@ -113,7 +112,7 @@ def upload_dataset() -> Response:
     The file becomes a new revision of the data set `name`.
     If a revision has the same content already, the response is that revision, with status 200.
     """
-    allow_upload(services().upload_limits.bytes)
+    allow_upload(services().ingestor.limits.bytes)
     if request.mimetype != "multipart/form-data":
         raise UnsupportedContent(
             f"The Content-Type is {request.mimetype or 'missing'!r}. Send multipart/form-data with `name` and `file`."
@@ -122,7 +121,7 @@ def upload_dataset() -> Response:
     file = get_uploaded_file()
     options = TableOptions(**form.model_dump(exclude={"name"}))
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
-        ingested = ingest_dataset(file, options, services().upload_limits, services().decoder, Path(folder))
+        ingested = services().ingestor.ingest_dataset(file, options, Path(folder))
         digest = ingested.digest()
         stored = tracked_files.store(services().sessions, services().artifacts, ingested.files)
     with services().sessions.begin() as session:

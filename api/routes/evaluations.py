@@ -37,12 +37,9 @@ def show_evaluation(path: VersionPath) -> Response:
 
     It contains the metrics on the test part, and a report on the classes or on the errors of a regression.
     """
-    return to_response(
-        Evaluation.model_validate_json(
-            read_evaluation_file(
-                services().artifacts, services().get_version(path.model, path.reference), EVALUATION_FILE
-            )
-        )
+    version = services().get_version(path.model, path.reference)
+    return Response(
+        read_evaluation_file(services().artifacts, version, EVALUATION_FILE), content_type="application/json"
     )
 
 

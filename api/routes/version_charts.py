@@ -67,21 +67,18 @@ def draw_confusion(path: VersionPicturePath, query: PictureQuery) -> Response:
     Each cell shows a number of test rows, and as its colour their share of the true class.
     """
     version = services().get_version(path.model, path.reference)
-    evaluation = Evaluation.model_validate_json(read_evaluation_file(services().artifacts, version, EVALUATION_FILE))
-    if evaluation.classification is None:
-        raise PictureNotFound("The version predicts numbers. A confusion matrix needs classes.")
-    matrix, classes = np.asarray(evaluation.classification.confusion), version.manifest["classes"]
-    title = (
-        f"{_format_name(version)}: accuracy {evaluation.classification.accuracy:.4f} on {evaluation.rows:,} test rows"
-    )
-    content = ("confusion", title, classes, _get_digest(version, EVALUATION_FILE))
-    return make_picture_response(
-        services().pictures,
-        path.picture_format,
-        query,
-        content,
-        lambda: drawings.draw_confusion(title, classes, matrix),
-    )
+    content = ("confusion", _format_name(version), _get_digest(version, EVALUATION_FILE))
+
+    def make() -> Drawing:
+        file = read_evaluation_file(services().artifacts, version, EVALUATION_FILE)
+        evaluation = Evaluation.model_validate_json(file)
+        report = evaluation.classification
+        if report is None:
+            raise PictureNotFound("The version predicts numbers. A confusion matrix needs classes.")
+        title = f"{_format_name(version)}: accuracy {report.accuracy:.4f} on {evaluation.rows:,} test rows"
+        return drawings.draw_confusion(title, version.manifest["classes"], report)
+
+    return make_picture_response(services().pictures, path.picture_format, query, content, make)
 
 
 @bp.get("/evaluation/mistakes.<picture_format>", responses=ANSWERS)

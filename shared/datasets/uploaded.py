@@ -36,6 +36,13 @@ class UploadedDataset:
         y: NDArray[Any] = np.load(self.files["y.npy"], allow_pickle=False)
         return open_x(self.files), y
 
+    def map(self) -> tuple[MappedRows | EncodedImages, NDArray[Any]]:
+        """Return the same as `read`, without reading x into memory: for callers that need few of its rows."""
+        if "images.bin" in self.files:
+            with np.load(self.files["index.npz"], allow_pickle=False) as index:
+                return EncodedImages(self.files["images.bin"], index["offsets"]), index["y"]
+        return MappedRows(self.files["x.npy"]), np.load(self.files["y.npy"], allow_pickle=False)
+
 
 def open_x(files: Mapping[str, Path]) -> Rows:
     """Open the rows x, from images.bin and index.npz or from x.npy."""

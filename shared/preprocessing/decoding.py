@@ -90,16 +90,23 @@ def decode_image(data: bytes, limits: ImageLimits, contract: ImageContract | Non
 
 
 def decode_with_header(
-    data: bytes, header: ImageHeader, contract: ImageContract | None = None, reduction: int | None = None
+    data: bytes, header: ImageHeader, contract: ImageContract | None = None, *, only_check: bool = False
 ) -> Pixels:
     """Decode an image whose header is already parsed, like `decode_image`.
 
-    `reduction` is the factor by which a JPEG is decoded smaller; None: `choose_reduction` decides.
+    With `only_check`, an image without transparency is decoded to gray levels, and a JPEG at an eighth of its size. All
+    its bytes are read too, in less memory.
 
     Raises InvalidImage, or MemoryError in a process whose memory is limited.
     """
-    reduction = reduction or choose_reduction(header, contract)
-    flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR_RGB | _REDUCED_FLAGS[reduction]
+    if only_check:
+        reduction = MAX_REDUCTION if header.format == "JPEG" else 1
+        flags = _REDUCED_FLAGS[reduction]
+    else:
+        reduction = choose_reduction(header, contract)
+        flags = cv2.IMREAD_COLOR_RGB | _REDUCED_FLAGS[reduction]
+    if header.transparent:
+        flags = cv2.IMREAD_UNCHANGED
     if header.animated:
         data = remove_animation(data)
     try:

@@ -21,15 +21,16 @@ class ProcessLimits:
         self._idle_bytes = _read_data_bytes()
 
     @contextmanager
-    def hold(self, max_bytes: int, max_cpu_seconds: int) -> Iterator[None]:
+    def hold(self, max_bytes: int, max_cpu_seconds: int | None) -> Iterator[None]:
         """Limit the memory and the processor time inside a `with` block.
 
-        With more memory, allocations raise MemoryError. After `max_cpu_seconds`, the kernel ends the process.
+        With more memory, allocations raise MemoryError. After `max_cpu_seconds`, if any, the kernel ends the process.
         RLIMIT_DATA counts what is allocated; RLIMIT_AS would also count libraries and the unused rest of stacks.
         """
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        used_seconds = math.ceil(usage.ru_utime + usage.ru_stime)
-        resource.setrlimit(resource.RLIMIT_CPU, (used_seconds + max_cpu_seconds, resource.RLIM_INFINITY))
+        if max_cpu_seconds is not None:
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            used_seconds = math.ceil(usage.ru_utime + usage.ru_stime)
+            resource.setrlimit(resource.RLIMIT_CPU, (used_seconds + max_cpu_seconds, resource.RLIM_INFINITY))
         resource.setrlimit(resource.RLIMIT_DATA, (self._idle_bytes + max_bytes, resource.RLIM_INFINITY))
         try:
             yield

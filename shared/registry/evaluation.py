@@ -15,6 +15,7 @@ from shared.storage.artifacts import ArtifactStore
 EVALUATION_FILE = "evaluation.json"
 IMAGES_FILE = "test_images.npz"
 ANSWERS_FILE = "test_answers.npz"
+MAX_DENSE_CLASSES = 200
 _MISSING = {
     EVALUATION_FILE: "no evaluation: it was trained without test rows. Train again with `dataset.test` in the spec",
     ANSWERS_FILE: "no list of misclassified rows: it was trained without test rows, or it has no classes",
@@ -38,7 +39,11 @@ class ClassReport(_Value):
 
 
 class ClassificationReport(_Value):
-    """The results of a classifier. `confusion[i][j]` counts the rows of class i that were predicted as class j."""
+    """The results of a classifier.
+
+    `confusion[i][j]` counts the rows of class i that were predicted as class j. With more than MAX_DENSE_CLASSES
+    classes it is None, and `confusion_cells` are the counts that are not 0, each as [i, j, count].
+    """
 
     accuracy: float
     top_k: Annotated[
@@ -50,7 +55,30 @@ class ClassificationReport(_Value):
     ]
     mistakes: int
     classes: list[ClassReport]
-    confusion: list[list[int]]
+    confusion: list[list[int]] | None = None
+    confusion_cells: list[tuple[int, int, int]] | None = None
+
+    def select_confusion(self, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the indices of the `limit` classes with the most misclassified rows, and their confusion matrix.
+
+        The indices (k,) are in ascending order, and the matrix is (k, k): true classes, predicted classes.
+        """
+        if self.confusion is not None:
+            matrix = np.asarray(self.confusion, np.int64)
+            true, predicted = np.nonzero(matrix)
+            counts = matrix[true, predicted]
+        else:
+            true, predicted, counts = np.asarray(self.confusion_cells, np.int64).reshape(-1, 3).T
+        wrong = np.where(true == predicted, 0, counts)
+        number = len(self.classes)
+        confused = np.bincount(true, wrong, number) + np.bincount(predicted, wrong, number)
+        selected = np.sort(np.argsort(-confused, kind="stable")[:limit])
+        positions = np.full(number, -1)
+        positions[selected] = np.arange(len(selected))
+        is_selected = (positions[true] >= 0) & (positions[predicted] >= 0)
+        found = np.zeros((len(selected), len(selected)), np.int64)
+        found[positions[true[is_selected]], positions[predicted[is_selected]]] = counts[is_selected]
+        return selected, found
 
 
 class RegressionReport(_Value):

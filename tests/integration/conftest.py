@@ -1,5 +1,6 @@
 """Provide databases of both kinds, the API in this process, and a worker that tests call themselves."""
 
+import dataclasses
 import functools
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,10 +15,12 @@ from sqlalchemy import text
 
 from api.app import create_app
 from api.http.document_reader import DocumentReader
+from api.ingestion.client import Ingestor, make_pool
 from api.planner.client import Planner
 from api.services import EXTENSION, Services
 from shared.database.engine import Sessions, make_engine, make_sessions
 from shared.jobs import submission
+from shared.processes.pool import ProcessPool
 from shared.registry import versions
 from shared.settings import Settings
 from shared.spec.training import TrainingSpec
@@ -107,6 +110,14 @@ def reader() -> Iterator[DocumentReader]:
     reader.close()
 
 
+@pytest.fixture(scope="session")
+def ingestion_pool() -> Iterator[ProcessPool]:
+    """Provide the ingestion processes for all tests."""
+    pool = make_pool()
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
 def notifier() -> RecordingNotifier:
     """Provide a notifier that records notifications instead of sending them. Needs no Redis."""
@@ -114,11 +125,19 @@ def notifier() -> RecordingNotifier:
 
 
 @pytest.fixture
-def app(settings: Settings, planner: Planner, reader: DocumentReader, notifier: RecordingNotifier) -> Iterator[Flask]:
+def app(
+    settings: Settings,
+    planner: Planner,
+    reader: DocumentReader,
+    ingestion_pool: ProcessPool,
+    notifier: RecordingNotifier,
+) -> Iterator[Flask]:
     """Provide the API as a Flask application in this process. No worker runs."""
     app = create_app(settings, planner=planner, reader=reader, notifier=notifier)
-    yield app
     services: Services = app.extensions[EXTENSION]
+    ingestor = Ingestor(services.ingestor.limits, ingestion_pool)
+    app.extensions[EXTENSION] = dataclasses.replace(services, ingestor=ingestor)
+    yield app
     services.decoder.close()
     services.sessions.kw["bind"].dispose()
 

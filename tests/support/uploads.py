@@ -61,5 +61,5 @@ def upload_dataset(http: FlaskClient, content: bytes, name: str = "colors", **fi
     return http.post("/api/v1/datasets", data={"name": name, "file": (io.BytesIO(content), "upload"), **fields})
 
 
-def make_upload_limits(*, bytes: int = 2**24, files: int = 200, pixels: int = 10**8) -> UploadLimits:  # noqa: A002 - the field
-    return UploadLimits(bytes, files, pixels, images=ImageLimits(max_bytes=2**20, max_pixels=10**6))
+def make_upload_limits(*, bytes: int = 2**24, files: int = 200, rows: int = 10**6, pixels: int = 10**8) -> UploadLimits:  # noqa: A002 - the field
+    return UploadLimits(bytes, files, rows, pixels, images=ImageLimits(max_bytes=2**20, max_pixels=10**6))

@@ -21,6 +21,7 @@ from shared.registry.evaluation import (
     ANSWERS_FILE,
     EVALUATION_FILE,
     IMAGES_FILE,
+    MAX_DENSE_CLASSES,
     ClassificationReport,
     ClassReport,
     Evaluation,
@@ -142,6 +143,7 @@ def _report_classification(
     indices = np.arange(len(classes))
     precision, recall, f1, support = precision_recall_fscore_support(true, predicted, labels=indices, zero_division=0)
     right = true == predicted
+    is_dense = len(classes) <= MAX_DENSE_CLASSES
     return ClassificationReport(
         accuracy=float(right.mean()),
         top_k={
@@ -155,8 +157,15 @@ def _report_classification(
             ClassReport(label=label, precision=p, recall=r, f1=f, support=int(s))
             for label, p, r, f, s in zip(classes, precision, recall, f1, support, strict=True)
         ],
-        confusion=confusion_matrix(true, predicted, labels=indices).tolist(),
+        confusion=confusion_matrix(true, predicted, labels=indices).tolist() if is_dense else None,
+        confusion_cells=None if is_dense else _count_cells(true, predicted),
     )
+
+
+def _count_cells(true: NDArray[np.int64], predicted: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Return (true class, predicted class, rows) for each pair of classes that occurs."""
+    pairs, counts = np.unique(np.stack([true, predicted], axis=1), axis=0, return_counts=True)
+    return [(int(i), int(j), int(count)) for (i, j), count in zip(pairs, counts, strict=True)]
 
 
 def _report_regression(labels: NDArray[np.float32], outputs: NDArray[np.float32]) -> RegressionReport:

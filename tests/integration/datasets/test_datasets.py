@@ -9,8 +9,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from api.ingestion.client import Ingestor
 from api.services import EXTENSION, Services
 from shared.datasets import row_files
+from shared.processes.pool import ProcessPool
 from tests.support.examples import Json, changed
 from tests.support.images import encoded, photo
 from tests.support.jobs import train
@@ -183,10 +185,10 @@ def test_an_upload_without_a_file_in_a_form_is_refused(http: FlaskClient) -> Non
     assert no_file.status_code == 400
 
 
-def test_an_upload_over_the_limit_is_refused(http: FlaskClient, app: Flask) -> None:
+def test_an_upload_over_the_limit_is_refused(http: FlaskClient, app: Flask, ingestion_pool: ProcessPool) -> None:
     services: Services = app.extensions[EXTENSION]
-    limits = dataclasses.replace(services.upload_limits, bytes=1000)
-    app.extensions[EXTENSION] = dataclasses.replace(services, upload_limits=limits)
+    limits = dataclasses.replace(services.ingestor.limits, bytes=1000)
+    app.extensions[EXTENSION] = dataclasses.replace(services, ingestor=Ingestor(limits, ingestion_pool))
 
     answer = upload_dataset(http, TABLE.encode() * 10)
 

@@ -13,6 +13,7 @@ from api.ingestion.csv_reader import MAX_ROW_CHARACTERS
 from api.ingestion.result import ParsedDataset, TableOptions
 from shared.datasets.info import TargetKind
 from shared.errors import DatasetRefused
+from tests.support.uploads import make_upload_limits
 
 PLAIN = "a,b,y\n1,2.5,0\n3,4,1\n-5,6e2,1\n"
 X = [[1, 2.5], [3, 4], [-5, 600]]
@@ -20,7 +21,7 @@ X = [[1, 2.5], [3, 4], [-5, 600]]
 
 def read(text: str | bytes, folder: Path, **options: Any) -> tuple[ParsedDataset, NDArray[Any], NDArray[Any]]:
     content = text if isinstance(text, bytes) else text.encode()
-    ingested = ingest_csv(io.BytesIO(content), TableOptions(**options), folder)
+    ingested = ingest_csv(io.BytesIO(content), TableOptions(**options), make_upload_limits(), folder)
     return ingested, np.load(folder / "x.npy"), np.load(folder / "y.npy")
 
 
@@ -187,3 +188,32 @@ def test_twenty_faults_are_listed_and_the_others_counted(tmp_path: Path) -> None
 
     assert len(refused.value.faults) == 20
     assert "30 more" in refused.value.detail
+
+
+def test_the_rows_of_a_table_are_limited(tmp_path: Path) -> None:
+    content = io.BytesIO(("a,y\n" + "1,0\n2,1\n" * 3).encode())
+
+    with pytest.raises(DatasetRefused) as refused:
+        ingest_csv(content, TableOptions(), make_upload_limits(rows=5), tmp_path)
+
+    assert "more than 5 rows, the limit (TRAINYARD_MAX_DATASET_ROWS)" in refused.value.faults[0].detail
+
+
+def test_a_file_is_written_as_numpy_writes_it(tmp_path: Path) -> None:
+    _, x, _ = read("a,b,y\n1,2,0\n3,4,1\n", tmp_path)
+
+    np.save(tmp_path / "expected.npy", x)
+
+    assert (tmp_path / "x.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
+
+
+@pytest.mark.parametrize(("classes", "is_refused"), [(10_000, False), (10_001, True)])
+def test_more_than_ten_thousand_class_names_are_refused(tmp_path: Path, classes: int, *, is_refused: bool) -> None:
+    table = "a,y\n" + "".join(f"{row},class {row}\n" for row in range(classes))
+
+    if is_refused:
+        with pytest.raises(DatasetRefused) as refused:
+            read(table, tmp_path)
+        assert "is more than 10,000; 2 to 10,000 are allowed" in refused.value.faults[0].detail
+    else:
+        assert len(read(table, tmp_path)[0].info.classes) == classes

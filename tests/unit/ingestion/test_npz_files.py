@@ -138,3 +138,32 @@ def test_the_unpacked_size_is_checked_before_unpacking(tmp_path: Path) -> None:
 
     assert "unpack to" in ingest_fault_detail(buffer.getvalue(), tmp_path, make_upload_limits(bytes=2**20))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (make_upload_limits(rows=3), "The array 'x' has 4 rows; the limit is 3 (TRAINYARD_MAX_DATASET_ROWS)"),
+        (make_upload_limits(rows=7), "The array 'y' has 8 numbers; the limit is 7"),
+        (make_upload_limits(bytes=4 * 5 * 4 - 1 + 2**10), "unpack to"),
+    ],
+)
+def test_rows_and_labels_are_counted_before_unpacking(tmp_path: Path, limits: UploadLimits, words: str) -> None:
+    content = npz(x=np.zeros((4, 5), np.float64), y=np.zeros((4, 2)), z=np.zeros(1000))
+
+    assert words in ingest_fault_detail(content, tmp_path, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_are_counted_as_they_are_stored(tmp_path: Path) -> None:
+    content = npz(x=np.zeros((100, 1000), np.int8), y=np.zeros(100, np.int8))
+
+    assert "As stored, the rows take more than 300,000 bytes" in ingest_fault_detail(
+        content, tmp_path, make_upload_limits(bytes=300_000)
+    )
+
+
+def test_a_row_of_too_many_numbers_is_refused(tmp_path: Path) -> None:
+    content = npz(x=np.zeros((2, 4_000_001), np.int8), y=np.array([0, 1]))
+
+    assert "A row has 4,000,001 numbers; the limit is 4,000,000" in ingest_fault_detail(content, tmp_path)

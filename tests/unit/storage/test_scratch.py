@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from shared.storage.scratch import Scratch
 from tests.support.stacks import ROOT
-from worker.process.scratch import Scratch
 
 KILLED_WORKER_SCRIPT = """
 import os, signal, sys, tempfile
 from pathlib import Path
-from worker.process.scratch import Scratch
+from shared.storage.scratch import Scratch
 
 scratch = Scratch(Path(sys.argv[1]), "killed")
 scratch.open()

@@ -1,0 +1,132 @@
+"""Convert uploaded files in child processes with limits."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Literal
+
+from pydantic import BaseModel
+
+from api.ingestion.prediction_upload import PredictionInputs
+from api.ingestion.result import ParsedDataset, TableOptions, UploadLimits, dataset_error
+from shared.errors import DatasetRefused, Fault, Overloaded
+from shared.preprocessing.contract import Contract
+from shared.processes.child import ChildFailed
+from shared.processes.messages import Message
+from shared.processes.pool import ProcessPool
+
+PROCESSES = 2
+MAX_WAITING = 8
+WAIT_SECONDS = 60.0
+INGESTION_SECONDS = 6 * 3600.0
+UPLOADED_FILE = "upload"
+
+
+class DatasetRequest(BaseModel):
+    """Convert a file to a data set."""
+
+    kind: Literal["dataset"] = "dataset"
+    file: Path
+    folder: Path
+    limits: UploadLimits
+    options: TableOptions
+
+
+class PredictionRequest(BaseModel):
+    """Convert a file to the inputs of a batch prediction."""
+
+    kind: Literal["prediction"] = "prediction"
+    file: Path
+    folder: Path
+    limits: UploadLimits
+    contract: Contract
+    columns: tuple[str, ...]
+
+
+class IngestionRequest(BaseModel):
+    """The head of a message to an ingestion process."""
+
+    request: DatasetRequest | PredictionRequest
+
+
+class Refusal(BaseModel):
+    detail: str
+    faults: tuple[Fault, ...] = ()
+
+
+class IngestionAnswer(BaseModel):
+    """The head of the answer. Exactly one of the fields is set."""
+
+    dataset: ParsedDataset | None = None
+    inputs: PredictionInputs | None = None
+    refusal: Refusal | None = None
+
+
+class Ingestor:
+    """Converts uploaded files, for several threads.
+
+    Args:
+        limits: limits on an upload.
+        pool: the processes; by default PROCESSES of `api.ingestion.process`, which start with the first uploads.
+    """
+
+    def __init__(self, limits: UploadLimits, pool: ProcessPool | None = None) -> None:
+        self.limits = limits
+        self._pool = pool or make_pool()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.close()
+
+    def ingest_dataset(self, stream: IO[bytes], options: TableOptions, folder: Path) -> ParsedDataset:
+        """Convert a CSV, a zip of images or an npz file, and write the files of the data set to the folder.
+
+        Raises DatasetRefused, with the rows or members at fault, or Overloaded.
+        """
+        file = _save(stream, folder)
+        answer = self._ask(DatasetRequest(file=file, folder=folder, limits=self.limits, options=options))
+        assert answer.dataset is not None  # noqa: S101 - the answer to this request
+        return answer.dataset
+
+    def ingest_prediction_inputs(
+        self, stream: IO[bytes], contract: Contract, columns: Sequence[str], folder: Path
+    ) -> PredictionInputs:
+        """Convert a zip, a CSV or an npz file, and write the files of the inputs to the folder.
+
+        `columns` are the names of the columns that the version was trained on, or empty if they have none.
+        Raises DatasetRefused for a file that does not fit the version or whose inputs cannot be determined, or
+        Overloaded.
+        """
+        file = _save(stream, folder)
+        answer = self._ask(
+            PredictionRequest(file=file, folder=folder, limits=self.limits, contract=contract, columns=tuple(columns))
+        )
+        assert answer.inputs is not None  # noqa: S101 - the answer to this request
+        return answer.inputs
+
+    def _ask(self, request: DatasetRequest | PredictionRequest) -> IngestionAnswer:
+        """Convert a file in a process. Raises DatasetRefused, also if the process ends, or Overloaded."""
+        head = IngestionRequest(request=request).model_dump_json().encode()
+        try:
+            answer = IngestionAnswer.model_validate_json(self._pool.ask(Message(head), INGESTION_SECONDS).head)
+        except ChildFailed as failure:
+            raise dataset_error(f"The file cannot be read: {failure}. Send a smaller file.") from failure
+        if answer.refusal is not None:
+            raise DatasetRefused(answer.refusal.detail, answer.refusal.faults)
+        return answer
+
+
+def make_pool(command: Sequence[str] = (sys.executable, "-m", "api.ingestion.process")) -> ProcessPool:
+    return ProcessPool("reading an upload", command, PROCESSES, MAX_WAITING, WAIT_SECONDS, Overloaded)
+
+
+def _save(stream: IO[bytes], folder: Path) -> Path:
+    """Return the path of an uploaded file. A small upload is in memory, and is written to the folder."""
+    if isinstance(name := getattr(stream, "name", None), str):
+        stream.flush()
+        return Path(name)
+    path = folder / UPLOADED_FILE
+    with path.open("wb") as file:
+        shutil.copyfileobj(stream, file)
+    return path

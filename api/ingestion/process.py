@@ -1,0 +1,68 @@
+"""Convert uploaded files in a process with limits. Usage: `python -m api.ingestion.process`.
+
+The process answers an IngestionRequest with an IngestionAnswer. It is a separate process because an upload can be large
+or hostile, and because reading it takes time in which the API could not answer predictions.
+"""
+
+from collections.abc import Callable
+
+from api.ingestion.client import DatasetRequest, IngestionAnswer, IngestionRequest, PredictionRequest, Refusal
+from api.ingestion.dataset_upload import ingest_dataset
+from api.ingestion.image_folders import THREADS
+from api.ingestion.prediction_upload import ingest_prediction_inputs
+from api.ingestion.result import UploadLimits
+from shared.errors import DatasetRefused
+from shared.preprocessing.image_decoder import ImageDecoder
+from shared.processes.child import serve_messages
+from shared.processes.limits import ProcessLimits
+from shared.processes.messages import Message
+from shared.system import trim_heap
+
+BASE_BYTES = 64 * 2**20
+BYTES_PER_ROW = 32
+BYTES_PER_FILE = 1024
+"""A process may take BASE_BYTES, and these bytes for each row of a table or each file of a zip that is allowed."""
+
+
+def prepare() -> Callable[[Message], Message]:
+    """Return the function that answers a message."""
+    limits = ProcessLimits()
+
+    def respond(message: Message) -> Message:
+        request = IngestionRequest.model_validate_json(message.head).request
+        max_bytes = count_allowed_bytes(request.limits)
+        try:
+            with limits.hold(max_bytes, None):
+                answer = _ingest(request)
+        except DatasetRefused as refused:
+            answer = IngestionAnswer(refusal=Refusal(detail=refused.detail, faults=refused.faults))
+        except MemoryError:
+            detail = f"The file takes more than {max_bytes // 2**20} MiB of memory to read. Send fewer rows or files."
+            answer = IngestionAnswer(refusal=Refusal(detail=detail))
+        trim_heap()
+        return Message(answer.model_dump_json().encode())
+
+    return respond
+
+
+def count_allowed_bytes(limits: UploadLimits) -> int:
+    """Return the memory that reading a file may take."""
+    return BASE_BYTES + max(BYTES_PER_ROW * limits.rows, BYTES_PER_FILE * limits.files)
+
+
+def _ingest(request: DatasetRequest | PredictionRequest) -> IngestionAnswer:
+    with request.file.open("rb") as stream:
+        if isinstance(request, PredictionRequest):
+            inputs = ingest_prediction_inputs(stream, request.contract, request.columns, request.limits, request.folder)
+            return IngestionAnswer(inputs=inputs)
+        decoder = ImageDecoder(request.limits.images, parallel_here=THREADS)
+        try:
+            return IngestionAnswer(
+                dataset=ingest_dataset(stream, request.options, request.limits, decoder, request.folder)
+            )
+        finally:
+            decoder.close()
+
+
+if __name__ == "__main__":
+    serve_messages(prepare)
