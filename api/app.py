@@ -117,7 +117,9 @@ def _build_services(settings: Settings) -> Services:
         sessions=sessions,
         artifacts=artifacts,
         notifier=JobNotifier(settings.redis_url),
-        planner=Planner(settings.max_parameters, max_waiting=max(2, settings.api_threads // 4)),
+        planner=Planner(
+            settings.max_parameters, settings.max_dataset_bytes, max_waiting=max(2, settings.api_threads // 4)
+        ),
         reader=DocumentReader(max_waiting=max(2, settings.api_threads // 16)),
         model_cache=model_cache,
         metrics=metrics,

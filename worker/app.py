@@ -6,6 +6,7 @@ import logging
 import mmap
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,7 @@ class Worker:
             max_running=settings.max_running_per_owner,
             is_shutting_down=self.is_shutting_down,
             count_gpus=lambda: len(tf.config.list_physical_devices("GPU")),
+            end_process=lambda: os.kill(os.getpid(), signal.SIGKILL),
         )
 
     def rescue_jobs(self) -> None:

@@ -42,6 +42,7 @@ class WorkerContext:
         max_running: how many jobs of one owner can run at the same time; None for no limit.
         is_shutting_down: returns whether the worker shuts down, so that the job must be handed back soon.
         count_gpus: returns the number of GPUs that TensorFlow finds.
+        end_process: ends this process at once, without a clean-up: its main thread is inside of a training step.
     """
 
     sessions: Sessions
@@ -58,4 +59,5 @@ class WorkerContext:
     max_running: int | None
     is_shutting_down: Callable[[], bool]
     count_gpus: Callable[[], int]
+    end_process: Callable[[], None]
     checkpoint_policy: CheckpointPolicy = CheckpointPolicy()

@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
@@ -11,9 +12,11 @@ from sqlalchemy.orm import Session
 
 from shared.database.engine import DATABASE_ERRORS, Sessions
 from shared.database.tables.jobs import JobStatus
+from shared.errors import TrainingFailure
 from shared.jobs import lifecycle
 from shared.jobs.events import EpochReport, LogLine
 from shared.jobs.lifecycle import LeaseLost
+from shared.jobs.outcomes import Cancelled, Failed, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +25,8 @@ Result = TypeVar("Result")
 MAX_LOG_LINES = 1000
 """Further lines of one attempt are not added to the log of the job."""
 
+ABANDON_SECONDS = 5.0
+"""Time for the attempt to end after it must. A single training step can take minutes, and nothing else can stop it."""
 POLL_SECONDS = 2.0
 """Time between two renewals without reports, and so the delay until a cancellation is noticed."""
 
@@ -37,6 +42,9 @@ class WorkerShutdown(Exception):
 class Lease:
     """The lease of an attempt on its job. As a context manager, it runs the thread that renews the lease.
 
+    The thread calls `abandon` if the attempt goes on for ABANDON_SECONDS after its cancellation, its time limit or the
+    loss of its lease. The argument is the outcome, None for a lost lease.
+
     `check`, `report_progress`, `report_epoch` and `add_log_line` never wait for the database. While the database is
     unreachable, the attempt continues until its lease has expired: from then on another worker can claim the job.
     """
@@ -49,7 +57,10 @@ class Lease:
         lease_seconds: float,
         progress_seconds: float,
         is_shutting_down: Callable[[], bool],
+        abandon: Callable[[Outcome | None], None],
     ) -> None:
+        self._abandon = abandon
+        self._time_limit: tuple[float, TrainingFailure] | None = None
         self._sessions = sessions
         self._job_id = job_id
         self._attempt = attempt
@@ -60,6 +71,7 @@ class Lease:
         self._held_until = time.monotonic() + lease_seconds
         self._next_poll = time.monotonic() + POLL_SECONDS
         self._ended_by: LeaseLost | JobCancelled | None = None
+        self._ended_at = 0.0
         self._progress: dict[str, Any] | None = None
         self._epochs: list[EpochReport] = []
         self._lines: list[LogLine] = []
@@ -87,6 +99,18 @@ class Lease:
     def is_stopping(self) -> bool:
         """Return whether the job has to end early and keep its result, as of the last renewal."""
         return self._stop_asked
+
+    @contextmanager
+    def limit_time(self, deadline: float, failure: TrainingFailure) -> Iterator[None]:
+        """Abandon the attempt with `failure` if the `with` block takes longer than `deadline` allows.
+
+        `deadline` is in seconds of the monotonic clock.
+        """
+        self._time_limit = deadline, failure
+        try:
+            yield
+        finally:
+            self._time_limit = None
 
     def shut_down(self) -> None:
         """End the attempt because the worker shuts down: always raises WorkerShutdown."""
@@ -138,9 +162,23 @@ class Lease:
                 time.sleep(self._progress_seconds)
 
     def _renew_regularly(self) -> None:
-        while not self._stopped.wait(self._progress_seconds) and self._ended_by is None:
-            if self._progress is not None or self._epochs or self._lines or time.monotonic() >= self._next_poll:
+        while not self._stopped.wait(self._progress_seconds):
+            self._abandon_if_overdue()
+            if self._ended_by is None and (
+                self._progress is not None or self._epochs or self._lines or time.monotonic() >= self._next_poll
+            ):
                 self._renew()
+
+    def _abandon_if_overdue(self) -> None:
+        ended_by, limit, overdue = self._ended_by, self._time_limit, time.monotonic() - ABANDON_SECONDS
+        if ended_by is not None and self._ended_at < overdue:
+            self._abandon(Cancelled() if isinstance(ended_by, JobCancelled) else None)
+        elif ended_by is None and limit is not None and limit[0] < overdue:
+            self._abandon(Failed(limit[1]))
+
+    def _end(self, reason: "LeaseLost | JobCancelled") -> None:
+        self._ended_at = time.monotonic()
+        self._ended_by = reason
 
     def _renew(self) -> None:
         with self._renewal_lock:
@@ -154,7 +192,7 @@ class Lease:
                         session, self._job_id, self._attempt, self._lease_seconds, progress, epochs, lines
                     )
             except LeaseLost as lost:
-                self._ended_by = lost
+                self._end(lost)
             except DATABASE_ERRORS as error:
                 logger.warning("lease not renewed, database unreachable: %s", error)
                 self._restore_unwritten(progress, epochs, lines)
@@ -162,7 +200,7 @@ class Lease:
                 self._held_until = time.monotonic() + self._lease_seconds
                 self._stop_asked = status == JobStatus.STOPPING
                 if status == JobStatus.CANCELLING:
-                    self._ended_by = JobCancelled()
+                    self._end(JobCancelled())
             self._next_poll = time.monotonic() + min(POLL_SECONDS, self._lease_seconds / 4)
 
     def _restore_unwritten(
@@ -174,4 +212,4 @@ class Lease:
             self._epochs = epochs + self._epochs
             self._lines = lines + self._lines
         if time.monotonic() > self._held_until:
-            self._ended_by = LeaseLost(f"job {self._job_id}: the database was unreachable until the lease expired")
+            self._end(LeaseLost(f"job {self._job_id}: the database was unreachable until the lease expired"))

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from shared import logs
 from shared.database.engine import DATABASE_ERRORS
 from shared.database.tables.jobs import Job, JobKind
@@ -52,6 +54,21 @@ def run_next_job(context: WorkerContext) -> UUID | None:
 
 def _run(context: WorkerContext, job: Job) -> None:
     """Run the job under its lease, and write the outcome of the attempt."""
+
+    def end(outcome: Outcome, session: Session) -> None:
+        lifecycle.end_attempt(session, job.id, job.attempt, outcome, context.retry_policy)
+
+    def abandon(outcome: Outcome | None) -> None:
+        """Write the outcome of an attempt that does not end, and end this process. Runs in the thread of the lease."""
+        logger.warning("job %s, attempt %d did not end in time, so that its process is ended", job.id, job.attempt)
+        if outcome is not None:
+            try:
+                with context.sessions.begin() as session:
+                    end(outcome, session)
+            except (LeaseLost, *DATABASE_ERRORS):  # the attempt has just ended, or the lease tries again
+                return
+        context.end_process()
+
     lease = Lease(
         context.sessions,
         job.id,
@@ -59,17 +76,11 @@ def _run(context: WorkerContext, job: Job) -> None:
         context.lease_seconds,
         context.progress_seconds,
         is_shutting_down=context.is_shutting_down,
+        abandon=abandon,
     )
     try:
         outcome = _run_attempt(context, job, lease)
-        end = partial(
-            lifecycle.end_attempt,
-            job_id=job.id,
-            attempt=job.attempt,
-            outcome=outcome,
-            retry_policy=context.retry_policy,
-        )
-        lease.write_with_retry(end)
+        lease.write_with_retry(partial(end, outcome))
         logger.info("job %s, attempt %d ended: %s", job.id, job.attempt, type(outcome).__name__)
     except LeaseLost:
         logger.warning("job %s, attempt %d no longer holds the lease", job.id, job.attempt)

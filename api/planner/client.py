@@ -27,6 +27,7 @@ class Planner:
 
     Args:
         max_parameters: limit for the network of a spec.
+        max_prepared_bytes: limit for all images of a spec after they are resized.
         plan_seconds: timeout for one plan.
         processes: number of processes; by default one for each processor, 2 to MAX_PROCESSES.
         max_waiting: the most requests that wait for a process.
@@ -37,6 +38,7 @@ class Planner:
     def __init__(
         self,
         max_parameters: int,
+        max_prepared_bytes: int,
         *,
         plan_seconds: float = PLAN_SECONDS,
         processes: int | None = None,
@@ -44,7 +46,7 @@ class Planner:
         wait_seconds: float = WAIT_SECONDS,
         command: Sequence[str] | None = None,
     ) -> None:
-        command = command or [sys.executable, "-m", "api.planner.process", str(max_parameters)]
+        command = command or [sys.executable, "-m", "api.planner.process", str(max_parameters), str(max_prepared_bytes)]
         size = processes or min(max(2, os.cpu_count() or 1), MAX_PROCESSES)
         self.pool = ProcessPool("planning", command, size, max_waiting, wait_seconds, PlanningUnavailable)
         self._plan_seconds = plan_seconds

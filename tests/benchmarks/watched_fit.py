@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ruamel.yaml import YAML
 from shared.database.engine import make_engine, make_sessions
 from shared.datasets import splits
 from shared.devices import Device
+from shared.errors import TrainingFailure
 from shared.jobs import lifecycle, submission
 from shared.jobs.events import EpochReport
 from shared.preprocessing.decoding import ImageLimits
@@ -47,6 +49,9 @@ class NullMonitor:
     def shut_down(self) -> None:
         pass
 
+    def limit_time(self, deadline: float, failure: TrainingFailure) -> AbstractContextManager[None]:  # noqa: ARG002
+        return nullcontext()
+
     def report_progress(self, progress: dict[str, Any]) -> None:
         pass
 
@@ -68,7 +73,7 @@ def fit_watched(spec: TrainingSpec, folder: Path) -> None:
     assert job is not None
     dataset = splits.load_dataset(spec.dataset, spec.training.seed, datasets_dir())
     artifacts, seconds = ArtifactStore(settings.artifacts_url), settings.progress_seconds
-    with Lease(sessions, job.id, job.attempt, settings.lease_seconds, seconds, lambda: False) as lease:
+    with Lease(sessions, job.id, job.attempt, settings.lease_seconds, seconds, lambda: False, print) as lease:
         store = ArtifactCheckpointStore(sessions, artifacts, job, folder, lease.flush_epochs)
         train(spec, dataset, TrainingContext("/CPU:0", lease, seconds, DECODER, folder, folder / "logs", store))
 

@@ -97,7 +97,7 @@ def sessions(settings: Settings) -> Iterator[Sessions]:
 @pytest.fixture(scope="session")
 def planner() -> Iterator[Planner]:
     """Provide one planning process for all tests: it starts once, which takes seconds."""
-    planner = Planner(max_parameters=500_000_000)
+    planner = Planner(max_parameters=500_000_000, max_prepared_bytes=2**34)
     yield planner
     planner.close()
 

@@ -74,4 +74,5 @@ def make_worker_context(
         max_running=None,
         is_shutting_down=lambda: False,
         count_gpus=lambda: 0,
+        end_process=lambda: None,
     )

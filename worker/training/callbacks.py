@@ -2,11 +2,12 @@
 
 import math
 import time
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import keras
 
-from shared.errors import LossIsNotFinite, TimeLimitReached
+from shared.errors import LossIsNotFinite, TimeLimitReached, TrainingFailure
 from shared.jobs.events import EpochReport
 
 
@@ -20,6 +21,7 @@ class TrainingMonitor(Protocol):
     - `is_shutting_down` returns whether this process must end. The training then writes a checkpoint and calls
       `shut_down`.
     - `shut_down` raises, to end the training.
+    - `limit_time` ends the process if a `with` block takes too long, also inside of a step.
     - `report_progress` and `report_epoch` record a report.
     """
 
@@ -30,6 +32,8 @@ class TrainingMonitor(Protocol):
     def is_shutting_down(self) -> bool: ...
 
     def shut_down(self) -> None: ...
+
+    def limit_time(self, deadline: float, failure: TrainingFailure) -> AbstractContextManager[None]: ...
 
     def report_progress(self, progress: dict[str, Any]) -> None: ...
 
@@ -145,8 +149,11 @@ class TimeLimitCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, max_minutes: float, used_seconds: float) -> None:
         super().__init__()
-        self._max_minutes = max_minutes
-        self._deadline = time.monotonic() + 60 * max_minutes - used_seconds
+        self.deadline = time.monotonic() + 60 * max_minutes - used_seconds
+        self.failure = TimeLimitReached(
+            f"The training took longer than {max_minutes:g} minutes, the limit (`resources.max_minutes`). "
+            "Increase the limit, or train fewer epochs."
+        )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._check()
@@ -155,11 +162,8 @@ class TimeLimitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._check()
 
     def _check(self) -> None:
-        if time.monotonic() > self._deadline:
-            raise TimeLimitReached(
-                f"The training took longer than {self._max_minutes:g} minutes, the limit (`resources.max_minutes`). "
-                "Increase the limit, or train fewer epochs."
-            )
+        if time.monotonic() > self.deadline:
+            raise self.failure
 
 
 def build_loss_error(loss: float, where: str) -> LossIsNotFinite:

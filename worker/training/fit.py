@@ -1,7 +1,7 @@
 """Fit one network: make its callbacks and batches, train the epochs, and summarise the result."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,10 +117,13 @@ def fit(run: TrainingRun) -> FitSummary:
     Raises LossIsNotFinite, TimeLimitReached, or the exceptions of the monitor.
     """
     callbacks = make_callbacks(run)
-    if run.precision is Precision.FLOAT32 and _can_fuse(run):
-        _fit_fused(run, callbacks)
-    else:
-        fit_epochs(run, callbacks)
+    with ExitStack() as limits:
+        for limit in callbacks.limits:
+            limits.enter_context(run.context.monitor.limit_time(limit.deadline, limit.failure))
+        if run.precision is Precision.FLOAT32 and _can_fuse(run):
+            _fit_fused(run, callbacks)
+        else:
+            fit_epochs(run, callbacks)
     return summarise(run, callbacks)
 
 

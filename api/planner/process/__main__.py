@@ -1,4 +1,4 @@
-"""Plan trainings in a separate process. Usage: `python -m api.planner.process MAX_PARAMETERS`.
+"""Plan trainings in a separate process. Usage: `python -m api.planner.process MAX_PARAMETERS MAX_PREPARED_BYTES`.
 
 The process answers a PlannerMessage with a PlanResponse, and the word `catalog` with the Catalog.
 
@@ -26,14 +26,14 @@ MAX_REASON = 300
 """The most characters of an unexpected exception in a refusal."""
 
 
-def main(max_parameters: int) -> None:
-    """Answer requests until standard input ends. `max_parameters` is the limit for the network of a spec."""
+def main(max_parameters: int, max_prepared_bytes: int) -> None:
+    """Answer requests until standard input ends. The arguments are limits for a spec, see `plan_training`."""
     os.nice(PRIORITY)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
-    serve_messages(lambda: _import_keras(max_parameters))
+    serve_messages(lambda: _import_keras(max_parameters, max_prepared_bytes))
 
 
-def _import_keras(max_parameters: int) -> Callable[[Message], Message]:
+def _import_keras(max_parameters: int, max_prepared_bytes: int) -> Callable[[Message], Message]:
     """Import Keras, and return the function that answers a message."""
     os.environ["KERAS_BACKEND"] = "openvino"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -49,7 +49,9 @@ def _import_keras(max_parameters: int) -> Callable[[Message], Message]:
             return PlanResponse()
         request = message.plan_request
         assert request is not None  # noqa: S101 - one of the two is set
-        return PlanResponse(plan=plan_training(request.spec, max_parameters, request.uploaded, request.base))
+        return PlanResponse(
+            plan=plan_training(request.spec, max_parameters, max_prepared_bytes, request.uploaded, request.base)
+        )
 
     def respond(message: Message) -> Message:
         if message.head == CATALOG:
@@ -72,4 +74,4 @@ def _to_message(answer: BaseModel) -> Message:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from math import ceil
+from math import ceil, prod
 
 from api.planner.messages import Plan
 from shared.datasets.info import DatasetInfo
 from shared.datasets.inline import read_inline
-from shared.datasets.splits import compute_part_sizes, describe_dataset
+from shared.datasets.splits import PartSizes, compute_part_sizes, describe_dataset
 from shared.errors import Fault, InvalidRequest
 from shared.networks.augmentation import make_augmentation_layers
 from shared.networks.builder import compute_layer_table
@@ -20,18 +20,23 @@ from shared.networks.objectives import (
     choose_objective,
 )
 from shared.networks.optimizers import make_optimizer
-from shared.preprocessing.contract import build_contract
+from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract
 from shared.registry.pretrained import PretrainedVersion
 from shared.spec.training import TrainingSpec
 
 
 def plan_training(
-    spec: TrainingSpec, max_parameters: int, uploaded: DatasetInfo | None = None, base: PretrainedVersion | None = None
+    spec: TrainingSpec,
+    max_parameters: int,
+    max_prepared_bytes: int,
+    uploaded: DatasetInfo | None = None,
+    base: PretrainedVersion | None = None,
 ) -> Plan:
     """Compute the plan of a training. Opens no file and allocates no weights.
 
     Args:
         max_parameters: the most weights of the network.
+        max_prepared_bytes: the most bytes of all images after they are resized.
         uploaded: description of the data set, if the spec names an uploaded one.
         base: the version whose network and weights the training starts from, if the spec names one.
 
@@ -44,6 +49,7 @@ def plan_training(
     else:
         network = base.adapt_network(info, spec.network.freeze)
         contract = base.adapt_contract(spec.preprocessing, info)
+    check_prepared_size(contract, rows, info, max_prepared_bytes)
     make_augmentation_layers(spec.augmentation, contract)
     table = compute_layer_table(network, contract.input_shape, max_parameters)
     check_freeze(network.freeze, table)
@@ -71,6 +77,22 @@ def plan_training(
         rows=rows,
         steps_per_epoch=steps_per_epoch,
     )
+
+
+def check_prepared_size(
+    contract: ImageContract | NumbersContract, rows: PartSizes, info: DatasetInfo, max_bytes: int
+) -> None:
+    """Check the size of all images after they are resized. Raises InvalidRequest above the limit."""
+    if not isinstance(contract, ImageContract) or contract.is_identity_for(info.shape):
+        return
+    number, row_bytes = rows.train + rows.validation + rows.test, prod(contract.input_shape)
+    if number * row_bytes > max_bytes:
+        detail = (
+            f"{number:,} images of {' × '.join(map(str, contract.input_shape))} take {number * row_bytes:,} bytes on "
+            f"the disk of the worker; the limit is {max_bytes:,} (TRAINYARD_MAX_DATASET_BYTES). Choose a smaller size, or "
+            "limit the rows with `dataset.limit`."
+        )
+        raise InvalidRequest("The preprocessed images are too large.", (Fault("#/preprocessing/size", detail),))
 
 
 def check_freeze(freeze: tuple[str, ...], table: Sequence[LayerRow]) -> None:

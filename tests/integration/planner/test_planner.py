@@ -13,7 +13,7 @@ from api.planner.client import Planner
 from api.planner.messages import LayerOutputRequest, PlanRequest
 from shared.errors import InvalidRequest, PlanningUnavailable
 from shared.spec.training import TrainingSpec
-from tests.support.examples import DIGITS
+from tests.support.examples import DIGITS, changed
 from tests.support.waiting import wait_for
 
 REFUSE_SLOWLY = """
@@ -33,6 +33,7 @@ def refusing() -> Iterator[Planner]:
     """Provide a planner whose process refuses every request, and does so too late for the model `slow`."""
     planner = Planner(
         1000,
+        2**30,
         plan_seconds=0.5,
         processes=1,
         wait_seconds=0.2,
@@ -89,7 +90,20 @@ def test_an_unexpected_exception_is_a_refusal(planner: Planner, tmp_path: Path) 
 
 
 def test_planning_is_unavailable_if_the_process_cannot_start() -> None:
-    planner = Planner(1000, command=[sys.executable, "-c", "raise SystemExit('no Keras')"])
+    planner = Planner(1000, 2**30, command=[sys.executable, "-c", "raise SystemExit('no Keras')"])
 
     with pytest.raises(PlanningUnavailable):
         planner.plan(PlanRequest(spec=SPEC))
+
+
+def test_images_that_would_be_too_large_are_refused_with_their_number(planner: Planner) -> None:
+    spec = changed(
+        changed(DIGITS, "dataset", {"name": "mnist"}), "preprocessing", {"size": [1024, 1024], "color": "rgb"}
+    )
+
+    with pytest.raises(InvalidRequest) as refused:
+        planner.plan(PlanRequest(spec=TrainingSpec.model_validate(spec)))
+
+    (fault,) = refused.value.faults
+    assert fault.pointer == "#/preprocessing/size"
+    assert "70,000 images of 1024 × 1024 × 3 take 220,200,960,000 bytes" in fault.detail

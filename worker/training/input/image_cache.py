@@ -1,11 +1,13 @@
 """Decode and resize the images of a data set, and cache the result on disk for each data set and contract."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from filelock import FileLock
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from shared.datasets.row_files import EncodedImages, MappedRows, open_rows
+from shared.datasets.row_files import MAX_BYTES_IN_MEMORY, EncodedImages, MappedRows, open_rows
 from shared.datasets.uploaded import Rows
 from shared.errors import DatasetUnavailable, ServiceError
 from shared.preprocessing.contract import ImageContract, NumbersContract
@@ -42,7 +44,7 @@ def load_prepared(
         x: the rows of the part.
         digest: sha256 of the data set.
         decoder: decodes the images that are encoded.
-        folder: cache folder for images that had to be decoded or resized.
+        folder: cache folder for images of a file that had to be decoded or resized.
         check: called every BATCH images. It may raise to end the preparation.
 
     Returns:
@@ -50,13 +52,13 @@ def load_prepared(
 
     Raises DatasetUnavailable for an image that cannot be decoded.
     """
-    if isinstance(x, np.ndarray):
-        return transform_images(x, contract) if isinstance(contract, ImageContract) else x
     if isinstance(contract, NumbersContract):
-        assert isinstance(x, MappedRows)  # noqa: S101 - encoded images have a contract for images
+        assert not isinstance(x, EncodedImages)  # noqa: S101 - encoded images have a contract for images
         return x
-    if isinstance(x, MappedRows) and contract.is_identity_for(x.shape[1:]):
+    if not isinstance(x, EncodedImages) and contract.is_identity_for(x.shape[1:]):
         return x
+    if isinstance(x, np.ndarray):
+        return _prepare_array(x, contract, check)
     path = folder / f"{digest}-{_compute_key(contract)}.npy"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
@@ -64,6 +66,26 @@ def load_prepared(
             _write_images(x, contract, path, decoder, check)
     rows = open_rows(path)
     return rows[x.row_indices] if isinstance(rows, np.ndarray) else rows.select(x.row_indices)
+
+
+def _prepare_array(x: NDArray[Any], contract: ImageContract, check: Callable[[], None]) -> NDArray[Any] | MappedRows:
+    """Transform images that are in memory. A result above MAX_BYTES_IN_MEMORY is written to a temporary file.
+
+    The file has no name: its space is free when the rows are no longer used.
+    """
+    with NamedTemporaryFile(suffix=".npy") as file:
+        if len(x) * math.prod(contract.input_shape) <= MAX_BYTES_IN_MEMORY:
+            prepared = np.empty((len(x), *contract.input_shape), np.uint8)
+        else:
+            shape = (len(x), *contract.input_shape)
+            prepared = npy.open_memmap(file.name, mode="w+", dtype=np.uint8, shape=shape)
+        for start in range(0, len(x), BATCH):
+            check()
+            prepared[start : start + BATCH] = transform_images(x[start : start + BATCH], contract)
+        if not isinstance(prepared, np.memmap):
+            return prepared
+        prepared.flush()
+        return MappedRows(Path(file.name))
 
 
 def _compute_key(contract: ImageContract) -> str:
