@@ -9,7 +9,7 @@ from flask_openapi3_swagger.plugins import RegisterPlugin
 
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
-from api.collectors import JobCollector, MemoryCollector
+from api.collectors import DiskCollector, JobCollector, MemoryCollector
 from api.documents.base import Problem
 from api.http import problems
 from api.http.bodies import YAML_TYPES
@@ -50,6 +50,7 @@ from shared.preprocessing.decoding import ImageLimits
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
+from shared.storage.disk import DiskReserve
 from shared.version import VERSION
 
 
@@ -108,7 +109,8 @@ def _build_services(settings: Settings) -> Services:
     artifacts = ArtifactStore(settings.artifacts_url)
     sessions = make_sessions(make_engine(settings.database_url))
     model_cache = ModelCache(sessions, artifacts, settings.serving_memory_bytes)
-    metrics = Metrics((MemoryCollector(model_cache), JobCollector(sessions)))
+    disk = DiskReserve(settings.data_dir, settings.reserved_disk_bytes)
+    metrics = Metrics((MemoryCollector(model_cache), JobCollector(sessions), DiskCollector(disk)))
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     decoder = ImageDecoder(
         limits, parallel_here=max(1, (os.cpu_count() or 1) - 1), max_waiting=max(2, settings.api_threads // 16)
@@ -143,6 +145,7 @@ def _build_services(settings: Settings) -> Services:
                 images=limits,
             )
         ),
+        disk=disk,
         pictures=PictureCache(),
         owners=Owners(settings.owner_header, settings.max_queued_per_owner),
         clients=SlowClients(max_reads=settings.api_threads, max_sends=max(1, settings.api_threads // 4)),

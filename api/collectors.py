@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 from api.serving.model_cache import ModelCache
 from shared.database.engine import Sessions
 from shared.jobs import statistics
+from shared.storage.disk import DiskReserve
 
 
 class MemoryCollector(Collector):
@@ -20,6 +21,16 @@ class MemoryCollector(Collector):
         count, size_bytes = self._versions.count_loaded()
         yield _make_gauge("trainyard_loaded_versions", "Versions in memory", count)
         yield _make_gauge("trainyard_loaded_versions_bytes", "Approximate bytes of the versions in memory", size_bytes)
+
+
+class DiskCollector(Collector):
+    """Collector of the free space of the disk with the data folder."""
+
+    def __init__(self, disk: DiskReserve) -> None:
+        self._disk = disk
+
+    def collect(self) -> Iterator[Metric]:
+        yield _make_gauge("trainyard_disk_free_bytes", "Free bytes of the data folder", self._disk.count_free_bytes())
 
 
 class JobCollector(Collector):

@@ -21,6 +21,7 @@ from shared.jobs.broker import JobNotifier
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.registry import versions
 from shared.storage.artifacts import ArtifactStore
+from shared.storage.disk import DiskReserve
 
 EXTENSION = "trainyard"
 
@@ -47,6 +48,7 @@ class Services:
     metrics: Metrics
     decoder: ImageDecoder
     ingestor: Ingestor
+    disk: DiskReserve
     pictures: PictureCache
     owners: Owners
     feeds: JobFeeds

@@ -130,6 +130,12 @@ class TooManyJobs(ServiceError):
     kind = "too-many-jobs"
 
 
+class DiskFull(ServiceError):
+    """Raised when the disk has less free space than TRAINYARD_RESERVED_DISK_BYTES, and a request would take some."""
+
+    kind = "disk-full"
+
+
 class TooManyListeners(ServiceError):
     """Raised when this API process already has the maximum number of open event streams."""
 

@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     serving_memory_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
     max_waiting_predictions: Annotated[int, Field(ge=0)] = 128
     prediction_seconds: Annotated[float, Field(gt=0)] = 10.0
+    reserved_disk_bytes: Annotated[int, Field(ge=0)] = 2**30
+    max_cache_bytes: Annotated[int, Field(ge=0)] = 20 * 2**30
     max_parameters: Annotated[int, Field(ge=1)] = 500_000_000
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     progress_seconds: Annotated[float, Field(gt=0)] = 0.5

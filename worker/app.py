@@ -23,6 +23,7 @@ from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
 from shared.storage.scratch import Scratch
 from worker.context import WorkerContext
+from worker.maintenance.image_caches import clean_caches
 from worker.maintenance.rescue import rescue_jobs
 from worker.maintenance.retention import Retention, clean_up
 from worker.process.devices import choose_queues, has_gpu
@@ -102,7 +103,7 @@ class Worker:
             rescue_jobs(self.sessions, self.notifier, self.retry_policy)
 
     def clean_up(self) -> None:
-        """Delete data after its retention period, and files that nothing references."""
+        """Delete data after its retention period, files that nothing references, and what the caches hold too much."""
         settings = self.settings
         retention = Retention(
             settings.retain_checkpoints_days,
@@ -112,6 +113,7 @@ class Worker:
         )
         with tolerate_database_outage():
             clean_up(self.sessions, ArtifactStore(settings.artifacts_url), retention)
+        clean_caches(settings.data_dir / "cache", settings.max_cache_bytes, settings.sweep_after_seconds)
 
 
 def create_celery(worker: Worker) -> Celery:

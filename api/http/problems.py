@@ -37,6 +37,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatasetNotFound: HTTPStatus.NOT_FOUND,
     errors.DatasetRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.DiskFull: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.EvaluationNotFound: HTTPStatus.NOT_FOUND,
     errors.FileNotFound: HTTPStatus.NOT_FOUND,
     errors.HostNotAllowed: HTTPStatus.MISDIRECTED_REQUEST,

@@ -27,6 +27,7 @@ from shared.errors import (
     ArtifactDamaged,
     DatasetNotFound,
     DatasetRefused,
+    DiskFull,
     Fault,
     FileNotFound,
     IdempotencyKeyReused,
@@ -122,6 +123,7 @@ REQUEST_BODY: dict[str, Any] = {
         **describe_problems(
             DatasetNotFound,
             DatasetRefused,
+            DiskFull,
             IdempotencyKeyReused,
             MalformedRequest,
             ModelNotFound,
@@ -140,6 +142,7 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
     Send a file in a form, or JSON with the name of an uploaded data set.
     An input that cannot be read has a problem as its result; the other inputs are predicted.
     """
+    services().disk.check()
     body = _parse_batch_request()
     with services().sessions() as session:
         version = (

@@ -28,6 +28,7 @@ from shared.errors import (
     ArtifactDamaged,
     DatasetNotFound,
     DatasetRefused,
+    DiskFull,
     MalformedRequest,
     PictureNotFound,
     RequestTooLarge,
@@ -101,7 +102,7 @@ class UploadForm(BaseModel):
     responses={
         201: RevisionDocument,
         200: RevisionDocument,
-        **describe_problems(DatasetRefused, RequestTooLarge, UnsupportedContent, MalformedRequest),
+        **describe_problems(DatasetRefused, DiskFull, RequestTooLarge, UnsupportedContent, MalformedRequest),
     },
     openapi_extensions={"requestBody": UPLOAD},
 )
@@ -112,6 +113,7 @@ def upload_dataset() -> Response:
     The file becomes a new revision of the data set `name`.
     If a revision has the same content already, the response is that revision, with status 200.
     """
+    services().disk.check()
     allow_upload(services().ingestor.limits.bytes)
     if request.mimetype != "multipart/form-data":
         raise UnsupportedContent(

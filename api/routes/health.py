@@ -13,6 +13,7 @@ from api.documents.operations import Check, Liveness, Readiness
 from api.http.requests import parse_request
 from api.http.responses import to_response
 from api.services import services
+from shared.errors import DiskFull
 from shared.jobs.broker import BrokerUnreachable
 from shared.version import VERSION
 
@@ -33,13 +34,15 @@ def show_liveness() -> Response:
 def show_readiness() -> Response:
     """Check that the API is ready.
 
-    It checks the database, Redis and the artifact store, and returns 503 if it cannot reach one of them.
+    It checks the database, Redis and the artifact store, and returns 503 if it cannot reach one of them, or if the disk
+    is full.
     If this process has versions that it cannot serve, the check `versions` lists them.
     """
     checks = {
         "database": _check("database", _query_database),
         "redis": _check("redis", services().notifier.ping),
         "artifacts": _check("artifacts", services().artifacts.check),
+        "disk": _check("disk", services().disk.check),
     }
     ready = all(check.ready for check in checks.values())
     if failures := services().model_cache.list_failures():  # `ready` ignores it: other versions are served
@@ -56,6 +59,8 @@ def _query_database() -> None:
 def _check(name: str, attempt: Callable[[], None]) -> Check:
     try:
         attempt()
+    except DiskFull as full:
+        return Check(ready=False, detail=full.detail)
     except (SQLAlchemyError, BrokerUnreachable, OSError) as error:
         logger.warning("check of %s failed: %s", name, error)
         return Check(ready=False, detail=f"The check of `{name}` failed. The log of the API contains the reason.")

@@ -22,6 +22,7 @@ from shared.database.tables.jobs import ENDED, JobStatus
 from shared.devices import Device
 from shared.errors import (
     ArtifactDamaged,
+    DiskFull,
     Fault,
     FileNotFound,
     IdempotencyKeyReused,
@@ -85,6 +86,7 @@ class EventsHeader(BaseModel):
         200: Plan,
         **describe_problems(
             ArtifactDamaged,
+            DiskFull,
             IdempotencyKeyReused,
             MalformedRequest,
             PlanningUnavailable,
@@ -101,6 +103,8 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
     With `dry_run`, no job is submitted: the response is the plan of the training.
     With `reuse` in the spec, the response is an earlier job with the same training, with status 200, if there is one.
     """
+    if not query.dry_run:
+        services().disk.check()
     with services().sessions() as session:
         resolved = submission.resolve(session, body)
     version = resolved.version

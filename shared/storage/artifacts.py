@@ -137,6 +137,7 @@ class ArtifactStore:
 
     def _copy_once(self, sha256: str, path: Path) -> None:
         if path.exists():
+            path.touch()  # `clean_caches` deletes what was not used for long
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")

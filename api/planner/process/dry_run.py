@@ -89,8 +89,8 @@ def check_prepared_size(
     if number * row_bytes > max_bytes:
         detail = (
             f"{number:,} images of {' × '.join(map(str, contract.input_shape))} take {number * row_bytes:,} bytes on "
-            f"the disk of the worker; the limit is {max_bytes:,} (TRAINYARD_MAX_DATASET_BYTES). Choose a smaller size, or "
-            "limit the rows with `dataset.limit`."
+            f"the disk of the worker; the limit is {max_bytes:,} (TRAINYARD_MAX_DATASET_BYTES). Choose a smaller "
+            "size, or limit the rows with `dataset.limit`."
         )
         raise InvalidRequest("The preprocessed images are too large.", (Fault("#/preprocessing/size", detail),))
 

@@ -113,7 +113,7 @@ def test_readiness_lists_every_check(http: FlaskClient) -> None:
     ready = http.get("/health/ready")
 
     assert ready.status_code == 200
-    assert set(ready.json["checks"]) == {"database", "redis", "artifacts"}
+    assert set(ready.json["checks"]) == {"database", "redis", "artifacts", "disk"}
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])

@@ -64,7 +64,8 @@ def load_prepared(
     with FileLock(f"{path}.lock"):
         if not path.exists():
             _write_images(x, contract, path, decoder, check)
-    rows = open_rows(path)
+        path.touch()  # `clean_caches` deletes what was not used for long
+        rows = open_rows(path)
     return rows[x.row_indices] if isinstance(rows, np.ndarray) else rows.select(x.row_indices)
 
 
