@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check e2e e2e-compose bench chaos recipes tidy migrate lock
+.PHONY: help install demo run test check e2e e2e-compose bench chaos fuzz recipes tidy migrate lock
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,6 +49,9 @@ bench: install ## Measure training and serving, and print ratios
 
 chaos: install ## Break processes, connections and disks while clients work; SEED=7 FAULTS=200
 	@exec $(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+
+fuzz: install ## Send mutated input to what reads it; MINUTES=10 SEED=7
+	@exec $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 recipes: install ## Train all recipes and write docs/recipes.md, about an hour; TABLES=folder of CSV files, ONLY="and or"
 	@exec $(BIN)/python -m local.recipes $(if $(TABLES),--tables $(TABLES)) $(ONLY)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import struct
-import zlib
 
 import cv2
 import numpy as np
@@ -14,36 +13,11 @@ from shared.preprocessing.decoding import ImageLimits, PixelBudget, decode_image
 from shared.preprocessing.image_decoder import ImageDecoder, count_pixels_in_memory
 from shared.preprocessing.image_header import MAX_SCANS, ImageHeader, remove_animation
 from tests.support.contracts import build_image_contract
-from tests.support.images import encoded, photo, png_header
+from tests.support.images import encoded, find_frame, hide_frame, make_chunk, photo, png_header
 
 LIMITS = ImageLimits(max_bytes=2**21, max_pixels=1_000_000)
 DECODER = ImageDecoder(LIMITS, processes=0)
 SCAN = b"\xff\xda"
-
-
-def make_chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
-def find_frame(jpeg: bytes, marker: bytes = b"\xff\xc0") -> tuple[int, int]:
-    """Return where the frame header of a JPEG begins and ends."""
-    start = jpeg.index(marker)
-    return start, start + 2 + int.from_bytes(jpeg[start + 2 : start + 4], "big")
-
-
-def hide_frame(jpeg: bytes, width: int, height: int) -> bytes:
-    """Put the frame header of a JPEG, with these sides, behind a fill byte, and a frame of 16 × 16 into a comment.
-
-    A reader that takes the fill byte for a marker jumps to the frame in the comment.
-    """
-    start, end = find_frame(jpeg)
-    frame = bytearray(jpeg[start:end])
-    struct.pack_into(">HH", frame, 5, height, width)
-    head = b"\xff\xd8\xff" + bytes(frame)
-    decoy = b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, 16, 16, 1) + b"\x01\x11\x00"
-    padding = 4 + int.from_bytes(head[4:6], "big") - len(head) - 4
-    comment = b"\0" * padding + decoy
-    return head + b"\xff\xef" + struct.pack(">H", len(comment) + 2) + comment + jpeg[2:start] + jpeg[end:]
 
 
 def test_a_png_chunk_longer_than_the_file_is_refused() -> None:

@@ -1,0 +1,1 @@
+"""Fuzz what reads input of strangers: `make fuzz MINUTES=10`."""
