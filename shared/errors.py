@@ -143,7 +143,7 @@ class TooManyListeners(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """Raised when too many predictions or request bodies are waiting, or a prediction has waited for too long."""
+    """Raised when too many requests wait in one of the queues, or a request has waited for too long."""
 
     kind = "overloaded"
 
