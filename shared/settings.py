@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     max_request_pixels: Annotated[int, Field(ge=1)] = 200_000_000
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 16 * 2**30
-    max_dataset_files: Annotated[int, Field(ge=1)] = 300_000
-    max_dataset_rows: Annotated[int, Field(ge=1)] = 10_000_000
+    max_dataset_files: Annotated[int, Field(ge=1)] = 200_000
+    max_dataset_rows: Annotated[int, Field(ge=1)] = 5_000_000
     max_dataset_pixels: Annotated[int, Field(ge=1)] = 100_000_000_000
     default_model: str | None = None
     serving_memory_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20

@@ -34,8 +34,9 @@ logger = logging.getLogger(__name__)
 
 CLEAN_UP_SECONDS = 600.0
 """The longest time between two runs of the clean-up."""
+MAX_WAITING_IMAGES = 10_000
 DECODING_WAIT_SECONDS = 3600.0
-"""The longest time that an image waits for the decoding processes of the worker: only its own threads wait for them."""
+"""Limits of the queue for the decoding processes of the worker: only its own threads wait for them."""
 TRAINING_PROCESS_START_SECONDS = 300
 """Celery replaces a training process that is not ready after this time. It has to import TensorFlow first."""
 
@@ -86,6 +87,7 @@ class Worker:
             decoder=ImageDecoder(
                 ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
                 parallel_here=os.cpu_count() or 1,
+                max_waiting=MAX_WAITING_IMAGES,
                 wait_seconds=DECODING_WAIT_SECONDS,
             ),
             lease_seconds=settings.lease_seconds,
@@ -113,7 +115,7 @@ class Worker:
         )
         with tolerate_database_outage():
             clean_up(self.sessions, ArtifactStore(settings.artifacts_url), retention)
-        clean_caches(settings.data_dir / "cache", settings.max_cache_bytes, settings.sweep_after_seconds)
+        clean_caches(settings.data_dir / "cache", settings.max_cache_bytes)
 
 
 def create_celery(worker: Worker) -> Celery:

@@ -13,7 +13,7 @@ from shared import logs
 from shared.database.engine import DATABASE_ERRORS
 from shared.database.tables.jobs import Job, JobKind
 from shared.devices import Device, list_devices
-from shared.errors import InternalError, ServiceError, StorageUnavailable, TrainingFailure, VersionUnusable
+from shared.errors import InternalError, Overloaded, ServiceError, StorageUnavailable, TrainingFailure, VersionUnusable
 from shared.jobs import lifecycle, scheduling
 from shared.jobs.lifecycle import LeaseLost
 from shared.jobs.outcomes import Cancelled, Failed, Finished, HandedBack, Outcome, Requeued
@@ -102,6 +102,8 @@ def _run_attempt(context: WorkerContext, job: Job, lease: Lease) -> Outcome:
         raise
     except TrainingFailure as failure:
         outcome = Failed(failure)
+    except Overloaded as error:  # a child process did not start, or took too long: the machine is busy
+        outcome = Requeued(StorageUnavailable(error.detail))
     except ServiceError as error:  # the version that the job uses was deleted or damaged after the job was submitted
         outcome = Failed(VersionUnusable(error.detail))
     except OSError as error:

@@ -40,6 +40,10 @@ def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore, d
     Overloaded.
     """
     info = to_dataset_info(revision)
+    if not info.images and len(info.shape) != 1:
+        raise PictureNotFound(
+            f"{reference} has rows of the shape {list(info.shape)}. A preview shows only images and tables."
+        )
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         files = {file.name: artifacts.get_local_path(file.sha256, Path(folder)) for file in revision.files}
         x, y = UploadedDataset(info, revision.digest, files).map()
@@ -48,10 +52,6 @@ def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore, d
                 f"{reference}: {len(y):,} images", _make_tiles(x, y, info, decoder), IMAGES_PER_CLASS
             )
         columns = revision.description["columns"] or [f"column {index}" for index in range(info.shape[0])]
-        if len(info.shape) != 1:
-            raise PictureNotFound(
-                f"{reference} has rows of the shape {list(info.shape)}. A preview shows only images and tables."
-            )
         sample = np.linspace(0, len(x) - 1, min(len(x), MAX_SAMPLE_ROWS)).astype(np.int64)
         rows = x.read(sample) if isinstance(x, MappedRows) else np.asarray(x)[sample]
         return drawings.draw_histograms(f"{reference}: {len(y):,} rows", columns[:MAX_COLUMNS], rows[:, :MAX_COLUMNS])

@@ -5,17 +5,17 @@ Parsing and validating take time in which this process could not answer predicti
 
 import sys
 from collections.abc import Sequence
-from typing import Literal
 
 from flask import current_app
 from pydantic import BaseModel
 
 from api.http.bodies import parse_document, read_document_body
 from api.http.validation import Parsed, validate
-from shared.errors import Fault, InvalidRequest, MalformedRequest, Overloaded
+from shared.errors import InvalidRequest, Overloaded
 from shared.processes.child import ChildFailed
 from shared.processes.messages import Message
 from shared.processes.pool import ProcessPool
+from shared.processes.refusals import Refusal
 
 CONFIG_KEY = "DOCUMENT_READER"
 """The key of the reader in the config of the app."""
@@ -40,9 +40,7 @@ class ReadingRequest(BaseModel):
 class ReadingAnswer(BaseModel):
     """The head of the answer; its payload is the document as JSON, or empty if it is refused."""
 
-    refused_as: Literal["malformed", "invalid"] | None = None
-    detail: str = ""
-    faults: tuple[Fault, ...] = ()
+    refusal: Refusal | None = None
 
 
 class DocumentReader:
@@ -69,7 +67,7 @@ class DocumentReader:
         self._pool.close()
 
     def read(self, model: type[Parsed], body: bytes, *, is_yaml: bool) -> Parsed:
-        """Parse and validate a document. Raises MalformedRequest, InvalidRequest or Overloaded."""
+        """Parse and validate a document. Raises MalformedRequest, InvalidRequest, RequestTooLarge or Overloaded."""
         if not is_yaml and len(body) <= MAX_BYTES_HERE:
             return validate(model, parse_document(body, is_yaml=False))
         request = ReadingRequest(module=model.__module__, model=model.__qualname__, is_yaml=is_yaml)
@@ -78,9 +76,8 @@ class DocumentReader:
         except ChildFailed as failure:
             raise InvalidRequest(f"The document cannot be read: {failure}. Send a smaller one.") from failure
         answer = ReadingAnswer.model_validate_json(head)
-        if answer.refused_as is not None:
-            error = MalformedRequest if answer.refused_as == "malformed" else InvalidRequest
-            raise error(answer.detail, answer.faults)
+        if answer.refusal is not None:
+            raise answer.refusal.to_error()
         return model.model_validate_json(payload)
 
 

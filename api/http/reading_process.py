@@ -5,6 +5,7 @@ The process answers a ReadingRequest with a ReadingAnswer.
 
 import importlib
 import json
+import traceback
 from collections.abc import Callable
 
 from pydantic import BaseModel
@@ -12,10 +13,11 @@ from pydantic import BaseModel
 from api.http.bodies import parse_document
 from api.http.document_reader import ReadingAnswer, ReadingRequest
 from api.http.validation import validate
-from shared.errors import InvalidRequest, MalformedRequest
+from shared.errors import InvalidRequest, MalformedRequest, ServiceError
 from shared.processes.child import serve_messages
 from shared.processes.limits import ProcessLimits
 from shared.processes.messages import Message
+from shared.processes.refusals import Refusal
 
 MAX_BYTES = 256 * 2**20
 MAX_CPU_SECONDS = 8
@@ -32,16 +34,17 @@ def prepare() -> Callable[[Message], Message]:
             with limits.hold(MAX_BYTES, MAX_CPU_SECONDS):
                 document = parse_document(message.payload, is_yaml=request.is_yaml)
                 validate(model, document)
-        except MalformedRequest as refused:
-            answer = ReadingAnswer(refused_as="malformed", detail=refused.detail, faults=refused.faults)
-        except InvalidRequest as refused:
-            answer = ReadingAnswer(refused_as="invalid", detail=refused.detail, faults=refused.faults)
+                return Message(ReadingAnswer().model_dump_json().encode(), json.dumps(document).encode())
+        except ServiceError as refused:
+            error = refused
         except MemoryError:
-            detail = f"The document takes more than {MAX_BYTES // 2**20} MiB to read. Send a smaller one."
-            answer = ReadingAnswer(refused_as="invalid", detail=detail)
-        else:
-            return Message(ReadingAnswer().model_dump_json().encode(), json.dumps(document).encode())
-        return Message(answer.model_dump_json().encode())
+            error = InvalidRequest(
+                f"The document takes more than {MAX_BYTES // 2**20} MiB to read. Send a smaller one."
+            )
+        except Exception as unexpected:  # noqa: BLE001 - the parser of YAML raises every kind for some tags
+            traceback.print_exc()
+            error = MalformedRequest(f"The document cannot be read: {type(unexpected).__name__}.")
+        return Message(ReadingAnswer(refusal=Refusal.from_error(error)).model_dump_json().encode())
 
     return respond
 

@@ -48,11 +48,10 @@ def _check_query_keys(model: type[BaseModel] | None) -> None:
     """Check that the query has only keys of the model. Raises InvalidRequest: a misspelt key would have no effect."""
     fields = model.model_fields.items() if model is not None else ()
     known = {field.alias or name for name, field in fields}
-    faults = [
-        Fault(f"#/{escape_pointer(key)}", f"Unknown key.{suggest(key, known)}") for key in request.args.keys() - known
-    ]
+    unknown = sorted(request.args.keys() - known)[:MAX_FAULTS]
+    faults = [Fault(f"#/{escape_pointer(key)}", f"Unknown key.{suggest(key, known)}") for key in unknown]
     if faults:
-        raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS]))
+        raise InvalidRequest("The request is invalid.", tuple(faults))
 
 
 def check_url() -> None:

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 CHECK_INTERVAL_SECONDS = 2.0
 MAX_CONNECTIONS = 4096
 MAX_DRAINED_BYTES = 64 * 2**20
+DRAINED_PIECE_BYTES = 2**14
 DRAIN_SECONDS = 5.0
 MAX_BUFFERED_BYTES = 2**19
 """A response up to this size is given to the server as a whole. A larger one occupies a thread until it is sent."""
@@ -69,14 +70,20 @@ class SlowClients:
         self._slow: SlowConnections | None = None
 
     def hold(self, size: int) -> None:
-        """Count bytes of a large body until `end`. Waits at most HOLD_SECONDS for others, then raises Overloaded."""
+        """Count bytes of a large body that have arrived, until `end`. A body that is alone may have any size.
+
+        Before its first bytes, a request waits at most HOLD_SECONDS for others. It does not wait later: requests that
+        hold bytes while they wait would wait for each other. Raises Overloaded.
+        """
         thread, until = threading.get_ident(), time.monotonic() + HOLD_SECONDS
         while True:
             with self._changing:
-                if sum(self._held_bytes.values()) + size <= MAX_HELD_BYTES:
-                    self._held_bytes[thread] = self._held_bytes.get(thread, 0) + size
+                own = self._held_bytes.get(thread, 0)
+                others = sum(self._held_bytes.values()) - own
+                if not others or others + own + size <= MAX_HELD_BYTES:
+                    self._held_bytes[thread] = own + size
                     return
-            if time.monotonic() > until:
+            if own or time.monotonic() > until:
                 raise Overloaded(
                     f"Large request bodies take {MAX_HELD_BYTES // 2**20} MiB, the limit. Retry in a few seconds."
                 )
@@ -202,8 +209,8 @@ class LimitedBody:
         pieces, missing = [], size if size >= 0 else sys.maxsize
         while missing and self._left != 0:
             wanted = min(missing, PIECE_BYTES)
-            self._clients.hold(wanted)
             pieces.append(self._read_piece(wanted))
+            self._clients.hold(len(pieces[-1]))
             missing -= wanted
         return b"".join(pieces)
 
@@ -215,7 +222,7 @@ class LimitedBody:
         drained, until = 0, time.monotonic() + DRAIN_SECONDS
         with contextlib.suppress(Overloaded):
             while self._left != 0 and drained < MAX_DRAINED_BYTES and time.monotonic() < until:
-                drained += len(self._read_piece(PIECE_BYTES))
+                drained += len(self._read_piece(DRAINED_PIECE_BYTES))
         return self._left == 0
 
     def _read_piece(self, size: int) -> bytes:
@@ -256,6 +263,7 @@ def limit_clients(
                 content = _read_content(content)
         finally:
             clients.end()
+        is_drained = body is None or body.drain()
         if not (isinstance(content, list) or _is_event_stream(start_arguments[1])):
             try:
                 content = clients.send(content)
@@ -263,7 +271,7 @@ def limit_clients(
                 _close_content(content)
                 content = _read_content(refuse(error)(environ, begin))
         status, headers, *rest = start_arguments
-        closing = [] if body is None or body.drain() else [("Connection", "close")]
+        closing = [] if is_drained else [("Connection", "close")]
         start_response(status, [*headers, *closing], *rest)
         return content
 

@@ -1,36 +1,19 @@
 """Receive uploaded files."""
 
-import io
-from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
-from flask import Request, request
+from flask import request
 
 from api.http.bodies import check_values
 from shared.errors import MalformedRequest, RequestTooLarge
 
-MAX_BYTES_IN_MEMORY = 500_000
-
-
-class UploadRequest(Request):
-    """A request whose uploaded files are temporary files with a name, so that another process can read them."""
-
-    def _get_file_stream(
-        self,
-        total_content_length: int | None,
-        content_type: str | None,  # noqa: ARG002 - as in Werkzeug
-        filename: str | None = None,  # noqa: ARG002
-        content_length: int | None = None,  # noqa: ARG002
-    ) -> IO[bytes]:
-        """Open a file for an uploaded file. A small form stays in memory."""
-        if total_content_length is not None and total_content_length <= MAX_BYTES_IN_MEMORY:
-            return io.BytesIO()
-        return NamedTemporaryFile(prefix="upload-")
+MAX_FORM_PARTS = 20
 
 
 def allow_upload(limit: int) -> None:
     """Allow a body of up to `limit` bytes for this request. Raises RequestTooLarge if it is larger."""
     request.max_content_length = limit
+    request.max_form_parts = MAX_FORM_PARTS  # each can be a file on the disk
     if (request.content_length or 0) > limit:
         raise RequestTooLarge(f"The upload is larger than {limit:,} bytes, the limit (TRAINYARD_MAX_DATASET_BYTES).")
 

@@ -29,6 +29,8 @@ def _collect_faults(errors: list[ErrorDetails], document: object, model: type[Ba
     """Return one fault for each place. For a union, pydantic reports an error for each member; they are joined."""
     details: dict[str, list[str]] = {}
     for error in errors:
+        if len(details) > MAX_FAULTS:
+            break
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             message = f"Unknown key.{suggest(str(error['loc'][-1]), _find_keys(model))}"

@@ -1,5 +1,7 @@
 """Convert uploaded files in child processes with limits."""
 
+import contextlib
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -10,11 +12,12 @@ from pydantic import BaseModel
 
 from api.ingestion.prediction_upload import PredictionInputs
 from api.ingestion.result import ParsedDataset, TableOptions, UploadLimits, dataset_error
-from shared.errors import DatasetRefused, Fault, Overloaded
+from shared.errors import Overloaded
 from shared.preprocessing.contract import Contract
 from shared.processes.child import ChildFailed
 from shared.processes.messages import Message
 from shared.processes.pool import ProcessPool
+from shared.processes.refusals import Refusal
 
 PROCESSES = 2
 MAX_WAITING = 8
@@ -50,11 +53,6 @@ class IngestionRequest(BaseModel):
     request: DatasetRequest | PredictionRequest
 
 
-class Refusal(BaseModel):
-    detail: str
-    faults: tuple[Fault, ...] = ()
-
-
 class IngestionAnswer(BaseModel):
     """The head of the answer. Exactly one of the fields is set."""
 
@@ -84,7 +82,7 @@ class Ingestor:
 
         Raises DatasetRefused, with the rows or members at fault, or Overloaded.
         """
-        file = _save(stream, folder)
+        file = _locate(stream, folder)
         answer = self._ask(DatasetRequest(file=file, folder=folder, limits=self.limits, options=options))
         assert answer.dataset is not None  # noqa: S101 - the answer to this request
         return answer.dataset
@@ -98,7 +96,7 @@ class Ingestor:
         Raises DatasetRefused for a file that does not fit the version or whose inputs cannot be determined, or
         Overloaded.
         """
-        file = _save(stream, folder)
+        file = _locate(stream, folder)
         answer = self._ask(
             PredictionRequest(file=file, folder=folder, limits=self.limits, contract=contract, columns=tuple(columns))
         )
@@ -113,7 +111,7 @@ class Ingestor:
         except ChildFailed as failure:
             raise dataset_error(f"The file cannot be read: {failure}. Send a smaller file.") from failure
         if answer.refusal is not None:
-            raise DatasetRefused(answer.refusal.detail, answer.refusal.faults)
+            raise answer.refusal.to_error()
         return answer
 
 
@@ -121,12 +119,16 @@ def make_pool(command: Sequence[str] = (sys.executable, "-m", "api.ingestion.pro
     return ProcessPool("reading an upload", command, PROCESSES, MAX_WAITING, WAIT_SECONDS, Overloaded)
 
 
-def _save(stream: IO[bytes], folder: Path) -> Path:
-    """Return the path of an uploaded file. A small upload is in memory, and is written to the folder."""
-    if isinstance(name := getattr(stream, "name", None), str):
+def _locate(stream: IO[bytes], folder: Path) -> Path:
+    """Return a path of an uploaded file for another process. The file itself has no name."""
+    processes = Path("/proc")
+    with contextlib.suppress(OSError):  # a file in memory has no number
+        number = stream.fileno()  # writes a file that is still in memory to the disk
         stream.flush()
-        return Path(name)
+        if processes.exists():
+            return processes / str(os.getpid()) / "fd" / str(number)
     path = folder / UPLOADED_FILE
+    stream.seek(0)
     with path.open("wb") as file:
         shutil.copyfileobj(stream, file)
     return path

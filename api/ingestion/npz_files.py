@@ -162,6 +162,8 @@ def _check_rows(arrays: Mapping[str, NDArray[Any]], xs: Sequence[NDArray[Any]], 
                 f"x {xs[0].dtype} {xs[0].shape[1:]} and {x.dtype} {x.shape[1:]}, y {ys[0].shape[1:]} and "
                 f"{y.shape[1:]}. Save both in the same form."
             )
+        if y.dtype.kind == "U" and y.size != len(y):
+            raise dataset_error(f"y has the shape {y.shape}. Save one text for each row.")
         if y.ndim > 2:  # noqa: PLR2004 - (n, k)
             raise dataset_error(
                 f"y has the shape {y.shape}. Save (n,) for one label per row, or (n, k) for k numbers per row."
@@ -223,14 +225,15 @@ def _check_finite(chunk: NDArray[Any], start: int) -> None:
 
 def _build_targets(ys: Sequence[NDArray[Any]]) -> Targets:
     """Convert the training and the test labels to targets. Raises DatasetRefused."""
-    y = np.concatenate([np.asarray(part) for part in ys])
-    if y.dtype.kind == "U":
-        names, texts = ClassNames(), y.reshape(-1)
-        step = max(1, CHUNK_BYTES // texts.itemsize)
-        for start in range(0, len(texts), step):
-            for text in texts[start : start + step].tolist():
-                names.add(text)
+    if ys[0].dtype.kind == "U":
+        names = ClassNames()
+        for part in ys:
+            step = max(1, CHUNK_BYTES // max(1, part.itemsize))
+            for start in range(0, len(part), step):
+                for text in part[start : start + step].reshape(-1).tolist():
+                    names.add(str(text))
         return names.encode("y")
+    y = np.concatenate([np.asarray(part) for part in ys])
     bad = np.flatnonzero(~(np.abs(y.astype(np.float64)).reshape(len(y), -1) <= MAX_FLOAT32).all(axis=1))
     if len(bad):
         raise dataset_error(

@@ -4,24 +4,28 @@ The process answers an IngestionRequest with an IngestionAnswer. It is a separat
 or hostile, and because reading it takes time in which the API could not answer predictions.
 """
 
+import traceback
 from collections.abc import Callable
 
-from api.ingestion.client import DatasetRequest, IngestionAnswer, IngestionRequest, PredictionRequest, Refusal
+from api.ingestion.client import DatasetRequest, IngestionAnswer, IngestionRequest, PredictionRequest
 from api.ingestion.dataset_upload import ingest_dataset
 from api.ingestion.image_folders import THREADS
 from api.ingestion.prediction_upload import ingest_prediction_inputs
-from api.ingestion.result import UploadLimits
-from shared.errors import DatasetRefused
+from api.ingestion.result import UploadLimits, dataset_error
+from shared.errors import ServiceError
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.processes.child import serve_messages
 from shared.processes.limits import ProcessLimits
 from shared.processes.messages import Message
+from shared.processes.refusals import Refusal
 from shared.system import trim_heap
 
-BASE_BYTES = 64 * 2**20
-BYTES_PER_ROW = 32
-BYTES_PER_FILE = 1024
+BASE_BYTES = 160 * 2**20
+BYTES_PER_ROW = 64
+BYTES_PER_FILE = 1536
 """A process may take BASE_BYTES, and these bytes for each row of a table or each file of a zip that is allowed."""
+DECODING_WAIT_SECONDS = 3600.0
+"""The longest time that an image waits for the decoding processes of this process: only its own threads wait."""
 
 
 def prepare() -> Callable[[Message], Message]:
@@ -33,14 +37,19 @@ def prepare() -> Callable[[Message], Message]:
         max_bytes = count_allowed_bytes(request.limits)
         try:
             with limits.hold(max_bytes, None):
-                answer = _ingest(request)
-        except DatasetRefused as refused:
-            answer = IngestionAnswer(refusal=Refusal(detail=refused.detail, faults=refused.faults))
+                return Message(_ingest(request).model_dump_json().encode())
+        except ServiceError as refused:
+            error = refused
         except MemoryError:
-            detail = f"The file takes more than {max_bytes // 2**20} MiB of memory to read. Send fewer rows or files."
-            answer = IngestionAnswer(refusal=Refusal(detail=detail))
-        trim_heap()
-        return Message(answer.model_dump_json().encode())
+            error = dataset_error(
+                f"The file takes more than {max_bytes // 2**20} MiB of memory to read. Send fewer rows or files."
+            )
+        except Exception as unexpected:  # noqa: BLE001 - NumPy and zipfile raise every kind for damaged files
+            traceback.print_exc()
+            error = dataset_error(f"The file cannot be read ({type(unexpected).__name__}). Create it again.")
+        finally:
+            trim_heap()
+        return Message(IngestionAnswer(refusal=Refusal.from_error(error)).model_dump_json().encode())
 
     return respond
 
@@ -55,7 +64,7 @@ def _ingest(request: DatasetRequest | PredictionRequest) -> IngestionAnswer:
         if isinstance(request, PredictionRequest):
             inputs = ingest_prediction_inputs(stream, request.contract, request.columns, request.limits, request.folder)
             return IngestionAnswer(inputs=inputs)
-        decoder = ImageDecoder(request.limits.images, parallel_here=THREADS)
+        decoder = ImageDecoder(request.limits.images, parallel_here=THREADS, wait_seconds=DECODING_WAIT_SECONDS)
         try:
             return IngestionAnswer(
                 dataset=ingest_dataset(stream, request.options, request.limits, decoder, request.folder)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import lzma
+import tokenize
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass
@@ -17,9 +19,24 @@ MAX_FAULTS = 20
 """Maximum number of faults in one response."""
 FILE_POINTER = "#/file"
 """JSON Pointer to the form field that contains the file."""
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    tokenize.TokenError,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 """Exceptions of zipfile, zlib and NumPy for damaged, encrypted or unsupported archives and arrays. zipfile raises
-NotImplementedError for an unknown compression method and RuntimeError for an encrypted member."""
+NotImplementedError for an unknown compression method and RuntimeError for an encrypted member. NumPy evaluates the
+header of an array as a literal of Python."""
 
 
 @dataclass(frozen=True)

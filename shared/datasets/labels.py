@@ -1,11 +1,13 @@
 """Convert class names to class indices."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_CLASS_NAME_CHARACTERS = 100
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def encode_labels(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -19,9 +21,12 @@ def encode_labels(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.in
 
 
 def find_class_name_faults(names: Iterable[str]) -> list[str]:
-    """Return a sentence for each class name that is too long."""
-    return [
-        f"The class name {name[:40]!r}… has {len(name):,} characters; the limit is {MAX_CLASS_NAME_CHARACTERS}."
-        for name in names
-        if len(name) > MAX_CLASS_NAME_CHARACTERS
-    ]
+    """Return a sentence for each class name that is too long, or that a database cannot store."""
+    faults = []
+    for name in names:
+        if len(name) > MAX_CLASS_NAME_CHARACTERS:
+            limit = MAX_CLASS_NAME_CHARACTERS
+            faults.append(f"The class name {name[:40]!r}… has {len(name):,} characters; the limit is {limit}.")
+        elif _UNSTORABLE.search(name) is not None:
+            faults.append(f"The class name {name!r} contains a NUL character or an unpaired surrogate. Rename it.")
+    return faults

@@ -10,7 +10,7 @@ import numpy as np
 import pybase64
 from numpy.typing import DTypeLike, NDArray
 
-from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, ServiceError, UnsupportedContent
+from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, Overloaded, ServiceError, UnsupportedContent
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
 from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits, PixelBudget, read_header
 from shared.preprocessing.handwriting import is_dark_on_light
@@ -156,6 +156,8 @@ def preprocess_inputs(
 
     Returns:
         The rows of the inputs that can be read, in their order; and for every input its warnings, or the error.
+
+    Raises Overloaded if an image waits too long to be decoded.
     """
     rows: list[NDArray[np.float32]] = []
     read: list[list[str] | ServiceError] = []
@@ -164,6 +166,8 @@ def preprocess_inputs(
             if isinstance(given, ServiceError):
                 raise given
             row = preprocess_input(given, contract, decoder, budget)
+        except Overloaded:  # it is no fault of this input, and the next would wait too
+            raise
         except ServiceError as found:
             read.append(found)
         else:

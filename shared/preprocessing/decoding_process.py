@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 
 import cv2
+from PIL import Image
 
 from shared.errors import InvalidImage
 from shared.preprocessing.contract import ImageContract
@@ -20,13 +21,13 @@ from shared.processes.limits import ProcessLimits
 from shared.processes.messages import Message
 
 BASE_BYTES = 32 * 2**20
-BYTES_PER_PIXEL = 9
+BYTES_PER_PIXEL = 18
 MIN_BYTES_PER_PIXEL = 6
 MAX_PIXEL_BYTES = 288 * 2**20
 """An image may take BASE_BYTES, its own bytes, and BYTES_PER_PIXEL for each pixel that is in memory.
 
 Above MAX_PIXEL_BYTES it may take only MIN_BYTES_PER_PIXEL, which is enough for most images. OpenCV 5.0 has two copies
-of a transparent PNG in memory, 4 bytes a pixel each.
+of a transparent PNG in memory, 4 or 8 bytes a pixel each.
 """
 MAX_CPU_SECONDS = 10
 """Processor time for an image, in whole seconds (setrlimit(2)). The kernel then ends the process."""
@@ -37,6 +38,7 @@ NO_LIMITS = ImageLimits(max_bytes=2**62, max_pixels=2**62)
 def prepare() -> Callable[[Message], Message]:
     """Return the function that answers a message."""
     cv2.setNumThreads(1)
+    Image.MAX_IMAGE_PIXELS = None
     limits = ProcessLimits()
 
     def respond(message: Message) -> Message:

@@ -14,7 +14,7 @@ from shared.preprocessing.contract import ImageContract
 from shared.preprocessing.decoding import ImageLimits, choose_reduction, decode_with_header
 from shared.preprocessing.image_header import MAX_PLAIN_PIXELS, ImageHeader
 from shared.preprocessing.transforms import TransformedImage, transform_image
-from shared.processes.child import ChildFailed
+from shared.processes.child import ChildFailed, ChildTimedOut
 from shared.processes.messages import Message
 from shared.processes.pool import ProcessPool
 
@@ -25,7 +25,7 @@ MAX_WAITING = 16
 """The most images that wait for a process of a pool."""
 WAIT_SECONDS = 10.0
 DECODING_SECONDS = 20.0
-"""Timeout for an image. A process ends itself after MAX_CPU_SECONDS of processor time, which come first."""
+"""Timeout for an image. If the machine is not busy, the limit on processor time ends a process before."""
 
 
 class DecodingRequest(BaseModel):
@@ -150,6 +150,8 @@ class ImageDecoder:
         pool = self._large if count_pixels_in_memory(header, contract) > MAX_PLAIN_PIXELS else self._small
         try:
             head, payload = pool.ask(Message(request, data), self._decoding_seconds, owner)
+        except ChildTimedOut as failure:
+            raise Overloaded(f"The image cannot be decoded now: {failure}. Retry in a few seconds.") from failure
         except ChildFailed as failure:
             raise InvalidImage(f"a {header.format} image that cannot be decoded: {failure}; save it again") from failure
         answer = DecodingAnswer.model_validate_json(head)

@@ -6,12 +6,15 @@ import os
 import selectors
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 
 from shared.processes.messages import READY, Message, read_message, write_message
 
 logger = logging.getLogger(__name__)
 
+PARENT_CHECK_SECONDS = 2.0
 START_TIMEOUT_SECONDS = 30.0
 """Timeout for the start of a process, which can import Keras."""
 
@@ -24,10 +27,14 @@ class ChildNotStarted(ChildFailed):
     """Raised when a child process ends, or is not ready in time, before it has a message to answer."""
 
 
+class ChildTimedOut(ChildFailed):
+    """Raised when a child process does not answer in time: it can be that the machine is busy."""
+
+
 class ChildProcess:
     """A child process. It answers one message with one message, and is used by one thread at a time.
 
-    It ends at the end of its standard input, and so also when this process is killed.
+    It ends when this process ends, also when that is killed.
 
     Args:
         work: what it does, for messages: `planning`.
@@ -41,10 +48,16 @@ class ChildProcess:
         self.is_ready = False
 
     def start(self) -> None:
-        """Start the process without waiting for it, unless it runs. Replaces a process that has ended."""
+        """Start the process without waiting for it, unless it runs. Replaces a process that has ended.
+
+        Raises ChildNotStarted.
+        """
         if self._process is None or self._process.poll() is not None:
             self.end()
-            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            try:
+                self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            except OSError as error:  # too many processes or open files
+                raise ChildNotStarted(f"the {self._work} process did not start: {error}") from error
             logger.info("%s process started", self._work)
 
     def ask(self, message: Message, seconds: float) -> Message:
@@ -87,7 +100,7 @@ class ChildProcess:
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             if not selector.select(seconds):
-                raise ChildFailed(f"{self._work} took longer than {seconds:g} s")
+                raise ChildTimedOut(f"{self._work} took longer than {seconds:g} s")
         message = read_message(self._process.stdout)
         if message is None:
             raise ChildFailed(f"the {self._work} process ended without an answer")
@@ -100,9 +113,20 @@ def serve_messages(prepare: Callable[[], Callable[[Message], Message]]) -> None:
     `prepare` imports what is needed and returns the function that answers. What it and the libraries print goes to
     standard error, so that standard output contains only answers.
     """
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
         respond = prepare()
         write_message(answers, READY)
         while (message := read_message(sys.stdin.buffer)) is not None:
             write_message(answers, respond(message))
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process soon after its parent, also in the middle of an answer.
+
+    `end_with_parent` of shared/system.py would end it with the thread that started it.
+    """
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os._exit(1)

@@ -64,7 +64,11 @@ class ProcessPool:
             except ChildFailed as failure:
                 logger.warning("%s process replaced: %s", self._work, failure)
                 process.end()
-                process.start()
+                with contextlib.suppress(ChildNotStarted):  # the next request starts it
+                    process.start()
+                raise
+            except BaseException:  # its answer, which can still come, is not for the next request
+                process.end()
                 raise
 
     @contextlib.contextmanager

@@ -13,9 +13,12 @@ from typing import IO
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from shared.errors import ArtifactDamaged
+from shared.errors import ArtifactDamaged, Overloaded
 
 CHUNK_BYTES = 2**18
+MAX_CHECKED = 10_000
+CHECK_SECONDS = 30.0
+"""The longest time that a file waits to be checked."""
 UNFINISHED_SUFFIX = ".partial"
 
 
@@ -102,21 +105,39 @@ class ArtifactStore:
             file: IO[bytes] = self._files.open(self._path(sha256), "rb")
         except FileNotFoundError as error:
             raise ArtifactDamaged(f"The file {sha256} is missing from the artifact store.") from error
-        with self._checking:  # one at a time: many clients can request large files
+        try:
+            self._check_once(sha256, file)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _check_once(self, sha256: str, file: IO[bytes]) -> None:
+        """Check the digest of an open file, unless it was checked and has not changed. Raises ArtifactDamaged."""
+        if self._checked.get(sha256) == self._describe(sha256):
+            return
+        if not self._checking.acquire(timeout=CHECK_SECONDS):  # one at a time: many clients can request large files
+            raise Overloaded("Large files are being checked. Retry in a few seconds.")
+        try:
             state = self._describe(sha256)
             if self._checked.get(sha256) != state:
                 if _compute_digest(file) != sha256:
-                    file.close()
                     raise ArtifactDamaged(
                         f"The file {sha256} in the artifact store is damaged: its content has changed."
                     )
                 file.seek(0)
+                if len(self._checked) >= MAX_CHECKED:
+                    self._checked.clear()
                 self._checked[sha256] = state
-        return file
+        finally:
+            self._checking.release()
 
     def _describe(self, sha256: str) -> object:
         """Return what changes when a file is written: its size, its time, and its version in an object store."""
-        info = self._files.info(self._path(sha256))
+        try:
+            info = self._files.info(self._path(sha256))
+        except FileNotFoundError as error:
+            raise ArtifactDamaged(f"The file {sha256} is missing from the artifact store.") from error
         return [info.get(key) for key in ("size", "mtime", "ino", "ETag", "LastModified")]
 
     def get_local_path(self, sha256: str, folder: Path) -> Path:
@@ -137,8 +158,9 @@ class ArtifactStore:
 
     def _copy_once(self, sha256: str, path: Path) -> None:
         if path.exists():
-            path.touch()  # `clean_caches` deletes what was not used for long
-            return
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path)  # `clean_caches` deletes what was not used for long
+                return
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
         try:

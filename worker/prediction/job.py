@@ -20,6 +20,7 @@ from shared.inference.servable import Servable, load_servable
 from shared.jobs import batch_predictions, lifecycle
 from shared.jobs.batch_predictions import BatchState
 from shared.jobs.events import to_problem
+from shared.jobs.lifecycle import LeaseLost
 from shared.preprocessing.decoding import PixelBudget
 from shared.registry import versions
 from shared.spec.batch_prediction import BatchSpec
@@ -102,7 +103,7 @@ class _BatchPrediction:
             pending = deque(threads.submit(self._predict_rows, start, top) for start in islice(starts, 2 * THREADS))
             done = first
             while pending:
-                self._lease.check()
+                self._check(threads)
                 answers = pending.popleft().result()
                 pending.extend(threads.submit(self._predict_rows, start, top) for start in islice(starts, 1))
                 self._failed += sum("problem" in answer for answer in answers)
@@ -118,6 +119,14 @@ class _BatchPrediction:
                     self._lease.shut_down()
                 if self._lease.is_stopping():
                     break
+
+    def _check(self, threads: ThreadPoolExecutor) -> None:
+        """Check the lease. Calls that have not begun are left out if the attempt has to end: its results are stored."""
+        try:
+            self._lease.check()
+        except (JobCancelled, LeaseLost):
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
 
     @property
     def _rows_per_run(self) -> int:

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from api.http.bodies import parse_document
 from api.http.document_reader import MAX_BYTES_HERE, DocumentReader
 from api.http.validation import validate
-from shared.errors import InvalidRequest, MalformedRequest, ServiceError
+from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError
 from shared.spec.training import TrainingSpec
 from tests.support.examples import DIGITS, changed
 
@@ -57,6 +57,24 @@ def test_a_document_that_takes_too_much_memory_is_refused(reader: DocumentReader
     with pytest.raises(InvalidRequest, match=r"takes more than 256 MiB to read|The request is invalid"):
         reader.read(TrainingSpec, body, is_yaml=False)
     assert reader.read(TrainingSpec, json.dumps(DIGITS).encode(), is_yaml=True).model == DIGITS["model"]
+
+
+@pytest.mark.parametrize("body", [b"a: !!int ''", b"a: !!float ''", b"a: !!bool foo"])
+def test_yaml_that_its_parser_does_not_expect_is_refused_by_the_same_process(
+    reader: DocumentReader, body: bytes
+) -> None:
+    reader.read(TrainingSpec, json.dumps(DIGITS).encode(), is_yaml=True)
+    (process,) = [process._process for process in reader._pool.processes]
+
+    with pytest.raises(MalformedRequest, match="cannot be read"):
+        reader.read(TrainingSpec, body, is_yaml=True)
+
+    assert [process._process for process in reader._pool.processes] == [process]
+
+
+def test_a_document_of_too_many_values_is_too_large(reader: DocumentReader) -> None:
+    with pytest.raises(RequestTooLarge, match="more than 1,000,000 values"):
+        reader.read(TrainingSpec, b"[" + b"1," * 1_000_000 + b"1]", is_yaml=False)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.mark.parametrize(
-    ("size", "connection"), [(MAX_DRAINED_BYTES, None), (MAX_DRAINED_BYTES + 1, "close")], ids=["short", "long"]
+    ("size", "connection"), [(MAX_DRAINED_BYTES, None), (MAX_DRAINED_BYTES + 2**15, "close")], ids=["short", "long"]
 )
 def test_a_long_unread_body_closes_the_connection_and_a_short_one_not(
     http: FlaskClient, monkeypatch: pytest.MonkeyPatch, size: int, connection: str | None
@@ -59,6 +59,33 @@ def test_the_threads_that_wait_for_bodies_are_limited() -> None:
 
         assert slow.result() == b"late"
     assert clients.read(lambda _: b"soon", 4) == b"soon"
+
+
+@pytest.mark.usefixtures("database_url")
+def test_large_bodies_share_a_limit_and_never_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_clients, "MAX_HELD_BYTES", 100)
+    monkeypatch.setattr(slow_clients, "HOLD_SECONDS", 0.2)
+    clients, both_hold = SlowClients(max_reads=1, max_sends=1), threading.Barrier(2)
+
+    def read_body(_: int) -> bool:
+        clients.begin()
+        try:
+            clients.hold(50)
+            both_hold.wait()
+            clients.hold(50)
+        except Overloaded:
+            return False
+        finally:
+            clients.end()
+        return True
+
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(read_body, range(2)))
+
+    assert False in answers
+    clients.hold(1000)  # alone, a body may have any size
+    with ThreadPoolExecutor(1) as threads, pytest.raises(Overloaded, match="Large request bodies"):
+        threads.submit(clients.hold, 1).result()
 
 
 @pytest.mark.usefixtures("database_url")

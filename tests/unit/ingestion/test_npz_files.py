@@ -167,3 +167,42 @@ def test_a_row_of_too_many_numbers_is_refused(tmp_path: Path) -> None:
     content = npz(x=np.zeros((2, 4_000_001), np.int8), y=np.array([0, 1]))
 
     assert "A row has 4,000,001 numbers; the limit is 4,000,000" in ingest_fault_detail(content, tmp_path)
+
+
+def make_npy(header: str) -> bytes:
+    """Make an `.npy` file with this header and no values."""
+    content = header.encode() + b"\n"
+    return b"\x93NUMPY\x02\x00" + len(content).to_bytes(4, "little") + content
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3,",
+        "{1: 2, 'a': 3}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (True, 3)}",
+    ],
+)
+def test_a_damaged_header_is_refused(tmp_path: Path, header: str) -> None:
+    content = zipped({"x.npy": make_npy(header), "y.npy": make_npy(header)})
+
+    assert ingest_fault_detail(content, tmp_path)
+
+
+def test_a_header_of_too_many_values_is_refused(tmp_path: Path) -> None:
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (4, " + "9" * 30 + ")}"
+
+    assert ingest_fault_detail(zipped({"x.npy": make_npy(header), "y.npy": make_npy(header)}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.array([["a", "b"]] * 4), "Save one text for each row"),
+        (np.array(["a", "b\ud800"] * 2), "unpaired surrogate"),
+        (np.array([""] * 4, dtype="<U0"), "classes"),
+    ],
+    ids=["columns", "surrogate", "empty"],
+)
+def test_texts_that_are_no_class_names_are_refused(tmp_path: Path, labels: np.ndarray, words: str) -> None:
+    assert words in ingest_fault_detail(npz(x=np.ones((4, 3)), y=labels), tmp_path)

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from shared.datasets.row_files import MAX_BYTES_IN_MEMORY, EncodedImages, MappedRows, open_rows
 from shared.datasets.uploaded import Rows
-from shared.errors import DatasetUnavailable, ServiceError
+from shared.errors import DatasetUnavailable, ImageTooLarge, InvalidImage
 from shared.preprocessing.contract import ImageContract, NumbersContract
 from shared.preprocessing.decoding import read_header
 from shared.preprocessing.image_decoder import ImageDecoder
@@ -64,7 +65,7 @@ def load_prepared(
     with FileLock(f"{path}.lock"):
         if not path.exists():
             _write_images(x, contract, path, decoder, check)
-        path.touch()  # `clean_caches` deletes what was not used for long
+        os.utime(path)  # `clean_caches` deletes what was not used for long
         rows = open_rows(path)
     return rows[x.row_indices] if isinstance(rows, np.ndarray) else rows.select(x.row_indices)
 
@@ -139,5 +140,5 @@ def _decode(images: EncodedImages, row: int, contract: ImageContract, decoder: I
     data = images.read_encoded(row)
     try:
         return decoder.transform(data, read_header(data, decoder.limits), contract).pixels
-    except ServiceError as error:
+    except (InvalidImage, ImageTooLarge) as error:
         raise DatasetUnavailable(f"Image {row} of the data set, from 0, is {error.detail}.") from error
