@@ -44,6 +44,8 @@ MAX_HELD_BYTES = 64 * 2**20
 """The most bytes of all bodies of more than PIECE_BYTES together, except uploads, which are written to files."""
 HOLD_SECONDS = 3.0
 """The longest time that a request waits for the bytes of others."""
+REFUSAL_SECONDS = 1.0
+"""A refused large body is answered after this time: a client that sends it again at once takes less of the machine."""
 ROOM_SECONDS = 0.5
 """The longest time that a request waits until fewer threads wait for bodies."""
 
@@ -89,6 +91,10 @@ class SlowClients:
                 )
             time.sleep(HOLD_SECONDS / 100)
 
+    def forget(self) -> None:
+        """Count the bytes of this thread no longer."""
+        self._held_bytes.pop(threading.get_ident(), None)
+
     def read(self, read: Callable[[int], bytes], size: int) -> bytes:
         """Call `read(size)` and return its result. Raises Overloaded if too many threads read a body already."""
         if len(self._reading_since) >= self._max_reads and not self._make_room():
@@ -108,9 +114,8 @@ class SlowClients:
 
     def end(self) -> None:
         """End the request of this thread, when its answer is made."""
-        thread = threading.get_ident()
-        del self._computing_since[thread]
-        self._held_bytes.pop(thread, None)
+        del self._computing_since[threading.get_ident()]
+        self.forget()
 
     def send(self, content: Iterable[bytes]) -> "LimitedResponse":
         """Return the content of a response, which counts until it is closed. Raises Overloaded."""
@@ -207,11 +212,17 @@ class LimitedBody:
         if 0 <= size <= PIECE_BYTES:
             return self._read_piece(size)
         pieces, missing = [], size if size >= 0 else sys.maxsize
-        while missing and self._left != 0:
-            wanted = min(missing, PIECE_BYTES)
-            pieces.append(self._read_piece(wanted))
-            self._clients.hold(len(pieces[-1]))
-            missing -= wanted
+        try:
+            while missing and self._left != 0:
+                wanted = min(missing, PIECE_BYTES)
+                pieces.append(self._read_piece(wanted))
+                self._clients.hold(len(pieces[-1]))
+                missing -= wanted
+        except Overloaded:
+            pieces.clear()
+            self._clients.forget()
+            time.sleep(REFUSAL_SECONDS)
+            raise
         return b"".join(pieces)
 
     def drain(self) -> bool:
