@@ -53,11 +53,7 @@ class PredictionInputs:
 
 
 def ingest_prediction_inputs(
-    stream: IO[bytes],
-    contract: Contract,
-    columns: Sequence[str],
-    limits: UploadLimits,
-    folder: Path,
+    stream: IO[bytes], contract: Contract, columns: Sequence[str], limits: UploadLimits, folder: Path
 ) -> PredictionInputs:
     """Convert a zip, a CSV or an npz file, and write the files of the inputs to the folder.
 

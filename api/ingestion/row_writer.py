@@ -67,7 +67,7 @@ class RowWriter:
         npy.write_array_header_1_0(self._file, header)
 
     def _check_size(self) -> None:
-        """Raises DatasetRefused if there are too many rows, or if they take too many bytes as they are stored."""
+        """Check the number of rows, and of their bytes as they are stored. Raises DatasetRefused."""
         if self.rows > self._limits.rows:
             raise dataset_error(
                 f"The file has more than {self._limits.rows:,} rows, the limit (TRAINYARD_MAX_DATASET_ROWS). "

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from api.ingestion.result import dataset_error
 from shared.datasets.info import TargetKind
-from shared.datasets.labels import find_class_name_faults
+from shared.datasets.labels import MAX_CLASSES, find_class_name_faults
 
-MIN_CLASSES, MAX_CLASSES = 2, 10_000
+MIN_CLASSES = 2
 
 
 class Task(StrEnum):
@@ -88,8 +88,8 @@ def _check_classes(number: int, what: str) -> None:
     if not MIN_CLASSES <= number <= MAX_CLASSES:
         shown = f"{number:,}" if number <= MAX_CLASSES else f"more than {MAX_CLASSES:,}"
         raise dataset_error(
-            f"The number of classes in {what} is {shown}; {MIN_CLASSES} to {MAX_CLASSES:,} are allowed. Choose the "
-            "labels with `label`, or send numbers for a regression."
+            f"The number of classes in {what} is {shown}; {MIN_CLASSES} to {MAX_CLASSES:,} are allowed. Choose "
+            "other labels, or send numbers for a regression."
         )
 
 

@@ -1,11 +1,12 @@
 """Convert class names to class indices."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_CLASSES = 10_000
 MAX_CLASS_NAME_CHARACTERS = 100
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -20,8 +21,13 @@ def encode_labels(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.in
     return names, np.fromiter((indices[label] for label in labels), np.int64, len(labels))
 
 
-def find_class_name_faults(names: Iterable[str]) -> list[str]:
-    """Return a sentence for each class name that is too long, or that a database cannot store."""
+def find_class_name_faults(names: Collection[str]) -> list[str]:
+    """Return a sentence for each class name that is too long, or that a database cannot store.
+
+    For more than MAX_CLASSES names, return only one sentence.
+    """
+    if len(names) > MAX_CLASSES:
+        return [f"There are {len(names):,} classes; the limit is {MAX_CLASSES:,}. Use fewer classes."]
     faults = []
     for name in names:
         if len(name) > MAX_CLASS_NAME_CHARACTERS:

@@ -100,23 +100,21 @@ class ImageDecoder:
         self._large.close()
 
     def transform(
-        self, data: bytes, header: ImageHeader, contract: ImageContract, *, owner: str = "", here: bool = True
+        self, data: bytes, header: ImageHeader, contract: ImageContract, *, here: bool = True
     ) -> TransformedImage:
         """Decode and transform an image whose header is within the limits.
 
-        Args:
-            owner: who waits for a process, for turns.
-            here: whether a plainly safe image is decoded in this process.
+        `here` is whether a plainly safe image may be decoded in this process.
 
         Raises InvalidImage, or Overloaded if it waits too long.
         """
         if (here and header.is_plainly_safe) or self._decodes_here:
             with self._take_turn(header):
                 return transform_image(decode_with_header(data, header, contract), contract)
-        answer, payload = self._ask(data, header, contract, owner)
+        answer, payload = self._ask(data, header, contract)
         return TransformedImage(np.frombuffer(payload, np.uint8).reshape(answer.shape), answer.inverted)
 
-    def measure(self, data: bytes, header: ImageHeader, *, owner: str = "") -> tuple[int, int]:
+    def measure(self, data: bytes, header: ImageHeader) -> tuple[int, int]:
         """Decode an image whose header is within the limits, and return its (height, width) after rotation.
 
         Raises InvalidImage, or Overloaded if it waits too long.
@@ -125,7 +123,7 @@ class ImageDecoder:
             with self._take_turn(header):
                 height, width, _ = decode_with_header(data, header).shape
         else:
-            height, width = self._ask(data, header, None, owner)[0].shape
+            height, width = self._ask(data, header, None)[0].shape
         return height, width
 
     @contextmanager
@@ -142,14 +140,12 @@ class ImageDecoder:
     def _take_turn(self, header: ImageHeader) -> AbstractContextManager[None]:
         return self._wait_for_turn() if header.pixels > MAX_FREE_PIXELS else nullcontext()
 
-    def _ask(
-        self, data: bytes, header: ImageHeader, contract: ImageContract | None, owner: str
-    ) -> tuple[DecodingAnswer, bytes]:
+    def _ask(self, data: bytes, header: ImageHeader, contract: ImageContract | None) -> tuple[DecodingAnswer, bytes]:
         """Decode an image in a process. Raises InvalidImage, also if the process ends, or Overloaded."""
         request = DecodingRequest(contract=contract).model_dump_json().encode()
         pool = self._large if count_pixels_in_memory(header, contract) > MAX_PLAIN_PIXELS else self._small
         try:
-            head, payload = pool.ask(Message(request, data), self._decoding_seconds, owner)
+            head, payload = pool.ask(Message(request, data), self._decoding_seconds)
         except ChildTimedOut as failure:
             raise Overloaded(f"The image cannot be decoded now: {failure}. Retry in a few seconds.") from failure
         except ChildFailed as failure:

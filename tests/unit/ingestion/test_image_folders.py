@@ -222,3 +222,12 @@ def test_a_member_larger_than_its_declared_size_is_refused(tmp_path: Path) -> No
     assert "a/1.png: the member cannot be unpacked" in ingest_fault_details(
         content.replace(true_sizes, false_sizes), tmp_path
     )
+
+
+def test_more_than_ten_thousand_class_folders_are_refused(tmp_path: Path) -> None:
+    picture = flat(RED)
+    members: Members = {f"class {index}/1.png": picture for index in range(10_001)}
+
+    assert "There are 10,001 classes; the limit is 10,000" in ingest_fault_details(
+        members, tmp_path, make_upload_limits(files=20_000)
+    )
