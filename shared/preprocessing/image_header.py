@@ -14,7 +14,8 @@ from shared.errors import InvalidImage
 MAX_PLAIN_PIXELS = 4_000_000
 """The most pixels of an image that is plainly safe."""
 MAX_PNG_CHUNKS = 4_000
-"""The most chunks of a PNG. Encoders write 8 KiB or more in each."""
+MIN_CHUNK_BYTES = 4096
+"""A PNG has at most MAX_PNG_CHUNKS chunks, and one more for each MIN_CHUNK_BYTES: libpng writes 8 KiB in each."""
 MAX_JPEG_SEGMENTS = 2_000
 """The most segments before the first scan of a JPEG. A colour profile takes up to 255."""
 MAX_SCANS = 100
@@ -90,7 +91,8 @@ def _parse_png(data: bytes) -> ImageHeader | None:
         return None
     transparent, has_pixels, animated = color in _PNG_WITH_ALPHA, False, False
     index, size, chunks = 33, len(data), 0
-    while name != b"IEND" and index < size and chunks <= MAX_PNG_CHUNKS:
+    max_chunks = MAX_PNG_CHUNKS + size // MIN_CHUNK_BYTES
+    while name != b"IEND" and index < size and chunks <= max_chunks:
         chunks += 1
         length, name = _PNG_CHUNK.unpack_from(data, index)
         if length > size - index - _PNG_CHUNK_BYTES:
@@ -102,8 +104,8 @@ def _parse_png(data: bytes) -> ImageHeader | None:
         has_pixels = has_pixels or name == b"IDAT"
         animated = animated or name in _PNG_ANIMATION
         index += _PNG_CHUNK_BYTES + length
-    if chunks > MAX_PNG_CHUNKS:
-        raise InvalidImage(f"a PNG image of more than {MAX_PNG_CHUNKS:,} chunks, the limit; save it again")
+    if chunks > max_chunks:
+        raise InvalidImage(f"a PNG image of more than {max_chunks:,} chunks, the limit; save it again")
     if not has_pixels:
         return None
     return ImageHeader("PNG", transparent, color in _PNG_GRAY, width, height, animated, sequential=True)

@@ -143,11 +143,11 @@ def test_small_images_of_walked_structure_are_plainly_safe(data: bytes, *, is_sa
     assert read_header(data, ImageLimits(max_bytes=2**20, max_pixels=10**8)).is_plainly_safe == is_safe
 
 
-@pytest.mark.parametrize(("format_name", "match"), [("PNG", "more than 4,000 chunks"), ("JPEG", "2,000 segments")])
+@pytest.mark.parametrize(("format_name", "match"), [("PNG", r"more than 4,0\d\d chunks"), ("JPEG", "2,000 segments")])
 def test_empty_chunks_and_segments_are_limited(format_name: str, match: str) -> None:
     data = encoded(photo(), format_name)
     many = (
-        data[:33] + 4_001 * make_chunk(b"tEXt", b"") + data[33:]
+        data[:33] + 4_100 * make_chunk(b"tEXt", b"") + data[33:]
         if format_name == "PNG"
         else data[:2] + 2_000 * b"\xff\xfe\0\2" + data[2:]
     )
