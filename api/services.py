@@ -55,9 +55,12 @@ class Services:
     clients: SlowClients
 
     def get_version(self, model: str, reference: str) -> Version:
-        """Load a version. `reference` is its number, `latest` or an alias. Raises ModelNotFound or VersionNotFound."""
+        """Load a version with its manifest. `reference` is its number, `latest` or an alias.
+
+        Raises ModelNotFound or VersionNotFound.
+        """
         with self.sessions() as session:
-            return versions.get_version(session, model, reference)
+            return versions.get_described_version(session, model, reference)
 
 
 def services() -> Services:

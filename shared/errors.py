@@ -166,6 +166,18 @@ class VersionNotFound(ServiceError):
     kind = "version-not-found"
 
 
+class JobInUse(ServiceError):
+    """Raised when a user deletes a job that has not ended, or whose version is published."""
+
+    kind = "job-in-use"
+
+
+class DatasetInUse(ServiceError):
+    """Raised when a user deletes data that a job reads, or that a version was trained on."""
+
+    kind = "dataset-in-use"
+
+
 class VersionInUse(ServiceError):
     """Raised when a user deletes a version that an alias points to."""
 

@@ -8,7 +8,7 @@ from shared.datasets.inline import read_inline
 from shared.errors import PictureNotFound
 from shared.inference.servable import Servable
 from shared.preprocessing.contract import NumbersContract
-from shared.spec.training import TrainingSpec
+from shared.spec.dataset import DatasetSpec
 
 STEPS = 200
 """Number of grid points along each axis."""
@@ -16,8 +16,12 @@ MARGIN = 0.25
 """Margin around the data on each side, as a fraction of their range."""
 
 
-def compute_surface(servable: Servable, columns: tuple[str, ...]) -> Surface:
-    """Predict STEPS × STEPS points around the data. `columns` are the names of the two inputs, or empty.
+def compute_surface(servable: Servable, dataset: DatasetSpec, columns: tuple[str, ...]) -> Surface:
+    """Predict STEPS × STEPS points around the data.
+
+    Args:
+        dataset: the data of the training, with the inline data.
+        columns: the names of the two inputs, or empty.
 
     Raises PictureNotFound for a version that does not take two numbers, or that returns several numbers and no classes.
     """
@@ -28,7 +32,7 @@ def compute_surface(servable: Servable, columns: tuple[str, ...]) -> Surface:
             f"A decision surface needs a version that takes 2 numbers; {servable.name} takes inputs of the shape "
             f"{list(contract.input_shape)}."
         )
-    points, values = _collect_points(servable)
+    points, values = _collect_points(servable, dataset)
     low, high = points.min(axis=0), points.max(axis=0)
     room = np.where(high > low, high - low, 1) * MARGIN
     first, second = (np.linspace(start, end, STEPS) for start, end in zip(low - room, high + room, strict=True))
@@ -63,14 +67,13 @@ def _reduce_outputs(answers: NDArray[np.float32], classes: tuple[str, ...]) -> t
     return answers[:, -1].astype(np.float64), f"probability of {classes[1]}"
 
 
-def _collect_points(servable: Servable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _collect_points(servable: Servable, dataset: DatasetSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the inline rows of the spec, (n, 2), and their labels, (n,).
 
     Without inline rows, or with several labels per row, return the golden samples and no labels, (0,).
     """
-    spec = TrainingSpec.model_validate(servable.manifest.lineage.spec)
-    if spec.dataset.inline is not None and spec.dataset.classes is None:
-        _, x, y = read_inline(spec.dataset.inline)
+    if dataset.inline is not None and dataset.classes is None:
+        _, x, y = read_inline(dataset.inline)
         if y.ndim == 1 or y.shape[1] == 1:
             return x.astype(np.float64), y.reshape(-1).astype(np.float64)
     samples = [sample.numbers for sample in servable.manifest.golden_samples]

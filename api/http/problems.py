@@ -12,6 +12,7 @@ from api.documents.base import Problem, ProblemLocation
 from shared import errors, logs
 from shared.database.engine import DATABASE_ERRORS
 from shared.errors import ServiceError
+from shared.storage.disk import FULL
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.AliasNotFound: HTTPStatus.NOT_FOUND,
     errors.ArtifactDamaged: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DatasetInUse: HTTPStatus.CONFLICT,
     errors.DatasetNotFound: HTTPStatus.NOT_FOUND,
     errors.DatasetRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.DiskFull: HTTPStatus.INSUFFICIENT_STORAGE,
@@ -47,6 +49,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.JobCannotBeRetried: HTTPStatus.CONFLICT,
     errors.JobHasEnded: HTTPStatus.CONFLICT,
+    errors.JobInUse: HTTPStatus.CONFLICT,
     errors.JobNotFound: HTTPStatus.NOT_FOUND,
     errors.JobNotStarted: HTTPStatus.CONFLICT,
     errors.LayerNotFound: HTTPStatus.NOT_FOUND,
@@ -74,6 +77,7 @@ def register_handlers(app: Flask) -> None:
     """
     app.register_error_handler(ServiceError, answer_service_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
+    app.register_error_handler(OSError, _answer_full_disk)
     for error in DATABASE_ERRORS:
         app.register_error_handler(error, _answer_without_database)
 
@@ -123,6 +127,15 @@ def _answer_without_database(error: Exception) -> Response:
     logger.error("the database was unreachable: %s", error)
     return answer_service_error(
         errors.DatabaseUnavailable(f"The database is unreachable. Retry in {RETRY_AFTER_SECONDS} s.")
+    )
+
+
+def _answer_full_disk(error: OSError) -> Response:
+    """Answer a write to a full disk. Raises all other errors again, which are unexpected."""
+    if error.errno not in FULL:
+        raise error
+    return answer_service_error(
+        errors.DiskFull("The disk became full during the request. Delete versions, jobs or data sets, or add space.")
     )
 
 

@@ -1,6 +1,7 @@
 """Submit batch predictions, which predict many inputs as a job, and download their results."""
 
 import tempfile
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +21,7 @@ from api.http.validation import validate
 from api.services import services
 from api.streaming.predictions_csv import format_csv
 from shared.database.tables.datasets import Revision
-from shared.database.tables.jobs import JobKind
+from shared.database.tables.jobs import Job, JobKind
 from shared.datasets import revisions
 from shared.devices import Device
 from shared.errors import (
@@ -152,22 +153,28 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
         )
         description = VersionManifest.model_validate(version.manifest)
         revision = revisions.get_revision(session, body.dataset) if body.dataset is not None else None
-    if revision is None:
-        files, rows = _store_upload(description)
-    else:
-        files, rows = [], _count_rows(revision, description.preprocessing)
     spec = BatchSpec(
         **body.model_dump(exclude={"version", "dataset"}),
         model=version.model,
         version=version.number,
         dataset=f"{revision.dataset}@{revision.number}" if revision is not None else None,
     )
-    batch = BatchState(version=version.number, rows=rows, columns=_list_columns(description))
     owners = services().owners
-    with services().sessions.begin() as session:
-        job = submission.create_batch_prediction(
-            session, spec, batch, files, header.idempotency_key, owners.get_current(), owners.max_queued
-        )
+    owner = owners.get_current()
+    with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
+        if revision is None:
+            paths, rows = _ingest_upload(description, Path(folder))
+        else:
+            paths, rows = [], _count_rows(revision, description.preprocessing)
+        batch = BatchState(version=version.number, rows=rows, columns=_list_columns(description))
+
+        def submit(files: list[StoredFile]) -> Job:
+            with services().sessions.begin() as session:
+                return submission.create_batch_prediction(
+                    session, spec, batch, files, header.idempotency_key, owner, owners.max_queued
+                )
+
+        job = tracked_files.store_and_reference(services().sessions, services().artifacts, paths, submit)
     services().notifier.notify(Device(job.device))
     return to_response(
         load_job(services().sessions, job.id),
@@ -220,20 +227,19 @@ def _parse_batch_request() -> BatchPredictionRequest:
     """Parse a form with a file, or JSON that names a data set. Raises InvalidRequest if both or neither are given."""
     is_form = request.mimetype == MULTIPART
     if is_form:
-        allow_upload(services().ingestor.limits.bytes)
+        allow_upload(services().ingestor.limits.bytes, services().disk)
     body = validate(BatchPredictionRequest, read_form()) if is_form else read_document(BatchPredictionRequest)
     if is_form == (body.dataset is not None):
         raise InvalidRequest("The request is invalid.", (Fault("#/dataset", ONE_OF),))
     return body
 
 
-def _store_upload(description: VersionManifest) -> tuple[list[StoredFile], int]:
-    """Write the uploaded inputs to the artifact store. Return the files and the number of inputs."""
-    with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
-        inputs = services().ingestor.ingest_prediction_inputs(
-            get_uploaded_file(), description.preprocessing, description.columns, Path(folder)
-        )
-        return tracked_files.store(services().sessions, services().artifacts, inputs.files), inputs.rows
+def _ingest_upload(description: VersionManifest, folder: Path) -> tuple[Sequence[Path], int]:
+    """Write the uploaded inputs to files in `folder`. Return their paths and the number of inputs."""
+    inputs = services().ingestor.ingest_prediction_inputs(
+        get_uploaded_file(), description.preprocessing, description.columns, folder
+    )
+    return inputs.files, inputs.rows
 
 
 def _count_rows(revision: Revision, contract: Contract) -> int:

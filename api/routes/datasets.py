@@ -3,7 +3,7 @@
 import tempfile
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
@@ -26,6 +26,7 @@ from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.errors import (
     ArtifactDamaged,
+    DatasetInUse,
     DatasetNotFound,
     DatasetRefused,
     DiskFull,
@@ -36,6 +37,7 @@ from shared.errors import (
 )
 from shared.spec.fields import ModelName
 from shared.storage import tracked_files
+from shared.storage.artifacts import StoredFile
 
 bp = APIBlueprint("datasets", __name__, url_prefix="/api/v1/datasets", abp_tags=[Tag(name="Data sets")])
 UPLOAD: dict[str, Any] = {
@@ -97,6 +99,12 @@ class UploadForm(BaseModel):
     _own_name = field_validator("name")(_check_not_builtin)
 
 
+class DeletionQuery(BaseModel):
+    versions: Literal["keep"] | None = Field(
+        default=None, description="`keep`: delete the data although versions were trained on it."
+    )
+
+
 @bp.post(
     "",
     responses={
@@ -113,8 +121,7 @@ def upload_dataset() -> Response:
     The file becomes a new revision of the data set `name`.
     If a revision has the same content already, the response is that revision, with status 200.
     """
-    services().disk.check()
-    allow_upload(services().ingestor.limits.bytes)
+    allow_upload(services().ingestor.limits.bytes, services().disk)
     if request.mimetype != "multipart/form-data":
         raise UnsupportedContent(
             f"The Content-Type is {request.mimetype or 'missing'!r}. Send multipart/form-data with `name` and `file`."
@@ -125,10 +132,13 @@ def upload_dataset() -> Response:
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         ingested = services().ingestor.ingest_dataset(file, options, Path(folder))
         digest = ingested.digest()
-        stored = tracked_files.store(services().sessions, services().artifacts, ingested.files)
-    with services().sessions.begin() as session:
-        revision, is_new = revisions.add_revision(
-            session, form.name, digest, ingested.info, _describe(ingested), stored
+
+        def add(stored: list[StoredFile]) -> tuple[Revision, bool]:
+            with services().sessions.begin() as session:
+                return revisions.add_revision(session, form.name, digest, ingested.info, _describe(ingested), stored)
+
+        revision, is_new = tracked_files.store_and_reference(
+            services().sessions, services().artifacts, ingested.files, add
         )
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     location = url_for("datasets.show_dataset", name=f"{revision.dataset}@{revision.number}")
@@ -162,6 +172,26 @@ def show_dataset(path: DatasetPath) -> Response:
         else:
             found = revisions.list_revisions(session, path.name)
     return to_response(_format_dataset(found[0].dataset, found))
+
+
+@bp.delete("/<name>", responses={204: None, **describe_problems(DatasetNotFound, DatasetInUse)})
+@parse_request
+def delete_dataset(path: DatasetPath, query: DeletionQuery) -> Response:
+    """Delete an uploaded data set.
+
+    `name` deletes all revisions; `name@revision` deletes one. No later revision gets its number.
+    Data that a job reads cannot be deleted before the job has ended (status 409).
+    Data on which a version was trained is deleted only with `versions=keep`: the version stays, and cannot be
+    reproduced.
+    """
+    with services().sessions.begin() as session:
+        chosen = revisions.list_for_deletion(session, path.name)
+        if query.versions is None:
+            revisions.check_not_trained_on(session, chosen)
+        digests = revisions.delete_revisions(session, chosen)
+    for digest in digests:
+        tracked_files.delete_unreferenced(services().sessions, services().artifacts, digest)
+    return Response(status=HTTPStatus.NO_CONTENT)
 
 
 @bp.get(

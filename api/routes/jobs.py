@@ -1,6 +1,8 @@
 """Submit, show, cancel, stop and retry jobs, and follow their progress."""
 
+import tempfile
 from http import HTTPStatus
+from pathlib import Path
 from typing import Literal
 
 from flask import Response, url_for
@@ -18,10 +20,12 @@ from api.http.responses import describe_bytes, describe_problems, make_download,
 from api.planner.messages import Plan, PlanRequest
 from api.services import services
 from api.streaming.job_log import format_log
-from shared.database.tables.jobs import ENDED, JobStatus
+from shared.database.tables.jobs import ENDED, Job, JobStatus
+from shared.datasets.stored_inline import write_inline
 from shared.devices import Device
 from shared.errors import (
     ArtifactDamaged,
+    DatasetNotFound,
     DiskFull,
     Fault,
     FileNotFound,
@@ -29,6 +33,7 @@ from shared.errors import (
     InvalidRequest,
     JobCannotBeRetried,
     JobHasEnded,
+    JobInUse,
     JobNotFound,
     JobNotStarted,
     MalformedRequest,
@@ -39,11 +44,13 @@ from shared.errors import (
     TooManyListeners,
     UnsupportedContent,
 )
-from shared.jobs import events, lifecycle, queries, submission
+from shared.jobs import deletion, events, lifecycle, queries, submission
 from shared.registry import pretrained, versions
 from shared.registry.manifest import TENSORBOARD_FILE
 from shared.spec.fields import ModelName
 from shared.spec.training import TrainingSpec
+from shared.storage import tracked_files
+from shared.storage.artifacts import StoredFile
 
 MAX_EPOCHS = 100_000
 MAX_LOG_LINES = 10_000
@@ -86,6 +93,7 @@ class EventsHeader(BaseModel):
         200: Plan,
         **describe_problems(
             ArtifactDamaged,
+            DatasetNotFound,
             DiskFull,
             IdempotencyKeyReused,
             MalformedRequest,
@@ -106,15 +114,23 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
     if not query.dry_run:
         services().disk.check()
     with services().sessions() as session:
-        resolved = submission.resolve(session, body)
+        resolved = submission.resolve(session, body, services().artifacts)
     version = resolved.version
     base = pretrained.read_pretrained(version, services().artifacts) if version is not None else None
     owner, max_queued = services().owners.get_current(), services().owners.max_queued
-    plan = services().planner.plan(PlanRequest(spec=resolved.spec, uploaded=resolved.info, base=base), owner)
-    if query.dry_run:
-        return to_response(plan)
-    with services().sessions.begin() as session:
-        job, is_reused = submission.submit(session, resolved, owner, max_queued, header.idempotency_key)
+
+    def submit(inline: list[StoredFile]) -> tuple[Job, bool]:
+        with services().sessions.begin() as session:
+            return submission.submit(
+                session, resolved, owner, max_queued, header.idempotency_key, inline[0] if inline else None
+            )
+
+    with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
+        inline = write_inline(resolved.spec.dataset, Path(folder))
+        plan = services().planner.plan(PlanRequest(spec=resolved.spec, uploaded=resolved.info, base=base), owner)
+        if query.dry_run:
+            return to_response(plan)
+        job, is_reused = tracked_files.store_and_reference(services().sessions, services().artifacts, inline, submit)
     if not is_reused:
         services().notifier.notify(Device(job.device))  # after the commit: workers see the row only then
     status = HTTPStatus.OK if is_reused else HTTPStatus.ACCEPTED
@@ -146,6 +162,21 @@ def show_job(path: JobPath) -> Response:
     The document contains its place in the queue, its progress, and its version or its error.
     """
     return to_response(load_job(services().sessions, path.job_id))
+
+
+@bp.delete("/<uuid:job_id>", responses={204: None, **describe_problems(JobNotFound, JobInUse)})
+@parse_request
+def delete_job(path: JobPath) -> Response:
+    """Delete a job that has ended.
+
+    Its events, metrics, log, checkpoint, input files and results are deleted.
+    A job that has not ended, and one whose version exists, cannot be deleted (status 409).
+    """
+    with services().sessions.begin() as session:
+        digests = deletion.delete_job(session, path.job_id)
+    for digest in digests:
+        tracked_files.delete_unreferenced(services().sessions, services().artifacts, digest)
+    return Response(status=HTTPStatus.NO_CONTENT)
 
 
 @bp.post(
@@ -182,7 +213,11 @@ def stop_job(path: JobPath) -> Response:
 
 @bp.post(
     "/<uuid:job_id>/retry",
-    responses={201: JobDocument, 200: JobDocument, **describe_problems(JobNotFound, JobCannotBeRetried, TooManyJobs)},
+    responses={
+        201: JobDocument,
+        200: JobDocument,
+        **describe_problems(JobNotFound, DatasetNotFound, JobCannotBeRetried, TooManyJobs),
+    },
 )
 @parse_request
 def retry_job(path: JobPath, query: RetryQuery) -> Response:
@@ -199,6 +234,26 @@ def retry_job(path: JobPath, query: RetryQuery) -> Response:
     location = url_for("jobs.show_job", job_id=job.id)
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     return to_response(load_job(services().sessions, job.id), status, {"Location": location})
+
+
+@bp.get(
+    "/<uuid:job_id>/inline-data",
+    responses={
+        200: describe_bytes("application/json", "`x` and `y`, as they were sent in `dataset.inline`."),
+        **describe_problems(JobNotFound, FileNotFound, ArtifactDamaged),
+    },
+)
+@parse_request
+def download_inline_data(path: JobPath) -> Response:
+    """Download the inline data of a job.
+
+    Only for data above 64 KiB, in whose place the spec shows a `sha256`.
+    """
+    with services().sessions() as session:
+        job = queries.get_job(session, path.job_id)
+    if job.inline_file is None:
+        raise FileNotFound(f"Job {job.id} has no stored inline data. Small data are in its spec.")
+    return Response(services().artifacts.read(job.inline_file), content_type="application/json")
 
 
 @bp.get("/<uuid:job_id>/metrics", responses={200: EpochList, **describe_problems(JobNotFound)})

@@ -23,6 +23,7 @@ from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, make_download, to_response
 from api.services import services
 from api.serving.self_test import run_self_test
+from shared.database.tables.base import Document
 from shared.database.tables.registry import Model, Version
 from shared.errors import (
     AliasNotFound,
@@ -73,7 +74,11 @@ def list_versions(path: ModelPath, query: PageQuery) -> Response:
         versions.get_model(session, path.model)
         numbers = aliases.list_aliases(session, path.model)
         found = versions.list_versions(session, path.model, page)
-    summaries = [VersionSummary.model_validate(_format_version(version, numbers)) for version in found]
+        metrics = versions.get_metrics(session, found)
+    summaries = [
+        VersionSummary.model_validate(_format_version(version, numbers, {"metrics": measured}))
+        for version, measured in zip(found, metrics, strict=True)
+    ]
     return to_response(
         VersionList(versions=summaries, next=make_next_cursor(page, [(version.number,) for version in found]))
     )
@@ -90,7 +95,7 @@ def show_version(path: VersionPath) -> Response:
     The document contains its metrics, classes, preprocessing, signature, lineage and files.
     """
     with services().sessions() as session:
-        version = versions.get_version(session, path.model, path.reference)
+        version = versions.get_described_version(session, path.model, path.reference)
         numbers = aliases.list_aliases(session, path.model)
     files = [
         FileDocument(
@@ -101,7 +106,9 @@ def show_version(path: VersionPath) -> Response:
         )
         for file in version.files
     ]
-    return to_response(VersionDocument.model_validate({**_format_version(version, numbers), "files": files}))
+    return to_response(
+        VersionDocument.model_validate({**_format_version(version, numbers, version.manifest), "files": files})
+    )
 
 
 @bp.delete(
@@ -205,9 +212,9 @@ def _format_model(session: Session, model: Model) -> ModelDocument:
     )
 
 
-def _format_version(version: Version, numbers: dict[str, int]) -> dict[str, object]:
+def _format_version(version: Version, numbers: dict[str, int], manifest: Document) -> dict[str, object]:
     return {
-        **version.manifest,
+        **manifest,
         "model": version.model,
         "version": version.number,
         "aliases": [alias for alias, number in numbers.items() if number == version.number],

@@ -11,7 +11,7 @@ from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
 from shared.devices import Device
-from shared.errors import JobNotFound, ModelNotFound, TooManyJobs, VersionNotFound
+from shared.errors import DatasetNotFound, JobNotFound, ModelNotFound, TooManyJobs, VersionNotFound
 from shared.jobs import submission
 from shared.registry import versions
 from shared.spec.training import TrainingSpec
@@ -24,7 +24,9 @@ bp = APIBlueprint(
 )
 
 
-@bp.post("", responses={202: JobDocument, **describe_problems(ModelNotFound, VersionNotFound, TooManyJobs)})
+@bp.post(
+    "", responses={202: JobDocument, **describe_problems(ModelNotFound, VersionNotFound, DatasetNotFound, TooManyJobs)}
+)
 @parse_request
 def reproduce_version(path: VersionPath) -> Response:
     """Train a version again.

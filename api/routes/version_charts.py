@@ -18,6 +18,7 @@ from api.http.requests import parse_request
 from api.http.responses import describe_problems
 from api.services import services
 from shared.database.tables.registry import Version
+from shared.datasets.stored_inline import read_stored_inline
 from shared.errors import (
     ArtifactDamaged,
     EvaluationNotFound,
@@ -36,6 +37,7 @@ from shared.registry.evaluation import (
     get_evaluation_file,
     read_evaluation_file,
 )
+from shared.spec.training import TrainingSpec
 
 ANSWERS: dict[Any, Any] = {
     200: PICTURE,
@@ -139,9 +141,10 @@ def draw_surface(path: VersionPicturePath, query: PictureQuery) -> Response:
     content = ("surface", _format_name(version), version.manifest["weights_digest"], names)
 
     def make() -> Drawing:
-        return drawings.draw_surface(
-            _format_name(version), compute_surface(services().model_cache.get_or_load(version), names)
-        )
+        servable = services().model_cache.get_or_load(version)
+        spec = TrainingSpec.model_validate(version.manifest["lineage"]["spec"])
+        surface = compute_surface(servable, read_stored_inline(spec.dataset, services().artifacts), names)
+        return drawings.draw_surface(_format_name(version), surface)
 
     return make_picture_response(services().pictures, path.picture_format, query, content, make)
 

@@ -20,21 +20,23 @@ def run_self_test(version: Version, artifacts: ArtifactStore) -> SelfTest:
         return _make_result(version, samples=0, difference=None, detail=error.detail)
     difference = compute_golden_difference(servable)
     detail = None
-    if difference > TOLERANCE:
+    if difference > servable.tolerance:
         detail = (
             f"The outputs for the golden samples differ by {difference:.2g} from those of Keras. "
-            f"The limit is {TOLERANCE:g}. Train the version again."
+            f"The limit is {servable.tolerance:.2g}. Train the version again."
         )
-    return _make_result(version, len(servable.manifest.golden_samples), difference, detail)
+    return _make_result(version, len(servable.manifest.golden_samples), difference, detail, servable.tolerance)
 
 
-def _make_result(version: Version, samples: int, difference: float | None, detail: str | None) -> SelfTest:
+def _make_result(
+    version: Version, samples: int, difference: float | None, detail: str | None, tolerance: float = TOLERANCE
+) -> SelfTest:
     return SelfTest(
         model=version.model,
         version=version.number,
         passed=detail is None,
         samples=samples,
         difference=difference,
-        tolerance=TOLERANCE,
+        tolerance=tolerance,
         detail=detail,
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.labels import encode_labels, find_class_name_faults
 from shared.errors import Fault, InvalidRequest
-from shared.spec.dataset import InlineData
+from shared.spec.dataset import Inline, InlineData
 
 POINTER = "#/dataset/inline"
 MAX_RANK = 5
@@ -21,13 +21,14 @@ MAX_CLASS_INDEX = 2**31
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-def read_inline(data: InlineData) -> tuple[DatasetInfo, NDArray[Any], NDArray[Any]]:
+def read_inline(data: Inline) -> tuple[DatasetInfo, NDArray[Any], NDArray[Any]]:
     """Return the `DatasetInfo`, x and y of inline data.
 
     Rows of the shape height × width × 1 or 3 with integers from 0 to 255 are images: x is uint8
     (n, height, width, channels). All other rows are numbers: x is float32 (n, …). `DatasetInfo.targets` determines
     the form of y. Raises InvalidRequest for the first entry that is wrong.
     """
+    assert isinstance(data, InlineData), "call read_stored_inline first"  # noqa: S101
     if len(data.x) != len(data.y):
         raise _build_error(
             f"{POINTER}/y",

@@ -1,26 +1,30 @@
 """Read and write uploaded data sets in the database: their names and their revisions, which never change."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.database.pagination import Page
 from shared.database.tables.base import Document
 from shared.database.tables.datasets import DatasetName, Revision, RevisionFile
+from shared.database.tables.jobs import ENDED, Job
+from shared.database.tables.registry import Version
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.datasets.info import DatasetInfo
 from shared.datasets.uploaded import UploadedDataset
-from shared.errors import ArtifactDamaged, DatasetNotFound, DatasetUnavailable
+from shared.errors import ArtifactDamaged, DatasetInUse, DatasetNotFound, DatasetUnavailable
 from shared.references import parse_version_number
 from shared.spec.dataset import DatasetSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore, StoredFile
 
+MAX_NAMED = 5
+"""The most jobs or versions that an error names."""
 _DATASET_INFO = TypeAdapter(DatasetInfo)
 
 
@@ -53,8 +57,9 @@ def add_revision(
 
 
 def list_datasets(session: Session, page: Page) -> list[DatasetName]:
-    """List the uploaded data sets of a page, ordered by name."""
-    query = select(DatasetName).order_by(DatasetName.name).limit(page.limit)
+    """List the data sets of a page that have a revision, ordered by name."""
+    has_revisions = select(Revision.id).where(Revision.dataset == DatasetName.name).exists()
+    query = select(DatasetName).where(has_revisions).order_by(DatasetName.name).limit(page.limit)
     if page.after is not None:
         query = query.where(DatasetName.name > page.after[0])
     return list(session.scalars(query))
@@ -79,6 +84,60 @@ def get_revision(session: Session, reference: str) -> Revision:
         list_revisions(session, name)
         raise DatasetNotFound(f"Data set {name!r} has no revision {number!r}.")
     return revision
+
+
+def lock_revision(session: Session, reference: str) -> int:
+    """Return the id of a revision, `name@number`, and prevent its deletion until the end of the transaction.
+
+    Raises DatasetNotFound.
+    """
+    revision = get_revision(session, reference)
+    locked = select(Revision.id).where(Revision.id == revision.id).with_for_update(read=True, key_share=True)
+    if session.scalars(locked).one_or_none() is None:
+        raise DatasetNotFound(f"Data set {reference!r} was deleted just now.")
+    return revision.id
+
+
+def list_for_deletion(session: Session, reference: str) -> list[Revision]:
+    """Return all revisions for `name`, or the given one for `name@number`, with locked rows. Raises DatasetNotFound."""
+    chosen = [get_revision(session, reference)] if "@" in reference else list_revisions(session, reference)
+    query = select(Revision).where(Revision.id.in_([revision.id for revision in chosen])).order_by(Revision.id)
+    return list(session.scalars(query.with_for_update()))
+
+
+def check_not_trained_on(session: Session, chosen: Sequence[Revision]) -> None:
+    """Check that no version was trained on these revisions. Raises DatasetInUse, which names some of the versions."""
+    query = select(Version.model, Version.number).join(Job, Job.id == Version.job_id)
+    query = query.where(Job.dataset_revision_id.in_([revision.id for revision in chosen]))
+    found = session.execute(query.order_by(Version.model, Version.number).limit(MAX_NAMED + 1)).all()
+    if found:
+        names = _join_names([f"{model}/{number}" for model, number in found])
+        raise DatasetInUse(
+            f"Versions were trained on this data: {names}. Without it they cannot be reproduced. Delete the versions "
+            "first, or add `?versions=keep`."
+        )
+
+
+def delete_revisions(session: Session, chosen: Sequence[Revision]) -> set[str]:
+    """Delete revisions, whose numbers are never used again. Returns the digests of their files.
+
+    Raises DatasetInUse, which names some of the jobs, if a job that has not ended reads one of them.
+    """
+    ids = [revision.id for revision in chosen]
+    digests = {file.sha256 for revision in chosen for file in revision.files}
+    reads = Job.dataset_revision_id.in_(ids)
+    session.execute(update(Job).where(reads, Job.status.in_(ENDED)).values(dataset_revision_id=None))
+    if unended := list(session.scalars(select(Job.id).where(reads).limit(MAX_NAMED + 1))):
+        raise DatasetInUse(
+            f"Jobs read this data and have not ended: {_join_names(list(map(str, unended)))}. Wait, or cancel them."
+        )
+    session.execute(delete(RevisionFile).where(RevisionFile.revision_id.in_(ids)))
+    session.execute(delete(Revision).where(Revision.id.in_(ids)))
+    return digests
+
+
+def _join_names(names: list[str]) -> str:
+    return ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
 
 
 def pin_revision(session: Session, spec: DatasetSpec) -> tuple[DatasetSpec, DatasetInfo | None]:

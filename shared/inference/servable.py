@@ -26,6 +26,8 @@ MAX_ROWS_PER_RUN = 32
 SESSION_BYTES = 400_000
 SESSION_FACTOR = 1.1
 """A session takes SESSION_BYTES, and SESSION_FACTOR bytes of memory for each byte of the ONNX file."""
+MANIFEST_FACTOR = 12
+"""The most bytes of memory that each byte of a manifest takes, measured on layers, classes and golden samples."""
 TRIAL_BATCH_SIZE = 4
 TRIALS = 3
 MAX_BATCH_COST = 0.9
@@ -75,13 +77,22 @@ class Servable:
         """Return whether one run of several inputs takes less time than one run for each."""
         self._session = session
 
-    def drop_golden_images(self) -> None:
-        """Drop the golden images (up to a megabyte) and the architecture, which are not needed after the check.
+    @property
+    def tolerance(self) -> float:
+        """Return the largest difference from the golden outputs, in the scale of `compute_max_difference`."""
+        return self.manifest.tolerance if self.manifest.tolerance is not None else TOLERANCE
 
-        Golden rows of numbers stay: they are small, and the chart of the decision surface shows them.
+    def drop_origin(self) -> None:
+        """Drop what is not needed after the check: the golden images, the architecture and the spec of the training.
+
+        Each can take megabytes. Golden rows of numbers stay: the chart of the decision surface shows them. What stays
+        is counted in `size_bytes`.
         """
-        numbers = tuple(sample for sample in self.manifest.golden_samples if sample.b64 is None)
-        self.manifest = self.manifest.model_copy(update={"golden_samples": numbers, "architecture": {}})
+        manifest = self.manifest
+        numbers = tuple(sample for sample in manifest.golden_samples if sample.b64 is None)
+        lineage = manifest.lineage.model_copy(update={"spec": {}})
+        self.manifest = manifest.model_copy(update={"golden_samples": numbers, "architecture": {}, "lineage": lineage})
+        self.size_bytes += MANIFEST_FACTOR * len(self.manifest.model_dump_json())
 
     def run(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on rows (n, *input_shape). Returns (n, outputs) float32."""
@@ -97,17 +108,17 @@ class Servable:
 def load_servable(version: Version, artifacts: ArtifactStore) -> Servable:
     """Load a version, check its golden samples and measure whether batches are faster.
 
-    Raises ArtifactDamaged, or VersionNotServable if an output differs by more than TOLERANCE.
+    Raises ArtifactDamaged, or VersionNotServable if an output differs by more than the tolerance of the version.
     """
     servable = open_servable(version, artifacts)
     difference = compute_golden_difference(servable)
-    if difference > TOLERANCE:
+    if difference > servable.tolerance:
         raise VersionNotServable(
             f"Version {servable.name} cannot be served: its outputs for the golden samples differ by "
-            f"{difference:.2g}, the limit is {TOLERANCE:g}. Train it again."
+            f"{difference:.2g}, the limit is {servable.tolerance:.2g}. Train it again."
         )
     servable.is_faster_in_batches = _is_faster_in_batches(servable)
-    servable.drop_golden_images()
+    servable.drop_origin()
     return servable
 
 

@@ -30,6 +30,14 @@ def get_job(session: Session, job_id: UUID) -> Job:
     return job
 
 
+def lock_job(session: Session, job_id: UUID) -> Job:
+    """Return the job with this id, its row locked until the end of the transaction. Raises JobNotFound."""
+    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one_or_none()
+    if job is None:
+        raise JobNotFound(f"There is no job {job_id}.")
+    return job
+
+
 def list_jobs(
     session: Session,
     page: Page,

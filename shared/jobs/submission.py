@@ -25,17 +25,27 @@ from shared.database.tables.jobs import (
 )
 from shared.database.tables.registry import Version
 from shared.datasets import revisions
+from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.datasets.info import DatasetInfo
+from shared.datasets.stored_inline import read_stored_inline, replace_inline
 from shared.devices import Device
-from shared.errors import Fault, IdempotencyKeyReused, InvalidRequest, JobCannotBeRetried, JobNotFound, TooManyJobs
+from shared.errors import (
+    Fault,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    JobCannotBeRetried,
+    JobNotFound,
+    TooManyJobs,
+)
 from shared.jobs import batch_predictions, events, queries
 from shared.jobs.batch_predictions import BatchState
 from shared.jobs.events import format_epoch
 from shared.registry import pretrained
 from shared.spec.batch_prediction import BatchSpec
+from shared.spec.dataset import DatasetSpec, StoredInlineData
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
-from shared.storage.artifacts import StoredFile
+from shared.storage.artifacts import ArtifactStore, StoredFile
 
 IDEMPOTENCY_HOURS = 24
 """After this time an idempotency key can be used for another job."""
@@ -43,8 +53,6 @@ SPECS: dict[JobKind, type[TrainingSpec] | type[BatchSpec]] = {
     JobKind.TRAINING: TrainingSpec,
     JobKind.PREDICTION: BatchSpec,
 }
-MAX_INLINE_BYTES = 2**20
-"""The most bytes of inline data, as JSON."""
 CODE_VERSION = 1
 """Part of the training digest. Increase it when the code trains the same spec and data to different weights."""
 
@@ -55,7 +63,7 @@ class ResolvedSpec:
 
     Attributes:
         sent: the spec as the client sent it. An idempotency key belongs to this spec.
-        spec: the same spec with the numbers of the revision and of the version to start from.
+        spec: the same spec with the numbers of the revision and of the version to start from, and with all inline data.
         info: description of the uploaded data set; None for other data.
         version: the version to start from; None if the spec itself contains the network.
     """
@@ -66,35 +74,38 @@ class ResolvedSpec:
     version: Version | None
 
 
-def resolve(session: Session, spec: TrainingSpec) -> ResolvedSpec:
-    """Fill in the present revision of the data set, and the present number of the version to start from.
+def resolve(session: Session, spec: TrainingSpec, artifacts: ArtifactStore) -> ResolvedSpec:
+    """Fill in the revision of the data set, stored inline data, and the number of the version to start from.
 
-    Raises InvalidRequest if the version does not exist, and for inline data over MAX_INLINE_BYTES.
+    Raises InvalidRequest if the version or the stored data do not exist, or ArtifactDamaged.
     """
-    inline = spec.dataset.inline
-    if inline is not None and (size := len(inline.model_dump_json())) > MAX_INLINE_BYTES:
-        detail = f"The data have {size:,} bytes; the limit is {MAX_INLINE_BYTES:,}. Upload them as a data set."
-        raise InvalidRequest("The request is invalid.", (Fault("#/dataset/inline", detail),))
-    dataset, info = revisions.pin_revision(session, spec.dataset)
+    _check_stored_inline(session, spec.dataset)
+    dataset, info = revisions.pin_revision(session, read_stored_inline(spec.dataset, artifacts))
     version = pretrained.find_pretrained(session, spec.network)
     pinned = pretrained.pin_version(spec.model_copy(update={"dataset": dataset}), version)
     return ResolvedSpec(spec, pinned, info, version)
 
 
 def submit(
-    session: Session, resolved: ResolvedSpec, owner: str, max_queued: int | None, key: str | None = None
+    session: Session,
+    resolved: ResolvedSpec,
+    owner: str,
+    max_queued: int | None,
+    key: str | None = None,
+    inline: StoredFile | None = None,
 ) -> tuple[Job, bool]:
     """Submit a training. Returns the job, and whether it is an earlier one with the same training (`reuse`).
 
     Args:
         max_queued: how many jobs the owner can have in the queue; None for no limit.
         key: idempotency key, as in `create_job`; None without one.
+        inline: the stored inline data, as in `create_job`; None if the spec contains them.
 
-    Raises IdempotencyKeyReused or TooManyJobs.
+    Raises DatasetNotFound, IdempotencyKeyReused, TooManyJobs, or tracked_files.FilesCollected.
     """
     if resolved.spec.reuse and (equal := find_equal_training(session, resolved.spec)) is not None:
         return equal, True
-    return create_job(session, resolved.spec, owner, max_queued, key, resolved.sent), False
+    return create_job(session, resolved.spec, owner, max_queued, key, resolved.sent, inline), False
 
 
 def create_job(
@@ -104,6 +115,7 @@ def create_job(
     max_queued: int | None = None,
     key: str | None = None,
     sent: TrainingSpec | None = None,
+    inline: StoredFile | None = None,
 ) -> Job:
     """Create a queued training.
 
@@ -113,10 +125,17 @@ def create_job(
             job is returned.
         sent: the spec as the client sent it, if it differs from `spec`: the numbers that `spec` pins can differ when
             the client repeats its request.
+        inline: the file with the inline data, if they are too large for the database.
 
-    Raises IdempotencyKeyReused if the key belongs to another spec, or TooManyJobs.
+    Raises IdempotencyKeyReused if the key belongs to another spec, TooManyJobs, DatasetNotFound if the revision was
+    deleted, or tracked_files.FilesCollected.
     """
-    job = _make_job(session, spec, owner)
+    stored = spec
+    if inline is not None:
+        stored = spec.model_copy(update={"dataset": replace_inline(spec.dataset, inline)})
+        tracked_files.reference(session, [inline.sha256])
+    job = _make_job(session, stored, owner)
+    job.training_digest = compute_training_digest(spec)
     if key is not None and (first := _find_by_key(session, job, key, compute_spec_digest(sent or spec))) is not None:
         return first
     session.add_all((job, _make_first_event(job)))
@@ -134,7 +153,8 @@ def create_reproduction(
 ) -> Job:
     """Create a job that trains a version again and compares the result with it. It publishes no version.
 
-    `spec` is the spec of the version `number` of `model`. Raises TooManyJobs.
+    `spec` is the spec of the version `number` of `model`. Raises TooManyJobs, or DatasetNotFound if its data were
+    deleted.
     """
     job = create_job(session, spec, owner, max_queued)
     job.reproduces = {"model": model, "version": number}
@@ -151,10 +171,9 @@ def create_retry(
     Returns:
         The new job and True, or the earlier retry and False.
 
-    Raises JobNotFound, JobCannotBeRetried or TooManyJobs.
+    Raises JobNotFound, JobCannotBeRetried, DatasetNotFound if its data were deleted, or TooManyJobs.
     """
-    queries.get_job(session, job_id)
-    old = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()  # the lock keeps its checkpoint
+    old = queries.lock_job(session, job_id)  # the lock keeps its checkpoint
     if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise JobCannotBeRetried(f"Job {job_id} is {old.status}. Only a failed or cancelled job can be retried.")
     spec = SPECS[JobKind(old.kind)].model_validate(old.spec)
@@ -162,7 +181,7 @@ def create_retry(
     unended = select(Job).where(Job.retry_of == job_id, Job.status.not_in(ENDED)).order_by(Job.created_at).limit(1)
     if (running := session.scalars(unended).one_or_none()) is not None:
         return running, False
-    job.retry_of = old.id
+    job.retry_of, job.training_digest = old.id, old.training_digest
     job.reproduces = old.reproduces
     session.add_all((job, _make_first_event(job)))
     if old.kind == JobKind.PREDICTION:
@@ -206,7 +225,7 @@ def create_batch_prediction(
         files: the stored input files; none if the spec names a data set.
         key: idempotency key, as in `create_job`; None without one.
 
-    Raises IdempotencyKeyReused, TooManyJobs, or tracked_files.FilesCollected.
+    Raises DatasetNotFound, IdempotencyKeyReused, TooManyJobs, or tracked_files.FilesCollected.
     """
     job = _make_job(session, spec, owner)
     content = [spec.model_dump(mode="json"), sorted((file.name, file.sha256) for file in files)]
@@ -261,8 +280,10 @@ def _make_job(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> J
     """Build a job, without adding it to the session.
 
     Locks the owner's row until the end of the transaction, so the jobs of one owner are created one after another.
+    Raises DatasetNotFound if the revision that the spec names was deleted.
     """
     _lock_owner(session, owner)
+    revision_id, inline_file = _find_data(session, spec)
     created_at = session.scalars(select(now())).one()
     training = spec if isinstance(spec, TrainingSpec) else None
     return Job(
@@ -273,6 +294,8 @@ def _make_job(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> J
         spec=spec.model_dump(mode="json", by_alias=True),
         spec_digest=compute_spec_digest(spec),
         training_digest=compute_training_digest(training) if training is not None else "",
+        dataset_revision_id=revision_id,
+        inline_file=inline_file,
         device=training.resources.device if training is not None else Device.AUTO,
         priority=spec.resources.priority if isinstance(spec, TrainingSpec) else spec.priority,
         status=JobStatus.QUEUED,
@@ -280,6 +303,30 @@ def _make_job(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> J
         created_at=created_at,
         tags=[JobTag(key=key, value=value, created_at=created_at) for key, value in spec.tags.items()],
     )
+
+
+def _find_data(session: Session, spec: TrainingSpec | BatchSpec) -> tuple[int | None, str | None]:
+    """Return the id of the revision and the digest of the stored inline data of a spec, each None without one.
+
+    Raises DatasetNotFound if the revision was deleted.
+    """
+    if isinstance(spec, BatchSpec):
+        return revisions.lock_revision(session, spec.dataset) if spec.dataset is not None else None, None
+    dataset = spec.dataset
+    if isinstance(dataset.inline, StoredInlineData):
+        return None, dataset.inline.sha256
+    if dataset.name is None or dataset.name in BUILTIN_DATASETS:
+        return None, None
+    return revisions.lock_revision(session, dataset.name), None
+
+
+def _check_stored_inline(session: Session, spec: DatasetSpec) -> None:
+    """Check that a job has the stored inline data that a spec names. Raises InvalidRequest."""
+    if not isinstance(spec.inline, StoredInlineData):
+        return
+    if session.scalars(select(Job.id).where(Job.inline_file == spec.inline.sha256).limit(1)).one_or_none() is None:
+        detail = "No job has inline data with this sha256. Send the data themselves in `x` and `y`."
+        raise InvalidRequest("The request is invalid.", (Fault("#/dataset/inline/sha256", detail),))
 
 
 def _lock_owner(session: Session, owner: str) -> None:

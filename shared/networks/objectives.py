@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.datasets.info import DatasetInfo, TargetKind
+from shared.datasets.labels import MAX_CLASSES
 from shared.errors import Fault, InvalidRequest
 from shared.networks.arguments import translate_keras_errors
 from shared.networks.builder import find_final_activation
@@ -134,6 +135,11 @@ def choose_objective(
     width = output_shape[0]
     name = _parse_loss_name(loss) if loss is not None else _choose_loss(info, width, activation)
     classes = _choose_classes(LOSSES[name], info, width)
+    if len(classes) > MAX_CLASSES:
+        raise _build_error(
+            last_layer_pointer,
+            f"The network has {width:,} classes; the limit is {MAX_CLASSES:,}. Use fewer classes, or a regression.",
+        )
     _check_width(name, info, classes, width, last_layer_pointer)
     if classes and activation not in PROBABILITY_ACTIVATIONS:
         detail = f"A classifier must output probabilities, and this one ends in `{activation}`. Give the last layer "
@@ -219,7 +225,7 @@ def _choose_loss(info: DatasetInfo, width: int, activation: str) -> str:
 
 
 def _choose_classes(family: LabelForm, info: DatasetInfo, width: int) -> tuple[str, ...]:
-    numbered = tuple(str(index) for index in range(max(width, 2)))
+    numbered = tuple(str(index) for index in range(min(max(width, 2), MAX_CLASSES + 1)))
     match info.targets:
         case TargetKind.CLASSES:
             return info.classes

@@ -108,7 +108,14 @@ class GoldenSample(_Value):
 
 
 class ManifestFile(VersionManifest):
-    """The content of version.json. `architecture` is the network as `to_json()` of Keras prints it."""
+    """The content of version.json.
+
+    Attributes:
+        architecture: the network as `to_json()` of Keras prints it.
+        tolerance: the largest difference from the golden outputs, in the scale of `compute_max_difference`; None for
+            the usual one.
+    """
 
     architecture: dict[str, Any]
+    tolerance: float | None = None
     golden_samples: tuple[GoldenSample, ...]

@@ -1,10 +1,13 @@
 """Read and write models and their numbered versions."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, lazyload, load_only
 
 from shared.database.pagination import Page
+from shared.database.tables.base import Document
 from shared.database.tables.registry import Alias, Model, Version, VersionFile
 from shared.errors import FileNotFound, ModelNotFound, VersionInUse, VersionNotFound
 from shared.references import parse_version_number
@@ -53,15 +56,35 @@ def count_versions(session: Session, model: str) -> int:
 
 
 def list_versions(session: Session, model: str, page: Page) -> list[Version]:
-    """List the versions of a model, newest first."""
+    """List the versions of a model, newest first. Loads neither manifests nor files."""
     query = select(Version).where(Version.model == model).order_by(Version.number.desc()).limit(page.limit)
+    query = query.options(lazyload(Version.files))
     if page.after is not None:
         query = query.where(Version.number < page.after[0])
     return list(session.scalars(query))
 
 
+def get_metrics(session: Session, found: Sequence[Version]) -> list[Document]:
+    """Get the metrics of versions, without the rest of their manifests."""
+    query = select(Version.id, Version.manifest["metrics"].label("metrics")).where(
+        Version.id.in_([version.id for version in found])
+    )
+    metrics = {row.id: row.metrics for row in session.execute(query)}
+    return [metrics[version.id] for version in found]
+
+
+def get_described_version(session: Session, model: str, reference: str) -> Version:
+    """Get a version as `get_version` does, with its manifest. Raises ModelNotFound or VersionNotFound."""
+    version = get_version(session, model, reference)
+    session.refresh(version, ["manifest"])
+    return version
+
+
 def get_version(session: Session, model: str, reference: str) -> Version:
-    """Get a version by `reference`: a number, `latest` or an alias. Raises ModelNotFound or VersionNotFound."""
+    """Get a version by `reference`: a number, `latest` or an alias. The manifest can be read only in the session.
+
+    Raises ModelNotFound or VersionNotFound.
+    """
     versions = select(Version).where(Version.model == model)
     if reference == LATEST:
         query = versions.order_by(Version.number.desc()).limit(1)
@@ -90,7 +113,7 @@ def get_served_version(session: Session, model: str) -> Version:
 
 
 def list_served_versions(session: Session, limit: int) -> list[Version]:
-    """List the version that each model serves, ordered by model name. Loads neither manifest nor files."""
+    """List the version that each model serves, ordered by model name. Loads neither manifests nor files."""
     latest = select(Version.model, func.max(Version.number).label("number")).group_by(Version.model).subquery()
     production = (Alias.model == latest.c.model) & (Alias.alias == PRODUCTION)
     served = select(latest.c.model, func.coalesce(Alias.number, latest.c.number).label("number"))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from shared.spec.fields import Count, Fraction, Name, SpecPart
 
@@ -16,6 +16,24 @@ class InlineData(SpecPart):
 
     x: Annotated[list[Any], Field(min_length=1, examples=[[[0, 0], [0, 1], [1, 0], [1, 1]]])]
     y: Annotated[list[Any], Field(min_length=1, examples=[[[0], [1], [1], [0]]])]
+
+
+class StoredInlineData(SpecPart):
+    """Inline data of an earlier job, which are in a file because they are large. The job shows this in their place."""
+
+    sha256: Annotated[
+        str, Field(pattern=r"^[0-9a-f]{64}$", description="The sha256 of the file, as the earlier job shows it.")
+    ]
+
+
+def _choose_form(value: object) -> str:
+    is_stored = isinstance(value, StoredInlineData) or (isinstance(value, dict) and "sha256" in value)
+    return "stored" if is_stored else "data"
+
+
+Inline = Annotated[
+    Annotated[InlineData, Tag("data")] | Annotated[StoredInlineData, Tag("stored")], Discriminator(_choose_form)
+]
 
 
 class ValidationSplit(SpecPart):
@@ -62,7 +80,7 @@ class DatasetSpec(SpecPart):
     """
 
     name: Annotated[str | None, Field(max_length=200, examples=["mnist"])] = None
-    inline: InlineData | None = None
+    inline: Inline | None = None
     limit: Annotated[
         Count | None,
         Field(description="Number of training rows to use, after shuffling them with the random seed. Default: all."),

@@ -29,7 +29,14 @@ Result = TypeVar("Result")
 _UNREFERENCED = and_(
     *(
         ~select(column).where(column == TrackedFile.sha256).exists()
-        for column in (VersionFile.sha256, RevisionFile.sha256, Job.checkpoint_file, BatchFile.sha256, BatchPart.sha256)
+        for column in (
+            VersionFile.sha256,
+            RevisionFile.sha256,
+            Job.checkpoint_file,
+            Job.inline_file,
+            BatchFile.sha256,
+            BatchPart.sha256,
+        )
     )
 )
 
@@ -43,6 +50,8 @@ def store(sessions: Sessions, artifacts: ArtifactStore, paths: Sequence[Path]) -
 
     Garbage collection deletes them later if nothing references them. Raises OSError.
     """
+    if not paths:
+        return []
     with sessions.begin() as session:
         track(session, [compute_digest(path) for path in paths])
     return [artifacts.put(path) for path in paths]

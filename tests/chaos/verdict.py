@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
+from sqlalchemy.orm import undefer
 
 from shared.database.engine import Sessions
 from shared.database.tables.datasets import RevisionFile
@@ -46,7 +47,7 @@ def violations(ledger: Ledger, sessions: Sessions, artifacts: Path, twins: dict[
 def _load_outcomes(sessions: Sessions) -> dict[str, Outcome]:
     with sessions() as session:
         outcomes = {job.id: Outcome(job, [], [], []) for job in session.scalars(select(Job))}
-        for version in session.scalars(select(Version)):
+        for version in session.scalars(select(Version).options(undefer(Version.manifest))):
             outcomes[version.job_id].versions.append(version)
         for event in session.scalars(select(JobEvent).order_by(JobEvent.number)):
             outcomes[event.job_id].events.append(event.number)

@@ -165,7 +165,7 @@ def published(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> C
             submission.create_job(session, TrainingSpec.model_validate(specs[model]))
         InProcessWorker(make_worker_context(sessions, artifacts, RecordingNotifier(), folder)).run_all()
         with sessions() as session:
-            version = versions.get_version(session, model, versions.LATEST)
+            version = versions.get_described_version(session, model, versions.LATEST)
         engine.dispose()
         paths = [folder / file.name for file in version.files]
         for path, file in zip(paths, version.files, strict=True):

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import keras
 import numpy as np
-import onnxruntime
 import tensorflow as tf
 import tf2onnx
 from numpy.typing import NDArray
@@ -20,8 +19,6 @@ from tf2onnx.handler import tf_op
 
 from shared.datasets.row_files import EncodedImages
 from shared.datasets.splits import Dataset, Part
-from shared.errors import ExportDisagrees
-from shared.inference.parity import TOLERANCE, compute_max_difference
 from shared.preprocessing.contract import ImageContract, NumbersContract
 from shared.preprocessing.decoding import read_header
 from shared.preprocessing.image_decoder import ImageDecoder
@@ -35,6 +32,7 @@ from shared.registry.manifest import (
     ManifestFile,
     VersionManifest,
 )
+from worker.training.agreement import check_agreement
 from worker.training.train import TrainingResult
 
 # Without this setting, tf2onnx copies the network before each optimizer pass: a quarter of the time of an export.
@@ -59,9 +57,10 @@ def export_version(
     bare.save(paths[0])  # without the optimizer: the state of Adam is twice as large as the weights
     bare.save_weights(paths[1])
     paths[2].write_bytes(_convert_to_onnx(trained.network))
-    _check_agreement(paths[2], inputs, outputs)
+    tolerance = check_agreement(paths[2], bare, inputs, outputs)
     file = ManifestFile(
         **dict(manifest),
+        tolerance=tolerance,
         architecture=json.loads(bare.to_json()),
         golden_samples=tuple(
             sample.model_copy(update={"outputs": tuple(row.tolist())})
@@ -144,18 +143,6 @@ def _inline_functions() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(False)  # noqa: FBT003
-
-
-def _check_agreement(path: Path, inputs: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
-    """Check that the ONNX file at `path` computes the `expected` outputs of Keras. Raises ExportDisagrees."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (answered,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})
-    difference = compute_max_difference(answered, expected)
-    if difference > TOLERANCE:
-        raise ExportDisagrees(
-            f"The outputs of the ONNX file and of Keras differ by {difference:.2g}, and the limit is {TOLERANCE:g}. "
-            "The network cannot be served. Replace unusual layers one by one to find the cause."
-        )
 
 
 # tf2onnx converts Erf and Exp, but not Erfc = 1 - Erf and Expm1 = Exp - 1. gelu, celu and other activations use these.

@@ -14,6 +14,7 @@ from shared.database.tables.base import Document
 from shared.database.tables.jobs import Job
 from shared.database.tables.registry import Version
 from shared.datasets import revisions, splits
+from shared.datasets.stored_inline import read_stored_inline
 from shared.jobs import lifecycle, publishing
 from shared.jobs.lifecycle import LeaseLost
 from shared.preprocessing.image_decoder import ImageDecoder
@@ -109,7 +110,8 @@ def _load_inputs(context: WorkerContext, spec: TrainingSpec, folder: Path) -> _I
     uploaded = None
     if revision is not None:
         uploaded = revisions.open_revision(revision, context.artifacts, context.cache_dir / "uploaded")
-    dataset = splits.load_dataset(spec.dataset, spec.training.seed, context.datasets_dir, uploaded)
+    selected = read_stored_inline(spec.dataset, context.artifacts)
+    dataset = splits.load_dataset(selected, spec.training.seed, context.datasets_dir, uploaded)
     logger.info(
         "%s: %d training rows, %d validation rows, %d test rows",
         spec.dataset.name or "the data in the spec",
@@ -167,7 +169,7 @@ def _finish_reproduction(job: Job, reproduces: Document, again: VersionManifest,
     """Compare the new manifest `again` with the reproduced version, and end the job with the comparison."""
 
     def finish(session: Session) -> None:
-        version = versions.get_version(session, reproduces["model"], str(reproduces["version"]))
+        version = versions.get_described_version(session, reproduces["model"], str(reproduces["version"]))
         reproduction = compare_versions(VersionManifest.model_validate(version.manifest), again)
         lifecycle.finish_reproduction(session, job.id, job.attempt, reproduction.model_dump(mode="json"))
 

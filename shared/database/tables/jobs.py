@@ -66,6 +66,9 @@ class Job(Base):
         events_trimmed: whether the progress and the log lines were deleted.
         spec_digest: sha256 of the request. It tells whether an idempotency key comes with the same request again.
         training_digest: sha256 of all that determines the weights and the model; empty for a batch prediction.
+        dataset_revision_id: the revision of the uploaded data set that the spec names. Its deletion is refused while
+            the job has not ended; afterwards it clears the column.
+        inline_file: digest of the file with the inline data of the spec, if they are too large for the database.
     """
 
     __tablename__ = "jobs"
@@ -77,6 +80,8 @@ class Job(Base):
         Index(None, "model", "created_at", "id"),
         Index(None, "training_digest", "status"),
         Index(None, "checkpoint_file"),
+        Index(None, "dataset_revision_id"),
+        Index(None, "inline_file"),
         Index(None, "retry_of"),
         Index(None, "events_trimmed", "ended_at"),
     )
@@ -86,6 +91,8 @@ class Job(Base):
     kind: Mapped[str] = mapped_column(String(20))
     model: Mapped[str] = mapped_column(String(100))
     spec: Mapped[Document]
+    dataset_revision_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_revisions.id"))
+    inline_file: Mapped[str | None] = mapped_column(ForeignKey("tracked_files.sha256"))
     device: Mapped[str] = mapped_column(String(10))
     priority: Mapped[int]
     status: Mapped[str] = mapped_column(String(20), default=JobStatus.QUEUED)

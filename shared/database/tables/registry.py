@@ -34,7 +34,7 @@ class Version(Base):
     """A published version of a model. A unique constraint allows at most one version for each job.
 
     Attributes:
-        manifest: the fields of `VersionManifest`.
+        manifest: the fields of `VersionManifest`. It can be large, so it is loaded when it is read in the session.
     """
 
     __tablename__ = "versions"
@@ -44,7 +44,7 @@ class Version(Base):
     model: Mapped[str] = mapped_column(ForeignKey("models.name"))
     number: Mapped[int]
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"))
-    manifest: Mapped[Document]
+    manifest: Mapped[Document] = mapped_column(deferred=True)
     created_at: Mapped[datetime] = mapped_column(default=now())
     files: Mapped[list["VersionFile"]] = relationship(lazy="selectin", order_by="VersionFile.name")
 

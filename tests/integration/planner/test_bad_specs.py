@@ -35,6 +35,15 @@ def layers(*stack: Json) -> Json:
             "#/training/learning_rate_schedule/boundaries",
             "101 entries; the limit is 100",
         ),
+        (
+            changed(
+                changed(XOR, "training.loss", "sparse_categorical_crossentropy"),
+                "network.layers.1",
+                {"layer": "Dense", "units": 1_000_000, "activation": "softmax"},
+            ),
+            "#/network/layers/1",
+            "1,000,000 classes; the limit is 10,000",
+        ),
         (layers({"layer": "Conv2d", "filters": 3}), "#/network/layers/0/layer", "Did you mean 'Conv2D'?"),
         (layers(FLATTEN, {"layer": "Dense", "unit": 3}), "#/network/layers/1/unit", "Did you mean 'units'?"),
         (changed(DIGITS, "dataset.name", "imagenet"), "#/dataset/name", "cifar10"),
