@@ -18,6 +18,7 @@ from api.http.document_reader import CONFIG_KEY, DocumentReader
 from api.http.request_ids import add_request_ids
 from api.http.requests import check_url
 from api.http.slow_clients import SlowClients, limit_clients
+from api.http.uploads import UploadRequest
 from api.ingestion.client import Ingestor
 from api.ingestion.result import UploadLimits
 from api.planner.client import Planner
@@ -63,6 +64,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         static_folder=None,
         validation_error_model=Problem,
     )
+    app.request_class = UploadRequest
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # no validator on the internet
     services = replace(_build_services(settings), **replaced)  # type: ignore[arg-type]  # each field has its own type
@@ -141,6 +143,7 @@ def _build_services(settings: Settings) -> Services:
                 rows=settings.max_dataset_rows,
                 pixels=settings.max_dataset_pixels,
                 images=limits,
+                reserved_bytes=settings.reserved_disk_bytes,
             )
         ),
         disk=disk,

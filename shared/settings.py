@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import quote
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.devices import Device
@@ -21,6 +22,20 @@ def _add_psycopg(url: str) -> str:
     """Add the driver psycopg to a PostgreSQL URL that names no driver. SQLAlchemy uses psycopg2 otherwise."""
     scheme, separator, rest = url.partition("://")
     return f"postgresql+psycopg://{rest}" if separator and scheme in {"postgres", "postgresql"} else url
+
+
+def _add_password(url: str, info: ValidationInfo) -> str:
+    """Add the password of the file that `<service>_password_file` names to a URL without a password."""
+    file: Path | None = info.data.get(f"{str(info.field_name).removesuffix('_url')}_password_file")
+    scheme, separator, rest = url.partition("://")
+    user, at, host = rest.partition("@")
+    if file is None or not separator or (at and ":" in user):
+        return url
+    try:
+        password = quote(file.read_text().strip(), safe="")
+    except OSError as error:
+        raise ValueError(f"the password cannot be read: {error}") from None
+    return f"{scheme}://{user if at else ''}:{password}@{host if at else rest}"
 
 
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -52,8 +67,12 @@ class Settings(BaseSettings):
     hosts: NameList = frozenset()
     allowed_origins: NameList = frozenset()
     data_dir: Folder = Path("data")
-    database_url: Annotated[str, AfterValidator(_add_psycopg)] = Field(default_factory=_make_sqlite_url)
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    database_password_file: Path | None = None
+    database_url: Annotated[str, AfterValidator(_add_psycopg), AfterValidator(_add_password)] = Field(
+        default_factory=_make_sqlite_url
+    )
+    redis_password_file: Path | None = None
+    redis_url: Annotated[str, AfterValidator(_add_password)] = "redis://127.0.0.1:6379/0"
     artifacts_url: str = Field(default_factory=_make_artifacts_url)
     datasets_dir: Folder = Path("~/.cache/trainyard/datasets")
     device: Device = Device.AUTO

@@ -2,16 +2,65 @@
 
 from typing import IO, Any
 
-from flask import request
+from flask import Request, request
 
 from api.http.bodies import check_values
 from shared.errors import MalformedRequest, RequestTooLarge
+from shared.storage.disk import DiskReserve
 
 MAX_FORM_PARTS = 20
+CHECK_BYTES = 2**24
+"""After these bytes of an upload, the free space of the disk is checked again."""
 
 
-def allow_upload(limit: int) -> None:
-    """Allow a body of up to `limit` bytes for this request. Raises RequestTooLarge if it is larger."""
+class UploadRequest(Request):
+    """A request that closes its uploaded files when it ends, also if the body was not read to its end.
+
+    Otherwise such a file takes its space on the disk until the garbage collector finds it.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of the base class
+        super().__init__(*arguments, **options)
+        self._streams: list[IO[bytes]] = []
+
+    def _get_file_stream(self, *arguments: Any, **options: Any) -> IO[bytes]:  # noqa: ANN401
+        """Open a file for a part of the form; werkzeug calls it."""
+        stream = super()._get_file_stream(*arguments, **options)
+        self._streams.append(stream)
+        return stream
+
+    def close(self) -> None:
+        """Close the request and all its uploaded files."""
+        super().close()
+        for stream in self._streams:
+            stream.close()
+
+
+class _DiskCheckedBody:
+    """The `wsgi.input` of an upload. It checks the reserve of the disk while the body arrives."""
+
+    def __init__(self, body: Any, disk: DiskReserve) -> None:  # noqa: ANN401 - of any server
+        self._body = body
+        self._disk = disk
+        self._unchecked_bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Read from the body. Raises DiskFull, and what the body raises."""
+        content: bytes = self._body.read(size)
+        self._unchecked_bytes += len(content)
+        if self._unchecked_bytes >= CHECK_BYTES:
+            self._unchecked_bytes = 0
+            self._disk.check()
+        return content
+
+
+def allow_upload(limit: int, disk: DiskReserve) -> None:
+    """Allow a body of up to `limit` bytes for this request. Raises RequestTooLarge if it is larger, or DiskFull.
+
+    Reading it raises DiskFull as soon as the disk has less free space than its reserve.
+    """
+    disk.check()
+    request.environ["wsgi.input"] = _DiskCheckedBody(request.environ["wsgi.input"], disk)
     request.max_content_length = limit
     request.max_form_parts = MAX_FORM_PARTS  # each can be a file on the disk
     if (request.content_length or 0) > limit:

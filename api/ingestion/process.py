@@ -12,12 +12,13 @@ from api.ingestion.dataset_upload import ingest_dataset
 from api.ingestion.image_folders import THREADS
 from api.ingestion.prediction_upload import ingest_prediction_inputs
 from api.ingestion.result import UploadLimits, dataset_error
-from shared.errors import ServiceError
+from shared.errors import DiskFull, ServiceError
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.processes.child import serve_messages
 from shared.processes.limits import ProcessLimits
 from shared.processes.messages import Message
 from shared.processes.refusals import Refusal
+from shared.storage.disk import FULL, DiskReserve
 from shared.system import trim_heap
 
 BASE_BYTES = 160 * 2**20
@@ -35,8 +36,10 @@ def prepare() -> Callable[[Message], Message]:
     def respond(message: Message) -> Message:
         request = IngestionRequest.model_validate_json(message.head).request
         max_bytes = count_allowed_bytes(request.limits)
+        error: ServiceError
         try:
-            with limits.hold(max_bytes, None):
+            reserve = DiskReserve(request.folder, request.limits.reserved_bytes)
+            with limits.hold(max_bytes, None), reserve.watch():
                 return Message(_ingest(request).model_dump_json().encode())
         except ServiceError as refused:
             error = refused
@@ -47,6 +50,8 @@ def prepare() -> Callable[[Message], Message]:
         except Exception as unexpected:  # noqa: BLE001 - NumPy and zipfile raise every kind for damaged files
             traceback.print_exc()
             error = dataset_error(f"The file cannot be read ({type(unexpected).__name__}). Create it again.")
+            if isinstance(unexpected, OSError) and unexpected.errno in FULL:
+                error = DiskFull("The disk became full while the file was read. Delete versions, jobs or data sets.")
         finally:
             trim_heap()
         return Message(IngestionAnswer(refusal=Refusal.from_error(error)).model_dump_json().encode())

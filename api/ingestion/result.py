@@ -49,6 +49,7 @@ class UploadLimits:
         rows: number of rows of a CSV or an npz.
         pixels: pixels of all images of a zip together.
         images: limits on each image.
+        reserved_bytes: free bytes of the disk that are kept.
     """
 
     bytes: int
@@ -56,6 +57,7 @@ class UploadLimits:
     rows: int
     pixels: int
     images: ImageLimits
+    reserved_bytes: int = 0
 
 
 @dataclass(frozen=True)

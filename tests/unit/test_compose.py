@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.examples import Json
 
+PASSWORD = "POSTGRES_PASSWORD"
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
     shutil.which("docker") is None, reason="docker is not installed here: install it, and `make test` runs these"
@@ -25,7 +26,7 @@ def load_services(*arguments: str, settings: str = "/dev/null") -> Json:
 
 
 def test_only_the_gpu_profile_adds_the_gpu_worker() -> None:
-    assert set(load_services()) == {"api", "database", "migrate", "redis", "scheduler", "worker"}
+    assert set(load_services()) == {"api", "database", "migrate", "passwords", "redis", "scheduler", "worker"}
     assert set(load_services("--profile", "gpu")) == {*load_services(), "worker-gpu"}
 
 
@@ -47,3 +48,32 @@ def test_only_the_api_publishes_a_port_and_only_on_localhost() -> None:
 
 def test_the_example_settings_equal_the_defaults() -> None:
     assert load_services(settings=".env.example") == load_services()
+
+
+def test_passwords_are_handed_only_to_who_needs_them() -> None:
+    mounted = {
+        name: {volume["source"] for volume in service.get("volumes", []) if volume["source"].endswith("-password")}
+        for name, service in load_services("--profile", "gpu").items()
+    }
+
+    both = {"database-password", "redis-password"}
+    assert mounted == {
+        "passwords": both,
+        "database": {"database-password"},
+        "redis": {"redis-password"},
+        "migrate": {"database-password"},
+        **dict.fromkeys(("api", "scheduler", "worker", "worker-gpu"), both),
+    }
+
+
+def test_no_password_has_a_default(tmp_path: Path) -> None:
+    settings = tmp_path / ".env"
+    settings.write_text("POSTGRES_PASSWORD=chosen\n")
+
+    assert {name for name, service in load_services().items() if service.get("environment", {}).get(PASSWORD)} == set()
+    shown = {
+        name
+        for name, service in load_services(settings=str(settings)).items()
+        if service.get("environment", {}).get(PASSWORD)
+    }
+    assert shown == {"passwords"}
