@@ -1,5 +1,6 @@
 SHELL := /bin/sh
 VENV := .venv
+AUDIT := .venv-audit
 BIN := $(VENV)/bin
 LOCK := requirements/development.txt
 # The first Python for which TensorFlow has wheels.
@@ -7,7 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check e2e e2e-compose bench chaos fuzz recipes tidy migrate lock
+.PHONY: help install demo run test check e2e e2e-compose bench chaos fuzz audit recipes tidy migrate lock
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,11 +17,13 @@ install: $(VENV)/installed ## Create the virtual environment and install the loc
 
 # Some systems keep ensurepip in a package of its own. Without it, the system's pip installs into the environment.
 $(VENV)/installed: $(LOCK)
+$(AUDIT)/installed: requirements/audit.txt
+$(VENV)/installed $(AUDIT)/installed:
 	@test -n "$(PYTHON)" || { echo "trainyard: needs Python 3.11, 3.12 or 3.13 (TensorFlow has no wheels for others)" >&2; exit 1; }
-	@$(PYTHON) -m venv $$($(PYTHON) -c 'import ensurepip' 2>/dev/null || echo --without-pip) $(VENV)
-	@echo "Installing the packages of $(LOCK) into $(VENV). This takes a few minutes, once."
-	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
-		$$pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement $(LOCK)
+	@$(PYTHON) -m venv $$($(PYTHON) -c 'import ensurepip' 2>/dev/null || echo --without-pip) $(@D)
+	@echo "Installing the packages of $< into $(@D). This takes a few minutes, once."
+	@if $(@D)/bin/python -m pip --version >/dev/null 2>&1; then pip="$(@D)/bin/python -m pip"; else pip="$(PYTHON) -m pip --python $(@D)/bin/python"; fi; \
+		$$pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement $<
 	@touch $@
 
 demo: install ## Start everything, train a small network, classify five images, and stop
@@ -53,6 +56,9 @@ chaos: install ## Break processes, connections and disks while clients work; SEE
 fuzz: install ## Send mutated input to what reads it; MINUTES=10 SEED=7
 	@exec $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
+audit: $(AUDIT)/installed ## Look up known vulnerabilities of the locked packages, and write bills of materials
+	@exec $(AUDIT)/bin/python -m local.audit
+
 recipes: install ## Train all recipes and write docs/recipes.md, about an hour; TABLES=folder of CSV files, ONLY="and or"
 	@exec $(BIN)/python -m local.recipes $(if $(TABLES),--tables $(TABLES)) $(ONLY)
 
@@ -63,9 +69,9 @@ migrate: install ## Migrate the database
 	@exec $(BIN)/alembic upgrade head
 
 lock: ## Write the lock files (needs uv)
-	@set -e; for name in development api worker worker-gpu; do \
+	@set -e; for name in development api worker worker-gpu audit; do \
 		platform=$$(test $$name = worker-gpu && echo "--python-platform x86_64-manylinux_2_28 --python-version 3.11" || echo "--universal --python-version 3.11"); \
-		constraint=$$(test $$name = development || echo "--constraint $(LOCK)"); \
+		constraint=$$(test $$name = development -o $$name = audit || echo "--constraint $(LOCK)"); \
 		uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
 			$$platform $$constraint requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
