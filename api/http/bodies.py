@@ -76,15 +76,15 @@ def parse_document(body: bytes, *, is_yaml: bool) -> Any:  # noqa: ANN401 - JSON
     return document
 
 
-def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
+def read_json(body: bytes, max_values: int = MAX_JSON_VALUES) -> Any:  # noqa: ANN401 - JSON
     """Parse JSON without a check of its values. Objects must not have duplicate keys.
 
     Raises MalformedRequest, with line and column if the JSON parser reports them, or RequestTooLarge for more than
-    MAX_JSON_VALUES values.
+    `max_values` values.
     """
-    if body.count(b",") >= MAX_JSON_VALUES:
+    if body.count(b",") >= max_values:
         raise RequestTooLarge(
-            f"The JSON has more than {MAX_JSON_VALUES:,} values, the limit. Send fewer inputs in a request, or images "
+            f"The JSON has more than {max_values:,} values, the limit. Send fewer inputs in a request, or images "
             "as files instead of numbers."
         )
     try:

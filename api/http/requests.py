@@ -12,7 +12,7 @@ from flask import Response, request
 from pydantic import BaseModel
 
 from api.http.bodies import check_values, escape_pointer
-from api.http.document_reader import read_document
+from api.http.reading.document_reader import read_document
 from api.http.validation import MAX_FAULTS, validate
 from shared.errors import Fault, InvalidRequest, suggest
 

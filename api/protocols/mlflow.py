@@ -13,6 +13,7 @@ from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
 from api.http.problems import STATUS
+from api.http.reading.json_reader import JsonReader
 from api.protocols.base import answer_call, make_error_reply, to_flask_response
 from api.protocols.call import JSON, PredictionCall, Reply
 from api.protocols.parquet import read_parquet
@@ -21,7 +22,6 @@ from api.protocols.tensors import (
     images_from_base64,
     predict_images,
     predict_numbers,
-    read_json,
 )
 from api.services import Services, services
 from shared.datasets.columns import find_positions
@@ -85,8 +85,9 @@ class MlflowProtocol:
         if media_type in PARQUET:
             rows = _parse_split(read_parquet(body, self._services.max_request_bytes), columns)
         else:
-            rows = _parse_csv(body, columns) if media_type == CSV else _parse_json(body, columns)
-        if rows and all(isinstance(row, str) for row in rows):
+            reader = self._services.json
+            rows = _parse_csv(body, columns) if media_type == CSV else _parse_json(reader, body, columns)
+        if isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
             return _format_reply(predict_images(predictor, servable, images_from_base64(rows)))
         return _format_reply(predict_numbers(predictor, servable, rows))
 
@@ -187,9 +188,12 @@ def _parse_csv(body: bytes, columns: Sequence[str]) -> list[Any]:
     return numbers
 
 
-def _parse_json(body: bytes, columns: Sequence[str]) -> list[Any]:
-    """Parse rows of numbers, tensors, or images in base64 from JSON. Raises MalformedRequest or InvalidRequest."""
-    field, value = _parse_field(body)
+def _parse_json(reader: JsonReader, body: bytes, columns: Sequence[str]) -> list[Any] | NDArray[Any]:
+    """Parse rows of numbers, tensors, or images in base64 from JSON.
+
+    Raises MalformedRequest, InvalidRequest, RequestTooLarge or Overloaded.
+    """
+    field, value = _parse_field(reader, body)
     match field:
         case "dataframe_split":
             return _parse_split(value, columns)
@@ -203,18 +207,20 @@ def _parse_json(body: bytes, columns: Sequence[str]) -> list[Any]:
         (value,) = value.values()
     if isinstance(value, str):
         return [value]
+    if isinstance(value, np.ndarray):
+        return value
     if not isinstance(value, list):
         raise InvalidRequest(f"`{field}` must be a list with one entry for each input.")
     return [_unwrap_instance(entry) for entry in value]
 
 
-def _parse_field(body: bytes) -> tuple[str, Any]:
+def _parse_field(reader: JsonReader, body: bytes) -> tuple[str, Any]:
     """Return the name and the value of the one field of FIELDS in the body. Other keys are ignored, as in MLflow.
 
     Raises MalformedRequest.
     """
     try:
-        document = read_json(body)
+        document = reader.read(body)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"Invalid input. Ensure that input is a valid JSON formatted string: {error}") from None
     if not isinstance(document, dict):
@@ -235,34 +241,42 @@ def _unwrap_instance(entry: Any) -> Any:  # noqa: ANN401 - JSON
     return entry
 
 
-def _transpose_columns(values: list[Any]) -> list[Any]:
+def _transpose_columns(values: list[Any]) -> list[Any] | NDArray[Any]:
     """Convert columns to rows. Raises InvalidRequest if the columns are not lists of the same length."""
+    if all(isinstance(column, np.ndarray) for column in values) and len({len(column) for column in values}) == 1:
+        return np.stack(values, axis=1)
+    values = [column.tolist() if isinstance(column, np.ndarray) else column for column in values]
     if not all(isinstance(column, list) and len(column) == len(values[0]) for column in values):
         raise InvalidRequest("The columns must be lists of the same length.")
     return [list(row) for row in zip(*values, strict=True)]
 
 
-def _reorder_columns(rows: list[list[Any]], names: list[Any], columns: Sequence[str]) -> list[list[Any]]:
+def _reorder_columns(
+    rows: list[list[Any]] | NDArray[Any], names: list[Any], columns: Sequence[str]
+) -> list[list[Any]] | NDArray[Any]:
     """Select the columns of the version by name, in its order. Rows without names stay unchanged.
 
     `columns` are the names of the version's columns; empty without names. Raises InvalidRequest for a missing column.
     """
-    if not columns or not names or any(not isinstance(row, list) or len(row) != len(names) for row in rows):
+    if not columns or not names:
+        return rows
+    if any(not isinstance(row, list | np.ndarray) or len(row) != len(names) for row in rows):
         return rows
     positions = find_positions(map(str, names))
     if missing := [name for name in columns if name not in positions]:
         raise InvalidRequest(f"The columns {missing} are missing. The request has {names[:50]}.")
     indices = [positions[name] for name in columns]
+    if isinstance(rows, np.ndarray):
+        return rows[:, indices]
     return [[row[index] for index in indices] for row in rows]
 
 
-def _parse_split(value: object, columns: Sequence[str]) -> list[Any]:
-    if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+def _parse_split(value: object, columns: Sequence[str]) -> list[Any] | NDArray[Any]:
+    if not isinstance(value, dict) or not isinstance(value.get("data"), list | np.ndarray):
         raise InvalidRequest('`dataframe_split` must be {"columns": […], "data": [[…], …]}.')
     names = value.get("columns")
-    return [
-        _unwrap_row(row) for row in _reorder_columns(value["data"], names if isinstance(names, list) else [], columns)
-    ]
+    rows = _reorder_columns(value["data"], names if isinstance(names, list) else [], columns)
+    return rows if isinstance(rows, np.ndarray) else [_unwrap_row(row) for row in rows]
 
 
 def _parse_records(value: object, columns: Sequence[str]) -> list[Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.http.bodies import parse_length
+from api.http.reading.json_reader import JsonReader
 from api.protocols.call import PredictionCall, Reply
 from api.protocols.tensors import (
     describe_expected_input,
@@ -21,7 +22,6 @@ from api.protocols.tensors import (
     images_from_base64,
     predict_images,
     predict_numbers,
-    read_json,
 )
 from api.serving.predictor import Predictor
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge
@@ -65,25 +65,27 @@ class OpenInferenceCall(PredictionCall):
     json_length: str | None
 
 
-def answer_inference(predictor: Predictor, call: OpenInferenceCall, servable: Servable, body: bytes) -> Reply:
+def answer_inference(
+    predictor: Predictor, reader: JsonReader, call: OpenInferenceCall, servable: Servable, body: bytes
+) -> Reply:
     """Parse an inference request, predict and format the reply. Raises ServiceError."""
-    document, raw = _read_request(call, body)
+    document, raw = _read_request(reader, call, body)
     wanted = _parse_outputs(document)
     return _format_reply(servable, document, wanted, _compute_outputs(predictor, servable, document, raw))
 
 
-def _read_request(call: OpenInferenceCall, body: bytes) -> tuple[dict[str, Any], memoryview]:
+def _read_request(reader: JsonReader, call: OpenInferenceCall, body: bytes) -> tuple[dict[str, Any], memoryview]:
     """Split the body. Returns the parsed JSON and the bytes of the binary tensors. Raises ServiceError."""
     body = _decompress(body, call.encoding, call.max_bytes)
     if call.json_length is None:
-        return read_object(body), memoryview(b"")
+        return read_object(reader, body), memoryview(b"")
     length = parse_length(call.json_length)
     if length is None or length > len(body):
         raise MalformedRequest(
             f"{JSON_LENGTH} is {call.json_length[:20]!r}. It must be the number of bytes of the JSON; "
             f"the body has {len(body)}."
         )
-    return read_object(body[:length]), memoryview(body)[length:]
+    return read_object(reader, body[:length]), memoryview(body)[length:]
 
 
 def _decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
@@ -109,10 +111,10 @@ def _decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     return unpacked
 
 
-def read_object(body: bytes) -> dict[str, Any]:
-    """Parse a JSON object. Raises MalformedRequest."""
+def read_object(reader: JsonReader, body: bytes) -> dict[str, Any]:
+    """Parse a JSON object. Raises MalformedRequest, RequestTooLarge or Overloaded."""
     try:
-        document = read_json(body)
+        document = reader.read(body)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"failed to parse the request JSON buffer: {error}") from None
     if not isinstance(document, dict):

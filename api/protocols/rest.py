@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from flask import Request
 
-from api.http.bodies import JSON_TYPES, read_body, read_json
+from api.http.bodies import JSON_TYPES, read_body
 from api.http.problems import MEDIA_TYPE as PROBLEM_TYPE
 from api.http.problems import STATUS, to_problem
+from api.http.reading.json_reader import JsonReader
 from api.protocols.call import PredictionCall, Reply
 from api.services import Services, services
 from api.serving.predictor import dump_predictions
@@ -100,7 +102,7 @@ class RestProtocol:
         An input that cannot be read has a problem in place of its prediction. Raises ServiceError if none can be read,
         or if the body is invalid.
         """
-        return self.answer_inputs(call.top, servable, parse_inputs(body, call.media_type))
+        return self.answer_inputs(call.top, servable, parse_inputs(body, call.media_type, self._services.json))
 
     def answer_inputs(self, top: int, servable: Servable, inputs: Sequence[Input | ServiceError]) -> Reply:
         """Predict inputs, each with the `top` most probable classes.
@@ -131,19 +133,22 @@ def read_inputs(request: Request, limits: ImageLimits) -> list[Input | ServiceEr
     if request.mimetype == "multipart/form-data":
         return _read_files(request, limits)
     if request.mimetype in JSON_TYPES:
-        return parse_inputs(read_body(services().max_request_bytes), request.mimetype)
+        return parse_inputs(read_body(services().max_request_bytes), request.mimetype, services().json)
     if request.mimetype.startswith("image/") or request.mimetype in UNSPECIFIC_MEDIA_TYPES:
-        return parse_inputs(read_body(limits.max_bytes), request.mimetype)
+        return parse_inputs(read_body(limits.max_bytes), request.mimetype, services().json)
     raise UnsupportedContent(
         f"The Content-Type is {request.mimetype!r}. Send an image with its own type such as image/png, "
         'images as files in multipart/form-data, or {"instances": […]} as application/json.'
     )
 
 
-def parse_inputs(body: bytes, media_type: str) -> list[Input | ServiceError]:
-    """Parse a body: `instances` for a media type of JSON, else one image. Raises MalformedRequest or InvalidRequest."""
+def parse_inputs(body: bytes, media_type: str, reader: JsonReader) -> list[Input | ServiceError]:
+    """Parse a body: `instances` for a media type of JSON, else one image.
+
+    Raises MalformedRequest, InvalidRequest, RequestTooLarge or Overloaded.
+    """
     if media_type in JSON_TYPES:
-        return _parse_instances(read_json(body))
+        return _parse_instances(reader.read(body, is_strict=True))
     return [ImageInput("the image", body, media_type)]
 
 
@@ -159,11 +164,13 @@ def _read_files(request: Request, limits: ImageLimits) -> list[Input | ServiceEr
 
 
 def _parse_instances(body: object) -> list[Input | ServiceError]:
-    if not isinstance(body, dict) or body.keys() != {"instances"} or not isinstance(body["instances"], list):
+    given = body["instances"] if isinstance(body, dict) and body.keys() == {"instances"} else None
+    if not isinstance(given, list | np.ndarray):
         raise InvalidRequest('The body must be {"instances": […]} with one entry for each input, and nothing else.')
-    if not 0 < len(body["instances"]) <= MAX_INPUTS:
-        raise InvalidRequest(f"`instances` has {len(body['instances'])} inputs. Send 1 to {MAX_INPUTS}.")
-    return [_parse_instance(instance, f"instances/{index}") for index, instance in enumerate(body["instances"])]
+    if not 0 < len(given) <= MAX_INPUTS:
+        raise InvalidRequest(f"`instances` has {len(given)} inputs. Send 1 to {MAX_INPUTS}.")
+    instances = given if isinstance(given, list) or given.ndim > 1 else given.tolist()  # numbers of Python, not NumPy
+    return [_parse_instance(instance, f"instances/{index}") for index, instance in enumerate(instances)]
 
 
 def _parse_instance(instance: object, name: str) -> Input | ServiceError:

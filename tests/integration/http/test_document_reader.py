@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.http.bodies import parse_document
-from api.http.document_reader import MAX_BYTES_HERE, DocumentReader
+from api.http.reading.document_reader import MAX_BYTES_HERE, DocumentReader
 from api.http.validation import validate
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge, ServiceError
 from shared.spec.training import TrainingSpec

@@ -48,13 +48,13 @@ class DocumentReader:
 
     Args:
         max_waiting: the most documents that wait for the process.
-        command: command line of the process; by default, that of `api.http.reading_process`.
+        command: command line of the process; by default, that of `api.http.reading.document_process`.
     """
 
     def __init__(
         self,
         max_waiting: int = MAX_WAITING,
-        command: Sequence[str] = (sys.executable, "-m", "api.http.reading_process"),
+        command: Sequence[str] = (sys.executable, "-m", "api.http.reading.document_process"),
     ) -> None:
         self._pool = ProcessPool("reading a document", command, 1, max_waiting, WAIT_SECONDS, Overloaded)
 

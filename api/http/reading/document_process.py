@@ -1,4 +1,4 @@
-"""Parse and validate documents in a process with limits. Usage: `python -m api.http.reading_process`.
+"""Parse and validate documents in a process with limits. Usage: `python -m api.http.reading.document_process`.
 
 The process answers a ReadingRequest with a ReadingAnswer.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pydantic import BaseModel
 
 from api.http.bodies import parse_document
-from api.http.document_reader import ReadingAnswer, ReadingRequest
+from api.http.reading.document_reader import ReadingAnswer, ReadingRequest
 from api.http.validation import validate
 from shared.errors import InvalidRequest, MalformedRequest, ServiceError
 from shared.processes.child import serve_messages

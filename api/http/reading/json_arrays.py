@@ -1,0 +1,147 @@
+"""Take the arrays of numbers out of JSON values, so that a process can send them to another as bytes."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from api.http.bodies import MAX_JSON_VALUES
+from shared.errors import RequestTooLarge
+
+MIN_NUMBERS = 64
+"""Lists of fewer numbers stay as they are."""
+MAX_LEVELS = 6
+"""Lists that are nested deeper in the document are not searched for arrays."""
+MAX_LOOSE_VALUES = MAX_JSON_VALUES // 2
+NUMBER_TYPES = {int, float}
+
+
+class ArrayPlace(BaseModel):
+    """An array that was taken out. `path` leads to it, by keys and indices."""
+
+    path: tuple[int | str, ...]
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass
+class SplitJson:
+    """JSON values in which null stands for each array, and the arrays."""
+
+    document: Any
+    places: list[ArrayPlace]
+    arrays: list[NDArray[Any]]
+
+
+def split_arrays(document: Any) -> SplitJson:  # noqa: ANN401 - JSON
+    """Take out all regular lists of at least MIN_NUMBERS numbers: int64 if all are integers, else float64.
+
+    A list is regular if it, or every list in it, has the same shape and contains only integers and floats. Changes the
+    document. Raises RequestTooLarge if more than MAX_LOOSE_VALUES values remain.
+    """
+    split = SplitJson(document, [], [])
+    split.document = _take(split, document, ())
+    if (loose := _count_values(split.document)) > MAX_LOOSE_VALUES:
+        raise RequestTooLarge(
+            f"The JSON has {loose:,} values outside of regular lists of numbers; the limit is {MAX_LOOSE_VALUES:,}. "
+            "Send fewer inputs in a request, or rows that all have the same length and contain only numbers."
+        )
+    return split
+
+
+def join_arrays(document: Any, places: list[ArrayPlace], content: memoryview) -> Any:  # noqa: ANN401 - JSON
+    """Put arrays back in their places. `content` are their bytes, one after another. Returns the document."""
+    start = 0
+    for place in places:
+        dtype = np.dtype(place.dtype)
+        array = np.frombuffer(content, dtype, int(np.prod(place.shape)), start).reshape(place.shape)
+        start += array.nbytes
+        if not place.path:
+            return array
+        *parents, last = place.path
+        container = document
+        for part in parents:
+            container = container[part]
+        container[last] = array
+    return document
+
+
+def dump_values(document: Any) -> bytes:  # noqa: ANN401 - JSON
+    """Format the values that are left, also NaN and unpaired surrogates, for which orjson has no form."""
+    try:
+        return json.dumps(document).encode() if _has_special(document) else orjson.dumps(document)
+    except TypeError:
+        return json.dumps(document).encode()
+
+
+def load_values(content: bytes) -> Any:  # noqa: ANN401 - JSON
+    """Parse what `dump_values` has formatted."""
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        return json.loads(content)
+
+
+def _count_values(value: Any) -> int:  # noqa: ANN401 - JSON
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return len(entries) + sum(_count_values(entry) for entry in entries if isinstance(entry, list | dict))
+
+
+def _has_special(value: Any) -> bool:  # noqa: ANN401 - JSON
+    """Return whether there is a NaN or an infinity in the values."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_has_special(entry) for entry in entries)
+
+
+def _take(split: SplitJson, value: Any, path: tuple[int | str, ...]) -> Any:  # noqa: ANN401 - JSON
+    """Return the value, or None if it is an array and was taken out."""
+    if len(path) > MAX_LEVELS:
+        return value
+    if isinstance(value, list):
+        if (array := _to_array(value)) is not None:
+            split.places.append(ArrayPlace(path=path, dtype=array.dtype.str, shape=array.shape))
+            split.arrays.append(array)
+            return None
+        for index, entry in enumerate(value):
+            if isinstance(entry, list | dict):
+                value[index] = _take(split, entry, (*path, index))
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            if isinstance(entry, list | dict):
+                value[key] = _take(split, entry, (*path, key))
+    return value
+
+
+def _to_array(value: list[Any]) -> NDArray[Any] | None:
+    """Return a regular list of at least MIN_NUMBERS numbers as an array, else None."""
+    found = _find_shape(value)
+    if found is None:
+        return None
+    shape, types = found
+    if int(np.prod(shape, dtype=object)) < MIN_NUMBERS:
+        return None
+    try:
+        return np.array(value, np.float64 if float in types else np.int64)
+    except OverflowError:  # an integer of more than 64 bits
+        return None
+
+
+def _find_shape(value: list[Any], level: int = 0) -> tuple[tuple[int, ...], set[type]] | None:
+    """Return the shape of nested lists of numbers, and the types of the numbers; None if they are irregular."""
+    if not value or level > MAX_LEVELS:
+        return None
+    if not isinstance(value[0], list):
+        types = set(map(type, value))
+        return ((len(value),), types) if types <= NUMBER_TYPES else None
+    found = [_find_shape(entry, level + 1) if isinstance(entry, list) else None for entry in value]
+    first = found[0]
+    if first is None or any(other is None or other[0] != first[0] for other in found):
+        return None
+    return (len(value), *first[0]), set().union(*(types for _, types in found if types))  # type: ignore[misc]
