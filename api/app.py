@@ -14,8 +14,8 @@ from api.documents.base import Problem
 from api.http import problems
 from api.http.bodies import YAML_TYPES
 from api.http.cross_site import NO_SNIFF, PAGE_HEADERS, SAFE_METHODS, Sites, check_sites
+from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import CONFIG_KEY, DocumentReader
-from api.http.reading.json_reader import JsonReader
 from api.http.request_ids import add_request_ids
 from api.http.requests import check_url
 from api.http.slow_clients import SlowClients, limit_clients
@@ -124,7 +124,7 @@ def _build_services(settings: Settings) -> Services:
             settings.max_parameters, settings.max_dataset_bytes, max_waiting=max(2, settings.api_threads // 4)
         ),
         reader=DocumentReader(max_waiting=max(2, settings.api_threads // 16)),
-        json=JsonReader(max_waiting=max(2, settings.api_threads // 16)),
+        bodies=BodyReader(max_waiting=max(2, settings.api_threads // 16)),
         model_cache=model_cache,
         metrics=metrics,
         predictor=Predictor(

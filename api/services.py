@@ -7,8 +7,8 @@ from flask import current_app
 
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
+from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import DocumentReader
-from api.http.reading.json_reader import JsonReader
 from api.http.slow_clients import SlowClients
 from api.ingestion.client import Ingestor
 from api.planner.client import Planner
@@ -42,7 +42,7 @@ class Services:
     notifier: JobNotifier
     planner: Planner
     reader: DocumentReader
-    json: JsonReader
+    bodies: BodyReader
     model_cache: ModelCache
     predictor: Predictor
     default_model: str | None

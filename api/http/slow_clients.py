@@ -9,7 +9,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from api.http.bodies import parse_length
@@ -40,7 +40,7 @@ MAX_BUFFERED_BYTES = 2**19
 STALLED_SECONDS = 1.0
 """When too many threads wait for bodies, connections that sent nothing for this time are closed."""
 PIECE_BYTES = 2**20
-MAX_HELD_BYTES = 64 * 2**20
+MAX_HELD_BYTES = 48 * 2**20
 """The most bytes of all bodies of more than PIECE_BYTES together, except uploads, which are written to files."""
 HOLD_SECONDS = 3.0
 """The longest time that a request waits for the bytes of others."""
@@ -91,7 +91,21 @@ class SlowClients:
                 )
             time.sleep(HOLD_SECONDS / 100)
 
-    def forget(self) -> None:
+    def collect(self, pieces: Iterable[bytes]) -> bytes:
+        """Join the pieces of a large body, and count their bytes until `end`. Raises Overloaded."""
+        collected = []
+        try:
+            for piece in pieces:
+                collected.append(piece)
+                self.hold(len(piece))
+        except Overloaded:
+            collected.clear()
+            self._forget()
+            time.sleep(REFUSAL_SECONDS)
+            raise
+        return b"".join(collected)
+
+    def _forget(self) -> None:
         """Count the bytes of this thread no longer."""
         self._held_bytes.pop(threading.get_ident(), None)
 
@@ -115,7 +129,7 @@ class SlowClients:
     def end(self) -> None:
         """End the request of this thread, when its answer is made."""
         del self._computing_since[threading.get_ident()]
-        self.forget()
+        self._forget()
 
     def send(self, content: Iterable[bytes]) -> "LimitedResponse":
         """Return the content of a response, which counts until it is closed. Raises Overloaded."""
@@ -211,19 +225,13 @@ class LimitedBody:
         """Read `size` bytes, or all if `size` is negative. A large body is read in pieces. Raises Overloaded."""
         if 0 <= size <= PIECE_BYTES:
             return self._read_piece(size)
-        pieces, missing = [], size if size >= 0 else sys.maxsize
-        try:
-            while missing and self._left != 0:
-                wanted = min(missing, PIECE_BYTES)
-                pieces.append(self._read_piece(wanted))
-                self._clients.hold(len(pieces[-1]))
-                missing -= wanted
-        except Overloaded:
-            pieces.clear()
-            self._clients.forget()
-            time.sleep(REFUSAL_SECONDS)
-            raise
-        return b"".join(pieces)
+        return self._clients.collect(self._read_pieces(size if size >= 0 else sys.maxsize))
+
+    def _read_pieces(self, missing: int) -> Iterator[bytes]:
+        while missing and self._left != 0:
+            wanted = min(missing, PIECE_BYTES)
+            yield self._read_piece(wanted)
+            missing -= wanted
 
     def drain(self) -> bool:
         """Read the rest of the body, up to MAX_DRAINED_BYTES in DRAIN_SECONDS. Return whether its end is reached.

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
-from api.http.reading.json_reader import JsonReader
+from api.http.reading.body_reader import BodyReader
 from api.protocols.base import answer_call, make_error_reply, to_flask_response
 from api.protocols.call import JSON, Reply
 from api.protocols.mlflow import MlflowCall, MlflowProtocol, split_model_name
@@ -48,7 +48,7 @@ class HuggingFaceProtocol:
 
     def answer(self, call: MlflowCall, servable: Servable, body: bytes) -> Reply:
         """Classify one image. Raises ServiceError."""
-        image, top = _parse_image(self._services.json, call.content_type, body)
+        image, top = _parse_image(self._services.bodies, call.content_type, body)
         outputs = self._services.predictor.predict(servable, [ImageInput("the image", image)])
         (prediction,) = format_predictions(outputs, servable.manifest, top)
         if "top" not in prediction:
@@ -80,12 +80,12 @@ def classify_image(name: str) -> Response:
     return answer_call(protocol, call)
 
 
-def _parse_image(reader: JsonReader, content_type: str, body: bytes) -> tuple[bytes, int]:
+def _parse_image(reader: BodyReader, content_type: str, body: bytes) -> tuple[bytes, int]:
     """Return the image and the number of labels to return. Raises MalformedRequest, InvalidRequest or InvalidImage."""
     if content_type.partition(";")[0].strip().lower() != JSON:
         return body, MAX_LABELS
     try:
-        document = reader.read(body)
+        document = reader.read_json(body)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"The body is not valid JSON: {error}") from None
     if not isinstance(document, dict) or "inputs" not in document:

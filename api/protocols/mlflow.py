@@ -1,7 +1,5 @@
 """Answer the scoring protocol of MLflow. SageMaker uses the same paths."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,7 +11,8 @@ from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
 from api.http.problems import STATUS
-from api.http.reading.json_reader import JsonReader
+from api.http.reading.body_reader import BodyReader
+from api.http.reading.csv_numbers import find_columns
 from api.protocols.base import answer_call, make_error_reply, to_flask_response
 from api.protocols.call import JSON, PredictionCall, Reply
 from api.protocols.parquet import read_parquet
@@ -24,7 +23,6 @@ from api.protocols.tensors import (
     predict_numbers,
 )
 from api.services import Services, services
-from shared.datasets.columns import find_positions
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, UnsupportedContent
 from shared.inference.servable import Servable
 
@@ -85,8 +83,8 @@ class MlflowProtocol:
         if media_type in PARQUET:
             rows = _parse_split(read_parquet(body, self._services.max_request_bytes), columns)
         else:
-            reader = self._services.json
-            rows = _parse_csv(body, columns) if media_type == CSV else _parse_json(reader, body, columns)
+            reader = self._services.bodies
+            rows = reader.read_csv(body, columns) if media_type == CSV else _parse_json(reader, body, columns)
         if isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
             return _format_reply(predict_images(predictor, servable, images_from_base64(rows)))
         return _format_reply(predict_numbers(predictor, servable, rows))
@@ -174,21 +172,7 @@ def _format_reply(outputs: NDArray[np.float32]) -> Reply:
     return Reply(dump_json({"predictions": outputs}))
 
 
-def _parse_csv(body: bytes, columns: Sequence[str]) -> list[Any]:
-    """Parse rows of numbers from CSV. The first line has the names of the columns.
-
-    Raises MalformedRequest or InvalidRequest.
-    """
-    try:
-        lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"))) if line]
-        inputs = _reorder_columns(lines[1:], lines[0] if lines else [], columns)
-        numbers = [[float(cell) for cell in line] for line in inputs]
-    except (UnicodeDecodeError, ValueError, csv.Error) as error:
-        raise MalformedRequest(f"Invalid input. The CSV cannot be read: {error}.") from None
-    return numbers
-
-
-def _parse_json(reader: JsonReader, body: bytes, columns: Sequence[str]) -> list[Any] | NDArray[Any]:
+def _parse_json(reader: BodyReader, body: bytes, columns: Sequence[str]) -> list[Any] | NDArray[Any]:
     """Parse rows of numbers, tensors, or images in base64 from JSON.
 
     Raises MalformedRequest, InvalidRequest, RequestTooLarge or Overloaded.
@@ -214,13 +198,13 @@ def _parse_json(reader: JsonReader, body: bytes, columns: Sequence[str]) -> list
     return [_unwrap_instance(entry) for entry in value]
 
 
-def _parse_field(reader: JsonReader, body: bytes) -> tuple[str, Any]:
+def _parse_field(reader: BodyReader, body: bytes) -> tuple[str, Any]:
     """Return the name and the value of the one field of FIELDS in the body. Other keys are ignored, as in MLflow.
 
     Raises MalformedRequest.
     """
     try:
-        document = reader.read(body)
+        document = reader.read_json(body)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"Invalid input. Ensure that input is a valid JSON formatted string: {error}") from None
     if not isinstance(document, dict):
@@ -258,14 +242,11 @@ def _reorder_columns(
 
     `columns` are the names of the version's columns; empty without names. Raises InvalidRequest for a missing column.
     """
-    if not columns or not names:
-        return rows
     if any(not isinstance(row, list | np.ndarray) or len(row) != len(names) for row in rows):
         return rows
-    positions = find_positions(map(str, names))
-    if missing := [name for name in columns if name not in positions]:
-        raise InvalidRequest(f"The columns {missing} are missing. The request has {names[:50]}.")
-    indices = [positions[name] for name in columns]
+    indices = find_columns(names, columns)
+    if indices is None:
+        return rows
     if isinstance(rows, np.ndarray):
         return rows[:, indices]
     return [[row[index] for index in indices] for row in rows]

@@ -61,7 +61,7 @@ class OpenInferenceProtocol:
 
     def answer(self, call: OpenInferenceCall, servable: Servable, body: bytes) -> Reply:
         """Parse the body, predict and format the reply. Raises ServiceError."""
-        return answer_inference(self._services.predictor, self._services.json, call, servable, body)
+        return answer_inference(self._services, call, servable, body)
 
     @staticmethod
     def error(error: ServiceError) -> Reply:
@@ -185,7 +185,7 @@ def show_repository() -> Response:
     Each model is listed with the version that it serves. `{"ready": true}` leaves out versions that failed to load.
     """
     body = read_body(services().max_request_bytes)
-    only_ready = bool(body.strip()) and bool(read_object(services().json, body).get("ready"))
+    only_ready = bool(body.strip()) and bool(read_object(services().bodies, body).get("ready"))
     with services().sessions() as session:
         served = versions.list_served_versions(session, MAX_MODELS)
     rows = [_format_index_row(version, services().model_cache.get_failure(version.id)) for version in served]

@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.http.bodies import parse_length
-from api.http.reading.json_reader import JsonReader
+from api.http.reading.body_reader import BodyReader
+from api.http.slow_clients import PIECE_BYTES, SlowClients
 from api.protocols.call import PredictionCall, Reply
 from api.protocols.tensors import (
     describe_expected_input,
@@ -23,6 +25,7 @@ from api.protocols.tensors import (
     predict_images,
     predict_numbers,
 )
+from api.services import Services
 from api.serving.predictor import Predictor
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge
 from shared.inference.inputs import REAL_TYPES, to_array
@@ -65,33 +68,31 @@ class OpenInferenceCall(PredictionCall):
     json_length: str | None
 
 
-def answer_inference(
-    predictor: Predictor, reader: JsonReader, call: OpenInferenceCall, servable: Servable, body: bytes
-) -> Reply:
+def answer_inference(services: Services, call: OpenInferenceCall, servable: Servable, body: bytes) -> Reply:
     """Parse an inference request, predict and format the reply. Raises ServiceError."""
-    document, raw = _read_request(reader, call, body)
+    document, raw = _read_request(services, call, body)
     wanted = _parse_outputs(document)
-    return _format_reply(servable, document, wanted, _compute_outputs(predictor, servable, document, raw))
+    return _format_reply(servable, document, wanted, _compute_outputs(services.predictor, servable, document, raw))
 
 
-def _read_request(reader: JsonReader, call: OpenInferenceCall, body: bytes) -> tuple[dict[str, Any], memoryview]:
+def _read_request(services: Services, call: OpenInferenceCall, body: bytes) -> tuple[dict[str, Any], memoryview]:
     """Split the body. Returns the parsed JSON and the bytes of the binary tensors. Raises ServiceError."""
-    body = _decompress(body, call.encoding, call.max_bytes)
+    body = _decompress(body, call.encoding, call.max_bytes, services.clients)
     if call.json_length is None:
-        return read_object(reader, body), memoryview(b"")
+        return read_object(services.bodies, body), memoryview(b"")
     length = parse_length(call.json_length)
     if length is None or length > len(body):
         raise MalformedRequest(
             f"{JSON_LENGTH} is {call.json_length[:20]!r}. It must be the number of bytes of the JSON; "
             f"the body has {len(body)}."
         )
-    return read_object(reader, body[:length]), memoryview(body)[length:]
+    return read_object(services.bodies, body[:length]), memoryview(body)[length:]
 
 
-def _decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
+def _decompress(body: bytes, encoding: str, max_bytes: int, clients: SlowClients) -> bytes:
     """Decompress a body to at most `max_bytes`, because a few bytes of gzip can decompress to a gigabyte.
 
-    Raises RequestTooLarge or MalformedRequest.
+    Raises RequestTooLarge, MalformedRequest, or Overloaded if large bodies of other requests take the memory.
     """
     if encoding in ("", "identity"):
         return body
@@ -99,10 +100,13 @@ def _decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
         raise MalformedRequest(f"The Content-Encoding {encoding[:20]!r} is not supported. Use gzip or deflate.")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16 if encoding == "gzip" else zlib.MAX_WBITS)
     try:
-        unpacked = unpacker.decompress(body, max_bytes)
+        pieces = _decompress_pieces(unpacker, body, max_bytes)
+        unpacked = next(pieces, b"")
+        if len(unpacked) == PIECE_BYTES:
+            unpacked = clients.collect(chain([unpacked], pieces))
     except zlib.error as error:
         raise MalformedRequest(f"The body is not valid {encoding}: {error}.") from None
-    if unpacker.unconsumed_tail:
+    if len(unpacked) == max_bytes and not unpacker.eof:
         raise RequestTooLarge(
             f"The decompressed body is larger than {max_bytes:,} bytes, the limit (TRAINYARD_MAX_REQUEST_BYTES)."
         )
@@ -111,10 +115,22 @@ def _decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     return unpacked
 
 
-def read_object(reader: JsonReader, body: bytes) -> dict[str, Any]:
+def _decompress_pieces(unpacker: "zlib._Decompress", body: bytes, max_bytes: int) -> Iterator[bytes]:
+    """Yield at most `max_bytes` in pieces of PIECE_BYTES. Raises zlib.error."""
+    left = max_bytes
+    while left and not unpacker.eof:
+        piece = unpacker.decompress(body, min(left, PIECE_BYTES))
+        body = unpacker.unconsumed_tail
+        if not piece and not body:
+            return
+        yield piece
+        left -= len(piece)
+
+
+def read_object(reader: BodyReader, body: bytes) -> dict[str, Any]:
     """Parse a JSON object. Raises MalformedRequest, RequestTooLarge or Overloaded."""
     try:
-        document = reader.read(body)
+        document = reader.read_json(body)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"failed to parse the request JSON buffer: {error}") from None
     if not isinstance(document, dict):

@@ -10,7 +10,7 @@ from flask import Request
 from api.http.bodies import JSON_TYPES, read_body
 from api.http.problems import MEDIA_TYPE as PROBLEM_TYPE
 from api.http.problems import STATUS, to_problem
-from api.http.reading.json_reader import JsonReader
+from api.http.reading.body_reader import BodyReader
 from api.protocols.call import PredictionCall, Reply
 from api.services import Services, services
 from api.serving.predictor import dump_predictions
@@ -102,7 +102,7 @@ class RestProtocol:
         An input that cannot be read has a problem in place of its prediction. Raises ServiceError if none can be read,
         or if the body is invalid.
         """
-        return self.answer_inputs(call.top, servable, parse_inputs(body, call.media_type, self._services.json))
+        return self.answer_inputs(call.top, servable, parse_inputs(body, call.media_type, self._services.bodies))
 
     def answer_inputs(self, top: int, servable: Servable, inputs: Sequence[Input | ServiceError]) -> Reply:
         """Predict inputs, each with the `top` most probable classes.
@@ -133,22 +133,22 @@ def read_inputs(request: Request, limits: ImageLimits) -> list[Input | ServiceEr
     if request.mimetype == "multipart/form-data":
         return _read_files(request, limits)
     if request.mimetype in JSON_TYPES:
-        return parse_inputs(read_body(services().max_request_bytes), request.mimetype, services().json)
+        return parse_inputs(read_body(services().max_request_bytes), request.mimetype, services().bodies)
     if request.mimetype.startswith("image/") or request.mimetype in UNSPECIFIC_MEDIA_TYPES:
-        return parse_inputs(read_body(limits.max_bytes), request.mimetype, services().json)
+        return parse_inputs(read_body(limits.max_bytes), request.mimetype, services().bodies)
     raise UnsupportedContent(
         f"The Content-Type is {request.mimetype!r}. Send an image with its own type such as image/png, "
         'images as files in multipart/form-data, or {"instances": […]} as application/json.'
     )
 
 
-def parse_inputs(body: bytes, media_type: str, reader: JsonReader) -> list[Input | ServiceError]:
+def parse_inputs(body: bytes, media_type: str, reader: BodyReader) -> list[Input | ServiceError]:
     """Parse a body: `instances` for a media type of JSON, else one image.
 
     Raises MalformedRequest, InvalidRequest, RequestTooLarge or Overloaded.
     """
     if media_type in JSON_TYPES:
-        return _parse_instances(reader.read(body, is_strict=True))
+        return _parse_instances(reader.read_json(body, is_strict=True))
     return [ImageInput("the image", body, media_type)]
 
 

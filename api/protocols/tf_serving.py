@@ -99,7 +99,7 @@ class TfServingProtocol:
 
     def answer(self, call: TfServingCall, servable: Servable, body: bytes) -> Reply:
         """Parse the body, predict, classify or regress, and format the reply. Raises ServiceError."""
-        document = parse_document(servable, body, self._services.json)
+        document = parse_document(servable, body, self._services.bodies)
         return Reply(VERBS[call.verb](self._services.predictor, servable, document))
 
     @staticmethod

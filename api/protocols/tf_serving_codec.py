@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from api.http.reading.json_reader import JsonReader
+from api.http.reading.body_reader import BodyReader
 from api.protocols.call import PredictionCall
 from api.protocols.tensors import (
     dump_json,
@@ -34,7 +34,7 @@ class TfServingCall(PredictionCall):
     verb: str
 
 
-def parse_document(servable: Servable, body: bytes, reader: JsonReader) -> dict[str, Any]:
+def parse_document(servable: Servable, body: bytes, reader: BodyReader) -> dict[str, Any]:
     """Parse a body and check its signature name.
 
     Raises MalformedRequest with the message of TensorFlow Serving, RequestTooLarge or Overloaded.
@@ -42,7 +42,7 @@ def parse_document(servable: Servable, body: bytes, reader: JsonReader) -> dict[
     if not body.strip():
         raise MalformedRequest("JSON Parse error: The document is empty")
     try:
-        document = reader.read(body)
+        document = reader.read_json(body)
     except (ValueError, RecursionError) as error:
         offset = getattr(error, "pos", 0)
         raise MalformedRequest(f"JSON Parse error: Invalid value. at offset: {offset}") from None

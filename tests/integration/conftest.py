@@ -139,7 +139,7 @@ def app(
     app.extensions[EXTENSION] = dataclasses.replace(services, ingestor=ingestor)
     yield app
     services.decoder.close()
-    services.json.close()
+    services.bodies.close()
     services.sessions.kw["bind"].dispose()
 
 

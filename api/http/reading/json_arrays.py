@@ -17,7 +17,7 @@ MIN_NUMBERS = 64
 """Lists of fewer numbers stay as they are."""
 MAX_LEVELS = 6
 """Lists that are nested deeper in the document are not searched for arrays."""
-MAX_LOOSE_VALUES = MAX_JSON_VALUES // 2
+MAX_LOOSE_VALUES = MAX_JSON_VALUES // 4
 NUMBER_TYPES = {int, float}
 
 
@@ -125,7 +125,7 @@ def _to_array(value: list[Any]) -> NDArray[Any] | None:
     if found is None:
         return None
     shape, types = found
-    if int(np.prod(shape, dtype=object)) < MIN_NUMBERS:
+    if math.prod(shape) < MIN_NUMBERS:
         return None
     try:
         return np.array(value, np.float64 if float in types else np.int64)
@@ -140,8 +140,13 @@ def _find_shape(value: list[Any], level: int = 0) -> tuple[tuple[int, ...], set[
     if not isinstance(value[0], list):
         types = set(map(type, value))
         return ((len(value),), types) if types <= NUMBER_TYPES else None
-    found = [_find_shape(entry, level + 1) if isinstance(entry, list) else None for entry in value]
-    first = found[0]
-    if first is None or any(other is None or other[0] != first[0] for other in found):
-        return None
-    return (len(value), *first[0]), set().union(*(types for _, types in found if types))  # type: ignore[misc]
+    shape: tuple[int, ...] | None = None
+    types = set()
+    for entry in value:
+        found = _find_shape(entry, level + 1) if isinstance(entry, list) else None
+        if found is None or (shape is not None and found[0] != shape):
+            return None
+        shape = found[0]
+        types |= found[1]
+    assert shape is not None  # noqa: S101 - the list is not empty
+    return (len(value), *shape), types

@@ -93,7 +93,7 @@ def test_a_document_that_ends_the_process_is_refused(failing: DocumentReader) ->
 def test_json_with_too_many_values_is_refused(digits: FlaskClient) -> None:
     body = b'{"instances": [[' + b"0," * 1_000_000 + b"0]]}"
 
-    answer = digits.post("/api/v1/models/digits/predictions", data=body, content_type="application/json")
+    answer = digits.post("/api/v1/jobs", data=body, content_type="application/json")
 
     assert answer.status_code == 413
     assert "more than 1,000,000 values" in answer.json["detail"]

@@ -1,13 +1,14 @@
-"""Parse JSON in a process with limits. Usage: `python -m api.http.reading.json_process`.
+"""Parse JSON and CSV in a process with limits. Usage: `python -m api.http.reading.body_process`.
 
-The process answers a JsonRequest with a JsonAnswer.
+The process answers a ParsingRequest with a ParsingAnswer.
 """
 
 from collections.abc import Callable
 
 from api.http.bodies import read_json
-from api.http.reading.json_arrays import dump_values, split_arrays
-from api.http.reading.json_reader import JsonAnswer, JsonRequest, parse_json
+from api.http.reading.body_reader import ParsingAnswer, ParsingRequest, parse_json
+from api.http.reading.csv_numbers import MAX_VALUES, parse_csv
+from api.http.reading.json_arrays import ArrayPlace, SplitJson, dump_values, split_arrays
 from shared.errors import InvalidRequest, RequestTooLarge, ServiceError
 from shared.processes.child import serve_messages
 from shared.processes.limits import ProcessLimits
@@ -15,7 +16,6 @@ from shared.processes.messages import Message
 from shared.processes.refusals import Refusal
 from shared.system import trim_heap
 
-MAX_VALUES = 4_000_000
 MAX_BYTES = 320 * 2**20
 MAX_CPU_SECONDS = 8
 
@@ -25,17 +25,17 @@ def prepare() -> Callable[[Message], Message]:
     limits = ProcessLimits()
 
     def respond(message: Message) -> Message:
-        request = JsonRequest.model_validate_json(message.head)
+        request = ParsingRequest.model_validate_json(message.head)
         try:
             with limits.hold(MAX_BYTES, MAX_CPU_SECONDS):
-                return _answer(message.payload, is_strict=request.is_strict)
+                return _make_answer(_parse(request, message.payload))
         except ServiceError as refused:
-            answer = JsonAnswer(refusal=Refusal.from_error(refused))
+            answer = ParsingAnswer(refusal=Refusal.from_error(refused))
         except MemoryError:
-            detail = f"The JSON takes more than {MAX_BYTES // 2**20} MiB to read. Send fewer inputs in a request."
-            answer = JsonAnswer(refusal=Refusal.from_error(InvalidRequest(detail)))
+            detail = f"The body takes more than {MAX_BYTES // 2**20} MiB to read. Send fewer inputs in a request."
+            answer = ParsingAnswer(refusal=Refusal.from_error(InvalidRequest(detail)))
         except (ValueError, RecursionError) as error:
-            answer = JsonAnswer(malformed=(str(error), getattr(error, "pos", 0)))
+            answer = ParsingAnswer(malformed=(str(error), getattr(error, "pos", 0)))
         finally:
             trim_heap()
         return Message(answer.model_dump_json().encode())
@@ -43,16 +43,23 @@ def prepare() -> Callable[[Message], Message]:
     return respond
 
 
-def _answer(body: bytes, *, is_strict: bool) -> Message:
+def _parse(request: ParsingRequest, body: bytes) -> SplitJson:
     """Parse the body. Raises ServiceError, ValueError or RecursionError."""
+    if request.kind == "CSV":
+        numbers = parse_csv(body, request.columns)
+        place = ArrayPlace(path=(), dtype=numbers.dtype.str, shape=numbers.shape)
+        return SplitJson(None, [place], [numbers])
     if body.count(b",") >= MAX_VALUES:
         raise RequestTooLarge(
             f"The JSON has more than {MAX_VALUES:,} values, the limit. Send fewer inputs in a request, or images as "
             "files instead of numbers."
         )
-    split = split_arrays(read_json(body, MAX_VALUES) if is_strict else parse_json(body))
+    return split_arrays(read_json(body, MAX_VALUES) if request.kind == "strict JSON" else parse_json(body))
+
+
+def _make_answer(split: SplitJson) -> Message:
     rest = dump_values(split.document)
-    answer = JsonAnswer(document_bytes=len(rest), places=split.places)
+    answer = ParsingAnswer(document_bytes=len(rest), places=split.places)
     return Message(answer.model_dump_json().encode(), b"".join((rest, *(array.tobytes() for array in split.arrays))))
 
 

@@ -1,4 +1,4 @@
-"""Test that large JSON, which a child process parses, is answered like small JSON."""
+"""Test that large JSON and CSV, which a child process parses, are answered like small ones."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from api.http.reading import json_reader
+from api.http.reading import body_reader
 from api.http.reading.json_arrays import MAX_LOOSE_VALUES, MIN_NUMBERS
 from api.services import EXTENSION, Services
 from tests.support.examples import IRIS, changed
@@ -79,11 +79,24 @@ REQUESTS: list[tuple[str, str, Any]] = [
 ]
 
 
+TABLES = (
+    "a,b\n" + "0,1\n1,1\n" * 40,
+    "b,a\n0,1\n",
+    "\ufeffa,b\r\n\r\n0,1\r\n",
+    "a,b\n0,1,2\n",
+    "a,b\n0,1\n1\n",
+    "a,b\n0,x\n",
+    "a,b\n",
+    "",
+    '"a\n","b"\n"0",1\n',
+)
+
+
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the child process parse all JSON."""
-    monkeypatch.setattr(json_reader, "MAX_BYTES_HERE", -1)
-    monkeypatch.setattr(json_reader, "MAX_COMMAS_HERE", -1)
+    monkeypatch.setattr(body_reader, "MAX_BYTES_HERE", -1)
+    monkeypatch.setattr(body_reader, "MAX_SLOW_BYTES_HERE", -1)
 
 
 def test_the_process_changes_no_answer(
@@ -102,13 +115,25 @@ def test_the_process_changes_no_answer(
         return answers
 
     here = answer_all()
-    monkeypatch.setattr(json_reader, "MAX_BYTES_HERE", -1)
-    monkeypatch.setattr(json_reader, "MAX_COMMAS_HERE", -1)
+    monkeypatch.setattr(body_reader, "MAX_BYTES_HERE", -1)
+    monkeypatch.setattr(body_reader, "MAX_SLOW_BYTES_HERE", -1)
     there = answer_all()
 
     for request, expected, found in zip(REQUESTS, here, there, strict=True):
         assert found == expected, str(request)[:300]
     assert {status for status, _ in here} >= {200, 400, 422}
+
+
+def test_the_process_reads_csv_alike(http: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer_all() -> list[tuple[int, str]]:
+        answers = [http.post("/models/xor/invocations", data=table, content_type="text/csv") for table in TABLES]
+        return [(answer.status_code, answer.text) for answer in answers]
+
+    here = answer_all()
+    monkeypatch.setattr(body_reader, "MAX_CSV_BYTES_HERE", -1)
+
+    assert answer_all() == here
+    assert [status for status, _ in here] == [200, 200, 200, 400, 400, 400, 400, 400, 200]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +161,7 @@ def test_malformed_json_has_a_position_in_tf_serving(http: FlaskClient) -> None:
 
 def test_images_in_base64_are_parsed_without_the_process(app: Flask, http: FlaskClient) -> None:
     services: Services = app.extensions[EXTENSION]
-    services.json.close()
+    services.bodies.close()
     body = json.dumps({"instances": [{"b64": "A" * 2**21}]})
 
     answer = http.post("/api/v1/models/digits/predictions", data=body, content_type="application/json")

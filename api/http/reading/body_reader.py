@@ -1,17 +1,21 @@
-"""Parse the JSON of prediction requests: small ones in this process, large ones with many values in a child process.
+"""Parse JSON and CSV of prediction requests: small bodies in this process, large ones in a child process with limits.
 
-The parser holds Python's lock, so that no other thread can answer meanwhile, and each number takes up to 32 bytes.
+The parsers hold Python's lock, so that no other thread can answer meanwhile, and each number takes up to 90 bytes.
 """
 
 import json
+import random
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from api.http.bodies import read_json
+from api.http.reading.csv_numbers import parse_csv
 from api.http.reading.json_arrays import ArrayPlace, join_arrays, load_values
 from shared.errors import InvalidRequest, Overloaded
 from shared.processes.child import ChildFailed
@@ -19,21 +23,31 @@ from shared.processes.messages import Message
 from shared.processes.pool import ProcessPool
 from shared.processes.refusals import Refusal
 
+MAX_CSV_BYTES_HERE = 2**16
 MAX_BYTES_HERE = 2**20
-MAX_COMMAS_HERE = 20_000
-"""JSON of more bytes and more commas is parsed in the process. A few large strings, such as images, are parsed here."""
+SLOW_BYTES = b", \n\r\t\\"
+STRIDES = (53, 59, 61, 67, 71, 73)
+MAX_SLOW_BYTES_HERE = 300
+"""Larger JSON with so few commas, spaces and escapes in a sample, each byte at a stride, is also parsed here: it has
+large strings, such as images. Nobody can know the stride before."""
 PARSING_SECONDS = 10.0
 WAIT_SECONDS = 10.0
 MAX_WAITING = 16
 
 
-class JsonRequest(BaseModel):
-    """The head of a message to the parsing process; its payload is the JSON. `JsonReader.read` explains `is_strict`."""
+class ParsingRequest(BaseModel):
+    """The head of a message to the parsing process; its payload is the body.
 
-    is_strict: bool
+    Attributes:
+        kind: what the body is; `strict JSON` is JSON for `is_strict` of `BodyReader.read_json`.
+        columns: the columns of a CSV to return.
+    """
+
+    kind: Literal["JSON", "strict JSON", "CSV"]
+    columns: tuple[str, ...] = ()
 
 
-class JsonAnswer(BaseModel):
+class ParsingAnswer(BaseModel):
     """The head of the answer. Its payload is the rest of the document, `document_bytes` long, and the arrays.
 
     Attributes:
@@ -54,40 +68,48 @@ class MalformedJson(ValueError):
         self.pos = pos
 
 
-class JsonReader:
-    """Parses JSON, for several threads.
+class BodyReader:
+    """Parses bodies, for several threads.
 
     Args:
         max_waiting: the most bodies that wait for the process.
-        command: command line of the process; by default, that of `api.http.reading.json_process`.
+        command: command line of the process; by default, that of `api.http.reading.body_process`.
     """
 
     def __init__(
         self,
         max_waiting: int = MAX_WAITING,
-        command: Sequence[str] = (sys.executable, "-m", "api.http.reading.json_process"),
+        command: Sequence[str] = (sys.executable, "-m", "api.http.reading.body_process"),
     ) -> None:
-        self._pool = ProcessPool("parsing JSON", command, 1, max_waiting, WAIT_SECONDS, Overloaded)
+        self._pool = ProcessPool("parsing", command, 1, max_waiting, WAIT_SECONDS, Overloaded)
 
     def close(self) -> None:
         """End the process."""
         self._pool.close()
 
-    def read(self, body: bytes, *, is_strict: bool = False) -> Any:  # noqa: ANN401 - JSON
+    def read_json(self, body: bytes, *, is_strict: bool = False) -> Any:  # noqa: ANN401 - JSON
         """Parse JSON. Long regular lists of numbers can be arrays instead, as `split_arrays` makes them.
 
         Raises ValueError or RecursionError for a body that is not JSON; with `is_strict`, MalformedRequest, also for
         duplicate keys. Raises RequestTooLarge for too many values, or Overloaded.
         """
-        if len(body) <= MAX_BYTES_HERE or body.count(b",") <= MAX_COMMAS_HERE:
+        if len(body) <= MAX_BYTES_HERE or _has_few_slow_bytes(body):
             return read_json(body) if is_strict else parse_json(body)
+        return self._ask(ParsingRequest(kind="strict JSON" if is_strict else "JSON"), body)
+
+    def read_csv(self, body: bytes, columns: tuple[str, ...]) -> NDArray[np.float64]:
+        """Parse CSV as `parse_csv` does. Raises the same errors, or Overloaded."""
+        if len(body) <= MAX_CSV_BYTES_HERE:
+            return parse_csv(body, columns)
+        numbers: NDArray[np.float64] = self._ask(ParsingRequest(kind="CSV", columns=columns), body)
+        return numbers
+
+    def _ask(self, request: ParsingRequest, body: bytes) -> Any:  # noqa: ANN401 - JSON
         try:
-            head, payload = self._pool.ask(
-                Message(JsonRequest(is_strict=is_strict).model_dump_json().encode(), body), PARSING_SECONDS
-            )
+            head, payload = self._pool.ask(Message(request.model_dump_json().encode(), body), PARSING_SECONDS)
         except ChildFailed as failure:
-            raise InvalidRequest(f"The JSON cannot be read: {failure}. Send fewer inputs in a request.") from failure
-        answer = JsonAnswer.model_validate_json(head)
+            raise InvalidRequest(f"The body cannot be read: {failure}. Send fewer inputs in a request.") from failure
+        answer = ParsingAnswer.model_validate_json(head)
         if answer.refusal is not None:
             raise answer.refusal.to_error()
         if answer.malformed is not None:
@@ -95,6 +117,11 @@ class JsonReader:
         content = memoryview(payload)
         document = load_values(bytes(content[: answer.document_bytes]))
         return join_arrays(document, answer.places, content[answer.document_bytes :])
+
+
+def _has_few_slow_bytes(body: bytes) -> bool:
+    sample = body[:: random.choice(STRIDES)]  # noqa: S311 - no cryptography
+    return all(sample.count(byte) <= MAX_SLOW_BYTES_HERE for byte in SLOW_BYTES)
 
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
