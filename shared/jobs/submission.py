@@ -130,12 +130,13 @@ def create_job(
     Raises IdempotencyKeyReused if the key belongs to another spec, TooManyJobs, DatasetNotFound if the revision was
     deleted, or tracked_files.FilesCollected.
     """
-    stored = spec
-    if inline is not None:
-        stored = spec.model_copy(update={"dataset": replace_inline(spec.dataset, inline)})
+    if inline is None:
+        job = _make_job(session, spec, owner)
+    else:
         tracked_files.reference(session, [inline.sha256])
-    job = _make_job(session, stored, owner)
-    job.training_digest = compute_training_digest(spec)
+        dataset = replace_inline(spec.dataset, inline)
+        job = _make_job(session, spec.model_copy(update={"dataset": dataset}), owner)
+        job.training_digest = compute_training_digest(spec)
     if key is not None and (first := _find_by_key(session, job, key, compute_spec_digest(sent or spec))) is not None:
         return first
     session.add_all((job, _make_first_event(job)))

@@ -3,13 +3,24 @@
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import select, text
 
-from shared.database.engine import make_engine
+from shared.database.engine import Sessions, make_engine
 from shared.database.tables.base import Base
+from shared.database.tables.jobs import Job
+from shared.datasets import revisions
+from shared.datasets.info import DatasetInfo, TargetKind
+from shared.jobs import submission
+from shared.jobs.batch_predictions import BatchState
 from shared.settings import Settings
+from shared.spec.batch_prediction import BatchSpec
+from shared.spec.training import TrainingSpec
+from tests.support.databases import ROOT
+from tests.support.examples import DIGITS, XOR, changed
 
 DESCENDING_INDEX = "ix_jobs_head"
 """Left out of the comparison: Alembic cannot compare an index with a column in descending order."""
@@ -34,3 +45,27 @@ def test_the_migrations_create_the_declared_tables(settings: Settings) -> None:
     engine.dispose()
     assert differences == []
     assert "(status, owner, priority DESC, created_at, id)" in definition
+
+
+def test_jobs_of_an_earlier_release_refer_to_their_data(
+    settings: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = DatasetInfo((2,), images=False, targets=TargetKind.INTEGERS, train_rows=4, test_rows=0)
+    batch = BatchState(version=1, rows=4, columns=())
+    common = {"model": "flowers", "priority": 0, "tags": {}, "notes": ""}
+    with sessions.begin() as session:
+        revisions.add_revision(session, "flowers", "1", info, {}, [])
+        revision, _ = revisions.add_revision(session, "flowers", "2", info, {}, [])
+        submission.create_job(session, TrainingSpec.model_validate(XOR))
+        submission.create_job(session, TrainingSpec.model_validate(changed(DIGITS, "dataset.name", "flowers@2")))
+        spec = BatchSpec.model_validate({**common, "version": 1, "dataset": "flowers@2", "top": 1})
+        submission.create_batch_prediction(session, spec, batch, [])
+    monkeypatch.setenv("TRAINYARD_DATABASE_URL", settings.database_url)
+    config = Config(toml_file=ROOT / "pyproject.toml")
+
+    command.downgrade(config, "0008")
+    command.upgrade(config, "head")
+
+    with sessions() as session:
+        found = {job.model: job.dataset_revision_id for job in session.scalars(select(Job))}
+    assert found == {"xor": None, "digits": revision.id, "flowers": revision.id}
