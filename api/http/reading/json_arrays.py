@@ -17,6 +17,7 @@ MIN_NUMBERS = 64
 """Lists of fewer numbers stay as they are."""
 MAX_LEVELS = 6
 """Lists that are nested deeper in the document are not searched for arrays."""
+MAX_ARRAYS = 10_000
 MAX_LOOSE_VALUES = MAX_JSON_VALUES // 4
 NUMBER_TYPES = {int, float}
 
@@ -42,7 +43,7 @@ def split_arrays(document: Any) -> SplitJson:  # noqa: ANN401 - JSON
     """Take out all regular lists of at least MIN_NUMBERS numbers: int64 if all are integers, else float64.
 
     A list is regular if it, or every list in it, has the same shape and contains only integers and floats. Changes the
-    document. Raises RequestTooLarge if more than MAX_LOOSE_VALUES values remain.
+    document. Raises RequestTooLarge for more than MAX_ARRAYS arrays, or if more than MAX_LOOSE_VALUES values remain.
     """
     split = SplitJson(document, [], [])
     split.document = _take(split, document, ())
@@ -50,6 +51,11 @@ def split_arrays(document: Any) -> SplitJson:  # noqa: ANN401 - JSON
         raise RequestTooLarge(
             f"The JSON has {loose:,} values outside of regular lists of numbers; the limit is {MAX_LOOSE_VALUES:,}. "
             "Send fewer inputs in a request, or rows that all have the same length and contain only numbers."
+        )
+    if len(split.arrays) > MAX_ARRAYS:
+        raise RequestTooLarge(
+            f"The JSON has {len(split.arrays):,} separate lists of numbers; the limit is {MAX_ARRAYS:,}. Send fewer "
+            "inputs in a request, or all in one list."
         )
     return split
 
