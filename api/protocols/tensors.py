@@ -1,5 +1,6 @@
 """Predict tensors and encoded images for the protocols of other systems, and write JSON."""
 
+import math
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -11,17 +12,28 @@ from numpy.typing import NDArray
 
 from api.protocols.call import JSON, VERSION_HEADER
 from api.serving.predictor import Predictor
-from shared.errors import InvalidRequest, ServiceError
+from shared.errors import InvalidRequest, RequestTooLarge, ServiceError
 from shared.inference.inputs import REAL_TYPES, ImageInput, decode_base64, to_array
 from shared.inference.servable import Servable
+
+MAX_INPUT_NUMBERS = 2**23
+"""The most numbers in a tensor. As float32 they take 32 MiB, four times as much as binary data of one byte each."""
+MAX_OUTPUT_NUMBERS = 250_000
+"""The most numbers in a response. To format them as JSON takes time in which no other thread can answer."""
 
 
 def to_network_input(values: Any, servable: Servable) -> NDArray[np.float32]:  # noqa: ANN401 - nested lists, or an array
     """Convert nested lists or an array to the network's input, (n, *input_shape) float32, without preprocessing.
 
-    A flat list is also accepted if the network takes one number. Raises InvalidRequest, which names the expected shape.
+    A flat list is also accepted if the network takes one number. Raises InvalidRequest, which names the expected shape,
+    or RequestTooLarge for more than MAX_INPUT_NUMBERS, or if the outputs would be more than MAX_OUTPUT_NUMBERS.
     """
     shape, expected = servable.manifest.preprocessing.input_shape, describe_expected_input(servable)
+    if isinstance(values, np.ndarray) and values.size > MAX_INPUT_NUMBERS:
+        raise RequestTooLarge(
+            f"The tensor has {values.size:,} numbers; the limit is {MAX_INPUT_NUMBERS:,}. Send fewer inputs in a "
+            "request, or a batch prediction."
+        )
     try:
         rows = to_array(values, REAL_TYPES | {bool}, np.float32)
     except ValueError as error:
@@ -32,6 +44,12 @@ def to_network_input(values: Any, servable: Servable) -> NDArray[np.float32]:  #
         raise InvalidRequest(f"The tensor has the shape {list(rows.shape)}. {expected}.")
     if len(rows) == 0:
         raise InvalidRequest(f"The tensor is empty. {expected}.")
+    outputs = len(rows) * math.prod(servable.manifest.signature.outputs[0].shape[1:])
+    if outputs > MAX_OUTPUT_NUMBERS:
+        raise RequestTooLarge(
+            f"The response would have {outputs:,} numbers; the limit is {MAX_OUTPUT_NUMBERS:,}. Send fewer inputs in a "
+            "request, or a batch prediction."
+        )
     return rows
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -32,31 +33,41 @@ class ArrayPlace(BaseModel):
 
 @dataclass
 class SplitJson:
-    """JSON values in which null stands for each array, and the arrays."""
+    """JSON values in which null stands for each array, and the arrays. `loose` counts the values that are left."""
 
     document: Any
     places: list[ArrayPlace]
     arrays: list[NDArray[Any]]
+    loose: int = 0
+
+    def add_array(self, path: tuple[int | str, ...], array: NDArray[Any]) -> None:
+        """Add an array. Raises RequestTooLarge for more than MAX_ARRAYS."""
+        self.places.append(ArrayPlace(path=path, dtype=array.dtype.str, shape=array.shape))
+        self.arrays.append(array)
+        if len(self.arrays) > MAX_ARRAYS:
+            raise RequestTooLarge(
+                f"The JSON has more than {MAX_ARRAYS:,} separate lists of numbers, the limit. Send fewer inputs in a "
+                "request, or all in one list."
+            )
+
+    def count_loose(self, number: int) -> None:
+        """Count values that are left. Raises RequestTooLarge for more than MAX_LOOSE_VALUES."""
+        self.loose += number
+        if self.loose > MAX_LOOSE_VALUES:
+            raise RequestTooLarge(
+                f"The JSON has more than {MAX_LOOSE_VALUES:,} values outside of regular lists of numbers, the limit. "
+                "Send fewer inputs in a request, or rows that all have the same length and contain only numbers."
+            )
 
 
 def split_arrays(document: Any) -> SplitJson:  # noqa: ANN401 - JSON
     """Take out all regular lists of at least MIN_NUMBERS numbers: int64 if all are integers, else float64.
 
     A list is regular if it, or every list in it, has the same shape and contains only integers and floats. Changes the
-    document. Raises RequestTooLarge for more than MAX_ARRAYS arrays, or if more than MAX_LOOSE_VALUES values remain.
+    document. Raises RequestTooLarge for more than MAX_ARRAYS arrays or MAX_LOOSE_VALUES other values.
     """
     split = SplitJson(document, [], [])
     split.document = _take(split, document, ())
-    if (loose := _count_values(split.document)) > MAX_LOOSE_VALUES:
-        raise RequestTooLarge(
-            f"The JSON has {loose:,} values outside of regular lists of numbers; the limit is {MAX_LOOSE_VALUES:,}. "
-            "Send fewer inputs in a request, or rows that all have the same length and contain only numbers."
-        )
-    if len(split.arrays) > MAX_ARRAYS:
-        raise RequestTooLarge(
-            f"The JSON has {len(split.arrays):,} separate lists of numbers; the limit is {MAX_ARRAYS:,}. Send fewer "
-            "inputs in a request, or all in one list."
-        )
     return split
 
 
@@ -93,11 +104,6 @@ def load_values(content: bytes) -> Any:  # noqa: ANN401 - JSON
         return json.loads(content)
 
 
-def _count_values(value: Any) -> int:  # noqa: ANN401 - JSON
-    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return len(entries) + sum(_count_values(entry) for entry in entries if isinstance(entry, list | dict))
-
-
 def _has_special(value: Any) -> bool:  # noqa: ANN401 - JSON
     """Return whether there is a NaN or an infinity in the values."""
     if isinstance(value, float):
@@ -107,52 +113,34 @@ def _has_special(value: Any) -> bool:  # noqa: ANN401 - JSON
 
 
 def _take(split: SplitJson, value: Any, path: tuple[int | str, ...]) -> Any:  # noqa: ANN401 - JSON
-    """Return the value, or None if it is an array and was taken out."""
-    if len(path) > MAX_LEVELS:
-        return value
-    if isinstance(value, list):
-        if (array := _to_array(value)) is not None:
-            split.places.append(ArrayPlace(path=path, dtype=array.dtype.str, shape=array.shape))
-            split.arrays.append(array)
-            return None
-        for index, entry in enumerate(value):
-            if isinstance(entry, list | dict):
-                value[index] = _take(split, entry, (*path, index))
-    elif isinstance(value, dict):
-        for key, entry in value.items():
-            if isinstance(entry, list | dict):
-                value[key] = _take(split, entry, (*path, key))
+    """Return the value, or None if it is an array and was taken out. Raises RequestTooLarge."""
+    if isinstance(value, list) and len(path) <= MAX_LEVELS and (array := _to_array(value)) is not None:
+        split.add_array(path, array)
+        return None
+    entries = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+    if entries:
+        split.count_loose(len(value))
+    for key, entry in entries:
+        if isinstance(entry, list | dict):
+            value[key] = _take(split, entry, (*path, key))
     return value
 
 
 def _to_array(value: list[Any]) -> NDArray[Any] | None:
-    """Return a regular list of at least MIN_NUMBERS numbers as an array, else None."""
-    found = _find_shape(value)
-    if found is None:
-        return None
-    shape, types = found
-    if math.prod(shape) < MIN_NUMBERS:
+    """Return a regular list of at least MIN_NUMBERS numbers as an array, else None.
+
+    Every loop over the numbers is one of C, because there can be millions.
+    """
+    shape, flat = [len(value)], value
+    while (types := set(map(type, flat))) == {list} and len(shape) <= MAX_LEVELS:
+        lengths = set(map(len, flat))
+        if len(lengths) > 1:
+            return None
+        shape.extend(lengths)
+        flat = list(chain.from_iterable(flat))
+    if not types or not types <= NUMBER_TYPES or len(flat) < MIN_NUMBERS:
         return None
     try:
-        return np.array(value, np.float64 if float in types else np.int64)
+        return np.array(flat, np.float64 if float in types else np.int64).reshape(shape)
     except OverflowError:  # an integer of more than 64 bits
         return None
-
-
-def _find_shape(value: list[Any], level: int = 0) -> tuple[tuple[int, ...], set[type]] | None:
-    """Return the shape of nested lists of numbers, and the types of the numbers; None if they are irregular."""
-    if not value or level > MAX_LEVELS:
-        return None
-    if not isinstance(value[0], list):
-        types = set(map(type, value))
-        return ((len(value),), types) if types <= NUMBER_TYPES else None
-    shape: tuple[int, ...] | None = None
-    types = set()
-    for entry in value:
-        found = _find_shape(entry, level + 1) if isinstance(entry, list) else None
-        if found is None or (shape is not None and found[0] != shape):
-            return None
-        shape = found[0]
-        types |= found[1]
-    assert shape is not None  # noqa: S101 - the list is not empty
-    return (len(value), *shape), types

@@ -10,7 +10,9 @@ from flask.testing import FlaskClient
 
 from api.http.reading import body_reader
 from api.http.reading.json_arrays import MAX_LOOSE_VALUES, MIN_NUMBERS
+from api.protocols.tensors import MAX_INPUT_NUMBERS, to_network_input
 from api.services import EXTENSION, Services
+from shared.errors import RequestTooLarge
 from tests.support.examples import IRIS, changed
 from tests.support.jobs import train
 from tests.support.problems import assert_problem
@@ -157,6 +159,27 @@ def test_malformed_json_has_a_position_in_tf_serving(http: FlaskClient) -> None:
     answer = http.post("/v1/models/digits:predict", data='{"instances": [1, 2,, 3]}')
 
     assert (answer.status_code, answer.json) == (400, {"error": "JSON Parse error: Invalid value. at offset: 20"})
+
+
+def test_a_small_body_cannot_ask_for_a_large_response(http: FlaskClient) -> None:
+    rows = 300_000
+    given = {"name": "input", "shape": [rows, 2], "datatype": "UINT8", "parameters": {"binary_data_size": 2 * rows}}
+    head = json.dumps({"inputs": [given]}).encode()
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
+
+    answer = http.post("/v2/models/xor/infer", data=head + bytes(2 * rows), headers=headers)
+
+    assert answer.status_code == 400
+    assert "300,000 numbers; the limit is 250,000" in answer.json["error"]
+
+
+def test_a_tensor_has_a_limit_of_numbers(http: FlaskClient, app: Flask) -> None:
+    services: Services = app.extensions[EXTENSION]
+    http.post("/v2/models/xor/infer", json=tensor([[0, 1]], shape=(1, 2)))
+    servable = services.model_cache.get("xor")
+
+    with pytest.raises(RequestTooLarge, match="8,388,610 numbers; the limit is 8,388,608"):
+        to_network_input(np.zeros((MAX_INPUT_NUMBERS // 2 + 1, 2), np.uint8), servable)
 
 
 def test_images_in_base64_are_parsed_without_the_process(app: Flask, http: FlaskClient) -> None:
