@@ -39,6 +39,7 @@ class Connection:
         sent_at, received_at: when data was sent and received last, in seconds of the monotonic clock.
         is_sending: whether there is data that the client has not yet taken.
         transferred: number of bytes that the client has taken, if it is sending; else that it has sent.
+        taken: number of bytes that the client has taken.
         is_unanswered: whether the client sent something after the last answer: its request is incomplete, or computed.
     """
 
@@ -47,6 +48,7 @@ class Connection:
     received_at: float
     is_sending: bool
     transferred: int
+    taken: int
     is_unanswered: bool
 
 
@@ -61,7 +63,8 @@ class SlowConnections:
     def close_slow(self, max_seconds: float) -> int:
         """Close connections that take or send less than MIN_BYTES_PER_SECOND for `max_seconds`.
 
-        A connection that is unanswered and silent stays open: its request may be complete, and be computed.
+        A connection that is unanswered and silent stays open: its request may be complete, and be computed. A small
+        request after an answer begins anew: a client may send many of them, and each may be computed for a second.
         Returns the number of closed connections.
         """
         with self._changing:
@@ -72,7 +75,10 @@ class SlowConnections:
                     continue
                 since, then = slow.get(connection.peer, (now, connection))
                 transferred = connection.transferred - then.transferred
-                if then.is_sending != connection.is_sending or transferred > MIN_BYTES_PER_SECOND * (now - since):
+                begins = then.is_sending != connection.is_sending or (
+                    not connection.is_sending and connection.taken > then.taken
+                )
+                if begins or transferred > MIN_BYTES_PER_SECOND * (now - since):
                     since, then, transferred = now, connection, 0
                 is_stopped = not connection.is_sending and now - connection.received_at > max_seconds / 2
                 if now - since > max_seconds and not is_stopped and (connection.is_sending or transferred > 0):
@@ -153,6 +159,7 @@ def _describe(opened: socket.socket) -> Connection | None:
         received_at=now - info[_RECEIVED] / 1000,
         is_sending=is_sending,
         transferred=info[_ACKED_BYTES] if is_sending else info[_RECEIVED_BYTES],
+        taken=info[_ACKED_BYTES],
         # The kernel rounds times, to 4 ms or more.
         is_unanswered=is_first_request or info[_RECEIVED] < info[_SENT],
     )

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from shared.database.tables.jobs import ENDED, BatchFile, BatchPart, Job, JobEpoch, JobEvent, JobTag
+from shared.database.tables.jobs import ENDED, BatchFile, BatchPart, Job, JobEpoch, JobEvent, JobStatus, JobTag
 from shared.database.tables.registry import Version
 from shared.errors import JobInUse
 from shared.jobs import queries
@@ -22,7 +22,8 @@ def delete_job(session: Session, job_id: UUID) -> set[str]:
     """
     job = queries.lock_job(session, job_id)
     if job.status not in ENDED:
-        raise JobInUse(f"Job {job_id} is {job.status}. Cancel it first, and wait until it has ended.")
+        remedy = "Wait" if job.status == JobStatus.CANCELLING else "Cancel it first, and wait"
+        raise JobInUse(f"Job {job_id} is {job.status}. {remedy} until it has ended.")
     version = session.execute(select(Version.model, Version.number).where(Version.job_id == job_id)).one_or_none()
     if version is not None:
         raise JobInUse(

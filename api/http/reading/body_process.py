@@ -3,6 +3,7 @@
 The process answers a ParsingRequest with a ParsingAnswer.
 """
 
+import gc
 from collections.abc import Callable
 
 from api.http.bodies import read_json
@@ -16,13 +17,14 @@ from shared.processes.messages import Message
 from shared.processes.refusals import Refusal
 from shared.system import trim_heap
 
-MAX_BYTES = 320 * 2**20
+MAX_BYTES = 256 * 2**20
 MAX_CPU_SECONDS = 8
 
 
 def prepare() -> Callable[[Message], Message]:
     """Return the function that answers a message."""
     limits = ProcessLimits()
+    gc.disable()  # it would look again and again for cycles in millions of lists, which have none
 
     def respond(message: Message) -> Message:
         request = ParsingRequest.model_validate_json(message.head)

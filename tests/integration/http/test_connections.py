@@ -74,6 +74,17 @@ def test_a_client_that_sends_fast_enough_stays(server: Server) -> None:
     assert not is_closed(client)
 
 
+def test_a_client_whose_small_requests_are_answered_slowly_stays(server: Server) -> None:
+    client, answering = server.connect()
+
+    for _ in watch(server, rounds=12):
+        answering.send(b"the answer to the request before")
+        time.sleep(0.02)  # the kernel rounds times
+        client.send(b"the next request")
+
+    assert not is_closed(client)
+
+
 def test_a_client_that_takes_nothing_of_its_response_is_closed(server: Server) -> None:
     _, served = server.connect()
     served.settimeout(0.1)

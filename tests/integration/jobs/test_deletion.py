@@ -1,5 +1,6 @@
 """Test the deletion of jobs and of data sets, and what refuses it."""
 
+import io
 from pathlib import Path
 from uuid import UUID
 
@@ -95,6 +96,22 @@ def test_a_retry_stays_when_its_job_is_deleted(http: FlaskClient) -> None:
 
     assert show_job(http, retry["id"])["retry_of"] is None
     assert_problem(http.post(f"/api/v1/jobs/{job_id}/retry"), 404, "job-not-found")
+
+
+def test_a_batch_prediction_is_deleted_with_its_inputs_and_results(
+    http: FlaskClient, worker: InProcessWorker, settings: Settings
+) -> None:
+    train(http, worker, XOR)
+    before = count_files(settings)
+    table = {"file": (io.BytesIO(b"0,1\n1,1\n1,0\n"), "inputs.csv")}
+    job_id = http.post("/api/v1/models/xor/batch-predictions", data=table).json["id"]
+    worker.run_all()
+    assert show_job(http, job_id)["status"] == "succeeded"
+    assert count_files(settings) == before + 2
+
+    assert http.delete(f"/api/v1/jobs/{job_id}").status_code == 204
+
+    assert count_files(settings) == before
 
 
 def test_a_data_set_is_deleted_with_its_files(http: FlaskClient, settings: Settings) -> None:
