@@ -11,6 +11,7 @@ from api.charts import drawings
 from api.charts.drawings import Tile
 from api.charts.kinds import Drawing
 from shared.database.tables.datasets import Revision
+from shared.datasets.encodings import expand_names
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.revisions import to_dataset_info
 from shared.datasets.row_files import EncodedImages, MappedRows
@@ -51,7 +52,8 @@ def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore, d
             return drawings.draw_gallery(
                 f"{reference}: {len(y):,} images", _make_tiles(x, y, info, decoder), IMAGES_PER_CLASS
             )
-        columns = revision.description["columns"] or [f"column {index}" for index in range(info.shape[0])]
+        names = revision.description["columns"] or [f"column {index}" for index in range(info.shape[0])]
+        columns = expand_names(names, info.encodings)
         sample = np.linspace(0, len(x) - 1, min(len(x), MAX_SAMPLE_ROWS)).astype(np.int64)
         rows = x.read(sample) if isinstance(x, MappedRows) else np.asarray(x)[sample]
         return drawings.draw_histograms(f"{reference}: {len(y):,} rows", columns[:MAX_COLUMNS], rows[:, :MAX_COLUMNS])

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.charts.drawings import Surface
+from shared.datasets.encodings import encode_rows, expand_names
 from shared.datasets.inline import read_inline
 from shared.errors import PictureNotFound
 from shared.inference.servable import Servable
@@ -38,6 +39,7 @@ def compute_surface(servable: Servable, dataset: DatasetSpec, columns: tuple[str
     first, second = (np.linspace(start, end, STEPS) for start, end in zip(low - room, high + room, strict=True))
     plane = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2).astype(np.float32)
     answers = servable.run(contract.normalisation.apply(plane))
+    names = expand_names(columns, contract.columns)
     height, meaning = _reduce_outputs(answers, manifest.classes)
     return Surface(
         first=first,
@@ -45,7 +47,7 @@ def compute_surface(servable: Servable, dataset: DatasetSpec, columns: tuple[str
         values=height.reshape(STEPS, STEPS),
         meaning=meaning,
         classes=manifest.classes,
-        axis_names=(columns[0], columns[1]) if columns else ("input 0", "input 1"),
+        axis_names=(names[0], names[1]) if names else ("input 0", "input 1"),
         points=points if len(values) else points[:0],
         point_values=values,
     )
@@ -77,4 +79,7 @@ def _collect_points(servable: Servable, dataset: DatasetSpec) -> tuple[NDArray[n
         if y.ndim == 1 or y.shape[1] == 1:
             return x.astype(np.float64), y.reshape(-1).astype(np.float64)
     samples = [sample.numbers for sample in servable.manifest.golden_samples]
+    contract = servable.manifest.preprocessing
+    if isinstance(contract, NumbersContract) and contract.columns:
+        return encode_rows(samples, contract.columns), np.zeros(0)
     return np.asarray(samples, np.float64), np.zeros(0)

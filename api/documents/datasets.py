@@ -6,14 +6,16 @@ from typing import Literal
 from pydantic import Field
 
 from api.documents.base import Document
+from shared.datasets.encodings import ColumnEncoding
 from shared.datasets.info import TargetKind
 
 
 class ClassRows(Document):
-    """The numbers of training and test rows of a class."""
+    """The numbers of rows of a class in each part."""
 
     label: str
     train_rows: int
+    validation_rows: int
     test_rows: int
 
 
@@ -32,12 +34,19 @@ class RevisionDocument(Document):
     shape: tuple[int | None, ...]
     train_rows: int
     test_rows: int
+    validation_rows: int = Field(
+        description="The rows of the validation part that the file has, which a training uses by default."
+    )
     classes: list[ClassRows] = Field(
         description="The classes. For integer labels, the integers that occur; empty for other numbers."
     )
     columns: list[str]
     label: str | None = Field(description="The name of the label column of a CSV; null for other files.")
+    encodings: list[ColumnEncoding] = Field(
+        description="The columns whose cells are not only numbers, and how they become numbers."
+    )
     ignored: list[str] = Field(description="Members of the archive that are not data, at most 100.")
+    warnings: list[str] = Field(description="What the sender may not have meant.")
     digest: str = Field(description="sha256 of the data that a training can use.")
     created_at: datetime
 

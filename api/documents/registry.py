@@ -1,6 +1,7 @@
 """Define the documents about models, versions and aliases."""
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -55,6 +56,15 @@ class VersionDocument(VersionSummary):
         default=[], description="The names of the input columns of an uploaded CSV; empty for other data."
     )
     preprocessing: Contract
+    scaled_by: Literal["version"] = Field(
+        default="version",
+        description=(
+            "Who scales the inputs. The version applies `preprocessing` to a row of a table in every wire format, to "
+            "an encoded image, and to pixels: UINT8 tensors, and whole numbers of which one in the request exceeds 1. "
+            "Floating-point numbers of an image are the network's input as it stands. The header `Trainyard-Input` of "
+            "a response tells which of both they were, `pixels` or `network`."
+        ),
+    )
     signature: Signature
     parameters: int
     trainable_parameters: int

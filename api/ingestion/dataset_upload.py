@@ -1,13 +1,15 @@
 """Convert an uploaded file to a data set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from api.ingestion.csv_files import ingest_csv
 from api.ingestion.file_types import open_archive
-from api.ingestion.image_folders import ingest_folders
+from api.ingestion.images.image_folders import ingest_folders
 from api.ingestion.npz_files import ingest_npz, is_npz
 from api.ingestion.result import ParsedDataset, TableOptions, UploadLimits
+from api.ingestion.tables.csv_files import ingest_csv, ingest_table
+from api.ingestion.tables.parquet_table import MARK, ParquetTable
 from shared.errors import DatasetRefused, Fault
 from shared.preprocessing.image_decoder import ImageDecoder
 
@@ -19,19 +21,25 @@ def ingest_dataset(
 
     Raises DatasetRefused, with the rows or members at fault, or Overloaded.
     """
-    archive = open_archive(stream, "a CSV, a zip of class folders or an npz")
+    archive = open_archive(stream, "a CSV, a parquet file, a zip of class folders or an npz")
     if archive is None:
-        return ingest_csv(stream, options, limits, folder)
+        is_parquet = stream.read(len(MARK)) == MARK
+        stream.seek(0)
+        if not is_parquet:
+            return ingest_csv(stream, options, limits, folder)
+        _refuse_options(options, ("header", "encoding"), "parquet")
+        return ingest_table(ParquetTable(stream), options.model_copy(update={"header": True}), limits, folder)
     with archive:
-        _check_no_options(options)
         if is_npz(archive):
+            _refuse_options(options, tuple(TableOptions.model_fields), "an npz")
             return ingest_npz(archive, limits, folder)
-        return ingest_folders(archive, limits, decoder, folder)
+        _refuse_options(options, ("task", "header", "leave_out", "columns"), "a zip")
+        return ingest_folders(archive, options, limits, decoder, folder)
 
 
-def _check_no_options(options: TableOptions) -> None:
-    """Check that no option for a CSV is given. Raises DatasetRefused."""
-    for key, value in options.model_dump().items():
-        if value not in (None, ()):
-            fault = Fault(f"#/{key}", f"`{key}` is an option for a CSV, and the file is a zip or npz. Remove `{key}`.")
+def _refuse_options(options: TableOptions, keys: Sequence[str], kind: str) -> None:
+    """Check that none of these options is given for this kind of file. Raises DatasetRefused."""
+    for key in keys:
+        if getattr(options, key) not in (None, (), {}):
+            fault = Fault(f"#/{key}", f"`{key}` is an option for a CSV, and the file is {kind}. Remove `{key}`.")
             raise DatasetRefused("The options do not fit the file.", (fault,))

@@ -6,36 +6,26 @@ determined.
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import count, islice
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from api.ingestion.csv_files import has_header
-from api.ingestion.csv_reader import (
-    MISSING_VALUES,
-    count_chunk_rows,
-    decode_text,
-    detect_delimiter,
-    parse_number,
-    read_rows,
-    read_sample,
-)
 from api.ingestion.file_types import open_archive
-from api.ingestion.image_files import read_content
-from api.ingestion.image_folders import is_folder, is_junk, read_members
+from api.ingestion.images.image_files import read_content
+from api.ingestion.images.members import is_junk, read_members
 from api.ingestion.npz_files import IMAGE_RANKS, is_npz, map_array, read_headers, to_image_shape
-from api.ingestion.result import MAX_FAULTS, TableOptions, UploadLimits, dataset_error
+from api.ingestion.result import MAX_FAULTS, UploadLimits, dataset_error
 from api.ingestion.row_writer import RowWriter
+from api.ingestion.tables.csv_reader import Line, count_chunk_rows, open_table, read_sample
+from shared.datasets.cells import NumberFormat, is_header
 from shared.datasets.columns import find_positions
+from shared.datasets.encodings import ColumnEncoding, count_width, encode_row, read_cell
 from shared.datasets.row_files import CHUNK_BYTES, join_lines
-from shared.preprocessing.contract import Contract, ImageContract
-
-Line = tuple[int, list[str]]
-"""(number of the line in the file, from 1; cells) of a row."""
+from shared.preprocessing.contract import Contract, ImageContract, NumbersContract
 
 
 @dataclass(frozen=True)
@@ -73,7 +63,7 @@ def ingest_prediction_inputs(
             return _ingest_images(archive, limits, folder)
     if isinstance(contract, ImageContract):
         raise dataset_error("The version takes images. Send a zip of image files, or an npz with the array `x`.")
-    return _ingest_csv(stream, contract.shape, columns, limits, folder)
+    return _ingest_csv(stream, contract, columns, limits, folder)
 
 
 def _ingest_images(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> PredictionInputs:
@@ -81,7 +71,7 @@ def _ingest_images(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path)
 
     The files are not decoded here. Raises DatasetRefused.
     """
-    files = [member for member in read_members(archive, limits) if not is_folder(member.info)]
+    files = [member for member in read_members(archive, limits).members if not member.is_folder]
     images = [member for member in files if not is_junk(member.path)]
     if not images:
         raise dataset_error(
@@ -134,27 +124,31 @@ def _ingest_array(archive: zipfile.ZipFile, contract: Contract, limits: UploadLi
 
 
 def _ingest_csv(
-    stream: IO[bytes], shape: tuple[int, ...], columns: Sequence[str], limits: UploadLimits, folder: Path
+    stream: IO[bytes], contract: NumbersContract, columns: Sequence[str], limits: UploadLimits, folder: Path
 ) -> PredictionInputs:
-    """Write the columns that the version takes to x.npy, (n, columns) float32. Raises DatasetRefused."""
-    if len(shape) != 1:
+    """Write the rows that the version takes to x.npy, (n, numbers) float32. Raises DatasetRefused."""
+    if len(contract.shape) != 1:
         raise dataset_error(
-            f"The version takes {list(shape)} numbers per row, more dimensions than a CSV has. Send an npz with `x`."
+            f"The version takes {list(contract.shape)} numbers per row, more dimensions than a CSV has. Send an "
+            "npz with `x`."
         )
-    text = decode_text(stream)
-    delimiter = detect_delimiter(text)
-    lines = read_rows(text, delimiter)
+    table = open_table(stream, None)
+    lines = table.read_rows()
     sample = read_sample(lines)
     if not sample:
         raise dataset_error("The file contains no rows: all cells are empty. Send a CSV with numbers.")
-    first = sample[0][1]
-    names_first = bool(columns and set(columns) <= set(first)) or has_header(sample, TableOptions())
-    indices = _find_columns(first, columns if names_first else (), shape[0])
+    first, rest = sample[0][1], [cells for _, cells in sample[1:]]
+    names_first = bool(columns and set(columns) <= set(first)) or is_header(first, rest)
+    width = len(contract.columns) or contract.shape[0]
+    indices = _find_columns(first, columns if names_first else (), width)
     names = first if names_first else [f"column {index}" for index in range(len(first))]
+    encodings = contract.columns or [ColumnEncoding(names[index]) for index in indices]
+    number_format, _ = table.detect_number_format(names)
     faults: dict[int, str] = {}
-    values = _parse_rows(chain(sample[names_first:], lines), indices, names, faults, decimal_comma=delimiter != ",")
-    with RowWriter(folder / "x.npy", (len(indices),), np.dtype(np.float32), limits) as writer:
-        while chunk := list(islice(values, count_chunk_rows(len(indices)))):
+    rows = _RowParser(indices, names, encodings, number_format, faults)
+    values = map(rows.parse, count(), islice(table.read_rows(), names_first, None))
+    with RowWriter(folder / "x.npy", contract.shape, np.dtype(np.float32), limits) as writer:
+        while chunk := list(islice(values, count_chunk_rows(contract.shape[0]))):
             writer.write(np.asarray(chunk, np.float64))
     if not writer.rows:
         raise dataset_error("The file contains a header and no rows. Add rows below the header.")
@@ -185,23 +179,38 @@ def _find_columns(first: Sequence[str], columns: Sequence[str], width: int) -> l
     )
 
 
-def _parse_rows(
-    lines: Iterable[Line], indices: Sequence[int], names: Sequence[str], faults: dict[int, str], *, decimal_comma: bool
-) -> Iterator[list[float]]:
-    """Yield the input numbers of each row. A row with a fault is added to `faults`, and its numbers are 0."""
-    for row, (line, cells) in enumerate(lines):
-        taken = [cells[index] if index < len(cells) else "" for index in indices]
-        values = [parse_number(cell, decimal_comma=decimal_comma) for cell in taken]
-        numbers = [value for value in values if value is not None]
-        if len(cells) != len(names):
-            faults[row] = f"Line {line} has {len(cells)} cells; the first row has {len(names)}."
-        elif len(numbers) < len(values):
-            bad = values.index(None)
-            what = (
-                "a value is missing" if taken[bad].lower() in MISSING_VALUES else f"{taken[bad][:40]!r} is not a number"
-            )
-            faults[row] = f"Line {line}, column {names[indices[bad]]!r}: {what}."
-        yield numbers if row not in faults else [0.0] * len(indices)
+@dataclass(frozen=True)
+class _RowParser:
+    """Parses the rows of a CSV.
+
+    Attributes:
+        indices: positions of the input columns.
+        names: names of all columns, for messages.
+        encodings: how the cells of the input columns become numbers.
+        faults: a sentence for each row that cannot be read, which `parse` adds.
+    """
+
+    indices: Sequence[int]
+    names: Sequence[str]
+    encodings: Sequence[ColumnEncoding]
+    number_format: NumberFormat
+    faults: dict[int, str]
+
+    def parse(self, row: int, line: Line) -> list[float]:
+        """Return the numbers of a row, zeros if it has a fault. `row` counts from 0."""
+        number, cells = line
+        if len(cells) != len(self.names):
+            self.faults[row] = f"Line {number} has {len(cells)} cells; the first row has {len(self.names)}."
+        else:
+            try:
+                taken = [
+                    read_cell(cells[index], column, self.number_format)
+                    for index, column in zip(self.indices, self.encodings, strict=True)
+                ]
+                return encode_row(taken, self.encodings)
+            except ValueError as error:
+                self.faults[row] = f"Line {number}, {error}."
+        return [0.0] * count_width(self.encodings)
 
 
 def _write_faults(faults: dict[int, str], folder: Path) -> tuple[Path, ...]:

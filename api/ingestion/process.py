@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from api.ingestion.client import DatasetRequest, IngestionAnswer, IngestionRequest, PredictionRequest
 from api.ingestion.dataset_upload import ingest_dataset
-from api.ingestion.image_folders import THREADS
+from api.ingestion.images.image_folders import THREADS
 from api.ingestion.prediction_upload import ingest_prediction_inputs
 from api.ingestion.result import UploadLimits, dataset_error
 from shared.errors import DiskFull, ServiceError

@@ -8,6 +8,9 @@ import zipfile
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from shared.datasets.info import DatasetInfo
 from shared.errors import DatasetRefused, Fault
@@ -70,6 +73,7 @@ class ParsedDataset:
         columns: names of the input columns of a CSV, otherwise empty.
         label: name of the label column of a CSV, otherwise None.
         ignored: paths of the members of an archive that are not part of the data set.
+        warnings: what the sender may not have meant.
     """
 
     info: DatasetInfo
@@ -77,34 +81,68 @@ class ParsedDataset:
     columns: tuple[str, ...] = ()
     label: str | None = None
     ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Return the SHA-256 digest of all content that affects a training, as hexadecimal digits.
 
         The same content in another archive, or below other folders, has the same digest.
         """
+        facts = asdict(self.info)
+        for key in ("encodings", "validation_rows", "validation_class_rows"):
+            if not facts[key]:
+                del facts[key]  # so that revisions that are older than the key keep their digest
         content = {
-            "facts": asdict(self.info),
+            "facts": facts,
             "columns": self.columns,
             "files": {path.name: compute_digest(path) for path in self.files},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+LABEL_NAMES = frozenset({"label", "labels", "class", "target", "y", "category", "species", "outcome"})
+"""Names of columns, in lower case, that are probably labels."""
+ONE_HOT = "one-hot"
+MEDIAN, MEAN, MOST_FREQUENT = "median", "mean", "most-frequent"
+
+
+class ColumnOptions(SpecPart):
+    """Options for an input column of a table.
+
+    Attributes:
+        encode: `one-hot`: each category becomes a number that is 0 or 1.
+        fill: what is in place of a missing value: `median`, `mean` or a number, or for categories `most-frequent` or a
+            category. None: no value may be missing.
+    """
+
+    encode: Literal["number", "one-hot"] = "number"
+    fill: float | Annotated[str, Field(max_length=1000)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, given: object) -> object:
+        """Accept `one-hot` for `{encode: one-hot}`."""
+        return {"encode": given} if isinstance(given, str) else given
+
+
 class TableOptions(SpecPart):
-    """Options for a CSV.
+    """Options for a table.
 
     Attributes:
         task: `classification` or `regression`. None: the loss of a spec decides about integer labels.
         label: name or position of the label column. None: the last column.
         header: whether the first row contains the names of the columns. None: it is detected.
         leave_out: names or positions of columns that are not inputs.
+        columns: options of input columns, by name or position.
+        encoding: the encoding of the text. None: UTF-8 or UTF-16, or else it is guessed.
     """
 
     task: str | None = None
     label: str | None = None
     header: bool | None = None
     leave_out: tuple[str, ...] = ()
+    columns: dict[str, ColumnOptions] = Field(default={})
+    encoding: str | None = None
 
 
 def dataset_error(*details: str, more: int = 0) -> DatasetRefused:

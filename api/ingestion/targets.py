@@ -66,6 +66,11 @@ class ClassNames:
         if len(self._codes) <= MAX_CLASSES:
             self._rows.append(self._codes.setdefault(name, len(self._codes)))
 
+    @property
+    def is_single(self) -> bool:
+        """Return whether all rows have the same name."""
+        return len(self._codes) == 1
+
     def encode(self, what: str) -> Targets:
         """Convert the names to class indices. `what` names the labels in errors.
 

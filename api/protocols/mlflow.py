@@ -17,14 +17,18 @@ from api.protocols.base import answer_call, make_error_reply, to_flask_response
 from api.protocols.call import JSON, PredictionCall, Reply
 from api.protocols.parquet import read_parquet
 from api.protocols.tensors import (
+    Predicted,
     dump_json,
     images_from_base64,
     predict_images,
     predict_numbers,
+    transpose_columns,
 )
 from api.services import Services, services
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, UnsupportedContent
+from shared.inference.inputs import order_row
 from shared.inference.servable import Servable
+from shared.preprocessing.contract import NumbersContract
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -79,13 +83,16 @@ class MlflowProtocol:
         if media_type not in (JSON, CSV, *PARQUET) or parameters not in ("", "charset=utf-8"):
             got = call.content_type[:100]
             raise UnsupportedContent(f"This predictor only supports the following content types: {TYPES}. Got '{got}'.")
-        columns = servable.manifest.columns
+        columns, contract = servable.manifest.columns, servable.manifest.preprocessing
+        encodings = contract.columns if isinstance(contract, NumbersContract) else ()
         if media_type in PARQUET:
             rows = _parse_split(read_parquet(body, self._services.max_request_bytes), columns)
         else:
             reader = self._services.bodies
-            rows = reader.read_csv(body, columns) if media_type == CSV else _parse_json(reader, body, columns)
-        if isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
+            rows = (
+                reader.read_csv(body, columns, encodings) if media_type == CSV else _parse_json(reader, body, columns)
+            )
+        if not encodings and isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
             return _format_reply(predict_images(predictor, servable, images_from_base64(rows)))
         return _format_reply(predict_numbers(predictor, servable, rows))
 
@@ -168,8 +175,8 @@ def _invoke(name: str) -> Response:
     return answer_call(protocol, call)
 
 
-def _format_reply(outputs: NDArray[np.float32]) -> Reply:
-    return Reply(dump_json({"predictions": outputs}))
+def _format_reply(outputs: Predicted) -> Reply:
+    return Reply(dump_json({"predictions": outputs.values}), headers=outputs.headers)
 
 
 def _parse_json(reader: BodyReader, body: bytes, columns: Sequence[str]) -> list[Any] | NDArray[Any]:
@@ -184,7 +191,7 @@ def _parse_json(reader: BodyReader, body: bytes, columns: Sequence[str]) -> list
         case "dataframe_records":
             return _parse_records(value, columns)
     if isinstance(value, dict) and columns and set(columns) <= set(value):
-        return _transpose_columns([value[name] for name in columns])
+        return transpose_columns([value[name] for name in columns])
     if isinstance(value, dict):
         if len(value) != 1:
             raise InvalidRequest(f"The network has one input. `{field}` has {sorted(value)[:20]}.")
@@ -195,7 +202,7 @@ def _parse_json(reader: BodyReader, body: bytes, columns: Sequence[str]) -> list
         return value
     if not isinstance(value, list):
         raise InvalidRequest(f"`{field}` must be a list with one entry for each input.")
-    return [_unwrap_instance(entry) for entry in value]
+    return [_unwrap_instance(entry, columns, index) for index, entry in enumerate(value)]
 
 
 def _parse_field(reader: BodyReader, body: bytes) -> tuple[str, Any]:
@@ -218,21 +225,16 @@ def _parse_field(reader: BodyReader, body: bytes) -> tuple[str, Any]:
     return given[0], document[given[0]]
 
 
-def _unwrap_instance(entry: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return an instance without its objects of one key: clients of Vertex AI send `{"b64": …}` or `{"input": …}`."""
+def _unwrap_instance(entry: Any, columns: Sequence[str], index: int) -> Any:  # noqa: ANN401 - JSON
+    """Return an instance without its objects of one key: clients of Vertex AI send `{"b64": …}` or `{"input": …}`.
+
+    A row of a table can be an object with the names of its columns. Raises InvalidRequest if one is missing.
+    """
+    if columns and isinstance(entry, dict) and (len(entry) > 1 or set(columns) <= set(entry)):
+        return order_row(entry, columns, f"row {index}")
     while isinstance(entry, dict) and len(entry) == 1:
         (entry,) = entry.values()
     return entry
-
-
-def _transpose_columns(values: list[Any]) -> list[Any] | NDArray[Any]:
-    """Convert columns to rows. Raises InvalidRequest if the columns are not lists of the same length."""
-    if all(isinstance(column, np.ndarray) for column in values) and len({len(column) for column in values}) == 1:
-        return np.stack(values, axis=1)
-    values = [column.tolist() if isinstance(column, np.ndarray) else column for column in values]
-    if not all(isinstance(column, list) and len(column) == len(values[0]) for column in values):
-        raise InvalidRequest("The columns must be lists of the same length.")
-    return [list(row) for row in zip(*values, strict=True)]
 
 
 def _reorder_columns(

@@ -20,6 +20,7 @@ from shared.database.pagination import Page
 from shared.database.tables.registry import Version
 from shared.errors import ServiceError
 from shared.inference.servable import Servable
+from shared.preprocessing.contract import NumbersContract
 from shared.registry import versions
 
 if TYPE_CHECKING:
@@ -110,13 +111,12 @@ def list_models() -> Response:
 def show_model(model: str, version: str | None = None) -> Response:
     """Show the inputs and outputs of a model.
 
-    For a version that takes images, the parameter `images` describes the input of encoded images.
+    The parameters describe the columns of a table, or the inputs of encoded images and of pixels.
     """
     servable = services().model_cache.get(model, version)
     with services().sessions() as session:
         numbers = [str(found.number) for found in versions.list_versions(session, model, Page(MAX_MODELS))]
     signature = servable.manifest.signature
-    image = {"datatype": BYTES, "shape": [-1], "parameters": {"content_type": "base64"}}
     return make_json_response(
         {
             "name": servable.model,
@@ -126,7 +126,7 @@ def show_model(model: str, version: str | None = None) -> Response:
             "outputs": [
                 {"name": tensor.name, "datatype": "FP32", "shape": tensor.shape} for tensor in signature.outputs
             ],
-            **({"parameters": {"images": image}} if _has_image_input(servable) else {}),
+            "parameters": _describe_inputs(servable),
         },
         servable,
     )
@@ -230,8 +230,19 @@ def _format_index_row(version: Version, failure: str | None) -> dict[str, str]:
     return {"name": version.model, "version": str(version.number), "state": state, "reason": failure or ""}
 
 
-def _has_image_input(servable: Servable) -> bool:
-    return servable.manifest.preprocessing.kind == "images"
+def _describe_inputs(servable: Servable) -> dict[str, Any]:
+    """Describe what else than the network's input can be sent: encoded images and pixels, or the columns of a table.
+
+    The version itself scales rows and pixels.
+    """
+    contract = servable.manifest.preprocessing
+    if isinstance(contract, NumbersContract):
+        return {"scaled_by": "version", "columns": servable.manifest.columns}
+    return {
+        "scaled_by": "version",
+        "images": {"datatype": BYTES, "shape": [-1], "parameters": {"content_type": "base64"}},
+        "pixels": {"datatype": "UINT8", "shape": [-1, -1, -1, contract.input_shape[-1]]},
+    }
 
 
 def _format_statistics(servable: Servable) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Includes Triton's extensions for binary tensor data and classification. With bin
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -19,6 +19,7 @@ from api.http.reading.body_reader import BodyReader
 from api.http.slow_clients import PIECE_BYTES, SlowClients
 from api.protocols.call import PredictionCall, Reply
 from api.protocols.tensors import (
+    Predicted,
     describe_expected_input,
     dump_json,
     images_from_base64,
@@ -28,13 +29,17 @@ from api.protocols.tensors import (
 from api.services import Services
 from api.serving.predictor import Predictor
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge
-from shared.inference.inputs import REAL_TYPES, to_array
+from shared.inference.arrays import REAL_TYPES, to_array
+from shared.inference.meaning import Meaning
 from shared.inference.servable import Servable
+from shared.preprocessing.contract import ImageContract
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 BFLOAT16 = "BF16"
 BYTES = "BYTES"
+MAX_NAMED_COLUMNS = 20
+"""The most columns that a message names."""
 INTEGER_TYPES = frozenset({int, bool})
 """Types of JSON values that a tensor of integers or booleans accepts."""
 TYPES: dict[str, Any] = {
@@ -72,7 +77,9 @@ def answer_inference(services: Services, call: OpenInferenceCall, servable: Serv
     """Parse an inference request, predict and format the reply. Raises ServiceError."""
     document, raw = _read_request(services, call, body)
     wanted = _parse_outputs(document)
-    return _format_reply(servable, document, wanted, _compute_outputs(services.predictor, servable, document, raw))
+    outputs = _compute_outputs(services.predictor, servable, document, raw)
+    reply = _format_reply(servable, document, wanted, outputs.values)
+    return reply._replace(headers=(*reply.headers, *outputs.headers))
 
 
 def _read_request(services: Services, call: OpenInferenceCall, body: bytes) -> tuple[dict[str, Any], memoryview]:
@@ -161,30 +168,76 @@ def _parse_outputs(document: dict[str, Any]) -> tuple[int, bool]:
     return classes, bool(parameters.get("binary_data", request_parameters.get("binary_data_output", False)))
 
 
-def _compute_outputs(
-    predictor: Predictor, servable: Servable, document: dict[str, Any], raw: memoryview
-) -> NDArray[np.float32]:
-    """Predict the one tensor of `inputs`. Returns (n, outputs) float32. Raises ServiceError."""
-    inputs = document.get("inputs")
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+def _compute_outputs(predictor: Predictor, servable: Servable, document: dict[str, Any], raw: memoryview) -> Predicted:
+    """Predict the one tensor of `inputs`, or a table whose columns are the inputs. Raises ServiceError."""
+    inputs, columns = document.get("inputs"), servable.manifest.columns
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(given, dict) for given in inputs):
         raise InvalidRequest(f"`inputs` must be a list of one object, for the input {INPUT_NAME!r}.")
-    given = inputs[0]
-    if given.get("name") != INPUT_NAME:
-        raise InvalidRequest(
-            f"unexpected inference input {str(given.get('name'))[:100]!r}, the input is named {INPUT_NAME!r}"
+    names = [given.get("name") for given in inputs]
+    if columns and set(columns) <= {name for name in names if isinstance(name, str)}:
+        return predict_numbers(predictor, servable, _read_columns(inputs, columns, raw))
+    if names != [INPUT_NAME]:
+        named = f"the input is named {INPUT_NAME!r}" + (
+            f"; or send each column as an input: {', '.join(columns[:MAX_NAMED_COLUMNS])}" if columns else ""
         )
-    shape, datatype = given.get("shape"), given.get("datatype")
-    if not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in shape):
-        raise InvalidRequest("`shape` must be a list of integers of at least 0.")
+        unexpected = f"input {str(names[0])[:100]!r}" if len(names) == 1 else f"inputs {str(names)[:200]}"
+        raise InvalidRequest(f"unexpected inference {unexpected}, {named}")
+    (given,) = inputs
+    shape, datatype = _parse_type(given)
     if datatype == BYTES:
         return predict_images(predictor, servable, _read_elements(given, shape, raw))
-    if not isinstance(datatype, str) or datatype not in (*TYPES, BFLOAT16):
-        raise InvalidRequest(f"`datatype` is {str(datatype)[:20]!r}. It must be {', '.join(TYPES)}, BF16 or BYTES.")
     try:
+        meaning = _find_meaning(datatype, servable)
         tensor = _parse_tensor(given, shape, datatype, raw)
     except InvalidRequest as error:
         raise InvalidRequest(f"{error.detail} {describe_expected_input(servable)}.") from None
-    return predict_numbers(predictor, servable, tensor)
+    return predict_numbers(predictor, servable, tensor, meaning)
+
+
+def _parse_type(given: dict[str, Any]) -> tuple[list[int], str]:
+    """Return the shape and the datatype of an input. Raises InvalidRequest."""
+    shape, datatype = given.get("shape"), given.get("datatype")
+    if not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in shape):
+        raise InvalidRequest("`shape` must be a list of integers of at least 0.")
+    if not isinstance(datatype, str) or datatype not in (*TYPES, BFLOAT16, BYTES):
+        raise InvalidRequest(f"`datatype` is {str(datatype)[:20]!r}. It must be {', '.join(TYPES)}, BF16 or BYTES.")
+    return shape, datatype
+
+
+def _find_meaning(datatype: str, servable: Servable) -> Meaning | None:
+    """Return what a tensor of images is: pixels if UINT8, the network's input if its numbers are floating-point.
+
+    Returns None for tables. Raises InvalidRequest for other integers, because they can be either.
+    """
+    if not isinstance(servable.manifest.preprocessing, ImageContract):
+        return None
+    if datatype == "UINT8":
+        return Meaning.PIXELS
+    if datatype.startswith(("INT", "UINT")):
+        raise InvalidRequest(f"`datatype` is {datatype}. Send pixels as UINT8, and the network's input as FP32.")
+    return Meaning.NETWORK
+
+
+def _read_columns(inputs: list[dict[str, Any]], columns: Sequence[str], raw: memoryview) -> NDArray[np.float64]:
+    """Read the columns of a table, each an input of the shape [n] or [n, 1]. Returns (n, columns).
+
+    Raises InvalidRequest.
+    """
+    read: dict[str, NDArray[Any]] = {}
+    for given in inputs:
+        name, (shape, datatype) = str(given.get("name")), _parse_type(given)
+        if datatype == BYTES:
+            raise InvalidRequest(f"The column {name!r} is BYTES. This version takes numbers.")
+        parameters = given.get("parameters")
+        size = parameters.get("binary_data_size", 0) if isinstance(parameters, dict) else 0
+        piece = raw[:size] if type(size) is int and size > 0 else raw[:0]
+        raw = raw[len(piece) :]
+        read[name] = _parse_tensor(given, shape, datatype, piece)
+    taken = [read[name] for name in columns]
+    shapes = {(*column.shape, 1) if column.ndim == 1 else column.shape for column in taken}
+    if len(shapes) != 1 or not all(len(shape) == 2 and shape[1] == 1 for shape in shapes):  # noqa: PLR2004 - rows, 1
+        raise InvalidRequest("Each column must have the shape [n] or [n, 1], with the same n.")
+    return np.column_stack(taken).astype(np.float64, copy=False)
 
 
 def _parse_tensor(given: dict[str, Any], shape: list[int], datatype: str, raw: memoryview) -> NDArray[Any]:

@@ -12,10 +12,11 @@ from api.http.problems import MEDIA_TYPE as PROBLEM_TYPE
 from api.http.problems import STATUS, to_problem
 from api.http.reading.body_reader import BodyReader
 from api.protocols.call import PredictionCall, Reply
+from api.protocols.tensors import make_meaning_header
 from api.services import Services, services
 from api.serving.predictor import dump_predictions
 from shared.errors import InvalidRequest, ServiceError, UnsupportedContent
-from shared.inference.inputs import UNSPECIFIC_MEDIA_TYPES, ImageInput, Input, parse_instance
+from shared.inference.inputs import ImageInput, Input, parse_instance
 from shared.inference.servable import Servable
 from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits
 
@@ -29,6 +30,8 @@ _PARTS_BEFORE_MODEL = 4
 """Parts of the path before the name of the model: an empty one, `api`, `v1` and `models`."""
 _TOP = "top="
 _MAX_TOP_DIGITS = 3
+UNSPECIFIC_MEDIA_TYPES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
+"""Media types that clients send without regard to the content; curl sends the last one with `--data`."""
 _FAST_TYPES = frozenset({*MEDIA_TYPES.values(), *UNSPECIFIC_MEDIA_TYPES, *JSON_TYPES})
 """The Content-Types that the fast path answers. One with parameters goes to Flask."""
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -102,14 +105,17 @@ class RestProtocol:
         An input that cannot be read has a problem in place of its prediction. Raises ServiceError if none can be read,
         or if the body is invalid.
         """
-        return self.answer_inputs(call.top, servable, parse_inputs(body, call.media_type, self._services.bodies))
+        inputs = parse_inputs(body, call.media_type, self._services.bodies, servable.manifest.columns)
+        return self.answer_inputs(call.top, servable, inputs)
 
     def answer_inputs(self, top: int, servable: Servable, inputs: Sequence[Input | ServiceError]) -> Reply:
         """Predict inputs, each with the `top` most probable classes.
 
         Raises Overloaded, or the error of the first input if none can be read.
         """
-        return Reply(dump_predictions(servable, self._services.predictor.predict(servable, inputs), top))
+        outputs = self._services.predictor.predict(servable, inputs)
+        headers = (make_meaning_header(outputs.meaning),) if outputs.meaning is not None else ()
+        return Reply(dump_predictions(servable, outputs, top), headers=headers)
 
     @staticmethod
     def error(error: ServiceError) -> Reply:
@@ -125,31 +131,35 @@ def _parse_top(query: str) -> int:
     return int(number) if query.startswith(_TOP) and number.isdecimal() and len(number) <= _MAX_TOP_DIGITS else 0
 
 
-def read_inputs(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
+def read_inputs(request: Request, limits: ImageLimits, columns: Sequence[str]) -> list[Input | ServiceError]:
     """Read the inputs of a Flask request. An invalid instance of JSON has its error in its place.
+
+    `columns` are the names of the version's columns, empty without names.
 
     Raises UnsupportedContent, RequestTooLarge, MalformedRequest or InvalidRequest.
     """
     if request.mimetype == "multipart/form-data":
         return _read_files(request, limits)
     if request.mimetype in JSON_TYPES:
-        return parse_inputs(read_body(services().max_request_bytes), request.mimetype, services().bodies)
+        return parse_inputs(read_body(services().max_request_bytes), request.mimetype, services().bodies, columns)
     if request.mimetype.startswith("image/") or request.mimetype in UNSPECIFIC_MEDIA_TYPES:
-        return parse_inputs(read_body(limits.max_bytes), request.mimetype, services().bodies)
+        return [ImageInput("the image", read_body(limits.max_bytes))]
     raise UnsupportedContent(
         f"The Content-Type is {request.mimetype!r}. Send an image with its own type such as image/png, "
         'images as files in multipart/form-data, or {"instances": […]} as application/json.'
     )
 
 
-def parse_inputs(body: bytes, media_type: str, reader: BodyReader) -> list[Input | ServiceError]:
-    """Parse a body: `instances` for a media type of JSON, else one image.
+def parse_inputs(
+    body: bytes, media_type: str, reader: BodyReader, columns: Sequence[str]
+) -> list[Input | ServiceError]:
+    """Parse a body: `instances` for a media type of JSON, else one image. `columns` are those of the version.
 
     Raises MalformedRequest, InvalidRequest, RequestTooLarge or Overloaded.
     """
     if media_type in JSON_TYPES:
-        return _parse_instances(reader.read_json(body, is_strict=True))
-    return [ImageInput("the image", body, media_type)]
+        return _parse_instances(reader.read_json(body, is_strict=True), columns)
+    return [ImageInput("the image", body)]
 
 
 def _read_files(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
@@ -158,23 +168,23 @@ def _read_files(request: Request, limits: ImageLimits) -> list[Input | ServiceEr
         raise InvalidRequest("The form contains no file. Send each image as a file with a file name.")
     return [
         # One byte more than the limit is read, so that an image above the limit is refused and not truncated.
-        ImageInput(file.filename or file.name or f"file {index}", file.stream.read(limits.max_bytes + 1), file.mimetype)
+        ImageInput(file.filename or file.name or f"file {index}", file.stream.read(limits.max_bytes + 1))
         for index, file in enumerate(files, 1)
     ]
 
 
-def _parse_instances(body: object) -> list[Input | ServiceError]:
+def _parse_instances(body: object, columns: Sequence[str]) -> list[Input | ServiceError]:
     given = body["instances"] if isinstance(body, dict) and body.keys() == {"instances"} else None
     if not isinstance(given, list | np.ndarray):
         raise InvalidRequest('The body must be {"instances": […]} with one entry for each input, and nothing else.')
     if not 0 < len(given) <= MAX_INPUTS:
         raise InvalidRequest(f"`instances` has {len(given)} inputs. Send 1 to {MAX_INPUTS}.")
     instances = given if isinstance(given, list) or given.ndim > 1 else given.tolist()  # numbers of Python, not NumPy
-    return [_parse_instance(instance, f"instances/{index}") for index, instance in enumerate(instances)]
+    return [_parse_instance(instance, f"instances/{index}", columns) for index, instance in enumerate(instances)]
 
 
-def _parse_instance(instance: object, name: str) -> Input | ServiceError:
+def _parse_instance(instance: object, name: str, columns: Sequence[str]) -> Input | ServiceError:
     try:
-        return parse_instance(instance, name)
+        return parse_instance(instance, name, columns)
     except ServiceError as error:
         return error

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -11,51 +11,151 @@ from flask import Response
 from numpy.typing import NDArray
 
 from api.protocols.call import JSON, VERSION_HEADER
-from api.serving.predictor import Predictor
+from api.serving.predictor import PredictionOutputs, Predictor
+from shared.datasets.encodings import encode_rows
 from shared.errors import InvalidRequest, RequestTooLarge, ServiceError
-from shared.inference.inputs import REAL_TYPES, ImageInput, decode_base64, to_array
+from shared.inference.arrays import REAL_TYPES, to_array
+from shared.inference.inputs import ImageInput, NumbersInput, decode_base64
+from shared.inference.meaning import Meaning, find_meaning
 from shared.inference.servable import Servable
+from shared.preprocessing.contract import NumbersContract
+from shared.preprocessing.pixels import WHITE
 
+INPUT_HEADER = "Trainyard-Input"
 MAX_INPUT_NUMBERS = 2**23
 """The most numbers in a tensor. As float32 they take 32 MiB, four times as much as binary data of one byte each."""
+IMAGE_RANK = 3
+"""Dimensions of images without channels: (n, height, width)."""
+MAX_PIXEL_IMAGES = 10_000
+"""The most images as pixels in a request. Each takes some time of Python."""
 MAX_OUTPUT_NUMBERS = 250_000
 """The most numbers in a response. To format them as JSON takes time in which no other thread can answer."""
 
 
-def to_network_input(values: Any, servable: Servable) -> NDArray[np.float32]:  # noqa: ANN401 - nested lists, or an array
-    """Convert nested lists or an array to the network's input, (n, *input_shape) float32, without preprocessing.
+class Predicted(NamedTuple):
+    """The outputs of a request, (n, outputs) float32, and the headers that tell what its numbers were."""
 
-    A flat list is also accepted if the network takes one number. Raises InvalidRequest, which names the expected shape,
-    or RequestTooLarge for more than MAX_INPUT_NUMBERS, or if the outputs would be more than MAX_OUTPUT_NUMBERS.
+    values: NDArray[np.float32]
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def predict_numbers(
+    predictor: Predictor,
+    servable: Servable,
+    values: Any,  # noqa: ANN401 - nested lists, or an array
+    meaning: Meaning | None = None,
+) -> Predicted:
+    """Predict nested lists or an array of numbers, (n, …): rows of a table, or images.
+
+    A row of a table is as the user has it, and the contract of the version is applied to it. `meaning` tells what the
+    numbers of images are; None to decide it by their values.
+
+    Raises InvalidRequest, which names the expected shape; RequestTooLarge for more than MAX_INPUT_NUMBERS, or if the
+    outputs would be more than MAX_OUTPUT_NUMBERS; or Overloaded.
     """
-    shape, expected = servable.manifest.preprocessing.input_shape, describe_expected_input(servable)
+    contract = servable.manifest.preprocessing
+    if isinstance(contract, NumbersContract) and contract.columns and isinstance(values, list):
+        try:
+            values = encode_rows(values, contract.columns)
+        except ValueError as error:
+            raise InvalidRequest(f"The rows cannot be read: {error}.") from None
+    array = _read_tensor(values, servable)
+    if isinstance(contract, NumbersContract):
+        return Predicted(predictor.run(servable, contract.normalisation.apply(_shape_rows(array, servable))))
+    if meaning is None:
+        meaning = find_meaning([array], (len(array), *contract.input_shape))
+    headers = (make_meaning_header(meaning),)
+    if meaning is Meaning.NETWORK:
+        return Predicted(predictor.run(servable, _shape_rows(array, servable)), headers)
+    inputs = [NumbersInput(f"image {index}", image) for index, image in enumerate(_to_pixels(array, servable))]
+    return Predicted(_raise_first(predictor.predict(servable, inputs)), headers)
+
+
+def make_meaning_header(meaning: Meaning) -> tuple[str, str]:
+    """Return the header that tells what the numbers of the request's images were."""
+    return INPUT_HEADER, str(meaning)
+
+
+def _read_tensor(values: Any, servable: Servable) -> NDArray[Any]:  # noqa: ANN401 - nested lists, or an array
+    """Convert to an array of at least one dimension and one row: of its own type if `values` is one, else float64.
+
+    Raises InvalidRequest or RequestTooLarge.
+    """
+    expected = describe_expected_input(servable)
     if isinstance(values, np.ndarray) and values.size > MAX_INPUT_NUMBERS:
         raise RequestTooLarge(
             f"The tensor has {values.size:,} numbers; the limit is {MAX_INPUT_NUMBERS:,}. Send fewer inputs in a "
             "request, or a batch prediction."
         )
     try:
-        rows = to_array(values, REAL_TYPES | {bool}, np.float32)
+        array = values if isinstance(values, np.ndarray) else to_array(values, REAL_TYPES | {bool}, np.float64)
     except ValueError as error:
         raise InvalidRequest(f"The input is not a tensor of numbers: {error}. {expected}.") from None
-    if rows.ndim == 1 and shape == (1,):
-        rows = rows[:, np.newaxis]
-    if rows.ndim == 0 or rows.shape[1:] != shape:
-        raise InvalidRequest(f"The tensor has the shape {list(rows.shape)}. {expected}.")
-    if len(rows) == 0:
+    if array.ndim == 0:
+        raise InvalidRequest(f"The tensor has the shape []. {expected}.")
+    if len(array) == 0:
         raise InvalidRequest(f"The tensor is empty. {expected}.")
-    outputs = len(rows) * math.prod(servable.manifest.signature.outputs[0].shape[1:])
+    outputs = len(array) * math.prod(servable.manifest.signature.outputs[0].shape[1:])
     if outputs > MAX_OUTPUT_NUMBERS:
         raise RequestTooLarge(
             f"The response would have {outputs:,} numbers; the limit is {MAX_OUTPUT_NUMBERS:,}. Send fewer inputs in a "
             "request, or a batch prediction."
         )
-    return rows
+    return array
+
+
+def _shape_rows(array: NDArray[Any], servable: Servable) -> NDArray[np.float32]:
+    """Return the array as (n, *input_shape) float32. A flat list is accepted if the network takes one number.
+
+    Raises InvalidRequest for another shape.
+    """
+    shape = servable.manifest.preprocessing.input_shape
+    if array.ndim == 1 and shape == (1,):
+        array = array[:, np.newaxis]
+    if array.shape[1:] != shape:
+        raise InvalidRequest(f"The tensor has the shape {list(array.shape)}. {describe_expected_input(servable)}.")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _to_pixels(array: NDArray[Any], servable: Servable) -> NDArray[np.uint8]:
+    """Return whole numbers as pixels, (n, height, width) or (n, height, width, channels).
+
+    Raises InvalidRequest for another shape and for numbers below 0 or above 255, or RequestTooLarge for more than
+    MAX_PIXEL_IMAGES.
+    """
+    if len(array) > MAX_PIXEL_IMAGES:
+        raise RequestTooLarge(
+            f"The request has {len(array):,} images; the limit is {MAX_PIXEL_IMAGES:,}. Send fewer in a request, or a "
+            "batch prediction."
+        )
+    if array.ndim not in (IMAGE_RANK, IMAGE_RANK + 1) or array.size == 0:
+        raise InvalidRequest(f"The tensor has the shape {list(array.shape)}. {describe_expected_input(servable)}.")
+    if array.dtype != np.uint8 and (array.min() < 0 or array.max() > WHITE):
+        raise InvalidRequest(
+            f"Pixels are whole numbers from 0 to 255, and these lie between {array.min():g} and {array.max():g}. "
+            f"{describe_expected_input(servable)}."
+        )
+    return array.astype(np.uint8, copy=False)
 
 
 def describe_expected_input(servable: Servable) -> str:
     """Describe the tensor that a version takes, for an error message. The text has no full stop."""
-    return f"Version {servable.name} takes float32 of shape {[-1, *servable.manifest.preprocessing.input_shape]}"
+    contract = servable.manifest.preprocessing
+    tensor = f"Version {servable.name} takes float32 of shape {[-1, *contract.input_shape]}"
+    if isinstance(contract, NumbersContract):
+        return tensor
+    return f"{tensor}, or pixels as whole numbers from 0 to 255 (UINT8) of any size"
+
+
+def transpose_columns(values: list[Any]) -> list[Any] | NDArray[Any]:
+    """Convert columns to rows. Raises InvalidRequest if the columns are not lists of the same length."""
+    if all(isinstance(column, np.ndarray) for column in values) and len({len(column) for column in values}) == 1:
+        return np.stack(values, axis=1)
+    values = [column.tolist() if isinstance(column, np.ndarray) else column for column in values]
+    if not all(isinstance(column, list) and len(column) == len(values[0]) for column in values):
+        raise InvalidRequest("The columns must be lists of the same length.")
+    return [list(row) for row in zip(*values, strict=True)]
 
 
 def images_from_base64(texts: Iterable[object]) -> list[bytes]:
@@ -63,26 +163,22 @@ def images_from_base64(texts: Iterable[object]) -> list[bytes]:
     return [decode_base64(text, f"image {index}") for index, text in enumerate(texts)]
 
 
-def predict_images(predictor: Predictor, servable: Servable, images: Iterable[bytes]) -> NDArray[np.float32]:
-    """Predict encoded images. Returns (n, outputs) float32.
+def predict_images(predictor: Predictor, servable: Servable, images: Iterable[bytes]) -> Predicted:
+    """Predict encoded images.
 
     Raises Overloaded, or the error of the first image that cannot be read: these protocols cannot return an error for
     one image and predictions for the others.
     """
     inputs = [ImageInput(f"image {index}", image) for index, image in enumerate(images)]
-    outputs = predictor.predict(servable, inputs)
+    return Predicted(_raise_first(predictor.predict(servable, inputs)))
+
+
+def _raise_first(outputs: PredictionOutputs) -> NDArray[np.float32]:
+    """Return the outputs of all inputs. Raises the error of the first input that cannot be read."""
     for found in outputs.read:
         if isinstance(found, ServiceError):
             raise found
     return outputs.values
-
-
-def predict_numbers(predictor: Predictor, servable: Servable, values: Any) -> NDArray[np.float32]:  # noqa: ANN401
-    """Predict nested lists or an array, without preprocessing. Returns (n, outputs) float32.
-
-    Raises InvalidRequest or Overloaded.
-    """
-    return predictor.run(servable, to_network_input(values, servable))
 
 
 def dump_json(document: object) -> bytes:

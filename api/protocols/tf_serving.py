@@ -100,7 +100,7 @@ class TfServingProtocol:
     def answer(self, call: TfServingCall, servable: Servable, body: bytes) -> Reply:
         """Parse the body, predict, classify or regress, and format the reply. Raises ServiceError."""
         document = parse_document(servable, body, self._services.bodies)
-        return Reply(VERBS[call.verb](self._services.predictor, servable, document))
+        return VERBS[call.verb](self._services.predictor, servable, document)
 
     @staticmethod
     def error(error: ServiceError) -> Reply:

@@ -1,7 +1,7 @@
 """Parse and answer the bodies of the REST API of TensorFlow Serving."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.http.reading.body_reader import BodyReader
-from api.protocols.call import PredictionCall
+from api.protocols.call import PredictionCall, Reply
 from api.protocols.tensors import (
+    Predicted,
     dump_json,
     images_from_base64,
     predict_images,
     predict_numbers,
+    transpose_columns,
 )
 from api.serving.predictor import Predictor
 from shared.errors import InvalidRequest, MalformedRequest
+from shared.inference.inputs import order_row
 from shared.inference.servable import Servable
 from shared.registry.manifest import INPUT_NAME
 
@@ -56,8 +59,8 @@ def parse_document(servable: Servable, body: bytes, reader: BodyReader) -> dict[
     return document
 
 
-def predict_instances(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
-    """Predict and return the JSON of the response. Raises ServiceError.
+def predict_instances(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> Reply:
+    """Predict and format the reply. Raises ServiceError.
 
     The response has `predictions` for `instances`, the row format, and `outputs` for `inputs`, the column format.
     """
@@ -67,27 +70,39 @@ def predict_instances(predictor: Predictor, servable: Servable, document: dict[s
     if len(given) > 1:
         raise MalformedRequest("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
     if "instances" in document:
-        rows = _parse_instances(document["instances"])
+        rows = _parse_instances(document["instances"], servable.manifest.columns)
         outputs = _compute_outputs(predictor, servable, rows, rows)
-        return _dump_json({"predictions": outputs}, outputs)
-    column = _parse_inputs(document["inputs"])
+        return _make_reply({"predictions": outputs.values}, outputs)
+    column = _parse_inputs(document["inputs"], servable.manifest.columns)
     outputs = _compute_outputs(predictor, servable, column, [column])
-    return _dump_json({"outputs": outputs}, outputs)
+    return _make_reply({"outputs": outputs.values}, outputs)
 
 
-def _parse_instances(instances: object) -> list[Any] | NDArray[Any]:
-    """Return the instances, each a tensor or `{"b64": …}`. A client may send them under the name of the input."""
+def _parse_instances(instances: object, columns: Sequence[str]) -> list[Any] | NDArray[Any]:
+    """Return the instances, each a tensor or `{"b64": …}`. A client may send them under the name of the input.
+
+    A row of a table can be an object with the names of its columns.
+    """
     if isinstance(instances, np.ndarray):
         return instances
     if not isinstance(instances, list):
         raise MalformedRequest("Excepting 'instances' to be an list/array")
     if not instances:
         raise MalformedRequest("No values in 'instances' array")
-    return [_unwrap_input(instance) for instance in instances]
+    return [_unwrap_instance(instance, columns, index) for index, instance in enumerate(instances)]
 
 
-def _parse_inputs(inputs: object) -> list[Any] | NDArray[Any]:
-    """Return the values of the one input as a list, one value for each instance."""
+def _unwrap_instance(instance: object, columns: Sequence[str], index: int) -> Any:  # noqa: ANN401 - JSON
+    """Return a tensor, or `{"b64": …}`. Raises MalformedRequest, or InvalidRequest for a row without a column."""
+    if columns and isinstance(instance, dict) and instance.keys() != {INPUT_NAME}:
+        return order_row(instance, columns, f"instances/{index}")
+    return _unwrap_input(instance)
+
+
+def _parse_inputs(inputs: object, columns: Sequence[str]) -> list[Any] | NDArray[Any]:
+    """Return the values of the one input as a list, one value for each instance. Columns of a table are transposed."""
+    if columns and isinstance(inputs, dict) and inputs.keys() != {INPUT_NAME}:
+        return transpose_columns(order_row(inputs, columns, "inputs"))
     values = _unwrap_input(inputs)
     return values if isinstance(values, list | np.ndarray) else [values]
 
@@ -103,8 +118,8 @@ def _unwrap_input(value: object) -> Any:  # noqa: ANN401 - JSON
 
 def _compute_outputs(
     predictor: Predictor, servable: Servable, values: list[Any] | NDArray[Any], tensors: list[Any] | NDArray[Any]
-) -> NDArray[np.float32]:
-    """Predict `values`, which are all encoded images or all numbers. Returns (n, outputs) float32.
+) -> Predicted:
+    """Predict `values`, which are all encoded images or all numbers.
 
     `tensors` are searched for a fault if the numbers are invalid: the instances in the row format, and one tensor with
     all values in the column format. Raises ServiceError.
@@ -149,40 +164,42 @@ def _iterate_faults(value: object, shape: list[int], level: int) -> Iterator[str
             yield from _iterate_faults(entry, shape, level + 1)
 
 
-def classify_examples(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
-    """Classify and return the JSON of the response: label and probability of all classes. Raises ServiceError."""
+def classify_examples(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> Reply:
+    """Classify and format the reply: label and probability of all classes. Raises ServiceError."""
     classes = servable.manifest.classes
     if not classes:
         raise InvalidRequest(f"Version {servable.name} has no classes. Use `regress` or `predict`.")
-    examples = _parse_examples(document)
+    examples = _parse_examples(document, servable.manifest.columns)
     outputs = _compute_outputs(predictor, servable, examples, examples)
-    if len(classes) > outputs.shape[1]:  # a single output is the probability of the second class
-        outputs = np.concatenate([1 - outputs, outputs], axis=1)
-    return _dump_json({"results": [list(zip(classes, row, strict=True)) for row in outputs]}, outputs)
+    values = outputs.values
+    if len(classes) > values.shape[1]:  # a single output is the probability of the second class
+        values = np.concatenate([1 - values, values], axis=1)
+    return _make_reply({"results": [list(zip(classes, row, strict=True)) for row in values]}, outputs)
 
 
-def regress_examples(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> bytes:
-    """Predict numbers and return the JSON of the response: a number or a list for each example. Raises ServiceError."""
+def regress_examples(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> Reply:
+    """Predict numbers and format the reply: a number or a list for each example. Raises ServiceError."""
     if servable.manifest.classes:
         raise InvalidRequest(f"Version {servable.name} predicts classes. Use `classify` or `predict`.")
-    examples = _parse_examples(document)
+    examples = _parse_examples(document, servable.manifest.columns)
     outputs = _compute_outputs(predictor, servable, examples, examples)
-    return _dump_json({"results": [row[0] if len(row) == 1 else row for row in outputs]}, outputs)
+    return _make_reply({"results": [row[0] if len(row) == 1 else row for row in outputs.values]}, outputs)
 
 
 VERBS = {"predict": predict_instances, "classify": classify_examples, "regress": regress_examples}
 
 
-def _dump_json(document: dict[str, Any], outputs: NDArray[np.float32]) -> bytes:
-    """Format a response as JSON. `outputs` are the numbers in it."""
-    if np.isfinite(outputs).all():
-        return dump_json(document)
-    return json.dumps(document, default=lambda value: value.tolist()).encode()  # NaN and Infinity, as in TFS
+def _make_reply(document: dict[str, Any], outputs: Predicted) -> Reply:
+    """Format a reply as JSON. `outputs` are the numbers in it."""
+    if np.isfinite(outputs.values).all():
+        return Reply(dump_json(document), headers=outputs.headers)
+    body = json.dumps(document, default=lambda value: value.tolist()).encode()  # NaN and Infinity, as in TFS
+    return Reply(body, headers=outputs.headers)
 
 
-def _parse_examples(document: dict[str, Any]) -> list[Any]:
+def _parse_examples(document: dict[str, Any], columns: Sequence[str]) -> list[Any]:
     """Return the examples, each a tensor or `{"b64": …}`. Raises MalformedRequest."""
     examples = document.get("examples")
     if not isinstance(examples, list | np.ndarray) or not len(examples):
         raise MalformedRequest("When method is classify or regress, key 'examples' is expected and holds a list.")
-    return [_unwrap_input(example) for example in examples]
+    return [_unwrap_instance(example, columns, index) for index, example in enumerate(examples)]

@@ -23,6 +23,7 @@ from api.streaming.predictions_csv import format_csv
 from shared.database.tables.datasets import Revision
 from shared.database.tables.jobs import Job, JobKind
 from shared.datasets import revisions
+from shared.datasets.encodings import ColumnEncoding
 from shared.devices import Device
 from shared.errors import (
     ArtifactDamaged,
@@ -43,7 +44,7 @@ from shared.errors import (
 )
 from shared.jobs import batch_predictions, queries, submission
 from shared.jobs.batch_predictions import BatchState
-from shared.preprocessing.contract import Contract, ImageContract
+from shared.preprocessing.contract import ImageContract, NumbersContract
 from shared.registry import versions
 from shared.registry.manifest import VersionManifest
 from shared.spec.batch_prediction import BatchSpec
@@ -165,7 +166,7 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
         if revision is None:
             paths, rows = _ingest_upload(description, Path(folder))
         else:
-            paths, rows = [], _count_rows(revision, description.preprocessing)
+            paths, rows = [], _count_rows(revision, description)
         batch = BatchState(version=version.number, rows=rows, columns=_list_columns(description))
 
         def submit(files: list[StoredFile]) -> Job:
@@ -242,16 +243,39 @@ def _ingest_upload(description: VersionManifest, folder: Path) -> tuple[Sequence
     return inputs.files, inputs.rows
 
 
-def _count_rows(revision: Revision, contract: Contract) -> int:
+def _count_rows(revision: Revision, description: VersionManifest) -> int:
     """Return the number of rows of the data set. Raises InvalidRequest if the version cannot predict them."""
-    info = revisions.to_dataset_info(revision)
+    info, contract = revisions.to_dataset_info(revision), description.preprocessing
     takes_images = isinstance(contract, ImageContract)
     if info.images != takes_images or not (takes_images or info.shape == contract.input_shape):
         actual = "images" if info.images else f"numbers of shape {list(info.shape)}"
         expected = "images" if takes_images else f"numbers of shape {list(contract.input_shape)}"
         detail = f"The data set contains {actual}. This version takes {expected}."
         raise InvalidRequest("The data set does not fit the version.", (Fault("#/dataset", detail),))
-    return info.train_rows + info.test_rows
+    if isinstance(contract, NumbersContract):
+        _check_columns(tuple(revision.description["columns"]), info.encodings, description.columns, contract.columns)
+    return info.rows
+
+
+def _check_columns(
+    names: tuple[str, ...],
+    encodings: tuple[ColumnEncoding, ...],
+    wanted_names: tuple[str, ...],
+    wanted_encodings: tuple[ColumnEncoding, ...],
+) -> None:
+    """Check that a table has the columns of the version, in their order. Raises InvalidRequest."""
+    width = len(names) or len(encodings) or len(wanted_encodings)
+    kinds, wanted_kinds = (
+        [(column.categories, column.words) for column in table] or [((), ())] * width
+        for table in (encodings, wanted_encodings)
+    )
+    if kinds == wanted_kinds and (names == wanted_names or not names or not wanted_names):
+        return
+    detail = "The data set has other columns than those that this version was trained on, or other categories in them."
+    if names != wanted_names:
+        detail = f"The data set has the columns {list(names[:20])}; this version takes {list(wanted_names[:20])}."
+    detail += " Send the rows as a file."
+    raise InvalidRequest("The data set does not fit the version.", (Fault("#/dataset", detail),))
 
 
 def _list_columns(description: VersionManifest) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from api.charts.dataset_preview import make_preview
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
 from api.documents.datasets import ClassRows, DatasetDocument, DatasetList, RevisionDocument
+from api.http.bodies import parse_document
 from api.http.pagination import TEXT_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import DatasetPath, PreviewPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.http.uploads import allow_upload, get_uploaded_file, read_form
 from api.http.validation import validate
-from api.ingestion.result import ParsedDataset, TableOptions
+from api.ingestion.result import ColumnOptions, ParsedDataset, TableOptions
 from api.ingestion.targets import Task
 from api.services import services
 from shared.database.tables.datasets import Revision
@@ -40,6 +41,7 @@ from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 
 bp = APIBlueprint("datasets", __name__, url_prefix="/api/v1/datasets", abp_tags=[Tag(name="Data sets")])
+MAX_COLUMNS_CHARACTERS = 20_000
 UPLOAD: dict[str, Any] = {
     "required": True,
     "content": {
@@ -52,7 +54,10 @@ UPLOAD: dict[str, Any] = {
                     "file": {
                         "type": "string",
                         "format": "binary",
-                        "description": "A CSV, a zip of `class/image` folders, or an npz with `x` and `y`.",
+                        "description": (
+                            "A CSV, a parquet file, a zip of `class/image` folders, a zip of images with a CSV of "
+                            "their labels, or an npz with `x` and `y`."
+                        ),
                     },
                     "task": {
                         "type": "string",
@@ -72,6 +77,22 @@ UPLOAD: dict[str, Any] = {
                         "items": {"type": "string"},
                         "description": "For a CSV: columns that are no inputs. Repeat the field for each column.",
                     },
+                    "columns": {
+                        "type": "string",
+                        "description": (
+                            "For a CSV: how columns become numbers, as JSON or YAML. `one-hot` makes a number of 0 or "
+                            "1 for each category; `fill` is in place of a missing value: `median`, `mean`, "
+                            "`most-frequent` or a value. Predictions take the same raw rows."
+                        ),
+                        "examples": ['{"sex": "one-hot", "age": {"fill": "median"}}'],
+                    },
+                    "encoding": {
+                        "type": "string",
+                        "description": (
+                            "The encoding of a CSV, or of the names in a zip, such as `cp949`. Default: UTF-8 or "
+                            "UTF-16, or else it is guessed."
+                        ),
+                    },
                 },
             }
         }
@@ -85,6 +106,15 @@ def _check_not_builtin(name: str) -> str:
     return name
 
 
+def _parse_columns(text: object) -> object:
+    """Parse the options of columns from JSON or YAML. Raises MalformedRequest or InvalidRequest."""
+    if not isinstance(text, str):
+        return text
+    if len(text) > MAX_COLUMNS_CHARACTERS:
+        raise ValueError(f"The text has {len(text):,} characters; the limit is {MAX_COLUMNS_CHARACTERS:,}.")
+    return parse_document(text.encode(), is_yaml=True)
+
+
 class UploadForm(BaseModel):
     """The fields of the form, except `file`. None means the default."""
 
@@ -95,8 +125,11 @@ class UploadForm(BaseModel):
     label: Annotated[str, Field(max_length=1000)] | None = None
     header: bool | None = None
     leave_out: tuple[Annotated[str, Field(max_length=1000)], ...] = ()
+    columns: Annotated[dict[str, ColumnOptions], Field(max_length=1000)] = {}
+    encoding: Annotated[str, Field(max_length=40)] | None = None
 
     _own_name = field_validator("name")(_check_not_builtin)
+    _parsed_columns = field_validator("columns", mode="before")(_parse_columns)
 
 
 class DeletionQuery(BaseModel):
@@ -223,12 +256,18 @@ def _format_dataset(name: str, revisions: list[Revision]) -> DatasetDocument:
 
 
 def _describe(ingested: ParsedDataset) -> dict[str, Any]:
-    return {"columns": ingested.columns, "label": ingested.label, "ignored": ingested.ignored[:100]}
+    return {
+        "columns": ingested.columns,
+        "label": ingested.label,
+        "ignored": ingested.ignored[:100],
+        "warnings": ingested.warnings,
+    }
 
 
 def _format_revision(revision: Revision) -> RevisionDocument:
     info = revisions.to_dataset_info(revision)
-    rows = zip(info.classes, info.class_rows, strict=True)
+    validation = info.validation_class_rows or (0,) * len(info.classes)
+    rows = zip(info.classes, info.class_rows, validation, strict=True)
     return RevisionDocument(
         name=revision.dataset,
         revision=revision.number,
@@ -238,10 +277,16 @@ def _format_revision(revision: Revision) -> RevisionDocument:
         shape=info.shape if 0 not in info.shape else (None, None, info.shape[-1]),
         train_rows=info.train_rows,
         test_rows=info.test_rows,
-        classes=[ClassRows(label=label, train_rows=train, test_rows=test) for label, (train, test) in rows],
+        validation_rows=info.validation_rows,
+        classes=[
+            ClassRows(label=label, train_rows=train, validation_rows=held_out, test_rows=test)
+            for label, (train, test), held_out in rows
+        ],
         columns=revision.description["columns"],
         label=revision.description["label"],
+        encodings=[encoding for encoding in info.encodings if not encoding.is_plain],
         ignored=revision.description["ignored"],
+        warnings=revision.description.get("warnings", []),
         digest=revision.digest,
         created_at=revision.created_at,
     )

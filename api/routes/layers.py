@@ -128,10 +128,10 @@ def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
     version = services().get_version(path.model, path.reference)
     _check_layer(version, path.layer)
     decoder = services().decoder
-    given = read_inputs(request, decoder.limits)[0]
+    manifest = _read_manifest(version)
+    given = read_inputs(request, decoder.limits, manifest.columns)[0]
     if isinstance(given, ServiceError):
         raise given
-    manifest = _read_manifest(version)
     row = preprocess_input(given, manifest.preprocessing, decoder).values
     title = f"{version.model} version {version.number}, {path.layer}"
     content = ("feature maps", title, version.manifest["weights_digest"], row.tobytes())

@@ -80,5 +80,7 @@ def _predict(model: str, reference: str | None, top: int) -> Response:
     return answer_in_flask(
         ROUTE,
         lambda: services().model_cache.get(model, reference),
-        lambda servable: protocol.answer_inputs(top, servable, read_inputs(request, services().decoder.limits)),
+        lambda servable: protocol.answer_inputs(
+            top, servable, read_inputs(request, services().decoder.limits, servable.manifest.columns)
+        ),
     )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.datasets.encodings import ColumnEncoding
+
 
 class TargetKind(StrEnum):
     """Kind of the labels in y, as the data set has them. A loss can need another form."""
@@ -21,11 +23,14 @@ class DatasetInfo:
         shape: shape of one row of x. Images: (height, width, channels), or (0, 0, channels) if their sizes differ.
         images: whether the rows are images; otherwise they are numbers.
         targets: kind of the labels.
-        train_rows: number of training rows, including the rows that become validation rows.
+        train_rows: number of training rows, including those of them that become validation rows.
+        validation_rows: number of rows of the validation part that the data set came with, between the other parts.
         test_rows: number of test rows.
         classes: names of the classes. For integer labels: the integers that occur, or empty if they are not known.
         target_width: number of columns of y; 1 if y has the shape (n,).
         class_rows: (training rows, test rows) of each class; empty if they are not known before the data is read.
+        encodings: how the cells of each column of a table become numbers; empty if all are plain numbers.
+        validation_class_rows: those rows of each class; empty without a validation part.
         own_test: whether the data set came with a test part, so that results of different trainings are comparable.
     """
 
@@ -38,3 +43,11 @@ class DatasetInfo:
     target_width: int = 1
     class_rows: tuple[tuple[int, int], ...] = ()
     own_test: bool = False
+    encodings: tuple[ColumnEncoding, ...] = ()
+    validation_rows: int = 0
+    validation_class_rows: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Return the number of all rows."""
+        return self.train_rows + self.validation_rows + self.test_rows

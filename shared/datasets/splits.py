@@ -17,7 +17,9 @@ from shared.datasets.inline import read_inline
 from shared.datasets.row_files import MappedRows
 from shared.datasets.uploaded import Rows, UploadedDataset
 from shared.errors import DatasetDoesNotFit, Fault, InvalidRequest
-from shared.spec.dataset import DatasetSpec
+from shared.spec.dataset import DatasetSpec, ValidationSplit
+
+DEFAULT_VALIDATION = ValidationSplit(split=0.1)
 
 
 class PartSizes(BaseModel):
@@ -110,7 +112,13 @@ def compute_part_sizes(spec: DatasetSpec, info: DatasetInfo) -> PartSizes:
     Raises InvalidRequest if no row is left for training, or if the labels do not allow stratification.
     """
     rows = min(spec.limit or info.train_rows, info.train_rows)
-    validation_spec = spec.validation
+    validation_spec = choose_validation(spec, info)
+    if not isinstance(validation_spec, ValidationSplit):
+        held_out = info.validation_rows if validation_spec == "part" else info.test_rows
+        if not held_out:
+            detail = f"The data has no {'validation' if validation_spec == 'part' else 'test'} part. Give `split`."
+            raise InvalidRequest("The data cannot be split as requested.", (Fault("#/dataset/validation", detail),))
+        return PartSizes(train=rows, validation=held_out, test=info.test_rows)
     validation = (
         validation_spec.rows if validation_spec.rows is not None else round(rows * (validation_spec.split or 0))
     )
@@ -122,6 +130,13 @@ def compute_part_sizes(spec: DatasetSpec, info: DatasetInfo) -> PartSizes:
     if validation_spec.stratify:
         _check_stratifiable(info, "#/dataset/validation/stratify")
     return PartSizes(train=rows - validation, validation=validation, test=info.test_rows)
+
+
+def choose_validation(spec: DatasetSpec, info: DatasetInfo) -> ValidationSplit | str:
+    """Return the validation of the spec: `part`, `test` or a split of the training rows, also if it gives none."""
+    if spec.validation is not None:
+        return spec.validation
+    return "part" if info.validation_rows else DEFAULT_VALIDATION
 
 
 def load_dataset(spec: DatasetSpec, seed: int, folder: Path, uploaded: UploadedDataset | None = None) -> Dataset:
@@ -140,32 +155,43 @@ def load_dataset(spec: DatasetSpec, seed: int, folder: Path, uploaded: UploadedD
     """
     source = uploaded.info if uploaded is not None else None
     info = describe_dataset(spec, source)
-    all_rows, test, digest = _read_source(spec, folder, uploaded)
+    all_rows, own_validation, test, digest = _read_source(spec, folder, uploaded)
     if spec.classes is not None:
         class_labels = _find_class_labels(_describe_source(spec, source)[0], spec.classes)
-        all_rows, test = _select_classes(all_rows, class_labels), _select_classes(test, class_labels)
+        all_rows, own_validation, test = (
+            _select_classes(part, class_labels) for part in (all_rows, own_validation, test)
+        )
     if spec.test is not None:
         classes = all_rows.y if spec.test.stratify else None
         train_rows, test_rows = _draw_split(np.arange(len(all_rows)), info.test_rows, seed, classes)
         all_rows, test = all_rows.select(train_rows), all_rows.select(test_rows)
     if spec.limit is not None:
         all_rows = all_rows.select(np.random.default_rng(seed).permutation(len(all_rows))[: spec.limit])
-    train, validation = _split(all_rows, spec, compute_part_sizes(spec, info), seed)
+    sizes, chosen = compute_part_sizes(spec, info), choose_validation(spec, info)
+    if isinstance(chosen, ValidationSplit):
+        train, validation = _split(all_rows, chosen, sizes, seed)
+    else:
+        train, validation = all_rows, own_validation if chosen == "part" else test
     return Dataset(info, train, validation, test, digest)
 
 
-def _read_source(spec: DatasetSpec, folder: Path, uploaded: UploadedDataset | None) -> tuple[Part, Part, str]:
-    """Return the training part, the test part and the digest. With `test`, all rows are in the first."""
+def _read_source(spec: DatasetSpec, folder: Path, uploaded: UploadedDataset | None) -> tuple[Part, Part, Part, str]:
+    """Return the training part, the validation part that the data has, the test part and the digest.
+
+    With `test`, all rows but those of the validation part are in the first.
+    """
     if uploaded is not None:
-        all_rows = Part(*uploaded.read())
-        train_rows, test_rows = np.split(np.arange(len(all_rows)), [uploaded.info.train_rows])
-        return all_rows.select(train_rows), all_rows.select(test_rows), uploaded.digest
+        all_rows, info = Part(*uploaded.read()), uploaded.info
+        places = np.split(np.arange(len(all_rows)), [info.train_rows, info.train_rows + info.validation_rows])
+        train, validation, test = map(all_rows.select, places)
+        return train, validation, test, uploaded.digest
     arrays = _read_arrays(spec, folder)
     if spec.test is not None:
         all_rows = _join_parts(arrays)
-        return all_rows, all_rows.select(np.arange(0)), _compute_digest(arrays)
+        nothing = all_rows.select(np.arange(0))
+        return all_rows, nothing, nothing, _compute_digest(arrays)
     train, test = Part(arrays["x_train"], arrays["y_train"]), Part(arrays["x_test"], arrays["y_test"])
-    return train, test, _compute_digest(arrays)
+    return train, test.select(np.arange(0)), test, _compute_digest(arrays)
 
 
 def _join_parts(arrays: Arrays) -> Part:
@@ -199,6 +225,8 @@ def _describe_classes(info: DatasetInfo, classes: Sequence[int | str], y: NDArra
     else:
         rows = dict(zip(info.classes, info.class_rows, strict=True))
         class_rows = tuple(rows.get(str(name), (0, 0)) for name in classes)
+    held_out = dict(zip(info.classes, info.validation_class_rows, strict=False))
+    validation_class_rows = tuple(held_out.get(str(name), 0) for name in classes) if held_out else ()
     for index, (train, _) in enumerate(class_rows):
         if train == 0:
             raise _build_class_error(index, f"No training row has the class {classes[index]!r}.")
@@ -209,6 +237,8 @@ def _describe_classes(info: DatasetInfo, classes: Sequence[int | str], y: NDArra
         class_rows=class_rows,
         train_rows=sum(train for train, _ in class_rows),
         test_rows=sum(test for _, test in class_rows),
+        validation_rows=sum(validation_class_rows),
+        validation_class_rows=validation_class_rows,
     )
 
 
@@ -253,9 +283,8 @@ def _read_arrays(spec: DatasetSpec, folder: Path) -> Arrays:
     return BUILTIN_DATASETS[name].read(name, BUILTIN_DATASETS[name].info, folder)
 
 
-def _split(all_rows: Part, spec: DatasetSpec, sizes: PartSizes, seed: int) -> tuple[Part, Part]:
+def _split(all_rows: Part, validation_spec: ValidationSplit, sizes: PartSizes, seed: int) -> tuple[Part, Part]:
     rows = np.arange(len(all_rows))
-    validation_spec = spec.validation
     if sizes.validation == 0:
         train, validation = rows, rows[:0]
     elif validation_spec.from_ == "start":

@@ -1,6 +1,8 @@
 """Preprocess the inputs of a request to rows of the network's input."""
 
-from collections.abc import Iterable
+import contextlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -8,26 +10,21 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pybase64
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, Overloaded, ServiceError, UnsupportedContent
+from shared.datasets.encodings import encode_row
+from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, Overloaded, ServiceError
+from shared.inference.arrays import REAL_TYPES, to_array
+from shared.inference.meaning import Meaning, find_meaning
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
-from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits, PixelBudget, read_header
+from shared.preprocessing.decoding import ImageLimits, PixelBudget, read_header
 from shared.preprocessing.handwriting import is_dark_on_light
 from shared.preprocessing.image_decoder import MAX_FREE_PIXELS, ImageDecoder
 from shared.preprocessing.image_header import ImageHeader, parse_header
-from shared.preprocessing.pixels import Pixels
+from shared.preprocessing.pixels import WHITE, Pixels
 from shared.preprocessing.transforms import TransformedImage, transform_image
-from shared.spec.preprocessing import Fit, Invert
+from shared.spec.preprocessing import Fit, Invert, Scale
 
-UNSPECIFIC_MEDIA_TYPES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
-"""Media types that clients send without regard to the content; curl sends the last one with `--data`."""
-MEDIA_TYPE_ALIASES = {
-    "image/jpg": "image/jpeg",
-    "image/pjpeg": "image/jpeg",
-    "image/x-png": "image/png",
-    "image/x-ms-bmp": "image/bmp",
-}
 INVERTED_WARNING = "The image is dark on light and was inverted."
 POLARITY_WARNINGS = {
     Polarity.DARK: "The image is dark on light, and the version was trained on light on dark. Send it inverted, "
@@ -36,27 +33,27 @@ POLARITY_WARNINGS = {
 }
 MIN_CONTRAST = 6
 """Levels between the darkest and the lightest pixel; an image with less is blank."""
-MAX_ASPECT_RATIO = 4
+MAX_SQUEEZE = 2
+"""An image whose ratio of width to height changes by this factor or more is squeezed."""
 MIN_UPSCALING = 2
 """An image is too small if both sides, times this factor, are at most those that the network takes."""
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
-REAL_TYPES = frozenset({int, float})
-TYPE_NAMES = {
-    bool: "a boolean",
-    dict: "an object",
-    float: "a float where integers are expected",
-    str: "a string",
-    type(None): "null",
-}
+MAX_NAMED_COLUMNS = 20
+"""The most columns that a message names."""
+INPUT_RANGES = {Scale.UNIT: (0.0, 1.0), Scale.SIGNED: (-1.0, 1.0)}
+"""The smallest and largest number that the network was trained on."""
+RANGE_MARGIN = 0.1
+"""Numbers may lie outside of INPUT_RANGES by this share of it: interpolated images do."""
+_DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+_URL_SAFE = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """An encoded image of a request. `name` identifies it in messages; `media_type` is the declared one, or empty."""
+    """An encoded image of a request. `name` identifies it in messages. Its content alone tells its format."""
 
     name: str
     data: bytes
-    media_type: str = ""
 
     @cached_property
     def header(self) -> ImageHeader | None:
@@ -71,30 +68,69 @@ class NumbersInput:
     name: str
     values: Any
 
+    @cached_property
+    def array(self) -> NDArray[Any]:
+        """Return the numbers as an array: uint8 if they are one already, else float64. Raises ValueError."""
+        if isinstance(self.values, np.ndarray) and self.values.dtype == np.uint8:
+            return self.values
+        array = to_array(self.values, REAL_TYPES, np.float64)
+        if not (np.isfinite(array).all() and np.abs(array).max(initial=0) <= MAX_FLOAT32):
+            raise ValueError("an input must contain only finite 32-bit numbers")
+        return array
+
 
 Input = ImageInput | NumbersInput
 Size = tuple[int, int]
 """Height and width before preprocessing."""
 
 
-def parse_instance(instance: Any, name: str) -> Input:  # noqa: ANN401 - JSON
-    """Parse an instance of a JSON body: `{"b64": …}` is an image, anything else that is not an object is numbers.
+def parse_instance(instance: Any, name: str, columns: Sequence[str]) -> Input:  # noqa: ANN401 - JSON
+    """Parse an instance of a JSON body.
 
-    Raises InvalidRequest or InvalidImage.
+    `{"b64": …}` is an image. Another object is a row by the names of its columns, of which it must have all of
+    `columns`, the names of the version's columns. Anything else is numbers. Raises InvalidRequest or InvalidImage.
     """
     if not isinstance(instance, dict):
         return NumbersInput(name, instance)
+    if columns:
+        return NumbersInput(name, order_row(instance, columns, name))
     if instance.keys() != {"b64"}:
         raise InvalidRequest(f'{name}: an image must be {{"b64": "…"}} without other keys.')
     return ImageInput(name, decode_base64(instance["b64"], name))
 
 
+def order_row(row: Mapping[str, Any], columns: Sequence[str], name: str) -> list[Any]:
+    """Return the values of a row in the order of the version's columns. Other keys are left out.
+
+    Raises InvalidRequest if a column is missing; `name` identifies the row in the message.
+    """
+    missing = [column for column in columns if column not in row]
+    if missing:
+        raise InvalidRequest(
+            f"{name}: the columns {_list_names(missing)} are missing. A row is a list of {len(columns)} numbers, or an "
+            f"object with the columns {_list_names(columns)}."
+        )
+    return [row[column] for column in columns]
+
+
+def _list_names(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:MAX_NAMED_COLUMNS])) + (", …" if len(names) > MAX_NAMED_COLUMNS else "")
+
+
 def decode_base64(text: object, name: str) -> bytes:
-    """Decode the base64 of an image. Raises InvalidImage, which names the input."""
+    """Decode the base64 of an image. Raises InvalidImage, which names the input.
+
+    Line breaks, a missing padding, the alphabet for URLs and a prefix such as `data:image/png;base64,` are accepted.
+    """
     if not isinstance(text, str):
         raise InvalidImage(f"{name}: the base64 of an image must be a string.")
     try:
         return pybase64.b64decode(text, validate=True)  # about 40 times as fast as the standard library
+    except ValueError:
+        pass
+    bare = "".join(_DATA_URL.sub("", text, count=1).split()).translate(_URL_SAFE).rstrip("=")
+    try:
+        return pybase64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
     except ValueError as error:
         raise InvalidImage(f"{name}: not base64: {error}.") from None
 
@@ -111,22 +147,26 @@ def preprocess_input(
     contract: ImageContract | NumbersContract,
     decoder: ImageDecoder,
     budget: PixelBudget | None = None,
+    meaning: Meaning | None = None,
 ) -> PreprocessedInput:
     """Preprocess one input to a row of the network's input.
 
-    `budget` is what the other images of the same request leave; None for no limit on them.
+    `budget` is what the other images of the same request leave; None for no limit on them. `meaning` is that of the
+    numbers of all its images; None to decide it by this input alone.
 
     Raises InvalidImage, ImageTooLarge, UnsupportedContent, InvalidRequest or Overloaded; each message but the last
     names the input.
     """
     if isinstance(contract, ImageContract):
+        if isinstance(given, NumbersInput) and (meaning or find_inputs_meaning([given], contract)) is Meaning.NETWORK:
+            return _take_network_input(given, contract)
         return _preprocess_image(given, contract, decoder, budget or PixelBudget(None, ""))
     if isinstance(given, ImageInput):
         raise InvalidRequest(
             f"{given.name}: this version takes numbers of shape {list(contract.shape)}, not an image. Send JSON, such "
             'as {"instances": […]}, with the header `Content-Type: application/json`.'
         )
-    return PreprocessedInput(contract.normalisation.apply(_parse_numbers(given, contract.shape)), [])
+    return PreprocessedInput(contract.normalisation.apply(_parse_row(given, contract)), [])
 
 
 def _preprocess_image(
@@ -147,25 +187,30 @@ def _preprocess_image(
 
 
 def preprocess_inputs(
-    inputs: Iterable[Input | ServiceError],
+    inputs: Sequence[Input | ServiceError],
     contract: ImageContract | NumbersContract,
     decoder: ImageDecoder,
     budget: PixelBudget,
+    meaning: Meaning | None = None,
 ) -> tuple[list[NDArray[np.float32]], list[list[str] | ServiceError]]:
     """Preprocess several inputs, whose images share the budget.
+
+    `meaning` is that of the numbers of images; None to decide it by these inputs.
 
     Returns:
         The rows of the inputs that can be read, in their order; and for every input its warnings, or the error.
 
     Raises Overloaded if an image waits too long to be decoded.
     """
+    if meaning is None:
+        meaning = find_inputs_meaning(inputs, contract)
     rows: list[NDArray[np.float32]] = []
     read: list[list[str] | ServiceError] = []
     for given in inputs:
         try:
             if isinstance(given, ServiceError):
                 raise given
-            row = preprocess_input(given, contract, decoder, budget)
+            row = preprocess_input(given, contract, decoder, budget, meaning)
         except Overloaded:  # it is no fault of this input, and the next would wait too
             raise
         except ServiceError as found:
@@ -174,6 +219,20 @@ def preprocess_inputs(
             rows.append(row.values)
             read.append(row.warnings)
     return rows, read
+
+
+def find_inputs_meaning(
+    inputs: Iterable[Input | ServiceError], contract: ImageContract | NumbersContract
+) -> Meaning | None:
+    """Return what the numbers of the request's images are; None if it has none that can be read."""
+    if not isinstance(contract, ImageContract):
+        return None
+    images = []
+    for given in inputs:
+        if isinstance(given, NumbersInput):
+            with contextlib.suppress(ValueError):  # it is reported when the input is preprocessed
+                images.append(given.array)
+    return find_meaning(images, contract.input_shape) if images else None
 
 
 def is_prepared_quickly(given: Input | ServiceError) -> bool:
@@ -194,12 +253,12 @@ def _find_warnings(pixels: Pixels, size: Size, contract: ImageContract) -> list[
     darkest, lightest, _, _ = cv2.minMaxLoc(pixels.reshape(1, -1))  # NumPy is five times as slow
     if lightest - darkest < MIN_CONTRAST:
         warnings.append("The image is blank: all its pixels are about the same.")
-    if (
-        max(size) > MAX_ASPECT_RATIO * min(size)
-        and contract.fit is Fit.STRETCH
-        and contract.size[0] == contract.size[1]
-    ):
-        warnings.append(f"The image is {width} × {height} and was stretched to a square: `fit: pad` keeps its ratio.")
+    squeeze = width * contract.size[0] / (height * contract.size[1])
+    if contract.fit is Fit.STRETCH and not 1 / MAX_SQUEEZE < squeeze < MAX_SQUEEZE:
+        warnings.append(
+            f"The image is {width} × {height} and was squeezed to {contract.size[1]} × {contract.size[0]}: `fit: pad` "
+            "keeps its ratio."
+        )
     if MIN_UPSCALING * height <= contract.size[0] and MIN_UPSCALING * width <= contract.size[1]:
         warnings.append(
             f"The image is only {width} × {height}, and the network takes {contract.size[1]} × {contract.size[0]}. "
@@ -213,19 +272,31 @@ def _decode(
 ) -> tuple[TransformedImage, Size]:
     """Decode and transform an image. Returns the result and the size before it."""
     try:
-        declared_type = MEDIA_TYPE_ALIASES.get(given.media_type, given.media_type)
         header = read_header(given.data, decoder.limits, given.header)
-        found = MEDIA_TYPES[header.format]
-        if declared_type not in UNSPECIFIC_MEDIA_TYPES and declared_type != found:
-            raise UnsupportedContent(
-                f"{given.name}: the declared media type is {declared_type}, and the image is {found}. "
-                "Declare the type of the image, or none."
-            )
         is_little = budget.spend(header)
         image = decoder.transform(given.data, header, contract, here=is_little)
     except (InvalidImage, ImageTooLarge) as error:
         raise type(error)(f"{given.name}: {error.detail}.") from error
     return image, (header.height, header.width)
+
+
+def _take_network_input(given: NumbersInput, contract: ImageContract) -> PreprocessedInput:
+    """Take numbers as the network's input, without the contract. Raises InvalidRequest."""
+    shape = contract.input_shape
+    row = _parse_array(given, f"the network's input is float32 of shape {list(shape)}")
+    if row.shape != shape:
+        raise InvalidRequest(
+            f"{given.name}: numbers with fractions are the network's input, of shape {list(shape)}, and these have "
+            f"the shape {list(row.shape)}. Send this shape, or pixels as whole numbers from 0 to 255 of any size."
+        )
+    lowest, highest = INPUT_RANGES.get(contract.scale, (-np.inf, np.inf))
+    warnings = []
+    if row.min() < lowest - RANGE_MARGIN or row.max() > highest + RANGE_MARGIN:
+        warnings.append(
+            f"The numbers lie between {row.min():.4g} and {row.max():.4g}, and the network was trained on {lowest:g} "
+            f"to {highest:g}. Send pixels as whole numbers from 0 to 255, or numbers in this range."
+        )
+    return PreprocessedInput(row.astype(np.float32), warnings)
 
 
 def _parse_pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Size]:
@@ -234,10 +305,7 @@ def _parse_pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Siz
     Returns:
         The pixels (height, width, 1 or 3) and the size.
     """
-    is_uint8 = isinstance(given.values, np.ndarray) and given.values.dtype == np.uint8
-    pixels = (
-        given.values if is_uint8 else _parse_array(given, "an image is [height, width] or [height, width, channels]")
-    )
+    pixels = _parse_array(given, "an image is [height, width] or [height, width, channels]")
     if pixels.ndim == 2:  # noqa: PLR2004 - height and width
         pixels = pixels[..., np.newaxis]
     if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or 0 in pixels.shape:  # noqa: PLR2004 - and channels
@@ -249,12 +317,22 @@ def _parse_pixels(given: NumbersInput, limits: ImageLimits) -> tuple[Pixels, Siz
         raise ImageTooLarge(
             f"{given.name}: the image exceeds the limit of {limits.max_pixels:,} pixels. Scale it down."
         )
-    if not is_uint8 and (pixels.min() < 0 or pixels.max() > 255 or not np.array_equal(pixels, np.round(pixels))):  # noqa: PLR2004 - a byte
-        raise InvalidRequest(f"{given.name}: pixels must be whole numbers from 0 to 255. The version scales them.")
+    if pixels.dtype != np.uint8 and (pixels.min() < 0 or pixels.max() > WHITE):
+        raise InvalidRequest(
+            f"{given.name}: pixels are whole numbers from 0 to 255, and these lie between {pixels.min():g} and "
+            f"{pixels.max():g}. The network's input instead is float32 of its own shape."
+        )
     return pixels.astype(np.uint8, copy=False), (pixels.shape[0], pixels.shape[1])
 
 
-def _parse_numbers(given: NumbersInput, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _parse_row(given: NumbersInput, contract: NumbersContract) -> NDArray[np.float32]:
+    """Parse a row of a table, before it is scaled."""
+    shape = contract.shape
+    if contract.columns and isinstance(given.values, list):
+        try:
+            return np.asarray(encode_row(given.values, contract.columns), np.float32)
+        except ValueError as error:
+            raise InvalidRequest(f"{given.name}: {error}.") from None
     values = _parse_array(given, f"this version takes numbers of shape {list(shape)}")
     if values.shape != shape and (values.size, shape) != (1, (1,)):
         raise InvalidRequest(
@@ -263,51 +341,8 @@ def _parse_numbers(given: NumbersInput, shape: tuple[int, ...]) -> NDArray[np.fl
     return values.reshape(shape).astype(np.float32)
 
 
-def _parse_array(given: NumbersInput, expected: str) -> NDArray[np.float64]:
+def _parse_array(given: NumbersInput, expected: str) -> NDArray[Any]:
     try:
-        values = to_array(given.values, REAL_TYPES, np.float64)
+        return given.array
     except ValueError as error:
         raise InvalidRequest(f"{given.name}: {error}; {expected}.") from None
-    if not (np.isfinite(values).all() and np.abs(values).max(initial=0) <= MAX_FLOAT32):
-        raise InvalidRequest(f"{given.name}: an input must contain only finite 32-bit numbers; {expected}.")
-    return values
-
-
-def to_array(values: Any, types: frozenset[type], dtype: DTypeLike) -> NDArray[Any]:  # noqa: ANN401 - JSON, or an array
-    """Convert nested lists of these types of numbers, or an array, to an array of `dtype`.
-
-    A number too large for a float becomes infinite. The types are checked because NumPy would read null as NaN and the
-    string "1" as 1, and would allocate the length of the longest string for every string. A list may contain arrays.
-    Raises ValueError.
-    """
-    if isinstance(values, list) and values and all(isinstance(value, np.ndarray) for value in values):
-        values = np.stack(values)  # raises ValueError for different shapes
-    array = np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object)
-    if array.dtype == object:
-        _check_types(array, types)
-    else:
-        _check_array(array, types, np.dtype(dtype))
-    try:
-        with np.errstate(over="ignore"):
-            return array.astype(dtype, copy=False)
-    except OverflowError as error:
-        raise ValueError(str(error)) from None
-
-
-def _check_types(array: NDArray[Any], types: frozenset[type]) -> None:
-    found = set(map(type, array.reshape(-1)))
-    if found & {list, np.ndarray}:
-        raise ValueError("the rows of an input must all have the same length")
-    if not found <= types:
-        named = sorted(TYPE_NAMES.get(other, other.__name__) for other in found - types)
-        raise ValueError(f"an input must contain only numbers, and there is {', '.join(named)}")
-
-
-def _check_array(array: NDArray[Any], types: frozenset[type], dtype: np.dtype[Any]) -> None:
-    """Check the numbers of an array as `_check_types` checks those of lists. NumPy would cut and wrap them."""
-    if array.dtype.kind == "f" and float not in types:
-        raise ValueError(f"an input must contain only numbers, and there is {TYPE_NAMES[float]}")
-    if array.dtype.kind == "i" and dtype.kind in "iu" and array.size:
-        for value in (array.min(), array.max()):
-            if not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
-                raise ValueError(f"Python integer {value} out of bounds for {dtype.name}")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.datasets.encodings import ColumnEncoding
 from shared.datasets.info import DatasetInfo
 from shared.datasets.row_files import MappedRows
 from shared.errors import Fault, InvalidRequest
@@ -95,12 +96,18 @@ class ImageContract(BaseModel):
 
 
 class NumbersContract(BaseModel):
-    """The preprocessing of rows of numbers. `shape` is the shape of one row."""
+    """The preprocessing of rows of numbers.
+
+    Attributes:
+        shape: the shape of the network's input for one row.
+        columns: how the cells of a row become numbers; empty if all are plain numbers.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["numbers"] = "numbers"
     shape: tuple[int, ...]
+    columns: tuple[ColumnEncoding, ...] = ()
     scale: Scale
     normalisation: Normalisation
 
@@ -125,7 +132,7 @@ def build_contract(preprocessing: Preprocessing, info: DatasetInfo) -> ImageCont
     scale = preprocessing.scale or Scale.NONE
     if scale not in (Scale.NONE, Scale.STANDARDIZE):
         raise _build_error("scale", f"`{scale}` is for images. Use `none` or `standardize` for rows of numbers.")
-    return NumbersContract(shape=info.shape, scale=scale, normalisation=Normalisation())
+    return NumbersContract(shape=info.shape, columns=info.encodings, scale=scale, normalisation=Normalisation())
 
 
 def fit_statistics(

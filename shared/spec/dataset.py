@@ -85,7 +85,15 @@ class DatasetSpec(SpecPart):
         Count | None,
         Field(description="Number of training rows to use, after shuffling them with the random seed. Default: all."),
     ] = None
-    validation: ValidationSplit = ValidationSplit(split=0.1)
+    validation: Annotated[
+        ValidationSplit | Literal["part", "test"] | None,
+        Field(
+            description="The rows that monitor the training: `part` is the validation part that the data set has, "
+            "`test` is its test part, and an object takes rows from the training part. Default: the validation part, "
+            "or a tenth of the training rows if there is none.",
+            examples=[{"split": 0.2}],
+        ),
+    ] = None
     classes: Annotated[
         list[Annotated[int, Field(strict=True)] | Name] | None,
         Field(

@@ -29,7 +29,7 @@ from shared.spec.training import TrainingSpec
 from tests.support.contracts import build_image_contract
 from tests.support.examples import DIGITS, IRIS
 from tests.support.images import encoded, hide_frame, make_chunk, photo
-from tests.support.uploads import TABLE, colors, make_upload_limits, npz, zipped
+from tests.support.uploads import TABLE, colors, make_upload_limits, npz, parquet, zipped
 
 LIMITS = make_upload_limits(bytes=2**26, rows=10**5)
 IMAGE_LIMITS = ImageLimits(max_bytes=2**20, max_pixels=2_000_000)
@@ -54,6 +54,13 @@ def read_image(data: bytes) -> object:
 def read_upload(data: bytes) -> object:
     with tempfile.TemporaryDirectory() as folder:
         return ingest_dataset(io.BytesIO(data), TableOptions(), LIMITS, get_decoder(), Path(folder))
+
+
+def read_table(data: bytes) -> object:
+    """Read a table with a column of categories and one whose missing values are filled."""
+    options = TableOptions.model_validate({"columns": {"0": "one-hot", "1": {"fill": "median"}}})
+    with tempfile.TemporaryDirectory() as folder:
+        return ingest_dataset(io.BytesIO(data), options, LIMITS, get_decoder(), Path(folder))
 
 
 def read_spec(data: bytes) -> object:
@@ -113,6 +120,8 @@ def make_targets() -> dict[str, Target]:
     specs = tuple(json.dumps(spec).encode() for spec in (DIGITS, IRIS))
     cursors = ("[1]", '["a"]', '["2020-01-01T00:00:00", "00000000-0000-0000-0000-000000000007"]')
     tables = (TABLE.encode(), b"a;b;y\n1,5;2;x\n3;4,5;y\n", '"a","b\n"\n"1","2"\n'.encode("utf-16"))
+    korean = "이름;값;y\n가;1,5;0\n나;;1\n".encode("cp949")
+    table_file = parquet(s=np.arange(6.0), n=np.arange(6), y=np.array([0, 1] * 3))
     compressed = io.BytesIO()
     with zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in colors().items():
@@ -120,6 +129,7 @@ def make_targets() -> dict[str, Target]:
     return {
         "images": Target(read_image, _make_images()),
         "csv": Target(read_upload, tables),
+        "table": Target(read_table, (b"s,n,y\nm,1,0\nf,,1\n", table_file, korean)),
         "npz": Target(read_upload, (npz(**arrays), npz(x=np.zeros((4, 5, 5), np.uint8), y=np.array(["a", "b"] * 2)))),
         "zip": Target(read_upload, (zipped(colors()), compressed.getvalue())),
         "json": Target(read_spec, (*specs, b'{"a": [1, 1e308, "\\u00e9"], "b": {"c": null}}')),

@@ -17,6 +17,7 @@ import tf2onnx
 from numpy.typing import NDArray
 from tf2onnx.handler import tf_op
 
+from shared.datasets.encodings import decode_row
 from shared.datasets.row_files import EncodedImages
 from shared.datasets.splits import Dataset, Part
 from shared.preprocessing.contract import ImageContract, NumbersContract
@@ -92,7 +93,8 @@ def _choose_golden_samples(
     rows = part.select(np.linspace(0, len(part) - 1, min(GOLDEN_SAMPLES, len(part))).astype(np.int64))
     if isinstance(contract, NumbersContract):
         x = rows.array
-        return contract.normalisation.apply(x), [GoldenSample(numbers=row.tolist(), outputs=()) for row in x]
+        listed = [decode_row(row, contract.columns) if contract.columns else row.tolist() for row in x]
+        return contract.normalisation.apply(x), [GoldenSample(numbers=row, outputs=()) for row in listed]
     encoded = list(_encode_rows(rows, contract, decoder))
     images = [_transform(data, contract, decoder) for data in encoded]
     samples = [GoldenSample(b64=base64.b64encode(data).decode(), outputs=()) for data in encoded]

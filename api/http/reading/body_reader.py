@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from api.http.bodies import read_json
 from api.http.reading.csv_numbers import parse_csv
 from api.http.reading.json_arrays import ArrayPlace, join_arrays, load_values
+from shared.datasets.encodings import ColumnEncoding
 from shared.errors import InvalidRequest, Overloaded
 from shared.processes.child import ChildFailed
 from shared.processes.messages import Message
@@ -41,10 +42,12 @@ class ParsingRequest(BaseModel):
     Attributes:
         kind: what the body is; `strict JSON` is JSON for `is_strict` of `BodyReader.read_json`.
         columns: the columns of a CSV to return.
+        encodings: how the cells of these columns become numbers.
     """
 
     kind: Literal["JSON", "strict JSON", "CSV"]
     columns: tuple[str, ...] = ()
+    encodings: tuple[ColumnEncoding, ...] = ()
 
 
 class ParsingAnswer(BaseModel):
@@ -97,11 +100,14 @@ class BodyReader:
             return read_json(body) if is_strict else parse_json(body)
         return self._ask(ParsingRequest(kind="strict JSON" if is_strict else "JSON"), body)
 
-    def read_csv(self, body: bytes, columns: tuple[str, ...]) -> NDArray[np.float64]:
+    def read_csv(
+        self, body: bytes, columns: tuple[str, ...], encodings: tuple[ColumnEncoding, ...] = ()
+    ) -> NDArray[np.float64]:
         """Parse CSV as `parse_csv` does. Raises the same errors, or Overloaded."""
         if len(body) <= MAX_CSV_BYTES_HERE:
-            return parse_csv(body, columns)
-        numbers: NDArray[np.float64] = self._ask(ParsingRequest(kind="CSV", columns=columns), body)
+            return parse_csv(body, columns, encodings)
+        request = ParsingRequest(kind="CSV", columns=columns, encodings=encodings)
+        numbers: NDArray[np.float64] = self._ask(request, body)
         return numbers
 
     def _ask(self, request: ParsingRequest, body: bytes) -> Any:  # noqa: ANN401 - JSON

@@ -4,32 +4,41 @@ import csv
 import io
 from array import array
 from collections.abc import Sequence
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.datasets.cells import is_header
 from shared.datasets.columns import find_positions
+from shared.datasets.encodings import ColumnEncoding, count_width, encode_row, read_cell
 from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge
 
 MAX_NAMED = 50
 MAX_VALUES = 4_000_000
+SAMPLE_ROWS = 100
+"""Number of rows from which the line of names is told."""
 
 
-def parse_csv(body: bytes, columns: Sequence[str]) -> NDArray[np.float64]:
-    """Parse CSV whose first line has the names of the columns. Returns (n, k).
+def parse_csv(body: bytes, columns: Sequence[str], encodings: Sequence[ColumnEncoding] = ()) -> NDArray[np.float64]:
+    """Parse CSV with or without a line of names. Returns (n, k).
 
     Args:
-        columns: the columns to return, by name; empty for all. A header with another number of cells than the rows
-            has no names for them, and all are returned.
+        columns: the columns to return, by name; empty for all. Rows without names, and rows of another length than the
+            names, are returned whole.
+        encodings: how the cells of these columns become numbers; empty if they are numbers.
 
-    Raises MalformedRequest, InvalidRequest for a missing column, or RequestTooLarge for more than MAX_VALUES numbers.
+    Raises MalformedRequest, InvalidRequest for a missing column or a cell that cannot be encoded, or RequestTooLarge
+    for more than MAX_VALUES numbers.
     """
     values, width = array("d"), 0
     indices: Sequence[int] = ()
     try:
         lines = (line for line in csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")) if line)
-        names = next(lines, [])
-        for number, line in enumerate(lines, 1):
+        names, rest = next(lines, []), list(islice(lines, SAMPLE_ROWS))
+        if not (columns and set(columns) <= set(names)) and not is_header([name.strip() for name in names], rest):
+            names, rest = [], [names, *rest] if names else rest
+        for number, line in enumerate(chain(rest, lines), 1):
             if number == 1:
                 width = len(line)
                 indices = (find_columns(names, columns) if width == len(names) else None) or range(width)
@@ -37,12 +46,19 @@ def parse_csv(body: bytes, columns: Sequence[str]) -> NDArray[np.float64]:
                 raise MalformedRequest(
                     f"Invalid input. Row {number} of the CSV has {len(line)} cells, and row 1 has {width}."
                 )
-            values.extend([float(line[index]) for index in indices])
+            values.extend(_read_row([line[index].strip() for index in indices], encodings))
             if len(values) > MAX_VALUES:
                 raise RequestTooLarge(f"The CSV has more than {MAX_VALUES:,} numbers, the limit. Send fewer rows.")
     except (UnicodeDecodeError, ValueError, csv.Error) as error:
         raise MalformedRequest(f"Invalid input. The CSV cannot be read: {error}.") from None
-    return np.frombuffer(values, np.float64).reshape(-1, max(len(indices), 1))
+    return np.frombuffer(values, np.float64).reshape(-1, max(count_width(encodings) or len(indices), 1))
+
+
+def _read_row(cells: list[str], encodings: Sequence[ColumnEncoding]) -> list[float]:
+    """Return the numbers of a row. Raises ValueError."""
+    if not encodings:
+        return [float(cell) for cell in cells]
+    return encode_row([read_cell(cell, encoding) for cell, encoding in zip(cells, encodings, strict=True)], encodings)
 
 
 def find_columns(names: Sequence[object], columns: Sequence[str]) -> list[int] | None:

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from api.http.reading import body_reader
 from api.http.reading.json_arrays import MAX_LOOSE_VALUES, MIN_NUMBERS
-from api.protocols.tensors import MAX_INPUT_NUMBERS, to_network_input
+from api.protocols.tensors import MAX_INPUT_NUMBERS, predict_numbers
 from api.services import EXTENSION, Services
 from shared.errors import RequestTooLarge
 from tests.support.examples import IRIS, changed
@@ -179,7 +179,7 @@ def test_a_tensor_has_a_limit_of_numbers(http: FlaskClient, app: Flask) -> None:
     servable = services.model_cache.get("xor")
 
     with pytest.raises(RequestTooLarge, match="8,388,610 numbers; the limit is 8,388,608"):
-        to_network_input(np.zeros((MAX_INPUT_NUMBERS // 2 + 1, 2), np.uint8), servable)
+        predict_numbers(services.predictor, servable, np.zeros((MAX_INPUT_NUMBERS // 2 + 1, 2), np.uint8))
 
 
 def test_images_in_base64_are_parsed_without_the_process(app: Flask, http: FlaskClient) -> None:

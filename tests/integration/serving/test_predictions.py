@@ -265,9 +265,9 @@ def test_an_undamaged_version_passes_its_self_test(digits: FlaskClient) -> None:
     ("shape", "value", "warning"),
     [
         ((8, 8), 200, "The image is blank: all its pixels are about the same."),
-        ((8, 40), None, "The image is 40 × 8 and was stretched to a square: `fit: pad` keeps its ratio."),
+        ((8, 40), None, "The image is 40 × 8 and was squeezed to 8 × 8: `fit: pad` keeps its ratio."),
         ((4, 3), None, "The image is only 3 × 4, and the network takes 8 × 8. Send a larger image."),
-        ((9, 30), None, None),
+        ((9, 17), None, None),
     ],
 )
 def test_an_unusual_image_is_predicted_with_a_warning(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from api.ingestion.csv_files import ingest_csv
-from api.ingestion.csv_reader import MAX_ROW_CHARACTERS
 from api.ingestion.result import ParsedDataset, TableOptions
+from api.ingestion.tables.csv_files import ingest_csv
+from api.ingestion.tables.csv_reader import MAX_ROW_CHARACTERS
 from shared.datasets.info import TargetKind
 from shared.errors import DatasetRefused
 from tests.support.uploads import make_upload_limits
@@ -158,7 +158,7 @@ def test_a_hundred_thousand_columns_are_read(tmp_path: Path) -> None:
         ('a,b,y\n1,2,"0\n3,4,1\n', ["Line 3: ", "a quote that is not closed"]),
         (b"a,b,y\n1,2,\xff\xfe\xfa\n", ["not text in UTF-8"]),
         (b"a,b,y\n1,2,\0\n", ["NUL"]),
-        ("a,y\n1,same\n2,same\n", ["column 'y' is 1; 2 to"]),
+        ("a,y\n1,same\n2,same\n", ["column 'y' has the same value in all rows"]),
         (f"a,y\n1,{'x' * 100_000}\n" + "1,b\n" * 300_000, ["100,000 characters; the limit is 100"]),
         ("sex,y\nmale,0\nfemale,1\n", ["'male' is not a number"]),
         ("1," * 100_000 + "0\n" + "2," * 100_000 + "1\n", ["Line 1 has 100,001 cells; the limit is 100,000"]),

@@ -6,13 +6,14 @@ import struct
 import unicodedata
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from api.ingestion.image_folders import ingest_folders
-from api.ingestion.result import ParsedDataset, UploadLimits
+from api.ingestion.images.image_folders import ingest_folders
+from api.ingestion.result import ParsedDataset, TableOptions, UploadLimits
 from shared.datasets.row_files import split_lines
 from shared.errors import DatasetRefused
 from shared.preprocessing.image_decoder import ImageDecoder
@@ -23,9 +24,10 @@ LIMITS = make_upload_limits()
 Members = dict[str | zipfile.ZipInfo, bytes]
 
 
-def ingest(content: bytes, folder: Path, limits: UploadLimits = LIMITS) -> ParsedDataset:
+def ingest(content: bytes, folder: Path, limits: UploadLimits = LIMITS, **options: Any) -> ParsedDataset:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return ingest_folders(archive, limits, ImageDecoder(limits.images, processes=0), folder)
+        decoder = ImageDecoder(limits.images, processes=0)
+        return ingest_folders(archive, TableOptions(**options), limits, decoder, folder)
 
 
 def ingest_fault_details(members: Members | bytes, folder: Path, limits: UploadLimits = LIMITS) -> str:
@@ -165,7 +167,7 @@ def make_symlink(name: str) -> zipfile.ZipInfo:
         ({"loose.png": flat(RED)}, "'loose.png' is in no class folder"),
         ({"green/": b""}, "'green' has no image"),
         ({"green/.DS_Store": b""}, "'green' has no image"),
-        ({"train/red/1.png": flat(RED)}, "is next to the folder `train`"),
+        ({"train/red/1.png": flat(RED)}, "is next to 'train'"),
         ({"red/large.png": b"x" * (2**20 + 1)}, "red/large.png: an image of 1,048,577 bytes"),
         ({"red/a\nb.png": flat(RED)}, "control characters"),
         ({"x" * 120 + "/1.png": flat(RED)}, "has 120 characters; the limit is 100"),

@@ -1,0 +1,1 @@
+"""Read zips of images."""
