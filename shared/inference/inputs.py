@@ -31,6 +31,11 @@ POLARITY_WARNINGS = {
     "or train with `invert: auto`.",
     Polarity.LIGHT: "The image is light on dark, and the version was trained on dark on light. Send it inverted.",
 }
+BLANK_WARNING = "The image is blank: all its pixels are about the same."
+TRANSPARENT_WARNING = (
+    "The image is blank over the background of the version, {}: its strokes have the same colour, on a transparent "
+    "canvas. Send it without transparency, in another colour."
+)
 MIN_CONTRAST = 6
 """Levels between the darkest and the lightest pixel; an image with less is blank."""
 MAX_SQUEEZE = 2
@@ -172,12 +177,16 @@ def preprocess_input(
 def _preprocess_image(
     given: Input, contract: ImageContract, decoder: ImageDecoder, budget: PixelBudget
 ) -> PreprocessedInput:
+    is_transparent = False
     if isinstance(given, ImageInput):
-        (pixels, inverted), size = _decode(given, contract, decoder, budget)
+        (pixels, inverted), header = _decode(given, contract, decoder, budget)
+        size, is_transparent = (header.height, header.width), header.transparent
     else:
         image, size = _parse_pixels(given, decoder.limits)
         pixels, inverted = transform_image(image, contract)
     warnings = _find_warnings(pixels, size, contract)
+    if is_transparent and warnings[:1] == [BLANK_WARNING]:
+        warnings[0] = TRANSPARENT_WARNING.format(contract.background[0])
     polarity = contract.ground
     if inverted and contract.invert is Invert.AUTO:
         warnings.append(INVERTED_WARNING)
@@ -252,7 +261,7 @@ def _find_warnings(pixels: Pixels, size: Size, contract: ImageContract) -> list[
     warnings = []
     darkest, lightest, _, _ = cv2.minMaxLoc(pixels.reshape(1, -1))  # NumPy is five times as slow
     if lightest - darkest < MIN_CONTRAST:
-        warnings.append("The image is blank: all its pixels are about the same.")
+        warnings.append(BLANK_WARNING)
     squeeze = width * contract.size[0] / (height * contract.size[1])
     if contract.fit is Fit.STRETCH and not 1 / MAX_SQUEEZE < squeeze < MAX_SQUEEZE:
         warnings.append(
@@ -269,15 +278,15 @@ def _find_warnings(pixels: Pixels, size: Size, contract: ImageContract) -> list[
 
 def _decode(
     given: ImageInput, contract: ImageContract, decoder: ImageDecoder, budget: PixelBudget
-) -> tuple[TransformedImage, Size]:
-    """Decode and transform an image. Returns the result and the size before it."""
+) -> tuple[TransformedImage, ImageHeader]:
+    """Decode and transform an image. Returns the result and the header of the image."""
     try:
         header = read_header(given.data, decoder.limits, given.header)
         is_little = budget.spend(header)
         image = decoder.transform(given.data, header, contract, here=is_little)
     except (InvalidImage, ImageTooLarge) as error:
         raise type(error)(f"{given.name}: {error.detail}.") from error
-    return image, (header.height, header.width)
+    return image, header
 
 
 def _take_network_input(given: NumbersInput, contract: ImageContract) -> PreprocessedInput:

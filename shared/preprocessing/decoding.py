@@ -1,5 +1,6 @@
 """Decode images within limits on bytes and pixels."""
 
+import contextlib
 import io
 import struct
 from dataclasses import dataclass
@@ -8,10 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from shared.errors import ImageTooLarge, InvalidImage
 from shared.preprocessing.contract import Decoding, ImageContract
+from shared.preprocessing.image_formats import AS_STORED, name_other_format, parse_orientation
 from shared.preprocessing.image_header import MAX_PLAIN_PIXELS, ImageHeader, parse_header, remove_animation
 from shared.preprocessing.pixels import WHITE, Pixels
 
@@ -40,6 +42,28 @@ _REDUCED_FLAGS = {
 MAX_REDUCTION = 8
 _NO_MEMORY = -4
 """StsNoMem in opencv2/core/base.hpp."""
+EXIF = cv2.IMAGE_METADATA_EXIF
+FIRST_SWAPPED = 5
+"""EXIF orientations from this one on swap height and width."""
+TIFF_BITS = 258
+"""The tag BitsPerSample of TIFF 6.0."""
+MAX_BITS = 16
+READ_COMPRESSIONS = frozenset(
+    {"raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "jpeg", "group3", "group4", "tiff_ccitt"}
+)
+"""Pillow's names of the compressions that OpenCV reads."""
+_PILLOW_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    OverflowError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    struct.error,
+)
+"""Exceptions of Pillow for damaged files."""
 BLENDED_PIXELS = 2**18
 """Pixels that are blended over the background at a time: as floats they take 4 MiB."""
 
@@ -81,8 +105,8 @@ class PixelBudget:
 def decode_image(data: bytes, limits: ImageLimits, contract: ImageContract | None = None) -> Pixels:
     """Decode an image to (height, width, 3) RGB.
 
-    The EXIF orientation is applied, except to a PNG or WebP with transparency. Transparent pixels are blended over the
-    contract's background. Without a contract, the image is decoded whole and blended over black.
+    The EXIF orientation is applied. Transparent pixels are blended over the contract's background. Without a contract,
+    the image is decoded whole and blended over black.
 
     Raises InvalidImage for bytes that are not a complete image, ImageTooLarge for an image over the limits.
     """
@@ -105,18 +129,20 @@ def decode_with_header(
     else:
         reduction = choose_reduction(header, contract)
         flags = cv2.IMREAD_COLOR_RGB | _REDUCED_FLAGS[reduction]
-    if header.transparent:
-        flags = cv2.IMREAD_UNCHANGED
     if header.animated:
         data = remove_animation(data)
+    orientation = AS_STORED
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if header.transparent:
+            image, orientation = _decode_with_alpha(data, header)
+        else:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if error.code == _NO_MEMORY:
             raise MemoryError from error
         raise InvalidImage(f"a {header.format} image that cannot be decoded: {error.err}") from error
     if image is None:
-        raise InvalidImage(f"a {header.format} image that is damaged or cut off")
+        raise InvalidImage(_explain_failure(data, header))
     height, width = image.shape[:2]
     promised = (-(-header.width // reduction), -(-header.height // reduction))
     if promised not in ((width, height), (height, width)):  # the EXIF orientation can swap the sides
@@ -126,8 +152,64 @@ def decode_with_header(
         )
     if header.transparent:
         background = contract.background if contract is not None else (0,)
-        return _blend_over_background(image, background, premultiplied=header.format == "TIFF")
+        is_multiplied = header.format == "TIFF" and not header.gray
+        return _turn(_blend_over_background(image, background, premultiplied=is_multiplied), orientation)
     return image.astype(np.uint8, copy=False)
+
+
+def _decode_with_alpha(data: bytes, header: ImageHeader) -> tuple[NDArray[Any] | None, int]:
+    """Decode an image with transparency to BGRA. Returns it, and the EXIF orientation that is not yet applied.
+
+    OpenCV drops the transparency of gray images: the level that a PNG declares, and the alpha channel of a TIFF.
+    """
+    decoded: Any = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flags=cv2.IMREAD_UNCHANGED)
+    image, kinds, contents = decoded
+    if image is None:
+        return None, AS_STORED
+    if image.ndim == 2 and header.format == "TIFF":  # noqa: PLR2004 - gray
+        return _decode_gray_tiff(data), AS_STORED
+    if image.ndim == 2 and header.transparent_level is not None:  # noqa: PLR2004 - gray
+        levels, image = image, cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA)
+        image[levels == header.transparent_level, 3] = 0
+    if header.format == "TIFF":  # OpenCV has turned it
+        return image, AS_STORED
+    exif = next((bytes(one) for kind, one in zip(kinds, contents, strict=True) if kind == EXIF), b"")
+    return image, parse_orientation(exif)
+
+
+def _decode_gray_tiff(data: bytes) -> Pixels:
+    """Decode a TIFF of gray and alpha to BGRA, turned as its orientation says. Raises InvalidImage."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
+            gray = np.asarray(ImageOps.exif_transpose(image).convert("LA"))
+    except _PILLOW_ERRORS as error:
+        raise InvalidImage("a TIFF image that is damaged or cut off") from error
+    return np.ascontiguousarray(gray[..., [0, 0, 0, 1]])
+
+
+def _turn(image: Pixels, orientation: int) -> Pixels:
+    """Turn and mirror an image as an EXIF orientation, from 1 to 8, says: CIPA DC-008, 4.6.5.1 (tag 0x0112)."""
+    if orientation == AS_STORED:
+        return image
+    if orientation >= FIRST_SWAPPED:
+        image = image.transpose(1, 0, 2)
+    rows = slice(None, None, -1) if orientation in (3, 4, 7, 8) else slice(None)
+    columns = slice(None, None, -1) if orientation in (2, 3, 6, 7) else slice(None)
+    return np.ascontiguousarray(image[rows, columns])
+
+
+def _explain_failure(data: bytes, header: ImageHeader) -> str:
+    """Return why OpenCV cannot decode an image."""
+    if header.format != "TIFF":
+        return f"a {header.format} image that is damaged or cut off"
+    with contextlib.suppress(*_PILLOW_ERRORS), Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
+        bits = max(image.tag_v2.get(TIFF_BITS, (1,)))  # type: ignore[attr-defined]
+        if bits > MAX_BITS:
+            return f"a TIFF image of {bits} bits a sample, which is not read; save it with 8 or 16 bits a sample"
+        compression = str(image.info.get("compression", "raw"))
+        if compression not in READ_COMPRESSIONS:
+            return f"a TIFF image with the compression {compression!r}, which is not read; save it with LZW or none"
+    return "a TIFF image that is damaged or cut off"
 
 
 def choose_reduction(header: ImageHeader, contract: ImageContract | None) -> int:
@@ -173,8 +255,11 @@ def _read_header_with_pillow(data: bytes) -> ImageHeader:
             return ImageHeader(str(image.format), image.has_transparency_data, image.mode in GRAY_MODES, width, height)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge("an image above the limit TRAINYARD_MAX_IMAGE_PIXELS; scale it down") from error
-    except (OSError, SyntaxError, ValueError, OverflowError, TypeError, KeyError, IndexError, struct.error) as error:
-        raise InvalidImage(f"not an image in a supported format; supported are {', '.join(MEDIA_TYPES)}") from error
+    except _PILLOW_ERRORS as error:
+        found, supported = name_other_format(data), ", ".join(MEDIA_TYPES)
+        if found is None:
+            raise InvalidImage(f"not an image in a supported format; supported are {supported}") from error
+        raise InvalidImage(f"{found}, which is not read: save it as PNG or JPEG; supported are {supported}") from error
 
 
 def _blend_over_background(image: NDArray[Any], background: tuple[int, ...], *, premultiplied: bool) -> Pixels:

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass, field
 
 from shared.errors import InvalidImage
+from shared.preprocessing.pixels import WHITE
 
 MAX_PLAIN_PIXELS = 4_000_000
 """The most pixels of an image that is plainly safe."""
@@ -24,6 +25,7 @@ MAX_SCANNED_PIXELS = 1_000_000_000
 """The most pixels of a JPEG, times its scans: each scan passes over all pixels, even if it is empty."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_GRAY, _PNG_WITH_ALPHA = (0, 4), (4, 6)
+_PNG_DEPTHS = (1, 2, 4, 8, 16)
 _PNG_COLORS = (0, 2, 3, 4, 6)
 _PNG_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 _PNG_CHUNK_BYTES = 12
@@ -49,6 +51,7 @@ class ImageHeader:
         animated: whether it is a PNG with chunks of an animation; only `parse_header` tells.
         sequential: whether it is a PNG, or a JPEG with one scan, whose structure `parse_header` has walked. Such a JPEG
             is never in memory at full size if it is decoded at a reduced size.
+        transparent_level: the gray level that a gray PNG declares transparent, as it is decoded; None for others.
     """
 
     format: str
@@ -58,6 +61,7 @@ class ImageHeader:
     height: int
     animated: bool = field(default=False, compare=False)
     sequential: bool = field(default=False, compare=False)
+    transparent_level: int | None = field(default=None, compare=False)
 
     @property
     def pixels(self) -> int:
@@ -86,10 +90,10 @@ def parse_header(data: bytes) -> ImageHeader | None:
 
 def _parse_png(data: bytes) -> ImageHeader | None:
     """Parse all chunks. A chunk is a length, a name, the data, a checksum: https://www.w3.org/TR/png-3/"""
-    length, name, width, height, _, color = struct.unpack_from(">I4sIIBB", data, 8)
+    length, name, width, height, depth, color = struct.unpack_from(">I4sIIBB", data, 8)
     if (length, name) != (13, b"IHDR") or not width or not height or color not in _PNG_COLORS:
         return None
-    transparent, has_pixels, animated = color in _PNG_WITH_ALPHA, False, False
+    transparent, has_pixels, animated, level = color in _PNG_WITH_ALPHA, False, False, None
     index, size, chunks = 33, len(data), 0
     max_chunks = MAX_PNG_CHUNKS + size // MIN_CHUNK_BYTES
     while name != b"IEND" and index < size and chunks <= max_chunks:
@@ -101,6 +105,9 @@ def _parse_png(data: bytes) -> ImageHeader | None:
                 f"{length:,} bytes, and {max(0, size - index - _PNG_CHUNK_BYTES):,} are left"
             )
         transparent = transparent or name == b"tRNS"
+        if name == b"tRNS" and color == 0 and depth in _PNG_DEPTHS:
+            (sample,) = struct.unpack_from(">H", data, index + 8)
+            level = sample * (WHITE // (2**depth - 1)) if depth < 8 else sample  # noqa: PLR2004 - decoded to 8 bits
         has_pixels = has_pixels or name == b"IDAT"
         animated = animated or name in _PNG_ANIMATION
         index += _PNG_CHUNK_BYTES + length
@@ -108,7 +115,8 @@ def _parse_png(data: bytes) -> ImageHeader | None:
         raise InvalidImage(f"a PNG image of more than {max_chunks:,} chunks, the limit; save it again")
     if not has_pixels:
         return None
-    return ImageHeader("PNG", transparent, color in _PNG_GRAY, width, height, animated, sequential=True)
+    is_gray = color in _PNG_GRAY
+    return ImageHeader("PNG", transparent, is_gray, width, height, animated, sequential=True, transparent_level=level)
 
 
 def remove_animation(png: bytes) -> bytes:
