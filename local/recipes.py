@@ -116,11 +116,9 @@ def _format_figures(metrics: dict[str, Any]) -> str:
 
     Without both parts, format the metrics and the loss of the training part.
     """
-    parts = {
-        part: values
-        for part, values in metrics.items()
-        if values and (part != "train" or not any(metrics[other] for other in ("validation", "test")))
-    }
+    held_out = any(metrics[part] for part in ("validation", "test"))
+    left_out = ("train", "last_epoch") if held_out else ("last_epoch",)
+    parts = {part: values for part, values in metrics.items() if values and part not in left_out}
     return "; ".join(
         f"{part} {name} {value:.4f}"
         for part, values in parts.items()

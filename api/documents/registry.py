@@ -76,8 +76,8 @@ class VersionDocument(VersionSummary):
     confidence_threshold: float | None = Field(
         default=None,
         description=(
-            "Among the test rows with a lower probability, at least half of the predictions are wrong. "
-            "Null without such a probability, without test rows, and for a regression."
+            "Predictions with a lower probability are wrong more often than right, measured on the validation part, or "
+            "on the test part without validation rows. Null without such a probability, and for a regression."
         ),
     )
     lineage: Lineage

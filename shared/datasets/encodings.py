@@ -45,7 +45,7 @@ class ColumnEncoding:
         """Return the numbers for a cell of JSON, or a cell of text. Raises ValueError with the reason."""
         value = self.fill if is_missing(cell) else cell
         if value is None:
-            raise ValueError("a value is missing, and the data had none missing")
+            raise ValueError("a value is missing")
         if self.categories:
             return self._encode_category(value)
         if isinstance(value, str) and self.words and value.lower() in self.words:

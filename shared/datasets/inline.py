@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.datasets.info import DatasetInfo, TargetKind
-from shared.datasets.labels import encode_labels, find_class_name_faults
+from shared.datasets.labels import MAX_CLASSES, encode_labels, find_class_name_faults
 from shared.errors import Fault, InvalidRequest
 from shared.spec.dataset import Inline, InlineData
 
@@ -58,7 +58,9 @@ def _read_y(rows: list[Any]) -> tuple[NDArray[Any], TargetKind, tuple[str, ...]]
         raise _build_error(f"{POINTER}/y/0", "A label must be a number, a class name or a flat list of numbers.")
     y = y.reshape(len(rows), -1)
     if y.shape[1] == 1 and np.array_equal(y, np.round(y)) and np.abs(y).max() < MAX_CLASS_INDEX:
-        return y[:, 0].astype(np.int64), TargetKind.INTEGERS, ()
+        labels = y[:, 0].astype(np.int64)
+        values = np.unique(labels)
+        return labels, TargetKind.INTEGERS, tuple(map(str, values)) if len(values) <= MAX_CLASSES else ()
     one_hot = y.shape[1] > 1 and np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()
     return y.astype(np.float32), TargetKind.ONE_HOT if one_hot else TargetKind.NUMBERS, ()
 

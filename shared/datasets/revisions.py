@@ -16,6 +16,7 @@ from shared.database.tables.jobs import ENDED, Job
 from shared.database.tables.registry import Version
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.datasets.info import DatasetInfo
+from shared.datasets.splits import choose_validation
 from shared.datasets.uploaded import UploadedDataset
 from shared.errors import ArtifactDamaged, DatasetInUse, DatasetNotFound, DatasetUnavailable
 from shared.references import parse_version_number
@@ -143,13 +144,15 @@ def _join_names(names: list[str]) -> str:
 def pin_revision(session: Session, spec: DatasetSpec) -> tuple[DatasetSpec, DatasetInfo | None]:
     """Replace the name of an uploaded data set by `name@number`, so that the spec keeps its revision.
 
-    Returns the new spec and the `DatasetInfo` of the revision. For all other data, returns the spec unchanged and None.
+    Also fills in the default of `validation`. Returns the new spec and the `DatasetInfo` of the revision, None for
+    other data.
     """
     revision = find_spec_revision(session, spec)
-    if revision is None:
-        return spec, None
-    name = f"{revision.dataset}@{revision.number}"
-    return spec.model_copy(update={"name": name}), to_dataset_info(revision)
+    info = to_dataset_info(revision) if revision is not None else None
+    pinned = {"validation": choose_validation(spec, info)}
+    if revision is not None:
+        pinned["name"] = f"{revision.dataset}@{revision.number}"
+    return spec.model_copy(update=pinned), info
 
 
 def open_revision(revision: Revision, artifacts: ArtifactStore, folder: Path) -> UploadedDataset:

@@ -132,11 +132,14 @@ def compute_part_sizes(spec: DatasetSpec, info: DatasetInfo) -> PartSizes:
     return PartSizes(train=rows - validation, validation=validation, test=info.test_rows)
 
 
-def choose_validation(spec: DatasetSpec, info: DatasetInfo) -> ValidationSplit | str:
-    """Return the validation of the spec: `part`, `test` or a split of the training rows, also if it gives none."""
+def choose_validation(spec: DatasetSpec, info: DatasetInfo | None) -> ValidationSplit | str:
+    """Return the validation of the spec: `part`, `test` or a split of the training rows, also if it gives none.
+
+    `info` describes an upload; None for other data, which never has a validation part.
+    """
     if spec.validation is not None:
         return spec.validation
-    return "part" if info.validation_rows else DEFAULT_VALIDATION
+    return "part" if info is not None and info.validation_rows else DEFAULT_VALIDATION
 
 
 def load_dataset(spec: DatasetSpec, seed: int, folder: Path, uploaded: UploadedDataset | None = None) -> Dataset:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from shared.registry.manifest import VersionManifest
 
 LOW_CONFIDENCE_WARNING = (
-    "The probability is below {:.2g}: at least half of the test rows with a lower probability were misclassified."
+    "The probability is below {:.2g}: predictions with a lower probability are wrong more often than right."
 )
 PredictionDict = dict[str, Any]
 """A Prediction, NumericPrediction or FailedPrediction of api/documents/predictions.py.

@@ -12,6 +12,21 @@ import keras
 from shared.errors import Fault, InvalidRequest, suggest
 from shared.networks.allow_list import FIXED_ARGUMENTS, PART_CLASSES
 
+OLD_NAMES = {
+    "lr": "It is called `learning_rate`.",
+    "decay": "Use `training.learning_rate_schedule`, such as `{name: InverseTimeDecay, decay_rate: 0.01}`.",
+    "input_dim": "Remove it: the input shape follows from the data.",
+    "input_length": "Remove it: the length follows from the data.",
+    "nb_filter": "It is called `filters`.",
+    "border_mode": "It is called `padding`.",
+    "init": "It is called `kernel_initializer`.",
+    "W_regularizer": "It is called `kernel_regularizer`.",
+    "b_regularizer": "It is called `bias_regularizer`.",
+    "subsample": "It is called `strides`.",
+    "dim_ordering": "Remove it: images are always (height, width, channels).",
+    "p": "It is called `rate`.",
+}
+"""Arguments of old releases of Keras, and what to do today. Keras ignores some of them."""
 MAX_ENTRIES = 100
 """The most entries of a list in an argument. Some Keras classes build an operation for each entry."""
 
@@ -28,6 +43,8 @@ def convert_arguments(keras_class: type, arguments: dict[str, Any], pointer: str
         at = f"{pointer}/{key}"
         if key in FIXED_ARGUMENTS:
             raise build_error(at, f"{FIXED_ARGUMENTS[key].capitalize()}. Remove this argument.")
+        if key in OLD_NAMES and key not in parameters:
+            raise build_error(at, f"{keras_class.__name__} has no argument {key!r}. {OLD_NAMES[key]}")
         if key not in accepted:
             raise build_error(at, f"{keras_class.__name__} has no argument {key!r}.{suggest(key, accepted)} Remove it.")
         default = parameters[key].default if key in parameters else None

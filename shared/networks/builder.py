@@ -26,14 +26,21 @@ MAX_ELEMENTS = 2**31
 """Limit on the elements of one layer's output for one input. No device has memory for more."""
 
 
-def build_network(network: NetworkSpec, input_shape: tuple[int, ...], name: str) -> keras.Model:
-    """Build the network with random weights. Raises InvalidRequest, with Keras's message, if it cannot be built."""
+def build_network(
+    network: NetworkSpec, input_shape: tuple[int, ...], name: str, appended: str | None = None
+) -> keras.Model:
+    """Build the network with random weights, and append an activation after its last layer.
+
+    Raises InvalidRequest, with Keras's message, if it cannot be built.
+    """
     inputs = keras.Input(shape=input_shape, name="input")
-    outputs = [inputs, *(output for _, _, output in _apply_network(network, inputs))][-1]
+    outputs = [inputs, *(output for _, _, output in _apply_network(network, inputs, appended))][-1]
     return keras.Model(inputs, outputs, name=name)
 
 
-def compute_layer_table(network: NetworkSpec, input_shape: tuple[int, ...], max_parameters: int) -> list[LayerRow]:
+def compute_layer_table(
+    network: NetworkSpec, input_shape: tuple[int, ...], max_parameters: int, appended: str | None = None
+) -> list[LayerRow]:
     """Return the layer table of the network that `build_network` would build. Allocates no weights.
 
     Raises InvalidRequest if the network cannot be built, has more than `max_parameters` parameters, or has an output
@@ -42,7 +49,8 @@ def compute_layer_table(network: NetworkSpec, input_shape: tuple[int, ...], max_
     table: dict[str, LayerRow] = {}
     total = 0
     with _skip_allocation():
-        for pointer, layer, output in _apply_network(network, keras.Input(shape=input_shape, name="input")):
+        inputs = keras.Input(shape=input_shape, name="input")
+        for pointer, layer, output in _apply_network(network, inputs, appended):
             _check_defined_shape(layer, output, pointer)
             row = _describe_layer(layer, output)
             total += row.parameters if row.name not in table else 0  # a layer that is used twice has its weights once
@@ -124,7 +132,11 @@ def _skip_allocation() -> Iterator[None]:
             keras.utils.clear_session(free_memory=False)
 
 
-def _apply_network(network: NetworkSpec, inputs: Any) -> Iterator[tuple[str, keras.Layer, Any]]:  # noqa: ANN401 - keras is untyped
+def _apply_network(
+    network: NetworkSpec,
+    inputs: Any,  # noqa: ANN401 - keras is untyped
+    appended: str | None,
+) -> Iterator[tuple[str, keras.Layer, Any]]:
     """Yield the JSON pointer of each layer, the layer, and its output. The last output is the network's."""
     if network.layers is not None:
         steps = _apply_layers(network.layers, inputs, LAYERS_POINTER, {inputs.name})
@@ -134,6 +146,9 @@ def _apply_network(network: NetworkSpec, inputs: Any) -> Iterator[tuple[str, ker
         if any(fnmatchcase(layer.name, pattern) for pattern in network.freeze):
             layer.trainable = False
         yield pointer, layer, output
+    if appended is not None:
+        layer = keras.layers.Activation(appended)
+        yield pointer, layer, layer(output)
 
 
 def _apply_keras_json(read: KerasJson, inputs: Any) -> Iterator[tuple[str, keras.Layer, Any]]:  # noqa: ANN401 - keras is untyped

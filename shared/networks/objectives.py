@@ -1,8 +1,8 @@
 """Choose the loss and the metrics of a training, encode the labels, and compute the weights of classes."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -13,20 +13,16 @@ from numpy.typing import NDArray
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.labels import MAX_CLASSES
 from shared.errors import Fault, InvalidRequest
-from shared.networks.arguments import translate_keras_errors
+from shared.networks.arguments import convert_arguments, translate_keras_errors
 from shared.networks.builder import find_final_activation
 from shared.spec.network import NetworkSpec
-from shared.spec.training import Best, TrainingOptions
+from shared.spec.training import Best, LossSpec, TrainingOptions
 
 TRAINING_POINTER = "#/training"
 PROBABILITY_ACTIVATIONS = frozenset({"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"})
 """Activations whose outputs lie between 0 and 1, as the outputs of a classifier must."""
-CHOSEN_BY_SHAPE = frozenset({"accuracy", "acc", "crossentropy", "ce"})
-"""Metrics that Keras chooses by the shapes of labels and outputs. They are not looked up by name."""
-UNUSABLE_METRICS = frozenset(
-    {"Mean", "MeanMetricWrapper", "Metric", "Sum", "mean", "mean_metric_wrapper", "metric", "sum"}
-)
-"""Names of base classes and reductions that Keras finds as metrics, and that take no labels."""
+CONSTANT_FOR_ONE = frozenset({"softmax", "sparsemax", "log_softmax"})
+"""Activations over the outputs together: of a single output, they are constant."""
 
 
 class LabelForm(StrEnum):
@@ -57,6 +53,11 @@ LOSSES = {
     "kl_divergence": LabelForm.NUMERIC,
     "cosine_similarity": LabelForm.NUMERIC,
 }
+_CAMEL_CASE = {"kl_divergence": "KLDivergence"}
+LOSS_CLASSES = {name: getattr(keras.losses, _CAMEL_CASE.get(name, name.title().replace("_", ""))) for name in LOSSES}
+"""The Keras class of each loss."""
+FIXED_LOSS_ARGUMENTS = frozenset({"name", "reduction", "axis", "ignore_class"})
+"""Arguments of losses that a spec cannot set."""
 SHORT_NAMES = {
     "mse": "mean_squared_error",
     "mae": "mean_absolute_error",
@@ -73,6 +74,8 @@ class Objective:
 
     Attributes:
         loss: a key of LOSSES.
+        arguments: the arguments of the loss.
+        activation: that of the outputs.
         classes: the class names, in order of their indices; empty for a regression.
         width: the number of outputs.
         values: the integer label of each class, ascending; if empty, labels are class indices or one-hot.
@@ -82,6 +85,20 @@ class Objective:
     classes: tuple[str, ...]
     width: int
     values: tuple[int, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    activation: str = "linear"
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Return the shape of an encoded label."""
+        return () if self.classes and LOSSES[self.loss] is LabelForm.SPARSE else (self.width,)
+
+    def make_loss(self) -> str | keras.losses.Loss:
+        """Return the loss for Keras: its name if it has no arguments."""
+        if not self.arguments:
+            return self.loss
+        loss: keras.losses.Loss = LOSS_CLASSES[self.loss](**self.arguments)
+        return loss
 
     def encode_labels(self, y: NDArray[Any]) -> NDArray[Any]:
         """Convert the labels of a part to the form that the loss takes: see LabelForm."""
@@ -117,8 +134,26 @@ class Objective:
         return (y if y.ndim == 1 else y.argmax(axis=1)).astype(np.int64)
 
 
+def find_appended_activation(loss: str | LossSpec | None, network: NetworkSpec) -> str | None:
+    """Return the activation that is appended to a network for `from_logits: true`; None without it.
+
+    The loss is then computed from its outputs, which is the same: Keras finds the logits before the activation.
+    Raises InvalidRequest if the network has an activation already, or for a loss that does not take logits.
+    """
+    if not isinstance(loss, LossSpec) or loss.arguments.get("from_logits") in (None, False):
+        return None
+    at = f"{TRAINING_POINTER}/loss/from_logits"
+    name = _parse_loss_name(loss.name)
+    if loss.arguments["from_logits"] is not True or not name.endswith("crossentropy"):
+        raise _build_error(at, "`from_logits` is true or false, and only for a crossentropy. Remove it.")
+    _, activation = find_final_activation(network)
+    if activation != "linear":
+        raise _build_error(at, f"The network ends in `{activation}`, so its outputs are no logits. Remove this key.")
+    return "sigmoid" if LOSSES[name] is LabelForm.BINARY else "softmax"
+
+
 def choose_objective(
-    loss: str | None, info: DatasetInfo, network: NetworkSpec, output_shape: tuple[int, ...]
+    loss: str | LossSpec | None, info: DatasetInfo, network: NetworkSpec, output_shape: tuple[int, ...]
 ) -> Objective:
     """Choose the loss and the classes by the spec, the labels and the last layer.
 
@@ -126,6 +161,7 @@ def choose_objective(
     do not fit together.
     """
     last_layer_pointer, activation = find_final_activation(network)
+    activation = find_appended_activation(loss, network) or activation
     if len(output_shape) != 1:
         raise _build_error(
             last_layer_pointer,
@@ -133,7 +169,13 @@ def choose_objective(
             "Add Flatten or a global pooling layer, and a Dense layer.",
         )
     width = output_shape[0]
-    name = _parse_loss_name(loss) if loss is not None else _choose_loss(info, width, activation)
+    if width == 1 and activation in CONSTANT_FOR_ONE:
+        raise _build_error(
+            last_layer_pointer,
+            f"`{activation}` of one output is the same for every input. Use `activation: sigmoid` for one output, or "
+            "one output for each class.",
+        )
+    name, arguments = _read_loss(loss) if loss is not None else (_choose_loss(info, width, activation), {})
     classes = _choose_classes(LOSSES[name], info, width)
     if len(classes) > MAX_CLASSES:
         raise _build_error(
@@ -145,18 +187,23 @@ def choose_objective(
         detail = f"A classifier must output probabilities, and this one ends in `{activation}`. Give the last layer "
         raise _build_error(last_layer_pointer, detail + f"`activation: {'sigmoid' if width == 1 else 'softmax'}`.")
     numbers = classes if classes == info.classes and info.targets is TargetKind.INTEGERS else ()
-    return Objective(name, classes, width, tuple(int(number) for number in numbers))
+    return Objective(name, classes, width, tuple(int(number) for number in numbers), arguments, activation)
 
 
-def check_label_indices(objective: Objective, y: NDArray[Any]) -> None:
-    """Check that every integer label given inline is the index of a class. Raises InvalidRequest at the first fault."""
-    if not objective.classes or y.ndim != 1:
-        return
-    outside = np.flatnonzero((y < 0) | (y >= len(objective.classes)))
-    if len(outside):
-        row = int(outside[0])
-        detail = f"Class {y[row]} has no output: the network has {len(objective.classes)} classes, numbered from 0."
-        raise InvalidRequest("The labels do not fit.", (Fault(f"#/dataset/inline/y/{row}", detail),))
+def _read_loss(loss: str | LossSpec) -> tuple[str, dict[str, Any]]:
+    """Return the name of a loss and its checked arguments, without `from_logits`. Raises InvalidRequest."""
+    if isinstance(loss, str):
+        return _parse_loss_name(loss), {}
+    at = f"{TRAINING_POINTER}/loss"
+    name = _parse_loss_name(loss.name)
+    arguments = {key: value for key, value in loss.arguments.items() if key != "from_logits"}
+    for key in sorted(FIXED_LOSS_ARGUMENTS & arguments.keys()):
+        raise _build_error(f"{at}/{key}", "This argument follows from the network and its labels. Remove it.")
+    loss_class = LOSS_CLASSES[name]
+    with translate_keras_errors(f"{loss_class.__name__} cannot be created", at):
+        arguments = convert_arguments(loss_class, arguments, at)
+        loss_class(**arguments)
+    return name, arguments
 
 
 def check_class_weight(class_weight: Literal["balanced"] | dict[str, float] | None, objective: Objective) -> None:
@@ -188,23 +235,6 @@ def check_monitors(training: TrainingOptions, metrics: Sequence[str], validation
                 f"{TRAINING_POINTER}/{key}",
                 f"{monitor!r} is not a value that an epoch reports. Use one of: {', '.join(reported)}.{why}",
             )
-
-
-def choose_metrics(metrics: Sequence[str] | None, objective: Objective) -> list[str]:
-    """Return the metrics of the spec, or accuracy for classes and mean_absolute_error for numbers if it has none.
-
-    Raises InvalidRequest for a name that Keras does not know, or that needs arguments.
-    """
-    if metrics is None:
-        return ["accuracy"] if objective.classes else ["mean_absolute_error"]
-    for index, name in enumerate(metrics):
-        at = f"{TRAINING_POINTER}/metrics/{index}"
-        if name in UNUSABLE_METRICS:
-            raise _build_error(at, f"{name!r} does not compare outputs with labels. Use another metric.")
-        if name not in CHOSEN_BY_SHAPE:
-            with translate_keras_errors(f"{name!r} is not a valid metric", at):
-                keras.metrics.get(name)
-    return list(metrics)
 
 
 def _parse_loss_name(loss: str) -> str:

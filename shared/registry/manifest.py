@@ -56,9 +56,15 @@ class Signature(_Value):
 
 
 class Metrics(_Value):
-    """Loss and metrics by name, for each part of the data; None for a part without rows."""
+    """Loss and metrics by name, for each part of the data; None for a part without rows.
+
+    Attributes:
+        train: those of the kept weights on at most 10,000 training rows. Older versions have `last_epoch` here.
+        last_epoch: the running means of the epoch whose weights were kept; None for older versions.
+    """
 
     train: dict[str, float | None]
+    last_epoch: dict[str, float | None] | None = None
     validation: dict[str, float | None] | None
     test: dict[str, float | None] | None
 
@@ -79,8 +85,8 @@ class VersionManifest(_Value):
         columns: the names of a table's columns; empty if it had none.
         precision: that of the training.
         weights_digest: the sha256 of all weights.
-        confidence_threshold: at least half of the test rows predicted with a lower probability were misclassified.
-            None if there is no such probability, no test part, or for a regression.
+        confidence_threshold: predictions with a lower probability are wrong more often than right, measured on the
+            validation part. None if there is no such probability, no held-out rows, or for a regression.
     """
 
     model: str

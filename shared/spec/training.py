@@ -33,6 +33,21 @@ class ScheduleSpec(KerasPart):
     name: Annotated[Name, Field(examples=["CosineDecay"])]
 
 
+class LossSpec(KerasPart):
+    """A Keras loss with its arguments.
+
+    With `from_logits: true`, the network ends without an activation; the version gets one for its predictions.
+    """
+
+    name: Annotated[Name, Field(examples=["categorical_crossentropy"])]
+
+
+class MetricSpec(KerasPart):
+    """A Keras metric with its arguments."""
+
+    name: Annotated[Name, Field(examples=["F1Score"])]
+
+
 class EarlyStopping(SpecPart):
     """Early stopping. The training ends when `monitor` has not improved by more than `min_delta` for `patience` epochs.
 
@@ -90,13 +105,20 @@ class TrainingOptions(SpecPart):
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
     optimizer: OptimizerSpec = OptimizerSpec(name="Adam")
     loss: Annotated[
-        Name | None, Field(description="A Keras loss. Default: depends on the labels and the last layer.")
+        Name | LossSpec | None,
+        Field(
+            description="A Keras loss: its name, or a mapping with its name and its arguments. Default: depends on the "
+            "labels and the last layer.",
+            examples=["mse", {"name": "categorical_crossentropy", "label_smoothing": 0.1}],
+        ),
     ] = None
     metrics: Annotated[
-        list[Name] | None,
+        list[Name | MetricSpec] | None,
         Field(
             max_length=20,
-            description="Keras metrics. Default: `accuracy` for classes, `mean_absolute_error` for numbers.",
+            description="Keras metrics: names, or mappings with a name and arguments. Default: `accuracy` for classes, "
+            "`mean_absolute_error` for numbers.",
+            examples=[["accuracy", {"name": "FBetaScore", "beta": 2.0}]],
         ),
     ] = None
     seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = 42

@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 
 from shared.datasets import splits
 from shared.networks.builder import build_network
-from shared.networks.objectives import choose_metrics, choose_objective
+from shared.networks.metrics import make_metrics
+from shared.networks.objectives import choose_objective
 from shared.networks.optimizers import make_optimizer
 from shared.spec.training import TrainingSpec
 from tests.support.stacks import ROOT, datasets_dir
@@ -34,7 +35,7 @@ def fit(recipe: Path, epochs: int) -> None:
     network.compile(
         make_optimizer(training, epochs * ceil(len(x) / training.batch_size)),
         objective.loss,
-        metrics=choose_metrics(training.metrics, objective),
+        metrics=make_metrics(training.metrics, objective),
     )
     network.fit(
         x,

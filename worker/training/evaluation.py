@@ -32,8 +32,11 @@ from shared.registry.evaluation import (
 
 TOP_K = (3, 5)
 CALIBRATION_BINS = 15
-MIN_DOUBTFUL_ROWS = 10
-"""A confidence threshold needs at least this number of test rows below it."""
+ONE_SIDED_95 = 1.645
+"""A normal variable exceeds its mean by so many standard deviations with a probability of 5 %."""
+MAX_BINS = 20
+MIN_BIN_ROWS = 30
+"""Limits on the bins of the confidence threshold: their number, and the rows of each."""
 MAX_FIRST_IMAGES = 32
 MAX_IMAGE_BYTES = 16 * 2**20
 """Uncompressed size of the stored images of mistakes."""
@@ -105,22 +108,33 @@ def compute_calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.f
 
 
 def compute_confidence_threshold(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> float | None:
-    """Compute the highest probability below which at least half of the predictions are wrong.
+    """Compute the probability below which predictions are wrong more often than right.
 
-    `right` and `confidence` are (n,), as in `compute_calibration_error`. Returns None if there is no such probability
-    with at least MIN_DOUBTFUL_ROWS rows below it.
+    The rows are sorted by probability, and divided into at most MAX_BINS bins of equal size, of at least MIN_BIN_ROWS
+    rows. The threshold is the end of the last bin up to which every bin is wrong more often than right, and all rows
+    together with a confidence of 95 %, so that it also holds for other rows.
+
+    `right` and `confidence` are (n,), as in `compute_calibration_error`. Returns None if there is no such bin.
     """
-    order = np.argsort(confidence, kind="stable")
-    counts = np.arange(1, len(right) + 1)
-    doubtful = np.flatnonzero((2 * np.cumsum(right[order]) <= counts) & (counts >= MIN_DOUBTFUL_ROWS))
-    if not len(doubtful):
+    bins = min(MAX_BINS, len(right) // MIN_BIN_ROWS)
+    if not bins:
         return None
-    above = confidence[order][doubtful[-1] + 1 :]
-    return float(above[0]) if len(above) else 1.0
+    order = np.argsort(confidence, kind="stable")
+    ends = np.linspace(0, len(order), bins + 1).astype(np.int64)[1:]
+    threshold_end = 0
+    for part, end in zip(np.split(right[order], ends[:-1]), ends.tolist(), strict=True):
+        if 2 * part.sum() >= len(part):
+            break
+        share = float(right[order[:end]].mean())
+        if share + ONE_SIDED_95 * np.sqrt(share * (1 - share) / end) < 1 / 2:
+            threshold_end = end
+    if not threshold_end:
+        return None
+    return float(confidence[order[threshold_end]]) if threshold_end < len(order) else 1.0
 
 
 def find_confidence_threshold(objective: Objective, y: NDArray[Any], outputs: NDArray[np.float32]) -> float | None:
-    """Compute the confidence threshold from the labels and the outputs (n, width) of the test part.
+    """Compute the confidence threshold from the labels and the outputs (n, width) of held-out rows.
 
     Returns None for a regression, or if there is no threshold.
     """

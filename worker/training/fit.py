@@ -1,5 +1,6 @@
 """Fit one network: make its callbacks and batches, train the epochs, and summarise the result."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from worker.training.memory_check import FLOAT_BYTES
 from worker.training.precision import compute_in
 from worker.training.tensorboard import make_tensorboard_callbacks
 
+MAX_MEASURED_ROWS = 10_000
+MAX_MEASURED_BYTES = 256 * 2**20
+"""After the training, at most so many rows of the training and of the validation part are measured, evenly spaced."""
 MIN_EVALUATION_BATCH = 256
 """Minimum batch size of an evaluation: larger batches are faster."""
 MAX_FUSED_STEP_COST = 300_000
@@ -104,11 +108,14 @@ class FitSummary:
 
     Attributes:
         test_outputs: (n, width) float32, the predictions for the test part; None without test rows.
+        held_out: labels and outputs of the validation part, else of the test part, at most MAX_MEASURED_ROWS; None
+            without such rows.
     """
 
     metrics: Metrics
     epochs: Epochs
     test_outputs: NDArray[np.float32] | None
+    held_out: tuple[NDArray[Any], NDArray[np.float32]] | None
 
 
 def fit(run: TrainingRun) -> FitSummary:
@@ -199,15 +206,51 @@ def summarise(run: TrainingRun, callbacks: Callbacks) -> FitSummary:
     restoring = [callback for callback in callbacks.keepers if callback.restore_best_weights]
     kept = restoring[-1].best_epoch if restoring else trained - 1
     values = replace_non_finite({name: values[kept] for name, values in run.state.history.items()})
-    batches = make_evaluation_batches(run, run.test)
-    outputs = run.network.predict(batches, callbacks=[callbacks.progress], verbose=0) if batches is not None else None
-    labels = run.objective.encode_labels(run.test.y)
-    metrics = Metrics(
-        train={name: value for name, value in values.items() if not name.startswith("val_")},
-        validation={name.removeprefix("val_"): values[name] for name in values if name.startswith("val_")} or None,
-        test=_measure(run.network, labels, outputs) if outputs is not None else None,
+    train, validation = _take_sample(run.train), _take_sample(run.validation)
+    train_outputs, validation_outputs, test_outputs = (
+        _predict(run, callbacks, part) for part in (train, validation, run.test)
     )
-    return FitSummary(metrics, Epochs(asked=run.options.epochs, trained=trained, kept=kept + 1), outputs)
+    metrics = Metrics(
+        train=_measure_part(run, train, train_outputs) or {},
+        last_epoch={name: value for name, value in values.items() if not name.startswith("val_")},
+        validation={name.removeprefix("val_"): values[name] for name in values if name.startswith("val_")} or None,
+        test=_measure_part(run, run.test, test_outputs),
+    )
+    held_out = None
+    if validation_outputs is not None:
+        held_out = validation.y, validation_outputs
+    elif test_outputs is not None:
+        held_out = run.test.y, test_outputs
+    epochs = Epochs(asked=run.options.epochs, trained=trained, kept=kept + 1)
+    return FitSummary(metrics, epochs, test_outputs, held_out)
+
+
+def _take_sample(part: PreparedPart) -> PreparedPart:
+    """Return the part, or evenly spaced rows of it if it is large."""
+    row_bytes = max(1, part.x.dtype.itemsize * math.prod(part.x.shape[1:]))
+    count = max(1, min(MAX_MEASURED_ROWS, MAX_MEASURED_BYTES // row_bytes))
+    if len(part) <= count:
+        return part
+    rows = np.linspace(0, len(part) - 1, count).astype(np.int64)
+    return PreparedPart(part.x.read(rows) if isinstance(part.x, MappedRows) else part.x[rows], part.y[rows])
+
+
+def _predict(run: TrainingRun, callbacks: Callbacks, part: PreparedPart) -> NDArray[np.float32] | None:
+    """Return the outputs for a part, (n, width); None without rows."""
+    batches = make_evaluation_batches(run, part)
+    if batches is None:
+        return None
+    outputs: NDArray[np.float32] = run.network.predict(batches, callbacks=[callbacks.progress], verbose=0)
+    return outputs
+
+
+def _measure_part(
+    run: TrainingRun, part: PreparedPart, outputs: NDArray[np.float32] | None
+) -> dict[str, float | None] | None:
+    """Compute the loss and the metrics of a part from its outputs; None without rows."""
+    if outputs is None:
+        return None
+    return _measure(run.network, run.objective.encode_labels(part.y), outputs)
 
 
 @contextmanager

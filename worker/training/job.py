@@ -128,10 +128,8 @@ def _make_manifest(job: Job, spec: TrainingSpec, inputs: _Inputs, result: "Train
     from worker.training.evaluation import find_confidence_threshold
     from worker.training.export import compute_weights_digest
 
-    network, outputs = result.network, result.test_outputs
-    threshold = None
-    if outputs is not None:
-        threshold = find_confidence_threshold(result.objective, inputs.dataset.test.y, outputs)
+    network = result.network
+    threshold = find_confidence_threshold(result.objective, *result.held_out) if result.held_out is not None else None
     return VersionManifest(
         model=spec.model,
         classes=result.objective.classes,

@@ -16,7 +16,8 @@ from shared.datasets.splits import Dataset
 from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
 from shared.networks.arguments import extract_keras_message
 from shared.networks.builder import build_network
-from shared.networks.objectives import Objective, choose_metrics, choose_objective
+from shared.networks.metrics import make_metrics
+from shared.networks.objectives import Objective, choose_objective, find_appended_activation
 from shared.networks.optimizers import make_optimizer
 from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract, fit_polarity, fit_statistics
 from shared.registry.manifest import Epochs, Metrics
@@ -42,6 +43,7 @@ class TrainingResult:
         contract: the preprocessing of the network's inputs.
         precision: the precision of the training, never `auto`.
         test_outputs: (n, width) float32, the predictions for the test part; None without test rows.
+        held_out: labels and outputs of validation rows, else of test rows; None without such rows.
         test_images: (n, height, width, channels) uint8, the test part after preprocessing; None for numbers.
     """
 
@@ -52,6 +54,7 @@ class TrainingResult:
     epochs: Epochs
     precision: Precision
     test_outputs: NDArray[np.float32] | None
+    held_out: tuple[NDArray[Any], NDArray[np.float32]] | None
     test_images: NDArray[Any] | MappedRows | None
 
 
@@ -76,6 +79,7 @@ def train(
         epochs=summary.epochs,
         precision=run.precision,
         test_outputs=summary.test_outputs,
+        held_out=summary.held_out,
         test_images=run.test.x if isinstance(run.contract, ImageContract) else None,
     )
 
@@ -87,7 +91,8 @@ def _make_run(
     options = spec.training
     parts, contract = _prepare_parts(spec, dataset, context, initial)
     declared = initial.version.adapt_network(dataset.info, spec.network.freeze) if initial is not None else spec.network
-    network = build_network(declared, contract.input_shape, spec.model)
+    appended = find_appended_activation(options.loss, declared)
+    network = build_network(declared, contract.input_shape, spec.model, appended)
     objective = choose_objective(options.loss, dataset.info, declared, network.output_shape[1:])
     if context.device == "/CPU:0":
         check_memory(network, min(options.batch_size, len(parts[0])), get_available_bytes())
@@ -111,8 +116,8 @@ def _compile(
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     network.compile(
         optimizer=optimizer,
-        loss=objective.loss,
-        metrics=choose_metrics(options.metrics, objective),
+        loss=objective.make_loss(),
+        metrics=make_metrics(options.metrics, objective),
         steps_per_execution=_choose_steps_per_execution(network, options.batch_size, steps_per_epoch),
     )
     network.optimizer.build(network.trainable_variables)  # otherwise Keras traces the first step twice

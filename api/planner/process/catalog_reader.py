@@ -11,7 +11,9 @@ from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.networks.allow_list import FIXED_ARGUMENTS, LAYERS, PART_CLASSES
 from shared.networks.augmentation import AUGMENTATIONS
 from shared.networks.augmentation import FIXED_ARGUMENTS as SETTLED_FOR_AUGMENTATION
-from shared.networks.objectives import CHOSEN_BY_SHAPE, LOSSES, UNUSABLE_METRICS
+from shared.networks.metrics import CHOSEN_BY_SHAPE, list_metric_names
+from shared.networks.metrics import FIXED_ARGUMENTS as SETTLED_FOR_METRICS
+from shared.networks.objectives import FIXED_LOSS_ARGUMENTS, LOSS_CLASSES
 from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
 
 HIDDEN_ARGUMENTS = frozenset({"self", "kwargs", "args", *FIXED_ARGUMENTS})
@@ -57,7 +59,10 @@ def read_catalog() -> Catalog:
         },
         optimizers=[_describe(keras.optimizers, name) for name in OPTIMIZERS],
         schedules=[_describe(keras.optimizers.schedules, name) for name in SCHEDULES],
-        losses=[Entry(name=name, description=_summarise(keras.losses.get(name))) for name in LOSSES],
+        losses=[
+            _describe(keras.losses, loss.__name__, FIXED_LOSS_ARGUMENTS).model_copy(update={"name": name})
+            for name, loss in LOSS_CLASSES.items()
+        ],
         metrics=_list_metrics(),
         datasets=[
             DatasetEntry(
@@ -139,12 +144,9 @@ def _list_activations() -> list[str]:
 
 
 def _list_metrics() -> list[Entry]:
-    """List the metrics that a spec can name: those without required arguments."""
-    entries = dict.fromkeys(sorted(CHOSEN_BY_SHAPE), "Keras chooses the variant by the shapes of labels and outputs.")
-    for name, metric in inspect.getmembers(keras.metrics, inspect.isclass):
-        parameters = inspect.signature(metric.__init__).parameters.values()
-        needed = [parameter for parameter in parameters if parameter.default is parameter.empty]
-        kinds = {parameter.kind for parameter in needed if parameter.name != "self"}
-        if name not in UNUSABLE_METRICS and kinds <= {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}:
-            entries[name] = _summarise(metric)
-    return [Entry(name=name, description=text) for name, text in entries.items()]
+    by_shape = [
+        Entry(name=name, description="Keras chooses the variant by the shapes of labels and outputs.")
+        for name in sorted(CHOSEN_BY_SHAPE)
+    ]
+    left_out = SETTLED_FOR_METRICS | {"name"}
+    return [*by_shape, *(_describe(keras.metrics, name, left_out) for name in list_metric_names())]

@@ -6,18 +6,17 @@ from math import ceil, prod
 
 from api.planner.messages import Plan
 from shared.datasets.info import DatasetInfo
-from shared.datasets.inline import read_inline
 from shared.datasets.splits import PartSizes, compute_part_sizes, describe_dataset
 from shared.errors import Fault, InvalidRequest
 from shared.networks.augmentation import make_augmentation_layers
 from shared.networks.builder import compute_layer_table
 from shared.networks.layer_row import LayerRow
+from shared.networks.metrics import make_metrics, name_metric
 from shared.networks.objectives import (
     check_class_weight,
-    check_label_indices,
     check_monitors,
-    choose_metrics,
     choose_objective,
+    find_appended_activation,
 )
 from shared.networks.optimizers import make_optimizer
 from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract
@@ -51,15 +50,13 @@ def plan_training(
         contract = base.adapt_contract(spec.preprocessing, info)
     check_prepared_size(contract, rows, info, max_prepared_bytes)
     make_augmentation_layers(spec.augmentation, contract)
-    table = compute_layer_table(network, contract.input_shape, max_parameters)
+    appended = find_appended_activation(spec.training.loss, network)
+    table = compute_layer_table(network, contract.input_shape, max_parameters, appended)
     check_freeze(network.freeze, table)
     output_shape = table[-1].output_shape if table else contract.input_shape
     objective = choose_objective(spec.training.loss, info, network, output_shape)
-    if spec.dataset.inline is not None and spec.dataset.classes is None:
-        _, _, y = read_inline(spec.dataset.inline)
-        check_label_indices(objective, y)
     training = spec.training
-    metrics = choose_metrics(training.metrics, objective)
+    metrics = list(map(name_metric, make_metrics(training.metrics, objective)))
     check_monitors(training, metrics, rows.validation)
     check_class_weight(training.class_weight, objective)
     steps_per_epoch = ceil(rows.train / training.batch_size)
