@@ -17,7 +17,7 @@ from api.http.cross_site import NO_SNIFF, PAGE_HEADERS, SAFE_METHODS, Sites, che
 from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import CONFIG_KEY, DocumentReader
 from api.http.request_ids import add_request_ids
-from api.http.requests import check_url
+from api.http.requests import check_encoding, check_url
 from api.http.slow_clients import SlowClients, limit_clients
 from api.http.uploads import UploadRequest
 from api.ingestion.client import Ingestor
@@ -90,6 +90,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     for protocol in (tf_serving, open_inference, mlflow, hugging_face):
         app.register_blueprint(protocol.bp)
     app.before_request(check_url)
+    app.before_request(check_encoding)
     app.after_request(_add_security_headers)
     problems.register_handlers(app)
     _add_documentation(app)

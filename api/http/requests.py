@@ -14,8 +14,10 @@ from pydantic import BaseModel
 from api.http.bodies import check_values, escape_pointer
 from api.http.reading.document_reader import read_document
 from api.http.validation import MAX_FAULTS, validate
-from shared.errors import Fault, InvalidRequest, suggest
+from shared.errors import Fault, InvalidRequest, UnsupportedContent, suggest
 
+DECOMPRESSING = frozenset({"tf_serving", "open_inference"})
+"""Blueprints whose views decompress bodies."""
 View = Callable[..., Response]
 
 
@@ -62,6 +64,19 @@ def check_url() -> None:
     path = {name: value for name, value in (request.view_args or {}).items() if isinstance(value, str)}
     check_values(path, "#", 0)
     check_values(request.args.to_dict(), "#", 0)
+
+
+def check_encoding() -> None:
+    """Check that the body is not compressed. Raises UnsupportedContent.
+
+    It runs before each view, except those of protocols whose servers decompress.
+    """
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity") and request.blueprint not in DECOMPRESSING:
+        raise UnsupportedContent(
+            f"The Content-Encoding is {encoding[:40]!r}, and this path takes bodies that are not compressed. Send the "
+            "body as it is, without this header."
+        )
 
 
 def _select_headers(model: type[BaseModel]) -> dict[str, str]:

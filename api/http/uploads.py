@@ -4,8 +4,9 @@ from typing import IO, Any
 
 from flask import Request, request
 
-from api.http.bodies import check_values
-from shared.errors import MalformedRequest, RequestTooLarge
+from api.http.bodies import check_values, escape_pointer
+from api.http.forms import FormParser
+from shared.errors import Fault, InvalidRequest, MalformedRequest, RequestTooLarge
 from shared.storage.disk import DiskReserve
 
 MAX_FORM_PARTS = 20
@@ -18,6 +19,8 @@ class UploadRequest(Request):
 
     Otherwise such a file takes its space on the disk until the garbage collector finds it.
     """
+
+    form_data_parser_class = FormParser
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of the base class
         super().__init__(*arguments, **options)
@@ -70,8 +73,12 @@ def allow_upload(limit: int, disk: DiskReserve) -> None:
 def read_form(*repeated: str) -> dict[str, Any]:
     """Return the fields of the form; those named `repeated` as lists.
 
-    Raises InvalidRequest for a string that a database cannot store.
+    Raises InvalidRequest for another field that occurs twice, and for a string that a database cannot store.
     """
+    twice = sorted(name for name, values in request.form.lists() if len(values) > 1 and name not in repeated)
+    if twice:
+        faults = tuple(Fault(f"#/{escape_pointer(name)}", "The field occurs twice. Send it once.") for name in twice)
+        raise InvalidRequest("The request is invalid.", faults)
     fields = {name: value for name, value in request.form.items() if name not in repeated}
     form = {**fields, **{name: request.form.getlist(name) for name in repeated}}
     check_values(form, "#", 0)
@@ -79,8 +86,12 @@ def read_form(*repeated: str) -> dict[str, Any]:
 
 
 def get_uploaded_file() -> IO[bytes]:
-    """Return the content of the file `file` in the form. Raises MalformedRequest if there is none."""
-    file = request.files.get("file")
-    if file is None:
+    """Return the content of the file `file` in the form. Raises MalformedRequest if there is none, or another file."""
+    files = list(request.files.items(multi=True))
+    names = [name for name, _ in files]
+    if "file" not in names:
         raise MalformedRequest("The form contains no file named `file`. Send it as a file, with a file name.")
-    return file.stream
+    if len(files) > 1:
+        shown = ", ".join(repr(name[:40]) for name in names[:5])
+        raise MalformedRequest(f"The form contains {len(files)} files: {shown}. Send one file, named `file`.")
+    return files[0][1].stream

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DECOMPRESSING = ("/v1/", "/v2/")
+"""Paths whose bodies may be compressed. Flask answers the others."""
 AnyProtocol = InferenceProtocol[Any]
 """A wire format; each has its own type of call."""
 
@@ -97,6 +99,8 @@ def _parse(
     """
     path = environ["PATH_INFO"]
     if environ["REQUEST_METHOD"] != "POST" or "HTTP_TRANSFER_ENCODING" in environ or not path.isascii():
+        return None
+    if "HTTP_CONTENT_ENCODING" in environ and not path.startswith(DECOMPRESSING):
         return None
     for start, protocol in protocols:
         if path.startswith(start) and (call := protocol.parse(environ)) is not None:

@@ -4,10 +4,8 @@ Includes Triton's extensions for binary tensor data and classification. With bin
 """
 
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 from uuid import uuid4
 
@@ -16,8 +14,8 @@ from numpy.typing import NDArray
 
 from api.http.bodies import parse_length
 from api.http.reading.body_reader import BodyReader
-from api.http.slow_clients import PIECE_BYTES, SlowClients
 from api.protocols.call import PredictionCall, Reply
+from api.protocols.decompression import decompress
 from api.protocols.tensors import (
     Predicted,
     describe_expected_input,
@@ -28,7 +26,7 @@ from api.protocols.tensors import (
 )
 from api.services import Services
 from api.serving.predictor import Predictor
-from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge
+from shared.errors import InvalidRequest, MalformedRequest
 from shared.inference.arrays import REAL_TYPES, to_array
 from shared.inference.meaning import Meaning
 from shared.inference.servable import Servable
@@ -84,7 +82,7 @@ def answer_inference(services: Services, call: OpenInferenceCall, servable: Serv
 
 def _read_request(services: Services, call: OpenInferenceCall, body: bytes) -> tuple[dict[str, Any], memoryview]:
     """Split the body. Returns the parsed JSON and the bytes of the binary tensors. Raises ServiceError."""
-    body = _decompress(body, call.encoding, call.max_bytes, services.clients)
+    body = decompress(body, call.encoding, call.max_bytes, services.clients)
     if call.json_length is None:
         return read_object(services.bodies, body), memoryview(b"")
     length = parse_length(call.json_length)
@@ -94,44 +92,6 @@ def _read_request(services: Services, call: OpenInferenceCall, body: bytes) -> t
             f"the body has {len(body)}."
         )
     return read_object(services.bodies, body[:length]), memoryview(body)[length:]
-
-
-def _decompress(body: bytes, encoding: str, max_bytes: int, clients: SlowClients) -> bytes:
-    """Decompress a body to at most `max_bytes`, because a few bytes of gzip can decompress to a gigabyte.
-
-    Raises RequestTooLarge, MalformedRequest, or Overloaded if large bodies of other requests take the memory.
-    """
-    if encoding in ("", "identity"):
-        return body
-    if encoding not in ("gzip", "deflate"):
-        raise MalformedRequest(f"The Content-Encoding {encoding[:20]!r} is not supported. Use gzip or deflate.")
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16 if encoding == "gzip" else zlib.MAX_WBITS)
-    try:
-        pieces = _decompress_pieces(unpacker, body, max_bytes)
-        unpacked = next(pieces, b"")
-        if len(unpacked) == PIECE_BYTES:
-            unpacked = clients.collect(chain([unpacked], pieces))
-    except zlib.error as error:
-        raise MalformedRequest(f"The body is not valid {encoding}: {error}.") from None
-    if len(unpacked) == max_bytes and not unpacker.eof:
-        raise RequestTooLarge(
-            f"The decompressed body is larger than {max_bytes:,} bytes, the limit (TRAINYARD_MAX_REQUEST_BYTES)."
-        )
-    if not unpacker.eof:
-        raise MalformedRequest(f"The {encoding} body is incomplete.")
-    return unpacked
-
-
-def _decompress_pieces(unpacker: "zlib._Decompress", body: bytes, max_bytes: int) -> Iterator[bytes]:
-    """Yield at most `max_bytes` in pieces of PIECE_BYTES. Raises zlib.error."""
-    left = max_bytes
-    while left and not unpacker.eof:
-        piece = unpacker.decompress(body, min(left, PIECE_BYTES))
-        body = unpacker.unconsumed_tail
-        if not piece and not body:
-            return
-        yield piece
-        left -= len(piece)
 
 
 def read_object(reader: BodyReader, body: bytes) -> dict[str, Any]:

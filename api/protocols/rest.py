@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flask import Request
 
-from api.http.bodies import JSON_TYPES, read_body
+from api.http.bodies import JSON_TYPES, escape_pointer, read_body
 from api.http.problems import MEDIA_TYPE as PROBLEM_TYPE
 from api.http.problems import STATUS, to_problem
 from api.http.reading.body_reader import BodyReader
@@ -15,7 +15,7 @@ from api.protocols.call import PredictionCall, Reply
 from api.protocols.tensors import make_meaning_header
 from api.services import Services, services
 from api.serving.predictor import dump_predictions
-from shared.errors import InvalidRequest, ServiceError, UnsupportedContent
+from shared.errors import Fault, InvalidRequest, ServiceError, UnsupportedContent
 from shared.inference.inputs import ImageInput, Input, parse_instance
 from shared.inference.servable import Servable
 from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ROUTE = "predictions"
 MAX_INPUTS = 1000
+MAX_FAULTS = 50
 _PATH_END = "/predictions"
 _PARTS_BEFORE_MODEL = 4
 """Parts of the path before the name of the model: an empty one, `api`, `v1` and `models`."""
@@ -164,6 +165,10 @@ def parse_inputs(
 
 def _read_files(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
     files = [file for _, file in request.files.items(multi=True)]
+    if unknown := sorted(request.form.keys())[:MAX_FAULTS]:
+        detail = "Unknown field: a form has only images as files. Parameters are in the query, such as `?top=3`."
+        faults = tuple(Fault(f"#/{escape_pointer(name)}", detail) for name in unknown)
+        raise InvalidRequest("The request is invalid.", faults)
     if not files:
         raise InvalidRequest("The form contains no file. Send each image as a file with a file name.")
     return [

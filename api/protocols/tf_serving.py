@@ -12,6 +12,7 @@ from api.http.bodies import read_body
 from api.http.problems import STATUS
 from api.protocols.base import answer_in_flask, make_error_reply, to_flask_response
 from api.protocols.call import Reply
+from api.protocols.decompression import decompress
 from api.protocols.tensors import dump_json, make_json_response
 from api.protocols.tf_serving_codec import SIGNATURE, VERBS, TfServingCall, parse_document
 from api.services import Services, services
@@ -90,15 +91,22 @@ class TfServingProtocol:
         if found is None or found["model"] is None or found["verb"] is None:
             return None
         target = Target(found["model"], found["version"], found["label"])
-        return self.make_call(target, found["verb"].lower()) if len(found["version"] or "") <= MAX_DIGITS else None
+        return (
+            self.make_call(target, found["verb"].lower(), environ)
+            if len(found["version"] or "") <= MAX_DIGITS
+            else None
+        )
 
-    def make_call(self, target: Target, verb: str) -> TfServingCall:
+    def make_call(self, target: Target, verb: str, environ: "WSGIEnvironment") -> TfServingCall:
         """Build the call. Raises MalformedRequest for a version number that is too large."""
         reference = target.to_reference()
-        return TfServingCall(f"{ROUTE}-{verb}", target.model, reference, self._services.max_request_bytes, verb)
+        encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+        route = f"{ROUTE}-{verb}"
+        return TfServingCall(route, target.model, reference, self._services.max_request_bytes, verb, encoding)
 
     def answer(self, call: TfServingCall, servable: Servable, body: bytes) -> Reply:
         """Parse the body, predict, classify or regress, and format the reply. Raises ServiceError."""
+        body = decompress(body, call.encoding, call.max_bytes, self._services.clients)
         document = parse_document(servable, body, self._services.bodies)
         return VERBS[call.verb](self._services.predictor, servable, document)
 
@@ -179,7 +187,7 @@ def predict(_: str, rest: str) -> Response:
     if verb is None:
         raise _build_malformed_error()
     protocol = TfServingProtocol(services())
-    call = protocol.make_call(target, verb)
+    call = protocol.make_call(target, verb, request.environ)
     return answer_in_flask(
         call.route, target.find, lambda servable: protocol.answer(call, servable, read_body(call.max_bytes))
     )

@@ -32,9 +32,15 @@ MAX_LEVELS = 64
 
 @dataclass(frozen=True, slots=True)
 class TfServingCall(PredictionCall):
-    """A request without its body. `verb` is `predict`, `classify` or `regress`."""
+    """A request without its body.
+
+    Attributes:
+        verb: `predict`, `classify` or `regress`.
+        encoding: the Content-Encoding, in lower case; empty if the body is not compressed.
+    """
 
     verb: str
+    encoding: str
 
 
 def parse_document(servable: Servable, body: bytes, reader: BodyReader) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.documents.jobs import JobDocument, load_job
+from api.http.bodies import parse_document
 from api.http.headers import SubmitHeader
 from api.http.paths import JobPath, ModelPath
 from api.http.reading.document_reader import read_document
@@ -56,6 +57,7 @@ bp = APIBlueprint("batches", __name__, url_prefix="/api/v1", abp_tags=[Tag(name=
 
 JSON_LINES, CSV = "application/jsonl", "text/csv; charset=utf-8"
 MULTIPART = "multipart/form-data"
+MAX_TAGS_CHARACTERS = 20_000
 ONE_OF = "Send either JSON with the name of an uploaded data set, or a form with a `file`."
 
 
@@ -98,6 +100,8 @@ REQUEST_BODY: dict[str, Any] = {
                         "description": "A zip of images, a CSV of numbers, or an npz with `x`.",
                     },
                     **FIELDS,
+                    "priority": {"type": "integer", "minimum": -100, "maximum": 100, "default": 0},
+                    "tags": {"type": "string", "description": 'JSON, such as `{"course": "2026-fall"}`.'},
                 },
             }
         },
@@ -229,10 +233,20 @@ def _parse_batch_request() -> BatchPredictionRequest:
     is_form = request.mimetype == MULTIPART
     if is_form:
         allow_upload(services().ingestor.limits.bytes, services().disk)
-    body = validate(BatchPredictionRequest, read_form()) if is_form else read_document(BatchPredictionRequest)
+    body = validate(BatchPredictionRequest, _read_fields()) if is_form else read_document(BatchPredictionRequest)
     if is_form == (body.dataset is not None):
         raise InvalidRequest("The request is invalid.", (Fault("#/dataset", ONE_OF),))
     return body
+
+
+def _read_fields() -> dict[str, Any]:
+    """Return the fields of the form, with `priority` as a number and `tags` parsed from JSON. Raises InvalidRequest."""
+    fields = read_form()
+    if (priority := fields.get("priority", "")).removeprefix("-").isdecimal():
+        fields["priority"] = int(priority[:10])
+    if "tags" in fields:
+        fields["tags"] = parse_document(fields["tags"][:MAX_TAGS_CHARACTERS].encode(), is_yaml=False)
+    return fields
 
 
 def _ingest_upload(description: VersionManifest, folder: Path) -> tuple[Sequence[Path], int]:
