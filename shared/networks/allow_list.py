@@ -8,14 +8,16 @@ LAYERS = frozenset(
     DepthwiseConv1D DepthwiseConv2D Dropout ELU EinsumDense Embedding Flatten GRU GaussianDropout GaussianNoise
     GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D
     GlobalMaxPooling3D GroupNormalization Identity LSTM LayerNormalization LeakyReLU MaxPooling1D MaxPooling2D
-    MaxPooling3D PReLU Permute RMSNormalization ReLU RepeatVector Rescaling Reshape SeparableConv1D SeparableConv2D
-    SimpleRNN Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D UnitNormalization UpSampling1D UpSampling2D
-    UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    MaxPooling3D Normalization PReLU Permute RMSNormalization ReLU RepeatVector Rescaling Reshape SeparableConv1D
+    SeparableConv2D SimpleRNN Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D UnitNormalization UpSampling1D
+    UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
     """.split()
 )
 """Layers that `network` may use. None of them runs code from a spec or reads a file."""
 MERGE_LAYERS = frozenset("Add Average Concatenate Dot Maximum Minimum Multiply Subtract".split())
 """Layers with several inputs. Only `network.keras` can connect them."""
+KERAS_LAYERS = frozenset("AdditiveAttention Attention Bidirectional MultiHeadAttention TimeDistributed".split())
+"""Layers with several inputs, or with a layer inside. Only `network.keras` can describe them."""
 PROBABILITY_PRESERVING_LAYERS = frozenset(
     """
     ActivityRegularization AlphaDropout Dropout Flatten GaussianDropout GaussianNoise GlobalAveragePooling1D

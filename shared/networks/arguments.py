@@ -31,6 +31,11 @@ MAX_ENTRIES = 100
 """The most entries of a list in an argument. Some Keras classes build an operation for each entry."""
 
 
+STATISTICS = frozenset({"mean", "variance", "scale", "offset"})
+"""Arguments of Normalization and Rescaling that can have a number for each column of a table."""
+MAX_STATISTICS = 10_000
+
+
 def convert_arguments(keras_class: type, arguments: dict[str, Any], pointer: str) -> dict[str, Any]:
     """Convert JSON values to the arguments of a Keras class. Raises InvalidRequest.
 
@@ -63,15 +68,15 @@ def _find_accepted(keras_class: type) -> frozenset[str]:
 def _convert_argument(key: str, value: Any, default: Any, at: str) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, dict):
         return _make_part(key, value, at)
-    if isinstance(value, list) and (length := _count_entries(value)) > MAX_ENTRIES:
-        raise build_error(at, f"This list has {length:,} entries; the limit is {MAX_ENTRIES}. Use fewer.")
-    if isinstance(value, list) and any(isinstance(entry, dict | str) for entry in value):
-        raise build_error(at, "A list must contain only numbers. Remove strings and mappings from the list.")
+    if isinstance(value, list):
+        _check_list(key, value, at)
     if value is None:
         return None
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise build_error(at, f"This argument must be true or false, not {value!r}.")
+        return value
+    if key in STATISTICS and isinstance(value, list):
         return value
     if isinstance(default, float):
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -80,6 +85,14 @@ def _convert_argument(key: str, value: Any, default: Any, at: str) -> Any:  # no
     if isinstance(value, bool) and isinstance(default, int | str):
         raise build_error(at, f"This argument must be a number or a string, not {str(value).lower()}.")
     return value
+
+
+def _check_list(key: str, value: list[Any], at: str) -> None:
+    limit = MAX_STATISTICS if key in STATISTICS else MAX_ENTRIES
+    if (length := _count_entries(value)) > limit:
+        raise build_error(at, f"This list has {length:,} entries; the limit is {limit:,}. Use fewer.")
+    if any(isinstance(entry, dict | str) for entry in value):
+        raise build_error(at, "A list must contain only numbers. Remove strings and mappings from the list.")
 
 
 def _count_entries(value: object) -> int:

@@ -8,15 +8,20 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from itertools import zip_longest
 from typing import Any
 
 import keras
 
 from shared.errors import suggest
-from shared.networks.allow_list import FIXED_ARGUMENTS, LAYERS, MERGE_LAYERS, PROBABILITY_PRESERVING_LAYERS
+from shared.networks.allow_list import (
+    FIXED_ARGUMENTS,
+    KERAS_LAYERS,
+    LAYERS,
+    MERGE_LAYERS,
+    PROBABILITY_PRESERVING_LAYERS,
+)
 from shared.networks.arguments import build_error, convert_arguments, translate_keras_errors
-from shared.networks.keras_json import KerasJson, parse_keras_json
+from shared.networks.keras_json import WRAPPERS, CallForm, KerasJson, LayerConfig, parse_keras_json
 from shared.networks.layer_row import LayerRow
 from shared.spec.network import MAX_LAYERS, LayerSpec, NetworkSpec
 
@@ -64,21 +69,31 @@ def find_final_activation(network: NetworkSpec) -> tuple[str, str]:
     """Return the JSON pointer of the last layer, and the last activation before the output (`linear` without one)."""
     if network.layers is not None:
         chain = [(layer.layer, layer.arguments) for layer in network.layers]
-        pointer = f"{LAYERS_POINTER}/{len(chain) - 1}"
-    else:
-        read = parse_keras_json(network.keras or {}, MAX_LAYERS)
-        index = len(read.calls) - 1
-        pointer, chain = read.layers[read.calls[index].layer].pointer, []
-        while read.calls[index].inputs:
-            layer = read.layers[read.calls[index].layer]
-            chain.insert(0, (layer.class_name, layer.arguments))
-            index = read.calls[index].inputs[0]
+        return f"{LAYERS_POINTER}/{len(chain) - 1}", _find_activation(chain) or "linear"
+    read = parse_keras_json(network.keras or {}, MAX_LAYERS)
+    return read.layers[read.calls[-1].layer].pointer, _find_activation(_list_last_layers(read)) or "linear"
+
+
+def _find_activation(chain: Sequence[tuple[str, dict[str, Any]]]) -> str | None:
+    """Return the activation of a chain of layers; None if all of them keep the one before."""
     for name, arguments in reversed(chain):
         if name == "Softmax":
-            return pointer, "softmax"
+            return "softmax"
         if name not in PROBABILITY_PRESERVING_LAYERS:
-            return pointer, str(arguments.get("activation") or "linear")
-    return pointer, "linear"
+            return str(arguments.get("activation") or "linear")
+    return None
+
+
+def _list_last_layers(read: KerasJson) -> list[tuple[str, dict[str, Any]]]:
+    """List the layers on the path of first inputs from the output back to the input, also those in models inside."""
+    chain: list[tuple[str, dict[str, Any]]] = []
+    index = len(read.calls) - 1
+    while read.calls[index].inputs:
+        layer = read.layers[read.calls[index].layer]
+        inner = layer.wrapped[0][1] if layer.wrapped else layer
+        chain[:0] = _list_last_layers(layer.model) if layer.model is not None else [(inner.class_name, inner.arguments)]
+        index = read.calls[index].inputs[0]
+    return chain
 
 
 def describe_layers(network: keras.Model) -> list[LayerRow]:
@@ -114,10 +129,14 @@ def _check_size(row: LayerRow, total: int, max_parameters: int, pointer: str) ->
             f"{max_parameters:,}. Use fewer or smaller layers."
         )
         raise build_error(pointer, detail)
-    if math.prod(row.output_shape) > MAX_ELEMENTS:
+    _check_elements(row.type, row.output_shape, pointer)
+
+
+def _check_elements(kind: str, shape: tuple[int, ...], pointer: str) -> None:
+    if math.prod(shape) > MAX_ELEMENTS:
         raise build_error(
             pointer,
-            f"{row.type} has an output of shape {row.output_shape} for one input, more than a device can hold. "
+            f"{kind} has an output of shape {shape} for one input, more than a device can hold. "
             f"The limit is {MAX_ELEMENTS:,} elements. Make the output smaller.",
         )
 
@@ -141,42 +160,95 @@ def _apply_network(
     if network.layers is not None:
         steps = _apply_layers(network.layers, inputs, LAYERS_POINTER, {inputs.name})
     else:
-        steps = _apply_keras_json(parse_keras_json(network.keras or {}, MAX_LAYERS), inputs)
+        steps = _apply_keras_json(parse_keras_json(network.keras or {}, MAX_LAYERS), inputs, network.freeze)
     for pointer, layer, output in steps:
-        if any(fnmatchcase(layer.name, pattern) for pattern in network.freeze):
-            layer.trainable = False
+        _freeze(layer, network.freeze)
         yield pointer, layer, output
     if appended is not None:
         layer = keras.layers.Activation(appended)
         yield pointer, layer, layer(output)
 
 
-def _apply_keras_json(read: KerasJson, inputs: Any) -> Iterator[tuple[str, keras.Layer, Any]]:  # noqa: ANN401 - keras is untyped
-    declared, shape = read.layers[0].declared_shape, tuple(inputs.shape[1:])
-    if declared is not None and any(side not in (None, own) for side, own in zip_longest(declared, shape, fillvalue=0)):
-        raise build_error(
-            f"{read.layers[0].pointer}/config/batch_shape",
-            f"The data and `preprocessing.size` give the input shape {list(shape)}, and the network declares "
-            f"{list(declared)}. Change `preprocessing.size` (`data` keeps the size of the data).",
-        )
-    layers_by_index: dict[int, keras.Layer] = {}
+def _apply_keras_json(
+    read: KerasJson,
+    inputs: Any,  # noqa: ANN401 - keras is untyped
+    freeze: Sequence[str],
+) -> Iterator[tuple[str, keras.Layer, Any]]:
+    """Yield the JSON pointer of each layer, the layer, and its output. A Reshape can be put in front."""
+    first = read.layers[read.calls[0].layer]
     names = {inputs.name}
     tensors = [inputs]
+    shape = tuple(inputs.shape[1:])
+    if not _is_shape(first.declared_shape, shape):
+        layer = _check_unique_name(_reshape_input(first.declared_shape or (), shape, first.pointer), names, "")
+        tensors = [layer(inputs)]
+        yield first.pointer, layer, tensors[-1]
+    layers_by_index: dict[int, keras.Layer] = {}
     for call in read.calls[1:]:
         config = read.layers[call.layer]
         if call.layer not in layers_by_index:
-            _check_class(config.class_name, LAYERS | MERGE_LAYERS, f"{config.pointer}/class_name")
-            at = f"{config.pointer}/config"
-            layer = _make_layer(config.class_name, dict(config.arguments), tensors[call.inputs[0]], at)
-            layers_by_index[call.layer] = _check_unique_name(layer, names, at)
+            layer = _make_configured(config, tensors[call.inputs[0]], freeze)
+            layers_by_index[call.layer] = _check_unique_name(layer, names, f"{config.pointer}/config")
         layer = layers_by_index[call.layer]
-        layer_inputs = [tensors[index] for index in call.inputs]
+        given = [tensors[index] for index in call.inputs]
         with translate_keras_errors(
-            f"{config.class_name} cannot take inputs of shape {[tuple(one.shape[1:]) for one in layer_inputs]}",
+            f"{config.class_name} cannot take inputs of shape {[tuple(one.shape[1:]) for one in given]}",
             config.pointer,
         ):
-            tensors.append(layer(layer_inputs if config.class_name in MERGE_LAYERS else layer_inputs[0]))
+            if config.class_name in MERGE_LAYERS or call.form is CallForm.LIST:
+                tensors.append(layer(given, **dict(call.options)))
+            else:
+                tensors.append(layer(*given, **dict(call.options)))
         yield config.pointer, layer, tensors[-1]
+
+
+def _make_configured(config: LayerConfig, tensor: Any, freeze: Sequence[str]) -> keras.Layer:  # noqa: ANN401 - keras
+    """Make a layer, a wrapper with its layers, or a model with its network. `tensor` is its first input."""
+    if config.model is not None:
+        return _make_inner_model(config, config.model, tuple(tensor.shape[1:]), freeze)
+    _check_class(config.class_name, LAYERS | MERGE_LAYERS | KERAS_LAYERS, f"{config.pointer}/class_name")
+    wrapped = {key: _make_configured(inner, tensor, freeze) for key, inner in config.wrapped}
+    if config.class_name in WRAPPERS and "layer" not in wrapped:
+        raise build_error(f"{config.pointer}/config/layer", f"{config.class_name} needs a layer.")
+    return _make_layer(config.class_name, dict(config.arguments), tensor, f"{config.pointer}/config", wrapped)
+
+
+def _make_inner_model(
+    config: LayerConfig, read: KerasJson, shape: tuple[int, ...], freeze: Sequence[str]
+) -> keras.Model:
+    """Make a model inside of a network, of the same class as in the document: so its weights have the same places."""
+    inputs = keras.Input(shape=shape, name="input")
+    outputs, layers = inputs, []
+    for pointer, layer, outputs in _apply_keras_json(read, inputs, freeze):
+        _check_defined_shape(layer, outputs, pointer)
+        _check_elements(type(layer).__name__, tuple(outputs.shape[1:]), pointer)
+        _freeze(layer, freeze)
+        layers.append(layer)
+    if config.class_name == "Sequential":
+        return keras.Sequential([keras.Input(shape=shape), *layers], name=config.name)
+    return keras.Model(inputs, outputs, name=config.name)
+
+
+def _is_shape(declared: Sequence[int | None] | None, shape: tuple[int, ...]) -> bool:
+    """Return whether the declared input shape is that of the data; None stands for any side."""
+    return declared is None or (
+        len(declared) == len(shape) and all(side in (None, own) for side, own in zip(declared, shape, strict=True))
+    )
+
+
+def _reshape_input(declared: Sequence[object], shape: tuple[int, ...], pointer: str, key: str = "") -> keras.Layer:
+    """Make the Reshape in front of a network that declares another shape for the same numbers.
+
+    Raises InvalidRequest for a shape of other numbers.
+    """
+    sides = [side for side in declared if type(side) is int and side > 0]
+    if len(sides) != len(declared) or math.prod(sides) != math.prod(shape):
+        raise build_error(
+            f"{pointer}/{key or 'config/batch_shape'}",
+            f"The data and `preprocessing.size` give the input shape {list(shape)}, and the network declares "
+            f"{list(declared)}. Change `preprocessing.size` (`data` keeps the size of the data).",
+        )
+    return keras.layers.Reshape(tuple(sides))
 
 
 def _apply_layers(
@@ -189,7 +261,10 @@ def _apply_layers(
     for index, spec in enumerate(layers):
         pointer = f"{at}/{index}"
         if spec.layer in ("Input", "InputLayer"):
-            _check_input(spec, tuple(tensor.shape[1:]), pointer)
+            _check_input(spec, pointer)
+            for step in _reshape_declared(spec.arguments.get("shape"), tensor, pointer, "shape", names):
+                yield step
+                *_, tensor = step
         elif spec.layers is not None:
             for step in _apply_residual(spec, tensor, pointer, names):
                 yield step
@@ -197,6 +272,10 @@ def _apply_layers(
             tensor = output
         else:
             _check_class(spec.layer, LAYERS, f"{pointer}/layer")
+            declared = spec.arguments.get("input_shape")
+            for step in _reshape_declared(declared, tensor, pointer, "input_shape", names):
+                yield step
+                *_, tensor = step
             layer = _check_unique_name(_make_layer(spec.layer, spec.arguments, tensor, pointer), names, pointer)
             with translate_keras_errors(f"{spec.layer} cannot take inputs of shape {tuple(tensor.shape[1:])}", pointer):
                 tensor = layer(tensor)
@@ -226,6 +305,11 @@ def _apply_residual(
         yield pointer, layer, tensor
     layer = _check_unique_name(keras.layers.Add(), names, pointer)
     yield pointer, layer, layer([output, tensor])
+
+
+def _freeze(layer: keras.Layer, patterns: Sequence[str]) -> None:
+    if any(fnmatchcase(layer.name, pattern) for pattern in patterns):
+        layer.trainable = False
 
 
 def _check_unique_name(layer: keras.Layer, names: set[str], pointer: str) -> keras.Layer:
@@ -258,7 +342,14 @@ def _check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
         )
 
 
-def _make_layer(class_name: str, arguments: dict[str, Any], tensor: Any, pointer: str) -> keras.Layer:  # noqa: ANN401 - keras
+def _make_layer(
+    class_name: str,
+    arguments: dict[str, Any],
+    tensor: Any,  # noqa: ANN401 - keras is untyped
+    pointer: str,
+    wrapped: dict[str, keras.Layer] | None = None,
+) -> keras.Layer:
+    """Make a layer for an input. `wrapped` are the layers inside of a wrapper, by argument."""
     if "name" in arguments and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(arguments["name"])):
         raise build_error(
             f"{pointer}/name",
@@ -266,14 +357,48 @@ def _make_layer(class_name: str, arguments: dict[str, Any], tensor: Any, pointer
             "`-`, and begins with a letter or a digit.",
         )
     declared = arguments.pop("input_shape", None)
-    if declared is not None:
-        _check_declared_shape(declared, tuple(tensor.shape[1:]), pointer, "input_shape")
+    if declared is not None and declared != list(tensor.shape[1:]):
+        raise build_error(
+            f"{pointer}/input_shape",
+            f"The input of this layer has the shape {list(tensor.shape[1:])}, and it declares {declared}. Remove this "
+            "argument.",
+        )
+    if class_name == "Normalization" and {"mean", "variance"} & arguments.keys():
+        class_name, arguments = "Rescaling", _to_rescaling(arguments, len(tensor.shape), pointer)
+    if class_name == "Rescaling" and type(arguments.get("offset")) in (int, float):
+        arguments["offset"] = [arguments["offset"]]  # tf2onnx does not optimise a network that adds a scalar
     layer_class = getattr(keras.layers, class_name)
     with translate_keras_errors(f"{class_name} cannot be created", pointer):
-        return layer_class(**convert_arguments(layer_class, arguments, pointer))
+        return layer_class(**(wrapped or {}), **convert_arguments(layer_class, arguments, pointer))
 
 
-def _check_input(spec: LayerSpec, shape: tuple[int, ...], pointer: str) -> None:
+def _to_rescaling(arguments: dict[str, Any], rank: int, pointer: str) -> dict[str, Any]:
+    """Return the arguments of Rescaling that compute what Normalization does with a mean and a variance.
+
+    Raises InvalidRequest for statistics that are not numbers along the last axis.
+    """
+    mean, variance = (_list_numbers(arguments.get(key)) for key in ("mean", "variance"))
+    axis = arguments.get("axis", -1)
+    is_last = (axis[0] if isinstance(axis, list) and len(axis) == 1 else axis) in (-1, rank - 1, None)
+    if not (is_last and mean and len(mean) == len(variance) and not arguments.get("invert")):
+        raise build_error(
+            pointer, "Normalization needs a `mean` and a `variance`, both numbers or lists along the last axis."
+        )
+    deviations = [max(math.sqrt(max(number, 0)), keras.backend.epsilon()) for number in variance]
+    scale = [1 / deviation for deviation in deviations]
+    offset = [-number / deviation for number, deviation in zip(mean, deviations, strict=True)]
+    kept = {key: value for key, value in arguments.items() if key in ("name", "trainable")}
+    return {**kept, "scale": scale if len(scale) > 1 else scale[0], "offset": offset if len(offset) > 1 else offset[0]}
+
+
+def _list_numbers(value: object) -> list[float]:
+    """Return a number, or a list of numbers, as a list; an empty one for anything else."""
+    numbers: list[Any] = value if isinstance(value, list) else [value]
+    is_valid = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
+    return [float(number) for number in numbers] if is_valid else []
+
+
+def _check_input(spec: LayerSpec, pointer: str) -> None:
     if pointer != FIRST_LAYER_POINTER:
         raise build_error(pointer, "An input layer must be the first layer. Remove this one.")
     for key in sorted(spec.arguments.keys() - {"shape", "name"}):
@@ -282,13 +407,22 @@ def _check_input(spec: LayerSpec, shape: tuple[int, ...], pointer: str) -> None:
             f"{FIXED_ARGUMENTS.get(key, 'an input layer takes only `shape` and `name`').capitalize()}. "
             "Remove this argument.",
         )
-    _check_declared_shape(spec.arguments.get("shape"), shape, pointer, "shape")
 
 
-def _check_declared_shape(declared: object, shape: tuple[int, ...], pointer: str, key: str) -> None:
-    if pointer != FIRST_LAYER_POINTER or declared != list(shape):
-        raise build_error(
-            f"{pointer}/{key}",
-            f"The data and `preprocessing.size` give the input shape {list(shape)}, and the layer declares {declared}. "
-            "Remove this argument, or change `preprocessing.size` (`data` keeps the size of the data).",
-        )
+def _reshape_declared(
+    declared: object,
+    tensor: Any,  # noqa: ANN401 - keras is untyped
+    pointer: str,
+    key: str,
+    names: set[str],
+) -> Iterator[tuple[str, keras.Layer, Any]]:
+    """Yield the Reshape in front of the first layer if it declares another shape for the same numbers.
+
+    Raises InvalidRequest for a shape of other numbers.
+    """
+    shape = tuple(tensor.shape[1:])
+    if pointer != FIRST_LAYER_POINTER or declared is None or declared == list(shape):
+        return
+    sides = declared if isinstance(declared, list) else [declared]
+    layer = _check_unique_name(_reshape_input(sides, shape, pointer, key), names, pointer)
+    yield pointer, layer, layer(tensor)

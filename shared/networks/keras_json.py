@@ -5,26 +5,69 @@ Nothing is deserialised by Keras: a document may name classes, functions and cod
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from shared.errors import Fault, InvalidRequest
+from shared.networks.keras_operations import (
+    MAX_NUMBERS,
+    Tensor,
+    build_operation_error,
+    is_operation,
+    name_operation,
+    translate_operation,
+)
 
 POINTER = "#/network/keras"
-LAYERS_POINTER = f"{POINTER}/config/layers"
 INPUT_CLASSES = ("InputLayer",)
-IGNORED_KEYS = frozenset({"batch_input_shape", "batch_shape", "data_format", "dtype", "ragged", "sparse"})
+MODEL_CLASSES = ("Sequential", "Functional", "Model")
+WRAPPERS = ("Bidirectional", "TimeDistributed")
+IGNORED_KEYS = frozenset(
+    {
+        "batch_input_shape",
+        "batch_shape",
+        "data_format",
+        "dtype",
+        "key_shape",
+        "optional",
+        "query_shape",
+        "ragged",
+        "sparse",
+        "value_shape",
+    }
+)
 """Keys of a layer's `config` that do not become arguments: they are checked here, or follow from the data."""
+UNUSED = (("rms_scaling", False), ("renorm", False), ("fused", None), ("time_major", False))
+"""Keys of older releases with the value that changes nothing."""
+IGNORED_OPTIONS = frozenset({"mask", "training", "return_attention_scores", "initial_state", "name"})
+"""Arguments of a call that have no effect if they are null or false."""
+TENSOR_KEYS = ("query", "value", "key", "inputs")
+"""Arguments of a call that are tensors, in their order."""
+CALL_OPTIONS = frozenset({"use_causal_mask"})
+MAX_DEPTH = 10
+"""The most models inside one another."""
+
+
+class CallForm(StrEnum):
+    """How a layer takes its inputs."""
+
+    ONE = "one"
+    LIST = "list"  # as a list of tensors
+    SEVERAL = "several"  # as arguments, one after another
 
 
 @dataclass(frozen=True)
 class Call:
     """One use of a layer; all calls of a layer share its weights.
 
-    `layer` is an index of `KerasJson.layers`; `inputs` are the indices of the calls whose outputs it takes.
+    `layer` is an index of `KerasJson.layers`; `inputs` are the indices of the calls whose outputs it takes. `options`
+    are further arguments of the call.
     """
 
     layer: int
     inputs: tuple[int, ...]
+    form: CallForm = CallForm.ONE
+    options: tuple[tuple[str, bool], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,6 +77,8 @@ class LayerConfig:
     Attributes:
         arguments: those of the class. A part such as an initializer is `{"name": …, **its arguments}`.
         declared_shape: the input shape without the batch, None if the document declares none.
+        model: the network inside of a layer that is a model; None for others.
+        wrapped: the layers inside of a wrapper, by argument.
     """
 
     pointer: str
@@ -41,6 +86,8 @@ class LayerConfig:
     class_name: str
     arguments: dict[str, Any]
     declared_shape: tuple[int | None, ...] | None
+    model: "KerasJson | None" = None
+    wrapped: tuple[tuple[str, "LayerConfig"], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,49 +97,80 @@ class KerasJson:
     layers: tuple[LayerConfig, ...]
     calls: tuple[Call, ...]
 
+    def count(self) -> int:
+        """Return the number of uses of layers, also in the models inside."""
+        inner = [self.layers[call.layer].model for call in self.calls]
+        return len(self.calls) + sum(model.count() for model in inner if model is not None)
+
+
+@dataclass(frozen=True)
+class _Node:
+    """One use of a layer, with (layer, use) of its inputs."""
+
+    sources: tuple[tuple[int, int], ...]
+    form: CallForm = CallForm.ONE
+    options: tuple[tuple[str, bool], ...] = ()
+
 
 def parse_keras_json(document: dict[str, Any], max_layers: int) -> KerasJson:
     """Parse what `to_json()` prints of a network with one input and one output. Raises InvalidRequest."""
-    kind = document.get("class_name")
-    if kind not in ("Sequential", "Functional", "Model"):
+    read = _parse_model(document, POINTER, max_layers, 0)
+    if read.count() > max_layers:
         raise _build_error(
-            f"{POINTER}/class_name", f"{kind!r} is neither Sequential nor Functional. Use one of these two classes."
+            f"{POINTER}/config/layers",
+            f"The layers are used {read.count()} times, the limit is {max_layers}. Use fewer layers.",
         )
-    config = _check_mapping(document.get("config"), f"{POINTER}/config")
-    entries = config.get("layers")
+    return read
+
+
+def _parse_model(document: dict[str, Any], pointer: str, max_layers: int, depth: int) -> KerasJson:
+    """Parse a model, which can be inside of another. Raises InvalidRequest."""
+    kind = document.get("class_name")
+    if kind not in MODEL_CLASSES:
+        raise _build_error(
+            f"{pointer}/class_name", f"{kind!r} is neither Sequential nor Functional. Use one of these two classes."
+        )
+    if depth > MAX_DEPTH:
+        raise _build_error(pointer, f"The models are nested more than {MAX_DEPTH} levels deep, the limit.")
+    config = _check_mapping(document.get("config"), f"{pointer}/config")
+    entries, at = config.get("layers"), f"{pointer}/config/layers"
     if not isinstance(entries, list) or not 0 < len(entries) <= max_layers:
-        raise _build_error(LAYERS_POINTER, f"This must be a list of 1 to {max_layers} layers.")
-    layers = tuple(
-        _parse_layer(_check_mapping(entry, f"{LAYERS_POINTER}/{index}"), f"{LAYERS_POINTER}/{index}")
-        for index, entry in enumerate(entries)
-    )
+        raise _build_error(at, f"This must be a list of 1 to {max_layers} layers.")
+    checked = [_check_mapping(entry, f"{at}/{index}") for index, entry in enumerate(entries)]
     if kind == "Sequential":
-        return _connect_sequential(layers)
-    return _connect_functional(layers, entries, config, max_layers)
+        layers = [_parse_layer(entry, f"{at}/{index}", max_layers, depth) for index, entry in enumerate(checked)]
+        return _connect_sequential(tuple(layers))
+    return _connect_functional(checked, config, pointer, max_layers, depth)
 
 
-def _parse_layer(entry: dict[str, Any], pointer: str) -> LayerConfig:
+def _parse_layer(entry: dict[str, Any], pointer: str, max_layers: int, depth: int) -> LayerConfig:
+    if is_operation(entry):  # in a Sequential
+        raise build_operation_error(name_operation(entry), pointer)
     class_name = _parse_class_name(entry, pointer)
     config = _check_mapping(entry.get("config"), f"{pointer}/config")
+    name = str(config.get("name", entry.get("name", "")))
     declared = config.get("batch_shape", config.get("batch_input_shape"))
+    declared_shape = tuple(declared[1:]) if isinstance(declared, list) else None
+    if class_name in MODEL_CLASSES:
+        model = _parse_model(entry, pointer, max_layers, depth + 1)
+        return LayerConfig(pointer, name, class_name, {}, declared_shape, model)
     if config.get("data_format") not in (None, "channels_last"):
         raise _build_error(
             f"{pointer}/config/data_format",
             f"{str(config['data_format'])[:100]!r} is not supported: images are (height, width, channels). Use "
             "`channels_last`.",
         )
+    keys = [key for key in ("layer", "backward_layer") if class_name in WRAPPERS and config.get(key) is not None]
+    wrapped = []
+    for key in keys:
+        at = f"{pointer}/config/{key}"
+        wrapped.append((key, _parse_layer(_check_mapping(config[key], at), at, max_layers, depth + 1)))
     arguments = {
         key: _parse_argument(key, value, f"{pointer}/config/{key}")
         for key, value in config.items()
-        if key not in IGNORED_KEYS and value is not None
+        if key not in IGNORED_KEYS and key not in keys and value is not None and (key, value) not in UNUSED
     }
-    return LayerConfig(
-        pointer=pointer,
-        name=str(config.get("name", entry.get("name", ""))),
-        class_name=class_name,
-        arguments=arguments,
-        declared_shape=tuple(declared[1:]) if isinstance(declared, list) else None,
-    )
+    return LayerConfig(pointer, name, class_name, arguments, declared_shape, None, tuple(wrapped))
 
 
 def _parse_class_name(entry: dict[str, Any], pointer: str) -> str:
@@ -132,34 +210,72 @@ def _connect_sequential(layers: tuple[LayerConfig, ...]) -> KerasJson:
 
 
 def _connect_functional(
-    layers: tuple[LayerConfig, ...], entries: list[dict[str, Any]], config: dict[str, Any], max_layers: int
+    entries: list[dict[str, Any]], config: dict[str, Any], pointer: str, max_layers: int, depth: int
 ) -> KerasJson:
-    indices = {layer.name: index for index, layer in enumerate(layers)}
-    (output,) = _parse_ends(config.get("output_layers"), f"{POINTER}/config/output_layers", indices)
-    (start,) = _parse_ends(config.get("input_layers"), f"{POINTER}/config/input_layers", indices)
-    sources_by_call: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    at = f"{pointer}/config/layers"
+    indices = {_name_entry(entry): index for index, entry in enumerate(entries)}
+    (output,) = _parse_ends(config.get("output_layers"), f"{pointer}/config/output_layers", indices)
+    (start,) = _parse_ends(config.get("input_layers"), f"{pointer}/config/input_layers", indices)
+    nodes: dict[tuple[int, int], _Node] = {}
+    layers = []
     for index, entry in enumerate(entries):
-        nodes = entry.get("inbound_nodes")
-        for number, node in enumerate(nodes if isinstance(nodes, list) else []):
-            pointer = f"{LAYERS_POINTER}/{index}/inbound_nodes/{number}"
-            sources_by_call[index, number] = [
-                _parse_source(history, indices, pointer) for history in _iterate_histories(node, pointer)
-            ]
-    if len(sources_by_call) > max_layers:
-        raise _build_error(
-            LAYERS_POINTER,
-            f"The layers are used {len(sources_by_call)} times, the limit is {max_layers}. Use fewer layers.",
-        )
-    return KerasJson(layers, _order_calls(sources_by_call, start, output))
+        inbound = entry.get("inbound_nodes")
+        inbound = inbound if isinstance(inbound, list) else []
+        if len(nodes) + len(inbound) > max_layers:
+            raise _build_error(at, f"The layers are used more than {max_layers} times, the limit. Use fewer layers.")
+        if is_operation(entry):
+            layer, node = _read_operation(entry, inbound, indices, f"{at}/{index}")
+            nodes[index, 0] = node
+        else:
+            layer = _parse_layer(entry, f"{at}/{index}", max_layers, depth)
+            for number, given in enumerate(inbound):
+                nodes[index, number] = _parse_node(given, indices, f"{at}/{index}/inbound_nodes/{number}")
+        layers.append(layer)
+    return KerasJson(tuple(layers), _order_calls(nodes, start, output, at))
+
+
+def _name_entry(entry: dict[str, Any]) -> str:
+    config = entry.get("config")
+    return str(config.get("name", entry.get("name", "")) if isinstance(config, dict) else entry.get("name", ""))
+
+
+def _read_operation(
+    entry: dict[str, Any], inbound: list[Any], indices: dict[str, int], pointer: str
+) -> tuple[LayerConfig, _Node]:
+    """Read an operation as the layer that computes it. Raises InvalidRequest."""
+    name, config = name_operation(entry), entry.get("config")
+    if len(inbound) != 1 or not isinstance(config, dict):
+        raise build_operation_error(name, pointer)
+    operands = [
+        Tensor(*operand) if isinstance(operand, tuple) else _parse_number(operand, name, pointer)
+        for operand in _iterate_operands(inbound[0], indices, f"{pointer}/inbound_nodes/0")
+    ]
+    found = translate_operation(name, config, operands, pointer)
+    sources = tuple((tensor.layer, tensor.use) for tensor in found.inputs)
+    form = CallForm.LIST if len(sources) > 1 else CallForm.ONE
+    arguments = {"name": _name_entry(entry), **found.arguments}
+    return LayerConfig(pointer, _name_entry(entry), found.class_name, arguments, None), _Node(sources, form)
+
+
+def _parse_number(operand: object, name: str, pointer: str) -> float | tuple[float, ...]:
+    """Return a number, or several along the last axis, of an operation. Raises InvalidRequest."""
+    if isinstance(operand, dict) and operand.get("class_name") == "__numpy__":
+        operand = _check_mapping(operand.get("config"), pointer).get("value")
+    while isinstance(operand, list) and len(operand) == 1:
+        (operand,) = operand
+    if isinstance(operand, int | float) and not isinstance(operand, bool):
+        return float(operand)
+    if isinstance(operand, list) and len(operand) <= MAX_NUMBERS:
+        numbers = [one for one in operand if isinstance(one, int | float) and not isinstance(one, bool)]
+        if len(numbers) == len(operand):
+            return tuple(map(float, numbers))
+    raise build_operation_error(name, pointer)
 
 
 def _order_calls(
-    sources_by_call: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int], output: tuple[int, int]
+    nodes: dict[tuple[int, int], _Node], start: tuple[int, int], output: tuple[int, int], pointer: str
 ) -> tuple[Call, ...]:
-    """Return the calls that the output needs, each after its inputs.
-
-    `sources_by_call` maps each (layer, use) to the (layer, use) of its inputs.
-    """
+    """Return the calls that the output needs, each after its inputs. `nodes` are the uses by (layer, use)."""
     made: dict[tuple[int, int], int] = {start: 0}
     calls = [Call(start[0], ())]
     stack = [output]
@@ -168,18 +284,18 @@ def _order_calls(
         if use in made:
             stack.pop()
             continue
-        needed = sources_by_call.get(use)
-        if not needed or len(stack) > len(sources_by_call) + 1:
+        node = nodes.get(use)
+        if node is None or not node.sources or len(stack) > len(nodes) + 1:
             raise _build_error(
-                f"{LAYERS_POINTER}/{use[0]}",
+                f"{pointer}/{use[0]}",
                 "No path leads from the input to this layer. Connect it to the input in `inbound_nodes`.",
             )
-        missing = [source for source in needed if source not in made]
+        missing = [source for source in node.sources if source not in made]
         if missing:
             stack.append(missing[0])
             continue
         made[use] = len(calls)
-        calls.append(Call(use[0], tuple(made[source] for source in needed)))
+        calls.append(Call(use[0], tuple(made[source] for source in node.sources), node.form, node.options))
         stack.pop()
     return tuple(calls)
 
@@ -192,25 +308,68 @@ def _parse_ends(value: object, pointer: str, indices: dict[str, int]) -> list[tu
     return [_parse_source(ends[0], indices, pointer)]
 
 
-def _iterate_histories(node: object, pointer: str) -> Iterator[object]:
-    """Yield the source of each input of a node. Keras 3 writes it in the tensors of `args`, Keras 2 in a list."""
-    if isinstance(node, list):
+def _parse_node(node: object, indices: dict[str, int], pointer: str) -> _Node:
+    """Parse one use of a layer. Raises InvalidRequest for arguments of the call that are not read."""
+    sources: list[tuple[int, int]] = []
+    options: list[tuple[str, bool]] = []
+    if isinstance(node, list):  # Keras 2: [[layer, use, tensor, {arguments}], …]
+        keywords: dict[str, Any] = {}
         for history in node:
-            if isinstance(history, list) and len(history) > 3 and history[3]:  # noqa: PLR2004 - name, use, tensor
-                raise _build_error(pointer, "A layer must be called with only its inputs. Remove the other arguments.")
-            yield history
+            sources.append(_parse_source(history, indices, pointer))
+            if isinstance(history, list) and len(history) > 3 and history[3]:  # noqa: PLR2004 - the arguments
+                keywords |= _check_mapping(history[3], pointer)
+        form = CallForm.LIST if len(sources) > 1 else CallForm.ONE
+    else:
+        call = _check_mapping(node, pointer)
+        given = call.get("args")
+        tensors = given if isinstance(given, list) else []
+        is_list = len(tensors) == 1 and isinstance(tensors[0], list)
+        sources += [_parse_tensor(tensor, indices, pointer) for tensor in (tensors[0] if is_list else tensors)]
+        form = CallForm.LIST if is_list else CallForm.SEVERAL if len(sources) > 1 else CallForm.ONE
+        keywords = _check_mapping(call.get("kwargs") or {}, f"{pointer}/kwargs")
+    for key, value in keywords.items():
+        if key in TENSOR_KEYS and (found := _find_tensor(value, indices, pointer)) is not None:
+            sources.append(found)
+            form = CallForm.SEVERAL if len(sources) > 1 else CallForm.ONE
+        elif key in CALL_OPTIONS and isinstance(value, bool):
+            options.append((key, value))
+        elif not (value in (None, False) and key in IGNORED_OPTIONS):
+            raise _build_error(pointer, f"A layer must be called with only its inputs. Remove the argument {key!r}.")
+    return _Node(tuple(sources), form, tuple(options))
+
+
+def _iterate_operands(node: object, indices: dict[str, int], pointer: str) -> Iterator[tuple[int, int] | object]:
+    """Yield the operands of an operation: (layer, use) of a tensor, or a constant."""
+    if isinstance(node, list):  # Keras 2: [layer, use, tensor, {"y": …}], or a list of such
+        for history in [node] if node and isinstance(node[0], str) else node:
+            yield _parse_source(history, indices, pointer)
+            if isinstance(history, list) and len(history) > 3 and isinstance(history[3], dict):  # noqa: PLR2004
+                for key, value in history[3].items():
+                    if key in ("x", "y"):
+                        found = _find_tensor(value, indices, pointer)
+                        yield found if found is not None else value
         return
     call = _check_mapping(node, pointer)
-    if any(
-        value not in (None, False) for value in _check_mapping(call.get("kwargs") or {}, f"{pointer}/kwargs").values()
-    ):
-        raise _build_error(f"{pointer}/kwargs", "A layer must be called with only its inputs. Remove `kwargs`.")
-    arguments = call.get("args")
-    tensors = arguments if isinstance(arguments, list) else []
-    if len(tensors) == 1 and isinstance(tensors[0], list):
-        tensors = tensors[0]
-    for tensor in tensors:
-        yield _check_mapping(_check_mapping(tensor, pointer).get("config"), pointer).get("keras_history")
+    given = call.get("args")
+    values = [*(given if isinstance(given, list) else []), *_check_mapping(call.get("kwargs") or {}, pointer).values()]
+    for value in values:
+        if value is not None:
+            found = _find_tensor(value, indices, pointer)
+            yield found if found is not None else value
+
+
+def _find_tensor(value: object, indices: dict[str, int], pointer: str) -> tuple[int, int] | None:
+    """Return (layer, use) of a tensor as Keras 2 or 3 writes it; None for any other value."""
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        return _parse_tensor(value, indices, pointer)
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        return _parse_source(value, indices, pointer)
+    return None
+
+
+def _parse_tensor(tensor: object, indices: dict[str, int], pointer: str) -> tuple[int, int]:
+    config = _check_mapping(_check_mapping(tensor, pointer).get("config"), pointer)
+    return _parse_source(config.get("keras_history"), indices, pointer)
 
 
 def _parse_source(history: object, indices: dict[str, int], pointer: str) -> tuple[int, int]:

@@ -57,6 +57,7 @@ STACKS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     (IMAGE, {"layer": "UpSampling2D", "size": 2, "interpolation": "bilinear"}),
     (IMAGE, {"layer": "BatchNormalization"}),
     (IMAGE, {"layer": "LayerNormalization"}),
+    (IMAGE, {"layer": "Normalization"}),
     (IMAGE, {"layer": "GroupNormalization", "groups": 3}),
     (IMAGE, {"layer": "RMSNormalization"}),
     (ROW, {"layer": "UnitNormalization"}),

@@ -125,13 +125,30 @@ def _encode_png(image: NDArray[np.uint8]) -> bytes:
 def _convert_to_onnx(network: keras.Model) -> bytes:
     signature = [tf.TensorSpec(network.input_shape, tf.float32, name=INPUT_NAME)]
 
+    normalizations = list(_find_normalizations(network))
+
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def answer(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        for layer in normalizations:
+            layer.finalize_state()  # its statistics outside of this function would be inputs of the ONNX file
         return {OUTPUT_NAME: network(inputs, training=False)}
 
-    with _inline_functions():
-        model, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET)
+    try:
+        with _inline_functions():
+            model, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET)
+    finally:
+        for layer in normalizations:
+            layer.finalize_state()
     return bytes(model.SerializeToString())
+
+
+def _find_normalizations(model: keras.Model) -> Iterator[keras.layers.Normalization]:
+    """Yield the Normalization layers of a model and of the models inside."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            yield layer
+        elif isinstance(layer, keras.Model):
+            yield from _find_normalizations(layer)
 
 
 @contextmanager
