@@ -2,6 +2,8 @@
 
 import os
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 from flask import Flask, Response, request
 from flask_openapi3 import Info, OpenAPI
@@ -10,10 +12,11 @@ from flask_openapi3_swagger.plugins import RegisterPlugin
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
 from api.collectors import DiskCollector, JobCollector, MemoryCollector
-from api.documents.base import Problem
+from api.documents.base import JobProblem, Problem
 from api.http import problems
 from api.http.bodies import YAML_TYPES
 from api.http.cross_site import NO_SNIFF, PAGE_HEADERS, SAFE_METHODS, Sites, check_sites
+from api.http.openapi import complete_document, list_views
 from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import CONFIG_KEY, DocumentReader
 from api.http.request_ids import add_request_ids
@@ -24,6 +27,7 @@ from api.ingestion.client import Ingestor
 from api.ingestion.result import UploadLimits
 from api.planner.client import Planner
 from api.protocols import hugging_face, mlflow, open_inference, tf_serving
+from api.protocols.descriptions import describe_foreign_paths
 from api.protocols.fast_path import with_fast_path
 from api.routes import (
     batch_predictions,
@@ -50,6 +54,8 @@ from shared.jobs.broker import JobNotifier
 from shared.preprocessing.decoding import ImageLimits
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.settings import Settings
+from shared.spec.batch_prediction import BatchSpec
+from shared.spec.training import TrainingSpec
 from shared.storage.artifacts import ArtifactStore
 from shared.storage.disk import DiskReserve
 from shared.version import VERSION
@@ -159,8 +165,14 @@ def _build_services(settings: Settings) -> Services:
 
 def _add_documentation(app: OpenAPI) -> None:
     """Add /openapi.json, and /docs, which shows it with Swagger UI. Neither needs the internet."""
+
+    @cache
+    def make_document() -> dict[str, Any]:
+        further = (TrainingSpec, BatchSpec, JobProblem)
+        return complete_document(app.api_doc, list_views(app), further, describe_foreign_paths())
+
     submit = app.paths["/api/v1/jobs"].post.requestBody.content
     submit[YAML_TYPES[0]] = submit["application/json"]  # flask-openapi3 documents only JSON bodies
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))
     app.add_url_rule("/docs", "docs", app.view_functions["swagger.swagger"])
-    app.add_url_rule("/openapi.json", "openapi", lambda: app.api_doc)
+    app.add_url_rule("/openapi.json", "openapi", make_document)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
@@ -13,10 +13,12 @@ class Fault:
     Attributes:
         pointer: JSON Pointer (RFC 6901) to the place, as a URI fragment: `#/training/epochs`.
         detail: a sentence for the user.
+        where: the part of the request: `body`, `query`, `path` or `header`.
     """
 
     pointer: str
     detail: str
+    where: Literal["body", "query", "path", "header"] = "body"
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

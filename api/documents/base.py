@@ -1,6 +1,6 @@
 """Define the base class of documents, and the problem document."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -11,10 +11,27 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
+RequestPart = Literal["body", "query", "path", "header"]
+
+
 class ProblemLocation(Document):
     """A fault at one place of the request."""
 
-    pointer: str = Field(description="JSON Pointer (RFC 6901) into the request.", examples=["#/network/layers/3"])
+    model_config = ConfigDict(frozen=True, from_attributes=True, populate_by_name=True)
+
+    pointer: str = Field(
+        description="JSON Pointer (RFC 6901) into the part of the request that `in` names.",
+        examples=["#/network/layers/3"],
+    )
+    in_: RequestPart = Field(default="body", alias="in", description="The part of the request.")
+    detail: str
+
+
+class JobProblem(Document):
+    """Why a job failed, as a problem document (RFC 9457) without a status."""
+
+    type: str = Field(description="The type of the failure, as a path that never changes.")
+    title: str
     detail: str
 
 

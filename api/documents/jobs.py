@@ -6,15 +6,16 @@ from uuid import UUID
 
 from pydantic import Field
 
-from api.documents.base import Document, Problem
+from api.documents.base import Document, JobProblem
 from shared.database.engine import Sessions
 from shared.database.tables.jobs import Job, JobKind, JobStatus
+from shared.devices import Device
 from shared.jobs import queries, wait_estimate
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
 from shared.registry.reproduction import Reproduction
 
 
-class Progress(Document):
+class TrainingProgress(Document):
     """The progress of a training.
 
     `epoch` and `batch` count from 1. `metrics` are the metrics of this epoch so far. `percent` is the progress of the
@@ -67,11 +68,11 @@ class JobSummary(Document):
     attempt: int
     checkpoint_epoch: int
     retry_of: UUID | None
-    progress: Progress | BatchProgress | None
+    progress: TrainingProgress | BatchProgress | None
     batch: BatchDocument | None = Field(description="The state of a batch prediction; null for a training.")
-    error: Problem | None
+    error: JobProblem | None
     version: int | None
-    device: str
+    device: Device
     priority: int
     tags: dict[str, str]
     notes: str

@@ -42,7 +42,7 @@ class WorkerList(Document):
     workers: list[WorkerDocument]
 
 
-class Check(Document):
+class HealthCheck(Document):
     """The result of a check. `detail` is the reason if `ready` is false."""
 
     ready: bool
@@ -64,4 +64,4 @@ class Readiness(Document):
 
     ready: bool
     version: str
-    checks: dict[str, Check]
+    checks: dict[str, HealthCheck]

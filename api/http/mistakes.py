@@ -47,5 +47,5 @@ def _find_class(classes: list[str], label: str | None, key: str) -> int | None:
         return None
     if label not in classes:
         detail = f"Unknown class {label!r}. The classes are {', '.join(classes)}."
-        raise InvalidRequest("The request is invalid.", (Fault(f"#/{key}", detail),))
+        raise InvalidRequest("The request is invalid.", (Fault(f"#/{key}", detail, "query"),))
     return classes.index(label)

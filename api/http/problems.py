@@ -85,7 +85,7 @@ def register_handlers(app: Flask) -> None:
 def to_problem(error: ServiceError) -> Problem:
     """Convert an error to a problem document. `errors` contains all faults, and `detail` the first one."""
     status = STATUS[type(error)]
-    locations = [ProblemLocation(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
+    locations = [ProblemLocation(pointer=fault.pointer, in_=fault.where, detail=fault.detail) for fault in error.faults]
     first = f" {locations[0].pointer}: {locations[0].detail}" if locations else ""
     more = f" More faults in `errors`: {len(locations) - 1}." if len(locations) > 1 else ""
     return Problem(
@@ -180,4 +180,4 @@ def _describe_unknown_path(path: str) -> str:
 
 
 def _make_response(problem: Problem) -> Response:
-    return Response(problem.model_dump_json(), status=problem.status, content_type=MEDIA_TYPE)
+    return Response(problem.model_dump_json(by_alias=True), status=problem.status, content_type=MEDIA_TYPE)

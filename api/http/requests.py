@@ -33,11 +33,11 @@ def parse_request(view: View) -> View:
         arguments: dict[str, BaseModel] = {}
         _check_query_keys(models.get("query"))
         if "path" in models:
-            arguments["path"] = validate(models["path"], path)
+            arguments["path"] = validate(models["path"], path, "path")
         if "query" in models:
-            arguments["query"] = validate(models["query"], request.args.to_dict())
+            arguments["query"] = validate(models["query"], request.args.to_dict(), "query")
         if "header" in models:
-            arguments["header"] = validate(models["header"], _select_headers(models["header"]))
+            arguments["header"] = validate(models["header"], _select_headers(models["header"]), "header")
         if "body" in models:
             arguments["body"] = read_document(models["body"])
         return view(**arguments)
@@ -51,7 +51,7 @@ def _check_query_keys(model: type[BaseModel] | None) -> None:
     fields = model.model_fields.items() if model is not None else ()
     known = {field.alias or name for name, field in fields}
     unknown = sorted(request.args.keys() - known)[:MAX_FAULTS]
-    faults = [Fault(f"#/{escape_pointer(key)}", f"Unknown key.{suggest(key, known)}") for key in unknown]
+    faults = [Fault(f"#/{escape_pointer(key)}", f"Unknown key.{suggest(key, known)}", "query") for key in unknown]
     if faults:
         raise InvalidRequest("The request is invalid.", tuple(faults))
 

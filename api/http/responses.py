@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import IO, Any
 
-from flask import Response
+from flask import Response, request
 from pydantic import BaseModel
 from werkzeug.wsgi import FileWrapper
 
@@ -27,11 +27,19 @@ def to_response(
 
 
 def make_download(content: IO[bytes], sha256: str, size_bytes: int, name: str, media_type: str) -> Response:
-    """Make a response that sends a file in chunks and then closes it. `name` is the name for the client."""
+    """Make a response that sends a file in chunks and then closes it. `name` is the name for the client.
+
+    Only a part is sent if the request has a `Range`, and nothing (status 304) if its `If-None-Match` is the digest.
+    """
     response = Response(FileWrapper(content, CHUNK_BYTES), content_type=media_type, direct_passthrough=True)
     response.content_length = size_bytes
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.set_etag(sha256)
+    try:
+        response.make_conditional(request, accept_ranges=True, complete_length=size_bytes)
+    except BaseException:  # a range that the file does not have
+        response.close()
+        raise
     return response
 
 
@@ -54,4 +62,7 @@ def describe_problems(*errors: type[ServiceError]) -> dict[Any, Any]:
 
 def describe_bytes(media_type: str, description: str) -> dict[str, Any]:
     """Describe content that is not JSON for the `responses` of a route."""
-    return {"description": description, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
+    schema = {"type": "string"}
+    if not media_type.startswith("text/"):
+        schema |= {"format": "binary", "contentMediaType": media_type}
+    return {"description": description, "content": {media_type: {"schema": schema}}}

@@ -1,11 +1,13 @@
 """Validate documents with pydantic models, and describe every fault with its place."""
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from api.documents.base import RequestPart
 from api.http.bodies import escape_pointer
 from shared.errors import Fault, InvalidRequest, suggest
 
@@ -16,12 +18,13 @@ MAX_SHOWN = 100
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
-def validate(model: type[Parsed], document: object) -> Parsed:
-    """Validate a document. Raises InvalidRequest with all faults and their places, up to MAX_FAULTS."""
+def validate(model: type[Parsed], document: object, where: RequestPart = "body") -> Parsed:
+    """Validate a part of the request. Raises InvalidRequest with all faults and their places, up to MAX_FAULTS."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        faults = _collect_faults(error.errors(include_url=False), document, model)
+        found = _collect_faults(error.errors(include_url=False), document, model)
+        faults = [replace(fault, where=where) for fault in found]
         raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS])) from None
 
 

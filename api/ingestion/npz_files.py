@@ -246,14 +246,23 @@ def _build_targets(ys: Sequence[NDArray[Any]]) -> Targets:
 def _name_classes(targets: Targets, archive: zipfile.ZipFile, headers: Mapping[str, _Header], folder: Path) -> Targets:
     """Return the targets with the names of the classes 0, 1, … from the array `classes` or `class_names`.
 
-    Without such an array, or with labels that are not integers, the targets are unchanged. Raises DatasetRefused.
+    One-hot labels, and several labels in a row, have a name for each column. Without such an array, or with labels that
+    have names already or are numbers, the targets are unchanged. Raises DatasetRefused.
     """
     key = next((key for key in CLASS_NAMES if key in headers), None)
-    if key is None or targets.kind is not TargetKind.INTEGERS:
+    is_named = targets.kind in (TargetKind.INTEGERS, TargetKind.ONE_HOT, TargetKind.MULTI_LABEL)
+    if key is None or not is_named:
         return targets
     names = tuple(str(name) for name in map_array(archive, key, folder).reshape(-1))
     if faults := find_class_name_faults(names):
         raise dataset_error(*faults)
+    if targets.kind is not TargetKind.INTEGERS:
+        if len(names) != targets.y.shape[1] or len(set(names)) < len(names):
+            raise dataset_error(
+                f"`{key}` has {len(names)} names, and a label has {targets.y.shape[1]} columns. Save one name for each "
+                "column, all different."
+            )
+        return Targets(targets.kind, targets.y, names)
     if targets.y.min() < 0 or targets.y.max() >= len(names) or len(set(names)) < len(names):
         raise dataset_error(
             f"`{key}` has {len(names)} names, so the labels must be 0 to {len(names) - 1}, and the names must "

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.ingestion.result import dataset_error
-from shared.datasets.info import TargetKind
+from shared.datasets.info import TargetKind, choose_column_kind
 from shared.datasets.labels import MAX_CLASSES, find_class_name_faults
 
 MIN_CLASSES = 2
@@ -44,6 +44,9 @@ class Targets:
         """
         if not self.classes:
             return ()
+        if self.y.ndim > 1:
+            train, test = (part.sum(axis=0).astype(int) for part in np.split(self.y, [train_rows]))
+            return tuple(zip(train.tolist(), test.tolist(), strict=True))
         indices = self.y
         if self.kind is TargetKind.INTEGERS:
             indices = np.searchsorted(np.asarray([int(name) for name in self.classes]), self.y)
@@ -109,8 +112,7 @@ def infer_numeric_targets(y: NDArray[Any], task: Task | None) -> Targets:
     """
     y = y.reshape(len(y), -1)
     if y.shape[1] > 1:
-        one_hot = bool(np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
-        return Targets(TargetKind.ONE_HOT if one_hot else TargetKind.NUMBERS, y.astype(np.float32))
+        return Targets(choose_column_kind(y), y.astype(np.float32))
     whole = bool(np.array_equal(y, np.round(y)) and np.abs(y).max(initial=0) < 2**31)
     if task is Task.REGRESSION or not whole:
         return Targets(TargetKind.NUMBERS, y.astype(np.float32))

@@ -9,7 +9,7 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Argument(_Value):
+class CatalogArgument(_Value):
     """An argument of a layer or another part, with its default. `default` is null for a required argument."""
 
     name: str
@@ -27,12 +27,12 @@ class Argument(_Value):
     description: str
 
 
-class Entry(_Value):
+class CatalogEntry(_Value):
     """A class or a function of Keras, or `Residual`. The descriptions of Keras come from its docstrings."""
 
     name: str
     description: str
-    arguments: list[Argument] = []
+    arguments: list[CatalogArgument] = []
 
 
 class DatasetEntry(_Value):
@@ -49,14 +49,14 @@ class DatasetEntry(_Value):
 class Catalog(_Value):
     """Everything that a spec can name."""
 
-    layers: list[Entry]
-    augmentation: list[Entry]
+    layers: list[CatalogEntry]
+    augmentation: list[CatalogEntry]
     activations: list[str]
-    initializers: list[Entry]
-    regularizers: list[Entry]
-    constraints: list[Entry]
-    optimizers: list[Entry]
-    schedules: list[Entry]
-    losses: list[Entry]
-    metrics: list[Entry]
+    initializers: list[CatalogEntry]
+    regularizers: list[CatalogEntry]
+    constraints: list[CatalogEntry]
+    optimizers: list[CatalogEntry]
+    schedules: list[CatalogEntry]
+    losses: list[CatalogEntry]
+    metrics: list[CatalogEntry]
     datasets: list[DatasetEntry]

@@ -110,4 +110,5 @@ def _parse(
 
 def _make_defect_reply() -> Reply:
     """Make the reply to a request that ended with an unexpected exception. It is the same in every wire format."""
-    return Reply(make_defect_problem().model_dump_json().encode(), MEDIA_TYPE, HTTPStatus.INTERNAL_SERVER_ERROR)
+    body = make_defect_problem().model_dump_json(by_alias=True).encode()
+    return Reply(body, MEDIA_TYPE, HTTPStatus.INTERNAL_SERVER_ERROR)

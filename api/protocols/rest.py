@@ -121,7 +121,7 @@ class RestProtocol:
     @staticmethod
     def error(error: ServiceError) -> Reply:
         """Format an error as a problem document (RFC 9457)."""
-        return Reply(to_problem(error).model_dump_json().encode(), PROBLEM_TYPE, STATUS[type(error)])
+        return Reply(to_problem(error).model_dump_json(by_alias=True).encode(), PROBLEM_TYPE, STATUS[type(error)])
 
 
 def _parse_top(query: str) -> int:

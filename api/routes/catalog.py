@@ -9,7 +9,7 @@ from api.planner.catalog import Catalog
 from api.services import services
 from shared.errors import PlanningUnavailable
 
-bp = APIBlueprint("catalog", __name__, url_prefix="/api/v1/catalog", abp_tags=[Tag(name="Jobs")])
+bp = APIBlueprint("catalog", __name__, url_prefix="/api/v1/catalog", abp_tags=[Tag(name="Catalog")])
 
 
 @bp.get("", responses={200: Catalog, **describe_problems(PlanningUnavailable)})

@@ -9,7 +9,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.documents.operations import Check, Liveness, Readiness
+from api.documents.operations import HealthCheck, Liveness, Readiness
 from api.http.requests import parse_request
 from api.http.responses import to_response
 from api.services import services
@@ -46,7 +46,7 @@ def show_readiness() -> Response:
     }
     ready = all(check.ready for check in checks.values())
     if failures := services().model_cache.list_failures():  # `ready` ignores it: other versions are served
-        checks["versions"] = Check(ready=False, detail=" ".join(failures))
+        checks["versions"] = HealthCheck(ready=False, detail=" ".join(failures))
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
     return to_response(Readiness(ready=ready, version=VERSION, checks=checks), status)
 
@@ -56,12 +56,12 @@ def _query_database() -> None:
         session.execute(text("SELECT 1 FROM jobs WHERE 1 = 0"))
 
 
-def _check(name: str, attempt: Callable[[], None]) -> Check:
+def _check(name: str, attempt: Callable[[], None]) -> HealthCheck:
     try:
         attempt()
     except DiskFull as full:
-        return Check(ready=False, detail=full.detail)
+        return HealthCheck(ready=False, detail=full.detail)
     except (SQLAlchemyError, BrokerUnreachable, OSError) as error:
         logger.warning("check of %s failed: %s", name, error)
-        return Check(ready=False, detail=f"The check of `{name}` failed. The log of the API contains the reason.")
-    return Check(ready=True)
+        return HealthCheck(ready=False, detail=f"The check of `{name}` failed. The log of the API contains the reason.")
+    return HealthCheck(ready=True)

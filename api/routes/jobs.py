@@ -146,7 +146,7 @@ def list_jobs(query: JobQuery) -> Response:
     key, _, value = (query.tag or "").partition(":")
     if query.tag is not None and not key:
         detail = f"The tag {query.tag!r} has no key. Send `key`, or `key:value`."
-        raise InvalidRequest("The request is invalid.", (Fault("#/tag", detail),))
+        raise InvalidRequest("The request is invalid.", (Fault("#/tag", detail, "query"),))
     with services().sessions() as session:
         found = queries.list_jobs(session, page, query.status, query.model, (key, value or None) if key else None)
         summaries = [JobSummary.from_job(job, notes=notes) for job, notes in found]

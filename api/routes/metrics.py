@@ -13,7 +13,7 @@ bp = APIBlueprint("metrics", __name__, abp_tags=[Tag(name="Service")])
 
 @bp.get("/metrics", responses={200: describe_bytes("text/plain", "Metrics in the text format of Prometheus.")})
 @parse_request
-def show_metrics() -> Response:
+def show_service_metrics() -> Response:
     """Show the metrics for Prometheus.
 
     They cover the predictions of this process, and all jobs in the database.

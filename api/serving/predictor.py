@@ -212,7 +212,7 @@ def format_predictions(outputs: PredictionOutputs, manifest: VersionManifest, to
     """Format the prediction of every input in order, or its problem. `top` is the number of classes in each."""
     values = iter(outputs.values)
     return [
-        {"problem": to_problem(found).model_dump()}
+        {"problem": to_problem(found).model_dump(by_alias=True)}
         if isinstance(found, ServiceError)
         else format_prediction(next(values), found, manifest, top)
         for found in outputs.read

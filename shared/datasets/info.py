@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shared.datasets.encodings import ColumnEncoding
 
@@ -12,7 +16,15 @@ class TargetKind(StrEnum):
     CLASSES = "classes"  # (n,) int64: indices into the class names
     INTEGERS = "integers"  # (n,) int64: classes or quantities; the loss decides
     ONE_HOT = "one_hot"  # (n, k) float32: a single 1 in each row
+    MULTI_LABEL = "multi_label"  # (n, k) float32: any number of 1 in a row, else 0
     NUMBERS = "numbers"  # (n, k) float32
+
+
+def choose_column_kind(y: NDArray[Any]) -> TargetKind:
+    """Return the kind of labels with several columns, (n, k): they have classes if all of them are 0 or 1."""
+    if not np.isin(y, (0, 1)).all():
+        return TargetKind.NUMBERS
+    return TargetKind.ONE_HOT if (y.sum(axis=1) == 1).all() else TargetKind.MULTI_LABEL
 
 
 @dataclass(frozen=True)
@@ -26,7 +38,8 @@ class DatasetInfo:
         train_rows: number of training rows, including those of them that become validation rows.
         validation_rows: number of rows of the validation part that the data set came with, between the other parts.
         test_rows: number of test rows.
-        classes: names of the classes. For integer labels: the integers that occur, or empty if they are not known.
+        classes: names of the classes. For integer labels: the integers that occur, or empty if they are not known. For
+            labels with a column for each class: their names, or empty without names.
         target_width: number of columns of y; 1 if y has the shape (n,).
         class_rows: (training rows, test rows) of each class; empty if they are not known before the data is read.
         encodings: how the cells of each column of a table become numbers; empty if all are plain numbers.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.datasets.info import DatasetInfo, TargetKind
+from shared.datasets.info import DatasetInfo, TargetKind, choose_column_kind
 from shared.datasets.labels import MAX_CLASSES, encode_labels, find_class_name_faults
 from shared.errors import Fault, InvalidRequest
 from shared.spec.dataset import Inline, InlineData
@@ -61,8 +61,8 @@ def _read_y(rows: list[Any]) -> tuple[NDArray[Any], TargetKind, tuple[str, ...]]
         labels = y[:, 0].astype(np.int64)
         values = np.unique(labels)
         return labels, TargetKind.INTEGERS, tuple(map(str, values)) if len(values) <= MAX_CLASSES else ()
-    one_hot = y.shape[1] > 1 and np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()
-    return y.astype(np.float32), TargetKind.ONE_HOT if one_hot else TargetKind.NUMBERS, ()
+    kind = choose_column_kind(y) if y.shape[1] > 1 else TargetKind.NUMBERS
+    return y.astype(np.float32), kind, ()
 
 
 def _read_names(rows: list[Any]) -> tuple[NDArray[Any], TargetKind, tuple[str, ...]]:

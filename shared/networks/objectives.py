@@ -16,7 +16,7 @@ from shared.errors import Fault, InvalidRequest
 from shared.networks.arguments import convert_arguments, translate_keras_errors
 from shared.networks.builder import find_final_activation
 from shared.spec.network import NetworkSpec
-from shared.spec.training import Best, LossSpec, TrainingOptions
+from shared.spec.training import BestEpoch, LossSpec, TrainingOptions
 
 TRAINING_POINTER = "#/training"
 PROBABILITY_ACTIVATIONS = frozenset({"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"})
@@ -223,7 +223,7 @@ def check_monitors(training: TrainingOptions, metrics: Sequence[str], validation
     monitors = {}
     if training.early_stopping is not None:
         monitors["early_stopping/monitor"] = training.early_stopping.monitor
-    if isinstance(training.keep, Best):
+    if isinstance(training.keep, BestEpoch):
         monitors["keep/best"] = training.keep.best
     reported = ["loss", *metrics]
     if validation_rows:
@@ -250,7 +250,11 @@ def _parse_loss_name(loss: str) -> str:
 def _choose_loss(info: DatasetInfo, width: int, activation: str) -> str:
     if info.targets is TargetKind.CLASSES or activation == "softmax":
         return "binary_crossentropy" if width == 1 else "sparse_categorical_crossentropy"
-    yes_or_no = activation == "sigmoid" and info.targets in (TargetKind.INTEGERS, TargetKind.ONE_HOT)
+    yes_or_no = activation == "sigmoid" and info.targets in (
+        TargetKind.INTEGERS,
+        TargetKind.ONE_HOT,
+        TargetKind.MULTI_LABEL,
+    )
     return "binary_crossentropy" if yes_or_no else "mean_squared_error"
 
 
@@ -264,8 +268,8 @@ def _choose_classes(family: LabelForm, info: DatasetInfo, width: int) -> tuple[s
                 return ()
             return numbered if set(info.classes) <= set(numbered) else info.classes
         case TargetKind.ONE_HOT:
-            return numbered if family in (LabelForm.SPARSE, LabelForm.CATEGORICAL) else ()
-        case TargetKind.NUMBERS:
+            return info.classes or numbered if family in (LabelForm.SPARSE, LabelForm.CATEGORICAL) else ()
+        case TargetKind.MULTI_LABEL | TargetKind.NUMBERS:
             return ()
 
 

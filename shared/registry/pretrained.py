@@ -40,7 +40,9 @@ class PretrainedVersion(BaseModel):
         architecture = deepcopy(self.architecture)
         wanted = _count_outputs(info)
         if wanted is not None and wanted != (len(self.classes) or None):
-            _replace_head(architecture, wanted, classes=info.targets is not TargetKind.NUMBERS)
+            _replace_head(
+                architecture, wanted, classes=info.targets not in (TargetKind.NUMBERS, TargetKind.MULTI_LABEL)
+            )
         return NetworkSpec.model_construct(layers=None, keras=architecture, from_=None, freeze=freeze)
 
     def adapt_contract(self, preprocessing: Preprocessing, info: DatasetInfo) -> ImageContract | NumbersContract:
@@ -112,7 +114,7 @@ def _count_outputs(info: DatasetInfo) -> int | None:
     match info.targets:
         case TargetKind.CLASSES:
             return len(info.classes)
-        case TargetKind.ONE_HOT | TargetKind.NUMBERS:
+        case TargetKind.ONE_HOT | TargetKind.MULTI_LABEL | TargetKind.NUMBERS:
             return info.target_width
         case TargetKind.INTEGERS:
             return len(info.classes) or None

@@ -15,7 +15,7 @@ Priority = Annotated[
 ]
 Tags = Annotated[
     dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,63}$")], Annotated[str, Field(max_length=255)]],
-    Field(max_length=50, examples=[{"course": "2026-fall"}]),
+    Field(max_length=50, examples=[{"course": "2026-fall"}], json_schema_extra={"additionalProperties": False}),
 ]
 Notes = Annotated[str, Field(max_length=10_000)]
 

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from shared.spec.fields import KerasPart, Name, SpecPart
 
@@ -33,6 +33,16 @@ class LayerSpec(KerasPart):
         return 1 + sum(layer.count() for layer in self.layers or ())
 
 
+def _parse_json_text(value: object) -> object:
+    """Parse the string that `to_json()` returns. Other values stay unchanged."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"The text is not JSON: {error}") from None
+
+
 class NetworkSpec(SpecPart):
     """The network in one of three forms.
 
@@ -42,7 +52,9 @@ class NetworkSpec(SpecPart):
 
     layers: Annotated[list[LayerSpec] | None, Field(min_length=1, max_length=MAX_LAYERS)] = None
     keras: Annotated[
-        dict[str, Any] | None, Field(examples=[{"class_name": "Sequential", "config": {"layers": []}}])
+        dict[str, Any] | None,
+        BeforeValidator(_parse_json_text, json_schema_input_type=dict[str, Any] | str | None),
+        Field(examples=[{"class_name": "Sequential", "config": {"layers": []}}]),
     ] = None
     from_: Annotated[
         str | None,
@@ -69,17 +81,6 @@ class NetworkSpec(SpecPart):
                 f"The network has {count} layers, including those inside `Residual`. The limit is {MAX_LAYERS}."
             )
         return layers
-
-    @field_validator("keras", mode="before")
-    @classmethod
-    def _parse_json_text(cls, value: object) -> object:
-        """Parse the string that `to_json()` returns. Other values stay unchanged."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"The text is not JSON: {error}") from None
 
     @model_validator(mode="after")
     def _check_one_form(self) -> Self:

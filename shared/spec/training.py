@@ -65,7 +65,7 @@ class EarlyStopping(SpecPart):
     ] = False
 
 
-class Best(SpecPart):
+class BestEpoch(SpecPart):
     """The epoch with the best value of a loss or a metric."""
 
     best: Name
@@ -103,7 +103,9 @@ def _expand_boolean(value: object) -> object:
 class TrainingOptions(SpecPart):
     epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
-    optimizer: OptimizerSpec = OptimizerSpec(name="Adam")
+    optimizer: Annotated[
+        OptimizerSpec, BeforeValidator(lambda given: given, json_schema_input_type=Name | OptimizerSpec)
+    ] = OptimizerSpec(name="Adam")
     loss: Annotated[
         Name | LossSpec | None,
         Field(
@@ -132,7 +134,7 @@ class TrainingOptions(SpecPart):
     ] = None
     early_stopping: EarlyStopping | None = None
     keep: Annotated[
-        Literal["last"] | Best,
+        Literal["last"] | BestEpoch,
         Field(
             description="The epoch whose weights become the version: the last one, or the one with the best value of a "
             "loss or a metric.",
@@ -161,11 +163,11 @@ class TrainingOptions(SpecPart):
 
     @model_validator(mode="after")
     def _check_one_best_epoch(self) -> Self:
-        stopping = self.early_stopping
-        if isinstance(self.keep, Best) and stopping and stopping.restore_best and stopping.monitor != self.keep.best:
+        keep, stopping = self.keep, self.early_stopping
+        if isinstance(keep, BestEpoch) and stopping and stopping.restore_best and stopping.monitor != keep.best:
             raise ValueError(
                 f"`early_stopping` restores the epoch with the best {stopping.monitor}, and `keep` selects the epoch "
-                f"with the best {self.keep.best}. Remove one of them."
+                f"with the best {keep.best}. Remove one of them."
             )
         return self
 

@@ -26,6 +26,7 @@ from shared.settings import Settings
 from shared.spec.training import TrainingSpec
 from shared.storage.artifacts import ArtifactStore
 from tests.support.databases import migrate
+from tests.support.described import DescribedClient
 from tests.support.examples import DIGITS, IRIS, Json
 from tests.support.versions import PublishedVersion
 from tests.support.worker import InProcessWorker, RecordingNotifier, make_worker_context
@@ -145,8 +146,8 @@ def app(
 
 @pytest.fixture
 def http(app: Flask) -> FlaskClient:
-    """Provide a client that calls the API in this process, without a socket."""
-    return app.test_client()
+    """Provide a client that calls the API in this process and checks that its answers are described."""
+    return DescribedClient(app, app.response_class, use_cookies=True)
 
 
 @pytest.fixture(scope="session")

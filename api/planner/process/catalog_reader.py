@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from api.planner.catalog import Argument, Catalog, DatasetEntry, Entry
+from api.planner.catalog import Catalog, CatalogArgument, CatalogEntry, DatasetEntry
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.networks.allow_list import FIXED_ARGUMENTS, LAYERS, PART_CLASSES
 from shared.networks.augmentation import AUGMENTATIONS
@@ -38,11 +38,11 @@ JSON_TYPES = {bool: "boolean", float: "number", str: "string", tuple: "list", li
 
 def read_catalog() -> Catalog:
     """Read the catalog from the signatures and docstrings of Keras."""
-    residual = Entry(
+    residual = CatalogEntry(
         name="Residual",
         description="Adds its input to the output of its layers, through a 1×1 projection if the shapes differ.",
         arguments=[
-            Argument(
+            CatalogArgument(
                 name="layers", type="list", required=True, description="The layers, in the form of `network.layers`."
             )
         ],
@@ -78,7 +78,7 @@ def read_catalog() -> Catalog:
     )
 
 
-def _describe(module: Any, name: str, left_out: frozenset[str] = frozenset()) -> Entry:  # noqa: ANN401 - keras is untyped
+def _describe(module: Any, name: str, left_out: frozenset[str] = frozenset()) -> CatalogEntry:  # noqa: ANN401 - keras is untyped
     described = getattr(module, name)
     texts = _parse_argument_texts(described)
     arguments = [
@@ -86,13 +86,13 @@ def _describe(module: Any, name: str, left_out: frozenset[str] = frozenset()) ->
         for parameter in inspect.signature(described.__init__).parameters.values()
         if parameter.name not in HIDDEN_ARGUMENTS | left_out
     ]
-    return Entry(name=name, description=_summarise(described), arguments=arguments)
+    return CatalogEntry(name=name, description=_summarise(described), arguments=arguments)
 
 
-def _describe_argument(parameter: inspect.Parameter, text: str) -> Argument:
+def _describe_argument(parameter: inspect.Parameter, text: str) -> CatalogArgument:
     required = parameter.default is inspect.Parameter.empty
     default = None if required else parameter.default
-    return Argument(
+    return CatalogArgument(
         name=parameter.name,
         type=_infer_type(parameter.name, default, text),
         required=required,
@@ -143,9 +143,9 @@ def _list_activations() -> list[str]:
     )
 
 
-def _list_metrics() -> list[Entry]:
+def _list_metrics() -> list[CatalogEntry]:
     by_shape = [
-        Entry(name=name, description="Keras chooses the variant by the shapes of labels and outputs.")
+        CatalogEntry(name=name, description="Keras chooses the variant by the shapes of labels and outputs.")
         for name in sorted(CHOSEN_BY_SHAPE)
     ]
     left_out = SETTLED_FOR_METRICS | {"name"}

@@ -1,14 +1,18 @@
 """Test that the OpenAPI document describes the routes, and that its pages need no internet."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from ruamel.yaml import YAML
 
 from api.http.problems import STATUS
 from shared.version import VERSION
+from tests.support.described import describe
+from tests.support.examples import DIGITS, Json
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 UNDESCRIBED = {"/docs", "/openapi.json", "/oauth2-redirect.html", "/swagger", "/swagger/{filename}"}
@@ -31,7 +35,17 @@ def test_every_route_is_described_and_nothing_else(app: Flask, http: FlaskClient
 
     described = {(path, method) for path, operations in paths.items() for method in operations}
 
-    assert described == {(path, method) for path, method in list_routes(app) if path not in UNDESCRIBED}
+    own = {(path, method) for path, method in described if path.startswith(("/api/", "/health/", "/metrics"))}
+    assert own == {(path, method) for path, method in list_routes(app) if path not in UNDESCRIBED}
+
+
+def test_every_path_of_another_system_is_one_of_its_routes(app: Flask, http: FlaskClient) -> None:
+    routes = app.url_map.bind("localhost")
+    for path, operations in http.get("/openapi.json").json["paths"].items():
+        for method in operations:
+            if not path.startswith(("/api/", "/health/", "/metrics")):
+                endpoint, _ = routes.match(path.replace("{", "").replace("}", ""), method.upper())
+                assert endpoint.partition(".")[0] in FOREIGN_PROTOCOLS
 
 
 def test_every_operation_describes_its_request_and_response(http: FlaskClient) -> None:
@@ -43,9 +57,9 @@ def test_every_operation_describes_its_request_and_response(http: FlaskClient) -
             assert named == set(re.findall(r"{(\w+)}", path)), path
             assert operation["summary"], path
             assert any(status.startswith("2") for status in operation["responses"]), path
-            assert ("requestBody" in operation) == (
-                method in ("post", "put") and not path.endswith(("/cancellation", "/reproduction", "/retry", "/stop"))
-            ), path
+            without = ("/cancellation", "/reproduction", "/retry", "/stop", "load")
+            takes_body = method in ("post", "put") and not path.endswith(without)
+            assert ("requestBody" in operation) == takes_body, path
 
 
 def test_the_components_are_objects(http: FlaskClient) -> None:
@@ -67,8 +81,8 @@ def test_every_reference_names_a_schema(http: FlaskClient) -> None:
 
     missing = set()
     for reference in find_references(document["paths"]):
-        name = reference.removeprefix("#/components/schemas/")
-        if name not in document["components"]["schemas"]:
+        _, _, kind, name = reference.split("/")
+        if name not in document["components"][kind]:
             missing.add(reference)
     assert missing == set()
 
@@ -121,3 +135,69 @@ def test_health_states_the_version(http: FlaskClient, path: str) -> None:
     health = http.get(path).json
 
     assert health["version"] == VERSION == http.get("/openapi.json").json["info"]["version"]
+
+
+RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid_by_the_published_schema(app: Flask, path: Path) -> None:
+    recipe = YAML(typ="safe").load(path.read_text())
+
+    assert describe(FlaskClient, app).find_faults("TrainingSpec", recipe) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({**DIGITS, "training": {"optimizer": "adam", "loss": "mse", "metrics": ["mse", {"name": "AUC"}]}}, None),
+        ({**DIGITS, "network": {"keras": "{}"}}, None),
+        ({**DIGITS, "dataset": {"name": "digits", "validation": "test"}}, None),
+        ({**DIGITS, "traning": {}}, "traning"),
+        ({**DIGITS, "tags": {"a b": "c"}}, "a b"),
+        ({**DIGITS, "training": {"epochs": 0.5}}, "0.5"),
+    ],
+)
+def test_the_schema_accepts_and_refuses_what_the_api_does(
+    app: Flask, http: FlaskClient, spec: Json, words: str | None
+) -> None:
+    faults = describe(FlaskClient, app).find_faults("TrainingSpec", spec)
+
+    assert bool(faults) == (words is not None)
+    if words is not None:
+        assert words in " ".join(faults)
+        assert http.post("/api/v1/jobs?dry_run=true", json=spec).status_code == 422
+
+
+def test_operations_are_named_as_their_views_are(http: FlaskClient) -> None:
+    operations = [operation for item in http.get("/openapi.json").json["paths"].values() for operation in item.values()]
+    names = [operation["operationId"] for operation in operations]
+
+    assert len(names) == len(set(names))
+    assert {"submit_job", "show_job", "predict_with_model", "upload_dataset", "tf_predict", "oip_infer"} <= set(names)
+
+
+def test_problem_types_examples_and_patterns_are_published(http: FlaskClient) -> None:
+    schemas = http.get("/openapi.json").json["components"]["schemas"]
+
+    assert {"about:blank", "/problems/job-not-found"} <= set(schemas["Problem"]["properties"]["type"]["enum"])
+    assert "/problems/out-of-memory" in schemas["JobProblem"]["properties"]["type"]["enum"]
+    assert schemas["DatasetSpec"]["properties"]["name"]["examples"] == ["mnist"]
+    assert "patternProperties" in schemas["TrainingSpec"]["properties"]["tags"]
+    assert not {name for name in schemas if name in ("Best", "Check", "Entry", "Argument", "Order", "Test")}
+
+
+def test_the_first_job_of_the_documentation_can_be_queued(http: FlaskClient) -> None:
+    body = http.get("/openapi.json").json["paths"]["/api/v1/jobs"]["post"]["requestBody"]["content"]
+
+    answer = http.post("/api/v1/jobs", json=body["application/json"]["example"])
+
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("query", ["limit=0", "x=1", "tag=:a"])
+def test_a_fault_names_the_part_of_the_request(http: FlaskClient, query: str) -> None:
+    (found,) = http.get(f"/api/v1/jobs?{query}").json["errors"]
+    body = http.post("/api/v1/jobs", json={**DIGITS, "limit": 0}).json["errors"][0]
+
+    assert (found["in"], body["in"]) == ("query", "body")
