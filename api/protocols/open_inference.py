@@ -16,10 +16,11 @@ from api.protocols.call import Reply
 from api.protocols.open_inference_codec import BYTES, OpenInferenceCall, answer_inference, read_object
 from api.protocols.tensors import dump_json, make_json_response
 from api.services import Services, services
+from shared.database.engine import DATABASE_ERRORS
 from shared.database.pagination import Page
 from shared.database.tables.registry import Version
-from shared.errors import ServiceError
-from shared.inference.servable import Servable
+from shared.errors import ModelNotFound, ServiceError, VersionNotFound
+from shared.inference.servable import InferenceStatistics, Servable
 from shared.preprocessing.contract import NumbersContract
 from shared.registry import versions
 
@@ -137,8 +138,10 @@ def show_model(model: str, version: str | None = None) -> Response:
 def show_model_readiness(model: str, version: str | None = None) -> Response:
     """Report that a model is ready.
 
-    Loads the version if it is not in memory. A version that cannot be loaded is an error.
+    Loads the version if it is not in memory, unless it was unloaded. A version that cannot be loaded is an error.
     """
+    if (found := _find_version(model, version)) is not None and services().model_cache.is_unloaded(found.id):
+        return make_json_response({"name": model, "ready": False}, status=HTTPStatus.SERVICE_UNAVAILABLE)
     servable = services().model_cache.get(model, version)
     return make_json_response({"name": servable.model, "ready": True}, servable)
 
@@ -172,10 +175,16 @@ def show_config(model: str, version: str | None = None) -> Response:
 def show_statistics(model: str | None = None, version: str | None = None) -> Response:
     """Show the statistics of a model.
 
-    They count since this process loaded the version. Without a model, all versions in memory are shown.
+    They count since this process started. Without a model, all versions in memory are shown.
     """
-    found = services().model_cache.list_loaded() if model is None else [services().model_cache.get(model, version)]
-    return make_json_response({"model_stats": [_format_statistics(servable) for servable in found]})
+    cache = services().model_cache
+    if model is None:
+        loaded = cache.list_loaded()
+        rows = [_format_statistics(servable.model, servable.number, servable.statistics) for servable in loaded]
+    else:
+        found = _get_version(model, version)
+        rows = [_format_statistics(found.model, found.number, cache.get_statistics(found.id))]
+    return make_json_response({"model_stats": rows})
 
 
 @bp.post("/v2/repository/index")
@@ -188,7 +197,7 @@ def show_repository() -> Response:
     only_ready = bool(body.strip()) and bool(read_object(services().bodies, body).get("ready"))
     with services().sessions() as session:
         served = versions.list_served_versions(session, MAX_MODELS)
-    rows = [_format_index_row(version, services().model_cache.get_failure(version.id)) for version in served]
+    rows = [_format_index_row(version) for version in served]
     return make_json_response([row for row in rows if row["state"] == READY or not only_ready])
 
 
@@ -206,11 +215,10 @@ def load_model(model: str) -> Response:
 def unload_model(model: str) -> Response:
     """Remove a model from memory.
 
-    The next request for the model loads it again.
+    It is unavailable until it is loaded again: by `load`, or by the next prediction. Its statistics stay.
     """
-    servable = services().model_cache.get(model)
-    services().model_cache.unload(model)
-    return make_json_response({"name": servable.model, "unload": True})
+    services().model_cache.unload(model, _get_version(model, None).id)
+    return make_json_response({"name": model, "unload": True})
 
 
 @bp.post("/v2/models/<model>/infer")
@@ -225,9 +233,27 @@ def infer(model: str, version: str | None = None) -> Response:
     return answer_call(protocol, call)
 
 
-def _format_index_row(version: Version, failure: str | None) -> dict[str, str]:
-    state = READY if failure is None else "UNAVAILABLE"
-    return {"name": version.model, "version": str(version.number), "state": state, "reason": failure or ""}
+def _get_version(model: str, version: str | None) -> Version:
+    """Look up a version without loading it. Raises ModelNotFound or VersionNotFound."""
+    with services().sessions() as session:
+        if version is None:
+            return versions.get_served_version(session, model)
+        return versions.get_version(session, model, version)
+
+
+def _find_version(model: str, version: str | None) -> Version | None:
+    """Return a version as `_get_version` does; None if it does not exist, or the database is unreachable."""
+    try:
+        return _get_version(model, version)
+    except (ModelNotFound, VersionNotFound, *DATABASE_ERRORS):
+        return None
+
+
+def _format_index_row(version: Version) -> dict[str, str]:
+    cache = services().model_cache
+    reason = cache.get_failure(version.id) or ("unloaded" if cache.is_unloaded(version.id) else "")
+    state = "UNAVAILABLE" if reason else READY
+    return {"name": version.model, "version": str(version.number), "state": state, "reason": reason}
 
 
 def _describe_inputs(servable: Servable) -> dict[str, Any]:
@@ -245,13 +271,12 @@ def _describe_inputs(servable: Servable) -> dict[str, Any]:
     }
 
 
-def _format_statistics(servable: Servable) -> dict[str, Any]:
-    statistics = servable.statistics
+def _format_statistics(model: str, number: int, statistics: InferenceStatistics) -> dict[str, Any]:
     duration = {"count": statistics.requests, "ns": statistics.nanoseconds}
     nothing = {"count": 0, "ns": 0}
     return {
-        "name": servable.model,
-        "version": str(servable.number),
+        "name": model,
+        "version": str(number),
         "last_inference": statistics.last_milliseconds,
         "inference_count": statistics.inputs,
         "execution_count": statistics.requests,

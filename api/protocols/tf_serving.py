@@ -240,7 +240,8 @@ def _format_status(version: Version) -> dict[str, Any]:
     error = {"error_code": "OK", "error_message": ""}
     if failure is not None:
         error = {"error_code": "DATA_LOSS", "error_message": failure}
-    return {"version": str(version.number), "state": "END" if failure else "AVAILABLE", "status": error}
+    is_gone = failure is not None or services().model_cache.is_unloaded(version.id)
+    return {"version": str(version.number), "state": "END" if is_gone else "AVAILABLE", "status": error}
 
 
 def _show_metadata(target: Target) -> Response:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from shared.database.engine import DATABASE_ERRORS, Sessions
 from shared.database.tables.registry import Version
 from shared.errors import ArtifactDamaged, ModelNotFound, ServiceError, VersionNotFound, VersionNotServable
-from shared.inference.servable import Servable, load_servable
+from shared.inference.servable import InferenceStatistics, Servable, load_servable
 from shared.registry import versions
 from shared.storage.artifacts import ArtifactStore
 from shared.system import trim_heap
@@ -82,6 +82,8 @@ class ModelCache:
         self._resolved: dict[Name, _Resolved] = {}
         self._servables: dict[int, Servable] = {}
         self._failures: dict[int, _Failure] = {}
+        self._unloaded: frozenset[int] = frozenset()
+        self._statistics: dict[int, InferenceStatistics] = {}  # they stay when a version leaves the memory
         # Held to change `_servables` and `_failures`. Readers need no lock: `_servables` is replaced, never modified.
         self._changing = threading.Lock()
         self._refresh_locks: dict[Name, threading.Lock] = {}  # one for each name, see `_refresh`
@@ -146,16 +148,31 @@ class ModelCache:
         """List the versions in memory, ordered by model and number."""
         return sorted(self._servables.values(), key=lambda servable: (servable.model, servable.number))
 
-    def unload(self, model: str) -> None:
-        """Remove the versions of a model from memory. The next request loads the version again."""
+    def unload(self, model: str, version_id: int) -> None:
+        """Remove the versions of a model from memory. The next prediction loads the version again.
+
+        `version_id` is the version that it serves, which is also marked as unloaded if it is not in memory.
+        """
         with self._changing:
-            self._servables = {key: servable for key, servable in self._servables.items() if servable.model != model}
+            removed = {key for key, servable in self._servables.items() if servable.model == model}
+            self._servables = {key: servable for key, servable in self._servables.items() if key not in removed}
+            self._unloaded |= removed | {version_id}
+
+    def is_unloaded(self, version_id: int) -> bool:
+        """Return whether a version was removed by `unload`, and has not been loaded since."""
+        return version_id in self._unloaded
+
+    def get_statistics(self, version_id: int) -> InferenceStatistics:
+        """Return the counts of a version since the start of this process; zeros if it was never loaded."""
+        return self._statistics.get(version_id) or InferenceStatistics()
 
     def evict(self, version: Version) -> None:
         """Remove a version that this process has deleted, so that the next request for it fails."""
         with self._changing:
             self._servables = {key: servable for key, servable in self._servables.items() if key != version.id}
             self._failures.pop(version.id, None)
+            self._statistics.pop(version.id, None)
+            self._unloaded -= {version.id}
         self.invalidate(version.model)
 
     def list_failures(self) -> list[str]:
@@ -214,6 +231,10 @@ class ModelCache:
         """Add a version, and keep the most recently used of the others that fit into the budget."""
         with self._changing:
             self._failures.pop(version_id, None)
+            self._unloaded -= {version_id}
+            if len(self._statistics) >= MAX_NAMES:
+                self._statistics.clear()
+            servable.statistics = self._statistics.setdefault(version_id, servable.statistics)
             kept, size = {version_id: servable}, servable.size_bytes
             for key, version in sorted(self._servables.items(), key=lambda entry: entry[1].last_used_at, reverse=True):
                 if size + version.size_bytes <= self._budget_bytes:

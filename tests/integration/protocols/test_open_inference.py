@@ -219,3 +219,32 @@ def test_a_bytes_element_that_is_cut_off_is_a_bad_request(http: FlaskClient, dig
         answer = http.post(INFER, data=header + raw, headers={"Inference-Header-Content-Length": str(len(header))})
 
         assert (answer.status_code, answer.json) == (400, {"error": "The last element of BYTES is cut off."})
+
+
+def test_an_unloaded_model_is_unavailable_until_it_is_loaded_and_keeps_its_statistics(
+    http: FlaskClient, rows: np.ndarray
+) -> None:
+    def find_state() -> str:
+        index = http.post("/v2/repository/index", json={}).json
+        return str(next(row["state"] for row in index if row["name"] == "digits"))
+
+    def count_inferences() -> int:
+        (statistics,) = http.get("/v2/models/digits/stats").json["model_stats"]
+        return int(statistics["inference_count"])
+
+    body = make_request(data=rows[:1].ravel().tolist())
+    http.post(INFER, json=body)
+    before = count_inferences()
+    http.post("/v2/repository/models/digits/unload")
+    ready = http.get("/v2/models/digits/ready")
+    status = http.get("/v1/models/digits/versions/2").json["model_version_status"][0]["state"]
+
+    assert (find_state(), ready.status_code, status) == ("UNAVAILABLE", 503, "END")
+    assert count_inferences() == before
+    assert find_state() == "UNAVAILABLE"
+    http.post("/v2/repository/models/digits/load")
+    assert (find_state(), http.get("/v2/models/digits/ready").status_code) == ("READY", 200)
+    http.post("/v2/repository/models/digits/unload")
+    http.post(INFER, json=body)
+    assert (find_state(), count_inferences()) == ("READY", before + 1)
+    assert http.post("/v2/repository/models/nobody/unload").status_code == 404
