@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from api.charts import drawings
 from api.charts.drawings import Tile
 from api.charts.kinds import Drawing
 from shared.database.tables.datasets import Revision
+from shared.datasets.builtin import BUILTIN_DATASETS, read_samples
 from shared.datasets.encodings import expand_names
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.revisions import to_dataset_info
@@ -56,7 +58,20 @@ def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore, d
         columns = expand_names(names, info.encodings)
         sample = np.linspace(0, len(x) - 1, min(len(x), MAX_SAMPLE_ROWS)).astype(np.int64)
         rows = x.read(sample) if isinstance(x, MappedRows) else np.asarray(x)[sample]
-        return drawings.draw_histograms(f"{reference}: {len(y):,} rows", columns[:MAX_COLUMNS], rows[:, :MAX_COLUMNS])
+        return _draw_table(f"{reference}: {len(y):,} rows", columns, rows)
+
+
+def make_builtin_preview(name: str, decoder: ImageDecoder) -> Drawing:
+    """Draw images of the first MAX_CLASSES classes of a built-in data set, or the histograms of its columns."""
+    info, (x, y) = BUILTIN_DATASETS[name].info, read_samples(name)
+    if info.images:
+        title = f"{name}: {info.rows:,} images"
+        return drawings.draw_gallery(title, _make_tiles(x, y, info, decoder), IMAGES_PER_CLASS)
+    return _draw_table(f"{name}: {info.rows:,} rows", [f"column {index}" for index in range(x.shape[1])], x)
+
+
+def _draw_table(title: str, columns: list[str], rows: NDArray[Any]) -> Drawing:
+    return drawings.draw_histograms(title, columns[:MAX_COLUMNS], rows[:, :MAX_COLUMNS])
 
 
 def _make_tiles(x: Rows, y: NDArray[np.int64], info: DatasetInfo, decoder: ImageDecoder) -> list[Tile]:

@@ -20,14 +20,14 @@ class ClassRows(Document):
 
 
 class RevisionDocument(Document):
-    """A revision of an uploaded data set. It never changes.
+    """A revision of an uploaded data set, or a built-in one. It never changes.
 
     `shape` is the shape of one row. For images it is height, width and channels; height and width are null if the
     images have different sizes. `columns` are the names of the input columns of a CSV, empty for other files.
     """
 
     name: str
-    revision: int
+    revision: int | None = Field(description="The number of the revision; null for a built-in data set.")
     reference: str = Field(description="The value of `dataset.name` for this revision.", examples=["flowers@2"])
     kind: Literal["images", "numbers"]
     targets: TargetKind
@@ -47,14 +47,15 @@ class RevisionDocument(Document):
     )
     ignored: list[str] = Field(description="Members of the archive that are not data, at most 100.")
     warnings: list[str] = Field(description="What the sender may not have meant.")
-    digest: str = Field(description="sha256 of the data that a training can use.")
-    created_at: datetime
+    digest: str | None = Field(description="sha256 of the data that a training can use; null for a built-in data set.")
+    created_at: datetime | None
 
 
 class DatasetDocument(Document):
-    """An uploaded data set. The newest revision comes first."""
+    """A data set. The newest revision comes first; a built-in data set has one."""
 
     name: str
+    builtin: bool = Field(description="Whether the data set belongs to Trainyard. It cannot be deleted.")
     revisions: list[RevisionDocument]
 
 

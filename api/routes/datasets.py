@@ -1,6 +1,7 @@
 """Upload, list, show and preview data sets."""
 
 import tempfile
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,7 @@ from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from api.charts.dataset_preview import make_preview
+from api.charts.dataset_preview import make_builtin_preview, make_preview
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
 from api.documents.datasets import ClassRows, DatasetDocument, DatasetList, RevisionDocument
 from api.http.bodies import parse_document
@@ -25,6 +26,7 @@ from api.services import services
 from shared.database.tables.datasets import Revision
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
+from shared.datasets.info import DatasetInfo, TargetKind
 from shared.errors import (
     ArtifactDamaged,
     DatasetInUse,
@@ -39,8 +41,12 @@ from shared.errors import (
 from shared.spec.fields import ModelName
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
+from shared.version import VERSION
 
 bp = APIBlueprint("datasets", __name__, url_prefix="/api/v1/datasets", abp_tags=[Tag(name="Data sets")])
+MAX_CERTAIN_CLASSES = 20
+MIN_CLASS_ROWS = 10
+"""More integer labels with fewer rows each are probably quantities: they are not listed as classes."""
 MAX_COLUMNS_CHARACTERS = 20_000
 UPLOAD: dict[str, Any] = {
     "required": True,
@@ -181,24 +187,33 @@ def upload_dataset() -> Response:
 @bp.get("", responses={200: DatasetList, **describe_problems()})
 @parse_request
 def list_datasets(query: PageQuery) -> Response:
-    """List the uploaded data sets.
+    """List the data sets, uploaded and built-in.
 
-    They are ordered by name. The catalog lists the built-in data sets.
+    They are ordered by name.
     """
     page = parse_page(query.limit, query.cursor, TEXT_KEY)
+    after = str(page.after[0]) if page.after is not None else ""
     with services().sessions() as session:
-        names = [found.name for found in revisions.list_datasets(session, page)]
-        documents = [_format_dataset(name, revisions.list_revisions(session, name)) for name in names]
+        uploaded = [found.name for found in revisions.list_datasets(session, page)]
+        names = sorted([*uploaded, *(name for name in BUILTIN_DATASETS if name > after)])[: page.limit]
+        documents = [
+            _format_builtin(name)
+            if name in BUILTIN_DATASETS
+            else _format_dataset(name, revisions.list_revisions(session, name))
+            for name in names
+        ]
     return to_response(DatasetList(datasets=documents, next=make_next_cursor(page, [(name,) for name in names])))
 
 
 @bp.get("/<name>", responses={200: DatasetDocument, **describe_problems(DatasetNotFound)})
 @parse_request
 def show_dataset(path: DatasetPath) -> Response:
-    """Show an uploaded data set.
+    """Show a data set.
 
     `name` returns all revisions, the newest first; `name@revision` returns one.
     """
+    if path.name in BUILTIN_DATASETS:
+        return to_response(_format_builtin(path.name))
     with services().sessions() as session:
         if "@" in path.name:
             found = [revisions.get_revision(session, path.name)]
@@ -217,6 +232,8 @@ def delete_dataset(path: DatasetPath, query: DeletionQuery) -> Response:
     Data on which a version was trained is deleted only with `versions=keep`: the version stays, and cannot be
     reproduced.
     """
+    if path.name in BUILTIN_DATASETS:
+        raise DatasetInUse(f"{path.name!r} is a built-in data set, which cannot be deleted.")
     with services().sessions.begin() as session:
         chosen = revisions.list_for_deletion(session, path.name)
         if query.versions is None:
@@ -238,6 +255,14 @@ def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
     For images: some images of each class, for at most 8 classes.
     For a table: the histograms of the first 16 columns.
     """
+    if path.name in BUILTIN_DATASETS:
+        return make_picture_response(
+            services().pictures,
+            path.picture_format,
+            query,
+            ("preview", path.name, VERSION),
+            lambda: make_builtin_preview(path.name, services().decoder),
+        )
     with services().sessions() as session:
         revision = revisions.get_revision(session, path.name)
     reference = f"{revision.dataset}@{revision.number}"
@@ -252,7 +277,14 @@ def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
 
 
 def _format_dataset(name: str, revisions: list[Revision]) -> DatasetDocument:
-    return DatasetDocument(name=name, revisions=[_format_revision(revision) for revision in revisions])
+    rows = [_format_revision(revision) for revision in revisions]
+    return DatasetDocument(name=name, builtin=False, revisions=rows)
+
+
+def _format_builtin(name: str) -> DatasetDocument:
+    known: dict[str, Any] = {"columns": [], "label": None, "ignored": [], "warnings": []}
+    document = _format_info(name, BUILTIN_DATASETS[name].info, known, reference=name)
+    return DatasetDocument(name=name, builtin=True, revisions=[document])
 
 
 def _describe(ingested: ParsedDataset) -> dict[str, Any]:
@@ -265,13 +297,36 @@ def _describe(ingested: ParsedDataset) -> dict[str, Any]:
 
 
 def _format_revision(revision: Revision) -> RevisionDocument:
-    info = revisions.to_dataset_info(revision)
+    return _format_info(
+        revision.dataset,
+        revisions.to_dataset_info(revision),
+        revision.description,
+        reference=f"{revision.dataset}@{revision.number}",
+        revision=revision.number,
+        digest=revision.digest,
+        created_at=revision.created_at,
+    )
+
+
+def _format_info(
+    name: str,
+    info: DatasetInfo,
+    description: dict[str, Any],
+    *,
+    reference: str,
+    revision: int | None = None,
+    digest: str | None = None,
+    created_at: datetime | None = None,
+) -> RevisionDocument:
+    """Format a revision, or a built-in data set. `description` is that of `_describe`."""
+    many = len(info.classes) > MAX_CERTAIN_CLASSES and info.rows < MIN_CLASS_ROWS * len(info.classes)
+    is_regression = info.targets is TargetKind.INTEGERS and many
     validation = info.validation_class_rows or (0,) * len(info.classes)
     rows = zip(info.classes, info.class_rows, validation, strict=True)
     return RevisionDocument(
-        name=revision.dataset,
-        revision=revision.number,
-        reference=f"{revision.dataset}@{revision.number}",
+        name=name,
+        revision=revision,
+        reference=reference,
         kind="images" if info.images else "numbers",
         targets=info.targets,
         shape=info.shape if 0 not in info.shape else (None, None, info.shape[-1]),
@@ -281,12 +336,13 @@ def _format_revision(revision: Revision) -> RevisionDocument:
         classes=[
             ClassRows(label=label, train_rows=train, validation_rows=held_out, test_rows=test)
             for label, (train, test), held_out in rows
+            if not is_regression
         ],
-        columns=revision.description["columns"],
-        label=revision.description["label"],
+        columns=description["columns"],
+        label=description["label"],
         encodings=[encoding for encoding in info.encodings if not encoding.is_plain],
-        ignored=revision.description["ignored"],
-        warnings=revision.description.get("warnings", []),
-        digest=revision.digest,
-        created_at=revision.created_at,
+        ignored=description["ignored"],
+        warnings=description.get("warnings", []),
+        digest=digest,
+        created_at=created_at,
     )

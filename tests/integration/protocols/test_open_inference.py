@@ -225,7 +225,7 @@ def test_an_unloaded_model_is_unavailable_until_it_is_loaded_and_keeps_its_stati
     http: FlaskClient, rows: np.ndarray
 ) -> None:
     def find_state() -> str:
-        index = http.post("/v2/repository/index", json={}).json
+        index: Any = http.post("/v2/repository/index", json={}).json
         return str(next(row["state"] for row in index if row["name"] == "digits"))
 
     def count_inferences() -> int:
