@@ -40,6 +40,7 @@ from api.routes import (
     metrics,
     models,
     predictions,
+    problem_types,
     reproductions,
     version_charts,
     workers,
@@ -91,6 +92,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         workers,
         health,
         metrics,
+        problem_types,
     ):
         app.register_api(routes.bp)
     for protocol in (tf_serving, open_inference, mlflow, hugging_face):

@@ -12,6 +12,9 @@ from shared.database.tables.jobs import Job, JobKind, JobStatus
 from shared.devices import Device
 from shared.jobs import queries, wait_estimate
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
+from shared.registry import versions
+from shared.registry.evaluation import EVALUATION_FILE
+from shared.registry.manifest import Metrics
 from shared.registry.reproduction import Reproduction
 
 
@@ -114,7 +117,21 @@ class JobDocument(JobSummary):
     )
     seconds_to_start: float | None = Field(
         default=None,
-        description="Estimated wait of a queued job, from the duration of similar jobs; null without an estimate.",
+        description=(
+            "Estimated wait of a queued job, from the duration of earlier jobs of the same models, rounded to two "
+            "digits; null without an estimate."
+        ),
+    )
+    seconds_to_start_range: tuple[float, float] | None = Field(
+        default=None, description="The interval in which the wait probably lies; null without an estimate."
+    )
+    metrics: Metrics | None = Field(
+        default=None, description="Loss and metrics of the version that a training has published; else null."
+    )
+    links: dict[str, str] = Field(
+        default={},
+        description="Paths of what belongs to the job: its events, log and metrics; after a training also its curves, "
+        "version and evaluation; the results of a batch prediction.",
     )
     ready_at: datetime | None = Field(
         description="The earliest start of the next attempt after a lost attempt; null if the job need not wait for it."
@@ -155,6 +172,27 @@ def load_job(sessions: Sessions, job_id: UUID) -> JobDocument:
     with sessions() as session:
         job = queries.get_job(session, job_id)
         standing = wait_estimate.get_queue_position(session, job, VANISHED_AFTER_SECONDS)
-    if standing is None:
-        return JobDocument.from_job(job)
-    return JobDocument.from_job(job, place=standing.place, seconds_to_start=standing.seconds)
+        metrics = versions.get_metrics(session, [job.version])[0] if job.version is not None else None
+        links = _list_links(job)
+    known: dict[str, object] = {"links": links, "metrics": metrics}
+    if standing is not None:
+        known["place"] = standing.place
+        if standing.wait is not None:
+            known["seconds_to_start"] = standing.wait.usual
+            known["seconds_to_start_range"] = (standing.wait.shortest, standing.wait.longest)
+    return JobDocument.from_job(job, **known)
+
+
+def _list_links(job: Job) -> dict[str, str]:
+    """List the paths of what belongs to a job."""
+    path = f"/api/v1/jobs/{job.id}"
+    links = {"self": path, "events": f"{path}/events", "log": f"{path}/log"}
+    if job.kind == JobKind.PREDICTION:
+        return {**links, "predictions": f"{path}/predictions.jsonl"}
+    links |= {"metrics": f"{path}/metrics", "curves": f"{path}/curves.svg"}
+    if job.version is None:
+        return links
+    links["version"] = f"/api/v1/models/{job.model}/versions/{job.version.number}"
+    if any(file.name == EVALUATION_FILE for file in job.version.files):
+        links["evaluation"] = f"{links['version']}/evaluation"
+    return links

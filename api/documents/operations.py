@@ -65,3 +65,12 @@ class Readiness(Document):
     ready: bool
     version: str
     checks: dict[str, HealthCheck]
+
+
+class ProblemType(Document):
+    """What a type of problem means, with its remedy. `status` is null for the errors of jobs that failed."""
+
+    type: str
+    title: str
+    status: int | None
+    meaning: str

@@ -1,5 +1,6 @@
 """Submit batch predictions, which predict many inputs as a job, and download their results."""
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -76,6 +77,12 @@ class BatchPredictionRequest(BaseModel):
 
 class PredictionsPath(JobPath):
     answer_format: Literal["jsonl", "csv"]
+
+
+class PredictionsQuery(BaseModel):
+    bom: bool = Field(
+        default=False, description="Begin the CSV with a byte order mark, by which Excel recognises UTF-8."
+    )
 
 
 FIELDS: dict[str, Any] = {
@@ -199,11 +206,12 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
     },
 )
 @parse_request
-def download_predictions(path: PredictionsPath) -> Response:
+def download_predictions(path: PredictionsPath, query: PredictionsQuery) -> Response:
     """Download the results of a batch prediction.
 
     Each input has one line.
     In `jsonl`, a line is the complete prediction; in `csv`, it is the most probable class, or the numbers.
+    With `bom=1`, the CSV begins with a byte order mark, by which Excel recognises UTF-8.
     While the job runs, the file contains the results so far.
     """
     with services().sessions() as session:
@@ -219,13 +227,11 @@ def download_predictions(path: PredictionsPath) -> Response:
         )
     artifacts = services().artifacts
     lines = (artifacts.read(part.sha256) for part in parts)
-    is_csv = path.answer_format == "csv"
     headers = {"Content-Disposition": f'attachment; filename="{job.model}-{job.id}.{path.answer_format}"'}
-    return Response(
-        format_csv(lines, batch.columns) if is_csv else lines,
-        content_type=CSV if is_csv else JSON_LINES,
-        headers=headers,
-    )
+    if path.answer_format == "jsonl":
+        return Response(lines, content_type=JSON_LINES, headers=headers)
+    mark = "\ufeff" if query.bom else ""
+    return Response(itertools.chain([mark], format_csv(lines, batch.columns)), content_type=CSV, headers=headers)
 
 
 def _parse_batch_request() -> BatchPredictionRequest:

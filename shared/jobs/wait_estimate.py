@@ -3,7 +3,9 @@
 import heapq
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import floor, log10
 from statistics import median
+from typing import NamedTuple
 
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
@@ -16,7 +18,11 @@ from shared.jobs.scheduling import count_running
 MAX_JOBS_AHEAD = 1000
 """With more jobs ahead, no wait is estimated."""
 SIMILAR_JOBS = 10
-"""The duration of a job is the median of this number of similar jobs."""
+"""The duration of a job is that of this number of similar jobs: their median, shortest and longest."""
+SPREAD_OF_ONE = 2.0
+"""The duration of a single similar job may be wrong by this factor."""
+SPREAD_OF_PROGRESS = 1.25
+"""The rest of a running job, by its progress, may be wrong by this factor."""
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """The time of the last claim for an owner without one: such owners come first."""
 
@@ -27,12 +33,21 @@ class QueuePosition:
 
     Attributes:
         place: position in the queue, 1 for the next job to run.
-        seconds: estimated wait. None without an estimate: no worker can run the job, the duration of a running job or a
-            job ahead is unknown because no similar job has succeeded, or more than MAX_JOBS_AHEAD jobs are ahead.
+        wait: estimated seconds. None without an estimate: no worker can run the job, the duration of a running job or a
+            job ahead is unknown because no job of its kind and model has succeeded, or more than MAX_JOBS_AHEAD jobs
+            are ahead.
     """
 
     place: int
-    seconds: float | None
+    wait: "Wait | None"
+
+
+class Wait(NamedTuple):
+    """Seconds: the estimate, and the interval in which it probably lies. They are rounded to two digits."""
+
+    usual: float
+    shortest: float
+    longest: float
 
 
 def get_queue_position(session: Session, job: Job, silence_seconds: float) -> QueuePosition | None:
@@ -84,32 +99,42 @@ def _list_profiles_ahead(session: Session, job: Job, devices: list[Device]) -> l
     return [(kind, model) for kind, model in rows]
 
 
-def _estimate_wait(session: Session, job: Job, ahead: list[JobProfile], silence_seconds: float) -> float | None:
-    """Estimate the seconds until the job starts. Returns None without an estimate.
+def _estimate_wait(session: Session, job: Job, ahead: list[JobProfile], silence_seconds: float) -> Wait | None:
+    """Estimate the seconds until the job starts. Returns None without an estimate."""
+    durations: dict[JobProfile, Wait | None] = {}
 
-    Simulates the present workers: each time, the worker that becomes idle first runs the next job ahead.
-    """
-    usual_seconds: dict[JobProfile, float | None] = {}
+    def get_duration(profile: JobProfile) -> Wait | None:
+        if profile not in durations:
+            durations[profile] = _measure_duration(session, profile)
+        return durations[profile]
 
-    def get_usual_seconds(profile: JobProfile) -> float | None:
-        if profile not in usual_seconds:
-            usual_seconds[profile] = _compute_median_seconds(session, profile)
-        return usual_seconds[profile]
-
-    seconds_until_idle = [
-        0.0
+    until_idle = [
+        Wait(0.0, 0.0, 0.0)
         if running is None
-        else _estimate_seconds_left(session, running, get_usual_seconds((running.kind, running.model)))
+        else _estimate_seconds_left(session, running, get_duration((running.kind, running.model)))
         for running in _list_jobs_of_workers(session, job, silence_seconds)
     ]
-    times = [get_usual_seconds(profile) for profile in ahead[:MAX_JOBS_AHEAD]]
-    if not seconds_until_idle or None in times or None in seconds_until_idle or len(ahead) > MAX_JOBS_AHEAD:
+    times = [get_duration(profile) for profile in ahead[:MAX_JOBS_AHEAD]]
+    if not until_idle or None in times or None in until_idle or len(ahead) > MAX_JOBS_AHEAD:
         return None
-    heap = [seconds for seconds in seconds_until_idle if seconds is not None]
-    heapq.heapify(heap)
+    known = [one for one in until_idle if one is not None], [one for one in times if one is not None]
+    waits = (_simulate([one[place] for one in known[0]], [one[place] for one in known[1]]) for place in range(3))
+    return Wait(*map(_round, waits))
+
+
+def _simulate(until_idle: list[float], times: list[float]) -> float:
+    """Return the seconds until a worker is idle: each time, the one that becomes idle first runs the next job ahead."""
+    heapq.heapify(until_idle)
     for seconds in times:
-        heapq.heapreplace(heap, heap[0] + (seconds or 0.0))
-    return heap[0]
+        heapq.heapreplace(until_idle, until_idle[0] + seconds)
+    return until_idle[0]
+
+
+def _round(seconds: float) -> float:
+    """Round to two significant digits, and to whole seconds."""
+    if seconds < 1:
+        return 0.0
+    return round(seconds, min(0, 1 - floor(log10(seconds))))
 
 
 def _list_jobs_of_workers(session: Session, job: Job, silence_seconds: float) -> list[Job | None]:
@@ -122,33 +147,36 @@ def _list_jobs_of_workers(session: Session, job: Job, silence_seconds: float) ->
     return [held.get(name) for name in names]
 
 
-def _estimate_seconds_left(session: Session, running: Job, usual_seconds: float | None) -> float | None:
-    """Estimate the remaining seconds of a running job, from its progress or else from `usual_seconds`.
-
-    `usual_seconds` is the duration of similar jobs.
+def _estimate_seconds_left(session: Session, running: Job, duration: Wait | None) -> Wait | None:
+    """Estimate the remaining seconds of a running job, from its progress or else from the duration of similar jobs.
 
     Returns None if neither is known.
     """
     left = (running.progress or {}).get("seconds_left")
     if left is not None:
-        return float(left)
-    if usual_seconds is None or running.started_at is None:
+        return Wait(float(left), left / SPREAD_OF_PROGRESS, left * SPREAD_OF_PROGRESS)
+    if duration is None or running.started_at is None:
         return None
-    return max(0.0, usual_seconds - (_get_time(session) - running.started_at).total_seconds())
+    run = (_get_time(session) - running.started_at).total_seconds()
+    return Wait(*(max(0.0, seconds - run) for seconds in duration))
 
 
-def _compute_median_seconds(session: Session, profile: JobProfile) -> float | None:
-    """Compute the median duration of the newest succeeded jobs with this profile, or else of all models.
+def _measure_duration(session: Session, profile: JobProfile) -> Wait | None:
+    """Return the duration of the newest succeeded jobs with this profile. Returns None if none has succeeded.
 
-    Returns None if no job of this kind has succeeded.
+    Jobs of other models tell nothing: their networks and data can take any time.
     """
     kind, model = profile
-    same_kind = Job.kind == kind
-    ended = select(Job.started_at, Job.ended_at).where(Job.status == JobStatus.SUCCEEDED, same_kind).limit(SIMILAR_JOBS)
-    ended = ended.order_by(Job.created_at.desc(), Job.id.desc())
-    rows = session.execute(ended.where(Job.model == model)).all() or session.execute(ended).all()
+    ended = select(Job.started_at, Job.ended_at).where(
+        Job.status == JobStatus.SUCCEEDED, Job.kind == kind, Job.model == model
+    )
+    rows = session.execute(ended.order_by(Job.created_at.desc(), Job.id.desc()).limit(SIMILAR_JOBS))
     seconds = [(end - start).total_seconds() for start, end in rows if start is not None and end is not None]
-    return median(seconds) if seconds else None
+    if not seconds:
+        return None
+    if len(seconds) == 1:
+        return Wait(seconds[0], seconds[0] / SPREAD_OF_ONE, seconds[0] * SPREAD_OF_ONE)
+    return Wait(median(seconds), min(seconds), max(seconds))
 
 
 def _get_time(session: Session) -> datetime:

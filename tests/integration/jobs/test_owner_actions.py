@@ -247,9 +247,27 @@ def test_the_time_to_start_is_estimated_from_similar_jobs(http: FlaskClient, ses
     with sessions.begin() as session:
         lifecycle.renew(session, UUID(running), 1, 60, {"seconds_left": 7.0}, [])
 
-    estimates = [show_job(http, job)["seconds_to_start"] for job in (second, third)]
+    shown = [show_job(http, job) for job in (second, third)]
 
-    assert estimates == pytest.approx([7, 17], abs=0.5)
+    assert [job["seconds_to_start"] for job in shown] == [7, 17]
+    # The end of a running job is uncertain by a quarter, the duration of a single earlier job by a factor of two.
+    assert [job["seconds_to_start_range"] for job in shown] == [[6, 9], [11, 29]]
+
+
+def test_the_duration_of_another_model_tells_nothing_about_the_wait(http: FlaskClient, sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        workers.record_heartbeat(session, "worker-1", "host", ("cpu",))
+    submit(http, XOR)
+    with sessions.begin() as session:
+        job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
+        assert job is not None
+        lifecycle.finish_reproduction(session, job.id, job.attempt, {})
+    submit(http, {**XOR, "model": "another"})
+    last = submit(http, {**XOR, "model": "another"})
+
+    shown = show_job(http, last)
+
+    assert (shown["place"], shown["seconds_to_start"], shown["seconds_to_start_range"]) == (2, None, None)
 
 
 def test_workers_are_listed_with_their_state_and_job(http: FlaskClient, sessions: Sessions) -> None:

@@ -117,6 +117,8 @@ def test_images_of_a_zip_are_predicted_in_order_with_their_problems(
     assert [row["label"] for row in table[:300]] == [line["label"] for line in lines[:300]]
     assert table[300]["label"] == ""
     assert "broken.png" in table[300]["problem"]
+    marked = digits.get(done["links"]["predictions"].replace(".jsonl", ".csv?bom=1")).data
+    assert marked[:7] == b"\xef\xbb\xbfrow,"
 
 
 @ON_SQLITE
