@@ -189,7 +189,9 @@ def _list_links(job: Job) -> dict[str, str]:
     links = {"self": path, "events": f"{path}/events", "log": f"{path}/log"}
     if job.kind == JobKind.PREDICTION:
         return {**links, "predictions": f"{path}/predictions.jsonl"}
-    links |= {"metrics": f"{path}/metrics", "curves": f"{path}/curves.svg"}
+    links["metrics"] = f"{path}/metrics"
+    if (job.progress or {}).get("epoch"):
+        links["curves"] = f"{path}/curves.svg"
     if job.version is None:
         return links
     links["version"] = f"/api/v1/models/{job.model}/versions/{job.version.number}"

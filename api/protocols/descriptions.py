@@ -131,8 +131,12 @@ def _describe(name: str, tag: str, summary: str, path: str, body: Json | None = 
         "responses": {
             "200": {"description": "OK", "content": {JSON: {"schema": dict(answer)}}},
             "default": {
-                "description": f"An error, in the form of {tag}.",
-                "content": {JSON: {"schema": OBJECT}, "text/plain": {"schema": {"type": "string"}}},
+                "description": f"An error, in the form of {tag}; a problem if the host or the origin is refused.",
+                "content": {
+                    JSON: {"schema": OBJECT},
+                    "text/plain": {"schema": {"type": "string"}},
+                    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
+                },
             },
         },
     }

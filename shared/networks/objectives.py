@@ -219,10 +219,12 @@ def check_class_weight(class_weight: Literal["balanced"] | dict[str, float] | No
 
 
 def check_monitors(training: TrainingOptions, metrics: Sequence[str], validation_rows: int) -> None:
-    """Check that each epoch reports the values that `early_stopping` and `keep` monitor. Raises InvalidRequest."""
+    """Check that each epoch reports the values that are monitored. Raises InvalidRequest."""
     monitors = {}
     if training.early_stopping is not None:
         monitors["early_stopping/monitor"] = training.early_stopping.monitor
+    if training.reduce_lr_on_plateau is not None:
+        monitors["reduce_lr_on_plateau/monitor"] = training.reduce_lr_on_plateau.monitor
     if isinstance(training.keep, BestEpoch):
         monitors["keep/best"] = training.keep.best
     reported = ["loss", *metrics]

@@ -46,6 +46,8 @@ def make_optimizer(training: TrainingOptions, steps: int) -> keras.optimizers.Op
 
 def _make_schedule(spec: ScheduleSpec, initial_rate: float, steps: int) -> Any:  # noqa: ANN401 - keras
     at = f"{TRAINING_POINTER}/learning_rate_schedule"
+    if spec.name == "ReduceLROnPlateau":
+        raise _build_error(f"{at}/name", "ReduceLROnPlateau has a key of its own: `training.reduce_lr_on_plateau`.")
     if spec.name not in SCHEDULES:
         raise _build_error(
             f"{at}/name", f"{spec.name!r} is not an allowed schedule. Use one of: {', '.join(SCHEDULES)}."

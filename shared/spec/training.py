@@ -65,6 +65,22 @@ class EarlyStopping(SpecPart):
     ] = False
 
 
+class ReduceOnPlateau(SpecPart):
+    """Keras's ReduceLROnPlateau: the learning rate is multiplied by `factor`, down to `min_lr`, as often as `monitor`
+    has not improved by more than `min_delta` for `patience` epochs.
+
+    `monitor` and `mode` are those of early stopping. The `cooldown` epochs after a reduction do not count.
+    """
+
+    monitor: Name = "val_loss"
+    factor: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)] = 0.1
+    patience: Annotated[int, Field(strict=True, ge=1)] = 10
+    min_delta: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 1e-4
+    mode: Literal["auto", "min", "max"] = "auto"
+    cooldown: Annotated[int, Field(strict=True, ge=0)] = 0
+    min_lr: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
+
+
 class BestEpoch(SpecPart):
     """The epoch with the best value of a loss or a metric."""
 
@@ -101,7 +117,15 @@ def _expand_boolean(value: object) -> object:
 
 
 class TrainingOptions(SpecPart):
-    epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1
+    epochs: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            le=100_000,
+            description="Number of epochs. With 0, the network is evaluated and published without training.",
+        ),
+    ] = 1
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
     optimizer: Annotated[
         OptimizerSpec, BeforeValidator(lambda given: given, json_schema_input_type=Name | OptimizerSpec)
@@ -125,6 +149,7 @@ class TrainingOptions(SpecPart):
     ] = None
     seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = 42
     learning_rate_schedule: ScheduleSpec | None = None
+    reduce_lr_on_plateau: ReduceOnPlateau | None = None
     class_weight: Annotated[
         Literal["balanced"] | dict[Name, Weight] | None,
         Field(
@@ -160,6 +185,14 @@ class TrainingOptions(SpecPart):
             examples=[True, {"histograms": 1, "images": True, "graph": True}],
         ),
     ] = None
+
+    @model_validator(mode="after")
+    def _check_one_learning_rate(self) -> Self:
+        if self.learning_rate_schedule is not None and self.reduce_lr_on_plateau is not None:
+            raise ValueError(
+                "`learning_rate_schedule` and `reduce_lr_on_plateau` both set the learning rate. Remove one of them."
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_one_best_epoch(self) -> Self:

@@ -166,6 +166,13 @@ class TimeLimitCallback(keras.callbacks.Callback):  # type: ignore[misc]
             raise self.failure
 
 
+class PlateauCallback(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]
+    """A ReduceLROnPlateau that does not add the learning rate to the metrics of the epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        super().on_epoch_end(epoch, dict(logs or {}))
+
+
 def build_loss_error(loss: float, where: str) -> LossIsNotFinite:
     """Build the error for an infinite or NaN loss. `where` is a text such as `epoch 3, batch 4`."""
     return LossIsNotFinite(

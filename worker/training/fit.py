@@ -17,7 +17,7 @@ from shared.networks.objectives import Objective
 from shared.preprocessing.contract import ImageContract, NumbersContract
 from shared.registry.manifest import Epochs, Metrics
 from shared.spec.training import Precision, TrainingOptions, TrainingSpec
-from worker.training.callbacks import ProgressCallback, TimeLimitCallback, replace_non_finite
+from worker.training.callbacks import PlateauCallback, ProgressCallback, TimeLimitCallback, replace_non_finite
 from worker.training.checkpoints.callback import CheckpointCallback, skip_executions
 from worker.training.checkpoints.format import TrainingState
 from worker.training.checkpoints.manager import CheckpointManager
@@ -94,11 +94,17 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """The callbacks of a training. `keepers` restore the weights of the best epoch, or stop the training early."""
+    """The callbacks of a training.
+
+    Attributes:
+        keepers: restore the weights of the best epoch, or stop the training early.
+        plateaus: reduce the learning rate.
+    """
 
     progress: ProgressCallback
     limits: list[TimeLimitCallback]
     keepers: list[keras.callbacks.EarlyStopping]
+    plateaus: list[PlateauCallback]
     checkpoint: CheckpointCallback
 
 
@@ -127,7 +133,9 @@ def fit(run: TrainingRun) -> FitSummary:
     with ExitStack() as limits:
         for limit in callbacks.limits:
             limits.enter_context(run.context.monitor.limit_time(limit.deadline, limit.failure))
-        if run.precision is Precision.FLOAT32 and _can_fuse(run):
+        if not run.options.epochs:
+            run.state.finished = True
+        elif run.precision is Precision.FLOAT32 and _can_fuse(run):
             _fit_fused(run, callbacks)
         else:
             fit_epochs(run, callbacks)
@@ -138,6 +146,7 @@ def make_callbacks(run: TrainingRun) -> Callbacks:
     """Make the callbacks. They continue from the state of the checkpoint."""
     state, options, monitor = run.state, run.options, run.context.monitor
     keepers = [*_make_early_stopping(options), *_make_best_keeper(options)]
+    plateaus = _make_plateaus(options)
     limit = run.spec.resources.max_minutes
     return Callbacks(
         progress=ProgressCallback(
@@ -149,7 +158,8 @@ def make_callbacks(run: TrainingRun) -> Callbacks:
         ),
         limits=[TimeLimitCallback(limit, state.seconds)] if limit is not None else [],
         keepers=keepers,
-        checkpoint=CheckpointCallback(run.checkpoints, keepers, monitor),
+        plateaus=plateaus,
+        checkpoint=CheckpointCallback(run.checkpoints, [*keepers, *plateaus], monitor),
     )
 
 
@@ -192,6 +202,7 @@ def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
                 callbacks.progress,
                 *callbacks.limits,
                 *callbacks.keepers,
+                *callbacks.plateaus,
                 *make_tensorboard_callbacks(network, options.tensorboard, run.context.logs_dir),
                 callbacks.checkpoint,  # last: it saves the state that the others have changed
             ],
@@ -204,16 +215,19 @@ def summarise(run: TrainingRun, callbacks: Callbacks) -> FitSummary:
     """Evaluate the test part, and collect the metrics of the epoch whose weights the network now has."""
     trained = run.state.epoch
     restoring = [callback for callback in callbacks.keepers if callback.restore_best_weights]
-    kept = restoring[-1].best_epoch if restoring else trained - 1
+    kept = restoring[-1].best_epoch if restoring and trained else trained - 1
     values = replace_non_finite({name: values[kept] for name, values in run.state.history.items()})
     train, validation = _take_sample(run.train), _take_sample(run.validation)
     train_outputs, validation_outputs, test_outputs = (
         _predict(run, callbacks, part) for part in (train, validation, run.test)
     )
+    monitored = {name.removeprefix("val_"): values[name] for name in values if name.startswith("val_")}
+    if not trained:
+        monitored = _measure_part(run, validation, validation_outputs) or {}
     metrics = Metrics(
         train=_measure_part(run, train, train_outputs) or {},
-        last_epoch={name: value for name, value in values.items() if not name.startswith("val_")},
-        validation={name.removeprefix("val_"): values[name] for name in values if name.startswith("val_")} or None,
+        last_epoch={name: value for name, value in values.items() if not name.startswith("val_")} or None,
+        validation=monitored or None,
         test=_measure_part(run, run.test, test_outputs),
     )
     held_out = None
@@ -269,7 +283,7 @@ def _skip_done_batches(network: keras.Model, state: TrainingState) -> Iterator[N
 def _can_fuse(run: TrainingRun) -> bool:
     """Return whether many epochs can run in one call: cheap steps, little data, no work between two epochs."""
     options, x = run.options, run.train.x
-    between_epochs = options.early_stopping, options.tensorboard, *run.spec.augmentation
+    between_epochs = options.early_stopping, options.reduce_lr_on_plateau, options.tensorboard, *run.spec.augmentation
     return (
         run.network.count_params() * options.batch_size <= MAX_FUSED_STEP_COST
         and isinstance(x, np.ndarray)
@@ -340,6 +354,11 @@ def _make_early_stopping(training: TrainingOptions) -> list[keras.callbacks.Earl
             restore_best_weights=wanted.restore_best,
         )
     ]
+
+
+def _make_plateaus(training: TrainingOptions) -> list[PlateauCallback]:
+    wanted = training.reduce_lr_on_plateau
+    return [PlateauCallback(**dict(wanted))] if wanted is not None else []
 
 
 def _make_best_keeper(training: TrainingOptions) -> list[keras.callbacks.EarlyStopping]:

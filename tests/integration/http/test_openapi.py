@@ -30,12 +30,15 @@ def list_routes(app: Flask) -> set[tuple[str, str]]:
     }
 
 
+OWN_PATHS = ("/api/", "/health/", "/metrics", "/problems/")
+
+
 def test_every_route_is_described_and_nothing_else(app: Flask, http: FlaskClient) -> None:
     paths = http.get("/openapi.json").json["paths"]
 
     described = {(path, method) for path, operations in paths.items() for method in operations}
 
-    own = {(path, method) for path, method in described if path.startswith(("/api/", "/health/", "/metrics"))}
+    own = {(path, method) for path, method in described if path.startswith(OWN_PATHS)}
     assert own == {(path, method) for path, method in list_routes(app) if path not in UNDESCRIBED}
 
 
@@ -43,7 +46,7 @@ def test_every_path_of_another_system_is_one_of_its_routes(app: Flask, http: Fla
     routes = app.url_map.bind("localhost")
     for path, operations in http.get("/openapi.json").json["paths"].items():
         for method in operations:
-            if not path.startswith(("/api/", "/health/", "/metrics")):
+            if not path.startswith(OWN_PATHS):
                 endpoint, _ = routes.match(path.replace("{", "").replace("}", ""), method.upper())
                 assert endpoint.partition(".")[0] in FOREIGN_PROTOCOLS
 

@@ -17,7 +17,7 @@ def layers(*stack: Json) -> Json:
 @pytest.mark.parametrize(
     ("spec", "pointer", "detail"),
     [
-        (changed(DIGITS, "training.epochs", 0), "#/training/epochs", "greater than or equal to 1"),
+        (changed(DIGITS, "training.epochs", -1), "#/training/epochs", "greater than or equal to 0"),
         (changed(DIGITS, "zork", 1), "#/zork", "Unknown key."),
         (changed(DIGITS, "training.epoch", 1), "#/training/epoch", "Did you mean 'epochs'?"),
         (changed(DIGITS, "model", "My Model"), "#/model", "'My Model' does not match the pattern"),
@@ -172,6 +172,12 @@ def layers(*stack: Json) -> Json:
         (changed(LINE, "training.class_weight", "balanced"), "#/training/class_weight", "numbers"),
         (changed(DIGITS, "training.keep", {"best": "val_zork"}), "#/training/keep/best", "val_accuracy"),
         (changed(XOR, "training.early_stopping", {}), "#/training/early_stopping/monitor", "no validation rows"),
+        (changed(XOR, "training.reduce_lr_on_plateau", {}), "#/training/reduce_lr_on_plateau/monitor", "no validation"),
+        (
+            changed(XOR, "training.learning_rate_schedule", {"name": "ReduceLROnPlateau"}),
+            "#/training/learning_rate_schedule/name",
+            "`training.reduce_lr_on_plateau`",
+        ),
         (changed(LINE, "training.loss", "categorical_crossentropy"), "#/training/loss", "classes"),
         (changed(LINE, "network.layers.0.units", 2), "#/network/layers/0", "need 1"),
         (

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from flask import request
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -109,12 +110,12 @@ def test_fast_path_passes_versions_that_are_not_loaded_to_flask(
     http: FlaskClient, digit: np.ndarray, path: str
 ) -> None:
     met_by_flask: list[str] = []
-    http.application.before_request(lambda: met_by_flask.append(path))
+    http.application.before_request(lambda: met_by_flask.append(request.path))
 
     answers = [http.post(path, data=make_instances(encoded(digit))) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [404, 404]
-    assert met_by_flask == [path, path]
+    assert met_by_flask.count(path) == 2
 
 
 def test_fast_path_answers_an_unexpected_error_as_a_problem(

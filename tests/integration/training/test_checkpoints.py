@@ -45,12 +45,22 @@ STOPPED_EARLY = changed(
     "training",
     {**DETERMINISTIC_TRAINING, "early_stopping": {"monitor": "loss", "min_delta": 9.0}},
 )
+PLATEAU = changed(
+    {**KEEP_BEST, "model": "plateau"},
+    "training",
+    {
+        **DETERMINISTIC_TRAINING,
+        "epochs": 6,
+        "reduce_lr_on_plateau": {"monitor": "loss", "patience": 2, "min_delta": 9.0, "factor": 0.5},
+    },
+)
+"""The learning rate is halved after the epochs 3 and 5."""
 LIGHT: Json = {**DIGITS, "model": "light", "training": {**DETERMINISTIC_TRAINING, "epochs": 9}}
 """The only one of these specs that the fused fit trains."""
 
 
 @pytest.mark.parametrize(
-    "spec", [WITH_EVERYTHING, KEEP_BEST, MIXED, STOPPED_EARLY, LIGHT], ids=lambda spec: spec["model"]
+    "spec", [WITH_EVERYTHING, KEEP_BEST, MIXED, STOPPED_EARLY, PLATEAU, LIGHT], ids=lambda spec: spec["model"]
 )
 def test_an_interrupted_training_ends_with_the_same_weights(
     http: FlaskClient, worker: InProcessWorker, spec: Json

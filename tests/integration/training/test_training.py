@@ -177,6 +177,44 @@ def test_early_stopping_publishes_the_best_epoch(http: FlaskClient, worker: InPr
     assert version["metrics"]["validation"]["loss"] == min(losses)
 
 
+def test_the_learning_rate_is_reduced_on_a_plateau(http: FlaskClient, worker: InProcessWorker) -> None:
+    plateau = {"monitor": "loss", "min_delta": 100, "patience": 2, "factor": 0.5, "min_lr": 0.01}
+    spec = changed(changed(XOR, "training.reduce_lr_on_plateau", plateau), "training.epochs", 8)
+
+    job = train(http, worker, changed(spec, "training.optimizer", {"name": "SGD", "learning_rate": 0.03}))
+
+    rows = http.get(f"/api/v1/jobs/{job['id']}/metrics").json["epochs"]
+    rates = [row["learning_rate"] for row in rows]
+    assert rates == pytest.approx([0.03, 0.03, 0.03, 0.015, 0.015, 0.01, 0.01, 0.01])
+    assert "learning_rate" not in job["metrics"]["last_epoch"]
+
+
+def test_no_epochs_publish_the_untrained_network(http: FlaskClient, worker: InProcessWorker) -> None:
+    job = train(http, worker, changed(changed(DIGITS, "training.epochs", 0), "training.keep", {"best": "val_loss"}))
+
+    assert (job["status"], job["error"]) == ("succeeded", None)
+    version = http.get("/api/v1/models/digits/versions/1").json
+    assert version["epochs"] == {"asked": 0, "trained": 0, "kept": 0}
+    assert all(version["metrics"][part]["accuracy"] < 0.4 for part in ("train", "validation", "test"))
+    assert version["metrics"]["last_epoch"] is None
+    assert "curves" not in job["links"]
+    assert http.get(job["links"]["evaluation"]).status_code == 200
+    image = [[0] * 8] * 8
+    assert len(http.post("/api/v1/models/digits/predictions", json={"instances": [image]}).json["predictions"]) == 1
+
+
+def test_a_version_is_evaluated_on_other_data_without_training(http: FlaskClient, worker: InProcessWorker) -> None:
+    train(http, worker, DIGITS)
+    again = {**DIGITS, "network": {"from": "digits@1"}, "training": {"epochs": 0}}
+
+    job = train(http, worker, again)
+
+    first, second = (http.get(f"/api/v1/models/digits/versions/{number}").json for number in (1, 2))
+    assert (job["status"], second["epochs"]["trained"]) == ("succeeded", 0)
+    assert second["metrics"]["test"] == pytest.approx(first["metrics"]["test"], abs=1e-6)
+    assert second["weights_digest"] == first["weights_digest"]
+
+
 def test_keep_best_publishes_the_best_epoch(http: FlaskClient, worker: InProcessWorker) -> None:
     spec = changed(changed(DIGITS, "training.keep", {"best": "val_accuracy"}), "training.epochs", 8)
 

@@ -19,17 +19,17 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # ker
     def __init__(
         self,
         checkpoints: CheckpointManager,
-        stopping: Sequence[keras.callbacks.EarlyStopping],
+        monitoring: Sequence[keras.callbacks.Callback],
         monitor: TrainingMonitor,
     ) -> None:
         super().__init__()
         self._checkpoints = checkpoints
-        self._stopping = stopping
+        self._monitoring = monitoring
         self._monitor = monitor
         self._skipped = checkpoints.state.batch
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        self._checkpoints.resume_callbacks(self._stopping)
+        self._checkpoints.resume_callbacks(self._monitoring)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._checkpoints.resume_metrics()

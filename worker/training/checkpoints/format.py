@@ -55,7 +55,7 @@ class SavedState:
     Attributes:
         variables: the variables of the network and of the optimizer; None without a checkpoint.
         metrics: the variables of the metrics in an incomplete epoch; empty after a complete one.
-        stopping: the state of each EarlyStopping callback.
+        stopping: the state of each callback that monitors.
         logs: zip of the logs for TensorBoard; empty without logs.
     """
 

@@ -34,8 +34,8 @@ from worker.training.checkpoints.store import CheckpointStore
 
 logger = logging.getLogger(__name__)
 
-EARLY_STOPPING_STATE = ("wait", "stopped_epoch", "best", "best_epoch")
-"""The attributes of Keras's EarlyStopping that change during a training, without its `best_weights`."""
+MONITORING_STATE = ("wait", "stopped_epoch", "best", "best_epoch", "cooldown_counter")
+"""The attributes of Keras's EarlyStopping and ReduceLROnPlateau that change in a training, without `best_weights`."""
 
 
 class CheckpointManager:
@@ -49,7 +49,7 @@ class CheckpointManager:
         self._store = store
         self._logs_dir = logs_dir
         self._network: keras.Model | None = None
-        self._stopping: Sequence[keras.callbacks.EarlyStopping] = ()
+        self._stopping: Sequence[keras.callbacks.Callback] = ()
         self._began = time.monotonic()
         self._written_at = time.monotonic()
         self._interval_seconds = policy.min_seconds
@@ -81,8 +81,8 @@ class CheckpointManager:
             with zipfile.ZipFile(io.BytesIO(self._saved.logs)) as archive:
                 archive.extractall(self._logs_dir)
 
-    def resume_callbacks(self, stopping: Sequence[keras.callbacks.EarlyStopping]) -> None:
-        """Restore the state of the EarlyStopping callbacks. Call it after Keras has reset them (`on_train_begin`)."""
+    def resume_callbacks(self, stopping: Sequence[keras.callbacks.Callback]) -> None:
+        """Restore the state of the callbacks that monitor. Call it after Keras has reset them (`on_train_begin`)."""
         self._stopping = stopping
         for callback, state in zip(stopping, self._saved.stopping, strict=False):  # no state without a checkpoint
             for name, value in state.items():
@@ -122,7 +122,7 @@ class CheckpointManager:
         """Return the arrays of the checkpoint file by name."""
         state = {**vars(self.state), "seconds": self.trained_seconds()}
         states = [
-            {name: to_plain_value(getattr(callback, name)) for name in EARLY_STOPPING_STATE}
+            {name: to_plain_value(getattr(callback, name)) for name in MONITORING_STATE if hasattr(callback, name)}
             for callback in self._stopping
         ]
         arrays = {f"variable-{index}": variable.numpy() for index, variable in enumerate(self._variables())}
@@ -130,7 +130,7 @@ class CheckpointManager:
             metrics = self._network.metrics_variables if self._network is not None else []
             arrays |= {f"metric-{index}": variable.numpy() for index, variable in enumerate(metrics)}
         for number, callback in enumerate(self._stopping):
-            best = callback.best_weights or []
+            best = getattr(callback, "best_weights", None) or []
             arrays |= {f"{BEST_WEIGHTS}-{number}-{index}": weight for index, weight in enumerate(best)}
         document = json.dumps({"position": state, "stopping": states})
         logs = zip_folder(self._logs_dir) if self._logs_dir.exists() else b""
