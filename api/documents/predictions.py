@@ -32,6 +32,26 @@ class NumericPrediction(Document):
     warnings: list[str] = Field(default=[])
 
 
+class LabelProbability(Document):
+    """A label with its probability, which is independent of those of other labels."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    probability: float
+
+
+class LabelsPrediction(Document):
+    """The labels of an input that can have several: those with a probability of at least 0.5.
+
+    `probabilities` has all labels, the most probable first. `labels` is empty if the input has none of them.
+    """
+
+    labels: list[str]
+    probabilities: list[LabelProbability]
+    warnings: list[str] = Field(default=[])
+
+
 class FailedPrediction(Document):
     """The result for an input that could not be read."""
 
@@ -43,4 +63,4 @@ class Predictions(Document):
 
     model: str
     version: int
-    predictions: list[Prediction | NumericPrediction | FailedPrediction]
+    predictions: list[Prediction | LabelsPrediction | NumericPrediction | FailedPrediction]

@@ -49,9 +49,16 @@ class VersionSummary(Document):
 
 
 class VersionDocument(VersionSummary):
-    """A version. `classes` are the class labels in the order of the outputs, empty for a regression."""
+    """A version.
+
+    `classes` are the class labels in the order of the outputs. They are empty for a regression, and if an input can
+    have several `labels`.
+    """
 
     classes: list[str]
+    labels: list[str] = Field(
+        default=[], description="The labels of which an input can have several, in the order of the outputs."
+    )
     columns: list[str] = Field(
         default=[], description="The names of the input columns of an uploaded CSV; empty for other data."
     )

@@ -33,7 +33,7 @@ def ingest_dataset(
         if is_npz(archive):
             _refuse_options(options, tuple(TableOptions.model_fields), "an npz")
             return ingest_npz(archive, limits, folder)
-        _refuse_options(options, ("task", "header", "leave_out", "columns"), "a zip")
+        _refuse_options(options, ("task", "header", "leave_out", "columns", "weight"), "a zip")
         return ingest_folders(archive, options, limits, decoder, folder)
 
 

@@ -1,6 +1,6 @@
 """Convert an `.npz` file to a data set. Pickled objects are never loaded.
 
-The arrays are x and y, or x_train, y_train, x_test and y_test.
+The arrays are x and y, or x_train, y_train, x_test and y_test, and sample_weight for the training rows.
 """
 
 import math
@@ -21,9 +21,11 @@ from api.ingestion.targets import ClassNames, Targets, infer_numeric_targets
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.labels import find_class_name_faults
 from shared.datasets.row_files import CHUNK_BYTES
+from shared.datasets.weights import WEIGHTS_FILE, find_weight_fault
 
 ONE_PART = ("x", "y")
 TWO_PARTS = ("x_train", "y_train", "x_test", "y_test")
+SAMPLE_WEIGHT = "sample_weight"
 CLASS_NAMES = ("classes", "class_names")
 IMAGE_CHANNELS = (1, 3)
 IMAGE_RANKS = (3, 4)
@@ -71,6 +73,11 @@ def ingest_npz(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> 
     targets = _name_classes(_build_targets(ys), archive, headers, folder)
     np.save(folder / "y.npy", targets.y)
     train_rows = len(xs[0])
+    files = [folder / "x.npy", folder / "y.npy"]
+    if SAMPLE_WEIGHT in headers:
+        weights = _read_weights(archive, headers[SAMPLE_WEIGHT], train_rows, folder)
+        files.append(folder / WEIGHTS_FILE)
+        np.save(files[-1], np.concatenate([weights, np.ones(len(targets.y) - train_rows, np.float32)]))
     info = DatasetInfo(
         shape,
         images=images,
@@ -81,9 +88,23 @@ def ingest_npz(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> 
         target_width=1 if targets.y.ndim == 1 else targets.y.shape[1],
         class_rows=targets.count_class_rows(train_rows),
         own_test=len(targets.y) > train_rows,
+        weighted=SAMPLE_WEIGHT in headers,
     )
-    ignored = tuple(sorted(set(headers) - set(wanted) - set(CLASS_NAMES)))
-    return ParsedDataset(info, (folder / "x.npy", folder / "y.npy"), ignored=ignored)
+    ignored = tuple(sorted(set(headers) - set(wanted) - {*CLASS_NAMES, SAMPLE_WEIGHT}))
+    return ParsedDataset(info, tuple(files), ignored=ignored)
+
+
+def _read_weights(archive: zipfile.ZipFile, header: _Header, rows: int, folder: Path) -> NDArray[np.float32]:
+    """Read the weight of each training row, (rows,). Raises DatasetRefused."""
+    if header.dtype.kind not in "biuf" or header.shape not in ((rows,), (rows, 1)):
+        raise dataset_error(
+            f"`{SAMPLE_WEIGHT}` has the dtype {header.dtype} and the shape {header.shape}. Save one number for each of "
+            f"the {rows:,} training rows."
+        )
+    weights = np.asarray(map_array(archive, SAMPLE_WEIGHT, folder), np.float32).reshape(-1)
+    if fault := find_weight_fault(weights):
+        raise dataset_error(f"`{SAMPLE_WEIGHT}`: {fault}")
+    return weights
 
 
 def read_headers(archive: zipfile.ZipFile, limits: UploadLimits) -> dict[str, _Header]:

@@ -89,7 +89,7 @@ class ParsedDataset:
         The same content in another archive, or below other folders, has the same digest.
         """
         facts = asdict(self.info)
-        for key in ("encodings", "validation_rows", "validation_class_rows"):
+        for key in ("encodings", "validation_rows", "validation_class_rows", "weighted"):
             if not facts[key]:
                 del facts[key]  # so that revisions that are older than the key keep their digest
         content = {
@@ -134,6 +134,7 @@ class TableOptions(SpecPart):
         header: whether the first row contains the names of the columns. None: it is detected.
         leave_out: names or positions of columns that are not inputs.
         columns: options of input columns, by name or position.
+        weight: name or position of the column with the weight of each row. None: all rows weigh the same.
         encoding: the encoding of the text. None: UTF-8 or UTF-16, or else it is guessed.
     """
 
@@ -142,6 +143,7 @@ class TableOptions(SpecPart):
     header: bool | None = None
     leave_out: tuple[str, ...] = ()
     columns: dict[str, ColumnOptions] = Field(default={})
+    weight: str | None = None
     encoding: str | None = None
 
 

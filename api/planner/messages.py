@@ -16,7 +16,7 @@ class Plan(BaseModel):
     """The plan of a training, which a dry run computes.
 
     Shapes do not include the batch axis. `classes` are the class labels in the order of the outputs, empty for a
-    regression. `rows` are the numbers of rows in each part of the data.
+    regression; with `labels`, a row can have several of them. `rows` are the numbers of rows in each part of the data.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,6 +28,7 @@ class Plan(BaseModel):
     parameters: int
     trainable_parameters: int
     classes: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     loss: str
     metrics: list[str]
     optimizer: str

@@ -51,12 +51,13 @@ class HuggingFaceProtocol:
         image, top = _parse_image(self._services.bodies, call.content_type, body)
         outputs = self._services.predictor.predict(servable, [ImageInput("the image", image)])
         (prediction,) = format_predictions(outputs, servable.manifest, top)
-        if "top" not in prediction:
+        ranked = prediction.get("top", prediction.get("probabilities", [])[:top])
+        if not ranked:
             raise InvalidRequest(
                 f"Version {servable.name} predicts numbers and has no classes. "
                 f"Use /models/{servable.model}/invocations."
             )
-        return Reply(dump_json([{"label": best["label"], "score": best["probability"]} for best in prediction["top"]]))
+        return Reply(dump_json([{"label": best["label"], "score": best["probability"]} for best in ranked]))
 
     @staticmethod
     def error(error: ServiceError) -> Reply:

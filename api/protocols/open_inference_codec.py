@@ -278,7 +278,7 @@ def _format_reply(
     classes, binary = wanted
     output: dict[str, Any] = {"name": OUTPUT_NAME}
     if classes:
-        ranked = [_rank_classes(row, servable.manifest.classes, classes) for row in values]
+        ranked = [_rank_classes(row, servable.manifest.classes or servable.manifest.labels, classes) for row in values]
         texts = [text for row in ranked for text in row]
         output |= {"datatype": BYTES, "shape": [len(ranked), len(ranked[0])]}
         data = b"".join(struct.pack("<I", len(text)) + text for text in (text.encode() for text in texts))

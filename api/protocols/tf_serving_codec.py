@@ -172,7 +172,7 @@ def _iterate_faults(value: object, shape: list[int], level: int) -> Iterator[str
 
 def classify_examples(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> Reply:
     """Classify and format the reply: label and probability of all classes. Raises ServiceError."""
-    classes = servable.manifest.classes
+    classes = servable.manifest.classes or servable.manifest.labels
     if not classes:
         raise InvalidRequest(f"Version {servable.name} has no classes. Use `regress` or `predict`.")
     examples = _parse_examples(document, servable.manifest.columns)
@@ -185,7 +185,7 @@ def classify_examples(predictor: Predictor, servable: Servable, document: dict[s
 
 def regress_examples(predictor: Predictor, servable: Servable, document: dict[str, Any]) -> Reply:
     """Predict numbers and format the reply: a number or a list for each example. Raises ServiceError."""
-    if servable.manifest.classes:
+    if servable.manifest.classes or servable.manifest.labels:
         raise InvalidRequest(f"Version {servable.name} predicts classes. Use `classify` or `predict`.")
     examples = _parse_examples(document, servable.manifest.columns)
     outputs = _compute_outputs(predictor, servable, examples, examples)

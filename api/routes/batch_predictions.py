@@ -302,5 +302,7 @@ def _list_columns(description: VersionManifest) -> tuple[str, ...]:
     """List the columns of the CSV that contain predictions."""
     if description.classes:
         return ("label", "class", "probability")
+    if description.labels:
+        return ("labels", *description.labels)
     width = description.signature.outputs[0].shape[-1]
     return ("value",) if width == 1 else tuple(f"value_{index}" for index in range(width))

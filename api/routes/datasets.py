@@ -92,6 +92,10 @@ UPLOAD: dict[str, Any] = {
                         ),
                         "examples": ['{"sex": "one-hot", "age": {"fill": "median"}}'],
                     },
+                    "weight": {
+                        "type": "string",
+                        "description": "For a CSV: the column with the weight of each row in the loss. Default: none.",
+                    },
                     "encoding": {
                         "type": "string",
                         "description": (
@@ -132,6 +136,7 @@ class UploadForm(BaseModel):
     header: bool | None = None
     leave_out: tuple[Annotated[str, Field(max_length=1000)], ...] = ()
     columns: Annotated[dict[str, ColumnOptions], Field(max_length=1000)] = {}
+    weight: Annotated[str, Field(max_length=1000)] | None = None
     encoding: Annotated[str, Field(max_length=40)] | None = None
 
     _own_name = field_validator("name")(_check_not_builtin)

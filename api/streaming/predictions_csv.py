@@ -44,5 +44,8 @@ def _list_values(answer: dict[str, Any], columns: Sequence[str]) -> list[Any]:
         return [None] * len(columns)
     if "label" in answer:
         return [answer[column] for column in columns]
+    if "labels" in answer:  # the first column has those that were found
+        probabilities = {one["label"]: one["probability"] for one in answer["probabilities"]}
+        return [";".join(answer["labels"]), *(probabilities[column] for column in columns[1:])]
     value = answer["value"]
     return value if isinstance(value, list) else [value]

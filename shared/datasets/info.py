@@ -44,6 +44,7 @@ class DatasetInfo:
         class_rows: (training rows, test rows) of each class; empty if they are not known before the data is read.
         encodings: how the cells of each column of a table become numbers; empty if all are plain numbers.
         validation_class_rows: those rows of each class; empty without a validation part.
+        weighted: whether each row has a weight in the loss.
         own_test: whether the data set came with a test part, so that results of different trainings are comparable.
     """
 
@@ -59,6 +60,7 @@ class DatasetInfo:
     encodings: tuple[ColumnEncoding, ...] = ()
     validation_rows: int = 0
     validation_class_rows: tuple[int, ...] = ()
+    weighted: bool = False
 
     @property
     def rows(self) -> int:

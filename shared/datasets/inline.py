@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from shared.datasets.info import DatasetInfo, TargetKind, choose_column_kind
 from shared.datasets.labels import MAX_CLASSES, encode_labels, find_class_name_faults
+from shared.datasets.weights import find_weight_fault
 from shared.errors import Fault, InvalidRequest
 from shared.spec.dataset import Inline, InlineData
 
@@ -37,7 +38,22 @@ def read_inline(data: Inline) -> tuple[DatasetInfo, NDArray[Any], NDArray[Any]]:
     x, images = _read_x(data.x)
     y, targets, classes = _read_y(data.y)
     width = 1 if y.ndim == 1 else y.shape[1]
-    return DatasetInfo(x.shape[1:], images, targets, len(x), 0, classes, width), x, y
+    weighted = read_inline_weights(data) is not None
+    return DatasetInfo(x.shape[1:], images, targets, len(x), 0, classes, width, weighted=weighted), x, y
+
+
+def read_inline_weights(data: Inline) -> NDArray[np.float32] | None:
+    """Return the weight of each row in the loss, (n,); None without weights. Raises InvalidRequest."""
+    assert isinstance(data, InlineData), "call read_stored_inline first"  # noqa: S101
+    if data.sample_weight is None:
+        return None
+    at = f"{POINTER}/sample_weight"
+    if len(data.sample_weight) != len(data.x):
+        raise _build_error(at, f"There are {len(data.sample_weight)} weights and {len(data.x)} rows. Give one each.")
+    weights = np.asarray(data.sample_weight, np.float32)
+    if fault := find_weight_fault(weights):
+        raise _build_error(at, f"`sample_weight`: {fault}")
+    return weights
 
 
 def _read_x(rows: list[Any]) -> tuple[NDArray[Any], bool]:

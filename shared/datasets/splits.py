@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from shared.datasets.builtin import BUILTIN_DATASETS, Arrays
 from shared.datasets.columns import find_positions
 from shared.datasets.info import DatasetInfo, TargetKind
-from shared.datasets.inline import read_inline
+from shared.datasets.inline import read_inline, read_inline_weights
 from shared.datasets.row_files import MappedRows
 from shared.datasets.uploaded import Rows, UploadedDataset
 from shared.errors import DatasetDoesNotFit, Fault, InvalidRequest
@@ -40,10 +40,12 @@ class Part:
         x: (n, *shape), uint8 for images, float32 otherwise. The rows of an upload can stay in their file until they
             are needed.
         y: labels, (n,) int64 or (n, k) float32. `DatasetInfo.targets` tells which.
+        weights: the weight of each row in the loss, (n,) float32; None if all weigh the same.
     """
 
     x: Rows
     y: NDArray[Any]
+    weights: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -57,7 +59,8 @@ class Part:
         return self.x
 
     def select(self, rows: NDArray[np.int64]) -> "Part":
-        return Part(self.x[rows] if isinstance(self.x, np.ndarray) else self.x.select(rows), self.y[rows])
+        x = self.x[rows] if isinstance(self.x, np.ndarray) else self.x.select(rows)
+        return Part(x, self.y[rows], None if self.weights is None else self.weights[rows])
 
 
 @dataclass(frozen=True)
@@ -184,17 +187,21 @@ def _read_source(spec: DatasetSpec, folder: Path, uploaded: UploadedDataset | No
     With `test`, all rows but those of the validation part are in the first.
     """
     if uploaded is not None:
-        all_rows, info = Part(*uploaded.read()), uploaded.info
+        all_rows, info = Part(*uploaded.read(), uploaded.read_weights()), uploaded.info
         places = np.split(np.arange(len(all_rows)), [info.train_rows, info.train_rows + info.validation_rows])
         train, validation, test = map(all_rows.select, places)
         return train, validation, test, uploaded.digest
     arrays = _read_arrays(spec, folder)
     if spec.test is not None:
-        all_rows = _join_parts(arrays)
+        all_rows = _join_parts(arrays) if spec.inline is None else _make_part(arrays, "train")
         nothing = all_rows.select(np.arange(0))
         return all_rows, nothing, nothing, _compute_digest(arrays)
-    train, test = Part(arrays["x_train"], arrays["y_train"]), Part(arrays["x_test"], arrays["y_test"])
+    train, test = _make_part(arrays, "train"), _make_part(arrays, "test")
     return train, test.select(np.arange(0)), test, _compute_digest(arrays)
+
+
+def _make_part(arrays: Arrays, name: str) -> Part:
+    return Part(arrays[f"x_{name}"], arrays[f"y_{name}"], arrays.get(f"weights_{name}"))
 
 
 def _join_parts(arrays: Arrays) -> Part:
@@ -269,7 +276,8 @@ def _select_classes(part: Part, class_labels: Sequence[int]) -> Part:
     """Return the rows with these labels. The new label of a row is the index of its old label in `class_labels`."""
     chosen = part.select(np.flatnonzero(np.isin(part.y, class_labels)))
     order = np.argsort(class_labels)
-    return Part(chosen.x, order[np.searchsorted(class_labels, chosen.y, sorter=order)].astype(np.int64))
+    indices = order[np.searchsorted(class_labels, chosen.y, sorter=order)].astype(np.int64)
+    return Part(chosen.x, indices, chosen.weights)
 
 
 def _check_stratifiable(info: DatasetInfo, pointer: str) -> None:
@@ -281,7 +289,9 @@ def _check_stratifiable(info: DatasetInfo, pointer: str) -> None:
 def _read_arrays(spec: DatasetSpec, folder: Path) -> Arrays:
     if spec.inline is not None:
         _, x, y = read_inline(spec.inline)
-        return {"x_train": x, "y_train": y, "x_test": x[:0], "y_test": y[:0]}
+        weights = read_inline_weights(spec.inline)
+        arrays = {"x_train": x, "y_train": y, "x_test": x[:0], "y_test": y[:0]}
+        return arrays if weights is None else {**arrays, "weights_train": weights}
     name = str(spec.name)
     return BUILTIN_DATASETS[name].read(name, BUILTIN_DATASETS[name].info, folder)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shared.datasets.info import DatasetInfo
 from shared.datasets.row_files import EncodedImages, MappedRows, open_rows
+from shared.datasets.weights import WEIGHTS_FILE
 
 Rows = NDArray[Any] | MappedRows | EncodedImages
 
@@ -21,7 +22,7 @@ class UploadedDataset:
     Attributes:
         info: description of the data set.
         digest: sha256 of the data that a training can use.
-        files: paths by file name: x.npy and y.npy, or images.bin and index.npz.
+        files: paths by file name: x.npy and y.npy, or images.bin and index.npz; weights.npy for weighted rows.
     """
 
     info: DatasetInfo
@@ -35,6 +36,13 @@ class UploadedDataset:
                 return open_x(self.files), index["y"]
         y: NDArray[Any] = np.load(self.files["y.npy"], allow_pickle=False)
         return open_x(self.files), y
+
+    def read_weights(self) -> NDArray[np.float32] | None:
+        """Return the weight of each row in the loss, (n,); None without weights."""
+        if WEIGHTS_FILE not in self.files:
+            return None
+        weights: NDArray[np.float32] = np.load(self.files[WEIGHTS_FILE], allow_pickle=False)
+        return weights
 
     def map(self) -> tuple[MappedRows | EncodedImages, NDArray[Any]]:
         """Return the same as `read`, without reading x into memory: for callers that need few of its rows."""

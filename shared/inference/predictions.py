@@ -1,4 +1,4 @@
-"""Format the network's outputs as predictions: classes with probabilities, or numbers."""
+"""Format the network's outputs as predictions: classes or labels with probabilities, or numbers."""
 
 from typing import Any
 
@@ -10,8 +10,10 @@ from shared.registry.manifest import VersionManifest
 LOW_CONFIDENCE_WARNING = (
     "The probability is below {:.2g}: predictions with a lower probability are wrong more often than right."
 )
+LABEL_THRESHOLD = 0.5
+"""An input has the labels with at least this probability, if it can have several."""
 PredictionDict = dict[str, Any]
-"""A Prediction, NumericPrediction or FailedPrediction of api/documents/predictions.py.
+"""A Prediction, LabelsPrediction, NumericPrediction or FailedPrediction of api/documents/predictions.py.
 
 It is a dict because pydantic would take longer to build it than the network takes to run.
 """
@@ -20,11 +22,18 @@ It is a dict because pydantic would take longer to build it than the network tak
 def format_prediction(
     outputs: NDArray[np.float32], warnings: list[str], manifest: VersionManifest, top: int
 ) -> PredictionDict:
-    """Format the outputs of one input, (k,), with the `top` most probable classes.
+    """Format the outputs of one input, (k,), with the `top` most probable classes, or with all labels.
 
     A single output of a classifier is the probability of the second of two classes.
     """
     classes = manifest.classes
+    if manifest.labels:
+        ranked = [
+            {"label": manifest.labels[index], "probability": outputs[index]}
+            for index in np.argsort(-outputs, kind="stable").tolist()
+        ]
+        found = [one["label"] for one in ranked if one["probability"] >= LABEL_THRESHOLD]
+        return {"labels": found, "probabilities": ranked, "warnings": warnings}
     if not classes:
         values = list(outputs)
         return {"value": values[0] if len(values) == 1 else values, "warnings": warnings}

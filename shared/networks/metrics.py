@@ -22,6 +22,11 @@ from shared.spec.training import MetricSpec
 POINTER = "#/training/metrics"
 CHOSEN_BY_SHAPE = frozenset({"accuracy", "acc", "crossentropy", "ce"})
 """Metrics that Keras chooses by the shapes of labels and outputs. They are not looked up by name."""
+OF_LABELS = {
+    **dict.fromkeys(("accuracy", "acc"), keras.metrics.BinaryAccuracy),
+    **dict.fromkeys(("crossentropy", "ce"), keras.metrics.BinaryCrossentropy),
+}
+"""What these are if a row can have several labels: by the shapes, Keras would look for a single class."""
 UNUSABLE_METRICS = frozenset({"Mean", "MeanMetricWrapper", "Metric", "Sum"})
 """Base classes and reductions, which do not compare outputs with labels."""
 FIXED_ARGUMENTS = frozenset({"dtype", "from_logits", "sparse_y_true", "sparse_y_pred", "axis"})
@@ -161,7 +166,7 @@ def make_metrics(metrics: Sequence[str | MetricSpec] | None, objective: Objectiv
     arguments that the metric does not take, and for a metric that cannot be computed from these labels and outputs.
     """
     if metrics is None:
-        return ["accuracy"] if objective.classes else ["mean_absolute_error"]
+        metrics = ["accuracy" if objective.classes or objective.labels else "mean_absolute_error"]
     made: list[str | keras.metrics.Metric] = []
     names: set[str] = set()  # Keras itself names those that are chosen by shape, so that they come first
     for index, given in enumerate(metrics):
@@ -208,7 +213,7 @@ def _list_classes() -> dict[str, type[keras.metrics.Metric]]:
 def _make_metric(given: str | MetricSpec, objective: Objective, at: str, names: set[str]) -> str | keras.metrics.Metric:
     name, arguments = (given, {}) if isinstance(given, str) else (given.name, given.arguments)
     if name in CHOSEN_BY_SHAPE and not arguments:
-        return name
+        return OF_LABELS[name](name=name) if objective.labels else name
     metric_class = find_metric_class(name)
     if _to_snake_case(name) in map(_to_snake_case, UNUSABLE_METRICS):
         raise build_error(at, f"{name!r} does not compare outputs with labels. Use another metric.")
@@ -267,6 +272,8 @@ def _choose_arguments(kind: str, objective: Objective) -> dict[str, Any]:
     """Return the arguments that follow from the labels, and that a spec can replace."""
     if kind in COUNTED and objective.classes:
         return {COUNTED[kind]: len(objective.classes)}
+    if kind == "AUC" and objective.labels:
+        return {"multi_label": True, "num_labels": objective.width}
     if kind in AVERAGED:
         is_scored = objective.width == 1 or not objective.classes
         return {"average": "macro", **({"threshold": 0.5} if is_scored else {})}

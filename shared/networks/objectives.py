@@ -77,6 +77,7 @@ class Objective:
         arguments: the arguments of the loss.
         activation: that of the outputs.
         classes: the class names, in order of their indices; empty for a regression.
+        labels: the names of labels of which a row can have several, in order of the outputs; else empty.
         width: the number of outputs.
         values: the integer label of each class, ascending; if empty, labels are class indices or one-hot.
     """
@@ -87,6 +88,7 @@ class Objective:
     values: tuple[int, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     activation: str = "linear"
+    labels: tuple[str, ...] = ()
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -176,7 +178,7 @@ def choose_objective(
             "one output for each class.",
         )
     name, arguments = _read_loss(loss) if loss is not None else (_choose_loss(info, width, activation), {})
-    classes = _choose_classes(LOSSES[name], info, width)
+    classes = _choose_classes(LOSSES[name], info, width, activation)
     if len(classes) > MAX_CLASSES:
         raise _build_error(
             last_layer_pointer,
@@ -187,7 +189,8 @@ def choose_objective(
         detail = f"A classifier must output probabilities, and this one ends in `{activation}`. Give the last layer "
         raise _build_error(last_layer_pointer, detail + f"`activation: {'sigmoid' if width == 1 else 'softmax'}`.")
     numbers = classes if classes == info.classes and info.targets is TargetKind.INTEGERS else ()
-    return Objective(name, classes, width, tuple(int(number) for number in numbers), arguments, activation)
+    labels = _choose_labels(name, info, classes, activation, last_layer_pointer)
+    return Objective(name, classes, width, tuple(int(number) for number in numbers), arguments, activation, labels)
 
 
 def _read_loss(loss: str | LossSpec) -> tuple[str, dict[str, Any]]:
@@ -260,7 +263,7 @@ def _choose_loss(info: DatasetInfo, width: int, activation: str) -> str:
     return "binary_crossentropy" if yes_or_no else "mean_squared_error"
 
 
-def _choose_classes(family: LabelForm, info: DatasetInfo, width: int) -> tuple[str, ...]:
+def _choose_classes(family: LabelForm, info: DatasetInfo, width: int, activation: str) -> tuple[str, ...]:
     numbered = tuple(str(index) for index in range(min(max(width, 2), MAX_CLASSES + 1)))
     match info.targets:
         case TargetKind.CLASSES:
@@ -270,13 +273,39 @@ def _choose_classes(family: LabelForm, info: DatasetInfo, width: int) -> tuple[s
                 return ()
             return numbered if set(info.classes) <= set(numbered) else info.classes
         case TargetKind.ONE_HOT:
-            return info.classes or numbered if family in (LabelForm.SPARSE, LabelForm.CATEGORICAL) else ()
+            is_one_class = family in (LabelForm.SPARSE, LabelForm.CATEGORICAL) or activation == "softmax"
+            return info.classes or numbered if is_one_class else ()
         case TargetKind.MULTI_LABEL | TargetKind.NUMBERS:
             return ()
 
 
+def _choose_labels(
+    loss: str, info: DatasetInfo, classes: tuple[str, ...], activation: str, last_layer_pointer: str
+) -> tuple[str, ...]:
+    """Return the names of the labels, if a row can have several of them: columns of 0 and 1, each with a probability.
+
+    Raises InvalidRequest if the outputs are no probabilities.
+    """
+    is_marked = info.targets in (TargetKind.ONE_HOT, TargetKind.MULTI_LABEL) and info.target_width > 1
+    if classes or not is_marked or loss not in ("binary_crossentropy", "binary_focal_crossentropy"):
+        return ()
+    if activation not in PROBABILITY_ACTIVATIONS - CONSTANT_FOR_ONE:
+        raise _build_error(
+            last_layer_pointer,
+            f"Rows with several labels need a probability for each, and the network ends in `{activation}`. Give the "
+            "last layer `activation: sigmoid`.",
+        )
+    return info.classes or tuple(map(str, range(info.target_width)))
+
+
 def _check_width(loss: str, info: DatasetInfo, classes: tuple[str, ...], width: int, last_layer_pointer: str) -> None:
     family = LOSSES[loss]
+    if info.targets is TargetKind.MULTI_LABEL and family in (LabelForm.SPARSE, LabelForm.CATEGORICAL):
+        raise _build_error(
+            f"{TRAINING_POINTER}/loss",
+            f"{loss} needs one class in each row, and the rows have several labels. Use binary_crossentropy, and "
+            "`activation: sigmoid` in the last layer.",
+        )
     if not classes and family in (LabelForm.SPARSE, LabelForm.CATEGORICAL):
         raise _build_error(
             f"{TRAINING_POINTER}/loss", f"{loss} needs classes, and the labels are numbers. Use mean_squared_error."

@@ -81,6 +81,18 @@ class ClassificationReport(_Value):
         return selected, found
 
 
+class LabelsReport(_Value):
+    """The results for rows that can have several labels. A label is predicted from a probability of 0.5 on.
+
+    `exact` is the share of rows whose labels are all right, and `accuracy` the share of right answers over all rows
+    and labels. In `labels`, `support` is the number of test rows that have the label.
+    """
+
+    exact: float
+    accuracy: float
+    labels: list[ClassReport]
+
+
 class RegressionReport(_Value):
     """The errors of a regression, averaged over the outputs. `r2` is that of scikit-learn, None for a single row."""
 
@@ -90,11 +102,12 @@ class RegressionReport(_Value):
 
 
 class Evaluation(_Value):
-    """The results on the test part. `metrics` are those of the spec and the loss; one of the two reports is None."""
+    """The results on the test part. `metrics` are those of the spec and the loss; all reports but one are None."""
 
     rows: int
     metrics: dict[str, float | None]
     classification: ClassificationReport | None = None
+    labels: LabelsReport | None = None
     regression: RegressionReport | None = None
 
 

@@ -82,6 +82,7 @@ class VersionManifest(_Value):
 
     Attributes:
         classes: the class names, in order of the outputs; empty for a regression.
+        labels: the names of labels of which an input can have several, in order of the outputs; else empty.
         columns: the names of a table's columns; empty if it had none.
         precision: that of the training.
         weights_digest: the sha256 of all weights.
@@ -91,6 +92,7 @@ class VersionManifest(_Value):
 
     model: str
     classes: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     preprocessing: Contract
     signature: Signature

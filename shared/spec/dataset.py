@@ -11,11 +11,14 @@ class InlineData(SpecPart):
     """Small data inside the spec. Each row has one entry in `x` and one entry in `y`.
 
     An entry of `x` is a number or nested lists of numbers, such as an image [height, width, channels]. An entry of `y`
-    is a number, a class name or a list of numbers.
+    is a number, a class name or a list of numbers. `sample_weight` is the weight of each row in the loss.
     """
 
     x: Annotated[list[Any], Field(min_length=1, examples=[[[0, 0], [0, 1], [1, 0], [1, 1]]])]
     y: Annotated[list[Any], Field(min_length=1, examples=[[[0], [1], [1], [0]]])]
+    sample_weight: Annotated[
+        list[Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]] | None, Field(examples=[[1, 1, 1, 2.5]])
+    ] = None
 
 
 class StoredInlineData(SpecPart):

@@ -16,6 +16,7 @@ from sklearn.metrics import (
 )
 
 from shared.datasets.row_files import MappedRows
+from shared.inference.predictions import LABEL_THRESHOLD
 from shared.networks.objectives import Objective
 from shared.registry.evaluation import (
     ANSWERS_FILE,
@@ -25,6 +26,7 @@ from shared.registry.evaluation import (
     ClassificationReport,
     ClassReport,
     Evaluation,
+    LabelsReport,
     RegressionReport,
     TestImages,
     TestPredictions,
@@ -52,7 +54,7 @@ def write_evaluation(
 ) -> list[Path]:
     """Write the evaluation of the test part to `folder`, and return the paths of the files.
 
-    A regression has one file, the report. A classification also has the predictions and, for images, some test images.
+    There is one file, the report. A classification also has the predictions and, for images, some test images.
 
     Args:
         y: the labels of the test part, (n,) int64 or (n, k) float32.
@@ -60,6 +62,10 @@ def write_evaluation(
         images: (n, height, width, channels) uint8; None for rows of numbers.
     """
     path = folder / EVALUATION_FILE
+    if objective.labels:
+        found = _report_labels(objective.encode_labels(y), outputs, objective.labels)
+        path.write_text(Evaluation(rows=len(y), metrics=dict(metrics), labels=found).model_dump_json())
+        return [path]
     if not objective.classes:
         report = _report_regression(objective.encode_labels(y), outputs)
         path.write_text(Evaluation(rows=len(y), metrics=dict(metrics), regression=report).model_dump_json())
@@ -180,6 +186,20 @@ def _count_cells(true: NDArray[np.int64], predicted: NDArray[np.int64]) -> list[
     """Return (true class, predicted class, rows) for each pair of classes that occurs."""
     pairs, counts = np.unique(np.stack([true, predicted], axis=1), axis=0, return_counts=True)
     return [(int(i), int(j), int(count)) for (i, j), count in zip(pairs, counts, strict=True)]
+
+
+def _report_labels(true: NDArray[np.float32], outputs: NDArray[np.float32], labels: tuple[str, ...]) -> LabelsReport:
+    predicted = outputs >= LABEL_THRESHOLD
+    right = predicted == (true == 1)
+    columns = precision_recall_fscore_support(true, predicted, average=None, zero_division=0)
+    return LabelsReport(
+        exact=float(right.all(axis=1).mean()),
+        accuracy=float(right.mean()),
+        labels=[
+            ClassReport(label=label, precision=p, recall=r, f1=f, support=int(s))
+            for label, p, r, f, s in zip(labels, *columns, strict=True)
+        ],
+    )
 
 
 def _report_regression(labels: NDArray[np.float32], outputs: NDArray[np.float32]) -> RegressionReport:

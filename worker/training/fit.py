@@ -44,10 +44,12 @@ class PreparedPart:
     Attributes:
         x: (n, *input_shape), uint8 for images, else float32.
         y: the labels of the data set, (n,) int64 or (n, k) float32.
+        weights: the weight of each row in the loss, (n,) float32; None if all weigh the same.
     """
 
     x: NDArray[Any] | MappedRows
     y: NDArray[Any]
+    weights: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -85,11 +87,13 @@ class TrainingRun:
         return max(self.options.batch_size, MIN_EVALUATION_BATCH)
 
     def make_columns(self) -> list[NDArray[Any]]:
-        """Return the labels of the training part and, if the classes are weighted, the row weights (n,) float32."""
-        columns = [self.objective.encode_labels(self.train.y)]
+        """Return the labels of the training part and, if rows or classes are weighted, the row weights (n,) float32."""
+        weights = self.train.weights
         if self.options.class_weight is not None:
-            columns.append(self.objective.compute_weights(self.train.y, self.options.class_weight))
-        return columns
+            of_classes = self.objective.compute_weights(self.train.y, self.options.class_weight)
+            weights = of_classes if weights is None else weights * of_classes
+        labels = self.objective.encode_labels(self.train.y)
+        return [labels] if weights is None else [labels, weights]
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ def _make_manifest(job: Job, spec: TrainingSpec, inputs: _Inputs, result: "Train
     return VersionManifest(
         model=spec.model,
         classes=result.objective.classes,
+        labels=result.objective.labels,
         columns=inputs.columns,
         preprocessing=result.contract,
         signature=_make_signature(result.contract.input_shape, network.output_shape[1:]),

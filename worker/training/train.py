@@ -147,6 +147,7 @@ def _prepare_parts(
                 part.x, contract, dataset.digest, context.decoder, context.prepared_dir, context.monitor.check
             ),
             part.y,
+            part.weights,
         )
         for part in (dataset.train, dataset.validation, dataset.test)
     )

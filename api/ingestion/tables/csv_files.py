@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from api.ingestion.result import (
     LABEL_NAMES,
@@ -34,6 +35,7 @@ from api.ingestion.targets import ClassNames, Targets, Task, infer_numeric_targe
 from shared.datasets.cells import MISSING_VALUES, NumberFormat, is_header, is_number
 from shared.datasets.columns import find_positions
 from shared.datasets.info import DatasetInfo, TargetKind
+from shared.datasets.weights import WEIGHTS_FILE, find_weight_fault
 from shared.errors import DatasetRefused, Fault
 
 MIN_COLUMNS = 2
@@ -96,6 +98,25 @@ class _Labels:
             self.outside = len(self.numbers), label
 
 
+class _Weights:
+    """The weights of all rows, from one column."""
+
+    def __init__(self, index: int, name: str, number_format: NumberFormat) -> None:
+        self._reader = ColumnReader(index, name, (), None, number_format)
+        self._parts: list[NDArray[np.float32]] = []
+
+    def add(self, rows: Sequence[NumberedRow], faults: RowFaults) -> None:
+        """Add the weights of rows. Bad cells are added to `faults`."""
+        self._parts.append(self._reader.read(rows, faults)[:, 0].astype(np.float32))
+
+    def join(self) -> NDArray[np.float32]:
+        """Return all weights, (n,). Raises DatasetRefused for a weight that is negative or too large."""
+        weights = np.concatenate(self._parts)
+        if fault := find_weight_fault(weights):
+            raise dataset_error(f"Column {self._reader.name!r}: {fault}")
+        return weights
+
+
 @dataclass(frozen=True)
 class _Layout:
     """Roles of the columns.
@@ -104,6 +125,7 @@ class _Layout:
         names: name of each column, from the header or `column 0`, `column 1`, …
         features: indices of the input columns.
         label: index of the label column.
+        weight: index of the column with the weight of each row; None without one.
         has_header: whether the first row contains the names.
         options: the options of columns, by index.
         warnings: what the sender may not have meant.
@@ -112,6 +134,7 @@ class _Layout:
     names: tuple[str, ...]
     features: tuple[int, ...]
     label: int
+    weight: int | None
     has_header: bool
     options: Mapping[int, ColumnOptions]
     warnings: list[str]
@@ -144,12 +167,17 @@ def ingest_table(table: Table, options: TableOptions, limits: UploadLimits, fold
         layout.features, layout.names, layout.options, number_format, islice(table.read_rows(), layout.has_header, None)
     )
     labels = _Labels(number_format)
+    weights = None if layout.weight is None else _Weights(layout.weight, layout.names[layout.weight], number_format)
     shape = (sum(reader.width for reader in readers),)
     with RowWriter(folder / "x.npy", shape, np.dtype(np.float32), limits) as writer:
-        _read_columns(islice(table.read_rows(), layout.has_header, None), layout, readers, labels, writer)
+        _read_columns(islice(table.read_rows(), layout.has_header, None), layout, readers, labels, weights, writer)
     encodings = finish_columns(folder / "x.npy", readers)
     targets = _build_targets(labels, options, layout)
     np.save(folder / "y.npy", targets.y)
+    files = [folder / "x.npy", folder / "y.npy"]
+    if weights is not None:
+        files.append(folder / WEIGHTS_FILE)
+        np.save(files[-1], weights.join())
     if options.label is None and layout.other_label is not None:
         warnings.append(
             f"The labels are the last column, {layout.names[layout.label]!r}. A column is called "
@@ -164,10 +192,11 @@ def ingest_table(table: Table, options: TableOptions, limits: UploadLimits, fold
         classes=targets.classes,
         class_rows=targets.count_class_rows(writer.rows),
         encodings=encodings,
+        weighted=weights is not None,
     )
     return ParsedDataset(
         info,
-        (folder / "x.npy", folder / "y.npy"),
+        tuple(files),
         columns=tuple(layout.names[index] for index in layout.features),
         label=layout.names[layout.label],
         warnings=tuple(warnings),
@@ -182,9 +211,15 @@ def _detect_layout(sample: Sequence[Line], options: TableOptions) -> _Layout:
     out = {_find_column(text, names, positions, "leave_out") for text in options.leave_out}
     chosen = {_find_column(name, names, positions, "columns"): column for name, column in options.columns.items()}
     unnamed = _find_unnamed(names, rest) - chosen.keys() if has_names else set()
-    label = max(set(range(len(names))) - unnamed)
+    weight = None if options.weight is None else _find_column(options.weight, names, positions, "weight")
+    if weight is not None:
+        out.add(weight)
+    label = max(set(range(len(names))) - unnamed - {weight}, default=0)
     if options.label is not None:
         label = _find_column(options.label, names, positions, "label")
+    if label == weight:
+        fault = Fault("#/weight", f"{names[label]!r} is the label column. Choose another column.")
+        raise DatasetRefused("The label column cannot be the weight.", (fault,))
     if label in out:
         raise DatasetRefused(
             "The label column cannot be left out.",
@@ -206,7 +241,7 @@ def _detect_layout(sample: Sequence[Line], options: TableOptions) -> _Layout:
     if unused := sorted(names[index] for index in chosen if index not in features):
         fault = Fault(f"#/columns/{unused[0]}", "The column is no input: it is the label or left out. Remove the key.")
         raise DatasetRefused("The options do not fit the columns.", (fault,))
-    return _Layout(names, features, label, has_names, chosen, warnings)
+    return _Layout(names, features, label, weight, has_names, chosen, warnings)
 
 
 def _choose_names(
@@ -260,7 +295,7 @@ def has_header(first: Sequence[str], rest: Sequence[Sequence[str]], options: Tab
     """
     if options.header is not None:
         return options.header
-    named = (options.label, *options.leave_out, *options.columns)
+    named = (options.label, options.weight, *options.leave_out, *options.columns)
     return any(_parse_position(text) is None for text in named if text is not None) or is_header(first, rest)
 
 
@@ -288,9 +323,14 @@ def _find_column(text: str, names: tuple[str, ...], positions: Mapping[str, int]
 
 
 def _read_columns(
-    rows: Iterable[Line], layout: _Layout, readers: Sequence[ColumnReader], labels: _Labels, writer: RowWriter
+    rows: Iterable[Line],
+    layout: _Layout,
+    readers: Sequence[ColumnReader],
+    labels: _Labels,
+    weights: _Weights | None,
+    writer: RowWriter,
 ) -> None:
-    """Parse all rows. Writes the features, and adds the labels. Raises DatasetRefused."""
+    """Parse all rows. Writes the features, and adds the labels and weights. Raises DatasetRefused."""
     faults = RowFaults()
     width = len(layout.names)
     number = 0
@@ -311,6 +351,8 @@ def _read_columns(
                 faults.add_missing(layout.names[layout.label], number)
             labels.add(label)
         if whole:
+            if weights is not None:
+                weights.add(whole, faults)
             writer.write(np.concatenate([reader.read(whole, faults) for reader in readers], axis=1))
     faults.check()
     if not writer.rows:

@@ -68,6 +68,7 @@ def plan_training(
         parameters=sum(row.parameters for row in table),
         trainable_parameters=sum(row.trainable_parameters for row in table),
         classes=objective.classes,
+        labels=objective.labels,
         loss=objective.loss,
         metrics=metrics,
         optimizer=type(make_optimizer(training, training.epochs * steps_per_epoch)).__name__,
