@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.charts import drawings
-from api.charts.drawings import Tile
+from api.charts.drawings import Tile, shorten
 from api.charts.kinds import Drawing
 from shared.database.tables.datasets import Revision
 from shared.datasets.builtin import BUILTIN_DATASETS, read_samples
@@ -85,7 +85,7 @@ def _make_tiles(x: Rows, y: NDArray[np.int64], info: DatasetInfo, decoder: Image
         rows = np.flatnonzero(indices == label)
         chosen = rows[np.linspace(0, len(rows) - 1, min(IMAGES_PER_CLASS, len(rows))).astype(np.int64)]
         name = info.classes[label] if info.targets is TargetKind.CLASSES else str(label)
-        tiles += [Tile(pixels, name) for pixels in _read_images(x, chosen, contract, decoder)]
+        tiles += [Tile(pixels, shorten(name)) for pixels in _read_images(x, chosen, contract, decoder)]
     return tiles
 
 

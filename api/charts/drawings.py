@@ -1,6 +1,7 @@
 """Draw the charts of jobs, versions and data sets. Each function returns a draw function and the size in inches."""
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,15 @@ from shared.registry.evaluation import ClassificationReport
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GREEN, RED = "#2da44e", "#e5534b"
 LINE_COLORS = ("#0969da", "#bc4c00", "#8250df", "#1a7f37", "#bf3989", "#9a6700")
 MAX_NUMBERED_CLASSES = 20
 MAX_DRAWN_CLASSES = 200
 """The most classes of a confusion matrix that are drawn."""
 MAX_POINTS = 2000
 MAX_TILES = 64
+TITLE_POINTS = 12.0
+MAX_TITLE_LINES = 3
+MAX_NAME_COLUMNS = 16
 HISTOGRAM_BINS = 30
 
 
@@ -85,7 +88,7 @@ def draw_curves(title: str, epochs: Sequence[int], metrics: Mapping[str, Sequenc
             axes.set_ylabel(name)
             axes.grid(color=colors.faint, linewidth=0.5)
             axes.legend(frameon=False, labelcolor=colors.ink)
-        rows[0].set_title(title, loc="left", color=colors.ink)
+        _set_title(figure, title, colors)
         rows[-1].set_xlabel("epoch")
         rows[-1].xaxis.get_major_locator().set_params(integer=True)
 
@@ -95,8 +98,9 @@ def draw_curves(title: str, epochs: Sequence[int], metrics: Mapping[str, Sequenc
 def draw_confusion(title: str, classes: Sequence[str], report: ClassificationReport) -> Drawing:
     """Draw the confusion matrix of a report; `classes` are the names of its classes.
 
-    The colour of a cell is its share of the true class in percent. The number in a cell is the count; it is left out
-    for more than MAX_NUMBERED_CLASSES classes. Of more than MAX_DRAWN_CLASSES classes, those with the most
+    The colour of a cell is its share of the true class in percent, on a scale of square roots, so that rare mistakes
+    are seen; a cell without rows is empty. The number in a cell is the count; it is left out for more than
+    MAX_NUMBERED_CLASSES classes. Of more than MAX_DRAWN_CLASSES classes, those with the most
     misclassified rows are drawn.
     """
     drawn, matrix = report.select_confusion(MAX_DRAWN_CLASSES)
@@ -105,19 +109,20 @@ def draw_confusion(title: str, classes: Sequence[str], report: ClassificationRep
         classes = [classes[index] for index in drawn]
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 3.0 + 0.45 * min(len(classes), 40)
+    from matplotlib.colors import PowerNorm  # slow to import
 
     def draw(figure: "Figure", colors: Colors) -> None:
         axes = figure.subplots()
-        image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
+        image = axes.imshow(np.ma.masked_equal(shares, 0), cmap="cividis", norm=PowerNorm(0.5, 0, 100))
         bar = figure.colorbar(image, ax=axes, shrink=0.8)
         bar.set_label("share of the true class (%)", color=colors.ink)
         _label_ticks(axes, classes)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
-        axes.set_title(title, loc="left", color=colors.ink)
+        _set_title(figure, title, colors)
         if len(classes) <= MAX_NUMBERED_CLASSES:
-            for row, column in np.ndindex(*matrix.shape):
-                shade = "#101010" if shares[row, column] > 55 else "#fafafa"  # noqa: PLR2004 - cividis is light there
+            for row, column in np.argwhere(matrix).tolist():
+                shade = _choose_ink(np.asarray(image.to_rgba(shares[row, column]))[:3])
                 size = 8 if len(classes) > 12 else 10  # noqa: PLR2004 - to fit the cells
                 axes.text(column, row, f"{matrix[row, column]:,}", ha="center", va="center", color=shade, fontsize=size)
 
@@ -136,9 +141,13 @@ def draw_gallery(title: str, tiles: Sequence[Tile], columns: int = 8) -> Drawing
         for axes, tile in zip(grid.flat, tiles, strict=False):
             image = tile.image[..., 0] if tile.image.shape[-1] == 1 else tile.image
             axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            mark, color = {True: ("✓ ", GREEN), False: ("✗ ", RED), None: ("", colors.ink)}[tile.right]
+            mark, color = {
+                True: ("✓ ", colors.right),
+                False: ("✗ ", colors.wrong),
+                None: ("", colors.ink),
+            }[tile.right]
             axes.set_title(f"{mark}{tile.words}", fontsize=8, color=color)
-        figure.suptitle(title, color=colors.ink, x=0.01, ha="left")
+        _set_title(figure, title, colors)
 
     return draw, (max(5.0, 1.25 * columns), 0.6 + 1.55 * rows)
 
@@ -161,7 +170,7 @@ def draw_maps(title: str, stack: NDArray[np.float64], words: Sequence[str]) -> D
         for axes, values, name in zip(grid.flat, stack, words, strict=False):
             axes.imshow(values, cmap="viridis", interpolation="nearest")
             axes.set_title(name, fontsize=8, color=colors.ink)
-        figure.suptitle(title, color=colors.ink, x=0.01, ha="left")
+        _set_title(figure, title, colors)
 
     return draw, (max(5.0, 1.2 * columns), 0.7 + 1.35 * rows)
 
@@ -191,7 +200,7 @@ def draw_surface(title: str, surface: Surface) -> Drawing:
             dots.set(edgecolor="#fafafa", linewidth=1.5)
         axes.set_xlabel(surface.axis_names[0])
         axes.set_ylabel(surface.axis_names[1])
-        axes.set_title(title, loc="left", color=colors.ink)
+        _set_title(figure, title, colors)
 
     return draw, (7.0, 5.5)
 
@@ -210,7 +219,7 @@ def draw_histograms(title: str, columns: Sequence[str], x: NDArray[np.float32]) 
             axes.stairs(counts, edges, fill=True, color=LINE_COLORS[0])
             axes.set_xlabel(name)
             axes.set_ylabel("rows")
-        figure.suptitle(title, color=colors.ink, x=0.01, ha="left")
+        _set_title(figure, title, colors)
 
     return draw, (2.6 * across + 0.4, 0.6 + 2.1 * rows)
 
@@ -226,9 +235,51 @@ def _count_bins(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray
 
 
 def _label_ticks(axes: Any, classes: Sequence[str]) -> None:  # noqa: ANN401 - Matplotlib is not imported here
-    """Label both axes with the class names, shortened to 16 characters."""
+    """Label both axes with the class names, shortened."""
     indices = range(len(classes))
-    shown = [name if len(name) <= 16 else f"{name[:15]}…" for name in classes]  # noqa: PLR2004 - characters
+    shown = list(map(shorten, classes))
     turned = max(map(len, shown)) > 2  # noqa: PLR2004 - longer labels would overlap
     axes.set_xticks(indices, labels=shown, rotation=45 if turned else 0, ha="right" if turned else "center")
     axes.set_yticks(indices, labels=shown)
+
+
+def _set_title(figure: "Figure", title: str, colors: Colors) -> None:
+    """Write the title at the top left, in at most MAX_TITLE_LINES lines that fit the width of the figure."""
+    columns = int(figure.get_figwidth() * 72 / (0.62 * TITLE_POINTS))  # 72 points are an inch, a character 0.62 em
+    lines: list[str] = []
+    for given in title.split("\n"):
+        rest = given
+        while rest:
+            line = _cut(rest, columns)
+            if len(line) < len(rest) and " " in line.strip():
+                line = line[: line.rindex(" ") + 1]
+            lines.append(line.rstrip())
+            rest = rest[len(line) :]
+    if len(lines) > MAX_TITLE_LINES:
+        lines = [*lines[: MAX_TITLE_LINES - 1], f"{_cut(lines[MAX_TITLE_LINES - 1], columns - 1)}…"]
+    figure.suptitle("\n".join(lines), color=colors.ink, fontsize=TITLE_POINTS, x=0.01, ha="left")
+
+
+def shorten(name: str) -> str:
+    """Shorten a name to MAX_NAME_COLUMNS."""
+    return name if _cut(name, MAX_NAME_COLUMNS) == name else f"{_cut(name, MAX_NAME_COLUMNS - 1)}…"
+
+
+def _cut(text: str, columns: int) -> str:
+    """Return the beginning of a text that takes so many columns. A wide character, such as Hangul, takes two."""
+    taken = 0
+    for index, character in enumerate(text):
+        taken += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if taken > columns:
+            return text[:index]
+    return text
+
+
+def _choose_ink(background: NDArray[np.float64]) -> str:
+    """Return black or white, whichever has more contrast on an RGB color from 0 to 1, (3,): at least 4.5:1.
+
+    Source: the relative luminance of WCAG 2.2.
+    """
+    linear = np.where(background <= 0.04045, background / 12.92, ((background + 0.055) / 1.055) ** 2.4)  # noqa: PLR2004
+    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
+    return "#000000" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "#ffffff"

@@ -27,11 +27,15 @@ class Colors:
         page: background.
         ink: text.
         faint: grid lines and frames.
+        right: text about a right prediction.
+        wrong: text about a wrong prediction.
     """
 
     page: str
     ink: str
     faint: str
+    right: str
+    wrong: str
 
 
 Draw = Callable[["Figure", Colors], None]

@@ -160,10 +160,10 @@ def _get_digest(version: Version, name: str) -> str:
 
 
 def _format_caption(answers: TestPredictions, classes: list[str], row: int) -> str:
-    predicted, true = int(answers.predicted[row]), int(answers.true[row])
-    if predicted == true:
-        return classes[predicted]
-    return f"{classes[predicted]}, not\n{classes[true]} ({answers.probability[row]:.0%})"
+    predicted, true = (drawings.shorten(classes[index]) for index in (answers.predicted[row], answers.true[row]))
+    if answers.predicted[row] == answers.true[row]:
+        return predicted
+    return f"{predicted}, not\n{true} ({answers.probability[row]:.0%})"
 
 
 def _format_name(version: Version) -> str:
