@@ -20,6 +20,7 @@ from api.http.openapi import complete_document, list_views
 from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import CONFIG_KEY, DocumentReader
 from api.http.request_ids import add_request_ids
+from api.http.request_log import log_requests
 from api.http.requests import check_encoding, check_url
 from api.http.slow_clients import SlowClients, limit_clients
 from api.http.uploads import UploadRequest
@@ -105,7 +106,8 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     limited = limit_clients(app.wsgi_app, services.clients, problems.answer_service_error)
     application = with_fast_path(add_request_ids(limited), services)
     sites = Sites(settings.host, settings.hosts, settings.allowed_origins)
-    app.wsgi_app = check_sites(application, sites)  # type: ignore[method-assign, assignment]  # as in Flask's docs
+    checked = check_sites(application, sites)
+    app.wsgi_app = log_requests(checked) if settings.request_log else checked  # type: ignore[method-assign, assignment]  # as in Flask's docs
     return app
 
 

@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from shared.system import end_with_parent
 
@@ -27,14 +25,14 @@ class Program:
 
     Args:
         folder: working folder of the program.
-        log_dir: folder for the file `<name>.log` with its output; None for the terminal.
+        log_dir: folder for the file `<name>.log` with its output.
     """
 
-    def __init__(self, name: str, command: list[str], folder: Path, log_dir: Path | None) -> None:
+    def __init__(self, name: str, command: list[str], folder: Path, log_dir: Path) -> None:
         self.name = name
         self._command = command
         self._folder = folder
-        self._log_dir = log_dir
+        self.log = log_dir / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._pause_seconds = 0.0
@@ -76,7 +74,7 @@ class Program:
         self._process.wait()
 
     def _start(self) -> None:
-        with self._output() as output:
+        with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=self._folder,
@@ -93,15 +91,6 @@ class Program:
         assert self._process is not None  # noqa: S101 - called only after `_start`
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-
-    @contextlib.contextmanager
-    def _output(self) -> Iterator[IO[bytes] | None]:
-        """Open the log file of the program. Yields None, for the terminal, without a log folder."""
-        if self._log_dir is None:
-            yield None
-            return
-        with (self._log_dir / f"{self.name}.log").open("ab") as log:
-            yield log
 
 
 def _end_with_the_stack() -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from local.log_follower import LogFollower
 from local.program import Program
 from local.redis_server import make_redis_command, make_redis_url, make_socket_folder
 from shared import logs
@@ -51,8 +52,11 @@ class _Signals:
         self.end_asked_for = True
 
 
-def run(settings: Settings, log_dir: Path | None) -> None:
-    """Run the stack until a signal. `log_dir` is the folder for the logs; None for the terminal. Raises CannotStart."""
+def run(settings: Settings, log_dir: Path, follower: LogFollower | None) -> None:
+    """Run the stack until a signal. Raises CannotStart.
+
+    `log_dir` is the folder for the output of each program; the `follower` shows the lines of our programs.
+    """
     signals = _Signals()
     check_port(settings.host, settings.port)
     # The programs read the settings themselves, in the folder ROOT. A relative path would be a different folder there.
@@ -60,16 +64,20 @@ def run(settings: Settings, log_dir: Path | None) -> None:
     programs: list[Program] = []
     with _lock_data_folder(settings.data_dir), _run_redis(settings, log_dir, programs):
         try:
-            _migrate()
+            _migrate(log_dir)
             programs += _make_programs(log_dir)
             said_ready = False
             while not signals.end_asked_for:
                 for program in programs:
                     program.keep_running()
+                if follower is not None:
+                    follower.show()
                 said_ready = said_ready or _say_when_ready(settings)
                 time.sleep(POLL_SECONDS)
         finally:
             _end(programs)
+            if follower is not None:
+                follower.close()
 
 
 def check_port(host: str, port: int) -> None:
@@ -97,7 +105,7 @@ def _lock_data_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _run_redis(settings: Settings, log_dir: Path | None, programs: list[Program]) -> Iterator[None]:
+def _run_redis(settings: Settings, log_dir: Path, programs: list[Program]) -> Iterator[None]:
     """Start Redis and add it to `programs`, unless TRAINYARD_REDIS_URL is set.
 
     Raises CannotStart, or FileNotFoundError if no Redis server is installed.
@@ -124,19 +132,20 @@ def _await_socket(redis: Program, path: Path) -> None:
     while not path.exists():
         if time.monotonic() > give_up_at:
             redis.ask_to_end()
-            raise CannotStart("Redis did not start. Its error message is above or, with `--log-dir`, in redis.log.")
+            raise CannotStart(f"Redis did not start. Its error message is in {redis.log}.")
         time.sleep(POLL_SECONDS / 4)
 
 
-def _migrate() -> None:
+def _migrate(log_dir: Path) -> None:
     """Migrate the database to the newest schema. Raises CannotStart."""
-    try:
-        subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=ROOT, check=True)
-    except subprocess.CalledProcessError as error:
-        raise CannotStart("The migration of the database failed. Its error message is above.") from error
+    path = log_dir / "migrate.log"
+    with path.open("ab") as log:
+        command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+        if subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, check=False).returncode:
+            raise CannotStart(f"The migration of the database failed. Its error message is in {path}.")
 
 
-def _make_programs(log_dir: Path | None) -> list[Program]:
+def _make_programs(log_dir: Path) -> list[Program]:
     """Make the programs of the Procfile. They run with the Python of this process."""
     programs = []
     for line in (ROOT / "Procfile").read_text().splitlines():
@@ -172,14 +181,19 @@ def _end(programs: list[Program]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--log-dir", type=Path, help="folder for one log file of each program, instead of the terminal")
+    parser.add_argument(
+        "--log-dir", type=Path, help="folder for the log files, whose lines are then not shown. Default: data/logs"
+    )
     arguments = parser.parse_args()
     settings = Settings()
     logs.configure_logging(settings.log_level)
-    if arguments.log_dir is not None:
-        arguments.log_dir.mkdir(parents=True, exist_ok=True)
+    log_dir = arguments.log_dir or settings.data_dir / "logs"
+    log_dir.mkdir(parents=True, exist_ok=True)
+    follower = None if arguments.log_dir is not None else LogFollower(log_dir, ["api", "worker", "scheduler"])
+    if follower is not None:
+        logger.info("the output of each program is in %s", log_dir)
     try:
-        run(settings, arguments.log_dir)
+        run(settings, log_dir, follower)
     except CannotStart as reason:
         sys.exit(f"trainyard: {reason}")
 

@@ -34,6 +34,15 @@ def configure_logging(level: str) -> None:
         logging.getLogger(logger_name).setLevel(logging.WARNING)
 
 
+def format_plain(line: dict[str, str]) -> str:
+    """Format a line that was logged as JSON as one for a terminal."""
+    rest = dict(line)
+    time, level, name, message = (rest.pop(key) for key in ("time", "level", "logger", "message"))
+    exception = rest.pop("exception", None)
+    fields = "".join(f" {name}={value}" for name, value in rest.items())
+    return f"{time} {level} {name} {message}{fields}" + (f"\n{exception}" if exception else "")
+
+
 class _PlainFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")

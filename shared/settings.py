@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     datasets_dir: Folder = Path("~/.cache/trainyard/datasets")
     device: Device = Device.AUTO
     log_level: str = "INFO"
+    request_log: bool = False
     alive_file: Path | None = None
     api_threads: Annotated[int, Field(ge=1)] = 256
     max_request_bytes: Annotated[int, Field(ge=1)] = 32 * 2**20

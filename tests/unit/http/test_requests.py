@@ -102,7 +102,7 @@ def test_a_chunked_body_is_read_only_up_to_the_limit() -> None:
 
 
 def test_every_fault_is_named_with_its_pointer() -> None:
-    spec = changed(changed(changed(DIGITS, "training.epochs", 0), "zork", 1), "preprocessing.size", [0, "x"])
+    spec = changed(changed(changed(DIGITS, "training.epochs", -1), "zork", 1), "preprocessing.size", [0, "x"])
 
     with pytest.raises(InvalidRequest) as refused:
         validate(TrainingSpec, spec)
