@@ -32,6 +32,8 @@ PAGE_HEADERS = (
     ("Content-Security-Policy", "frame-ancestors 'none'"),
 )
 """Headers of what a browser can open, the answers to GET: no other site shows them in a frame."""
+EXPOSED_HEADERS = f"{REQUEST_ID_HEADER}, ETag, Location, Retry-After, Trainyard-Input, Trainyard-Version"
+"""What pages of other sites may read, besides the headers that they always may."""
 PREFLIGHT_SECONDS = 600
 MAX_KNOWN_HOSTS = 64
 """The most values of `Host` that are checked only once."""
@@ -127,10 +129,9 @@ def _is_navigation(environ: "WSGIEnvironment") -> bool:
 
 
 def _make_cors_headers(origin: str) -> list[tuple[str, str]]:
-    exposed = f"{REQUEST_ID_HEADER}, Location, Retry-After, Trainyard-Version"
     return [
         ("Access-Control-Allow-Origin", origin),
-        ("Access-Control-Expose-Headers", exposed),
+        ("Access-Control-Expose-Headers", EXPOSED_HEADERS),
         ("Vary", "Origin"),
     ]
 
