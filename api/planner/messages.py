@@ -45,11 +45,13 @@ class PlanRequest(BaseModel):
 
     Attributes:
         uploaded: description of the data set, if the spec names an uploaded one.
+        validation: description of the data set that `validation` names, if it names one.
         base: the version whose network and weights the training starts from, if the spec names one.
     """
 
     spec: TrainingSpec
     uploaded: DatasetInfo | None = None
+    validation: DatasetInfo | None = None
     base: PretrainedVersion | None = None
 
 

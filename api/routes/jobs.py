@@ -127,7 +127,10 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
 
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         inline = write_inline(resolved.spec.dataset, Path(folder))
-        plan = services().planner.plan(PlanRequest(spec=resolved.spec, uploaded=resolved.info, base=base), owner)
+        request_to_plan = PlanRequest(
+            spec=resolved.spec, uploaded=resolved.info, validation=resolved.validation_info, base=base
+        )
+        plan = services().planner.plan(request_to_plan, owner)
         if query.dry_run:
             return to_response(plan)
         job, is_reused = tracked_files.store_and_reference(services().sessions, services().artifacts, inline, submit)
@@ -239,7 +242,10 @@ def retry_job(path: JobPath, query: RetryQuery) -> Response:
 @bp.get(
     "/<uuid:job_id>/inline-data",
     responses={
-        200: describe_bytes("application/json", "`x` and `y`, as they were sent in `dataset.inline`."),
+        200: {
+            "description": "The data as they were sent in `dataset.inline`.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/InlineData"}}},
+        },
         **describe_problems(JobNotFound, FileNotFound, ArtifactDamaged),
     },
 )

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -20,11 +20,13 @@ from shared.datasets.splits import choose_validation
 from shared.datasets.uploaded import UploadedDataset
 from shared.errors import ArtifactDamaged, DatasetInUse, DatasetNotFound, DatasetUnavailable
 from shared.references import parse_version_number
-from shared.spec.dataset import DatasetSpec
+from shared.spec.dataset import DatasetSpec, ValidationDataset
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore, StoredFile
 
 MAX_NAMED = 5
+READS = (Job.dataset_revision_id, Job.validation_revision_id)
+"""The revisions that a job reads."""
 """The most jobs or versions that an error names."""
 _DATASET_INFO = TypeAdapter(DatasetInfo)
 
@@ -109,7 +111,8 @@ def list_for_deletion(session: Session, reference: str) -> list[Revision]:
 def check_not_trained_on(session: Session, chosen: Sequence[Revision]) -> None:
     """Check that no version was trained on these revisions. Raises DatasetInUse, which names some of the versions."""
     query = select(Version.model, Version.number).join(Job, Job.id == Version.job_id)
-    query = query.where(Job.dataset_revision_id.in_([revision.id for revision in chosen]))
+    ids = [revision.id for revision in chosen]
+    query = query.where(or_(*(column.in_(ids) for column in READS)))
     found = session.execute(query.order_by(Version.model, Version.number).limit(MAX_NAMED + 1)).all()
     if found:
         names = _join_names([f"{model}/{number}" for model, number in found])
@@ -126,8 +129,9 @@ def delete_revisions(session: Session, chosen: Sequence[Revision]) -> set[str]:
     """
     ids = [revision.id for revision in chosen]
     digests = {file.sha256 for revision in chosen for file in revision.files}
-    reads = Job.dataset_revision_id.in_(ids)
-    session.execute(update(Job).where(reads, Job.status.in_(ENDED)).values(dataset_revision_id=None))
+    for column in READS:
+        session.execute(update(Job).where(column.in_(ids), Job.status.in_(ENDED)).values({column: None}))
+    reads = or_(*(column.in_(ids) for column in READS))
     if unended := list(session.scalars(select(Job.id).where(reads).limit(MAX_NAMED + 1))):
         raise DatasetInUse(
             f"Jobs read this data and have not ended: {_join_names(list(map(str, unended)))}. Wait, or cancel them."
@@ -149,7 +153,10 @@ def pin_revision(session: Session, spec: DatasetSpec) -> tuple[DatasetSpec, Data
     """
     revision = find_spec_revision(session, spec)
     info = to_dataset_info(revision) if revision is not None else None
-    pinned = {"validation": choose_validation(spec, info)}
+    pinned: dict[str, object] = {"validation": choose_validation(spec, info)}
+    other = find_validation_revision(session, spec)
+    if other is not None:
+        pinned["validation"] = ValidationDataset(dataset=f"{other.dataset}@{other.number}")
     if revision is not None:
         pinned["name"] = f"{revision.dataset}@{revision.number}"
     return spec.model_copy(update=pinned), info
@@ -179,6 +186,19 @@ def find_spec_revision(session: Session, spec: DatasetSpec) -> Revision | None:
         return None
     try:
         return get_revision(session, spec.name)
+    except DatasetNotFound:
+        return None
+
+
+def find_validation_revision(session: Session, spec: DatasetSpec) -> Revision | None:
+    """Return the revision that `validation` names; None if it names none, and for an unknown name.
+
+    `compute_part_sizes` reports the unknown name with its place in the spec.
+    """
+    if not isinstance(spec.validation, ValidationDataset):
+        return None
+    try:
+        return get_revision(session, spec.validation.dataset)
     except DatasetNotFound:
         return None
 

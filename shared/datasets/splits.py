@@ -16,8 +16,9 @@ from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.inline import read_inline, read_inline_weights
 from shared.datasets.row_files import MappedRows
 from shared.datasets.uploaded import Rows, UploadedDataset
+from shared.datasets.validation import check_validation_inputs, convert_labels
 from shared.errors import DatasetDoesNotFit, Fault, InvalidRequest
-from shared.spec.dataset import DatasetSpec, ValidationSplit
+from shared.spec.dataset import DatasetSpec, ValidationDataset, ValidationSplit
 
 DEFAULT_VALIDATION = ValidationSplit(split=0.1)
 
@@ -70,6 +71,7 @@ class Dataset:
     Attributes:
         info: its row numbers are those after `classes` and `test`, before `limit` and `validation`.
         digest: sha256 of the whole source, before `classes`, `limit` and the split.
+        validation_digest: that of the source of the validation rows, which can be another one.
     """
 
     info: DatasetInfo
@@ -77,6 +79,7 @@ class Dataset:
     validation: Part
     test: Part
     digest: str
+    validation_digest: str
 
 
 def describe_dataset(spec: DatasetSpec, uploaded: DatasetInfo | None = None) -> DatasetInfo:
@@ -109,13 +112,21 @@ def describe_dataset(spec: DatasetSpec, uploaded: DatasetInfo | None = None) -> 
     return replace(info, train_rows=rows - test, test_rows=test)
 
 
-def compute_part_sizes(spec: DatasetSpec, info: DatasetInfo) -> PartSizes:
+def compute_part_sizes(spec: DatasetSpec, info: DatasetInfo, other: DatasetInfo | None = None) -> PartSizes:
     """Compute the number of rows in each part, after `limit` and `validation`.
 
-    Raises InvalidRequest if no row is left for training, or if the labels do not allow stratification.
+    `other` describes the data set that `validation` names; None if it names none, or an unknown one.
+    Raises InvalidRequest if no row is left for training, if the labels do not allow stratification, or if the data set
+    that `validation` names does not fit.
     """
     rows = min(spec.limit or info.train_rows, info.train_rows)
     validation_spec = choose_validation(spec, info)
+    if isinstance(validation_spec, ValidationDataset):
+        if other is None:
+            detail = f"There is no uploaded data set {validation_spec.dataset!r}."
+            raise InvalidRequest("The data set is unknown.", (Fault("#/dataset/validation/dataset", detail),))
+        check_validation_inputs(info, other, validation_spec.dataset)
+        return PartSizes(train=rows, validation=other.rows, test=info.test_rows)
     if not isinstance(validation_spec, ValidationSplit):
         held_out = info.validation_rows if validation_spec == "part" else info.test_rows
         if not held_out:
@@ -135,8 +146,8 @@ def compute_part_sizes(spec: DatasetSpec, info: DatasetInfo) -> PartSizes:
     return PartSizes(train=rows - validation, validation=validation, test=info.test_rows)
 
 
-def choose_validation(spec: DatasetSpec, info: DatasetInfo | None) -> ValidationSplit | str:
-    """Return the validation of the spec: `part`, `test` or a split of the training rows, also if it gives none.
+def choose_validation(spec: DatasetSpec, info: DatasetInfo | None) -> ValidationSplit | ValidationDataset | str:
+    """Return the validation of the spec, or the default one if it gives none: `part`, or a split of the training rows.
 
     `info` describes an upload; None for other data, which never has a validation part.
     """
@@ -145,7 +156,13 @@ def choose_validation(spec: DatasetSpec, info: DatasetInfo | None) -> Validation
     return "part" if info is not None and info.validation_rows else DEFAULT_VALIDATION
 
 
-def load_dataset(spec: DatasetSpec, seed: int, folder: Path, uploaded: UploadedDataset | None = None) -> Dataset:
+def load_dataset(
+    spec: DatasetSpec,
+    seed: int,
+    folder: Path,
+    uploaded: UploadedDataset | None = None,
+    other: UploadedDataset | None = None,
+) -> Dataset:
     """Load the data that a spec selects, and split it with the random seed.
 
     Args:
@@ -153,6 +170,7 @@ def load_dataset(spec: DatasetSpec, seed: int, folder: Path, uploaded: UploadedD
         seed: random seed. It determines the rows that `test`, `limit` and `validation` draw.
         folder: folder of the `.npz` files of built-in data sets. Downloads are written there.
         uploaded: the revision, if the spec selects an upload; else None.
+        other: the revision that `validation` names; None if it names none.
 
     Raises:
         InvalidRequest: as in `describe_dataset` and `compute_part_sizes`.
@@ -173,12 +191,17 @@ def load_dataset(spec: DatasetSpec, seed: int, folder: Path, uploaded: UploadedD
         all_rows, test = all_rows.select(train_rows), all_rows.select(test_rows)
     if spec.limit is not None:
         all_rows = all_rows.select(np.random.default_rng(seed).permutation(len(all_rows))[: spec.limit])
-    sizes, chosen = compute_part_sizes(spec, info), choose_validation(spec, info)
+    sizes = compute_part_sizes(spec, info, other.info if other is not None else None)
+    chosen = choose_validation(spec, info)
+    if other is not None:
+        x, y = other.read()
+        validation = Part(x, convert_labels(y, info, other.info))
+        return Dataset(info, all_rows, validation, test, digest, other.digest)
     if isinstance(chosen, ValidationSplit):
         train, validation = _split(all_rows, chosen, sizes, seed)
     else:
         train, validation = all_rows, own_validation if chosen == "part" else test
-    return Dataset(info, train, validation, test, digest)
+    return Dataset(info, train, validation, test, digest, digest)
 
 
 def _read_source(spec: DatasetSpec, folder: Path, uploaded: UploadedDataset | None) -> tuple[Part, Part, Part, str]:

@@ -42,7 +42,7 @@ from shared.jobs.batch_predictions import BatchState
 from shared.jobs.events import format_epoch
 from shared.registry import pretrained
 from shared.spec.batch_prediction import BatchSpec
-from shared.spec.dataset import DatasetSpec, StoredInlineData
+from shared.spec.dataset import DatasetSpec, StoredInlineData, ValidationDataset
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore, StoredFile
@@ -65,12 +65,14 @@ class ResolvedSpec:
         sent: the spec as the client sent it. An idempotency key belongs to this spec.
         spec: the same spec with the numbers of the revision and of the version to start from, and with all inline data.
         info: description of the uploaded data set; None for other data.
+        validation_info: description of the data set that `validation` names; None if it names none.
         version: the version to start from; None if the spec itself contains the network.
     """
 
     sent: TrainingSpec
     spec: TrainingSpec
     info: DatasetInfo | None
+    validation_info: DatasetInfo | None
     version: Version | None
 
 
@@ -81,9 +83,11 @@ def resolve(session: Session, spec: TrainingSpec, artifacts: ArtifactStore) -> R
     """
     _check_stored_inline(session, spec.dataset)
     dataset, info = revisions.pin_revision(session, read_stored_inline(spec.dataset, artifacts))
+    other = revisions.find_validation_revision(session, dataset)
+    validation_info = revisions.to_dataset_info(other) if other is not None else None
     version = pretrained.find_pretrained(session, spec.network)
     pinned = pretrained.pin_version(spec.model_copy(update={"dataset": dataset}), version)
-    return ResolvedSpec(spec, pinned, info, version)
+    return ResolvedSpec(spec, pinned, info, validation_info, version)
 
 
 def submit(
@@ -296,6 +300,7 @@ def _make_job(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> J
         spec_digest=compute_spec_digest(spec),
         training_digest=compute_training_digest(training) if training is not None else "",
         dataset_revision_id=revision_id,
+        validation_revision_id=_lock_validation(session, spec),
         inline_file=inline_file,
         device=training.resources.device if training is not None else Device.AUTO,
         priority=spec.resources.priority if isinstance(spec, TrainingSpec) else spec.priority,
@@ -319,6 +324,13 @@ def _find_data(session: Session, spec: TrainingSpec | BatchSpec) -> tuple[int | 
     if dataset.name is None or dataset.name in BUILTIN_DATASETS:
         return None, None
     return revisions.lock_revision(session, dataset.name), None
+
+
+def _lock_validation(session: Session, spec: TrainingSpec | BatchSpec) -> int | None:
+    """Return the id of the revision that `validation` names; None if it names none. Raises DatasetNotFound."""
+    if isinstance(spec, BatchSpec) or not isinstance(spec.dataset.validation, ValidationDataset):
+        return None
+    return revisions.lock_revision(session, spec.dataset.validation.dataset)
 
 
 def _check_stored_inline(session: Session, spec: DatasetSpec) -> None:

@@ -17,7 +17,8 @@ class InlineData(SpecPart):
     x: Annotated[list[Any], Field(min_length=1, examples=[[[0, 0], [0, 1], [1, 0], [1, 1]]])]
     y: Annotated[list[Any], Field(min_length=1, examples=[[[0], [1], [1], [0]]])]
     sample_weight: Annotated[
-        list[Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]] | None, Field(examples=[[1, 1, 1, 2.5]])
+        list[Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]] | None,
+        Field(examples=[[1, 1, 1, 2.5]], exclude_if=lambda weights: weights is None),
     ] = None
 
 
@@ -65,6 +66,27 @@ class ValidationSplit(SpecPart):
         return self
 
 
+class ValidationDataset(SpecPart):
+    """All rows of another uploaded data set, such as `flowers-2025@2`, monitor the training."""
+
+    dataset: Annotated[str, Field(min_length=1, max_length=200, examples=["flowers-2025@2"])]
+
+
+def _choose_validation_form(value: object) -> str:
+    if isinstance(value, str):
+        return "named"
+    is_dataset = isinstance(value, ValidationDataset) or (isinstance(value, dict) and "dataset" in value)
+    return "dataset" if is_dataset else "split"
+
+
+Validation = Annotated[
+    Annotated[ValidationSplit, Tag("split")]
+    | Annotated[ValidationDataset, Tag("dataset")]
+    | Annotated[Literal["part", "test"], Tag("named")],
+    Discriminator(_choose_validation_form),
+]
+
+
 class TestSplit(SpecPart):
     """The test rows, which the training never uses.
 
@@ -89,10 +111,11 @@ class DatasetSpec(SpecPart):
         Field(description="Number of training rows to use, after shuffling them with the random seed. Default: all."),
     ] = None
     validation: Annotated[
-        ValidationSplit | Literal["part", "test"] | None,
+        Validation | None,
         Field(
             description="The rows that monitor the training: `part` is the validation part that the data set has, "
-            "`test` is its test part, and an object takes rows from the training part. Default: the validation part, "
+            "`test` is its test part, and an object takes rows from the training part, or names "
+            "another data set. Default: the validation part, "
             "or a tenth of the training rows if there is none.",
             examples=[{"split": 0.2}],
         ),

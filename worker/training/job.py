@@ -106,12 +106,14 @@ def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Pat
 def _load_inputs(context: WorkerContext, spec: TrainingSpec, folder: Path) -> _Inputs:
     with context.sessions() as session:
         revision = revisions.find_spec_revision(session, spec.dataset)
+        validation = revisions.find_validation_revision(session, spec.dataset)
         version = pretrained.find_pretrained(session, spec.network)
-    uploaded = None
-    if revision is not None:
-        uploaded = revisions.open_revision(revision, context.artifacts, context.cache_dir / "uploaded")
+    uploaded, other = (
+        revisions.open_revision(one, context.artifacts, context.cache_dir / "uploaded") if one is not None else None
+        for one in (revision, validation)
+    )
     selected = read_stored_inline(spec.dataset, context.artifacts)
-    dataset = splits.load_dataset(selected, spec.training.seed, context.datasets_dir, uploaded)
+    dataset = splits.load_dataset(selected, spec.training.seed, context.datasets_dir, uploaded, other)
     logger.info(
         "%s: %d training rows, %d validation rows, %d test rows",
         spec.dataset.name or "the data in the spec",

@@ -143,13 +143,15 @@ def _prepare_parts(
         contract = initial.version.adapt_contract(spec.preprocessing, dataset.info)
     train, validation, test = (
         PreparedPart(
-            load_prepared(
-                part.x, contract, dataset.digest, context.decoder, context.prepared_dir, context.monitor.check
-            ),
+            load_prepared(part.x, contract, digest, context.decoder, context.prepared_dir, context.monitor.check),
             part.y,
             part.weights,
         )
-        for part in (dataset.train, dataset.validation, dataset.test)
+        for part, digest in (
+            (dataset.train, dataset.digest),
+            (dataset.validation, dataset.validation_digest),
+            (dataset.test, dataset.digest),
+        )
     )
     contract = fit_polarity(contract, train.x)
     if initial is None or contract.scale is not initial.version.contract.scale:

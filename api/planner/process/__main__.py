@@ -50,7 +50,9 @@ def _import_keras(max_parameters: int, max_prepared_bytes: int) -> Callable[[Mes
         request = message.plan_request
         assert request is not None  # noqa: S101 - one of the two is set
         return PlanResponse(
-            plan=plan_training(request.spec, max_parameters, max_prepared_bytes, request.uploaded, request.base)
+            plan=plan_training(
+                request.spec, max_parameters, max_prepared_bytes, request.uploaded, request.base, request.validation
+            )
         )
 
     def respond(message: Message) -> Message:

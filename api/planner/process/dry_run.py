@@ -7,6 +7,7 @@ from math import ceil, prod
 from api.planner.messages import Plan
 from shared.datasets.info import DatasetInfo
 from shared.datasets.splits import PartSizes, compute_part_sizes, describe_dataset
+from shared.datasets.validation import check_validation_labels
 from shared.errors import Fault, InvalidRequest
 from shared.networks.augmentation import make_augmentation_layers
 from shared.networks.builder import compute_layer_table
@@ -21,6 +22,7 @@ from shared.networks.objectives import (
 from shared.networks.optimizers import make_optimizer
 from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract
 from shared.registry.pretrained import PretrainedVersion
+from shared.spec.dataset import ValidationDataset
 from shared.spec.training import TrainingSpec
 
 
@@ -30,6 +32,7 @@ def plan_training(
     max_prepared_bytes: int,
     uploaded: DatasetInfo | None = None,
     base: PretrainedVersion | None = None,
+    validation: DatasetInfo | None = None,
 ) -> Plan:
     """Compute the plan of a training. Opens no file and allocates no weights.
 
@@ -38,11 +41,12 @@ def plan_training(
         max_prepared_bytes: the most bytes of all images after they are resized.
         uploaded: description of the data set, if the spec names an uploaded one.
         base: the version whose network and weights the training starts from, if the spec names one.
+        validation: description of the data set that `validation` names, if it names one.
 
     Raises InvalidRequest if the spec cannot be trained.
     """
     info = describe_dataset(spec.dataset, uploaded)
-    rows = compute_part_sizes(spec.dataset, info)
+    rows = compute_part_sizes(spec.dataset, info, validation)
     if base is None:
         network, contract = spec.network, build_contract(spec.preprocessing, info)
     else:
@@ -55,6 +59,9 @@ def plan_training(
     check_freeze(network.freeze, table)
     output_shape = table[-1].output_shape if table else contract.input_shape
     objective = choose_objective(spec.training.loss, info, network, output_shape)
+    if validation is not None and isinstance(spec.dataset.validation, ValidationDataset):
+        name = spec.dataset.validation.dataset
+        check_validation_labels(objective.classes, objective.labels, info, validation, name)
     training = spec.training
     metrics = list(map(name_metric, make_metrics(training.metrics, objective)))
     check_monitors(training, metrics, rows.validation)

@@ -68,6 +68,7 @@ class Job(Base):
         training_digest: sha256 of all that determines the weights and the model; empty for a batch prediction.
         dataset_revision_id: the revision of the uploaded data set that the spec names. Its deletion is refused while
             the job has not ended; afterwards it clears the column.
+        validation_revision_id: the revision that `validation` of the spec names, likewise.
         inline_file: digest of the file with the inline data of the spec, if they are too large for the database.
     """
 
@@ -81,6 +82,7 @@ class Job(Base):
         Index(None, "training_digest", "status"),
         Index(None, "checkpoint_file"),
         Index(None, "dataset_revision_id"),
+        Index(None, "validation_revision_id"),
         Index(None, "inline_file"),
         Index(None, "retry_of"),
         Index(None, "events_trimmed", "ended_at"),
@@ -92,6 +94,7 @@ class Job(Base):
     model: Mapped[str] = mapped_column(String(100))
     spec: Mapped[Document]
     dataset_revision_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_revisions.id"))
+    validation_revision_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_revisions.id"))
     inline_file: Mapped[str | None] = mapped_column(ForeignKey("tracked_files.sha256"))
     device: Mapped[str] = mapped_column(String(10))
     priority: Mapped[int]

@@ -123,7 +123,7 @@ def test_a_data_set_is_deleted_with_its_files(http: FlaskClient, settings: Setti
     assert http.delete("/api/v1/datasets/colors").status_code == 204
 
     assert count_files(settings) == 0
-    assert http.get("/api/v1/datasets").json["datasets"] == []
+    assert all(found["builtin"] for found in http.get("/api/v1/datasets").json["datasets"])
     assert_problem(http.get("/api/v1/datasets/colors"), 404, "dataset-not-found")
     assert_problem(http.delete("/api/v1/datasets/colors@2"), 404, "dataset-not-found")
     assert upload_dataset(http, zipped(colors(2))).json["reference"] == "colors@3"
