@@ -67,7 +67,7 @@ class Readiness(Document):
     checks: dict[str, HealthCheck]
 
 
-class ProblemType(Document):
+class ProblemExplanation(Document):
     """What a type of problem means, with its remedy. `status` is null for the errors of jobs that failed."""
 
     type: str

@@ -9,7 +9,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel
 
-from api.documents.operations import ProblemType
+from api.documents.operations import ProblemExplanation
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from shared.errors import FileNotFound, suggest
@@ -31,7 +31,7 @@ class ProblemTypePath(BaseModel):
         200: {
             "description": "What the problem means, and its remedy. A browser gets a page.",
             "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/ProblemType"}},
+                "application/json": {"schema": {"$ref": "#/components/schemas/ProblemExplanation"}},
                 "text/html": {"schema": {"type": "string"}},
             },
         },
@@ -51,9 +51,9 @@ def explain_problem_type(path: ProblemTypePath) -> Response:
 
 
 @cache
-def _load_types() -> dict[str, ProblemType]:
+def _load_types() -> dict[str, ProblemExplanation]:
     return {
-        kind: ProblemType(
+        kind: ProblemExplanation(
             type=f"/problems/{kind}",
             title=kind.replace("-", " ").capitalize(),
             status=int(row["status"]) if row["status"] else None,
@@ -64,7 +64,7 @@ def _load_types() -> dict[str, ProblemType]:
     }
 
 
-def _write_page(explained: ProblemType) -> str:
+def _write_page(explained: ProblemExplanation) -> str:
     title = escape(explained.title)
     meaning = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(explained.meaning, quote=False))
     answered = f"<p>HTTP status {explained.status}</p>" if explained.status else "<p>The error of a job that failed</p>"

@@ -80,8 +80,8 @@ def _choose_validation_form(value: object) -> str:
 
 
 Validation = Annotated[
-    Annotated[ValidationSplit, Tag("split")]
-    | Annotated[ValidationDataset, Tag("dataset")]
+    Annotated[ValidationDataset, Tag("dataset")]
+    | Annotated[ValidationSplit, Tag("split")]
     | Annotated[Literal["part", "test"], Tag("named")],
     Discriminator(_choose_validation_form),
 ]

@@ -13,9 +13,17 @@ Name = Annotated[str, Field(min_length=1, max_length=100)]
 Priority = Annotated[
     int, Field(strict=True, ge=-100, le=100, description="A job with a higher priority starts earlier.")
 ]
+
+
+def _describe_keys(schema: dict[str, Any]) -> None:
+    """Say the pattern of the keys in `propertyNames`: generators of clients drop what `patternProperties` allows."""
+    ((pattern, value),) = schema.pop("patternProperties").items()
+    schema |= {"propertyNames": {"pattern": pattern}, "additionalProperties": value}
+
+
 Tags = Annotated[
     dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,63}$")], Annotated[str, Field(max_length=255)]],
-    Field(max_length=50, examples=[{"course": "2026-fall"}], json_schema_extra={"additionalProperties": False}),
+    Field(max_length=50, examples=[{"course": "2026-fall"}], json_schema_extra=_describe_keys),
 ]
 Notes = Annotated[str, Field(max_length=10_000)]
 

@@ -151,7 +151,7 @@ class TrainingOptions(SpecPart):
     learning_rate_schedule: ScheduleSpec | None = None
     reduce_lr_on_plateau: ReduceOnPlateau | None = None
     class_weight: Annotated[
-        Literal["balanced"] | dict[Name, Weight] | None,
+        dict[Name, Weight] | Literal["balanced"] | None,
         Field(
             description="Weight of each class in the loss. `balanced` gives a rare class more weight. Default: 1.",
             examples=["balanced", {"3": 2.0}],
@@ -159,7 +159,7 @@ class TrainingOptions(SpecPart):
     ] = None
     early_stopping: EarlyStopping | None = None
     keep: Annotated[
-        Literal["last"] | BestEpoch,
+        BestEpoch | Literal["last"],
         Field(
             description="The epoch whose weights become the version: the last one, or the one with the best value of a "
             "loss or a metric.",

@@ -1,6 +1,7 @@
 """Test that the OpenAPI document describes the routes, and that its pages need no internet."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def test_problem_types_examples_and_patterns_are_published(http: FlaskClient) ->
     assert {"about:blank", "/problems/job-not-found"} <= set(schemas["Problem"]["properties"]["type"]["enum"])
     assert "/problems/out-of-memory" in schemas["JobProblem"]["properties"]["type"]["enum"]
     assert schemas["DatasetSpec"]["properties"]["name"]["examples"] == ["mnist"]
-    assert "patternProperties" in schemas["TrainingSpec"]["properties"]["tags"]
+    assert "propertyNames" in schemas["TrainingSpec"]["properties"]["tags"]
     assert not {name for name in schemas if name in ("Best", "Check", "Entry", "Argument", "Order", "Test")}
 
 
@@ -204,3 +205,36 @@ def test_a_fault_names_the_part_of_the_request(http: FlaskClient, query: str) ->
     body = http.post("/api/v1/jobs", json={**DIGITS, "limit": 0}).json["errors"][0]
 
     assert (found["in"], body["in"]) == ("query", "body")
+
+
+def test_generators_find_a_name_for_every_inline_enum(http: FlaskClient) -> None:
+    """Generators call the enum of a property by both names: `ProblemType` for `type` of `Problem`."""
+    schemas = http.get("/openapi.json").json["components"]["schemas"]
+    named = {
+        name + "".join(map(str.capitalize, key.split("_")))
+        for name, schema in schemas.items()
+        for key, value in schema.get("properties", {}).items()
+        if "enum" in value
+    }
+
+    assert "ProblemType" in named
+    assert named.isdisjoint(schemas)
+
+
+def test_generated_clients_lose_no_part_of_a_request(http: FlaskClient) -> None:
+    """Generators drop what only `patternProperties` allows, and take a constant for any value if it comes first."""
+    for schema in iterate_schemas(http.get("/openapi.json").json["components"]["schemas"]):
+        assert "patternProperties" not in schema
+        choices = schema.get("anyOf") or schema.get("oneOf") or []
+        constants = ["const" in choice or "enum" in choice for choice in choices if choice != {"type": "null"}]
+        assert constants == sorted(constants), choices
+
+
+def iterate_schemas(part: Any) -> Iterator[Json]:
+    """Yield each object inside of a document."""
+    if isinstance(part, dict):
+        yield part
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from iterate_schemas(inner)
