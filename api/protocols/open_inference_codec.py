@@ -26,11 +26,12 @@ from api.protocols.tensors import (
 )
 from api.services import Services
 from api.serving.predictor import Predictor
+from shared.datasets.encodings import ColumnEncoding, read_cell
 from shared.errors import InvalidRequest, MalformedRequest
 from shared.inference.arrays import REAL_TYPES, to_array
 from shared.inference.meaning import Meaning
 from shared.inference.servable import Servable
-from shared.preprocessing.contract import ImageContract
+from shared.preprocessing.contract import ImageContract, NumbersContract
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
 
 JSON_LENGTH = "Inference-Header-Content-Length"
@@ -135,7 +136,7 @@ def _compute_outputs(predictor: Predictor, servable: Servable, document: dict[st
         raise InvalidRequest(f"`inputs` must be a list of one object, for the input {INPUT_NAME!r}.")
     names = [given.get("name") for given in inputs]
     if columns and set(columns) <= {name for name in names if isinstance(name, str)}:
-        return predict_numbers(predictor, servable, _read_columns(inputs, columns, raw))
+        return predict_numbers(predictor, servable, _read_columns(inputs, servable, raw))
     if names != [INPUT_NAME]:
         named = f"the input is named {INPUT_NAME!r}" + (
             f"; or send each column as an input: {', '.join(columns[:MAX_NAMED_COLUMNS])}" if columns else ""
@@ -144,6 +145,9 @@ def _compute_outputs(predictor: Predictor, servable: Servable, document: dict[st
         raise InvalidRequest(f"unexpected inference {unexpected}, {named}")
     (given,) = inputs
     shape, datatype = _parse_type(given)
+    contract = servable.manifest.preprocessing
+    if datatype == BYTES and isinstance(contract, NumbersContract):
+        return predict_numbers(predictor, servable, _read_text_rows(given, shape, contract.columns, raw))
     if datatype == BYTES:
         return predict_images(predictor, servable, _read_elements(given, shape, raw))
     try:
@@ -178,26 +182,74 @@ def _find_meaning(datatype: str, servable: Servable) -> Meaning | None:
     return Meaning.NETWORK
 
 
-def _read_columns(inputs: list[dict[str, Any]], columns: Sequence[str], raw: memoryview) -> NDArray[np.float64]:
-    """Read the columns of a table, each an input of the shape [n] or [n, 1]. Returns (n, columns).
+def _read_columns(
+    inputs: list[dict[str, Any]], servable: Servable, raw: memoryview
+) -> NDArray[np.float64] | list[list[Any]]:
+    """Read the columns of a table, each an input of the shape [n] or [n, 1].
 
-    Raises InvalidRequest.
+    Returns (n, columns), or rows of cells if the version encodes its columns. Raises InvalidRequest.
     """
+    columns, contract = servable.manifest.columns, servable.manifest.preprocessing
+    encodings = contract.columns if isinstance(contract, NumbersContract) else ()
+    by_name = dict(zip(columns, encodings, strict=False))
     read: dict[str, NDArray[Any]] = {}
     for given in inputs:
         name, (shape, datatype) = str(given.get("name")), _parse_type(given)
-        if datatype == BYTES:
+        if datatype == BYTES and not encodings:
             raise InvalidRequest(f"The column {name!r} is BYTES. This version takes numbers.")
         parameters = given.get("parameters")
         size = parameters.get("binary_data_size", 0) if isinstance(parameters, dict) else 0
         piece = raw[:size] if type(size) is int and size > 0 else raw[:0]
         raw = raw[len(piece) :]
-        read[name] = _parse_tensor(given, shape, datatype, piece)
+        if datatype != BYTES:
+            read[name] = _parse_tensor(given, shape, datatype, piece)
+        elif name in by_name:
+            cells = [read_cell(text, by_name[name]) for text in _read_texts(given, shape, piece)]
+            read[name] = np.array(cells, object).reshape(shape)
     taken = [read[name] for name in columns]
     shapes = {(*column.shape, 1) if column.ndim == 1 else column.shape for column in taken}
     if len(shapes) != 1 or not all(len(shape) == 2 and shape[1] == 1 for shape in shapes):  # noqa: PLR2004 - rows, 1
         raise InvalidRequest("Each column must have the shape [n] or [n, 1], with the same n.")
+    if encodings:
+        return [list(row) for row in zip(*(column.ravel().tolist() for column in taken), strict=True)]
     return np.column_stack(taken).astype(np.float64, copy=False)
+
+
+def _read_text_rows(
+    given: dict[str, Any], shape: list[int], encodings: Sequence[ColumnEncoding], raw: memoryview
+) -> list[list[Any]]:
+    """Read rows of a table from a BYTES tensor, [n, columns], of cells of text. Raises InvalidRequest."""
+    if not encodings or shape[1:] != [len(encodings)]:
+        wanted = f"a row as BYTES has {len(encodings)} cells" if encodings else "this version takes numbers"
+        raise InvalidRequest(f"The input is BYTES of the shape {shape}, and {wanted}.")
+    texts = _read_texts(given, shape, raw)
+    width = len(encodings)
+    return [list(map(read_cell, texts[start : start + width], encodings)) for start in range(0, len(texts), width)]
+
+
+def _read_texts(given: dict[str, Any], shape: list[int], raw: memoryview) -> list[str]:
+    """Read the texts of a BYTES tensor. Raises InvalidRequest."""
+    if _parse_binary_size(given, raw) is not None:
+        try:
+            texts = [element.decode() for element in _split_bytes(raw)]
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"An element of BYTES is not UTF-8: {error}.") from None
+    else:
+        texts = list(_iterate_texts(given["data"]))
+    if len(texts) != np.prod(shape, dtype=object):
+        raise InvalidRequest(f"The input has {len(texts)} elements, which does not match the shape {shape}.")
+    return texts
+
+
+def _iterate_texts(data: object) -> Iterator[str]:
+    """Yield the texts in `data`, flat or in nested lists. Raises InvalidRequest."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, list):
+        for entry in data:
+            yield from _iterate_texts(entry)
+    else:
+        raise InvalidRequest(f"An element of BYTES is {str(data)[:40]!r}. Send texts, also for numbers.")
 
 
 def _parse_tensor(given: dict[str, Any], shape: list[int], datatype: str, raw: memoryview) -> NDArray[Any]:

@@ -33,6 +33,8 @@ from shared.errors import (
     DatasetNotFound,
     DatasetRefused,
     DiskFull,
+    Fault,
+    InvalidRequest,
     MalformedRequest,
     PictureNotFound,
     RequestTooLarge,
@@ -121,7 +123,8 @@ def _parse_columns(text: object) -> object:
     if not isinstance(text, str):
         return text
     if len(text) > MAX_COLUMNS_CHARACTERS:
-        raise ValueError(f"The text has {len(text):,} characters; the limit is {MAX_COLUMNS_CHARACTERS:,}.")
+        detail = f"The text has {len(text):,} characters; the limit is {MAX_COLUMNS_CHARACTERS:,}."
+        raise InvalidRequest("The request is invalid.", (Fault("#/columns", detail),))
     return parse_document(text.encode(), is_yaml=True)
 
 
@@ -140,7 +143,6 @@ class UploadForm(BaseModel):
     encoding: Annotated[str, Field(max_length=40)] | None = None
 
     _own_name = field_validator("name")(_check_not_builtin)
-    _parsed_columns = field_validator("columns", mode="before")(_parse_columns)
 
 
 class DeletionQuery(BaseModel):
@@ -170,7 +172,10 @@ def upload_dataset() -> Response:
         raise UnsupportedContent(
             f"The Content-Type is {request.mimetype or 'missing'!r}. Send multipart/form-data with `name` and `file`."
         )
-    form = validate(UploadForm, read_form("leave_out"))
+    fields = read_form("leave_out")
+    if "columns" in fields:
+        fields["columns"] = _parse_columns(fields["columns"])
+    form = validate(UploadForm, fields)
     file = get_uploaded_file()
     options = TableOptions(**form.model_dump(exclude={"name"}))
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:

@@ -361,7 +361,7 @@ def draw_curves(path: JobPicturePath, query: PictureQuery) -> Response:
         job = queries.get_job(session, path.job_id)
         epochs = events.list_epochs(session, path.job_id, 0, MAX_EPOCHS)
     if not epochs:
-        raise PictureNotFound(f"Job {job.id} has not finished an epoch yet.")
+        raise PictureNotFound(f"Job {job.id} has trained no epoch.")
     numbers = [epoch.epoch for epoch in epochs]
     metrics = {name: [epoch.metrics.get(name) for epoch in epochs] for name in epochs[-1].metrics}
     title = f"{job.model}, job {str(job.id)[:8]}"

@@ -76,7 +76,7 @@ def draw_confusion(path: VersionPicturePath, query: PictureQuery) -> Response:
         evaluation = Evaluation.model_validate_json(file)
         report = evaluation.classification
         if report is None:
-            raise PictureNotFound("The version predicts numbers. A confusion matrix needs classes.")
+            raise PictureNotFound("A confusion matrix needs a version that predicts one class for each row.")
         title = f"{_format_name(version)}: accuracy {report.accuracy:.4f} on {evaluation.rows:,} test rows"
         return drawings.draw_confusion(title, version.manifest["classes"], report)
 
@@ -163,7 +163,7 @@ def _format_caption(answers: TestPredictions, classes: list[str], row: int) -> s
     predicted, true = (drawings.shorten(classes[index]) for index in (answers.predicted[row], answers.true[row]))
     if answers.predicted[row] == answers.true[row]:
         return predicted
-    return f"{predicted}, not\n{true} ({answers.probability[row]:.0%})"
+    return f"{predicted} ({answers.probability[row]:.0%})\ntrue: {true}"
 
 
 def _format_name(version: Version) -> str:

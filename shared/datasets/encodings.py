@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shared.datasets.cells import MISSING_VALUES, POINT, NumberFormat
 
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MAX_NAMED_CATEGORIES = 20
 """The most categories that a message names."""
 
@@ -55,7 +56,12 @@ class ColumnEncoding:
         if not isinstance(value, int | float):
             expected = f", nor {' or '.join(map(repr, self.words))}" if self.words else ""
             raise ValueError(f"{str(value)[:40]!r} is not a number{expected}")
-        return [float(value)]
+        number = float(value) if abs(value) <= MAX_FLOAT32 else math.inf
+        if not math.isfinite(number):
+            raise ValueError("a number is not a finite 32-bit number (the limit is ±3.4e38)")
+        if self.words and number not in (0, 1):
+            raise ValueError(f"{value} is neither {' nor '.join(map(repr, self.words))}, nor 0 or 1")
+        return [number]
 
     def decode(self, numbers: NDArray[Any]) -> float | str:
         """Return the cell that `encode` turns into these numbers."""
@@ -72,10 +78,10 @@ class ColumnEncoding:
 
 
 def to_category(value: object) -> str:
-    """Return the name of a category as a CSV has it: 3 and 3.0 are `3`."""
+    """Return the name of a category as a CSV has it: 3 and 3.0 are `3`, and spaces around it do not count."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    return str(value).strip()
 
 
 def encode_row(row: Sequence[object], encodings: Sequence[ColumnEncoding]) -> list[float]:

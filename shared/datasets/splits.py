@@ -175,7 +175,7 @@ def load_dataset(
     Raises:
         InvalidRequest: as in `describe_dataset` and `compute_part_sizes`.
         DatasetUnavailable: the data can neither be read nor downloaded.
-        DatasetDoesNotFit: a class has too few rows to stratify.
+        DatasetDoesNotFit: a class has too few rows to stratify, or no training row has a weight.
     """
     source = uploaded.info if uploaded is not None else None
     info = describe_dataset(spec, source)
@@ -193,15 +193,21 @@ def load_dataset(
         all_rows = all_rows.select(np.random.default_rng(seed).permutation(len(all_rows))[: spec.limit])
     sizes = compute_part_sizes(spec, info, other.info if other is not None else None)
     chosen = choose_validation(spec, info)
+    validation_digest = digest
     if other is not None:
         x, y = other.read()
-        validation = Part(x, convert_labels(y, info, other.info))
-        return Dataset(info, all_rows, validation, test, digest, other.digest)
-    if isinstance(chosen, ValidationSplit):
+        train, validation = all_rows, Part(x, convert_labels(y, info, other.info))
+        validation_digest = other.digest
+    elif isinstance(chosen, ValidationSplit):
         train, validation = _split(all_rows, chosen, sizes, seed)
     else:
         train, validation = all_rows, own_validation if chosen == "part" else test
-    return Dataset(info, train, validation, test, digest, digest)
+    if train.weights is not None and not train.weights.any():
+        raise DatasetDoesNotFit(
+            "The weights of all training rows are 0, after the split, so that nothing is learned. Change the split, or "
+            "the weights."
+        )
+    return Dataset(info, train, validation, test, digest, validation_digest)
 
 
 def _read_source(spec: DatasetSpec, folder: Path, uploaded: UploadedDataset | None) -> tuple[Part, Part, Part, str]:

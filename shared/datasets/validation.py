@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.datasets.columns import find_positions
+from shared.datasets.encodings import MAX_NAMED_CATEGORIES
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.errors import Fault, InvalidRequest
 
@@ -16,12 +17,20 @@ def check_validation_inputs(info: DatasetInfo, other: DatasetInfo, name: str) ->
 
     Raises InvalidRequest, which names the difference.
     """
+    for one, another in zip(info.encodings, other.encodings, strict=False):
+        if (one.categories, one.words) != (another.categories, another.words):
+            raise _build_error(
+                f"The column {another.name!r} of {name} has the categories {_list_names(another.categories)}, and that "
+                f"of the training data {_list_names(one.categories)}."
+            )
+        if one.fill != another.fill:
+            raise _build_error(
+                f"Missing values of the column {another.name!r} were filled with {another.fill!r} in {name}, and with "
+                f"{one.fill!r} in the training data: send `columns` with this value as `fill`."
+            )
     ours, theirs = _describe_inputs(info), _describe_inputs(other)
     if ours != theirs:
         raise _build_error(f"{name} has {theirs}, and the training data has {ours}.")
-    for one, another in zip(info.encodings, other.encodings, strict=True):
-        if (one.categories, one.words) != (another.categories, another.words):
-            raise _build_error(f"The column {another.name!r} of {name} has other categories than in the training data.")
 
 
 def check_validation_labels(
@@ -50,22 +59,35 @@ def check_validation_labels(
         raise _build_error(f"The labels of {name} are {kinds}.")
     known = set(classes or labels)
     if known and (unknown := [label for label in other.classes if label not in known]):
-        raise _build_error(f"{name} has the class {unknown[0]!r}, which the training data does not have.")
+        raise _build_error(f"{name} has the class {unknown[0]!r}, which the training does not use.")
 
 
 def convert_labels(y: NDArray[Any], info: DatasetInfo, other: DatasetInfo) -> NDArray[Any]:
-    """Convert class indices of the data set `other`, (n,), to those of the training data `info`."""
+    """Convert class indices of the data set `other`, (n,), to those of the training data `info`.
+
+    Columns of labels, (n, k), get the order of the training data, if both have names.
+    """
+    positions = find_positions(info.classes)
+    if y.ndim > 1 and set(other.classes) == set(info.classes) and info.classes:
+        ordered: NDArray[Any] = y[:, np.argsort([positions[label] for label in other.classes])]
+        return ordered
     if info.targets is not TargetKind.CLASSES:
         return y
-    positions = find_positions(info.classes)
     indices: NDArray[np.int64] = np.array([positions[label] for label in other.classes], np.int64)[y]
     return indices
 
 
+def _list_names(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:MAX_NAMED_CATEGORIES]))
+    return f"{shown}, …" if len(names) > MAX_NAMED_CATEGORIES else shown or "none"
+
+
 def _describe_inputs(info: DatasetInfo) -> str:
-    if not info.images:
-        return f"rows of shape {info.shape} with {len(info.encodings)} encoded columns"
-    return f"images with {info.shape[-1]} channels"  # of any size: they are resized alike
+    if info.images:
+        return f"images with {info.shape[-1]} channels"  # of any size: they are resized alike
+    if len(info.shape) > 1:
+        return f"rows of shape {info.shape}"
+    return f"rows of {len(info.encodings) or info.shape[0]} columns"
 
 
 def _build_error(detail: str) -> InvalidRequest:

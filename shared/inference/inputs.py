@@ -112,7 +112,7 @@ def order_row(row: Mapping[str, Any], columns: Sequence[str], name: str) -> list
     missing = [column for column in columns if column not in row]
     if missing:
         raise InvalidRequest(
-            f"{name}: the columns {_list_names(missing)} are missing. A row is a list of {len(columns)} numbers, or an "
+            f"{name}: the columns {_list_names(missing)} are missing. A row is a list of {len(columns)} values, or an "
             f"object with the columns {_list_names(columns)}."
         )
     return [row[column] for column in columns]

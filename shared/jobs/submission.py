@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.database.tables.base import now
+from shared.database.tables.datasets import Revision
 from shared.database.tables.jobs import (
     ANONYMOUS,
     ENDED,
@@ -53,6 +54,7 @@ SPECS: dict[JobKind, type[TrainingSpec] | type[BatchSpec]] = {
     JobKind.TRAINING: TrainingSpec,
     JobKind.PREDICTION: BatchSpec,
 }
+MAX_NAMED_COLUMNS = 20
 CODE_VERSION = 1
 """Part of the training digest. Increase it when the code trains the same spec and data to different weights."""
 
@@ -85,6 +87,8 @@ def resolve(session: Session, spec: TrainingSpec, artifacts: ArtifactStore) -> R
     dataset, info = revisions.pin_revision(session, read_stored_inline(spec.dataset, artifacts))
     other = revisions.find_validation_revision(session, dataset)
     validation_info = revisions.to_dataset_info(other) if other is not None else None
+    if other is not None:
+        _check_same_columns(revisions.find_spec_revision(session, dataset), other)
     version = pretrained.find_pretrained(session, spec.network)
     pinned = pretrained.pin_version(spec.model_copy(update={"dataset": dataset}), version)
     return ResolvedSpec(spec, pinned, info, validation_info, version)
@@ -324,6 +328,22 @@ def _find_data(session: Session, spec: TrainingSpec | BatchSpec) -> tuple[int | 
     if dataset.name is None or dataset.name in BUILTIN_DATASETS:
         return None, None
     return revisions.lock_revision(session, dataset.name), None
+
+
+def _check_same_columns(revision: Revision | None, other: Revision) -> None:
+    """Check that the data set that `validation` names has the columns of the training data. Raises InvalidRequest."""
+    ours = revision.description["columns"] if revision is not None else []
+    theirs = other.description["columns"]
+    if ours and theirs and ours != theirs:
+        detail = (
+            f"The columns of {other.dataset}@{other.number} are {_list_names(theirs)}, and those of the training data "
+            f"are {_list_names(ours)}. Upload it with the same columns in the same order."
+        )
+        raise InvalidRequest("The validation data does not fit.", (Fault("#/dataset/validation/dataset", detail),))
+
+
+def _list_names(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:MAX_NAMED_COLUMNS])) + (", …" if len(names) > MAX_NAMED_COLUMNS else "")
 
 
 def _lock_validation(session: Session, spec: TrainingSpec | BatchSpec) -> int | None:

@@ -22,6 +22,15 @@ from shared.spec.training import MetricSpec
 POINTER = "#/training/metrics"
 CHOSEN_BY_SHAPE = frozenset({"accuracy", "acc", "crossentropy", "ce"})
 """Metrics that Keras chooses by the shapes of labels and outputs. They are not looked up by name."""
+DIRECTIONS = {
+    **dict.fromkeys(("FalsePositives", "FalseNegatives", "KLDivergence", "Poisson"), "down"),
+    **dict.fromkeys(
+        ("TruePositives", "TrueNegatives", "MeanIoU", "IoU", "BinaryIoU", "OneHotIoU", "OneHotMeanIoU"), "up"
+    ),
+    **dict.fromkeys(("PrecisionAtRecall", "RecallAtPrecision"), "up"),
+    **dict.fromkeys(("SensitivityAtSpecificity", "SpecificityAtSensitivity"), "up"),
+}
+"""Whether the best value is the largest or the smallest, of metrics for which Keras does not say it."""
 OF_LABELS = {
     **dict.fromkeys(("accuracy", "acc"), keras.metrics.BinaryAccuracy),
     **dict.fromkeys(("crossentropy", "ce"), keras.metrics.BinaryCrossentropy),
@@ -145,6 +154,7 @@ class AdaptedMetric(keras.metrics.Metric):  # type: ignore[misc]
         super().__init__(name=inner.name)
         self._inner = inner
         self._adapter = adapter
+        self._direction = inner._direction  # noqa: SLF001 - where callbacks of Keras look
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # noqa: ANN401 - tensors
         """Add a batch."""
@@ -237,6 +247,7 @@ def _make_metric(given: str | MetricSpec, objective: Objective, at: str, names: 
         raise build_error(f"{at}/average", "A metric must be one number. Use `macro`, `micro` or `weighted`.")
     is_sparse = LOSSES[objective.loss] is LabelForm.SPARSE
     adapter = LabelAdapter(form, is_sparse, objective.width == 1, max(objective.width, 2))
+    inner._direction = DIRECTIONS.get(kind) or inner._direction  # noqa: SLF001 - where callbacks of Keras look
     metric = AdaptedMetric(inner, adapter) if objective.classes and adapter.is_needed else inner
     if arguments:
         _try_metric(metric, objective, at)

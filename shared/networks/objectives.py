@@ -213,7 +213,7 @@ def check_class_weight(class_weight: Literal["balanced"] | dict[str, float] | No
     """Check that `class_weight` names only classes of the data. Raises InvalidRequest, also for a regression."""
     at = f"{TRAINING_POINTER}/class_weight"
     if class_weight is not None and not objective.classes:
-        raise _build_error(at, "The network predicts numbers and has no classes. Remove `class_weight`.")
+        raise _build_error(at, "`class_weight` needs one class for each row. Remove it.")
     for name in class_weight if isinstance(class_weight, dict) else ():
         if name not in objective.classes:
             raise _build_error(

@@ -18,8 +18,8 @@ ANSWERS_FILE = "test_answers.npz"
 MAX_DENSE_CLASSES = 200
 _MISSING = {
     EVALUATION_FILE: "no evaluation: it was trained without test rows. Train again with `dataset.test` in the spec",
-    ANSWERS_FILE: "no list of misclassified rows: it was trained without test rows, or it has no classes",
-    IMAGES_FILE: "no pictures of test rows: it was trained without test rows, or its data are not images",
+    ANSWERS_FILE: "no list of misclassified rows: it was trained without test rows, or predicts no classes",
+    IMAGES_FILE: "no pictures of test rows: it was trained without test rows or images, or predicts no classes",
 }
 """What a version lacks if it has no such file, and why."""
 

@@ -18,6 +18,8 @@ from shared.errors import DatasetRefused, Fault
 
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MAX_CATEGORIES = 1000
+FILL_NUMBERS = f'{{"fill": "{MEDIAN}"}}'
+FILL_CATEGORIES = f'{{"encode": "{ONE_HOT}", "fill": "{MOST_FREQUENT}"}}'
 
 
 @dataclass
@@ -27,12 +29,13 @@ class RowFaults:
     Attributes:
         rows: a sentence for each of the first MAX_FAULTS faults of a row or a cell.
         more: number of such faults beyond these.
-        missing: the number of missing values by column, and the numbers of the first MAX_FAULTS rows (from 1).
+        missing: the number of missing values by column, the numbers of the first MAX_FAULTS rows (from 1), and the
+            options of the column with which they are filled; empty if they cannot be.
     """
 
     rows: list[str] = field(default_factory=list)
     more: int = 0
-    missing: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
+    missing: dict[str, tuple[int, list[int], str]] = field(default_factory=dict)
 
     def add(self, text: str) -> None:
         if len(self.rows) < MAX_FAULTS:
@@ -40,9 +43,9 @@ class RowFaults:
         else:
             self.more += 1
 
-    def add_missing(self, column: str, row: int) -> None:
-        number, rows = self.missing.get(column, (0, []))
-        self.missing[column] = number + 1, [*rows, row] if number < MAX_FAULTS else rows
+    def add_missing(self, column: str, row: int, options: str = "") -> None:
+        number, rows, _ = self.missing.get(column, (0, [], ""))
+        self.missing[column] = number + 1, [*rows, row] if number < MAX_FAULTS else rows, options
 
     def check(self) -> None:
         """Check that no fault was found. Raises DatasetRefused."""
@@ -67,6 +70,7 @@ class ColumnReader:
         index: position of the column in the file.
         categories: the categories of a one-hot column; empty for others.
         filled: what is in place of a missing value: None, a rule of ColumnOptions, or the value itself.
+        is_input: whether the options `columns` and `leave_out` can name the column.
     """
 
     def __init__(
@@ -76,7 +80,10 @@ class ColumnReader:
         categories: tuple[str, ...],
         filled: float | str | None,
         number_format: NumberFormat,
+        *,
+        is_input: bool = True,
     ) -> None:
+        self._is_input = is_input
         self.index = index
         self.name = name
         self._categories = {category: position for position, category in enumerate(categories)}
@@ -109,7 +116,7 @@ class ColumnReader:
                 self._missing = True
                 continue
             else:
-                faults.add_missing(self.name, rows[position].number)
+                faults.add_missing(self.name, rows[position].number, FILL_NUMBERS if self._is_input else "")
             values[position] = 0
         return values[:, np.newaxis]
 
@@ -134,7 +141,7 @@ class ColumnReader:
             name = cell
             if cell.lower() in MISSING_VALUES:
                 if self._filled is None:
-                    faults.add_missing(self.name, rows[position].number)
+                    faults.add_missing(self.name, rows[position].number, FILL_CATEGORIES)
                     continue
                 name = str(self._filled)
             values[position, self._categories[name]] = 1
@@ -180,7 +187,10 @@ class ColumnReader:
         if other.parse(text) is not None:
             mark = "points" if self._format.decimal == "." else "commas"
             return f"{text[:40]!r} is not a number here: the file has decimal {mark}; use one mark in all numbers"
-        remedy = f'leave the column out (`leave_out`), or send `columns` as {{"{self.name}": "{ONE_HOT}"}}'
+        if not self._is_input:
+            return f"{text[:40]!r} is not a number"
+        options = f'"{ONE_HOT}"' if self._filled is None else FILL_CATEGORIES
+        remedy = f'leave the column out (`leave_out`), or send `columns` as {{"{self.name}": {options}}}'
         return f"{text[:40]!r} is not a number; write a number, {remedy}"
 
     def _locate(self, row: NumberedRow, reason: str) -> str:
@@ -256,19 +266,25 @@ def _choose_fill(chosen: ColumnOptions, name: str, counted: Counter[str] | None)
         raise _column_error(name, f"`fill` is {fill!r}, which is no category of the column. Use `{MOST_FREQUENT}`.")
     if fill in (None, MEAN, MEDIAN) or (not isinstance(fill, str) and abs(fill) <= MAX_FLOAT32):
         return fill
-    raise _column_error(name, f"`fill` is {fill!r}. Use `{MEDIAN}`, `{MEAN}` or a number.")
+    detail = f"`fill` is {fill!r}. Use `{MEDIAN}`, `{MEAN}` or a number, or for a column of text {FILL_CATEGORIES}."
+    raise _column_error(name, detail)
 
 
 def _column_error(name: str, detail: str) -> DatasetRefused:
     return DatasetRefused("The options do not fit the columns.", (Fault(f"#/columns/{name}", detail),))
 
 
-def _format_missing(column: str, number: int, rows: list[int]) -> str:
+def _format_missing(column: str, number: int, rows: list[int], options: str) -> str:
     shown = ", ".join(str(row) for row in rows)
     more = f" and {number - len(rows)} more" if number > len(rows) else ""
     values = "value is missing, in row" if number == 1 else "values are missing, in rows"
+    remedy = "Fill in the cells, or remove the rows."
+    if options:
+        remedy = (
+            "Fill in the cells, remove the rows, leave out the column (`leave_out`), or send `columns` as "
+            f'{{"{column}": {options}}}.'
+        )
     return (
-        f"Column {column!r}: {number} {values} {shown}{more}. Fill in the cells, remove the rows, leave out the column "
-        f'(`leave_out`), or send `columns` as {{"{column}": {{"fill": "{MEDIAN}"}}}}. Empty cells and ?, NA, N/A, NaN, '
-        "null, none and - count as missing."
+        f"Column {column!r}: {number} {values} {shown}{more}. {remedy} Empty cells and ?, NA, N/A, NaN, null, none and "
+        "- count as missing."
     )

@@ -41,8 +41,8 @@ from shared.errors import DatasetRefused, Fault
 MIN_COLUMNS = 2
 MAX_SHOWN_COLUMNS = 50
 """The most names of columns in a message."""
-MIN_COUNTED_ROWS = 5
-"""A column counts the rows if so many rows in a row have numbers that rise by 1."""
+MIN_COUNTED_ROWS, MIN_NAMELESS_ROWS = 5, 2
+"""A column counts the rows if all numbers rise by 1, from so many rows on: with a name, and without one."""
 ROW_NAMES = frozenset({"", "unnamed: 0"})
 """Names of a column of row numbers, in lower case, as R and pandas write them."""
 
@@ -102,7 +102,7 @@ class _Weights:
     """The weights of all rows, from one column."""
 
     def __init__(self, index: int, name: str, number_format: NumberFormat) -> None:
-        self._reader = ColumnReader(index, name, (), None, number_format)
+        self._reader = ColumnReader(index, name, (), None, number_format, is_input=False)
         self._parts: list[NDArray[np.float32]] = []
 
     def add(self, rows: Sequence[NumberedRow], faults: RowFaults) -> None:
@@ -210,6 +210,9 @@ def _detect_layout(sample: Sequence[Line], options: TableOptions) -> _Layout:
     positions = find_positions(names) if has_names else {}
     out = {_find_column(text, names, positions, "leave_out") for text in options.leave_out}
     chosen = {_find_column(name, names, positions, "columns"): column for name, column in options.columns.items()}
+    if len(chosen) < len(options.columns):
+        fault = Fault("#/columns", "Two keys name one column, by name and by position. Remove one of them.")
+        raise DatasetRefused("The options do not fit the columns.", (fault,))
     unnamed = _find_unnamed(names, rest) - chosen.keys() if has_names else set()
     weight = None if options.weight is None else _find_column(options.weight, names, positions, "weight")
     if weight is not None:
@@ -275,15 +278,15 @@ def _find_unnamed(names: Sequence[str], rest: Sequence[Sequence[str]]) -> set[in
         cells = [row[index] for row in rest if index < len(row)]
         if name.lower() not in ROW_NAMES or not cells:
             continue
-        is_rows = index == 0 and (_counts_rows(cells) or not any(map(is_number, cells)))
+        is_rows = index == 0 and (_counts_rows(cells, MIN_NAMELESS_ROWS) or not any(map(is_number, cells)))
         if is_rows or (not name and not any(cells)):
             unnamed.add(index)
     return unnamed if len(unnamed) < len(names) else set()
 
 
-def _counts_rows(cells: Sequence[str]) -> bool:
-    """Return whether the cells are whole numbers that rise by 1."""
-    if len(cells) < MIN_COUNTED_ROWS or not all(cell.isascii() and cell.isdecimal() for cell in cells):
+def _counts_rows(cells: Sequence[str], fewest: int = MIN_COUNTED_ROWS) -> bool:
+    """Return whether the cells, at least so many, are whole numbers that rise by 1."""
+    if len(cells) < fewest or not all(cell.isascii() and cell.isdecimal() for cell in cells):
         return False
     return all(int(other) == int(one) + 1 for one, other in pairwise(cells))
 

@@ -77,7 +77,7 @@ def test_galleries_show_images_with_label_and_prediction(http: FlaskClient, work
     )
     sample = read_text(http.get(f"{VERSION}/evaluation/sample.svg"))
 
-    assert f"{mistakes[0]['predicted']}, not" in text
+    assert f"{mistakes[0]['predicted']} (" in text
     assert read_text(one_cell).count("✗") == 1
     assert sample.count("✗") + sample.count("✓") == 32
     assert http.get(f"{VERSION}/evaluation/mistakes.svg?true=zork").status_code == 422

@@ -61,10 +61,36 @@ def test_images_of_another_upload_are_resized_alike(http: FlaskClient, worker: I
     assert job["metrics"]["validation"]["accuracy"] == 1  # red has index 2 in the training data, and 1 here
 
 
+def test_labels_are_matched_by_name(http: FlaskClient, worker: InProcessWorker) -> None:
+    x = np.random.default_rng(1).normal(size=(400, 2)).astype(np.float32)
+    y = (x > 0).astype(np.float32)
+    upload_dataset(http, npz(x=x, y=y, classes=np.array(["right", "up"])), "rows")
+    upload_dataset(http, npz(x=x[:50], y=y[:50, ::-1], classes=np.array(["up", "right"])), "others")
+    spec = changed(changed(ROWS, "network.layers.0.activation", "sigmoid"), "training.keep", "last")
+
+    job = train(http, worker, spec)
+
+    assert job["status"] == "succeeded", job["error"]
+    assert job["metrics"]["validation"]["accuracy"] > 0.95
+
+
+def test_other_columns_and_other_fills_are_refused(http: FlaskClient) -> None:
+    upload_dataset(http, b"a,b,y\n" + b"1,,no\n3,2,yes\n" * 10, "rows", columns='{"b": {"fill": 2}}')
+    for content, fill, detail in (
+        (b"b,a,y\n1,,no\n3,2,yes\n", '{"a": {"fill": 2}}', "'b', 'a'"),
+        (b"a,b,y\n1,,no\n3,2,yes\n", '{"b": {"fill": 7}}', "filled with 7"),
+    ):
+        assert upload_dataset(http, content, "others", columns=fill).status_code == 201
+        (error,) = assert_problem(http.post("/api/v1/jobs", json=ROWS), 422, "invalid-request")["errors"]
+        assert (error["pointer"], detail in error["detail"]) == ("#/dataset/validation/dataset", True), error
+    upload_dataset(http, b"a,b,y\n1,,no\n3,2,yes\n", "others", columns='{"b": {"fill": 2}}')
+    assert http.post("/api/v1/jobs?dry_run=true", json=ROWS).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("content", "detail"),
     [
-        (b"a,b,c,y\n1,2,3,yes\n1,2,4,no\n", "rows of shape (3,)"),
+        (b"a,b,c,y\n1,2,3,yes\n1,2,4,no\n", "'a', 'b', 'c'"),
         (b"a,b,y\n1,2,1.5\n1,2,2.5\n", "numbers"),
         (npz(x=np.zeros((4, 8, 8), np.uint8), y=np.array([0, 1, 0, 1])), "images with 1 channels"),
     ],

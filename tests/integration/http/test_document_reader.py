@@ -36,7 +36,7 @@ def test_a_document_is_the_same_from_the_process(reader: DocumentReader, *, is_y
     ("body", "error"),
     [
         (b"{" + PADDING, MalformedRequest),
-        (json.dumps(changed(DIGITS, "training.epochs", 0)).encode() + PADDING, InvalidRequest),
+        (json.dumps(changed(DIGITS, "training.epochs", -1)).encode() + PADDING, InvalidRequest),
         (b'{"model": "\\u0000"}' + PADDING, InvalidRequest),
     ],
     ids=["malformed", "invalid", "not storable"],

@@ -107,6 +107,39 @@ def test_columns_as_binary_tensors_are_a_table(people: FlaskClient) -> None:
     assert read_labels(answer, ["f", "m"]) == ["m", "f", "f"]
 
 
+def make_encoded_requests() -> list[tuple[str, Json]]:
+    """Make requests with the same two rows of a column of text and a column of numbers, of which one is missing."""
+    rows = [["서울", 30], ["부산 ", None]]
+    city = {"name": "city", "shape": [2, 1], "datatype": "BYTES", "data": ["서울", "부산"]}
+    age = {"name": "age", "shape": [2, 1], "datatype": "BYTES", "data": ["30", ""]}
+    numbers = {"name": "age", "shape": [2], "datatype": "FP32", "data": [30, 32]}
+    texts = {"name": "input", "shape": [2, 2], "datatype": "BYTES", "data": ["서울", "30", "부산", "NA"]}
+    return [
+        ("/v1/models/cities:predict", {"instances": rows}),
+        ("/models/cities/invocations", {"dataframe_split": {"columns": ["city", "age"], "data": rows}}),
+        ("/v2/models/cities/infer", {"inputs": [age, city]}),
+        ("/v2/models/cities/infer", {"inputs": [city, numbers]}),
+        ("/v2/models/cities/infer", {"inputs": [texts]}),
+    ]
+
+
+def test_raw_rows_of_encoded_columns_mean_the_same_in_every_format(http: FlaskClient, worker: InProcessWorker) -> None:
+    table = "city,age,kind\n" + "서울,30,a\n부산,32,b\n대구,34,a\n,32,b\n" * 10
+    options = '{"city": {"encode": "one-hot", "fill": "부산"}, "age": {"fill": 32}}'
+    assert upload_dataset(http, table.encode(), "cities", columns=options).status_code == 201
+    spec = changed(changed(IRIS, "dataset.name", "cities"), "network.layers.1.units", 2)
+    http.post("/api/v1/jobs", json={**spec, "model": "cities"})
+    worker.run_all()
+
+    for path, body in make_encoded_requests():
+        answer = http.post(path, json=body)
+
+        assert read_labels(answer, ["a", "b"]) == ["a", "b"], (path, body)
+    wrong = {"name": "input", "shape": [1, 2], "datatype": "BYTES", "data": ["제주", "30"]}
+    refused = http.post("/v2/models/cities/infer", json={"inputs": [wrong]})
+    assert (refused.status_code, "'제주'" in refused.json["error"]) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

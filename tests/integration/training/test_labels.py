@@ -109,7 +109,7 @@ def test_a_batch_prediction_has_a_column_for_each_label(
     [
         ("network.layers.1.activation", "softmax", "#/training/loss", "several labels"),
         ("network.layers.1.activation", "linear", "#/network/layers/1", "activation: sigmoid"),
-        ("training.class_weight", "balanced", "#/training/class_weight", "no classes"),
+        ("training.class_weight", "balanced", "#/training/class_weight", "one class for each row"),
     ],
 )
 def test_what_does_not_fit_several_labels_is_refused(

@@ -69,6 +69,7 @@ def test_every_metric_of_the_catalog_is_that_of_one_hot_labels(objective: Object
             continue
         (metric,) = make_metrics([MetricSpec(name=name, **REQUIRED.get(name, {}))], objective)
         value = compute(metric, labels, outputs)
+        assert vars(metric)["_direction"] in ("up", "down")  # otherwise it cannot choose the best epoch
 
         arguments = dict(REQUIRED.get(name, {}))
         if "IoU" in name and name != "BinaryIoU":

@@ -102,3 +102,13 @@ def test_the_weights_are_part_of_the_revision(http: FlaskClient) -> None:
     ]
 
     assert numbers == [1, 2, 1]
+
+
+def test_a_split_without_any_weight_fails_the_job(http: FlaskClient, worker: InProcessWorker) -> None:
+    inline = {"x": [1, 1, 1, 1], "y": LABELS, "sample_weight": [0, 0, 0, 1]}
+    dataset = {"inline": inline, "validation": {"rows": 1, "from": "end"}}
+
+    job = train(http, worker, changed(MEAN, "dataset", dataset))
+
+    assert (job["status"], job["error"]["type"]) == ("failed", "/problems/dataset-does-not-fit")
+    assert "weights" in job["error"]["detail"]

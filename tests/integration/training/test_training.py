@@ -177,6 +177,18 @@ def test_early_stopping_publishes_the_best_epoch(http: FlaskClient, worker: InPr
     assert version["metrics"]["validation"]["loss"] == min(losses)
 
 
+@pytest.mark.parametrize("metric", ["AUC", "F1Score", "KLDivergence", "FalsePositives", "MeanIoU"])
+def test_every_metric_can_choose_the_best_epoch(http: FlaskClient, worker: InProcessWorker, metric: str) -> None:
+    name = {"AUC": "auc", "F1Score": "f1_score", "KLDivergence": "kl_divergence"}.get(metric)
+    monitor = "val_" + (name or {"FalsePositives": "false_positives", "MeanIoU": "mean_io_u"}[metric])
+    spec = changed(changed(DIGITS, "training.metrics", [metric]), "training.keep", {"best": monitor})
+    spec = changed(spec, "training.reduce_lr_on_plateau", {"monitor": monitor, "patience": 1})
+
+    job = train(http, worker, changed(spec, "training.early_stopping", {"monitor": monitor, "patience": 3}))
+
+    assert job["status"] == "succeeded", job["error"]
+
+
 def test_the_learning_rate_is_reduced_on_a_plateau(http: FlaskClient, worker: InProcessWorker) -> None:
     plateau = {"monitor": "loss", "min_delta": 100, "patience": 2, "factor": 0.5, "min_lr": 0.01}
     spec = changed(changed(XOR, "training.reduce_lr_on_plateau", plateau), "training.epochs", 8)

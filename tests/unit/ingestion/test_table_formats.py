@@ -293,3 +293,31 @@ def test_parquet_is_the_table_of_its_csv(tmp_path: Path) -> None:
 )
 def test_files_of_other_kinds_are_named(tmp_path: Path, start: bytes, words: str) -> None:
     assert words in read_refusal(start, tmp_path)
+
+
+def test_two_rows_with_r_names_leave_them_out(tmp_path: Path) -> None:
+    ingested, _, _ = read(b'"","a","y"\n"1",3,"p"\n"2",4,"q"\n', tmp_path)
+
+    assert ingested.columns == ("a",)
+    assert "has no name" in ingested.warnings[0]
+
+
+def test_a_column_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    options = {"a": {"fill": 1}, "0": "one-hot"}
+
+    assert "#/columns Two keys" in read_refusal("a,y\n1,p\n2,q\n", tmp_path, columns=options)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "remedy"),
+    [
+        ("a,y\nx,p\n,q\n", {"columns": {"a": "one-hot"}}, '{"a": {"encode": "one-hot", "fill": "most-frequent"}}'),
+        ("a,y\nx,p\n,q\n", {"columns": {"a": {"fill": "median"}}}, '{"a": {"encode": "one-hot"'),
+        ("a,y\n1,p\n,q\n", {}, '{"a": {"fill": "median"}}'),
+        ("a,w,y\n1,1,p\n2,,q\n", {"weight": "w"}, "Fill in the cells, or remove the rows."),
+    ],
+)
+def test_missing_values_name_the_options_that_fill_them(
+    tmp_path: Path, text: str, options: dict[str, Any], remedy: str
+) -> None:
+    assert remedy in read_refusal(text, tmp_path, **options)
