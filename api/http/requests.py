@@ -47,11 +47,13 @@ def parse_request(view: View) -> View:
 
 
 def _check_query_keys(model: type[BaseModel] | None) -> None:
-    """Check that the query has only keys of the model. Raises InvalidRequest: a misspelt key would have no effect."""
+    """Check that the query has only keys of the model, each once: others have no effect. Raises InvalidRequest."""
     fields = model.model_fields.items() if model is not None else ()
     known = {field.alias or name for name, field in fields}
     unknown = sorted(request.args.keys() - known)[:MAX_FAULTS]
     faults = [Fault(f"#/{escape_pointer(key)}", f"Unknown key.{suggest(key, known)}", "query") for key in unknown]
+    repeated = [key for key, values in request.args.lists() if len(values) > 1 and key in known]
+    faults += [Fault(f"#/{key}", "The key occurs more than once. Send it once.", "query") for key in repeated]
     if faults:
         raise InvalidRequest("The request is invalid.", tuple(faults))
 

@@ -36,6 +36,7 @@ def test_a_nul_character_in_a_url_is_refused(http: FlaskClient, method: str, pat
         ("POST", "/api/v1/models/a/predictions?version=1", "Unknown key."),
         ("DELETE", "/api/v1/models/a/versions/1?force=true", "Unknown key."),
         ("GET", "/api/v1/workers?x=1", "Unknown key."),
+        ("GET", "/api/v1/jobs?limit=1&limit=2", "more than once"),
         ("GET", "/api/v1/jobs?tag=:x", "has no key"),
     ],
 )
