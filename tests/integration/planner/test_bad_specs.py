@@ -169,7 +169,7 @@ def layers(*stack: Json) -> Json:
             "must be 0 or more",
         ),
         (changed(DIGITS, "training.class_weight", {"10": 2}), "#/training/class_weight/10", "no class '10'"),
-        (changed(LINE, "training.class_weight", "balanced"), "#/training/class_weight", "numbers"),
+        (changed(LINE, "training.class_weight", "balanced"), "#/training/class_weight", "one class for each row"),
         (changed(DIGITS, "training.keep", {"best": "val_zork"}), "#/training/keep/best", "val_accuracy"),
         (changed(XOR, "training.early_stopping", {}), "#/training/early_stopping/monitor", "no validation rows"),
         (changed(XOR, "training.reduce_lr_on_plateau", {}), "#/training/reduce_lr_on_plateau/monitor", "no validation"),

@@ -179,7 +179,7 @@ def test_early_stopping_publishes_the_best_epoch(http: FlaskClient, worker: InPr
 
 @pytest.mark.parametrize("metric", ["AUC", "F1Score", "KLDivergence", "FalsePositives", "MeanIoU"])
 def test_every_metric_can_choose_the_best_epoch(http: FlaskClient, worker: InProcessWorker, metric: str) -> None:
-    name = {"AUC": "auc", "F1Score": "f1_score", "KLDivergence": "kl_divergence"}.get(metric)
+    name = {"AUC": "auc", "F1Score": "f1_score", "KLDivergence": "kldivergence"}.get(metric)
     monitor = "val_" + (name or {"FalsePositives": "false_positives", "MeanIoU": "mean_io_u"}[metric])
     spec = changed(changed(DIGITS, "training.metrics", [metric]), "training.keep", {"best": monitor})
     spec = changed(spec, "training.reduce_lr_on_plateau", {"monitor": monitor, "patience": 1})
