@@ -1,6 +1,6 @@
 """Define the errors that users see. `kind` names the problem in the API and never changes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import ClassVar, Literal
@@ -26,6 +26,11 @@ def suggest(name: str, known: Iterable[str]) -> str:
     by_lower = {one.lower(): one for one in known}
     near = get_close_matches(name[:100].lower(), by_lower, n=1, cutoff=0.75)
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def list_names(names: Sequence[str], limit: int = 20) -> str:
+    """Return the first `limit` names in quotes, for a message: `'a', 'b', …`."""
+    return ", ".join(map(repr, names[:limit])) + (", …" if len(names) > limit else "")
 
 
 class TrainyardError(Exception):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from api.ingestion.result import UNREADABLE, ParsedDataset, UploadLimits, dataset_error
 from api.ingestion.row_writer import RowWriter
 from api.ingestion.targets import ClassNames, Targets, infer_numeric_targets
+from shared.datasets.cells import MAX_FLOAT32
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.labels import find_class_name_faults
 from shared.datasets.row_files import CHUNK_BYTES
@@ -29,7 +30,6 @@ SAMPLE_WEIGHT = "sample_weight"
 CLASS_NAMES = ("classes", "class_names")
 IMAGE_CHANNELS = (1, 3)
 IMAGE_RANKS = (3, 4)
-MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class _Header(NamedTuple):

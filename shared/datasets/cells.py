@@ -8,6 +8,8 @@ from math import isclose
 
 MISSING_VALUES = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
 """Cells that count as a missing value, in lower case."""
+MAX_FLOAT32 = 3.4028234663852886e38
+"""The largest 32-bit number: a larger one becomes infinite."""
 WORDS = (("false", "true"), ("no", "yes"))
 """The words for 0 and 1 of a column, in lower case."""
 YEARS = (1800, 2200)

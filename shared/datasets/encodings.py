@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.datasets.cells import MISSING_VALUES, POINT, NumberFormat
-
-MAX_FLOAT32 = float(np.finfo(np.float32).max)
-MAX_NAMED_CATEGORIES = 20
-"""The most categories that a message names."""
+from shared.datasets.cells import MAX_FLOAT32, MISSING_VALUES, POINT, NumberFormat
+from shared.errors import list_names
 
 
 @dataclass(frozen=True)
@@ -70,9 +67,7 @@ class ColumnEncoding:
     def _encode_category(self, value: object) -> list[float]:
         name = to_category(value)
         if name not in self.categories:
-            known = ", ".join(map(repr, self.categories[:MAX_NAMED_CATEGORIES]))
-            more = ", …" if len(self.categories) > MAX_NAMED_CATEGORIES else ""
-            raise ValueError(f"{name[:40]!r} is none of the categories {known}{more}")
+            raise ValueError(f"{name[:40]!r} is none of the categories {list_names(self.categories)}")
         index = self.categories.index(name)
         return [float(position == index) for position in range(len(self.categories))]
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.datasets.cells import MAX_FLOAT32
 from shared.datasets.info import DatasetInfo, TargetKind, choose_column_kind
 from shared.datasets.labels import MAX_CLASSES, encode_labels, find_class_name_faults
 from shared.datasets.weights import find_weight_fault
@@ -19,7 +20,6 @@ IMAGE_CHANNELS = (1, 3)
 WHITE = 255
 MAX_CLASS_INDEX = 2**31
 """Integer labels with an absolute value of at least this are numbers, not classes."""
-MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def read_inline(data: Inline) -> tuple[DatasetInfo, NDArray[Any], NDArray[Any]]:

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.datasets.columns import find_positions
-from shared.datasets.encodings import MAX_NAMED_CATEGORIES
 from shared.datasets.info import DatasetInfo, TargetKind
-from shared.errors import Fault, InvalidRequest
+from shared.errors import Fault, InvalidRequest, list_names
 
 
 def check_validation_inputs(info: DatasetInfo, other: DatasetInfo, name: str) -> None:
@@ -20,8 +19,8 @@ def check_validation_inputs(info: DatasetInfo, other: DatasetInfo, name: str) ->
     for one, another in zip(info.encodings, other.encodings, strict=False):
         if (one.categories, one.words) != (another.categories, another.words):
             raise _build_error(
-                f"The column {another.name!r} of {name} has the categories {_list_names(another.categories)}, and that "
-                f"of the training data {_list_names(one.categories)}."
+                f"The column {another.name!r} of {name} has the categories {list_names(another.categories)}, and that "
+                f"of the training data {list_names(one.categories)}."
             )
         if one.fill != another.fill:
             raise _build_error(
@@ -75,11 +74,6 @@ def convert_labels(y: NDArray[Any], info: DatasetInfo, other: DatasetInfo) -> ND
         return y
     indices: NDArray[np.int64] = np.array([positions[label] for label in other.classes], np.int64)[y]
     return indices
-
-
-def _list_names(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:MAX_NAMED_CATEGORIES]))
-    return f"{shown}, …" if len(names) > MAX_NAMED_CATEGORIES else shown or "none"
 
 
 def _describe_inputs(info: DatasetInfo) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 import pybase64
 from numpy.typing import NDArray
 
+from shared.datasets.cells import MAX_FLOAT32
 from shared.datasets.encodings import encode_row
-from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, Overloaded, ServiceError
+from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, Overloaded, ServiceError, list_names
 from shared.inference.arrays import REAL_TYPES, to_array
 from shared.inference.meaning import Meaning, find_meaning
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
@@ -42,9 +43,6 @@ MAX_SQUEEZE = 2
 """An image whose ratio of width to height changes by this factor or more is squeezed."""
 MIN_UPSCALING = 2
 """An image is too small if both sides, times this factor, are at most those that the network takes."""
-MAX_FLOAT32 = float(np.finfo(np.float32).max)
-MAX_NAMED_COLUMNS = 20
-"""The most columns that a message names."""
 INPUT_RANGES = {Scale.UNIT: (0.0, 1.0), Scale.SIGNED: (-1.0, 1.0)}
 """The smallest and largest number that the network was trained on."""
 RANGE_MARGIN = 0.1
@@ -112,14 +110,10 @@ def order_row(row: Mapping[str, Any], columns: Sequence[str], name: str) -> list
     missing = [column for column in columns if column not in row]
     if missing:
         raise InvalidRequest(
-            f"{name}: the columns {_list_names(missing)} are missing. A row is a list of {len(columns)} values, or an "
-            f"object with the columns {_list_names(columns)}."
+            f"{name}: the columns {list_names(missing)} are missing. A row is a list of {len(columns)} values, or an "
+            f"object with the columns {list_names(columns)}."
         )
     return [row[column] for column in columns]
-
-
-def _list_names(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:MAX_NAMED_COLUMNS])) + (", …" if len(names) > MAX_NAMED_COLUMNS else "")
 
 
 def decode_base64(text: object, name: str) -> bytes:

@@ -37,6 +37,7 @@ from shared.errors import (
     JobCannotBeRetried,
     JobNotFound,
     TooManyJobs,
+    list_names,
 )
 from shared.jobs import batch_predictions, events, queries
 from shared.jobs.batch_predictions import BatchState
@@ -54,7 +55,6 @@ SPECS: dict[JobKind, type[TrainingSpec] | type[BatchSpec]] = {
     JobKind.TRAINING: TrainingSpec,
     JobKind.PREDICTION: BatchSpec,
 }
-MAX_NAMED_COLUMNS = 20
 CODE_VERSION = 1
 """Part of the training digest. Increase it when the code trains the same spec and data to different weights."""
 
@@ -336,14 +336,10 @@ def _check_same_columns(revision: Revision | None, other: Revision) -> None:
     theirs = other.description["columns"]
     if ours and theirs and ours != theirs:
         detail = (
-            f"The columns of {other.dataset}@{other.number} are {_list_names(theirs)}, and those of the training data "
-            f"are {_list_names(ours)}. Upload it with the same columns in the same order."
+            f"The columns of {other.dataset}@{other.number} are {list_names(theirs)}, and those of the training data "
+            f"are {list_names(ours)}. Upload it with the same columns in the same order."
         )
         raise InvalidRequest("The validation data does not fit.", (Fault("#/dataset/validation/dataset", detail),))
-
-
-def _list_names(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:MAX_NAMED_COLUMNS])) + (", …" if len(names) > MAX_NAMED_COLUMNS else "")
 
 
 def _lock_validation(session: Session, spec: TrainingSpec | BatchSpec) -> int | None:

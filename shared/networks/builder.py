@@ -4,7 +4,6 @@ Depends on no Keras backend: the API builds with OpenVINO, the worker with Tenso
 """
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -12,7 +11,6 @@ from typing import Any
 
 import keras
 
-from shared.errors import suggest
 from shared.networks.allow_list import (
     FIXED_ARGUMENTS,
     KERAS_LAYERS,
@@ -20,8 +18,9 @@ from shared.networks.allow_list import (
     MERGE_LAYERS,
     PROBABILITY_PRESERVING_LAYERS,
 )
-from shared.networks.arguments import build_error, convert_arguments, translate_keras_errors
+from shared.networks.arguments import build_error, translate_keras_errors
 from shared.networks.keras_json import WRAPPERS, CallForm, KerasJson, LayerConfig, parse_keras_json
+from shared.networks.layer_factory import check_class, make_layer
 from shared.networks.layer_row import LayerRow
 from shared.spec.network import MAX_LAYERS, LayerSpec, NetworkSpec
 
@@ -206,11 +205,11 @@ def _make_configured(config: LayerConfig, tensor: Any, freeze: Sequence[str]) ->
     """Make a layer, a wrapper with its layers, or a model with its network. `tensor` is its first input."""
     if config.model is not None:
         return _make_inner_model(config, config.model, tuple(tensor.shape[1:]), freeze)
-    _check_class(config.class_name, LAYERS | MERGE_LAYERS | KERAS_LAYERS, f"{config.pointer}/class_name")
+    check_class(config.class_name, LAYERS | MERGE_LAYERS | KERAS_LAYERS, f"{config.pointer}/class_name")
     wrapped = {key: _make_configured(inner, tensor, freeze) for key, inner in config.wrapped}
     if config.class_name in WRAPPERS and "layer" not in wrapped:
         raise build_error(f"{config.pointer}/config/layer", f"{config.class_name} needs a layer.")
-    return _make_layer(config.class_name, dict(config.arguments), tensor, f"{config.pointer}/config", wrapped)
+    return make_layer(config.class_name, dict(config.arguments), tensor, f"{config.pointer}/config", wrapped)
 
 
 def _make_inner_model(
@@ -271,12 +270,12 @@ def _apply_layers(
                 *_, output = step
             tensor = output
         else:
-            _check_class(spec.layer, LAYERS, f"{pointer}/layer")
+            check_class(spec.layer, LAYERS, f"{pointer}/layer")
             declared = spec.arguments.get("input_shape")
             for step in _reshape_declared(declared, tensor, pointer, "input_shape", names):
                 yield step
                 *_, tensor = step
-            layer = _check_unique_name(_make_layer(spec.layer, spec.arguments, tensor, pointer), names, pointer)
+            layer = _check_unique_name(make_layer(spec.layer, spec.arguments, tensor, pointer), names, pointer)
             with translate_keras_errors(f"{spec.layer} cannot take inputs of shape {tuple(tensor.shape[1:])}", pointer):
                 tensor = layer(tensor)
             yield pointer, layer, tensor
@@ -332,70 +331,6 @@ def _make_projection(shape: tuple[int, ...], wanted: tuple[int, ...], pointer: s
         f"The inner layers have an output of shape {wanted} for an input of shape {shape}, and no 1×1 projection has "
         "the same. Keep the number of dimensions and use `padding: same`.",
     )
-
-
-def _check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
-    if name not in allowed:
-        raise build_error(
-            pointer,
-            f"{name!r} is not an allowed layer.{suggest(name, allowed)} Use one of: {', '.join(sorted(allowed))}.",
-        )
-
-
-def _make_layer(
-    class_name: str,
-    arguments: dict[str, Any],
-    tensor: Any,  # noqa: ANN401 - keras is untyped
-    pointer: str,
-    wrapped: dict[str, keras.Layer] | None = None,
-) -> keras.Layer:
-    """Make a layer for an input. `wrapped` are the layers inside of a wrapper, by argument."""
-    if "name" in arguments and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(arguments["name"])):
-        raise build_error(
-            f"{pointer}/name",
-            f"{str(arguments['name'])[:100]!r} is not a layer name. A name has 1 to 100 letters, digits, `_`, `.` or "
-            "`-`, and begins with a letter or a digit.",
-        )
-    declared = arguments.pop("input_shape", None)
-    if declared is not None and declared != list(tensor.shape[1:]):
-        raise build_error(
-            f"{pointer}/input_shape",
-            f"The input of this layer has the shape {list(tensor.shape[1:])}, and it declares {declared}. Remove this "
-            "argument.",
-        )
-    if class_name == "Normalization" and {"mean", "variance"} & arguments.keys():
-        class_name, arguments = "Rescaling", _to_rescaling(arguments, len(tensor.shape), pointer)
-    if class_name == "Rescaling" and type(arguments.get("offset")) in (int, float):
-        arguments["offset"] = [arguments["offset"]]  # tf2onnx does not optimise a network that adds a scalar
-    layer_class = getattr(keras.layers, class_name)
-    with translate_keras_errors(f"{class_name} cannot be created", pointer):
-        return layer_class(**(wrapped or {}), **convert_arguments(layer_class, arguments, pointer))
-
-
-def _to_rescaling(arguments: dict[str, Any], rank: int, pointer: str) -> dict[str, Any]:
-    """Return the arguments of Rescaling that compute what Normalization does with a mean and a variance.
-
-    Raises InvalidRequest for statistics that are not numbers along the last axis.
-    """
-    mean, variance = (_list_numbers(arguments.get(key)) for key in ("mean", "variance"))
-    axis = arguments.get("axis", -1)
-    is_last = (axis[0] if isinstance(axis, list) and len(axis) == 1 else axis) in (-1, rank - 1, None)
-    if not (is_last and mean and len(mean) == len(variance) and not arguments.get("invert")):
-        raise build_error(
-            pointer, "Normalization needs a `mean` and a `variance`, both numbers or lists along the last axis."
-        )
-    deviations = [max(math.sqrt(max(number, 0)), keras.backend.epsilon()) for number in variance]
-    scale = [1 / deviation for deviation in deviations]
-    offset = [-number / deviation for number, deviation in zip(mean, deviations, strict=True)]
-    kept = {key: value for key, value in arguments.items() if key in ("name", "trainable")}
-    return {**kept, "scale": scale if len(scale) > 1 else scale[0], "offset": offset if len(offset) > 1 else offset[0]}
-
-
-def _list_numbers(value: object) -> list[float]:
-    """Return a number, or a list of numbers, as a list; an empty one for anything else."""
-    numbers: list[Any] = value if isinstance(value, list) else [value]
-    is_valid = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
-    return [float(number) for number in numbers] if is_valid else []
 
 
 def _check_input(spec: LayerSpec, pointer: str) -> None:

@@ -22,26 +22,19 @@ from shared.spec.training import MetricSpec
 POINTER = "#/training/metrics"
 CHOSEN_BY_SHAPE = frozenset({"accuracy", "acc", "crossentropy", "ce"})
 """Metrics that Keras chooses by the shapes of labels and outputs. They are not looked up by name."""
-DIRECTIONS = {
-    **dict.fromkeys(("FalsePositives", "FalseNegatives", "KLDivergence", "Poisson"), "down"),
-    **dict.fromkeys(
-        ("TruePositives", "TrueNegatives", "MeanIoU", "IoU", "BinaryIoU", "OneHotIoU", "OneHotMeanIoU"), "up"
-    ),
-    **dict.fromkeys(("PrecisionAtRecall", "RecallAtPrecision"), "up"),
-    **dict.fromkeys(("SensitivityAtSpecificity", "SpecificityAtSensitivity"), "up"),
-}
-"""Whether the best value is the largest or the smallest, of metrics for which Keras does not say it."""
+LOWEST_IS_BEST = frozenset({"FalsePositives", "FalseNegatives", "KLDivergence", "Poisson"})
+"""Metrics whose best value is the lowest. Of others for which Keras does not say it, it is the highest."""
 OF_LABELS = {
     **dict.fromkeys(("accuracy", "acc"), keras.metrics.BinaryAccuracy),
     **dict.fromkeys(("crossentropy", "ce"), keras.metrics.BinaryCrossentropy),
 }
-"""What these are if a row can have several labels: by the shapes, Keras would look for a single class."""
+"""The classes of CHOSEN_BY_SHAPE if a row can have several labels: by the shapes, Keras looks for a single class."""
 UNUSABLE_METRICS = frozenset({"Mean", "MeanMetricWrapper", "Metric", "Sum"})
 """Base classes and reductions, which do not compare outputs with labels."""
 FIXED_ARGUMENTS = frozenset({"dtype", "from_logits", "sparse_y_true", "sparse_y_pred", "axis"})
 """Arguments that follow from the network: its outputs are probabilities, one for each class, along the last axis."""
-COUNTED = {"MeanIoU": "num_classes", "OneHotMeanIoU": "num_classes", "IoU": "num_classes", "OneHotIoU": "num_classes"}
-"""Arguments that are the number of classes, by the metric."""
+COUNTING = frozenset({"MeanIoU", "OneHotMeanIoU", "IoU", "OneHotIoU"})
+"""Metrics with the argument `num_classes`."""
 ACRONYMS = {"auc": "AUC", "io_u": "IoU", "iou": "IoU", "mean_iou": "MeanIoU", "binary_iou": "BinaryIoU"}
 
 
@@ -172,8 +165,8 @@ class AdaptedMetric(keras.metrics.Metric):  # type: ignore[misc]
 def make_metrics(metrics: Sequence[str | MetricSpec] | None, objective: Objective) -> list[str | keras.metrics.Metric]:
     """Make the metrics of a spec; accuracy for classes and mean_absolute_error for numbers if it has none.
 
-    Raises InvalidRequest for a name that Keras does not know, for
-    arguments that the metric does not take, and for a metric that cannot be computed from these labels and outputs.
+    Raises InvalidRequest for a name that Keras does not know, for arguments that the metric does not take, and for a
+    metric that cannot be computed from these labels and outputs.
     """
     if metrics is None:
         metrics = ["accuracy" if objective.classes or objective.labels else "mean_absolute_error"]
@@ -185,9 +178,7 @@ def make_metrics(metrics: Sequence[str | MetricSpec] | None, objective: Objectiv
                 raise build_error(f"{POINTER}/{index}", f"The metric {given!r} occurs twice. Remove one of them.")
             names.add(str(given))
     for index, given in enumerate(metrics):
-        at = f"{POINTER}/{index}"
-        metric = _make_metric(given, objective, at, names)
-        made.append(metric)
+        made.append(_make_metric(given, objective, f"{POINTER}/{index}", names))
     return made
 
 
@@ -247,7 +238,8 @@ def _make_metric(given: str | MetricSpec, objective: Objective, at: str, names: 
         raise build_error(f"{at}/average", "A metric must be one number. Use `macro`, `micro` or `weighted`.")
     is_sparse = LOSSES[objective.loss] is LabelForm.SPARSE
     adapter = LabelAdapter(form, is_sparse, objective.width == 1, max(objective.width, 2))
-    inner._direction = DIRECTIONS.get(kind) or inner._direction  # noqa: SLF001 - where callbacks of Keras look
+    if getattr(inner, "_direction", None) is None:
+        inner._direction = "down" if kind in LOWEST_IS_BEST else "up"  # noqa: SLF001 - where callbacks of Keras look
     metric = AdaptedMetric(inner, adapter) if objective.classes and adapter.is_needed else inner
     if arguments:
         _try_metric(metric, objective, at)
@@ -281,8 +273,8 @@ def _to_snake_case(name: str) -> str:
 
 def _choose_arguments(kind: str, objective: Objective) -> dict[str, Any]:
     """Return the arguments that follow from the labels, and that a spec can replace."""
-    if kind in COUNTED and objective.classes:
-        return {COUNTED[kind]: len(objective.classes)}
+    if kind in COUNTING and objective.classes:
+        return {"num_classes": len(objective.classes)}
     if kind == "AUC" and objective.labels:
         return {"multi_label": True, "num_labels": objective.width}
     if kind in AVERAGED:
@@ -298,7 +290,7 @@ def _check_form(kind: str, form: MetricForm, objective: Objective, at: str) -> N
     if objective.classes or form is MetricForm.NUMBERS:
         return
     if form is not MetricForm.SCORES:
-        raise build_error(at, f"`{kind}` needs one class for each row, and the labels are numbers. Remove it.")
+        raise build_error(at, f"`{kind}` needs one class for each row. Remove it.")
     if objective.activation not in PROBABILITY_ACTIVATIONS:
         raise build_error(
             at,

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from api.ingestion.result import MAX_FAULTS, MEAN, MEDIAN, MOST_FREQUENT, ONE_HOT, ColumnOptions, dataset_error
 from api.ingestion.tables.csv_reader import Line
-from shared.datasets.cells import MISSING_VALUES, WORDS, NumberFormat
+from shared.datasets.cells import MAX_FLOAT32, MISSING_VALUES, WORDS, NumberFormat
 from shared.datasets.columns import MAX_COLUMNS
 from shared.datasets.encodings import ColumnEncoding, count_width
 from shared.errors import DatasetRefused, Fault
 
-MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MAX_CATEGORIES = 1000
 FILL_NUMBERS = f'{{"fill": "{MEDIAN}"}}'
 FILL_CATEGORIES = f'{{"encode": "{ONE_HOT}", "fill": "{MOST_FREQUENT}"}}'
@@ -92,7 +91,6 @@ class ColumnReader:
         self._words: tuple[str, ...] = ()
         self._has_numbers = False
         self._missing = False
-        """Whether a value is missing."""
 
     @property
     def width(self) -> int:

@@ -23,7 +23,6 @@ from api.ingestion.result import (
 )
 from api.ingestion.row_writer import RowWriter
 from api.ingestion.tables.columns import (
-    MAX_FLOAT32,
     ColumnReader,
     NumberedRow,
     RowFaults,
@@ -32,7 +31,7 @@ from api.ingestion.tables.columns import (
 )
 from api.ingestion.tables.csv_reader import Line, count_chunk_rows, open_table, read_sample
 from api.ingestion.targets import ClassNames, Targets, Task, infer_numeric_targets
-from shared.datasets.cells import MISSING_VALUES, NumberFormat, is_header, is_number
+from shared.datasets.cells import MAX_FLOAT32, MISSING_VALUES, NumberFormat, is_header, is_number
 from shared.datasets.columns import find_positions
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.weights import WEIGHTS_FILE, find_weight_fault

@@ -1,0 +1,75 @@
+"""Make one layer of a network by its class name and its arguments."""
+
+import math
+import re
+from typing import Any
+
+import keras
+
+from shared.errors import suggest
+from shared.networks.arguments import build_error, convert_arguments, translate_keras_errors
+
+
+def check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
+    """Check that a spec may name a class of layers. Raises InvalidRequest."""
+    if name not in allowed:
+        raise build_error(
+            pointer,
+            f"{name!r} is not an allowed layer.{suggest(name, allowed)} Use one of: {', '.join(sorted(allowed))}.",
+        )
+
+
+def make_layer(
+    class_name: str,
+    arguments: dict[str, Any],
+    tensor: Any,  # noqa: ANN401 - keras is untyped
+    pointer: str,
+    wrapped: dict[str, keras.Layer] | None = None,
+) -> keras.Layer:
+    """Make a layer for an input. `wrapped` are the layers inside of a wrapper, by argument. Raises InvalidRequest."""
+    if "name" in arguments and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(arguments["name"])):
+        raise build_error(
+            f"{pointer}/name",
+            f"{str(arguments['name'])[:100]!r} is not a layer name. A name has 1 to 100 letters, digits, `_`, `.` or "
+            "`-`, and begins with a letter or a digit.",
+        )
+    declared = arguments.pop("input_shape", None)
+    if declared is not None and declared != list(tensor.shape[1:]):
+        raise build_error(
+            f"{pointer}/input_shape",
+            f"The input of this layer has the shape {list(tensor.shape[1:])}, and it declares {declared}. Remove this "
+            "argument.",
+        )
+    if class_name == "Normalization" and {"mean", "variance"} & arguments.keys():
+        class_name, arguments = "Rescaling", _to_rescaling(arguments, len(tensor.shape), pointer)
+    if class_name == "Rescaling" and type(arguments.get("offset")) in (int, float):
+        arguments["offset"] = [arguments["offset"]]  # tf2onnx does not optimise a network that adds a scalar
+    layer_class = getattr(keras.layers, class_name)
+    with translate_keras_errors(f"{class_name} cannot be created", pointer):
+        return layer_class(**(wrapped or {}), **convert_arguments(layer_class, arguments, pointer))
+
+
+def _to_rescaling(arguments: dict[str, Any], rank: int, pointer: str) -> dict[str, Any]:
+    """Return the arguments of Rescaling that compute what Normalization does with a mean and a variance.
+
+    Raises InvalidRequest for statistics that are not numbers along the last axis.
+    """
+    mean, variance = (_list_numbers(arguments.get(key)) for key in ("mean", "variance"))
+    axis = arguments.get("axis", -1)
+    is_last = (axis[0] if isinstance(axis, list) and len(axis) == 1 else axis) in (-1, rank - 1, None)
+    if not (is_last and mean and len(mean) == len(variance) and not arguments.get("invert")):
+        raise build_error(
+            pointer, "Normalization needs a `mean` and a `variance`, both numbers or lists along the last axis."
+        )
+    deviations = [max(math.sqrt(max(number, 0)), keras.backend.epsilon()) for number in variance]
+    scale = [1 / deviation for deviation in deviations]
+    offset = [-number / deviation for number, deviation in zip(mean, deviations, strict=True)]
+    kept = {key: value for key, value in arguments.items() if key in ("name", "trainable")}
+    return {**kept, "scale": scale if len(scale) > 1 else scale[0], "offset": offset if len(offset) > 1 else offset[0]}
+
+
+def _list_numbers(value: object) -> list[float]:
+    """Return a number, or a list of numbers, as a list; an empty one for anything else."""
+    numbers: list[Any] = value if isinstance(value, list) else [value]
+    is_valid = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
+    return [float(number) for number in numbers] if is_valid else []
