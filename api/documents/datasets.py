@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from api.documents.base import Document
+from shared.datasets.cells import DecimalMark
 from shared.datasets.encodings import ColumnEncoding
 from shared.datasets.info import TargetKind
 
@@ -45,6 +46,8 @@ class RevisionDocument(Document):
     encodings: list[ColumnEncoding] = Field(
         description="The columns whose cells are not only numbers, and how they become numbers."
     )
+    weighted: bool = Field(description="Whether each row has a weight in the loss.")
+    decimal: DecimalMark = Field(description="The decimal mark of a CSV.")
     ignored: list[str] = Field(description="Members of the archive that are not data, at most 100.")
     warnings: list[str] = Field(description="What the sender may not have meant.")
     digest: str | None = Field(description="sha256 of the data that a training can use; null for a built-in data set.")

@@ -13,6 +13,15 @@ MAX_FORM_PARTS = 20
 CHECK_BYTES = 2**24
 """After these bytes of an upload, the free space of the disk is checked again."""
 
+ENCODING_FIELD = {
+    "type": "string",
+    "description": (
+        "The encoding of a CSV, or of the names in a zip, such as `cp949`. Default: UTF-8 or UTF-16, or else it is "
+        "guessed."
+    ),
+}
+"""The schema of the field `encoding` of a form."""
+
 
 class UploadRequest(Request):
     """A request that closes its uploaded files when it ends, also if the body was not read to its end.

@@ -45,6 +45,7 @@ class PredictionRequest(BaseModel):
     limits: UploadLimits
     contract: Contract
     columns: tuple[str, ...]
+    encoding: str | None
 
 
 class IngestionRequest(BaseModel):
@@ -88,17 +89,25 @@ class Ingestor:
         return answer.dataset
 
     def ingest_prediction_inputs(
-        self, stream: IO[bytes], contract: Contract, columns: Sequence[str], folder: Path
+        self, stream: IO[bytes], contract: Contract, columns: Sequence[str], encoding: str | None, folder: Path
     ) -> PredictionInputs:
         """Convert a zip, a CSV or an npz file, and write the files of the inputs to the folder.
 
-        `columns` are the names of the columns that the version was trained on, or empty if they have none.
+        `columns` are the names of the columns that the version was trained on, or empty if they have none. `encoding`
+        is that of the text; None to tell it.
         Raises DatasetRefused for a file that does not fit the version or whose inputs cannot be determined, or
         Overloaded.
         """
         file = _locate(stream, folder)
         answer = self._ask(
-            PredictionRequest(file=file, folder=folder, limits=self.limits, contract=contract, columns=tuple(columns))
+            PredictionRequest(
+                file=file,
+                folder=folder,
+                limits=self.limits,
+                contract=contract,
+                columns=tuple(columns),
+                encoding=encoding,
+            )
         )
         assert answer.inputs is not None  # noqa: S101 - the answer to this request
         return answer.inputs

@@ -20,7 +20,7 @@ from api.ingestion.images.members import is_junk, read_members
 from api.ingestion.npz_files import IMAGE_RANKS, is_npz, map_array, read_headers, to_image_shape
 from api.ingestion.result import MAX_FAULTS, UploadLimits, dataset_error
 from api.ingestion.row_writer import RowWriter
-from api.ingestion.tables.csv_reader import Line, count_chunk_rows, open_table, read_sample
+from api.ingestion.tables.csv_reader import Line, TableText, count_chunk_rows, open_table, read_sample
 from shared.datasets.cells import NumberFormat, is_header
 from shared.datasets.columns import find_positions
 from shared.datasets.encodings import ColumnEncoding, count_width, encode_row, read_cell
@@ -43,11 +43,17 @@ class PredictionInputs:
 
 
 def ingest_prediction_inputs(
-    stream: IO[bytes], contract: Contract, columns: Sequence[str], limits: UploadLimits, folder: Path
+    stream: IO[bytes],
+    contract: Contract,
+    columns: Sequence[str],
+    encoding: str | None,
+    limits: UploadLimits,
+    folder: Path,
 ) -> PredictionInputs:
     """Convert a zip, a CSV or an npz file, and write the files of the inputs to the folder.
 
-    `columns` are the names of the columns that the version was trained on, or empty if they have none.
+    `columns` are the names of the columns that the version was trained on, or empty if they have none. `encoding` is
+    that of the text; None to tell it.
     Raises DatasetRefused for a file that does not fit the version or whose inputs cannot be determined.
     """
     archive = open_archive(stream, "a zip of images, a CSV of numbers, or an npz")
@@ -60,18 +66,20 @@ def ingest_prediction_inputs(
                     f"The version takes {list(contract.shape)} numbers per row, and the file is a zip. Send a CSV, "
                     "or an npz with the array `x`."
                 )
-            return _ingest_images(archive, limits, folder)
+            return _ingest_images(archive, encoding, limits, folder)
     if isinstance(contract, ImageContract):
         raise dataset_error("The version takes images. Send a zip of image files, or an npz with the array `x`.")
-    return _ingest_csv(stream, contract, columns, limits, folder)
+    return _ingest_csv(open_table(stream, encoding), contract, columns, limits, folder)
 
 
-def _ingest_images(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> PredictionInputs:
+def _ingest_images(
+    archive: zipfile.ZipFile, encoding: str | None, limits: UploadLimits, folder: Path
+) -> PredictionInputs:
     """Write the files of the zip, in its order, except hidden files and files that operating systems add.
 
     The files are not decoded here. Raises DatasetRefused.
     """
-    files = [member for member in read_members(archive, limits).members if not member.is_folder]
+    files = [member for member in read_members(archive, limits, encoding).members if not member.is_folder]
     images = [member for member in files if not is_junk(member.path)]
     if not images:
         raise dataset_error(
@@ -124,7 +132,7 @@ def _ingest_array(archive: zipfile.ZipFile, contract: Contract, limits: UploadLi
 
 
 def _ingest_csv(
-    stream: IO[bytes], contract: NumbersContract, columns: Sequence[str], limits: UploadLimits, folder: Path
+    table: TableText, contract: NumbersContract, columns: Sequence[str], limits: UploadLimits, folder: Path
 ) -> PredictionInputs:
     """Write the rows that the version takes to x.npy, (n, numbers) float32. Raises DatasetRefused."""
     if len(contract.shape) != 1:
@@ -132,7 +140,6 @@ def _ingest_csv(
             f"The version takes {list(contract.shape)} numbers per row, more dimensions than a CSV has. Send an "
             "npz with `x`."
         )
-    table = open_table(stream, None)
     lines = table.read_rows()
     sample = read_sample(lines)
     if not sample:
@@ -143,7 +150,7 @@ def _ingest_csv(
     indices = _find_columns(first, columns if names_first else (), width)
     names = first if names_first else [f"column {index}" for index in range(len(first))]
     encodings = contract.columns or [ColumnEncoding(names[index]) for index in indices]
-    number_format, _ = table.detect_number_format(names)
+    number_format, _ = table.detect_number_format(names, contract.number_format)
     faults: dict[int, str] = {}
     rows = _RowParser(indices, names, encodings, number_format, faults)
     values = map(rows.parse, count(), islice(table.read_rows(), names_first, None))

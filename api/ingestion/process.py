@@ -67,7 +67,9 @@ def count_allowed_bytes(limits: UploadLimits) -> int:
 def _ingest(request: DatasetRequest | PredictionRequest) -> IngestionAnswer:
     with request.file.open("rb") as stream:
         if isinstance(request, PredictionRequest):
-            inputs = ingest_prediction_inputs(stream, request.contract, request.columns, request.limits, request.folder)
+            inputs = ingest_prediction_inputs(
+                stream, request.contract, request.columns, request.encoding, request.limits, request.folder
+            )
             return IngestionAnswer(inputs=inputs)
         decoder = ImageDecoder(request.limits.images, parallel_here=THREADS, wait_seconds=DECODING_WAIT_SECONDS)
         try:

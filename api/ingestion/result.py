@@ -92,6 +92,8 @@ class ParsedDataset:
         for key in ("encodings", "validation_rows", "validation_class_rows", "weighted"):
             if not facts[key]:
                 del facts[key]  # so that revisions that are older than the key keep their digest
+        if self.info.decimal == ".":
+            del facts["decimal"]
         content = {
             "facts": facts,
             "columns": self.columns,

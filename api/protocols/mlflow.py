@@ -84,14 +84,14 @@ class MlflowProtocol:
             got = call.content_type[:100]
             raise UnsupportedContent(f"This predictor only supports the following content types: {TYPES}. Got '{got}'.")
         columns, contract = servable.manifest.columns, servable.manifest.preprocessing
-        encodings = contract.columns if isinstance(contract, NumbersContract) else ()
+        table = contract if isinstance(contract, NumbersContract) else None
+        encodings = table.columns if table is not None else ()
         if media_type in PARQUET:
             rows = _parse_split(read_parquet(body, self._services.max_request_bytes), columns)
+        elif media_type == CSV:
+            rows = self._services.bodies.read_csv(body, columns, encodings, table.decimal if table is not None else ".")
         else:
-            reader = self._services.bodies
-            rows = (
-                reader.read_csv(body, columns, encodings) if media_type == CSV else _parse_json(reader, body, columns)
-            )
+            rows = _parse_json(self._services.bodies, body, columns)
         if not encodings and isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
             return _format_reply(predict_images(predictor, servable, images_from_base64(rows)))
         return _format_reply(predict_numbers(predictor, servable, rows))

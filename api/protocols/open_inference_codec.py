@@ -4,8 +4,9 @@ Includes Triton's extensions for binary tensor data and classification. With bin
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 from uuid import uuid4
 
@@ -26,7 +27,7 @@ from api.protocols.tensors import (
 )
 from api.services import Services
 from api.serving.predictor import Predictor
-from shared.datasets.encodings import ColumnEncoding, read_cell
+from shared.datasets.encodings import read_cell
 from shared.errors import InvalidRequest, MalformedRequest
 from shared.inference.arrays import REAL_TYPES, to_array
 from shared.inference.meaning import Meaning
@@ -147,7 +148,7 @@ def _compute_outputs(predictor: Predictor, servable: Servable, document: dict[st
     shape, datatype = _parse_type(given)
     contract = servable.manifest.preprocessing
     if datatype == BYTES and isinstance(contract, NumbersContract):
-        return predict_numbers(predictor, servable, _read_text_rows(given, shape, contract.columns, raw))
+        return predict_numbers(predictor, servable, _read_text_rows(given, shape, contract, raw))
     if datatype == BYTES:
         return predict_images(predictor, servable, _read_elements(given, shape, raw))
     try:
@@ -203,8 +204,9 @@ def _read_columns(
         raw = raw[len(piece) :]
         if datatype != BYTES:
             read[name] = _parse_tensor(given, shape, datatype, piece)
-        elif name in by_name:
-            cells = [read_cell(text, by_name[name]) for text in _read_texts(given, shape, piece)]
+        elif name in by_name and isinstance(contract, NumbersContract):
+            texts = _read_texts(given, shape, piece)
+            cells = [read_cell(text, by_name[name], contract.number_format) for text in texts]
             read[name] = np.array(cells, object).reshape(shape)
     taken = [read[name] for name in columns]
     shapes = {(*column.shape, 1) if column.ndim == 1 else column.shape for column in taken}
@@ -216,15 +218,17 @@ def _read_columns(
 
 
 def _read_text_rows(
-    given: dict[str, Any], shape: list[int], encodings: Sequence[ColumnEncoding], raw: memoryview
+    given: dict[str, Any], shape: list[int], contract: NumbersContract, raw: memoryview
 ) -> list[list[Any]]:
     """Read rows of a table from a BYTES tensor, [n, columns], of cells of text. Raises InvalidRequest."""
+    encodings, number_format = contract.columns, contract.number_format
     if not encodings or shape[1:] != [len(encodings)]:
         wanted = f"a row as BYTES has {len(encodings)} cells" if encodings else "this version takes numbers"
         raise InvalidRequest(f"The input is BYTES of the shape {shape}, and {wanted}.")
     texts = _read_texts(given, shape, raw)
+    cells = [read_cell(text, encoding, number_format) for text, encoding in zip(texts, cycle(encodings), strict=False)]
     width = len(encodings)
-    return [list(map(read_cell, texts[start : start + width], encodings)) for start in range(0, len(texts), width)]
+    return [cells[start : start + width] for start in range(0, len(cells), width)]
 
 
 def _read_texts(given: dict[str, Any], shape: list[int], raw: memoryview) -> list[str]:

@@ -18,7 +18,7 @@ from api.http.paths import JobPath, ModelPath
 from api.http.reading.document_reader import read_document
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
-from api.http.uploads import allow_upload, get_uploaded_file, read_form
+from api.http.uploads import ENCODING_FIELD, allow_upload, get_uploaded_file, read_form
 from api.http.validation import validate
 from api.services import services
 from api.streaming.predictions_csv import format_csv
@@ -109,6 +109,7 @@ REQUEST_BODY: dict[str, Any] = {
                     **FIELDS,
                     "priority": {"type": "integer", "minimum": -100, "maximum": 100, "default": 0},
                     "tags": {"type": "string", "description": 'JSON, such as `{"course": "2026-fall"}`.'},
+                    "encoding": ENCODING_FIELD,
                 },
             }
         },
@@ -156,7 +157,7 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
     An input that cannot be read has a problem as its result; the other inputs are predicted.
     """
     services().disk.check()
-    body = _parse_batch_request()
+    body, encoding = _parse_batch_request()
     with services().sessions() as session:
         version = (
             versions.get_served_version(session, path.model)
@@ -175,7 +176,7 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
     owner = owners.get_current()
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         if revision is None:
-            paths, rows = _ingest_upload(description, Path(folder))
+            paths, rows = _ingest_upload(description, encoding, Path(folder))
         else:
             paths, rows = [], _count_rows(revision, description)
         batch = BatchState(version=version.number, rows=rows, columns=_list_columns(description))
@@ -234,15 +235,22 @@ def download_predictions(path: PredictionsPath, query: PredictionsQuery) -> Resp
     return Response(itertools.chain([mark], format_csv(lines, batch.columns)), content_type=CSV, headers=headers)
 
 
-def _parse_batch_request() -> BatchPredictionRequest:
-    """Parse a form with a file, or JSON that names a data set. Raises InvalidRequest if both or neither are given."""
-    is_form = request.mimetype == MULTIPART
+def _parse_batch_request() -> tuple[BatchPredictionRequest, str | None]:
+    """Parse a form with a file, or JSON that names a data set. Return it, and the encoding that the form states.
+
+    Raises InvalidRequest if both or neither are given.
+    """
+    is_form, encoding = request.mimetype == MULTIPART, None
     if is_form:
         allow_upload(services().ingestor.limits.bytes, services().disk)
-    body = validate(BatchPredictionRequest, _read_fields()) if is_form else read_document(BatchPredictionRequest)
+        fields = _read_fields()
+        encoding = fields.pop("encoding", None)
+        body = validate(BatchPredictionRequest, fields)
+    else:
+        body = read_document(BatchPredictionRequest)
     if is_form == (body.dataset is not None):
         raise InvalidRequest("The request is invalid.", (Fault("#/dataset", ONE_OF),))
-    return body
+    return body, encoding
 
 
 def _read_fields() -> dict[str, Any]:
@@ -255,10 +263,10 @@ def _read_fields() -> dict[str, Any]:
     return fields
 
 
-def _ingest_upload(description: VersionManifest, folder: Path) -> tuple[Sequence[Path], int]:
+def _ingest_upload(description: VersionManifest, encoding: str | None, folder: Path) -> tuple[Sequence[Path], int]:
     """Write the uploaded inputs to files in `folder`. Return their paths and the number of inputs."""
     inputs = services().ingestor.ingest_prediction_inputs(
-        get_uploaded_file(), description.preprocessing, description.columns, folder
+        get_uploaded_file(), description.preprocessing, description.columns, encoding, folder
     )
     return inputs.files, inputs.rows
 

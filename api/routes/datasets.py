@@ -18,7 +18,7 @@ from api.http.pagination import TEXT_KEY, PageQuery, make_next_cursor, parse_pag
 from api.http.paths import DatasetPath, PreviewPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
-from api.http.uploads import allow_upload, get_uploaded_file, read_form
+from api.http.uploads import ENCODING_FIELD, allow_upload, get_uploaded_file, read_form
 from api.http.validation import validate
 from api.ingestion.result import ColumnOptions, ParsedDataset, TableOptions
 from api.ingestion.targets import Task
@@ -98,13 +98,7 @@ UPLOAD: dict[str, Any] = {
                         "type": "string",
                         "description": "For a CSV: the column with the weight of each row in the loss. Default: none.",
                     },
-                    "encoding": {
-                        "type": "string",
-                        "description": (
-                            "The encoding of a CSV, or of the names in a zip, such as `cp949`. Default: UTF-8 or "
-                            "UTF-16, or else it is guessed."
-                        ),
-                    },
+                    "encoding": ENCODING_FIELD,
                 },
             }
         }
@@ -351,6 +345,8 @@ def _format_info(
         columns=description["columns"],
         label=description["label"],
         encodings=[encoding for encoding in info.encodings if not encoding.is_plain],
+        weighted=info.weighted,
+        decimal=info.decimal,
         ignored=description["ignored"],
         warnings=description.get("warnings", []),
         digest=digest,

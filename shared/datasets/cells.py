@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isclose
+from typing import Literal
 
 MISSING_VALUES = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
 """Cells that count as a missing value, in lower case."""
@@ -21,6 +22,8 @@ _SPACES = re.compile(r"[ \u00a0\u202f'\u2019]")
 _GROUPS = {mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}(?:{re.escape(mark)}\d{{3}})+") for mark in ",."}
 _DECIMAL = {mark: re.compile(rf"[+-]?\d*{re.escape(mark)}\d+(?:[eE][+-]?\d+)?") for mark in ",."}
 
+DecimalMark = Literal[".", ","]
+
 
 @dataclass(frozen=True)
 class NumberFormat:
@@ -31,11 +34,11 @@ class NumberFormat:
         has_thousands: whether the other mark separates thousands.
     """
 
-    decimal: str = "."
+    decimal: DecimalMark = "."
     has_thousands: bool = False
 
     @property
-    def separator(self) -> str:
+    def separator(self) -> DecimalMark:
         """Return the mark that is not the decimal mark."""
         return "," if self.decimal == "." else "."
 
@@ -72,7 +75,12 @@ def _remove_spaces(text: str) -> str:
 
 
 POINT = NumberFormat()
-ANY_FORMATS = (POINT, NumberFormat(",", has_thousands=True), NumberFormat(".", has_thousands=True))
+WITH_THOUSANDS: dict[DecimalMark, NumberFormat] = {
+    ",": NumberFormat(",", has_thousands=True),
+    ".": NumberFormat(".", has_thousands=True),
+}
+"""The formats by their decimal mark."""
+ANY_FORMATS = (POINT, *WITH_THOUSANDS.values())
 
 
 def is_number(text: str) -> bool:
@@ -106,12 +114,12 @@ class FormatEvidence:
                 (self.small if len(text) <= 3 else self.large).add(column)  # noqa: PLR2004 - the digits of a group
             return
         if has_comma and has_point:
-            decimal = max(",.", key=text.rindex)
+            decimal: DecimalMark = "," if text.rindex(",") > text.rindex(".") else "."
             whole, _, _ = text.rpartition(decimal)
             if _GROUPS["," if decimal == "." else "."].fullmatch(whole):
                 self.certain = NumberFormat(decimal, has_thousands=True)
             return
-        mark = "," if has_comma else "."
+        mark: DecimalMark = "," if has_comma else "."
         if _GROUPS[mark].fullmatch(text):
             if text.count(mark) > 1:
                 self.certain = NumberFormat("." if mark == "," else ",", has_thousands=True)

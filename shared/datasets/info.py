@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.datasets.cells import DecimalMark
 from shared.datasets.encodings import ColumnEncoding
 
 
@@ -45,6 +46,7 @@ class DatasetInfo:
         encodings: how the cells of each column of a table become numbers; empty if all are plain numbers.
         validation_class_rows: those rows of each class; empty without a validation part.
         weighted: whether each row has a weight in the loss.
+        decimal: the decimal mark of the table.
         own_test: whether the data set came with a test part, so that results of different trainings are comparable.
     """
 
@@ -61,6 +63,7 @@ class DatasetInfo:
     validation_rows: int = 0
     validation_class_rows: tuple[int, ...] = ()
     weighted: bool = False
+    decimal: DecimalMark = "."
 
     @property
     def rows(self) -> int:

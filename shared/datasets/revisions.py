@@ -36,12 +36,14 @@ def add_revision(
 ) -> tuple[Revision, bool]:
     """Add a revision, unless the data set already has one with this digest. Return it, and whether it is new.
 
+    One that exists gets the warnings of the new description: they tell how the file was read this time.
     Raises tracked_files.FilesCollected.
     """
     number = _take_next_number(session, name)
     existing = session.scalars(select(Revision).where(Revision.dataset == name, Revision.digest == digest))
     if (found := existing.one_or_none()) is not None:
         session.execute(update(DatasetName).where(DatasetName.name == name).values(last_number=number - 1))
+        found.description = {**found.description, "warnings": description.get("warnings", [])}
         return found, False
     rows = [RevisionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
     tracked_files.reference(session, [row.sha256 for row in rows])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.datasets.cells import WITH_THOUSANDS, DecimalMark, NumberFormat
 from shared.datasets.encodings import ColumnEncoding
 from shared.datasets.info import DatasetInfo
 from shared.datasets.row_files import MappedRows
@@ -101,6 +102,8 @@ class NumbersContract(BaseModel):
     Attributes:
         shape: the shape of the network's input for one row.
         columns: how the cells of a row become numbers; empty if all are plain numbers.
+        decimal: the decimal mark of the training table. Cells of text that can be read in two ways, such as `1,234`,
+            are read with it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -108,12 +111,18 @@ class NumbersContract(BaseModel):
     kind: Literal["numbers"] = "numbers"
     shape: tuple[int, ...]
     columns: tuple[ColumnEncoding, ...] = ()
+    decimal: DecimalMark = "."
     scale: Scale
     normalisation: Normalisation
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         return self.shape
+
+    @property
+    def number_format(self) -> NumberFormat:
+        """Return how numbers are read that can be read in two ways."""
+        return WITH_THOUSANDS[self.decimal]
 
 
 Contract = Annotated[ImageContract | NumbersContract, Field(discriminator="kind")]
@@ -132,7 +141,9 @@ def build_contract(preprocessing: Preprocessing, info: DatasetInfo) -> ImageCont
     scale = preprocessing.scale or Scale.NONE
     if scale not in (Scale.NONE, Scale.STANDARDIZE):
         raise _build_error("scale", f"`{scale}` is for images. Use `none` or `standardize` for rows of numbers.")
-    return NumbersContract(shape=info.shape, columns=info.encodings, scale=scale, normalisation=Normalisation())
+    return NumbersContract(
+        shape=info.shape, columns=info.encodings, decimal=info.decimal, scale=scale, normalisation=Normalisation()
+    )
 
 
 def fit_statistics(

@@ -48,7 +48,7 @@ def prepare() -> Callable[[Message], Message]:
 def _parse(request: ParsingRequest, body: bytes) -> SplitJson:
     """Parse the body. Raises ServiceError, ValueError or RecursionError."""
     if request.kind == "CSV":
-        numbers = parse_csv(body, request.columns, request.encodings)
+        numbers = parse_csv(body, request.columns, request.encodings, request.decimal)
         place = ArrayPlace(path=(), dtype=numbers.dtype.str, shape=numbers.shape)
         return SplitJson(None, [place], [numbers])
     if body.count(b",") >= MAX_VALUES:

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from api.http.bodies import read_json
 from api.http.reading.csv_numbers import parse_csv
 from api.http.reading.json_arrays import ArrayPlace, join_arrays, load_values
+from shared.datasets.cells import DecimalMark
 from shared.datasets.encodings import ColumnEncoding
 from shared.errors import InvalidRequest, Overloaded
 from shared.processes.child import ChildFailed
@@ -43,11 +44,13 @@ class ParsingRequest(BaseModel):
         kind: what the body is; `strict JSON` is JSON for `is_strict` of `BodyReader.read_json`.
         columns: the columns of a CSV to return.
         encodings: how the cells of these columns become numbers.
+        decimal: the decimal mark of numbers that can be read in two ways.
     """
 
     kind: Literal["JSON", "strict JSON", "CSV"]
     columns: tuple[str, ...] = ()
     encodings: tuple[ColumnEncoding, ...] = ()
+    decimal: DecimalMark = "."
 
 
 class ParsingAnswer(BaseModel):
@@ -101,12 +104,16 @@ class BodyReader:
         return self._ask(ParsingRequest(kind="strict JSON" if is_strict else "JSON"), body)
 
     def read_csv(
-        self, body: bytes, columns: tuple[str, ...], encodings: tuple[ColumnEncoding, ...] = ()
+        self,
+        body: bytes,
+        columns: tuple[str, ...],
+        encodings: tuple[ColumnEncoding, ...] = (),
+        decimal: DecimalMark = ".",
     ) -> NDArray[np.float64]:
         """Parse CSV as `parse_csv` does. Raises the same errors, or Overloaded."""
         if len(body) <= MAX_CSV_BYTES_HERE:
-            return parse_csv(body, columns, encodings)
-        request = ParsingRequest(kind="CSV", columns=columns, encodings=encodings)
+            return parse_csv(body, columns, encodings, decimal)
+        request = ParsingRequest(kind="CSV", columns=columns, encodings=encodings, decimal=decimal)
         numbers: NDArray[np.float64] = self._ask(request, body)
         return numbers
 

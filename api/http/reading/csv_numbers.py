@@ -3,16 +3,18 @@
 import csv
 import io
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.datasets.cells import is_header
+from api.ingestion.tables.csv_reader import open_table
+from shared.datasets.cells import POINT, WITH_THOUSANDS, DecimalMark, NumberFormat, is_header
 from shared.datasets.columns import find_positions
 from shared.datasets.encodings import ColumnEncoding, count_width, encode_row, read_cell
-from shared.errors import InvalidRequest, MalformedRequest, RequestTooLarge
+from shared.errors import DatasetRefused, InvalidRequest, MalformedRequest, RequestTooLarge
 
 MAX_NAMED = 50
 MAX_VALUES = 4_000_000
@@ -20,13 +22,16 @@ SAMPLE_ROWS = 100
 """Number of rows from which the line of names is told."""
 
 
-def parse_csv(body: bytes, columns: Sequence[str], encodings: Sequence[ColumnEncoding] = ()) -> NDArray[np.float64]:
+def parse_csv(
+    body: bytes, columns: Sequence[str], encodings: Sequence[ColumnEncoding] = (), decimal: DecimalMark = "."
+) -> NDArray[np.float64]:
     """Parse CSV with or without a line of names. Returns (n, k).
 
     Args:
         columns: the columns to return, by name; empty for all. Rows without names, and rows of another length than the
             names, are returned whole.
         encodings: how the cells of these columns become numbers; empty if they are numbers.
+        decimal: the decimal mark of numbers that can be read in two ways, such as `"1,234"`.
 
     Raises MalformedRequest, InvalidRequest for a missing column or a cell that cannot be encoded, or RequestTooLarge
     for more than MAX_VALUES numbers.
@@ -34,7 +39,7 @@ def parse_csv(body: bytes, columns: Sequence[str], encodings: Sequence[ColumnEnc
     values, width = array("d"), 0
     indices: Sequence[int] = ()
     try:
-        lines = (line for line in csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")) if line)
+        lines, number_format = _open(body, WITH_THOUSANDS[decimal])
         names, rest = next(lines, []), list(islice(lines, SAMPLE_ROWS))
         if not (columns and set(columns) <= set(names)) and not is_header([name.strip() for name in names], rest):
             names, rest = [], [names, *rest] if names else rest
@@ -46,19 +51,41 @@ def parse_csv(body: bytes, columns: Sequence[str], encodings: Sequence[ColumnEnc
                 raise MalformedRequest(
                     f"Invalid input. Row {number} of the CSV has {len(line)} cells, and row 1 has {width}."
                 )
-            values.extend(_read_row([line[index].strip() for index in indices], encodings))
+            values.extend(_read_row([line[index].strip() for index in indices], encodings, number_format))
             if len(values) > MAX_VALUES:
                 raise RequestTooLarge(f"The CSV has more than {MAX_VALUES:,} numbers, the limit. Send fewer rows.")
+    except DatasetRefused as refused:
+        raise MalformedRequest(f"Invalid input. {refused.faults[0].detail}") from None
     except (UnicodeDecodeError, ValueError, csv.Error) as error:
         raise MalformedRequest(f"Invalid input. The CSV cannot be read: {error}.") from None
     return np.frombuffer(values, np.float64).reshape(-1, max(count_width(encodings) or len(indices), 1))
 
 
-def _read_row(cells: list[str], encodings: Sequence[ColumnEncoding]) -> list[float]:
+def _open(body: bytes, known: NumberFormat) -> tuple[Iterator[list[str]], NumberFormat]:
+    """Return the rows of a CSV, and how its numbers are written: if they do not tell it, as `known`.
+
+    Raises DatasetRefused or UnicodeDecodeError.
+    """
+    first = body[: body.find(b"\n")]
+    if b'"' not in body and not any(mark in first for mark in b";\t|"):
+        text = io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")
+        return (line for line in csv.reader(text) if line), POINT
+    table = open_table(io.BytesIO(body), "utf-8-sig")
+    number_format, _ = table.detect_number_format((), known)
+    return (cells for _, cells in table.read_rows()), number_format
+
+
+def _read_row(cells: list[str], encodings: Sequence[ColumnEncoding], number_format: NumberFormat) -> list[float]:
     """Return the numbers of a row. Raises ValueError."""
-    if not encodings:
+    if encodings:
+        taken = [read_cell(cell, encoding, number_format) for cell, encoding in zip(cells, encodings, strict=True)]
+        return encode_row(taken, encodings)
+    if number_format is POINT:
         return [float(cell) for cell in cells]
-    return encode_row([read_cell(cell, encoding) for cell, encoding in zip(cells, encodings, strict=True)], encodings)
+    numbers = [number_format.parse(cell) for cell in cells]
+    if None in numbers:
+        raise ValueError(f"could not convert string to float: {cells[numbers.index(None)][:40]!r}")
+    return cast(list[float], numbers)
 
 
 def find_columns(names: Sequence[object], columns: Sequence[str]) -> list[int] | None:

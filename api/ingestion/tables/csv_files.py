@@ -192,6 +192,7 @@ def ingest_table(table: Table, options: TableOptions, limits: UploadLimits, fold
         class_rows=targets.count_class_rows(writer.rows),
         encodings=encodings,
         weighted=weights is not None,
+        decimal=number_format.decimal,
     )
     return ParsedDataset(
         info,

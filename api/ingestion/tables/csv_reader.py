@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 
 from api.ingestion.result import dataset_error
 from api.ingestion.text_encoding import ENCODINGS, check_encoding, guess_encoding
-from shared.datasets.cells import POINT, FormatEvidence, NumberFormat, is_number
+from shared.datasets.cells import POINT, DecimalMark, FormatEvidence, NumberFormat, is_number
 from shared.datasets.columns import MAX_COLUMNS
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -72,10 +72,16 @@ class TableText:
                 if any(stripped):
                     yield lines.read, stripped
 
-    def detect_number_format(self, names: Sequence[str]) -> tuple[NumberFormat, list[str]]:
+    def detect_number_format(
+        self, names: Sequence[str], known: NumberFormat | None = None
+    ) -> tuple[NumberFormat, list[str]]:
         """Tell how the numbers of the file are written, and return warnings for the sender.
 
-        `names` are those of the columns. Raises DatasetRefused if `15,000` can be both thousands and a fraction.
+        Args:
+            names: the names of the columns.
+            known: the format if `15,000` can be both thousands and a fraction; None to decide by the other numbers.
+
+        Raises DatasetRefused if it cannot be decided.
         """
         if not self._can_contain_marks():
             return POINT, []
@@ -86,6 +92,8 @@ class TableText:
                     evidence.add(column, cell)
             if evidence.certain is not None:
                 return evidence.certain, []
+        if known is not None:
+            return known, []
         return self._judge(evidence, names)
 
     def _judge(self, evidence: FormatEvidence, names: Sequence[str]) -> tuple[NumberFormat, list[str]]:
@@ -93,7 +101,8 @@ class TableText:
         commas, points = evidence.grouped[","], evidence.grouped["."]
         if self.delimiter == "," or not (commas or points):
             return NumberFormat(has_thousands=bool(commas)), []
-        mark, found = (",", commas) if commas else (".", points)
+        mark: DecimalMark = "," if commas else "."
+        found = commas or points
         beside_small, beside_large = found.keys() & evidence.small, found.keys() & evidence.large
         if mark == "," and self.delimiter != ";" and beside_small and not beside_large:
             return NumberFormat(has_thousands=True), []

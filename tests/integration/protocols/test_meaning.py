@@ -140,6 +140,32 @@ def test_raw_rows_of_encoded_columns_mean_the_same_in_every_format(http: FlaskCl
     assert (refused.status_code, "'제주'" in refused.json["error"]) == (400, True)
 
 
+def test_decimal_commas_of_the_training_table_mean_the_same_in_predictions(
+    http: FlaskClient, worker: InProcessWorker
+) -> None:
+    table = "도시;size;kind\n" + "서울;1,25;a\n부산;9,5;b\n" * 20
+    uploaded = upload_dataset(http, table.encode("cp949"), "sizes", encoding="cp949", columns='{"도시": "one-hot"}')
+    assert (uploaded.json["decimal"], uploaded.json["warnings"]) == (",", [])
+    spec = changed(changed(IRIS, "dataset.name", "sizes"), "network.layers.1.units", 2)
+    http.post("/api/v1/jobs", json={**spec, "model": "sizes"})
+    worker.run_all()
+    rows = "도시;size\n서울;1,234\n부산;9,876\n"  # alone, these can be thousands
+
+    online = http.post("/models/sizes/invocations", data=rows.encode(), content_type="text/csv")
+    texts = {"name": "input", "shape": [2, 2], "datatype": "BYTES", "data": ["서울", "1,234", "부산", "9,876"]}
+    raw = http.post("/v2/models/sizes/infer", json={"inputs": [texts]})
+    form = {"file": (io.BytesIO(rows.encode("cp949")), "rows.csv"), "encoding": "cp949"}
+    job = http.post("/api/v1/models/sizes/batch-predictions", data=form).json
+    worker.run_all()
+
+    assert read_labels(online, ["a", "b"]) == read_labels(raw, ["a", "b"]) == ["a", "b"]
+    lines = http.get(f"/api/v1/jobs/{job['id']}/predictions.jsonl").text.splitlines()
+    assert [json.loads(line)["label"] for line in lines] == ["a", "b"]
+    version = http.get("/api/v1/models/sizes/versions/1").json
+    single = http.post("/models/sizes/invocations", data=b"\xec\x84\x9c;1;2\n", content_type="text/csv")
+    assert (version["preprocessing"]["decimal"], single.status_code) == (",", 400)
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

@@ -127,7 +127,7 @@ def test_an_array_name_is_not_used_as_a_path(tmp_path: Path, name: str) -> None:
     contract = NumbersContract(shape=(2,), scale=Scale.NONE, normalisation=Normalisation())
     stream = io.BytesIO(npz(**{name: np.ones((3, 2), np.float32)}))
 
-    ingest_prediction_inputs(stream, contract, (), LIMITS, folder)
+    ingest_prediction_inputs(stream, contract, (), None, LIMITS, folder)
 
     assert sorted(tmp_path.rglob("*")) == [folder, folder / "x.npy"]
 

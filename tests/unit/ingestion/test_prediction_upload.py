@@ -17,7 +17,7 @@ LIMITS = make_upload_limits()
 
 
 def read(text: str, folder: Path) -> list[list[float]]:
-    ingest_prediction_inputs(io.BytesIO(text.encode()), CONTRACT, ("a", "b"), LIMITS, folder)
+    ingest_prediction_inputs(io.BytesIO(text.encode()), CONTRACT, ("a", "b"), None, LIMITS, folder)
     rows: list[list[float]] = np.load(folder / "x.npy").tolist()
     return rows
 
