@@ -278,15 +278,15 @@ def _name_classes(targets: Targets, archive: zipfile.ZipFile, headers: Mapping[s
     if faults := find_class_name_faults(names):
         raise dataset_error(*faults)
     if targets.kind is not TargetKind.INTEGERS:
-        if len(names) != targets.y.shape[1] or len(set(names)) < len(names):
+        if len(names) != targets.y.shape[1]:
             raise dataset_error(
                 f"`{key}` has {len(names)} names, and a label has {targets.y.shape[1]} columns. Save one name for each "
-                "column, all different."
+                "column."
             )
         return Targets(targets.kind, targets.y, names)
-    if targets.y.min() < 0 or targets.y.max() >= len(names) or len(set(names)) < len(names):
+    if targets.y.min() < 0 or targets.y.max() >= len(names):
         raise dataset_error(
-            f"`{key}` has {len(names)} names, so the labels must be 0 to {len(names) - 1}, and the names must "
-            f"differ. The labels are {targets.y.min()} to {targets.y.max()}."
+            f"`{key}` has {len(names)} names, so the labels must be 0 to {len(names) - 1}. They are {targets.y.min()} "
+            f"to {targets.y.max()}."
         )
     return Targets(TargetKind.CLASSES, targets.y, names)

@@ -113,13 +113,20 @@ def _check_not_builtin(name: str) -> str:
 
 
 def _parse_columns(text: object) -> object:
-    """Parse the options of columns from JSON or YAML. Raises MalformedRequest or InvalidRequest."""
+    """Parse the options of columns from JSON or YAML. Raises InvalidRequest."""
     if not isinstance(text, str):
         return text
     if len(text) > MAX_COLUMNS_CHARACTERS:
         detail = f"The text has {len(text):,} characters; the limit is {MAX_COLUMNS_CHARACTERS:,}."
         raise InvalidRequest("The request is invalid.", (Fault("#/columns", detail),))
-    return parse_document(text.encode(), is_yaml=True)
+    try:
+        return parse_document(text.encode(), is_yaml=True)
+    except (MalformedRequest, InvalidRequest) as error:
+        faults = error.faults or (Fault("#", error.detail),)
+        raise InvalidRequest(
+            "The options of columns cannot be read.",
+            tuple(Fault(f"#/columns{fault.pointer.removeprefix('#')}", fault.detail) for fault in faults),
+        ) from None
 
 
 class UploadForm(BaseModel):

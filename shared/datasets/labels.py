@@ -1,6 +1,7 @@
 """Convert class names to class indices."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -22,14 +23,16 @@ def encode_labels(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.in
 
 
 def find_class_name_faults(names: Collection[str]) -> list[str]:
-    """Return a sentence for each class name that is too long, or that a database cannot store.
+    """Return a sentence for each class name that is too long, that a database cannot store, or that occurs twice.
 
     For more than MAX_CLASSES names, return only one sentence.
     """
     if len(names) > MAX_CLASSES:
         return [f"There are {len(names):,} classes; the limit is {MAX_CLASSES:,}. Use fewer classes."]
     faults = []
-    for name in names:
+    for name, times in Counter(iter(names)).items():
+        if times > 1:
+            faults.append(f"The class name {name[:40]!r} occurs {times} times. Give each class a name of its own.")
         if len(name) > MAX_CLASS_NAME_CHARACTERS:
             limit = MAX_CLASS_NAME_CHARACTERS
             faults.append(f"The class name {name[:40]!r}… has {len(name):,} characters; the limit is {limit}.")

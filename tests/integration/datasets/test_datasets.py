@@ -120,6 +120,16 @@ def test_the_same_content_is_the_same_revision(http: FlaskClient) -> None:
     assert list_uploaded(http) == ["colors"]
 
 
+def test_the_same_content_has_the_warnings_of_its_last_upload(http: FlaskClient) -> None:
+    content = "도시,y\n1,서울\n2,부산\n".encode("cp949")
+
+    guessed = upload_dataset(http, content, "cities").json["warnings"]
+    stated = upload_dataset(http, content, "cities", encoding="cp949").json["warnings"]
+
+    assert (len(guessed), stated) == (1, [])
+    assert http.get("/api/v1/datasets/cities@1").json["revisions"][0]["warnings"] == []
+
+
 def test_a_job_trains_on_the_revision_of_its_submission(http: FlaskClient, worker: InProcessWorker) -> None:
     upload_dataset(http, zipped(colors(20)))
     job_id = http.post("/api/v1/jobs", json=TRAIN_COLORS).json["id"]
@@ -160,6 +170,8 @@ def test_images_of_different_sizes_need_a_size_in_the_spec(http: FlaskClient) ->
         ({"zork": "1"}, "#/zork"),
         ({"header": "perhaps"}, "#/header"),
         ({"label": "kind"}, "#/label"),
+        ({"columns": "{age: "}, "#/columns"),
+        ({"columns": "{age: .inf}"}, "#/columns/age"),
     ],
 )
 def test_an_invalid_form_field_is_refused(http: FlaskClient, fields: Json, pointer: str) -> None:

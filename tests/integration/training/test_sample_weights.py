@@ -77,7 +77,7 @@ def test_weights_of_rows_and_of_classes_are_multiplied(http: FlaskClient, worker
 @pytest.mark.parametrize(
     ("content", "fields", "pointer", "detail"),
     [
-        (CSV.replace("1,2,", "1,-2,").encode(), {"weight": "w"}, "#/file", "row 2"),
+        (CSV.replace("1,2,", "1,-2,").encode(), {"weight": "w"}, "#/file", "row 3 (from 1)"),
         (CSV.replace("1,2,", "1,much,").encode(), {"weight": "w"}, "#/file", "'much'"),
         (CSV.encode(), {"weight": "y", "label": "y"}, "#/weight", "label column"),
         (CSV.encode(), {"weight": "weights"}, "#/weight", "'weights'"),

@@ -103,6 +103,7 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
         (npz(x=np.zeros((2, 4, 4, 7), np.uint8), y=[0, 1]), "Images of 7 channels"),
         (npz(x=IMAGES, y=LABELS, classes=["a", "b"]), "2 names"),
         (npz(x=IMAGES, y=LABELS, classes=["a", "b", "c" * 101]), "has 101 characters"),
+        (npz(x=IMAGES, y=LABELS, classes=["a", "b", "c", "a"]), "'a' occurs 2 times"),
         (npz(x=IMAGES, y=["a", "b", "c", "9" * 5000]), "has 5,000 characters"),
         (npz(x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:, :3], y_test=LABELS), "different shapes"),
         (zipped({"x.npy": b"\x93NUMPY\x01\x00rubbish", "y.npy": b""}), "cannot be read"),
