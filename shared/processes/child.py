@@ -57,8 +57,8 @@ class ChildProcess:
             try:
                 self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             except OSError as error:  # too many processes or open files
-                raise ChildNotStarted(f"the {self._work} process did not start: {error}") from error
-            logger.info("%s process started", self._work)
+                raise ChildNotStarted(f"the process for {self._work} did not start: {error}") from error
+            logger.info("started the process for %s", self._work)
 
     def ask(self, message: Message, seconds: float) -> Message:
         """Send a message and return the answer.
@@ -72,7 +72,7 @@ class ChildProcess:
         try:
             write_message(self._process.stdin, message)
         except OSError as error:
-            raise ChildFailed(f"the {self._work} process has ended") from error
+            raise ChildFailed(f"the process for {self._work} has ended") from error
         return self._read(seconds)
 
     def end(self) -> None:
@@ -90,7 +90,7 @@ class ChildProcess:
         try:
             self._read(START_TIMEOUT_SECONDS)
         except ChildFailed as failure:
-            raise ChildNotStarted(f"the {self._work} process did not start") from failure
+            raise ChildNotStarted(f"the process for {self._work} did not start") from failure
         self.is_ready = True
 
     def _read(self, seconds: float) -> Message:
@@ -103,7 +103,7 @@ class ChildProcess:
                 raise ChildTimedOut(f"{self._work} took longer than {seconds:g} s")
         message = read_message(self._process.stdout)
         if message is None:
-            raise ChildFailed(f"the {self._work} process ended without an answer")
+            raise ChildFailed(f"the process for {self._work} ended without an answer")
         return message
 
 

@@ -59,10 +59,10 @@ class ProcessPool:
             except ChildNotStarted as failure:
                 process.end()
                 raise self._unavailable(
-                    f"The {self._work} process did not start. The log contains the reason. Retry in a few seconds."
+                    f"The process for {self._work} did not start. The log contains the reason. Retry in a few seconds."
                 ) from failure
             except ChildFailed as failure:
-                logger.warning("%s process replaced: %s", self._work, failure)
+                logger.warning("replaced the process for %s: %s", self._work, failure)
                 process.end()
                 with contextlib.suppress(ChildNotStarted):  # the next request starts it
                     process.start()

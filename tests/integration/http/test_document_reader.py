@@ -85,7 +85,7 @@ def failing() -> Iterator[DocumentReader]:
 
 
 def test_a_document_that_ends_the_process_is_refused(failing: DocumentReader) -> None:
-    with pytest.raises(InvalidRequest, match="cannot be read: the reading a document process ended"):
+    with pytest.raises(InvalidRequest, match="cannot be read: the process for reading a document ended"):
         failing.read(TrainingSpec, b"a: 1", is_yaml=True)
 
 
