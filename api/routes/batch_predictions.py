@@ -25,6 +25,7 @@ from api.streaming.predictions_csv import format_csv
 from shared.database.tables.datasets import Revision
 from shared.database.tables.jobs import Job, JobKind
 from shared.datasets import revisions
+from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.datasets.encodings import ColumnEncoding
 from shared.devices import Device
 from shared.errors import (
@@ -250,6 +251,9 @@ def _parse_batch_request() -> tuple[BatchPredictionRequest, str | None]:
         body = read_document(BatchPredictionRequest)
     if is_form == (body.dataset is not None):
         raise InvalidRequest("The request is invalid.", (Fault("#/dataset", ONE_OF),))
+    if body.dataset in BUILTIN_DATASETS:
+        detail = f"{body.dataset!r} is a built-in data set, and a batch reads an uploaded one. Send the rows as a file."
+        raise InvalidRequest("The request is invalid.", (Fault("#/dataset", detail),))
     return body, encoding
 
 

@@ -179,6 +179,8 @@ def test_inputs_that_do_not_fit_the_version_are_refused(digits: FlaskClient, iri
     assert "[4] numbers" in get_refusal(iris, IRIS_ADDRESS, zipped({"a.png": b"x"}))
     both = iris.post(IRIS_ADDRESS, data={"file": (io.BytesIO(b"1,2,3,4\n"), "a.csv"), "dataset": "flowers"})
     assert (both.status_code, both.json["errors"][0]["pointer"]) == (422, "#/dataset")
+    builtin = iris.post(IRIS_ADDRESS, json={"dataset": "iris"})
+    assert ("#/dataset", "built-in" in builtin.text) == (builtin.json["errors"][0]["pointer"], True)
     neither = iris.post(IRIS_ADDRESS, json={})
     assert (neither.status_code, neither.json["errors"][0]["pointer"]) == (422, "#/dataset")
     nothing = iris.post(IRIS_ADDRESS, data={"top": "1"}, content_type="multipart/form-data")
