@@ -36,6 +36,7 @@ from api.routes import (
     datasets,
     evaluations,
     health,
+    job_metrics,
     jobs,
     layers,
     metrics,
@@ -81,6 +82,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     app.config[CONFIG_KEY] = services.reader
     for routes in (
         jobs,
+        job_metrics,
         models,
         layers,
         evaluations,

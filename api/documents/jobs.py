@@ -140,6 +140,9 @@ class JobDocument(JobSummary):
     spec: dict[str, Any] = Field(
         description="The spec with all defaults, and with the numbers of the revision and the version that it names."
     )
+    last_event: int = Field(
+        description="The number of the newest event. A stream of events with this `after` begins with the next one."
+    )
     reproduces: VersionReference | None
     reproduction: Reproduction | None
 
@@ -165,6 +168,20 @@ class EpochList(Document):
 
     epochs: list[EpochDocument]
     next: str | None
+
+
+class EpochColumns(Document):
+    """The metrics of the epochs of a job as columns of one length. The names of validation metrics begin with `val_`.
+
+    A value that is not finite is null, and so is a metric that an epoch does not have.
+    """
+
+    epochs: list[int] = Field(description="The numbers of the epochs. Of many epochs, some are left out.")
+    seconds: list[float]
+    learning_rate: list[float]
+    metrics: dict[str, list[float | None]]
+    trained: int = Field(description="The number of all trained epochs.")
+    last_event: int = Field(description="The number of the newest event of the job.")
 
 
 def load_job(sessions: Sessions, job_id: UUID) -> JobDocument:

@@ -9,12 +9,10 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
-from api.charts import drawings
-from api.charts.response import PICTURE, PictureQuery, make_picture_response
-from api.documents.jobs import EpochDocument, EpochList, JobDocument, JobList, JobSummary, load_job
+from api.documents.jobs import JobDocument, JobList, JobSummary, load_job
 from api.http.headers import SubmitHeader
-from api.http.pagination import NUMBER_KEY, TIME_KEY, PageQuery, make_next_cursor, parse_page
-from api.http.paths import JobPath, JobPicturePath
+from api.http.pagination import TIME_KEY, PageQuery, make_next_cursor, parse_page
+from api.http.paths import JobPath
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, make_download, to_response
 from api.planner.messages import Plan, PlanRequest
@@ -37,7 +35,6 @@ from shared.errors import (
     JobNotFound,
     JobNotStarted,
     MalformedRequest,
-    PictureNotFound,
     PlanningUnavailable,
     RequestTooLarge,
     TooManyJobs,
@@ -52,7 +49,6 @@ from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 
-MAX_EPOCHS = 100_000
 MAX_LOG_LINES = 10_000
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="Jobs")])
@@ -73,6 +69,16 @@ class RetryQuery(BaseModel):
         default="checkpoint",
         alias="from",
         description="`checkpoint`: resume from the last checkpoint. `start`: start from the beginning.",
+    )
+
+
+class EventsQuery(BaseModel):
+    after: int = Field(
+        default=0,
+        ge=0,
+        lt=2**31,
+        description="The stream begins after the event of this number, such as `last_event` of the job. A later "
+        "`Last-Event-ID` replaces it.",
     )
 
 
@@ -262,19 +268,6 @@ def download_inline_data(path: JobPath) -> Response:
     return Response(services().artifacts.read(job.inline_file), content_type="application/json")
 
 
-@bp.get("/<uuid:job_id>/metrics", responses={200: EpochList, **describe_problems(JobNotFound)})
-@parse_request
-def show_metrics(path: JobPath, query: PageQuery) -> Response:
-    """List the metrics of each epoch, the first epoch first."""
-    page = parse_page(query.limit, query.cursor, NUMBER_KEY)
-    after = page.after[0] if page.after is not None else 0
-    with services().sessions() as session:
-        queries.get_job(session, path.job_id)
-        epochs = events.list_epochs(session, path.job_id, after, page.limit)
-    documents = [EpochDocument.model_validate(epoch) for epoch in epochs]
-    return to_response(EpochList(epochs=documents, next=make_next_cursor(page, [(epoch.epoch,) for epoch in epochs])))
-
-
 @bp.get(
     "/<uuid:job_id>/events",
     responses={
@@ -284,15 +277,16 @@ def show_metrics(path: JobPath, query: PageQuery) -> Response:
     },
 )
 @parse_request
-def follow_job(path: JobPath, header: EventsHeader) -> Response:
+def follow_job(path: JobPath, query: EventsQuery, header: EventsHeader) -> Response:
     """Stream the events of a job.
 
     The stream consists of server-sent events: changes of status, progress, epochs and lines of the log.
     A client that reconnects sends the number of its last event in `Last-Event-ID`.
+    A client that has the document of the job already begins after its `last_event`, with `after`.
     """
     with services().sessions() as session:
         job = queries.get_job(session, path.job_id)
-    seen = min(header.last_event_id, job.last_event)  # a client cannot have received later events
+    seen = min(max(query.after, header.last_event_id), job.last_event)  # a client cannot have received later events
     if job.status in ENDED and seen == job.last_event:
         return Response(status=HTTPStatus.NO_CONTENT)  # stops the reconnection of a browser's EventSource
     stream = services().feeds.follow(path.job_id, seen)
@@ -344,28 +338,4 @@ def download_tensorboard(path: JobPath) -> Response:
         file.size_bytes,
         f"{job.model}-{job.id}.zip",
         "application/zip",
-    )
-
-
-@bp.get(
-    "/<uuid:job_id>/curves.<picture_format>",
-    responses={200: PICTURE, **describe_problems(JobNotFound, PictureNotFound)},
-)
-@parse_request
-def draw_curves(path: JobPicturePath, query: PictureQuery) -> Response:
-    """Draw the learning curves of a job.
-
-    The curves show the loss and the metrics of training and validation by epoch, also while the job runs.
-    """
-    with services().sessions() as session:
-        job = queries.get_job(session, path.job_id)
-        epochs = events.list_epochs(session, path.job_id, 0, MAX_EPOCHS)
-    if not epochs:
-        raise PictureNotFound(f"Job {job.id} has trained no epoch.")
-    numbers = [epoch.epoch for epoch in epochs]
-    metrics = {name: [epoch.metrics.get(name) for epoch in epochs] for name in epochs[-1].metrics}
-    title = f"{job.model}, job {str(job.id)[:8]}"
-    content = ("curves", title, job.attempt, metrics)
-    return make_picture_response(
-        services().pictures, path.picture_format, query, content, lambda: drawings.draw_curves(title, numbers, metrics)
     )

@@ -1,12 +1,10 @@
 """Format the results of a batch prediction as CSV."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+from api.streaming.tables import write_rows
 
 
 def format_csv(parts: Iterable[bytes], columns: Sequence[str]) -> Iterator[str]:
@@ -14,23 +12,9 @@ def format_csv(parts: Iterable[bytes], columns: Sequence[str]) -> Iterator[str]:
 
     `columns` are the names of the columns with predictions. They are empty in the row of an input with a problem.
     """
-    yield _write_rows([("row", "name", *columns, "warnings", "problem")])
+    yield write_rows([("row", "name", *columns, "warnings", "problem")])
     for part in parts:
-        yield _write_rows(_format_row(json.loads(line), columns) for line in part.splitlines())
-
-
-def _write_rows(rows: Iterable[Sequence[Any]]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerows([_quote_formula(cell) for cell in row] for row in rows)
-    return buffer.getvalue()
-
-
-def _quote_formula(cell: object) -> object:
-    """Put an apostrophe before a text that a spreadsheet would compute as a formula.
-
-    Source: https://owasp.org/www-community/attacks/CSV_Injection
-    """
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+        yield write_rows(_format_row(json.loads(line), columns) for line in part.splitlines())
 
 
 def _format_row(answer: dict[str, Any], columns: Sequence[str]) -> Sequence[Any]:

@@ -258,6 +258,21 @@ def test_the_event_stream_resumes_after_the_last_event_id(http: FlaskClient) -> 
     assert nothing.status_code == 204
 
 
+def test_the_event_stream_begins_after_the_events_that_the_job_document_has(http: FlaskClient) -> None:
+    job = submit(http)
+    assert job["last_event"] == 1
+    ended = http.post(f"/api/v1/jobs/{job['id']}/cancellation").json
+    path = f"/api/v1/jobs/{job['id']}/events"
+
+    rest = http.get(path, query_string={"after": job["last_event"]})
+    later = http.get(path, query_string={"after": 0}, headers={"Last-Event-ID": "1"})
+
+    assert rest.text == later.text
+    assert [line for line in rest.text.splitlines() if line.startswith("id")] == ["id: 2"]
+    assert http.get(path, query_string={"after": ended["last_event"]}).status_code == 204
+    assert http.get(path, query_string={"after": "-1"}).status_code == 422
+
+
 def test_a_last_event_id_from_the_future_does_not_hide_new_events(app: Flask) -> None:
     http = app.test_client()
     job = submit(http)
@@ -288,6 +303,32 @@ def test_epoch_metrics_are_listed_page_by_page(http: FlaskClient, sessions: Sess
     assert [row["epoch"] for row in first["epochs"] + second["epochs"]] == [1, 2, 3]
     assert second["next"] is None
     assert http.get(f"/api/v1/jobs/{job['id']}").json["status"] == JobStatus.RUNNING
+
+
+def test_epoch_metrics_are_columns_and_csv(http: FlaskClient, sessions: Sessions) -> None:
+    job = submit(http)
+    values = [{"loss": None}, {"loss": 0.123456789, "=evil": 1.0}, *[{"loss": 1 / epoch} for epoch in range(3, 41)]]
+    with sessions.begin() as session:
+        claimed = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
+        assert claimed is not None
+        reports = [EpochReport(epoch, 0.5, 0.01, metrics) for epoch, metrics in enumerate(values, 1)]
+        lifecycle.renew(session, claimed.id, claimed.attempt, 60, None, reports)
+    path = f"/api/v1/jobs/{job['id']}/metrics"
+
+    columns, thinned = http.get(f"{path}/columns").json, http.get(f"{path}/columns?points=12").json
+    table = http.get(f"{path}.csv")
+
+    assert columns["epochs"] == list(range(1, 41))
+    assert columns["metrics"]["loss"][:3] == [None, 0.123457, 0.333333]
+    assert columns["metrics"]["=evil"][:3] == [None, 1.0, None]
+    assert (columns["trained"], columns["last_event"]) == (40, http.get(f"/api/v1/jobs/{job['id']}").json["last_event"])
+    assert (thinned["trained"], len(thinned["epochs"])) == (40, len(thinned["metrics"]["loss"]))
+    assert {1, 3, 40} <= set(thinned["epochs"])
+    rows = table.text.splitlines()
+    assert (len(rows), rows[:3]) == (
+        41,
+        ["epoch,seconds,learning_rate,loss,'=evil", "1,0.5,0.01,,", "2,0.5,0.01,0.123456789,1.0"],
+    )
 
 
 def test_a_list_of_jobs_loads_no_specs_and_no_manifests(
