@@ -11,6 +11,7 @@ from flask_openapi3_swagger.plugins import RegisterPlugin
 
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
+from api.charts.evaluation_tiles import TestImageCache
 from api.collectors import DiskCollector, JobCollector, MemoryCollector
 from api.documents.base import JobProblem, Problem
 from api.http import problems
@@ -163,6 +164,7 @@ def _build_services(settings: Settings) -> Services:
         ),
         disk=disk,
         pictures=PictureCache(),
+        test_images=TestImageCache(),
         owners=Owners(settings.owner_header, settings.max_queued_per_owner),
         clients=SlowClients(max_reads=settings.api_threads, max_sends=max(1, settings.api_threads // 4)),
         feeds=JobFeeds(sessions, FeedLimits(listeners=max(1, settings.api_threads // 2))),

@@ -7,6 +7,7 @@ from flask import current_app
 
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
+from api.charts.evaluation_tiles import TestImageCache
 from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import DocumentReader
 from api.http.slow_clients import SlowClients
@@ -52,6 +53,7 @@ class Services:
     ingestor: Ingestor
     disk: DiskReserve
     pictures: PictureCache
+    test_images: TestImageCache
     owners: Owners
     feeds: JobFeeds
     clients: SlowClients

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from api.documents.base import Document
+from shared.registry.evaluation import CalibrationBin
 
 
 class Mistake(Document):
@@ -19,3 +20,31 @@ class MistakeList(Document):
 
     mistakes: list[Mistake]
     next: str | None
+
+
+class EvaluationRow(Mistake):
+    """A test row with its prediction. `index` is its position in the test part, from 0."""
+
+    right: bool
+    image: str | None = Field(
+        description="The path of its image; null if none is kept. Kept are the first rows, the mistakes that fit into "
+        "16 MiB, and the most doubtful rows of each class that are right."
+    )
+
+
+class EvaluationRowList(Document):
+    """A page of test rows, of `total` that match. `next` is the cursor of the next page; null if no page follows."""
+
+    rows: list[EvaluationRow]
+    total: int
+    next: str | None
+
+
+class Calibration(Document):
+    """How often the predictions of a probability are right, in bins of equal width.
+
+    Source: Guo et al., 2017, arXiv:1706.04599.
+    """
+
+    bins: list[CalibrationBin]
+    calibration_error: float = Field(description="Σ over bins of (share of rows) × |accuracy - confidence|.")

@@ -41,6 +41,10 @@ class FilePath(VersionPath):
     file: str = Field(max_length=200)
 
 
+class TilePath(VersionPath):
+    index: Annotated[int, Field(ge=0, lt=2**31)]
+
+
 class AliasPath(ModelPath):
     alias: AliasName
 

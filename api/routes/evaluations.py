@@ -1,23 +1,37 @@
 """Show how well a version predicts the test part of its data."""
 
-from flask import Response
+import numpy as np
+from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field
 
-from api.documents.evaluations import Mistake, MistakeList
-from api.http.mistakes import MistakesFilter, select_mistakes
+from api.charts.evaluation_tiles import encode_tile
+from api.documents.evaluations import Calibration, EvaluationRow, EvaluationRowList, Mistake, MistakeList
+from api.http.mistakes import MistakesFilter, RowsFilter, select_mistakes, select_rows
 from api.http.pagination import NUMBER_KEY, PageQuery, make_next_cursor, parse_page
-from api.http.paths import VersionPath
+from api.http.paths import TilePath, VersionPath
 from api.http.requests import parse_request
-from api.http.responses import describe_problems, to_response
+from api.http.responses import describe_bytes, describe_problems, to_response
 from api.services import services
 from shared.database.pagination import Key
+from shared.database.tables.registry import Version
 from shared.errors import (
     ArtifactDamaged,
     EvaluationNotFound,
+    FileNotFound,
     ModelNotFound,
     VersionNotFound,
 )
-from shared.registry.evaluation import ANSWERS_FILE, EVALUATION_FILE, Evaluation, TestPredictions, read_evaluation_file
+from shared.registry.evaluation import (
+    ANSWERS_FILE,
+    EVALUATION_FILE,
+    IMAGES_FILE,
+    Evaluation,
+    TestImages,
+    TestPredictions,
+    get_evaluation_file,
+    read_evaluation_file,
+)
 
 FAILURES = describe_problems(ModelNotFound, VersionNotFound, EvaluationNotFound, ArtifactDamaged)
 
@@ -28,6 +42,16 @@ bp = APIBlueprint(
 
 class MistakesQuery(PageQuery, MistakesFilter):
     pass
+
+
+class RowsQuery(PageQuery, RowsFilter):
+    pass
+
+
+class TileQuery(BaseModel):
+    side: int | None = Field(
+        default=None, ge=8, le=1024, description="The longer side in pixels. Default: the size of the network's input."
+    )
 
 
 @bp.get("/evaluation", responses={200: Evaluation, **FAILURES})
@@ -65,3 +89,85 @@ def list_mistakes(path: VersionPath, query: MistakesQuery) -> Response:
     # An evaluation never changes, so the position in the list can be the key of the cursor.
     keys: list[Key] = [(start + offset,) for offset in range(1, len(mistakes) + 1)]
     return to_response(MistakeList(mistakes=mistakes, next=make_next_cursor(page, keys)))
+
+
+@bp.get("/evaluation/rows", responses={200: EvaluationRowList, **FAILURES})
+@parse_request
+def list_evaluation_rows(path: VersionPath, query: RowsQuery) -> Response:
+    """List the test rows with their predictions: those of a cell of the confusion matrix, for example."""
+    version = services().get_version(path.model, path.reference)
+    page = parse_page(query.limit, query.cursor, NUMBER_KEY)
+    answers = TestPredictions.from_bytes(read_evaluation_file(services().artifacts, version, ANSWERS_FILE))
+    classes = version.manifest["classes"]
+    chosen = select_rows(answers, classes, query)
+    start = page.after[0] if page.after is not None else 0
+    shown = _list_shown(version)
+    rows = [
+        EvaluationRow(
+            index=int(row),
+            true=classes[answers.true[row]],
+            predicted=classes[answers.predicted[row]],
+            probability=float(answers.probability[row]),
+            right=bool(answers.true[row] == answers.predicted[row]),
+            image=url_for(".draw_test_image", model=version.model, reference=str(version.number), index=int(row))
+            if int(row) in shown
+            else None,
+        )
+        for row in chosen[start : start + page.limit]
+    ]
+    keys: list[Key] = [(start + offset,) for offset in range(1, len(rows) + 1)]
+    return to_response(EvaluationRowList(rows=rows, total=len(chosen), next=make_next_cursor(page, keys)))
+
+
+@bp.get("/evaluation/calibration", responses={200: Calibration, **FAILURES})
+@parse_request
+def show_calibration(path: VersionPath) -> Response:
+    """Show how often predictions of a probability are right."""
+    version = services().get_version(path.model, path.reference)
+    artifacts = services().artifacts
+    answers = TestPredictions.from_bytes(read_evaluation_file(artifacts, version, ANSWERS_FILE))
+    evaluation = Evaluation.model_validate_json(read_evaluation_file(artifacts, version, EVALUATION_FILE))
+    assert evaluation.classification is not None  # noqa: S101 - a version with ANSWERS_FILE predicts classes
+    bins = answers.list_calibration_bins()
+    return to_response(Calibration(bins=bins, calibration_error=evaluation.classification.calibration_error))
+
+
+@bp.get(
+    "/evaluation/rows/<int:index>.png",
+    responses={
+        200: describe_bytes("image/png", "The image as the network got it, before it was normalised."),
+        **describe_problems(ModelNotFound, VersionNotFound, EvaluationNotFound, FileNotFound, ArtifactDamaged),
+    },
+)
+@parse_request
+def draw_test_image(path: TilePath, query: TileQuery) -> Response:
+    """Show the image of a test row."""
+    version = services().get_version(path.model, path.reference)
+    digest = get_evaluation_file(version, IMAGES_FILE).sha256
+    stored = _read_images(version)
+    position = int(np.searchsorted(stored.rows, path.index))
+    if position == len(stored.rows) or stored.rows[position] != path.index:
+        raise FileNotFound(
+            f"Version {version.number} of {version.model!r} keeps no image of test row {path.index}. It keeps "
+            f"{len(stored.rows)} of them: `GET …/evaluation/rows` names those."
+        )
+    response = Response(encode_tile(stored.images[position], query.side), content_type="image/png")
+    response.set_etag(f"{digest}-{path.index}-{query.side}")
+    is_fixed = path.reference.isdecimal()  # the number of a version is never given again, and an alias moves
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_fixed else "no-cache"
+    response.make_conditional(request)
+    return response
+
+
+def _list_shown(version: Version) -> frozenset[int]:
+    """Return the numbers of the test rows whose images are kept."""
+    if not any(file.name == IMAGES_FILE for file in version.files):
+        return frozenset()
+    return frozenset(_read_images(version).rows.tolist())
+
+
+def _read_images(version: Version) -> TestImages:
+    """Read the stored test images. Raises EvaluationNotFound or ArtifactDamaged."""
+    digest = get_evaluation_file(version, IMAGES_FILE).sha256
+    artifacts = services().artifacts
+    return services().test_images.get_or_read(digest, lambda: TestImages.from_bytes(artifacts.read(digest)))

@@ -16,6 +16,7 @@ EVALUATION_FILE = "evaluation.json"
 IMAGES_FILE = "test_images.npz"
 ANSWERS_FILE = "test_answers.npz"
 MAX_DENSE_CLASSES = 200
+CALIBRATION_BINS = 15
 _MISSING = {
     EVALUATION_FILE: "no evaluation: it was trained without test rows. Train again with `dataset.test` in the spec",
     ANSWERS_FILE: "no list of misclassified rows: it was trained without test rows, or predicts no classes",
@@ -111,6 +112,16 @@ class Evaluation(_Value):
     regression: RegressionReport | None = None
 
 
+class CalibrationBin(_Value):
+    """The rows whose probability lies in an interval. `accuracy` is the share of them that are right."""
+
+    from_: Annotated[float, Field(alias="from", description="The interval, without its lower end except 0.")]
+    to: float
+    rows: int
+    confidence: Annotated[float | None, Field(description="The mean probability; null without rows.")]
+    accuracy: Annotated[float | None, Field(description="Null without rows.")]
+
+
 class TestPredictions:
     """The predictions for the test part of a classifier.
 
@@ -125,22 +136,42 @@ class TestPredictions:
         self.predicted = predicted
         self.probability = probability
 
-    def find_mistakes(self, true: int | None = None, predicted: int | None = None) -> NDArray[np.int64]:
-        """Find the misclassified rows, in ascending order.
-
-        `true` and `predicted` are class indices that restrict the rows; None does not restrict them.
-        """
-        wrong = self.true != self.predicted
+    def find_rows(
+        self, true: int | None = None, predicted: int | None = None, *, right: bool | None = None
+    ) -> NDArray[np.int64]:
+        """Find rows by their true and predicted class indices, in ascending order. None does not restrict them."""
+        chosen = np.ones(len(self.true), bool)
         if true is not None:
-            wrong &= self.true == true
+            chosen &= self.true == true
         if predicted is not None:
-            wrong &= self.predicted == predicted
-        return np.flatnonzero(wrong)
+            chosen &= self.predicted == predicted
+        if right is not None:
+            chosen &= (self.true == self.predicted) == right
+        return np.flatnonzero(chosen)
 
     def sort_by_confidence(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Sort rows by the probability of the predicted class, the highest first."""
         ordered: NDArray[np.int64] = rows[np.argsort(-self.probability[rows], kind="stable")]
         return ordered
+
+    def list_calibration_bins(self) -> list[CalibrationBin]:
+        """Divide the rows into CALIBRATION_BINS intervals of their probability, as the calibration error does."""
+        bins = choose_calibration_bins(self.probability)
+        rows = np.bincount(bins, minlength=CALIBRATION_BINS)
+        confidence = np.bincount(bins, self.probability, CALIBRATION_BINS)
+        right = np.bincount(bins, self.true == self.predicted, CALIBRATION_BINS)
+        return [
+            CalibrationBin.model_validate(
+                {
+                    "from": place / CALIBRATION_BINS,
+                    "to": (place + 1) / CALIBRATION_BINS,
+                    "rows": int(count),
+                    "confidence": float(confidence[place] / count) if count else None,
+                    "accuracy": float(right[place] / count) if count else None,
+                }
+            )
+            for place, count in enumerate(rows)
+        ]
 
     def to_bytes(self) -> bytes:
         """Write the arrays to a compressed npz."""
@@ -180,6 +211,11 @@ class TestImages:
         """Read the npz that `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return cls(archive["rows"], archive["images"])
+
+
+def choose_calibration_bins(confidence: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the bin of each row, (n,), by its probability (n,) from 0 to 1."""
+    return np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
 
 
 def get_evaluation_file(version: Version, name: str) -> VersionFile:

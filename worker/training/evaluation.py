@@ -20,6 +20,7 @@ from shared.inference.predictions import LABEL_THRESHOLD
 from shared.networks.objectives import Objective
 from shared.registry.evaluation import (
     ANSWERS_FILE,
+    CALIBRATION_BINS,
     EVALUATION_FILE,
     IMAGES_FILE,
     MAX_DENSE_CLASSES,
@@ -30,10 +31,10 @@ from shared.registry.evaluation import (
     RegressionReport,
     TestImages,
     TestPredictions,
+    choose_calibration_bins,
 )
 
 TOP_K = (3, 5)
-CALIBRATION_BINS = 15
 ONE_SIDED_95 = 1.645
 """A normal variable exceeds its mean by so many standard deviations with a probability of 5 %."""
 MAX_BINS = 20
@@ -42,6 +43,9 @@ MIN_BIN_ROWS = 30
 MAX_FIRST_IMAGES = 32
 MAX_IMAGE_BYTES = 16 * 2**20
 """Uncompressed size of the stored images of mistakes."""
+MAX_RIGHT_PER_CLASS = 12
+MAX_RIGHT_BYTES = 4 * 2**20
+"""Limits on the stored images that are predicted right."""
 
 
 def write_evaluation(
@@ -86,17 +90,26 @@ def write_evaluation(
 
 
 def _select_images(answers: TestPredictions, images: NDArray[Any] | MappedRows) -> TestImages:
-    """Select the first test images, and the mistakes with the highest probability within MAX_IMAGE_BYTES."""
-    mistakes = answers.sort_by_confidence(answers.find_mistakes())
-    rows = np.unique(
-        np.concatenate([np.arange(min(MAX_FIRST_IMAGES, len(images))), mistakes[: _count_fitting(images)]])
-    )
+    """Select the first test images, the surest mistakes, and of each class the right predictions in most doubt."""
+    image_bytes = int(np.prod(images.shape[1:]))
+    first = np.arange(min(MAX_FIRST_IMAGES, len(images)))
+    mistakes = answers.sort_by_confidence(answers.find_rows(right=False))[: MAX_IMAGE_BYTES // image_bytes]
+    doubtful = _list_doubtful(answers)[: MAX_RIGHT_BYTES // image_bytes]
+    rows = np.unique(np.concatenate([first, mistakes, doubtful]))
     return TestImages(rows, images.read(rows) if isinstance(images, MappedRows) else images[rows])
 
 
-def _count_fitting(images: NDArray[Any] | MappedRows) -> int:
-    """Return how many images fit into MAX_IMAGE_BYTES."""
-    return MAX_IMAGE_BYTES // int(np.prod(images.shape[1:]))
+def _list_doubtful(answers: TestPredictions) -> NDArray[np.int64]:
+    """List MAX_RIGHT_PER_CLASS rows of each class that are predicted right with the lowest probability.
+
+    The most doubtful row of every class comes first, then the second one of every class, and so on.
+    """
+    right = answers.sort_by_confidence(answers.find_rows(right=True))[::-1]
+    by_class = right[np.argsort(answers.true[right], kind="stable")]
+    _, starts, counts = np.unique(answers.true[by_class], return_index=True, return_counts=True)
+    rank = np.arange(len(by_class)) - np.repeat(starts, counts)
+    chosen = rank < MAX_RIGHT_PER_CLASS
+    return by_class[chosen][np.argsort(rank[chosen], kind="stable")]
 
 
 def compute_calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> float:
@@ -108,7 +121,7 @@ def compute_calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.f
         right: (n,), whether each prediction is correct.
         confidence: (n,), the probability of each predicted class, from 0 to 1.
     """
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    bins = choose_calibration_bins(confidence)
     gaps = np.bincount(bins, right.astype(np.float64) - confidence, CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(right))
 

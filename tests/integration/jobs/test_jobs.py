@@ -307,7 +307,8 @@ def test_epoch_metrics_are_listed_page_by_page(http: FlaskClient, sessions: Sess
 
 def test_epoch_metrics_are_columns_and_csv(http: FlaskClient, sessions: Sessions) -> None:
     job = submit(http)
-    values = [{"loss": None}, {"loss": 0.123456789, "=evil": 1.0}, *[{"loss": 1 / epoch} for epoch in range(3, 41)]]
+    values: list[dict[str, float | None]] = [{"loss": None}, {"loss": 0.123456789, "=evil": 1.0}]
+    values += [{"loss": 1 / epoch} for epoch in range(3, 41)]
     with sessions.begin() as session:
         claimed = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
         assert claimed is not None

@@ -1,5 +1,6 @@
 """Test the evaluation of a version against scikit-learn, which is given the served predictions."""
 
+import cv2
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
@@ -23,6 +24,11 @@ def predict(http: FlaskClient, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         np.array([prediction["class"] for prediction in predictions]),
         np.array([prediction["probability"] for prediction in predictions]),
     )
+
+
+def read_png(content: bytes) -> np.ndarray:
+    """Decode a gray PNG to (height, width) uint8."""
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)  # type: ignore[return-value]
 
 
 def test_the_report_equals_that_of_scikit_learn(digits: FlaskClient) -> None:
@@ -131,3 +137,50 @@ def test_a_version_without_test_rows_has_no_evaluation(http: FlaskClient, worker
 
     answer = http.get("/api/v1/models/xor/versions/1/evaluation")
     assert_problem(answer, 404, "evaluation-not-found")
+
+
+def test_the_rows_of_a_cell_are_listed_with_their_images(digits: FlaskClient) -> None:
+    confusion = np.array(digits.get(PATH).json["classification"]["confusion"])
+    true, predicted = np.unravel_index(np.argmax(confusion - np.diag(np.diag(confusion))), confusion.shape)
+
+    cell = digits.get(f"{PATH}/rows?true={true}&predicted={predicted}&sort=confidence").json
+    doubtful = digits.get(f"{PATH}/rows?right=true&true=3&sort=doubt&limit=2").json
+    everything = digits.get(f"{PATH}/rows?limit=200").json
+
+    assert (cell["total"], len(cell["rows"]), everything["total"]) == (confusion[true, predicted],) * 2 + (359,)
+    assert all(not row["right"] and row["image"] for row in cell["rows"])
+    assert [row["probability"] for row in doubtful["rows"]] == sorted(row["probability"] for row in doubtful["rows"])
+    assert all(row["image"] for row in doubtful["rows"])
+    assert [row["index"] for row in everything["rows"]] == list(range(200))
+    following = digits.get(f"{PATH}/rows?limit=200&cursor={everything['next']}").json
+    assert [row["index"] for row in following["rows"]] == list(range(200, 359))
+    assert digits.get(f"{PATH}/rows?true=cat").status_code == 422
+
+
+def test_an_image_of_a_test_row_is_a_tile(digits: FlaskClient) -> None:
+    test = splits.load_dataset(DatasetSpec(name="digits"), 42, None).test  # type: ignore[arg-type]
+    path = digits.get(f"{PATH}/rows").json["rows"][3]["image"]
+
+    tile, large = digits.get(path), digits.get(f"{path}?side=24")
+
+    assert np.array_equal(read_png(tile.data), test.array[3][..., 0])
+    assert np.array_equal(read_png(large.data), test.array[3][..., 0].repeat(3, 0).repeat(3, 1))
+    assert tile.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert digits.get(path, headers={"If-None-Match": tile.headers["ETag"]}).status_code == 304
+    moving = digits.get(path.replace("versions/1", "versions/latest"))
+    assert (moving.status_code, moving.headers["Cache-Control"]) == (200, "no-cache")
+    missing = [row["index"] for row in digits.get(f"{PATH}/rows?limit=200").json["rows"] if row["image"] is None]
+    assert_problem(digits.get(f"{PATH}/rows/{missing[0]}.png"), 404, "file-not-found")
+    assert_problem(digits.get(f"{PATH}/rows/100000.png"), 404, "file-not-found")
+    assert digits.get(f"{path}?side=4000").status_code == 422
+
+
+def test_the_calibration_bins_sum_up_to_the_error(digits: FlaskClient) -> None:
+    calibration, report = digits.get(f"{PATH}/calibration").json, digits.get(PATH).json["classification"]
+
+    filled = [one for one in calibration["bins"] if one["rows"]]
+    error = sum(one["rows"] / 359 * abs(one["accuracy"] - one["confidence"]) for one in filled)
+    assert error == pytest.approx(report["calibration_error"]) == calibration["calibration_error"]
+    assert sum(one["rows"] for one in filled) == 359
+    assert all(one["from"] <= one["confidence"] <= one["to"] for one in filled)
+    assert sum(one["accuracy"] * one["rows"] for one in filled) / 359 == pytest.approx(report["accuracy"])
