@@ -119,6 +119,12 @@ class JobHasEnded(ServiceError):
     kind = "job-has-ended"
 
 
+class JobHasStarted(ServiceError):
+    """Raised when a user changes the priority of a job that no longer waits."""
+
+    kind = "job-has-started"
+
+
 class JobNotStarted(ServiceError):
     """Raised when a user stops a queued job that has no checkpoint, so there are no weights to publish."""
 

@@ -91,7 +91,6 @@ class JobSummary(Document):
                 **{name: getattr(job, name) for name in cls.model_fields if hasattr(job, name)},
                 "version": job.version.number if job.version is not None else None,
                 "tags": {tag.key: tag.value for tag in job.tags},
-                "notes": known["notes"] if "notes" in known else job.spec["notes"],
                 "ready_at": job.scheduled_at,
                 **known,
             }

@@ -8,8 +8,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.documents.base import Document
 from shared.networks.layer_row import LayerRow
 from shared.preprocessing.contract import Contract
-from shared.registry.manifest import Epochs, Lineage, Metrics, Signature
+from shared.registry.manifest import Epochs, Lineage, Metrics, Part, Signature
+from shared.spec.fields import Notes
 from shared.spec.training import Precision
+
+
+class Headline(Document):
+    """The one number that tells how good a version is: the accuracy if it has one, else its first metric, or the loss.
+
+    It is measured on the test part, else on the validation part, else on the training part.
+    """
+
+    part: Part
+    name: str
+    value: float
 
 
 class ModelDocument(Document):
@@ -19,7 +31,18 @@ class ModelDocument(Document):
     latest: int = Field(description="The number of the newest version.")
     versions: int = Field(description="The number of versions.")
     aliases: dict[str, int]
+    description: str
+    served: int = Field(description="The number of the version that answers predictions that name none.")
+    headline: Headline | None = Field(description="The main metric of that version; null if it was not measured.")
     created_at: datetime
+
+
+class ModelEdit(BaseModel):
+    """What is changed about a model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: Notes
 
 
 class ModelList(Document):

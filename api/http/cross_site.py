@@ -146,7 +146,7 @@ def _add_headers(start_response: "StartResponse", added: list[tuple[str, str]]) 
 def _answer_preflight(environ: "WSGIEnvironment", start_response: "StartResponse", origin: str) -> list[bytes]:
     allowed = [
         *_make_cors_headers(origin),
-        ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE"),
+        ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
         ("Access-Control-Max-Age", str(PREFLIGHT_SECONDS)),
     ]
     names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")

@@ -51,6 +51,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.JobHasEnded: HTTPStatus.CONFLICT,
     errors.JobInUse: HTTPStatus.CONFLICT,
     errors.JobNotFound: HTTPStatus.NOT_FOUND,
+    errors.JobHasStarted: HTTPStatus.CONFLICT,
     errors.JobNotStarted: HTTPStatus.CONFLICT,
     errors.LayerNotFound: HTTPStatus.NOT_FOUND,
     errors.MalformedRequest: HTTPStatus.BAD_REQUEST,

@@ -4,10 +4,11 @@ import tempfile
 from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.documents.jobs import JobDocument, JobList, JobSummary, load_job
 from api.http.headers import SubmitHeader
@@ -18,7 +19,7 @@ from api.http.responses import describe_bytes, describe_problems, make_download,
 from api.planner.messages import Plan, PlanRequest
 from api.services import services
 from api.streaming.job_log import format_log
-from shared.database.tables.jobs import ENDED, Job, JobStatus
+from shared.database.tables.jobs import ENDED, Job, JobKind, JobStatus
 from shared.datasets.stored_inline import write_inline
 from shared.devices import Device
 from shared.errors import (
@@ -31,6 +32,7 @@ from shared.errors import (
     InvalidRequest,
     JobCannotBeRetried,
     JobHasEnded,
+    JobHasStarted,
     JobInUse,
     JobNotFound,
     JobNotStarted,
@@ -41,15 +43,17 @@ from shared.errors import (
     TooManyListeners,
     UnsupportedContent,
 )
-from shared.jobs import deletion, events, lifecycle, queries, submission
+from shared.jobs import deletion, editing, events, lifecycle, queries, submission
 from shared.registry import pretrained, versions
 from shared.registry.manifest import TENSORBOARD_FILE
-from shared.spec.fields import ModelName
+from shared.spec.fields import ModelName, Notes, Priority, Tags
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 
 MAX_LOG_LINES = 10_000
+_STATUSES = "|".join(JobStatus)
+_UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="Jobs")])
 
@@ -59,9 +63,53 @@ class SubmitQuery(BaseModel):
 
 
 class JobQuery(PageQuery):
-    status: JobStatus | None = None
+    status: str | None = Field(
+        default=None,
+        pattern=f"^({_STATUSES})(,({_STATUSES})){{0,6}}$",
+        description="Only jobs of this status, or of several ones: `queued,running`.",
+    )
+    kind: JobKind | None = None
+    owner: str | None = Field(
+        default=None, description="Only jobs of this owner; `me` for those of the caller.", max_length=255
+    )
     model: ModelName | None = None
+    ids: str | None = Field(
+        default=None,
+        pattern=f"^{_UUID}(,{_UUID}){{0,49}}$",
+        description="Only these jobs, at most 50, separated by commas.",
+    )
     tag: str | None = Field(default=None, description="Only jobs with this tag: `key`, or `key:value`.", max_length=320)
+    q: str | None = Field(
+        default=None,
+        description="Only jobs whose model or notes contain this text, or whose id begins with it.",
+        max_length=200,
+    )
+
+    def to_filters(self) -> queries.JobFilters:
+        """Return the filters of the list. Raises InvalidRequest for a tag without a key."""
+        key, _, value = (self.tag or "").partition(":")
+        if self.tag is not None and not key:
+            detail = f"The tag {self.tag!r} has no key. Send `key`, or `key:value`."
+            raise InvalidRequest("The request is invalid.", (Fault("#/tag", detail, "query"),))
+        return queries.JobFilters(
+            statuses=tuple(map(JobStatus, self.status.split(","))) if self.status else (),
+            kind=self.kind,
+            owner=services().owners.get_current() if self.owner == "me" else self.owner,
+            model=self.model,
+            ids=tuple(map(UUID, self.ids.split(","))) if self.ids else (),
+            tag=(key, value or None) if key else None,
+            text=self.q,
+        )
+
+
+class JobEdit(BaseModel):
+    """What is changed about a job. A key that is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    notes: Notes | None = None
+    tags: Tags | None = Field(default=None, description="All tags of the job: others are removed.")
+    priority: Priority | None = Field(default=None, description="Only for a job that is queued.")
 
 
 class RetryQuery(BaseModel):
@@ -152,14 +200,10 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
 def list_jobs(query: JobQuery) -> Response:
     """List the jobs, the newest first."""
     page = parse_page(query.limit, query.cursor, TIME_KEY)
-    key, _, value = (query.tag or "").partition(":")
-    if query.tag is not None and not key:
-        detail = f"The tag {query.tag!r} has no key. Send `key`, or `key:value`."
-        raise InvalidRequest("The request is invalid.", (Fault("#/tag", detail, "query"),))
     with services().sessions() as session:
-        found = queries.list_jobs(session, page, query.status, query.model, (key, value or None) if key else None)
-        summaries = [JobSummary.from_job(job, notes=notes) for job, notes in found]
-    following = make_next_cursor(page, [(job.created_at, job.id) for job, _ in found])
+        found = queries.list_jobs(session, page, query.to_filters())
+        summaries = [JobSummary.from_job(job) for job in found]
+    following = make_next_cursor(page, [(job.created_at, job.id) for job in found])
     return to_response(JobList(jobs=summaries, next=following))
 
 
@@ -170,6 +214,24 @@ def show_job(path: JobPath) -> Response:
 
     The document contains its place in the queue, its progress, and its version or its error.
     """
+    return to_response(load_job(services().sessions, path.job_id))
+
+
+@bp.patch(
+    "/<uuid:job_id>",
+    responses={
+        200: JobDocument,
+        **describe_problems(JobNotFound, JobHasStarted, MalformedRequest, RequestTooLarge, UnsupportedContent),
+    },
+)
+@parse_request
+def edit_job(path: JobPath, body: JobEdit) -> Response:
+    """Change the notes, the tags or the priority of a job.
+
+    The spec of the job keeps what was sent.
+    """
+    with services().sessions.begin() as session:
+        editing.edit_job(session, path.job_id, **body.model_dump())
     return to_response(load_job(services().sessions, path.job_id))
 
 

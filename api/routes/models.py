@@ -10,7 +10,9 @@ from api.documents.registry import (
     AliasDocument,
     AliasTarget,
     FileDocument,
+    Headline,
     ModelDocument,
+    ModelEdit,
     ModelList,
     SelfTest,
     VersionDocument,
@@ -33,12 +35,14 @@ from shared.errors import (
     InvalidRequest,
     MalformedRequest,
     ModelNotFound,
+    RequestTooLarge,
     UnsupportedContent,
     VersionInUse,
     VersionNotFound,
 )
 from shared.references import parse_version_number
 from shared.registry import aliases, versions
+from shared.registry.manifest import Metrics
 
 bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="Models")])
 
@@ -63,6 +67,23 @@ def show_model(path: ModelPath) -> Response:
     """
     with services().sessions() as session:
         return to_response(_format_model(session, versions.get_model(session, path.model)))
+
+
+@bp.patch(
+    "/<model>",
+    responses={
+        200: ModelDocument,
+        **describe_problems(ModelNotFound, MalformedRequest, RequestTooLarge, UnsupportedContent),
+    },
+)
+@parse_request
+def edit_model(path: ModelPath, body: ModelEdit) -> Response:
+    """Describe a model."""
+    with services().sessions.begin() as session:
+        model = versions.get_model(session, path.model)
+        model.description = body.description
+        session.flush()
+        return to_response(_format_model(session, model))
 
 
 @bp.get("/<model>/versions", responses={200: VersionList, **describe_problems(ModelNotFound)})
@@ -203,11 +224,18 @@ def delete_alias(path: AliasPath) -> Response:
 
 
 def _format_model(session: Session, model: Model) -> ModelDocument:
+    numbers = aliases.list_aliases(session, model.name)
+    latest = versions.get_version(session, model.name, versions.LATEST)
+    served = versions.get_served_version(session, model.name)
+    headline = Metrics.model_validate(versions.get_metrics(session, [served])[0]).choose_headline()
     return ModelDocument(
         name=model.name,
-        latest=versions.get_version(session, model.name, versions.LATEST).number,
+        latest=latest.number,
         versions=versions.count_versions(session, model.name),
-        aliases=aliases.list_aliases(session, model.name),
+        aliases=numbers,
+        description=model.description,
+        served=served.number,
+        headline=Headline(part=headline[0], name=headline[1], value=headline[2]) if headline is not None else None,
         created_at=model.created_at,
     )
 

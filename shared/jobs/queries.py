@@ -1,21 +1,16 @@
 """Read one job by its id, or a page of the list of jobs."""
 
+import re
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Uuid,
-    and_,
-    literal,
-    select,
-    tuple_,
-)
+from sqlalchemy import ColumnElement, String, Uuid, and_, cast, func, literal, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer, lazyload, load_only, selectinload
 
 from shared.database.pagination import Page
 from shared.database.tables.base import UtcDateTime
-from shared.database.tables.jobs import Job, JobStatus, JobTag
+from shared.database.tables.jobs import Job, JobKind, JobStatus, JobTag
 from shared.database.tables.registry import Version
 from shared.errors import (
     JobNotFound,
@@ -38,35 +33,67 @@ def lock_job(session: Session, job_id: UUID) -> Job:
     return job
 
 
+_HEXADECIMAL = re.compile("[0-9a-f]+")
+SUMMARY = defer(Job.spec), selectinload(Job.version).options(load_only(Version.number), lazyload(Version.files))
+"""Options of a query for jobs that are only listed."""
+
+
+@dataclass(frozen=True)
+class JobFilters:
+    """Which jobs a list has. None, or an empty tuple, does not restrict them.
+
+    Attributes:
+        ids: only these jobs.
+        tag: only jobs with this key and value; any value if it is None.
+        text: only jobs whose model or notes contain it, or whose id begins with it.
+    """
+
+    statuses: tuple[JobStatus, ...] = ()
+    kind: JobKind | None = None
+    owner: str | None = None
+    model: str | None = None
+    ids: tuple[UUID, ...] = ()
+    tag: tuple[str, str | None] | None = None
+    text: str | None = None
+
+    def list_conditions(self) -> list[ColumnElement[bool]]:
+        """List the conditions on the rows of jobs, all but `tag`."""
+        equal = ((Job.kind, self.kind), (Job.owner, self.owner), (Job.model, self.model))
+        conditions = [column == value for column, value in equal if value is not None]
+        if self.statuses:
+            conditions.append(Job.status.in_(self.statuses))
+        if self.ids:
+            conditions.append(Job.id.in_(self.ids))
+        return [*conditions, _contain(self.text)] if self.text else conditions
+
+
 def list_jobs(
     session: Session,
     page: Page,
-    status: JobStatus | None = None,
-    model: str | None = None,
-    tag: tuple[str, str | None] | None = None,
-) -> list[tuple[Job, str]]:
-    """List a page of the jobs with their notes, the newest first. Loads no specs and no manifests: they can be large.
-
-    Args:
-        tag: only jobs with this key and value; any value if it is None.
-    """
-    options = defer(Job.spec), selectinload(Job.version).options(load_only(Version.number), lazyload(Version.files))
-    query = select(Job, Job.spec["notes"].as_string()).options(*options).limit(page.limit)
+    filters: JobFilters = JobFilters(),
+) -> list[Job]:
+    """List a page of the jobs, the newest first. Loads no specs and no manifests: they can be large."""
+    query = select(Job).options(*SUMMARY).limit(page.limit).where(*filters.list_conditions())
     query = query.order_by(Job.created_at.desc(), Job.id.desc())
-    if page.after is not None and tag is None:
+    if page.after is not None and filters.tag is None:
         query = query.where(_is_before(Job.created_at, Job.id, page))
-    if status is not None:
-        query = query.where(Job.status == status)
-    if model is not None:
-        query = query.where(Job.model == model)
-    if tag is not None:
-        key, value = tag
+    if filters.tag is not None:
+        key, value = filters.tag
         same = JobTag.key == key if value is None else and_(JobTag.key == key, JobTag.value == value)
         query = query.join(JobTag, JobTag.job_id == Job.id).where(same)
         query = query.order_by(None).order_by(JobTag.created_at.desc(), JobTag.job_id.desc())
         if page.after is not None:
             query = query.where(_is_before(JobTag.created_at, JobTag.job_id, page))
-    return [(job, notes) for job, notes in session.execute(query)]
+    return list(session.scalars(query))
+
+
+def _contain(text: str) -> ColumnElement[bool]:
+    """Match the jobs whose model or notes contain the text, in upper or lower case, or whose id begins with it."""
+    contains = [column.icontains(text, autoescape=True) for column in (Job.model, Job.notes)]
+    digits = text.lower().replace("-", "")
+    if not _HEXADECIMAL.fullmatch(digits):
+        return or_(*contains)
+    return or_(*contains, func.replace(cast(Job.id, String), "-", "").startswith(digits))  # SQLite stores no hyphens
 
 
 def _is_before(

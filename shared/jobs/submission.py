@@ -308,6 +308,7 @@ def _make_job(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> J
         inline_file=inline_file,
         device=training.resources.device if training is not None else Device.AUTO,
         priority=spec.resources.priority if isinstance(spec, TrainingSpec) else spec.priority,
+        notes=spec.notes,
         status=JobStatus.QUEUED,
         last_event=1,
         created_at=created_at,

@@ -1,6 +1,6 @@
 """Define the manifest of a version: the data to serve it, to explain it, and to train it again."""
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -55,6 +55,10 @@ class Signature(_Value):
     outputs: tuple[TensorSignature, ...]
 
 
+Part = Literal["test", "validation", "train"]
+"""A part of a data set."""
+
+
 class Metrics(_Value):
     """Loss and metrics by name, for each part of the data; None for a part without rows.
 
@@ -67,6 +71,20 @@ class Metrics(_Value):
     last_epoch: dict[str, float | None] | None = None
     validation: dict[str, float | None] | None
     test: dict[str, float | None] | None
+
+    def choose_headline(self) -> tuple[Part, str, float] | None:
+        """Choose the one number that tells how good a version is: its part, its name and its value.
+
+        It is an accuracy if there is one, else the first metric, else the loss, on the test part if there is one, else
+        on the validation part, else on the training part. Returns None if none of them is finite.
+        """
+        parts: tuple[Part, ...] = ("test", "validation", "train")
+        for part in parts:
+            known = {name: value for name, value in (getattr(self, part) or {}).items() if value is not None}
+            ordered = sorted(known, key=lambda name: (name == "loss", "accuracy" not in name))
+            if ordered:
+                return part, ordered[0], known[ordered[0]]
+        return None
 
 
 class Epochs(_Value):

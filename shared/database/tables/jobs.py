@@ -9,6 +9,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     String,
+    Text,
     UniqueConstraint,
     text,
 )
@@ -63,6 +64,7 @@ class Job(Base):
     Attributes:
         attempt: number of claims so far. It is the fencing token: a worker may write only while this is its own number.
         last_event: number of the newest event.
+        notes: those of the spec, until they are edited. The spec keeps those that were sent.
         events_trimmed: whether the progress and the log lines were deleted.
         spec_digest: sha256 of the request. It tells whether an idempotency key comes with the same request again.
         training_digest: sha256 of all that determines the weights and the model; empty for a batch prediction.
@@ -98,6 +100,7 @@ class Job(Base):
     inline_file: Mapped[str | None] = mapped_column(ForeignKey("tracked_files.sha256"))
     device: Mapped[str] = mapped_column(String(10))
     priority: Mapped[int]
+    notes: Mapped[str] = mapped_column(Text, default="", server_default="")
     status: Mapped[str] = mapped_column(String(20), default=JobStatus.QUEUED)
     attempt: Mapped[int] = mapped_column(default=0)
     consecutive_lost_attempts: Mapped[int] = mapped_column(default=0)  # in a row, without progress
@@ -122,7 +125,7 @@ class Job(Base):
     created_at: Mapped[datetime] = mapped_column(default=now())
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
-    tags: Mapped[list["JobTag"]] = relationship(lazy="selectin", order_by="JobTag.key")
+    tags: Mapped[list["JobTag"]] = relationship(lazy="selectin", order_by="JobTag.key", cascade="all, delete-orphan")
     version: Mapped["Version | None"] = relationship(lazy="selectin", viewonly=True)
 
 

@@ -338,13 +338,50 @@ def test_a_list_of_jobs_loads_no_specs_and_no_manifests(
     train(http, worker, changed(XOR, "notes", "mine"))
 
     with sessions() as session:
-        [(job, notes)] = queries.list_jobs(session, Page(10))
+        [job] = queries.list_jobs(session, Page(10))
 
         assert "spec" in inspect(job).unloaded
         assert job.version is not None
         assert "manifest" in inspect(job.version).unloaded
-    assert notes == "mine"
     assert http.get("/api/v1/jobs").json["jobs"][0]["notes"] == "mine"
+
+
+def list_ids(http: FlaskClient, **query: str) -> list[str]:
+    return [job["id"] for job in http.get("/api/v1/jobs", query_string=query).json["jobs"]]
+
+
+def test_jobs_are_found_by_several_filters(http: FlaskClient) -> None:
+    first = submit(http, changed(XOR, "notes", "the Old one, 100%"))["id"]
+    second = submit(http, changed(XOR, "model", "xor-2"))["id"]
+    http.post(f"/api/v1/jobs/{first}/cancellation")
+
+    assert list_ids(http, status="cancelled,failed") == [first]
+    assert list_ids(http, status="cancelled,queued") == [second, first]
+    assert list_ids(http, ids=f"{first},{second}", kind="training", owner="me") == [second, first]
+    assert list_ids(http, ids=first, status="queued") == list_ids(http, owner="bora") == []
+    assert list_ids(http, q="old ONE") == list_ids(http, q="100%") == list_ids(http, q=first[:13]) == [first]
+    assert list_ids(http, q="xor-") == [second]
+    assert list_ids(http, q="%") == [first]
+    for query in ("status=asleep", "status=", "ids=1", "kind=dream", f"q={'a' * 201}"):
+        assert http.get(f"/api/v1/jobs?{query}").status_code == 422, query
+
+
+def test_notes_tags_and_priority_of_a_job_are_edited(http: FlaskClient, worker: InProcessWorker) -> None:
+    job = submit(http, {**XOR, "notes": "first", "tags": {"course": "a", "week": "3"}})
+    path = f"/api/v1/jobs/{job['id']}"
+
+    edited = http.patch(path, json={"notes": "second", "tags": {"course": "b", "team": "x"}, "priority": 5}).json
+
+    assert (edited["notes"], edited["tags"], edited["priority"]) == ("second", {"course": "b", "team": "x"}, 5)
+    assert http.patch(path, json={"notes": ""}).json["tags"] == {"course": "b", "team": "x"}
+    assert list_ids(http, tag="team:x") == [job["id"]]
+    assert list_ids(http, tag="week") == []
+    assert edited["spec"]["notes"] == "first"
+    worker.run_all()
+    assert http.patch(path, json={"tags": {}, "priority": 5}).json["tags"] == {}
+    assert_problem(http.patch(path, json={"priority": 6}), 409, "job-has-started")
+    assert http.patch(path, json={"status": "queued"}).status_code == 422
+    assert_problem(http.patch(f"/api/v1/jobs/{uuid4()}", json={}), 404, "job-not-found")
 
 
 def test_inline_data_over_a_mebibyte_are_refused(http: FlaskClient) -> None:

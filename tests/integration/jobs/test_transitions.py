@@ -213,7 +213,7 @@ class JobMachine(RuleBasedStateMachine):
     @invariant()
     def the_database_matches_the_table(self) -> None:
         with self.sessions() as session:
-            found = {job.id: job for job, _ in queries.list_jobs(session, Page(200))}
+            found = {job.id: job for job in queries.list_jobs(session, Page(200))}
             versions = registry_versions.list_versions(session, "xor", Page(200))
         assert {job_id: job.status for job_id, job in found.items()} == {
             job_id: expected.status for job_id, expected in self.expected.items()

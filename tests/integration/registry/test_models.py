@@ -120,12 +120,13 @@ def test_a_nul_byte_in_a_url_is_refused(http: FlaskClient, address: str) -> None
 
 
 def publish_empty(sessions: Sessions, name: str) -> None:
-    """Publish a version without a manifest and without files."""
+    """Publish a version without metrics and without files."""
     with sessions.begin() as session:
         submission.create_job(session, TrainingSpec.model_validate(changed(XOR, "model", name)))
         job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
         assert job is not None
-        publishing.publish(session, job.id, job.attempt, name, {}, [])
+        metrics: Json = {"train": {}, "validation": None, "test": None}
+        publishing.publish(session, job.id, job.attempt, name, {"metrics": metrics}, [])
 
 
 def test_the_served_version_of_each_model_is_listed(http: FlaskClient, sessions: Sessions) -> None:
@@ -212,3 +213,17 @@ def test_the_reproduction_of_a_deleted_version_fails(xor: FlaskClient, worker: I
 
     ended = xor.get(f"/api/v1/jobs/{job['id']}").json
     assert (ended["status"], ended["error"]["type"]) == ("failed", "/problems/version-unusable")
+
+
+def test_a_model_is_described_and_tells_its_main_metric(xor: FlaskClient) -> None:
+    assert xor.patch("/api/v1/models/xor", json={"description": "Exclusive or."}).json["description"] == "Exclusive or."
+    xor.put("/api/v1/models/xor/aliases/production", json={"version": 1})
+
+    (model,) = xor.get("/api/v1/models").json["models"]
+
+    trained = xor.get("/api/v1/models/xor/versions/1").json["metrics"]["train"]
+    assert (model["description"], model["served"]) == ("Exclusive or.", 1)
+    assert model["headline"]["part"] == "train"
+    assert model["headline"]["value"] == trained[model["headline"]["name"]]
+    assert_problem(xor.patch("/api/v1/models/nope", json={"description": ""}), 404, "model-not-found")
+    assert xor.patch("/api/v1/models/xor", json={"description": "a" * 10_001}).status_code == 422
