@@ -44,6 +44,7 @@ from api.routes import (
     models,
     predictions,
     problem_types,
+    queue,
     reproductions,
     version_charts,
     workers,
@@ -84,6 +85,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     for routes in (
         jobs,
         job_metrics,
+        queue,
         models,
         layers,
         evaluations,

@@ -11,6 +11,7 @@ from shared.database.engine import Sessions
 from shared.database.tables.jobs import Job, JobKind, JobStatus
 from shared.devices import Device
 from shared.jobs import queries, wait_estimate
+from shared.jobs.queue import QueuedJob, QueueReason
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
 from shared.registry import versions
 from shared.registry.evaluation import EVALUATION_FILE
@@ -146,6 +147,30 @@ class JobDocument(JobSummary):
     reproduction: Reproduction | None
 
 
+class QueuedJobDocument(JobSummary):
+    """A queued job, with its place and the reason of it."""
+
+    place: int = Field(description="Position in the queue, 1 for the next job to run.")
+    turn: int = Field(
+        description="1 for the first job of its owner at this priority, counted with the jobs of the owner that run. "
+        "Owners take turns: a job of turn 1 starts before one of turn 2."
+    )
+    reason: QueueReason = Field(
+        description="Why the job has this place. `delayed`: it waits after a lost attempt, until `ready_at`. "
+        "`priority`: its priority is not 0. `turn`: its turn is not 1. `age`: it is the oldest that is left."
+    )
+    ready_at: datetime | None
+    seconds_to_start: float | None = Field(description="Estimated wait, rounded; null without an estimate.")
+    seconds_to_start_range: tuple[float, float] | None
+
+
+class JobQueue(Document):
+    """The first jobs of the queue, in the order in which they start. `total` is the number of all queued jobs."""
+
+    jobs: list[QueuedJobDocument]
+    total: int
+
+
 class JobList(Document):
     """A page of jobs. `next` is the cursor of the next page; null if no page follows."""
 
@@ -181,6 +206,19 @@ class EpochColumns(Document):
     metrics: dict[str, list[float | None]]
     trained: int = Field(description="The number of all trained epochs.")
     last_event: int = Field(description="The number of the newest event of the job.")
+
+
+def format_queued(queued: QueuedJob) -> QueuedJobDocument:
+    """Build the document of a queued job."""
+    wait = queued.wait
+    return QueuedJobDocument.from_job(
+        queued.job,
+        place=queued.place,
+        turn=queued.turn,
+        reason=queued.reason,
+        seconds_to_start=wait.usual if wait is not None else None,
+        seconds_to_start_range=(wait.shortest, wait.longest) if wait is not None else None,
+    )
 
 
 def load_job(sessions: Sessions, job_id: UUID) -> JobDocument:

@@ -1,6 +1,7 @@
 """Estimate how long a queued job waits."""
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import floor, log10
@@ -122,6 +123,45 @@ def _estimate_wait(session: Session, job: Job, ahead: list[JobProfile], silence_
     return Wait(*map(_round, waits))
 
 
+def estimate_waits(session: Session, jobs: Sequence[Job], silence_seconds: float) -> list[Wait | None]:
+    """Estimate the wait of each of the first jobs of the queue, which are given in its order.
+
+    Each job is taken by the worker that is idle first, of those that can run it. None without an estimate: no worker
+    can run the job, or the duration of a job before it on this worker is unknown.
+    """
+    durations: dict[JobProfile, Wait | None] = {}
+
+    def get_duration(profile: JobProfile) -> Wait | None:
+        if profile not in durations:
+            durations[profile] = _measure_duration(session, profile)
+        return durations[profile]
+
+    workers = _list_alive(session, silence_seconds)
+    running = _get_running(session, workers)
+    until_idle: dict[str, Wait | None] = {}
+    for worker in workers:
+        held = running.get(worker.name)
+        until_idle[worker.name] = (
+            Wait(0.0, 0.0, 0.0)
+            if held is None
+            else _estimate_seconds_left(session, held, get_duration((held.kind, held.model)))
+        )
+    waits: list[Wait | None] = []
+    for job in jobs:
+        able = [worker.name for worker in workers if job.device in list_devices(tuple(worker.queues))]
+        free = [(wait, name) for name in able if (wait := until_idle[name]) is not None]
+        if not free or len(free) < len(able):
+            waits.append(None)
+            continue
+        wait, name = min(free)
+        waits.append(Wait(*map(_round, wait)))
+        duration = get_duration((job.kind, job.model))
+        until_idle[name] = (
+            None if duration is None else Wait(*(one + other for one, other in zip(wait, duration, strict=True)))
+        )
+    return waits
+
+
 def _simulate(until_idle: list[float], times: list[float]) -> float:
     """Return the seconds until a worker is idle: each time, the one that becomes idle first runs the next job ahead."""
     heapq.heapify(until_idle)
@@ -139,12 +179,24 @@ def _round(seconds: float) -> float:
 
 def _list_jobs_of_workers(session: Session, job: Job, silence_seconds: float) -> list[Job | None]:
     """List the running job of each worker that can run `job`; None for an idle worker."""
+    alive = _list_alive(session, silence_seconds)
+    workers = [worker for worker in alive if job.device in list_devices(tuple(worker.queues))]
+    running = _get_running(session, workers)
+    return [running.get(worker.name) for worker in workers]
+
+
+def _list_alive(session: Session, silence_seconds: float) -> list[WorkerProcess]:
+    """List the workers with a heartbeat in the last `silence_seconds`, ordered by name."""
     alive = WorkerProcess.heartbeat_at > now(-silence_seconds)
-    workers = session.scalars(select(WorkerProcess).where(alive, WorkerProcess.ended_at.is_(None)))
-    names = [worker.name for worker in workers if job.device in list_devices(tuple(worker.queues))]
+    query = select(WorkerProcess).where(alive, WorkerProcess.ended_at.is_(None)).order_by(WorkerProcess.name)
+    return list(session.scalars(query))
+
+
+def _get_running(session: Session, workers: Sequence[WorkerProcess]) -> dict[str | None, Job]:
+    """Return the running job of each worker, by the worker's name; none for an idle worker."""
+    names = [worker.name for worker in workers]
     running = select(Job).where(Job.status.in_(HELD), Job.worker.in_(names))
-    held = {held.worker: held for held in session.scalars(running)}
-    return [held.get(name) for name in names]
+    return {held.worker: held for held in session.scalars(running)}
 
 
 def _estimate_seconds_left(session: Session, running: Job, duration: Wait | None) -> Wait | None:

@@ -178,6 +178,31 @@ def test_the_place_follows_the_order_in_which_owners_are_served(app_with_owners:
     places = [show_job(http, job["id"])["place"] for job in (*of_ada, of_bob, urgent)]
 
     assert places == [2, 4, 5, 3, 1]
+    queue = http.get("/api/v1/queue").json
+    assert [job["id"] for job in queue["jobs"]] == [
+        urgent["id"],
+        of_ada[0]["id"],
+        of_bob["id"],
+        of_ada[1]["id"],
+        of_ada[2]["id"],
+    ]
+    assert [job["place"] for job in queue["jobs"]] == [1, 2, 3, 4, 5]
+    assert [job["reason"] for job in queue["jobs"]] == ["priority", "age", "age", "turn", "turn"]
+    first = http.get("/api/v1/queue?limit=1").json
+    assert (len(first["jobs"]), first["total"], first["jobs"][0]["turn"]) == (1, 5, 1)
+
+
+def test_the_queue_counts_only_jobs_that_the_same_device_runs(http: FlaskClient, sessions: Sessions) -> None:
+    devices = ("gpu", "cpu", "gpu", "auto")
+    ids = [submit(http, changed(XOR, "resources.device", device)) for device in devices]
+    with sessions.begin() as session:
+        session.execute(update(Job).where(Job.id == UUID(ids[2])).values(scheduled_at=now(60)))
+
+    queued = http.get("/api/v1/queue").json["jobs"]
+
+    assert [job["place"] for job in queued] == [1, 1, 2, 4]
+    assert [show_job(http, job)["place"] for job in ids] == [1, 1, 2, 4]
+    assert (queued[2]["reason"], queued[2]["ready_at"] is not None) == ("delayed", True)
 
 
 def test_the_running_jobs_of_an_owner_are_limited(app_with_owners: Flask, sessions: Sessions) -> None:
@@ -250,6 +275,9 @@ def test_the_time_to_start_is_estimated_from_similar_jobs(http: FlaskClient, ses
     shown = [show_job(http, job) for job in (second, third)]
 
     assert [job["seconds_to_start"] for job in shown] == [7, 17]
+    queued = http.get("/api/v1/queue").json["jobs"]
+    estimates = ("seconds_to_start", "seconds_to_start_range")
+    assert [[job[key] for key in estimates] for job in queued] == [[job[key] for key in estimates] for job in shown]
     # The end of a running job is uncertain by a quarter, the duration of a single earlier job by a factor of two.
     assert [job["seconds_to_start_range"] for job in shown] == [[6, 9], [11, 29]]
 
@@ -268,6 +296,7 @@ def test_the_duration_of_another_model_tells_nothing_about_the_wait(http: FlaskC
     shown = show_job(http, last)
 
     assert (shown["place"], shown["seconds_to_start"], shown["seconds_to_start_range"]) == (2, None, None)
+    assert [job["seconds_to_start"] for job in http.get("/api/v1/queue").json["jobs"]] == [0, None]
 
 
 def test_workers_are_listed_with_their_state_and_job(http: FlaskClient, sessions: Sessions) -> None:

@@ -1,0 +1,33 @@
+"""Show the queue: who waits, and for how long."""
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.documents.jobs import JobQueue, format_queued
+from api.http.requests import parse_request
+from api.http.responses import describe_problems, to_response
+from api.services import services
+from shared.jobs.queue import count_queue, list_queue
+from shared.jobs.workers import VANISHED_AFTER_SECONDS
+
+bp = APIBlueprint("queue", __name__, url_prefix="/api/v1/queue", abp_tags=[Tag(name="Jobs")])
+
+
+class QueueQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(default=50, ge=1, le=200)
+
+
+@bp.get("", responses={200: JobQueue, **describe_problems()})
+@parse_request
+def show_queue(query: QueueQuery) -> Response:
+    """Show the queue.
+
+    The first jobs are listed in the order in which they start, each with the reason of its place and an estimated wait.
+    """
+    with services().sessions() as session:
+        queued = list_queue(session, query.limit, VANISHED_AFTER_SECONDS)
+        jobs, total = [format_queued(one) for one in queued], count_queue(session)
+    return to_response(JobQueue(jobs=jobs, total=total))
