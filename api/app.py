@@ -14,6 +14,7 @@ from api.charts.cache import PictureCache
 from api.charts.evaluation_tiles import TestImageCache
 from api.collectors import DiskCollector, JobCollector, MemoryCollector
 from api.documents.base import JobProblem, Problem
+from api.documents.jobs import write_change
 from api.http import problems
 from api.http.bodies import YAML_TYPES
 from api.http.cross_site import NO_SNIFF, PAGE_HEADERS, SAFE_METHODS, Sites, check_sites
@@ -37,6 +38,7 @@ from api.routes import (
     datasets,
     evaluations,
     health,
+    job_changes,
     job_metrics,
     jobs,
     layers,
@@ -85,6 +87,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     for routes in (
         jobs,
         job_metrics,
+        job_changes,
         queue,
         models,
         layers,
@@ -169,7 +172,7 @@ def _build_services(settings: Settings) -> Services:
         test_images=TestImageCache(),
         owners=Owners(settings.owner_header, settings.max_queued_per_owner),
         clients=SlowClients(max_reads=settings.api_threads, max_sends=max(1, settings.api_threads // 4)),
-        feeds=JobFeeds(sessions, FeedLimits(listeners=max(1, settings.api_threads // 2))),
+        feeds=JobFeeds(sessions, FeedLimits(listeners=max(1, settings.api_threads // 2)), write_change),
     )
 
 

@@ -147,6 +147,19 @@ class JobDocument(JobSummary):
     reproduction: Reproduction | None
 
 
+class ChangedJob(JobSummary):
+    """A job in the stream of all changes."""
+
+    place: int | None = Field(
+        default=None, description="Position of one of the first 100 queued jobs, 1 for the next; null for other jobs."
+    )
+
+
+def write_change(job: Job, place: int | None) -> str:
+    """Write a job with its place in the queue as JSON, for the stream of all changes."""
+    return ChangedJob.from_job(job, place=place).model_dump_json()
+
+
 class QueuedJobDocument(JobSummary):
     """A queued job, with its place and the reason of it."""
 

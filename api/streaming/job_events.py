@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
-from typing import Self
+from typing import Self, TypeVar, cast
 from uuid import UUID
 
+from api.streaming.job_changes import ChangesFeed, ToJson, follow_changes
 from shared.database.engine import Sessions
 from shared.database.tables.jobs import ENDED, JobEvent
 from shared.errors import TooManyListeners
@@ -89,13 +90,20 @@ class JobFeed:
             return events.list_events(session, self._job_id, number, self._limits.events_per_read)
 
 
-class JobFeeds:
-    """The feeds of all jobs that have listeners. Safe for threads."""
+Feed = TypeVar("Feed", JobFeed, ChangesFeed)
 
-    def __init__(self, sessions: Sessions, limits: FeedLimits) -> None:
+
+class JobFeeds:
+    """The feeds that have listeners: of single jobs, and of the changes of all jobs. Safe for threads.
+
+    `to_json` writes a job for the stream of all changes, as in `ChangesFeed`.
+    """
+
+    def __init__(self, sessions: Sessions, limits: FeedLimits, to_json: ToJson) -> None:
         self._sessions = sessions
         self._limits = limits
-        self._feeds: dict[UUID, JobFeed] = {}
+        self._to_json = to_json
+        self._feeds: dict[UUID | None, JobFeed | ChangesFeed] = {}  # that of all jobs has the key None
         self._lock = threading.Lock()
 
     def follow(self, job_id: UUID, after: int) -> "EventStream":
@@ -103,19 +111,29 @@ class JobFeeds:
 
         The caller must close the stream, also if nothing was read from it.
         """
+        feed = self._add_listener(job_id, lambda: JobFeed(self._sessions, job_id, self._limits))
+        return EventStream(self._follow(feed, after), partial(self._remove_listener, job_id))
+
+    def follow_all(self) -> "EventStream":
+        """Open a stream of the changes of all jobs. Raises TooManyListeners. The caller must close the stream."""
+        feed = self._add_listener(None, lambda: ChangesFeed(self._sessions, self._to_json))
+        return EventStream(follow_changes(feed, self._limits.send_seconds), partial(self._remove_listener, None))
+
+    def _add_listener(self, key: UUID | None, make: Callable[[], Feed]) -> Feed:
+        """Return the feed with this key, which is made for its first listener. Raises TooManyListeners."""
         with self._lock:
             listeners = sum(feed.listeners for feed in self._feeds.values())
             if listeners >= self._limits.listeners:
                 raise TooManyListeners(
-                    f"{listeners} event streams are open, the limit (half of TRAINYARD_API_THREADS). Request the job "
+                    f"{listeners} event streams are open, the limit (half of TRAINYARD_API_THREADS). Request the jobs "
                     "repeatedly instead, or retry later."
                 )
-            feed = self._feeds.setdefault(job_id, JobFeed(self._sessions, job_id, self._limits))
+            feed = cast(Feed, self._feeds.get(key) or self._feeds.setdefault(key, make()))
             feed.listeners += 1
-        return EventStream(self._follow(feed, after), partial(self._remove_listener, job_id))
+        return feed
 
-    def _remove_listener(self, job_id: UUID) -> None:
-        """Remove a listener from the feed of a job. The feed is deleted with its last listener."""
+    def _remove_listener(self, job_id: UUID | None) -> None:
+        """Remove a listener from a feed. The feed is deleted with its last listener."""
         with self._lock:
             feed = self._feeds[job_id]
             feed.listeners -= 1

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, String, Uuid, and_, cast, func, literal, o
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer, lazyload, load_only, selectinload
 
 from shared.database.pagination import Page
-from shared.database.tables.base import UtcDateTime
-from shared.database.tables.jobs import Job, JobKind, JobStatus, JobTag
+from shared.database.tables.base import UtcDateTime, now
+from shared.database.tables.jobs import ENDED, Job, JobKind, JobStatus, JobTag
 from shared.database.tables.registry import Version
 from shared.errors import (
     JobNotFound,
@@ -85,6 +85,12 @@ def list_jobs(
         if page.after is not None:
             query = query.where(_is_before(JobTag.created_at, JobTag.job_id, page))
     return list(session.scalars(query))
+
+
+def list_just_ended(session: Session, seconds: float, limit: int) -> list[Job]:
+    """List the jobs that ended in the last `seconds`, the newest first, at most `limit`. Loads no specs."""
+    recent = select(Job).options(*SUMMARY).where(Job.status.in_(ENDED), Job.ended_at > now(-seconds))
+    return list(session.scalars(recent.order_by(Job.ended_at.desc()).limit(limit)))
 
 
 def _contain(text: str) -> ColumnElement[bool]:

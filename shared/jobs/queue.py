@@ -50,6 +50,23 @@ def list_queue(session: Session, limit: int, silence_seconds: float) -> list[Que
 
     The limit of running jobs of an owner is ignored. Workers without a heartbeat for `silence_seconds` are not counted.
     """
+    rows = _list_in_order(session, limit)
+    jobs = [job for job, _, _ in rows]
+    waits = estimate_waits(session, jobs, silence_seconds)
+    return [
+        QueuedJob(job, place, turn, _choose_reason(job, turn, delayed=delayed), wait)
+        for (job, turn, delayed), place, wait in zip(rows, _count_places(jobs), waits, strict=True)
+    ]
+
+
+def list_places(session: Session, limit: int) -> list[tuple[Job, int]]:
+    """List the first `limit` queued jobs with their places, as `list_queue` does."""
+    jobs = [job for job, _, _ in _list_in_order(session, limit)]
+    return list(zip(jobs, _count_places(jobs), strict=True))
+
+
+def _list_in_order(session: Session, limit: int) -> list[tuple[Job, int, bool]]:
+    """List the first queued jobs, each with its turn, and whether it waits after a lost attempt."""
     rank = func.row_number().over(partition_by=(Job.owner, Job.priority), order_by=(Job.created_at, Job.id))
     turn = (rank + count_running(Job.owner)).label("turn")
     last_claimed_at = func.coalesce(Owner.last_claimed_at, LONG_AGO)
@@ -61,14 +78,7 @@ def list_queue(session: Session, limit: int, silence_seconds: float) -> list[Que
         .order_by(Job.priority.desc(), turn, last_claimed_at, Job.created_at, Job.id)
         .limit(limit)
     )
-    rows = [(job, turn, bool(delayed)) for job, turn, delayed in session.execute(query)]
-    jobs = [job for job, _, _ in rows]
-    waits = estimate_waits(session, jobs, silence_seconds)
-    places = _count_places(jobs)
-    return [
-        QueuedJob(job, place, turn, _choose_reason(job, turn, delayed=delayed), wait)
-        for (job, turn, delayed), place, wait in zip(rows, places, waits, strict=True)
-    ]
+    return [(job, turn, bool(delayed)) for job, turn, delayed in session.execute(query)]
 
 
 def count_queue(session: Session) -> int:

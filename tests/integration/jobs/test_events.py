@@ -1,5 +1,6 @@
 """Test the events of jobs: all listeners of one job share one query, and the log lists what happened."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
+from api.documents.jobs import write_change
+from api.streaming.job_changes import ChangesFeed
 from api.streaming.job_events import POLL_SECONDS, FeedLimits, JobFeeds
 from shared.database.engine import Sessions
 from shared.devices import Device
@@ -18,11 +21,20 @@ from shared.errors import OutOfMemory, TooManyListeners
 from shared.jobs import lifecycle, submission
 from shared.jobs.events import EpochReport
 from shared.spec.training import TrainingSpec
-from tests.support.examples import DIGITS, XOR, changed
+from tests.support.examples import DIGITS, XOR, Json, changed
 from tests.support.jobs import train
 from tests.support.worker import InProcessWorker
 
 LISTENERS = 100
+PROGRESS: Json = {
+    "epoch": 1,
+    "epochs": 3,
+    "batch": 1,
+    "batches": 1,
+    "percent": 0.0,
+    "seconds_left": None,
+    "metrics": {},
+}
 
 
 @pytest.fixture
@@ -61,7 +73,7 @@ def fail_job(sessions: Sessions, job_id: UUID) -> None:
 
 
 def test_a_hundred_listeners_share_one_query_a_second(sessions: Sessions, running_job: UUID) -> None:
-    feeds = JobFeeds(sessions, FeedLimits(listeners=LISTENERS))
+    feeds = JobFeeds(sessions, FeedLimits(listeners=LISTENERS), write_change)
 
     with ThreadPoolExecutor(LISTENERS) as pool:
         futures = [pool.submit(read_event_numbers, feeds.follow(running_job, 0)) for _ in range(LISTENERS)]
@@ -77,7 +89,7 @@ def test_a_hundred_listeners_share_one_query_a_second(sessions: Sessions, runnin
 
 
 def test_a_late_listener_receives_the_earlier_events(sessions: Sessions, running_job: UUID) -> None:
-    feeds = JobFeeds(sessions, FeedLimits(listeners=3))
+    feeds = JobFeeds(sessions, FeedLimits(listeners=3), write_change)
     received: dict[int, list[int]] = {}
 
     def listen(after: int) -> None:
@@ -95,14 +107,14 @@ def test_a_late_listener_receives_the_earlier_events(sessions: Sessions, running
 
 
 def test_old_events_are_read_from_the_database(sessions: Sessions, running_job: UUID) -> None:
-    feeds = JobFeeds(sessions, FeedLimits(listeners=1, events_in_memory=2, events_per_read=2))
+    feeds = JobFeeds(sessions, FeedLimits(listeners=1, events_in_memory=2, events_per_read=2), write_change)
     fail_job(sessions, running_job)
 
     assert read_event_numbers(feeds.follow(running_job, 0)) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_listener_over_the_limit_is_refused(sessions: Sessions, running_job: UUID) -> None:
-    feeds = JobFeeds(sessions, FeedLimits(listeners=1))
+    feeds = JobFeeds(sessions, FeedLimits(listeners=1), write_change)
 
     stream = feeds.follow(running_job, 0)
     with pytest.raises(TooManyListeners):
@@ -114,7 +126,7 @@ def test_a_listener_over_the_limit_is_refused(sessions: Sessions, running_job: U
 
 
 def test_the_limit_of_listeners_holds_for_concurrent_requests(sessions: Sessions, running_job: UUID) -> None:
-    feeds = JobFeeds(sessions, FeedLimits(listeners=3))
+    feeds = JobFeeds(sessions, FeedLimits(listeners=3), write_change)
 
     def follow(_: int) -> bool:
         try:
@@ -128,7 +140,7 @@ def test_the_limit_of_listeners_holds_for_concurrent_requests(sessions: Sessions
 
 
 def test_a_stream_that_ended_makes_room(sessions: Sessions, running_job: UUID) -> None:
-    feeds = JobFeeds(sessions, FeedLimits(listeners=1))
+    feeds = JobFeeds(sessions, FeedLimits(listeners=1), write_change)
     fail_job(sessions, running_job)
 
     for _ in range(2):
@@ -136,7 +148,7 @@ def test_a_stream_that_ended_makes_room(sessions: Sessions, running_job: UUID) -
 
 
 def test_a_slow_listener_is_dropped(sessions: Sessions, running_job: UUID) -> None:
-    stream = JobFeeds(sessions, FeedLimits(listeners=1, send_seconds=0.01)).follow(running_job, 0)
+    stream = JobFeeds(sessions, FeedLimits(listeners=1, send_seconds=0.01), write_change).follow(running_job, 0)
 
     next(stream)
     time.sleep(0.05)
@@ -147,7 +159,7 @@ def test_a_slow_listener_is_dropped(sessions: Sessions, running_job: UUID) -> No
 def test_a_closed_stream_does_not_disturb_other_listeners(
     http: FlaskClient, sessions: Sessions, running_job: UUID
 ) -> None:
-    stream = JobFeeds(sessions, FeedLimits(listeners=1)).follow(running_job, 0)
+    stream = JobFeeds(sessions, FeedLimits(listeners=1), write_change).follow(running_job, 0)
     next(stream)
 
     stream.close()  # as a server does when the connection breaks
@@ -182,3 +194,68 @@ def test_the_log_says_why_a_job_failed(http: FlaskClient, worker: InProcessWorke
     lines = http.get(f"/api/v1/jobs/{job['id']}/log").text.splitlines()
 
     assert lines[-1].endswith(f"failed, attempt 1: {job['error']['detail']}")
+
+
+def read_changes(stream: Iterator[str]) -> tuple[str, Json]:
+    """Read the next event of the stream of all changes, and return its kind and its data."""
+    text = next(text for text in stream if text.startswith("event"))
+    kind, data = text.strip().split("\n")
+    return kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+
+def test_the_stream_of_all_jobs_begins_with_all_and_tells_each_change(sessions: Sessions) -> None:
+    feeds = JobFeeds(sessions, FeedLimits(listeners=1), write_change)
+    with sessions.begin() as session:
+        first, second = (submission.create_job(session, TrainingSpec.model_validate(XOR)) for _ in range(2))
+    stream = feeds.follow_all()
+
+    kind, present = read_changes(stream)
+    assert (kind, [job["place"] for job in present["jobs"]], present["queued"]) == ("jobs", [1, 2], 2)
+    with sessions.begin() as session:
+        lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
+    changes = [read_changes(stream) for _ in range(3)]
+    jobs = {data["id"]: data for kind, data in changes if kind == "job"}
+    assert (jobs[str(first.id)]["status"], jobs[str(first.id)]["place"]) == ("running", None)
+    assert jobs[str(second.id)]["place"] == 1
+    assert changes[-1] == ("queue", {"queued": 1})
+    fail_job(sessions, first.id)
+    kind, ended = read_changes(stream)
+    assert (kind, ended["id"], ended["status"]) == ("job", str(first.id), "failed")
+    stream.close()
+    feeds.follow(first.id, 0).close()  # the place of the stream is free again
+
+
+def test_listeners_of_all_jobs_share_one_look_a_second(sessions: Sessions, running_job: UUID) -> None:
+    feeds = JobFeeds(sessions, FeedLimits(listeners=LISTENERS), write_change)
+
+    def listen(_: int) -> list[Json]:
+        stream = feeds.follow_all()
+        events = [read_changes(stream)[1], read_changes(stream)[1]]
+        stream.close()
+        return events
+
+    with record_selects(sessions) as statements, ThreadPoolExecutor(LISTENERS) as pool:
+        listening = pool.map(listen, range(LISTENERS))
+        time.sleep(POLL_SECONDS / 2)
+        fail_job(sessions, running_job)
+        answers = list(listening)
+
+    assert {answer[0]["jobs"][0]["status"] for answer in answers} <= {"running", "failed"}
+    assert all(answer[1]["status"] == "failed" for answer in answers)
+    assert len(statements) < LISTENERS
+
+
+def test_a_listener_that_reads_slowly_gets_all_jobs_again(sessions: Sessions, running_job: UUID) -> None:
+    feed = ChangesFeed(sessions, write_change, max_changes=1, poll_seconds=0)
+    last, _ = feed.read(None)
+    for percent in (1, 2, 3):
+        with sessions.begin() as session:
+            lifecycle.renew(session, running_job, 1, 60, {**PROGRESS, "percent": percent}, [])
+        newest, _ = feed.read(None)
+
+    _, (event,) = feed.read(last)
+    _, (change,) = feed.read(newest - 1)
+
+    assert event.startswith("event: jobs\n")
+    assert change.startswith("event: job\n")
+    assert feed.read(newest) == (newest, [])
