@@ -38,6 +38,7 @@ FROM service AS api
 COPY --from=api-packages /venv /venv
 COPY api api
 COPY docs/problems.md docs/
+COPY recipes recipes
 RUN python -m compileall -q .
 USER trainyard
 ENV TRAINYARD_HOST=0.0.0.0 TRAINYARD_PORT=8000

@@ -13,6 +13,7 @@ from api.access.owners import Owners
 from api.charts.cache import PictureCache
 from api.charts.evaluation_tiles import TestImageCache
 from api.collectors import DiskCollector, JobCollector, MemoryCollector
+from api.compression import finish_response
 from api.documents.base import JobProblem, Problem
 from api.documents.jobs import write_change
 from api.http import problems
@@ -42,11 +43,13 @@ from api.routes import (
     job_metrics,
     jobs,
     layers,
+    me,
     metrics,
     models,
     predictions,
     problem_types,
     queue,
+    recipes,
     reproductions,
     version_charts,
     workers,
@@ -98,7 +101,9 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         batch_predictions,
         datasets,
         catalog,
+        recipes,
         workers,
+        me,
         health,
         metrics,
         problem_types,
@@ -108,6 +113,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         app.register_blueprint(protocol.bp)
     app.before_request(check_url)
     app.before_request(check_encoding)
+    app.after_request(finish_response)
     app.after_request(_add_security_headers)
     problems.register_handlers(app)
     _add_documentation(app)

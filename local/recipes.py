@@ -1,11 +1,11 @@
-"""Train the recipes on a separate stack, and write their results to docs/recipes.md.
+"""Train the recipes on a separate stack, and write their results to docs/recipes.md and recipes/results.json.
 
 Usage: `python -m local.recipes [--tables FOLDER] [RECIPE…]`. Without names, it trains all recipes. With names, the rows
 of all other recipes stay unchanged. FOLDER contains the CSV files that some recipes need.
 """
 
 import argparse
-import re
+import json
 import signal
 import sys
 import time
@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from api.documents.recipes import FOLDER, RESULTS, load_recipes, parse_upload_fields
 from local.client import StackFailed, follow_job, get_version, read_body, run_stack, submit_recipe
 from local.demo import end_in_order
 from local.stack import ROOT, CannotStart
@@ -51,10 +52,10 @@ def run(settings: Settings, names: Sequence[str], tables: Path | None) -> None:
         StackFailed: a request or a training failed.
         CannotStart: the stack could not start.
     """
-    rows = _read_rows()
+    results = json.loads(RESULTS.read_text())
     with run_stack(settings) as http:
-        for path in sorted((ROOT / "recipes").glob("*.yaml")):
-            fields = parse_upload_fields(path)
+        for path in sorted(FOLDER.glob("*.yaml")):
+            fields = parse_upload_fields(path.read_text())
             if names and path.stem not in names:
                 continue
             if fields and tables is None:
@@ -62,28 +63,23 @@ def run(settings: Settings, names: Sequence[str], tables: Path | None) -> None:
                 continue
             if fields and tables is not None:
                 _upload(http, fields, tables)
-            rows[path.stem] = _train_recipe(http, path)
-            print(rows[path.stem], flush=True)
-            TABLE.write_text(HEAD + "".join(f"{rows[name]}\n" for name in sorted(rows)))
+            results[path.stem] = _train_recipe(http, path)
+            print(path.stem, *results[path.stem].values(), sep=", ", flush=True)
+            _write_results(results)
 
 
-def _read_rows() -> dict[str, str]:
-    """Read the rows of the present table by recipe, without recipes that no longer exist."""
-    found = re.finditer(r"^\| \[(.+?)\]\(.*$", TABLE.read_text(), re.MULTILINE) if TABLE.exists() else ()
-    return {row[1]: row[0] for row in found if (ROOT / "recipes" / f"{row[1]}.yaml").exists()}
-
-
-def parse_upload_fields(recipe: Path) -> dict[str, list[str]]:
-    """Parse the form fields of the `curl` command in the comment of a recipe. Returns no fields if it has no command.
-
-    Each field has a list of values. The field `file` has the name of the file to upload.
-    """
-    fields: dict[str, list[str]] = {}
-    for line in recipe.read_text().splitlines():
-        if line.startswith("# curl "):
-            for key, value in re.findall(r"-F (\w+)=@?(\S+)", line):
-                fields.setdefault(key, []).append(value)
-    return fields
+def _write_results(results: dict[str, dict[str, Any]]) -> None:
+    """Write the results, and the table from them. Recipes that no longer exist are left out."""
+    recipes = load_recipes()
+    kept = {name: results[name] for name in sorted(results) if name in recipes}
+    RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    rows = (
+        f"| [{name}](../recipes/{name}.yaml) | {result['parameters']:,} "
+        f"| {recipes[name].spec.get('tags', {}).get('published', '')} | {result['figures']} | {result['epochs']} "
+        f"| {result['seconds']:.1f} |\n"
+        for name, result in kept.items()
+    )
+    TABLE.write_text(HEAD + "".join(rows))
 
 
 def _upload(http: httpx.Client, fields: dict[str, list[str]], tables: Path) -> None:
@@ -93,22 +89,18 @@ def _upload(http: httpx.Client, fields: dict[str, list[str]], tables: Path) -> N
         read_body(http.post("/api/v1/datasets", data=form, files={"file": file}))
 
 
-def _train_recipe(http: httpx.Client, path: Path) -> str:
-    """Train a recipe. Returns its row of the table. Raises StackFailed."""
+def _train_recipe(http: httpx.Client, path: Path) -> dict[str, Any]:
+    """Train a recipe, and return what it reached. Raises StackFailed."""
     posted_at = time.monotonic()
     *_, job = follow_job(http, submit_recipe(http, path))
     seconds = time.monotonic() - posted_at
     version = get_version(http, job)
-    published = job["tags"].get("published", "")
-    name = f"[{path.stem}](../recipes/{path.name})"
-    figures = [
-        name,
-        f"{version['parameters']:,}",
-        published,
-        _format_figures(version["metrics"]),
-        _format_epochs(version["epochs"]),
-    ]
-    return f"| {' | '.join(figures)} | {seconds:.1f} |"
+    return {
+        "parameters": version["parameters"],
+        "figures": _format_figures(version["metrics"]),
+        "epochs": _format_epochs(version["epochs"]),
+        "seconds": round(seconds, 1),
+    }
 
 
 def _format_figures(metrics: dict[str, Any]) -> str:

@@ -74,3 +74,23 @@ class ProblemExplanation(Document):
     title: str
     status: int | None
     meaning: str
+
+
+class Limits(Document):
+    """Limits on what a client sends. A larger request is refused."""
+
+    request_bytes: int = Field(description="The size of a request, except uploads of data sets.")
+    image_bytes: int = Field(description="The size of an image.")
+    image_pixels: int = Field(description="The pixels of an image.")
+    dataset_bytes: int = Field(description="The size of an upload, also after unpacking.")
+    dataset_files: int = Field(description="The files in a zip.")
+    dataset_rows: int = Field(description="The rows of a table.")
+    queued_jobs: int = Field(description="The queued jobs of one owner.")
+
+
+class Identity(Document):
+    """The caller, and the limits that hold for it. `version` is the version of Trainyard."""
+
+    owner: str
+    version: str
+    limits: Limits

@@ -5,7 +5,7 @@ import io
 import pytest
 from flask.testing import FlaskClient
 
-from local.recipes import parse_upload_fields
+from api.documents.recipes import parse_upload_fields
 from tests.support.databases import ROOT
 from tests.support.worker import InProcessWorker
 
@@ -37,7 +37,7 @@ def read_recipe(name: str) -> bytes:
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "recipes").glob("*.yaml"))])
 def test_a_recipe_can_be_planned_unchanged(http: FlaskClient, name: str) -> None:
-    if fields := parse_upload_fields(ROOT / "recipes" / f"{name}.yaml"):
+    if fields := parse_upload_fields((ROOT / "recipes" / f"{name}.yaml").read_text()):
         (file,) = fields.pop("file")
         form = {**fields, "file": (io.BytesIO(TABLES[file].encode()), file)}
         assert http.post("/api/v1/datasets", data=form).status_code == 201

@@ -1,0 +1,30 @@
+"""Tell a client who it is, and the limits that it should know before it sends."""
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+
+from api.documents.operations import Identity, Limits
+from api.http.requests import parse_request
+from api.http.responses import describe_problems, to_response
+from api.services import services
+from shared.version import VERSION
+
+bp = APIBlueprint("me", __name__, url_prefix="/api/v1/me", abp_tags=[Tag(name="Service")])
+
+
+@bp.get("", responses={200: Identity, **describe_problems()})
+@parse_request
+def show_me() -> Response:
+    """Tell who the caller is, and which limits hold for what it sends."""
+    current = services()
+    uploads, images = current.ingestor.limits, current.decoder.limits
+    limits = Limits(
+        request_bytes=current.max_request_bytes,
+        image_bytes=images.max_bytes,
+        image_pixels=images.max_pixels,
+        dataset_bytes=uploads.bytes,
+        dataset_files=uploads.files,
+        dataset_rows=uploads.rows,
+        queued_jobs=current.owners.max_queued,
+    )
+    return to_response(Identity(owner=current.owners.get_current(), version=VERSION, limits=limits))
