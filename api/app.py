@@ -47,6 +47,7 @@ from api.routes import (
     metrics,
     models,
     predictions,
+    prepared_inputs,
     problem_types,
     queue,
     recipes,
@@ -59,6 +60,7 @@ from api.serving.metrics import Metrics
 from api.serving.model_cache import ModelCache
 from api.serving.predictor import Predictor
 from api.streaming.job_events import FeedLimits, JobFeeds
+from api.web.site import bp as pages
 from shared.database.engine import make_engine, make_sessions
 from shared.jobs.broker import JobNotifier
 from shared.preprocessing.decoding import ImageLimits
@@ -98,6 +100,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         version_charts,
         reproductions,
         predictions,
+        prepared_inputs,
         batch_predictions,
         datasets,
         catalog,
@@ -109,6 +112,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         problem_types,
     ):
         app.register_api(routes.bp)
+    app.register_blueprint(pages)
     for protocol in (tf_serving, open_inference, mlflow, hugging_face):
         app.register_blueprint(protocol.bp)
     app.before_request(check_url)

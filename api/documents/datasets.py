@@ -1,14 +1,22 @@
 """Define the documents about data sets."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from api.documents.base import Document
+from shared.database.tables.datasets import Revision
+from shared.datasets import revisions
+from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.datasets.cells import DecimalMark
 from shared.datasets.encodings import ColumnEncoding
-from shared.datasets.info import TargetKind
+from shared.datasets.info import DatasetInfo, TargetKind
+
+MAX_CERTAIN_CLASSES = 20
+MIN_CLASS_ROWS = 10
+"""More integer labels with fewer rows each are probably quantities: they are not listed as classes."""
 
 
 class ClassRows(Document):
@@ -67,3 +75,71 @@ class DatasetList(Document):
 
     datasets: list[DatasetDocument]
     next: str | None
+
+
+def format_dataset(name: str, found: Sequence[Revision]) -> DatasetDocument:
+    """Build the document of an uploaded data set with some of its revisions."""
+    rows = [format_revision(revision) for revision in found]
+    return DatasetDocument(name=name, builtin=False, revisions=rows)
+
+
+def format_builtin(name: str) -> DatasetDocument:
+    """Build the document of a built-in data set."""
+    known: dict[str, Any] = {"columns": [], "label": None, "ignored": [], "warnings": []}
+    document = _format_info(name, BUILTIN_DATASETS[name].info, known, reference=name)
+    return DatasetDocument(name=name, builtin=True, revisions=[document])
+
+
+def format_revision(revision: Revision) -> RevisionDocument:
+    """Build the document of a revision."""
+    return _format_info(
+        revision.dataset,
+        revisions.to_dataset_info(revision),
+        revision.description,
+        reference=f"{revision.dataset}@{revision.number}",
+        revision=revision.number,
+        digest=revision.digest,
+        created_at=revision.created_at,
+    )
+
+
+def _format_info(
+    name: str,
+    info: DatasetInfo,
+    description: dict[str, Any],
+    *,
+    reference: str,
+    revision: int | None = None,
+    digest: str | None = None,
+    created_at: datetime | None = None,
+) -> RevisionDocument:
+    """Format a revision, or a built-in data set. `description` is that of the row in the database."""
+    many = len(info.classes) > MAX_CERTAIN_CLASSES and info.rows < MIN_CLASS_ROWS * len(info.classes)
+    is_regression = info.targets is TargetKind.INTEGERS and many
+    validation = info.validation_class_rows or (0,) * len(info.classes)
+    rows = zip(info.classes, info.class_rows, validation, strict=True)
+    return RevisionDocument(
+        name=name,
+        revision=revision,
+        reference=reference,
+        kind="images" if info.images else "numbers",
+        targets=info.targets,
+        shape=info.shape if 0 not in info.shape else (None, None, info.shape[-1]),
+        train_rows=info.train_rows,
+        test_rows=info.test_rows,
+        validation_rows=info.validation_rows,
+        classes=[
+            ClassRows(label=label, train_rows=train, validation_rows=held_out, test_rows=test)
+            for label, (train, test), held_out in rows
+            if not is_regression
+        ],
+        columns=description["columns"],
+        label=description["label"],
+        encodings=[encoding for encoding in info.encodings if not encoding.is_plain],
+        weighted=info.weighted,
+        decimal=info.decimal,
+        ignored=description["ignored"],
+        warnings=description.get("warnings", []),
+        digest=digest,
+        created_at=created_at,
+    )

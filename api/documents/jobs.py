@@ -1,5 +1,6 @@
 """Define the documents about jobs, and load the document of a job."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
@@ -8,15 +9,19 @@ from pydantic import Field
 
 from api.documents.base import Document, JobProblem
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import Job, JobKind, JobStatus
+from shared.database.tables.jobs import Job, JobEpoch, JobKind, JobStatus
 from shared.devices import Device
 from shared.jobs import queries, wait_estimate
 from shared.jobs.queue import QueuedJob, QueueReason
+from shared.jobs.thinning import choose_points
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
 from shared.registry import versions
 from shared.registry.evaluation import EVALUATION_FILE
 from shared.registry.manifest import Metrics
 from shared.registry.reproduction import Reproduction
+
+SHOWN_DIGITS = 6
+"""The significant digits of the values in columns."""
 
 
 class TrainingProgress(Document):
@@ -232,6 +237,28 @@ def format_queued(queued: QueuedJob) -> QueuedJobDocument:
         seconds_to_start=wait.usual if wait is not None else None,
         seconds_to_start_range=(wait.shortest, wait.longest) if wait is not None else None,
     )
+
+
+def make_columns(epochs: Sequence[JobEpoch], last_event: int, points: int) -> EpochColumns:
+    """Turn epochs into columns, at most `points` long."""
+    names = list(dict.fromkeys(name for epoch in epochs for name in epoch.metrics))
+    metrics: dict[str, list[float | None]] = {name: [epoch.metrics.get(name) for epoch in epochs] for name in names}
+    chosen = choose_points(metrics, len(epochs), points)
+    return EpochColumns(
+        epochs=[epochs[place].epoch for place in chosen],
+        seconds=[round(epochs[place].seconds, 3) for place in chosen],
+        learning_rate=[_shorten(epochs[place].learning_rate) for place in chosen],
+        metrics={
+            name: [None if (value := values[place]) is None else _shorten(value) for place in chosen]
+            for name, values in metrics.items()
+        },
+        trained=len(epochs),
+        last_event=last_event,
+    )
+
+
+def _shorten(value: float) -> float:
+    return float(f"{value:.{SHOWN_DIGITS}g}")
 
 
 def load_job(sessions: Sessions, job_id: UUID) -> JobDocument:

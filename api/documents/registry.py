@@ -1,13 +1,16 @@
 """Define the documents about models, versions and aliases."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
 from api.documents.base import Document
+from shared.database.tables.registry import Model, Version
 from shared.networks.layer_row import LayerRow
 from shared.preprocessing.contract import Contract
+from shared.registry import aliases, versions
 from shared.registry.manifest import Epochs, Lineage, Metrics, Part, Signature
 from shared.spec.fields import Notes
 from shared.spec.training import Precision
@@ -160,3 +163,32 @@ class AliasDocument(Document):
     model: str
     alias: str
     version: int
+
+
+def format_model(session: Session, model: Model) -> ModelDocument:
+    """Build the document of a model."""
+    numbers = aliases.list_aliases(session, model.name)
+    latest = versions.get_version(session, model.name, versions.LATEST)
+    served = versions.get_served_version(session, model.name)
+    headline = Metrics.model_validate(versions.get_metrics(session, [served])[0]).choose_headline()
+    return ModelDocument(
+        name=model.name,
+        latest=latest.number,
+        versions=versions.count_versions(session, model.name),
+        aliases=numbers,
+        description=model.description,
+        served=served.number,
+        headline=Headline(part=headline[0], name=headline[1], value=headline[2]) if headline is not None else None,
+        created_at=model.created_at,
+    )
+
+
+def format_version(version: Version, numbers: dict[str, int], manifest: dict[str, Any]) -> dict[str, object]:
+    """Return the fields of the document of a version. `numbers` are those of the aliases of its model."""
+    return {
+        **manifest,
+        "model": version.model,
+        "version": version.number,
+        "aliases": [alias for alias, number in numbers.items() if number == version.number],
+        "created_at": version.created_at,
+    }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
-from flask import Blueprint, Response, redirect, request
+from flask import Blueprint, Response, redirect, request, url_for
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.http.bodies import read_body
@@ -128,11 +128,14 @@ def answer_error(error: ServiceError) -> Response:
 def show_liveness() -> Response:
     """Report that the server is alive.
 
-    This is the liveness check of KServe. A browser is redirected to /docs.
+    This is the liveness check of KServe. A browser is sent to the pages.
     """
     if request.accept_mimetypes.best_match(("application/json", HTML)) == HTML:
-        return cast(Response, redirect("/docs"))
-    return make_json_response({"status": "alive"})
+        response = cast(Response, redirect(url_for("web.show_home"), HTTPStatus.SEE_OTHER))
+    else:
+        response = make_json_response({"status": "alive"})
+    response.vary.add("Accept")
+    return response
 
 
 @bp.get("/monitoring/prometheus/metrics")

@@ -1,7 +1,6 @@
 """Upload, list, show and preview data sets."""
 
 import tempfile
-from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.charts.dataset_preview import make_builtin_preview, make_preview
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
-from api.documents.datasets import ClassRows, DatasetDocument, DatasetList, RevisionDocument
+from api.documents.datasets import (
+    DatasetDocument,
+    DatasetList,
+    RevisionDocument,
+    format_builtin,
+    format_dataset,
+    format_revision,
+)
 from api.http.bodies import parse_document
 from api.http.pagination import TEXT_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import DatasetPath, PreviewPath
@@ -26,7 +32,6 @@ from api.services import services
 from shared.database.tables.datasets import Revision
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
-from shared.datasets.info import DatasetInfo, TargetKind
 from shared.errors import (
     ArtifactDamaged,
     DatasetInUse,
@@ -46,9 +51,6 @@ from shared.storage.artifacts import StoredFile
 from shared.version import VERSION
 
 bp = APIBlueprint("datasets", __name__, url_prefix="/api/v1/datasets", abp_tags=[Tag(name="Data sets")])
-MAX_CERTAIN_CLASSES = 20
-MIN_CLASS_ROWS = 10
-"""More integer labels with fewer rows each are probably quantities: they are not listed as classes."""
 MAX_COLUMNS_CHARACTERS = 20_000
 UPLOAD: dict[str, Any] = {
     "required": True,
@@ -192,7 +194,7 @@ def upload_dataset() -> Response:
         )
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     location = url_for("datasets.show_dataset", name=f"{revision.dataset}@{revision.number}")
-    return to_response(_format_revision(revision), status, {"Location": location})
+    return to_response(format_revision(revision), status, {"Location": location})
 
 
 @bp.get("", responses={200: DatasetList, **describe_problems()})
@@ -208,9 +210,9 @@ def list_datasets(query: PageQuery) -> Response:
         uploaded = [found.name for found in revisions.list_datasets(session, page)]
         names = sorted([*uploaded, *(name for name in BUILTIN_DATASETS if name > after)])[: page.limit]
         documents = [
-            _format_builtin(name)
+            format_builtin(name)
             if name in BUILTIN_DATASETS
-            else _format_dataset(name, revisions.list_revisions(session, name))
+            else format_dataset(name, revisions.list_revisions(session, name))
             for name in names
         ]
     return to_response(DatasetList(datasets=documents, next=make_next_cursor(page, [(name,) for name in names])))
@@ -224,13 +226,13 @@ def show_dataset(path: DatasetPath) -> Response:
     `name` returns all revisions, the newest first; `name@revision` returns one.
     """
     if path.name in BUILTIN_DATASETS:
-        return to_response(_format_builtin(path.name))
+        return to_response(format_builtin(path.name))
     with services().sessions() as session:
         if "@" in path.name:
             found = [revisions.get_revision(session, path.name)]
         else:
             found = revisions.list_revisions(session, path.name)
-    return to_response(_format_dataset(found[0].dataset, found))
+    return to_response(format_dataset(found[0].dataset, found))
 
 
 @bp.delete("/<name>", responses={204: None, **describe_problems(DatasetNotFound, DatasetInUse)})
@@ -287,17 +289,6 @@ def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
     )
 
 
-def _format_dataset(name: str, revisions: list[Revision]) -> DatasetDocument:
-    rows = [_format_revision(revision) for revision in revisions]
-    return DatasetDocument(name=name, builtin=False, revisions=rows)
-
-
-def _format_builtin(name: str) -> DatasetDocument:
-    known: dict[str, Any] = {"columns": [], "label": None, "ignored": [], "warnings": []}
-    document = _format_info(name, BUILTIN_DATASETS[name].info, known, reference=name)
-    return DatasetDocument(name=name, builtin=True, revisions=[document])
-
-
 def _describe(ingested: ParsedDataset) -> dict[str, Any]:
     return {
         "columns": ingested.columns,
@@ -305,57 +296,3 @@ def _describe(ingested: ParsedDataset) -> dict[str, Any]:
         "ignored": ingested.ignored[:100],
         "warnings": ingested.warnings,
     }
-
-
-def _format_revision(revision: Revision) -> RevisionDocument:
-    return _format_info(
-        revision.dataset,
-        revisions.to_dataset_info(revision),
-        revision.description,
-        reference=f"{revision.dataset}@{revision.number}",
-        revision=revision.number,
-        digest=revision.digest,
-        created_at=revision.created_at,
-    )
-
-
-def _format_info(
-    name: str,
-    info: DatasetInfo,
-    description: dict[str, Any],
-    *,
-    reference: str,
-    revision: int | None = None,
-    digest: str | None = None,
-    created_at: datetime | None = None,
-) -> RevisionDocument:
-    """Format a revision, or a built-in data set. `description` is that of `_describe`."""
-    many = len(info.classes) > MAX_CERTAIN_CLASSES and info.rows < MIN_CLASS_ROWS * len(info.classes)
-    is_regression = info.targets is TargetKind.INTEGERS and many
-    validation = info.validation_class_rows or (0,) * len(info.classes)
-    rows = zip(info.classes, info.class_rows, validation, strict=True)
-    return RevisionDocument(
-        name=name,
-        revision=revision,
-        reference=reference,
-        kind="images" if info.images else "numbers",
-        targets=info.targets,
-        shape=info.shape if 0 not in info.shape else (None, None, info.shape[-1]),
-        train_rows=info.train_rows,
-        test_rows=info.test_rows,
-        validation_rows=info.validation_rows,
-        classes=[
-            ClassRows(label=label, train_rows=train, validation_rows=held_out, test_rows=test)
-            for label, (train, test), held_out in rows
-            if not is_regression
-        ],
-        columns=description["columns"],
-        label=description["label"],
-        encodings=[encoding for encoding in info.encodings if not encoding.is_plain],
-        weighted=info.weighted,
-        decimal=info.decimal,
-        ignored=description["ignored"],
-        warnings=description.get("warnings", []),
-        digest=digest,
-        created_at=created_at,
-    )

@@ -8,8 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.charts import drawings
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
-from api.charts.thinning import choose_points
-from api.documents.jobs import EpochColumns, EpochDocument, EpochList
+from api.documents.jobs import EpochColumns, EpochDocument, EpochList, make_columns
 from api.http.pagination import NUMBER_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import JobPath, JobPicturePath
 from api.http.requests import parse_request
@@ -21,8 +20,6 @@ from shared.errors import JobNotFound, PictureNotFound
 from shared.jobs import events, queries
 
 MAX_EPOCHS = 100_000
-SHOWN_DIGITS = 6
-"""The significant digits of the values in columns."""
 CSV_ROWS = 1000
 
 bp = APIBlueprint("job_metrics", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="Jobs")])
@@ -79,25 +76,6 @@ def download_metrics(path: JobPath) -> Response:
         epochs = events.list_epochs(session, path.job_id, 0, MAX_EPOCHS)
     headers = {"Content-Disposition": f'attachment; filename="{job.model}-{job.id}-metrics.csv"'}
     return Response(_format_csv(epochs), content_type="text/csv; charset=utf-8", headers=headers)
-
-
-def make_columns(epochs: list[JobEpoch], last_event: int, points: int) -> EpochColumns:
-    """Turn epochs into columns, at most `points` long."""
-    names = list(dict.fromkeys(name for epoch in epochs for name in epoch.metrics))
-    metrics: dict[str, list[float | None]] = {name: [epoch.metrics.get(name) for epoch in epochs] for name in names}
-    chosen = choose_points(metrics, len(epochs), points)
-    return EpochColumns(
-        epochs=[epochs[place].epoch for place in chosen],
-        seconds=[round(epochs[place].seconds, 3) for place in chosen],
-        learning_rate=[_shorten(epochs[place].learning_rate) for place in chosen],
-        metrics={name: [_shorten(values[place]) for place in chosen] for name, values in metrics.items()},
-        trained=len(epochs),
-        last_event=last_event,
-    )
-
-
-def _shorten(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{SHOWN_DIGITS}g}")
 
 
 def _format_csv(epochs: list[JobEpoch]) -> Iterator[str]:

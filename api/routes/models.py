@@ -4,13 +4,11 @@ from http import HTTPStatus
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
-from sqlalchemy.orm import Session
 
 from api.documents.registry import (
     AliasDocument,
     AliasTarget,
     FileDocument,
-    Headline,
     ModelDocument,
     ModelEdit,
     ModelList,
@@ -18,6 +16,8 @@ from api.documents.registry import (
     VersionDocument,
     VersionList,
     VersionSummary,
+    format_model,
+    format_version,
 )
 from api.http.pagination import NUMBER_KEY, TEXT_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import AliasPath, FilePath, ModelPath, VersionPath
@@ -25,8 +25,6 @@ from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, make_download, to_response
 from api.services import services
 from api.serving.self_test import run_self_test
-from shared.database.tables.base import Document
-from shared.database.tables.registry import Model, Version
 from shared.errors import (
     AliasNotFound,
     ArtifactDamaged,
@@ -42,7 +40,6 @@ from shared.errors import (
 )
 from shared.references import parse_version_number
 from shared.registry import aliases, versions
-from shared.registry.manifest import Metrics
 
 bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="Models")])
 
@@ -54,7 +51,7 @@ def list_models(query: PageQuery) -> Response:
     page = parse_page(query.limit, query.cursor, TEXT_KEY)
     with services().sessions() as session:
         found = versions.list_models(session, page)
-        documents = [_format_model(session, model) for model in found]
+        documents = [format_model(session, model) for model in found]
     return to_response(ModelList(models=documents, next=make_next_cursor(page, [(model.name,) for model in found])))
 
 
@@ -66,7 +63,7 @@ def show_model(path: ModelPath) -> Response:
     The document contains the newest version, the number of versions, and the aliases.
     """
     with services().sessions() as session:
-        return to_response(_format_model(session, versions.get_model(session, path.model)))
+        return to_response(format_model(session, versions.get_model(session, path.model)))
 
 
 @bp.patch(
@@ -83,7 +80,7 @@ def edit_model(path: ModelPath, body: ModelEdit) -> Response:
         model = versions.get_model(session, path.model)
         model.description = body.description
         session.flush()
-        return to_response(_format_model(session, model))
+        return to_response(format_model(session, model))
 
 
 @bp.get("/<model>/versions", responses={200: VersionList, **describe_problems(ModelNotFound)})
@@ -97,7 +94,7 @@ def list_versions(path: ModelPath, query: PageQuery) -> Response:
         found = versions.list_versions(session, path.model, page)
         metrics = versions.get_metrics(session, found)
     summaries = [
-        VersionSummary.model_validate(_format_version(version, numbers, {"metrics": measured}))
+        VersionSummary.model_validate(format_version(version, numbers, {"metrics": measured}))
         for version, measured in zip(found, metrics, strict=True)
     ]
     return to_response(
@@ -128,7 +125,7 @@ def show_version(path: VersionPath) -> Response:
         for file in version.files
     ]
     return to_response(
-        VersionDocument.model_validate({**_format_version(version, numbers, version.manifest), "files": files})
+        VersionDocument.model_validate({**format_version(version, numbers, version.manifest), "files": files})
     )
 
 
@@ -221,30 +218,3 @@ def delete_alias(path: AliasPath) -> Response:
         aliases.delete_alias(session, path.model, path.alias)
     services().model_cache.invalidate(path.model)
     return Response(status=HTTPStatus.NO_CONTENT)
-
-
-def _format_model(session: Session, model: Model) -> ModelDocument:
-    numbers = aliases.list_aliases(session, model.name)
-    latest = versions.get_version(session, model.name, versions.LATEST)
-    served = versions.get_served_version(session, model.name)
-    headline = Metrics.model_validate(versions.get_metrics(session, [served])[0]).choose_headline()
-    return ModelDocument(
-        name=model.name,
-        latest=latest.number,
-        versions=versions.count_versions(session, model.name),
-        aliases=numbers,
-        description=model.description,
-        served=served.number,
-        headline=Headline(part=headline[0], name=headline[1], value=headline[2]) if headline is not None else None,
-        created_at=model.created_at,
-    )
-
-
-def _format_version(version: Version, numbers: dict[str, int], manifest: Document) -> dict[str, object]:
-    return {
-        **manifest,
-        "model": version.model,
-        "version": version.number,
-        "aliases": [alias for alias, number in numbers.items() if number == version.number],
-        "created_at": version.created_at,
-    }

@@ -64,6 +64,12 @@ def list_versions(session: Session, model: str, page: Page) -> list[Version]:
     return list(session.scalars(query))
 
 
+def list_numbers(session: Session, model: str, limit: int) -> list[int]:
+    """List the numbers of the newest versions of a model, the newest first."""
+    query = select(Version.number).where(Version.model == model).order_by(Version.number.desc()).limit(limit)
+    return list(session.scalars(query))
+
+
 def get_metrics(session: Session, found: Sequence[Version]) -> list[Document]:
     """Get the metrics of versions, without the rest of their manifests."""
     query = select(Version.id, Version.manifest["metrics"].label("metrics")).where(

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 UNDESCRIBED = {"/docs", "/openapi.json", "/oauth2-redirect.html", "/swagger", "/swagger/{filename}"}
 FOREIGN_PROTOCOLS = {"tf_serving", "open_inference", "mlflow", "hugging_face"}
 """Blueprints of the protocols of other systems, which docs/serving.md and their own documents describe."""
+PAGES = "web"
+"""The blueprint of the pages, which are no API."""
 
 
 def list_routes(app: Flask) -> set[tuple[str, str]]:
@@ -26,7 +28,7 @@ def list_routes(app: Flask) -> set[tuple[str, str]]:
     return {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
-        if rule.endpoint.partition(".")[0] not in FOREIGN_PROTOCOLS
+        if rule.endpoint.partition(".")[0] not in {*FOREIGN_PROTOCOLS, PAGES}
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
 

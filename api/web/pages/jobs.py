@@ -1,0 +1,48 @@
+"""Show the list of jobs, with its filters."""
+
+from typing import Any
+
+from flask import Response, request, url_for
+
+from api.documents.jobs import JobSummary
+from api.http.pagination import TIME_KEY, make_next_cursor, parse_page
+from api.services import services
+from api.web.rendering import render
+from shared.database.tables.jobs import JobKind, JobStatus
+from shared.jobs.queries import JobFilters, list_jobs
+
+PAGE_LENGTH = 50
+FILTERS = ("status", "kind", "owner", "model", "tag", "q")
+MAX_CHARACTERS = 320
+
+
+def show_jobs() -> Response:
+    """Show a page of the jobs that the filters match, the newest first. Raises InvalidRequest for a forged cursor."""
+    given = {key: request.args.get(key, "").strip()[:MAX_CHARACTERS] for key in FILTERS}
+    page = parse_page(PAGE_LENGTH, request.args.get("cursor"), TIME_KEY)
+    key, _, value = given["tag"].partition(":")
+    filters = JobFilters(
+        statuses=tuple(status for status in JobStatus if status == given["status"]),
+        kind=next((kind for kind in JobKind if kind == given["kind"]), None),
+        owner=services().owners.get_current() if given["owner"] == "me" else given["owner"] or None,
+        model=given["model"] or None,
+        tag=(key, value or None) if key else None,
+        text=given["q"] or None,
+    )
+    with services().sessions() as session:
+        found = list_jobs(session, page, filters)
+        jobs = [JobSummary.from_job(job) for job in found]
+    cursor = make_next_cursor(page, [(job.created_at, job.id) for job in found])
+    chosen: dict[str, Any] = {key: value for key, value in given.items() if value}
+    return render(
+        "jobs.html",
+        "web.show_jobs",
+        script="jobs.js",
+        jobs=jobs,
+        given=given,
+        is_filtered=bool(chosen),
+        statuses=list(JobStatus),
+        kinds=list(JobKind),
+        next_page=url_for("web.show_jobs", **chosen, cursor=cursor) if cursor else None,
+        is_first="cursor" not in request.args,
+    )

@@ -1,0 +1,32 @@
+"""Show the queue in order of turn, and the workers."""
+
+from flask import Response
+
+from api.documents.jobs import format_queued
+from api.documents.operations import WorkerDocument
+from api.services import services
+from api.web.rendering import render
+from shared.jobs import workers
+from shared.jobs.queue import count_queue, list_queue
+from shared.jobs.workers import VANISHED_AFTER_SECONDS
+
+MAX_JOBS = 100
+
+
+def show_queue() -> Response:
+    """Show who waits, why, and for how long, and what the workers do."""
+    with services().sessions() as session:
+        jobs = [format_queued(one) for one in list_queue(session, MAX_JOBS, VANISHED_AFTER_SECONDS)]
+        total = count_queue(session)
+        found = workers.list_workers(session)
+        known = {str(job.id): job.model for _, _, job in found if job is not None}
+    documents = [WorkerDocument.from_worker(*one) for one in found]
+    return render(
+        "queue.html",
+        "web.show_queue",
+        script="queue.js",
+        jobs=jobs,
+        total=total,
+        workers=documents,
+        models=known,
+    )

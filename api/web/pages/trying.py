@@ -1,0 +1,71 @@
+"""Show the page on which a model is tried: by drawing, by a photo, or by a row of a table."""
+
+from flask import Response, request, url_for
+
+from api.services import services
+from api.web.pages.version import load_version
+from api.web.rendering import render
+from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
+from shared.registry import versions
+from shared.registry.evaluation import IMAGES_FILE
+
+MAX_VERSIONS = 50
+MAX_SAMPLES = 24
+
+
+def show_try(model: str) -> Response:
+    """Show the page for a model, with the version of `?version=`, else the one that it serves.
+
+    Raises ModelNotFound, or VersionNotFound.
+    """
+    with services().sessions() as session:
+        versions.get_model(session, model)
+        served = versions.get_served_version(session, model).number
+        numbers = versions.list_numbers(session, model, MAX_VERSIONS)
+    version = load_version(model, request.args.get("version") or str(served))
+    contract = version.preprocessing
+    is_image = isinstance(contract, ImageContract)
+    columns = [] if isinstance(contract, ImageContract) else _list_columns(version.columns, contract)
+    return render(
+        "try.html",
+        "web.show_models",
+        script="try.js",
+        script_words=("try.script.",),
+        version=version,
+        numbers=numbers,
+        served=served,
+        is_image=is_image,
+        columns=columns,
+        samples=_list_samples(model, version.version),
+        data={
+            "model": model,
+            "version": version.version,
+            "isImage": is_image,
+            "columns": [name for name, _ in columns],
+            "isLight": isinstance(contract, ImageContract) and contract.ground is Polarity.LIGHT,
+            "imageBytes": services().decoder.limits.max_bytes,
+            "imagePixels": services().decoder.limits.max_pixels,
+        },
+    )
+
+
+def _list_columns(names: list[str], contract: NumbersContract) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the name of each column of a row, and its categories or words, if it has any."""
+    if contract.columns:
+        return [
+            (encoding.name or f"column {index}", encoding.categories or encoding.words)
+            for index, encoding in enumerate(contract.columns)
+        ]
+    width = contract.shape[0] if len(contract.shape) == 1 else 0
+    return [(name, ()) for name in names or [f"column {index}" for index in range(width)]]
+
+
+def _list_samples(model: str, number: int) -> list[str]:
+    """Return the addresses of some test images; empty if the version keeps none."""
+    stored = services().get_version(model, str(number))
+    if not any(file.name == IMAGES_FILE for file in stored.files):
+        return []
+    return [
+        url_for("evaluations.draw_test_image", model=model, reference=str(number), index=index)
+        for index in range(MAX_SAMPLES)
+    ]

@@ -1,0 +1,123 @@
+"""Render pages: their language, their theme, and how numbers and times read."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from urllib.parse import urlencode
+
+from flask import Response, make_response, render_template, request, url_for
+from markupsafe import Markup, escape
+
+from api.services import services
+from api.web import words
+from api.web.static_files import compute_digest
+from shared.version import VERSION
+
+THEMES = ("system", "light", "dark")
+THEME_COOKIE = "trainyard-theme"
+PAGE_WORDS = ("script.",)
+"""The words that the scripts of every page need."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A place in the navigation: its endpoint, and the key of its name."""
+
+    endpoint: str
+    key: str
+
+
+SECTIONS = (
+    Section("web.show_home", "nav.home"),
+    Section("web.show_jobs", "nav.jobs"),
+    Section("web.show_models", "nav.models"),
+    Section("web.show_datasets", "nav.data"),
+    Section("web.show_queue", "nav.queue"),
+)
+
+
+def render(
+    template: str, section: str = "", *, script: str | None = None, script_words: tuple[str, ...] = (), **values: object
+) -> Response:
+    """Render a page.
+
+    Args:
+        section: the endpoint of the section that the page belongs to.
+        script: the module of the page; None for a page without one.
+        script_words: prefixes of the keys of the words that the module needs.
+        values: what the template shows. `data` is passed on to the module as JSON.
+    """
+    language, theme = words.choose_language(), choose_theme()
+    page = render_template(
+        template,
+        t=partial(words.translate, language),
+        language=language,
+        theme=theme,
+        sections=SECTIONS,
+        section=section,
+        script=script,
+        script_words=words.select_words(language, *PAGE_WORDS, *script_words) if script else {},
+        static=locate_static,
+        show_time=format_time,
+        show_number=format_number,
+        show_seconds=partial(format_seconds, language),
+        owner=services().owners.get_current(),
+        release=VERSION,
+        root=request.script_root,
+        api=f"{request.script_root}/api/v1",
+        choice_link=link_choice,
+        request=request,
+        **values,
+    )
+    return make_response(page)
+
+
+def choose_theme() -> str:
+    """Return the theme of the request: that of `?theme=`, of the cookie, or that of the system."""
+    for stated in (request.args.get("theme"), request.cookies.get(THEME_COOKIE)):
+        if stated in THEMES:
+            return str(stated)
+    return THEMES[0]
+
+
+def locate_static(name: str) -> str:
+    """Return the address of a static file."""
+    return url_for("web.show_static", digest=compute_digest(), name=name)
+
+
+def link_choice(key: str, value: str) -> str:
+    """Return the address of this page with a choice of the language or the theme."""
+    return f"{request.path}?{urlencode([*request.args.items(multi=True), (key, value)])}"
+
+
+def format_time(time: datetime) -> str:
+    """Format a time for people without a script, whose local time nobody knows."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def format_number(value: float | None) -> str:
+    """Format a metric with four significant digits."""
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if 0.001 <= abs(value) < 10 else f"{value:.4g}"  # noqa: PLR2004
+
+
+def format_seconds(language: str, seconds: float | None) -> str:
+    """Format a duration in its two largest units."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    for key, large, small in (("days", days, hours), ("hours", hours, minutes), ("minutes", minutes, rest)):
+        if large:
+            return words.translate(language, f"time.{key}", large=large, small=small)
+    return words.translate(language, "time.seconds", large=f"{seconds:.1f}" if seconds < 10 else rest)  # noqa: PLR2004
+
+
+def mark_code(text: str) -> Markup:
+    """Mark what stands between backquotes as code. Everything else is escaped."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )

@@ -1,0 +1,139 @@
+"""Define the blueprint of the pages: their addresses, headers and errors."""
+
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, make_response, redirect, request, url_for
+from werkzeug.exceptions import HTTPException, NotFound
+
+from api.http.problems import STATUS, to_problem
+from api.web import words
+from api.web.pages import (
+    compare,
+    datasets,
+    evaluation,
+    home,
+    job,
+    jobs,
+    models,
+    new_job,
+    problem_types,
+    queue,
+    trying,
+    version,
+)
+from api.web.rendering import THEME_COOKIE, THEMES, mark_code, render
+from api.web.static_files import answer_file
+from shared.errors import FileNotFound, ServiceError
+
+COOKIE_SECONDS = 365 * 24 * 3600
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "media-src blob:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+}
+
+
+def show_static(digest: str, name: str) -> Response:  # noqa: ARG001 - of the address
+    """Send a static file. An old digest gets the file of today: its page is about to be loaded again."""
+    return answer_file(name)
+
+
+def remember_choice() -> Response | None:
+    """Store the language and the theme that a link chooses in cookies, and show the same page without the choice."""
+    chosen = [
+        (key, cookie, request.args[key])
+        for key, cookie, known in (("lang", words.COOKIE, words.LANGUAGES), ("theme", THEME_COOKIE, THEMES))
+        if request.args.get(key) in known
+    ]
+    if not chosen:
+        return None
+    rest = [(key, value) for key, value in request.args.items(multi=True) if key not in ("lang", "theme")]
+    assert request.endpoint is not None  # noqa: S101 - a request of this blueprint
+    response = make_response(redirect(_add_query(url_for(request.endpoint, **(request.view_args or {})), rest), 303))
+    for _, cookie, value in chosen:
+        response.set_cookie(
+            cookie, value, COOKIE_SECONDS, path="/", secure=request.is_secure, httponly=True, samesite="Lax"
+        )
+    return response
+
+
+def _add_query(path: str, query: list[tuple[str, str]]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def add_headers(response: Response) -> Response:
+    """Add the headers of a page."""
+    if response.mimetype == "text/html":
+        response.headers.update(HEADERS)
+        response.headers.setdefault("Cache-Control", "no-cache")
+        response.vary.update(("Accept-Language", "Cookie"))
+    return response
+
+
+def show_problem(error: ServiceError) -> Response:
+    """Show an error as a page."""
+    response = render("problem.html", problem=to_problem(error), kind=error.kind)
+    response.status_code = STATUS[type(error)]
+    return response
+
+
+def show_http_problem(error: HTTPException) -> Response:
+    """Show an error of the web framework as a page."""
+    if isinstance(error, NotFound):
+        return show_problem(FileNotFound(f"There is no page {request.path[:200]!r}."))
+    response = render(
+        "problem.html", problem=None, kind="", status=error.code, phrase=HTTPStatus(error.code or 500).phrase
+    )
+    response.status_code = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    return response
+
+
+def show_missing(rest: str) -> Response:  # noqa: ARG001 - of the address
+    """Answer an address that is no page. Raises FileNotFound."""
+    raise FileNotFound(f"There is no page {request.path[:200]!r}.")
+
+
+PAGES = (
+    ("/", home.show_home),
+    ("/jobs", jobs.show_jobs),
+    ("/jobs/new", new_job.show_new_job),
+    ("/jobs/<uuid:job_id>", job.show_job),
+    ("/compare", compare.show_compare),
+    ("/queue", queue.show_queue),
+    ("/models", models.show_models),
+    ("/models/<model>", models.show_model),
+    ("/models/<model>/try", trying.show_try),
+    ("/models/<model>/versions/<int:number>", version.show_version),
+    ("/models/<model>/versions/<int:number>/evaluation", evaluation.show_evaluation),
+    ("/datasets", datasets.show_datasets),
+    ("/datasets/new", datasets.show_new_dataset),
+    ("/datasets/<name>", datasets.show_dataset),
+    ("/problems", problem_types.show_problem_types),
+    ("/problems/<kind>", problem_types.show_problem_type),
+    ("/static/<digest>/<path:name>", show_static),
+    ("/<path:rest>", show_missing),
+)
+
+bp = Blueprint("web", __name__, url_prefix="/ui", template_folder="templates")
+for path, view in PAGES:
+    bp.add_url_rule(path, view_func=view)
+bp.add_app_template_filter(mark_code, "code")
+bp.before_request(remember_choice)
+bp.after_request(add_headers)
+bp.register_error_handler(ServiceError, show_problem)
+bp.register_error_handler(HTTPException, show_http_problem)

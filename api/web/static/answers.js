@@ -1,0 +1,123 @@
+/** Words of the page, calls of the API, and problems as people read them. */
+
+const root = document.documentElement.dataset.root;
+const words = JSON.parse(document.getElementById("words").textContent);
+
+/** The data that the page was rendered with. */
+export const data = JSON.parse(document.getElementById("data")?.textContent ?? "null");
+
+/**
+ * Return a sentence in the language of the page, with its values filled in.
+ * @param {string} key
+ * @param {Record<string, string | number>} [values]
+ */
+export function say(key, values = {}) {
+  return (words[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+/** Return the address of a path below the root of the service. @param {string} path */
+export function locate(path) {
+  return root + path;
+}
+
+/** A problem document that the API answered, or an answer that did not come. */
+export class Problem extends Error {
+  /** @param {{title: string, detail: string, type?: string, status?: number, errors?: object[], request_id?: string}} document */
+  constructor(document) {
+    super(document.detail);
+    this.document = document;
+  }
+}
+
+/**
+ * Call the API and return its answer, as JSON if it is JSON. Throws a Problem.
+ * @param {string} path below the root, such as `/api/v1/jobs`
+ * @param {{method?: string, json?: unknown, body?: BodyInit, headers?: Record<string, string>, signal?: AbortSignal}} [options]
+ */
+export async function call(path, { method = "GET", json, body, headers = {}, signal } = {}) {
+  let answer;
+  const typed = json === undefined ? headers : { "Content-Type": "application/json", ...headers };
+  try {
+    answer = await fetch(root + path, {
+      method, headers: typed, body: json === undefined ? body : JSON.stringify(json), signal,
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ title: say("script.unreachable"), detail: "" });
+  }
+  const isJson = (answer.headers.get("Content-Type") ?? "").includes("json");
+  const content = isJson ? await answer.json() : answer;
+  if (answer.ok) return content;
+  throw new Problem(isJson ? content : { title: `HTTP ${answer.status}`, detail: "", status: answer.status });
+}
+
+/**
+ * Show a problem in an element, until it is dismissed; null empties the element.
+ * @param {Element} place
+ * @param {Problem | null} problem
+ */
+export function showProblem(place, problem) {
+  place.replaceChildren();
+  if (!problem) return;
+  const { title, detail, type, errors, request_id: id } = problem.document;
+  const box = make("section", { class: "notice bad", role: "alert" });
+  box.append(make("strong", { lang: "en" }, title));
+  const faults = errors ?? [];
+  if (faults.length) {
+    box.append(make("ul", { lang: "en" }, ...faults.map((fault) => make("li", {}, make("code", {}, fault.pointer), ` ${fault.detail}`))));
+  } else if (detail) box.append(make("p", { lang: "en" }, detail));
+  const last = make("p", { class: "row small" });
+  if (type && type !== "about:blank") last.append(make("a", { href: root + type }, say("script.more")));
+  if (id) last.append(make("span", { class: "muted" }, `${say("script.request")} ${id}`));
+  const dismiss = make("button", { type: "button" }, say("script.dismiss"));
+  dismiss.addEventListener("click", () => place.replaceChildren());
+  last.append(dismiss);
+  box.append(last);
+  place.append(box);
+}
+
+/**
+ * Make an element. Texts become text, never markup.
+ * @param {string} name
+ * @param {Record<string, string>} [attributes]
+ * @param {...(Node | string)} content
+ */
+export function make(name, attributes = {}, ...content) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...content);
+  return element;
+}
+
+/** Tell something to people who hear the page. @param {string} text */
+export function announce(text) {
+  document.getElementById("said").textContent = text;
+}
+
+/** Format a metric with four significant digits, as the server does. @param {number | null} value */
+export function showNumber(value) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  return size >= 0.001 && size < 10 ? value.toFixed(4) : String(Number(value.toPrecision(4)));
+}
+
+/** Format a duration in its two largest units. @param {number} seconds */
+export function showSeconds(seconds) {
+  let rest = Math.round(seconds);
+  const days = Math.floor(rest / 86400), hours = Math.floor((rest % 86400) / 3600), minutes = Math.floor((rest % 3600) / 60);
+  rest %= 60;
+  for (const [key, large, small] of [["days", days, hours], ["hours", hours, minutes], ["minutes", minutes, rest]]) {
+    if (large) return say(`script.time.${key}`, { large, small });
+  }
+  return say("script.time.seconds", { large: seconds < 10 ? seconds.toFixed(1) : rest });
+}
+
+/** Show every time of an element in the time zone of the reader. @param {ParentNode} [place] */
+export function showLocalTimes(place = document) {
+  const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  for (const time of place.querySelectorAll("time[datetime]")) {
+    time.textContent = format.format(new Date(time.dateTime));
+  }
+}
+
+showLocalTimes();

@@ -1,0 +1,40 @@
+/** Compare trainings: one metric of all of them in one chart. */
+
+import { data, make, say } from "./answers.js";
+import { Chart } from "./curves.js";
+
+const select = document.querySelector("[data-metric]");
+if (select) {
+  const names = [...new Set(data.jobs.flatMap((job) => Object.keys(job.columns.metrics)))];
+  const preferred = names.find((name) => name.startsWith("val_") && name.includes("accuracy")) ?? names.find((name) => name === "val_loss") ?? names[0];
+  select.append(...names.map((name) => make("option", { value: name, translate: "no" }, name)));
+  select.value = preferred ?? "";
+  document.querySelector("[data-metric-choice]").hidden = names.length < 2;
+  const shown = document.querySelector("[data-shown]");
+  shown.hidden = false;
+  const boxes = data.jobs.map((job, index) => {
+    const box = make("input", { type: "checkbox", checked: "", value: String(index) });
+    box.addEventListener("change", draw);
+    shown.append(make("label", { class: "check" }, box, make("span", { translate: "no" }, job.label)));
+    return box;
+  });
+  let chart = null, title = null;
+  select.addEventListener("change", draw);
+  if (preferred) draw();
+
+  function draw() {
+    const jobs = data.jobs.filter((_, index) => boxes[index].checked);
+    const epochs = [...new Set(jobs.flatMap((job) => job.columns.epochs))].sort((one, other) => one - other);
+    const curves = jobs.map((job) => {
+      const known = new Map(job.columns.epochs.map((epoch, index) => [epoch, job.columns.metrics[select.value]?.[index] ?? null]));
+      const place = data.jobs.indexOf(job);
+      return { label: job.label, values: epochs.map((epoch) => known.get(epoch)), color: (place % 4) + 1, dash: Math.floor(place / 4) + (place % 2) };
+    });
+    if (title !== select.value) {
+      document.querySelector("[data-charts]").replaceChildren();
+      chart = new Chart(document.querySelector("[data-charts]"), select.value, "compare");
+      title = select.value;
+    }
+    if (epochs.length) chart.draw(epochs, curves);
+  }
+}

@@ -1,0 +1,16 @@
+/** A data set: it can be deleted, after a question. */
+
+import { call, data, locate } from "./answers.js";
+import { ask, attempt } from "./dialogs.js";
+
+const button = document.querySelector("[data-delete]");
+if (button) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    if (!await ask(document.querySelector("[data-ask]"))) return;
+    attempt(document.querySelector("[data-problem]"), async () => {
+      await call(`/api/v1/datasets/${encodeURIComponent(data.reference)}`, { method: "DELETE" });
+      location.assign(locate("/ui/datasets"));
+    });
+  });
+}

@@ -1,0 +1,42 @@
+/** A model: its description, the alias `production`, and versions that are deleted. */
+
+import { call, data, say } from "./answers.js";
+import { ask, attempt } from "./dialogs.js";
+
+const path = `/api/v1/models/${encodeURIComponent(data.model)}`;
+const place = document.querySelector("[data-problem]");
+const dialog = document.querySelector("[data-ask]");
+const form = document.querySelector("[data-describe]");
+
+function question(title, text, yes) {
+  dialog.querySelector("h2").textContent = title;
+  dialog.querySelector("[data-text]").textContent = text;
+  dialog.querySelector("[data-yes]").textContent = yes;
+  return ask(dialog);
+}
+
+for (const cell of document.querySelectorAll("[data-actions]")) cell.hidden = false;
+form.hidden = false;
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(place, async () => {
+    await call(path, { method: "PATCH", json: { description: new FormData(form).get("description") } });
+    location.reload();
+  });
+});
+
+document.addEventListener("click", async ({ target }) => {
+  const { production, delete: number } = target.dataset ?? {};
+  if (production && await question(say("model.script.move_title", { version: production }), say("model.script.move_text"), say("model.script.move"))) {
+    attempt(place, async () => {
+      await call(`${path}/aliases/production`, { method: "PUT", json: { version: Number(production) } });
+      location.reload();
+    });
+  }
+  if (number && await question(say("model.script.delete_title", { version: number }), say("model.script.delete_text"), say("model.script.delete"))) {
+    attempt(place, async () => {
+      await call(`${path}/versions/${number}`, { method: "DELETE" });
+      location.reload();
+    });
+  }
+});

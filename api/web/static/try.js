@@ -1,0 +1,158 @@
+/** Try a model: draw, drop, paste, photograph or type, and see what it answers and what it saw. */
+
+import { announce, call, data, make, Problem, say, showNumber, showProblem } from "./answers.js";
+import { Pad } from "./pad.js";
+
+const PAUSE_MILLISECONDS = 150, MAX_SIDE = 2048, TOP = 5;
+const find = (selector) => document.querySelector(selector);
+const place = find("[data-problem]");
+for (const element of document.querySelectorAll("[data-without-script]")) element.hidden = true;
+find("[data-version]").addEventListener("change", (event) => event.target.form.submit());
+const beside = find("[data-beside]");
+let waiting = null, running = null, last = null;
+if (beside) {
+  beside.disabled = false;
+  beside.addEventListener("change", () => last && predict(last));
+}
+
+const address = (version, what) => `/api/v1/models/${encodeURIComponent(data.model)}/versions/${version}/${what}`;
+
+/** Ask soon: once, for the newest input. @param {() => Promise<object>} makeInput returns the options of a call */
+function askSoon(makeInput, pause = PAUSE_MILLISECONDS) {
+  clearTimeout(waiting);
+  waiting = setTimeout(async () => predict(await makeInput()), pause);
+}
+
+async function predict(input) {
+  last = input;
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  const startedAt = performance.now();
+  const answer = find("[data-answer]");
+  answer.setAttribute("aria-busy", "true");
+  try {
+    const query = data.isImage || data.columns.length ? `?top=${TOP}` : "";
+    const asked = [call(address(data.version, `predictions${query}`), { method: "POST", ...input, signal })];
+    if (beside?.value) asked.push(call(address(beside.value, `predictions${query}`), { method: "POST", ...input, signal }));
+    const [first, second] = await Promise.all(asked);
+    find("[data-took]").textContent = say("try.script.took", { milliseconds: Math.round(performance.now() - startedAt) });
+    showProblem(place, null);
+    answer.replaceChildren(...showAnswer(first.predictions[0]));
+    find("[data-answer-beside]").replaceChildren(...(second ? [make("h3", {}, say("try.script.version", { version: second.version })), ...showAnswer(second.predictions[0])] : []));
+    if (data.isImage) await showSeen(input, signal);
+  } catch (problem) {
+    if (problem.name === "AbortError") return;
+    if (!(problem instanceof Problem)) throw problem;
+    showProblem(place, problem);
+  } finally {
+    answer.removeAttribute("aria-busy");
+  }
+}
+
+/** Return the elements of an answer: classes with bars, labels, or numbers, and the warnings. */
+function showAnswer(prediction) {
+  const list = make("ol", { class: "answers" });
+  const found = prediction.top ?? prediction.probabilities;
+  if (prediction.problem) throw new Problem(prediction.problem);
+  if (found) {
+    for (const { label, probability } of found.slice(0, 10)) {
+      const meter = make("meter", { max: "1", value: String(probability), "aria-hidden": "true" });
+      list.append(make("li", {}, make("span", { translate: "no" }, label), meter, make("span", { class: "number" }, `${(probability * 100).toFixed(1)} %`)));
+    }
+    announce(say("try.script.said", { label: found[0].label, percent: Math.round(found[0].probability * 100) }));
+  } else {
+    const values = [prediction.value].flat();
+    list.append(...values.map((value, index) => make("li", {}, make("span", {}, values.length > 1 ? String(index) : say("try.script.value")), make("b", {}, showNumber(value)), make("span"))));
+    announce(values.map(showNumber).join(", "));
+  }
+  const warnings = (prediction.warnings ?? []).map((warning) => make("p", { class: "notice warn small", lang: "en" }, warning));
+  return [list, ...warnings];
+}
+
+async function showSeen(input, signal) {
+  const answer = await call(address(data.version, "prepared.png?side=336"), { method: "POST", ...input, signal });
+  const picture = find("[data-seen] img");
+  const old = picture.src;
+  picture.src = URL.createObjectURL(await answer.blob());
+  if (old) URL.revokeObjectURL(old);
+  find("[data-seen]").hidden = false;
+}
+
+if (data.isImage) {
+  const canvas = find("[data-pad]"), photo = find("[data-photo]"), frame = find("[data-drop]"), pen = find("[data-pen]");
+  const pad = new Pad(canvas, {
+    isLight: data.isLight,
+    width: () => Number(pen.value),
+    onChange: () => askSoon(async () => ({ body: await pad.toBlob(), headers: { "Content-Type": "image/png" } })),
+  });
+  const clear = () => {
+    clearTimeout(waiting);
+    running?.abort();
+    pad.clear();
+    photo.hidden = true;
+    photo.removeAttribute("src");
+    last = null;
+    find("[data-answer]").replaceChildren(make("p", { class: "muted" }, say("try.script.empty")));
+    find("[data-answer-beside]").replaceChildren();
+    find("[data-seen]").hidden = true;
+    find("[data-took]").textContent = "";
+  };
+  find("[data-clear]").addEventListener("click", clear);
+  find("[data-undo]").addEventListener("click", () => pad.undo());
+
+  /** Take an image file: a large photo is scaled first. @param {Blob} file */
+  const take = async (file) => {
+    clear();
+    let sent = file;
+    try {
+      const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+      const scale = MAX_SIDE / Math.max(bitmap.width, bitmap.height);
+      if (scale < 1 || file.size > data.imageBytes) {
+        const small = document.createElement("canvas");
+        small.width = Math.max(1, Math.round(bitmap.width * Math.min(1, scale)));
+        small.height = Math.max(1, Math.round(bitmap.height * Math.min(1, scale)));
+        small.getContext("2d").drawImage(bitmap, 0, 0, small.width, small.height);
+        sent = await new Promise((done) => small.toBlob(done, "image/jpeg", 0.92));
+      }
+    } catch { /* the browser cannot read it; the server tells why it cannot either */ }
+    if (sent.size > data.imageBytes) {
+      showProblem(place, new Problem({ title: say("try.script.too_large"), detail: "" }));
+      return;
+    }
+    photo.src = URL.createObjectURL(sent);
+    photo.hidden = false;
+    predict({ body: sent, headers: { "Content-Type": sent.type || "application/octet-stream" } });
+  };
+  for (const input of document.querySelectorAll("[data-file], [data-capture]")) {
+    input.addEventListener("change", () => input.files[0] && take(input.files[0]));
+  }
+  document.addEventListener("paste", (event) => event.clipboardData.files[0] && take(event.clipboardData.files[0]));
+  frame.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    frame.classList.add("over");
+  });
+  frame.addEventListener("dragleave", () => frame.classList.remove("over"));
+  frame.addEventListener("drop", (event) => {
+    event.preventDefault();
+    frame.classList.remove("over");
+    if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+  });
+  for (const button of document.querySelectorAll("[data-sample]")) {
+    button.addEventListener("click", async () => take(await (await fetch(button.dataset.sample)).blob()));
+  }
+} else {
+  const form = find("[data-row]");
+  const read = () => {
+    const cells = [...form.elements].filter((element) => element.name).map((element) => {
+      const text = element.value.trim(), number = Number(text.replace(",", "."));
+      return text === "" ? null : element.tagName === "SELECT" || Number.isNaN(number) ? text : number;
+    });
+    return { json: { instances: [cells] } };
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    predict(read());
+  });
+  form.addEventListener("input", () => askSoon(async () => read(), 300));
+}

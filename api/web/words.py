@@ -1,0 +1,36 @@
+"""Read the words of the pages, and choose the language of a request."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from flask import request
+
+FOLDER = Path(__file__).parent / "words"
+LANGUAGES = ("en", "ko")
+COOKIE = "trainyard-language"
+
+
+@cache
+def load_words(language: str) -> Mapping[str, str]:
+    """Read the words of a language, by their keys."""
+    return tomllib.loads((FOLDER / f"{language}.toml").read_text())
+
+
+def choose_language() -> str:
+    """Return the language of the request: that of `?lang=`, of the cookie, or what the browser prefers."""
+    for stated in (request.args.get("lang"), request.cookies.get(COOKIE)):
+        if stated in LANGUAGES:
+            return str(stated)
+    return request.accept_languages.best_match(LANGUAGES, LANGUAGES[0]) or LANGUAGES[0]
+
+
+def translate(language: str, key: str, **values: object) -> str:
+    """Return a sentence with its values filled in. Raises KeyError for a key or a value that is missing."""
+    return load_words(language)[key].format(**values)
+
+
+def select_words(language: str, *prefixes: str) -> dict[str, str]:
+    """Return the words whose keys begin with one of the prefixes, for a script."""
+    return {key: text for key, text in load_words(language).items() if key.startswith(prefixes)}

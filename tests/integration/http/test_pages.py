@@ -1,0 +1,256 @@
+"""Test the pages without a browser: every page on an empty and on a full database, and their files."""
+
+import hashlib
+import re
+import string
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from api.web.static_files import FOLDER, load_files
+from api.web.words import LANGUAGES, load_words
+from shared.database.engine import Sessions
+from shared.devices import Device
+from shared.errors import OutOfMemory
+from shared.jobs import lifecycle, workers
+from tests.support.examples import DIGITS, IRIS, XOR, changed
+from tests.support.images import encoded
+from tests.support.jobs import train
+from tests.support.uploads import upload_dataset, zipped
+from tests.support.worker import InProcessWorker
+
+TEMPLATES = sorted((FOLDER.parent / "templates").rglob("*.html"))
+EVIL = "<img src=x onerror=alert(1)>"
+EMPTY = ("/", "/jobs", "/jobs/new", "/queue", "/models", "/datasets", "/datasets/new", "/compare", "/problems")
+VOID = frozenset({"meta", "link", "input", "img", "br"})
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+class StrictPage(HTMLParser):
+    """Parses a page. Raises AssertionError for an element that is not closed in its place.
+
+    Attributes:
+        links: the addresses of all links within the pages.
+        ids: the ids of all elements.
+        images: the addresses of all images.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.images: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Check the attributes, and remember the element."""
+        for name, value in attrs:
+            assert name != "style", f"<{tag}> has a style"
+            assert not name.startswith("on"), f"<{tag}> has {name}"
+            if name == "href" and tag == "a":
+                self.links.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+            if name == "src" and tag == "img":
+                self.images.append(value or "")
+        if tag == "script":
+            assert dict(attrs).get("src") or dict(attrs).get("type") == "application/json"
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Check the attributes of an element that closes itself."""
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        """Check that the element is the last one that was opened."""
+        assert tag == self._open.pop()
+
+
+def read_page(http: FlaskClient, path: str, language: str = "en", status: int = 200) -> tuple[str, StrictPage]:
+    """Read a page and parse it. Keys of words that are missing raise an error in the page."""
+    answer = http.get(f"/ui{path}", headers={"Accept-Language": language})
+    assert (answer.status_code, answer.mimetype) == (status, "text/html"), (path, answer.text[:500])
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    page = StrictPage(answer.text)
+    assert len(page.ids) == len(set(page.ids)), path
+    return answer.text, page
+
+
+@pytest.fixture
+def full(http: FlaskClient, worker: InProcessWorker, sessions: Sessions) -> tuple[FlaskClient, list[str]]:
+    """Provide the client with jobs, models, data sets and workers, and the paths of their pages.
+
+    Every name that a user can choose is an attack where it may be one.
+    """
+    random = np.random.default_rng(0)
+    pictures: dict[str | zipfile.ZipInfo, bytes] = {
+        f"{name}/{row}.png": encoded(random.integers(0, 256, (8, 8, 3), np.uint8))
+        for name in ("cat", "<img src=x>")
+        for row in range(20)
+    }
+    upload_dataset(http, zipped(pictures), "pictures")
+    table = f"a,{EVIL.replace(',', '')},kind\n" + f"1,2,{EVIL}\n3,4,dog\n" * 15
+    upload_dataset(http, table.encode(), "table")
+    notes = {"notes": EVIL, "tags": {"course": EVIL}}
+    small = changed(changed(DIGITS, "training.epochs", 2), "dataset.limit", 300)
+    digits = train(http, worker, {**small, **notes})
+    spec = changed(changed(IRIS, "dataset", {"name": "table", "test": {"split": 0.3}}), "network.layers.1.units", 2)
+    rows = train(http, worker, {**changed(spec, "training.epochs", 2), "model": "rows"})
+    line = train(http, worker, changed(XOR, "training.epochs", 2))
+    assert {job["status"] for job in (digits, rows, line)} == {"succeeded"}
+    http.patch("/api/v1/models/digits", json={"description": EVIL})
+    http.put("/api/v1/models/digits/aliases/production", json={"version": 1})
+    waiting, failed = (http.post("/api/v1/jobs", json={**small, **notes}).json["id"] for _ in range(2))
+    with sessions.begin() as session:
+        workers.record_heartbeat(session, EVIL, "host", ("cpu",))
+        job = lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
+        assert job is not None
+        lifecycle.fail(session, job.id, 1, OutOfMemory(EVIL))
+    http.post("/api/v1/models/rows/batch-predictions", json={"dataset": "table"})
+    evaluation = "/models/digits/versions/1/evaluation"
+    paths = [
+        *EMPTY,
+        *(f"/jobs/{job['id']}" for job in (digits, rows, line)),
+        f"/jobs/{waiting}",
+        f"/jobs/{failed}",
+        f"/jobs/new?job={digits['id']}",
+        "/jobs/new?version=digits@1",
+        "/jobs/new?dataset=table",
+        "/jobs/new?recipe=and",
+        f"/compare?jobs={digits['id']}&jobs={rows['id']},{line['id']}",
+        "/models/digits",
+        "/models/digits/versions/1",
+        "/models/rows/versions/1",
+        "/models/xor/versions/1",
+        evaluation,
+        f"{evaluation}?true=3&predicted=3",
+        "/models/rows/versions/1/evaluation",
+        "/models/xor/versions/1/evaluation",
+        "/models/digits/try",
+        "/models/rows/try?version=1",
+        "/datasets/iris",
+        "/datasets/table",
+        "/datasets/pictures@1",
+        "/problems/disk-full",
+        "/jobs?status=failed&q=img&tag=course",
+    ]
+    return http, paths
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_page_of_an_empty_service_says_what_to_do(http: FlaskClient, language: str) -> None:
+    for path in EMPTY:
+        text, page = read_page(http, path, language)
+        assert f'<html lang="{language}"' in text
+        assert text.count("<h1") == 1
+        assert any(link.startswith("/ui/") for link in page.links)
+
+
+@ON_SQLITE
+def test_every_page_shows_names_as_text_and_its_links_lead_somewhere(full: tuple[FlaskClient, list[str]]) -> None:
+    http, paths = full
+    links: set[str] = set()
+    for path in paths:
+        for language in LANGUAGES:
+            text, page = read_page(http, path, language)
+            assert "<img src=x" not in text, path
+            links |= {link for link in (*page.links, *page.images) if link.startswith(("/ui", "/api", "/problems"))}
+
+    for link in sorted(links):
+        if not re.search(r"/(predictions|metrics)\.|\.svg|/log$|\?side=|lang=|theme=", link):
+            with http.get(link) as answer:
+                assert answer.status_code in (200, 303), link
+
+
+@ON_SQLITE
+def test_a_page_that_is_missing_names_what_is(http: FlaskClient) -> None:
+    for path, words in (("/nothing", "no page"), ("/models/nope", "no model"), ("/datasets/nope", "no data set")):
+        text, _ = read_page(http, path, status=404)
+        assert words in text
+    assert "no job" in read_page(http, "/jobs/new?job=1", status=404)[0]
+    assert "no id" in read_page(http, "/compare?jobs=x", status=422)[0].replace("not the id", "no id")
+    assert http.post("/ui/").status_code == 405
+
+
+@ON_SQLITE
+def test_the_language_and_the_theme_are_remembered(http: FlaskClient) -> None:
+    chosen = http.get("/ui/jobs?q=a&lang=ko&theme=dark")
+
+    assert (chosen.status_code, chosen.headers["Location"]) == (303, "/ui/jobs?q=a")
+    page = http.get("/ui/jobs?q=a", headers={"Accept-Language": "en"})
+    assert '<html lang="ko" data-theme="dark"' in page.text
+    assert {"Accept-Language", "Cookie"} <= set(page.vary)
+    assert all("HttpOnly" in cookie and "SameSite=Lax" in cookie for cookie in chosen.headers.getlist("Set-Cookie"))
+    assert http.get("/ui/?lang=xx").status_code == 200
+
+
+@ON_SQLITE
+def test_a_browser_is_sent_from_the_root_to_the_home_page(http: FlaskClient) -> None:
+    browser = http.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+
+    assert (browser.status_code, browser.headers["Location"]) == (303, "/ui/")
+    assert http.get("/").json == {"status": "alive"}
+    assert "Accept" in http.get("/").vary
+
+
+@ON_SQLITE
+def test_static_files_are_kept_for_good_and_named_by_their_content(http: FlaskClient) -> None:
+    text = http.get("/ui/").text
+    addresses = re.findall(r'(?:src|href)="(/ui/static/[^"]+)"', text)
+
+    for address in addresses:
+        packed, plain = http.get(address, headers={"Accept-Encoding": "gzip"}), http.get(address)
+        assert packed.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert len(packed.data) < len(plain.data)
+    assert len(addresses) >= 3
+    assert http.get(f"{addresses[0]}x").status_code == 404
+    assert http.get("/ui/static/0/../../site.py").status_code == 404
+
+
+def test_both_languages_have_the_same_sentences() -> None:
+    english, korean = (load_words(language) for language in LANGUAGES)
+
+    assert english.keys() == korean.keys()
+    for key, text in english.items():
+        fields = [{name for _, name, _, _ in string.Formatter().parse(one) if name} for one in (text, korean[key])]
+        assert fields[0] == fields[1], key
+        assert korean[key].strip()
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_escapes_everything_and_has_nothing_inline(template: Path) -> None:
+    text = template.read_text()
+
+    assert not re.search(r"\|\s*safe\b|autoescape|<style|\sstyle=|\son\w+=|javascript:", text)
+
+
+def test_scripts_write_text_and_never_markup() -> None:
+    for name, file in load_files().items():
+        if name.endswith(".js") and not name.startswith("uplot"):
+            text = file.content.decode()
+            assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function", text), name
+
+
+def test_every_sentence_of_the_templates_and_scripts_exists() -> None:
+    known = load_words("en")
+    for path in (*TEMPLATES, *FOLDER.glob("*.js")):
+        for key in re.findall(r"\b(?:t|say)\([\"'`]([a-z_.]+[a-z_])[\"'`][,)]", path.read_text()):
+            assert key in known, (path.name, key)
+
+
+def test_the_vendored_library_is_the_released_one() -> None:
+    digest = hashlib.sha256((FOLDER / "uplot-1.6.32" / "uPlot.iife.min.js").read_bytes()).hexdigest()
+    assert digest == "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"
