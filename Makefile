@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check e2e e2e-compose bench chaos fuzz audit recipes tidy migrate lock
+.PHONY: help install demo run test web check e2e e2e-compose bench chaos fuzz audit recipes tidy migrate lock
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,10 @@ $(VENV)/installed $(AUDIT)/installed:
 		$$pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement $<
 	@touch $@
 
+$(VENV)/browser-installed: requirements/browser.txt $(VENV)/installed
+	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement $<
+	@touch $@
+
 demo: install ## Start everything, train a small network, classify five images, and stop
 	@exec $(BIN)/python -m local.demo
 
@@ -35,9 +39,13 @@ run: install ## Start everything and run until Ctrl-C
 test: install ## Run the unit and integration tests
 	@exec $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
+web: $(VENV)/browser-installed ## Run the tests of the pages in a real browser (needs Chromium)
+	@exec $(BIN)/python -m pytest tests/web
+
 check: install ## Check lint, formatting, import contracts and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/oxlint --deny-warnings --ignore-pattern '**/uplot*' api/web/static
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
@@ -69,7 +77,7 @@ migrate: install ## Migrate the database
 	@exec $(BIN)/alembic upgrade head
 
 lock: ## Write the lock files (needs uv)
-	@set -e; for name in development api worker worker-gpu audit; do \
+	@set -e; for name in development api worker worker-gpu browser audit; do \
 		platform=$$(test $$name = worker-gpu && echo "--python-platform x86_64-manylinux_2_28 --python-version 3.11" || echo "--universal --python-version 3.11"); \
 		constraint=$$(test $$name = development -o $$name = audit || echo "--constraint $(LOCK)"); \
 		uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \

@@ -37,10 +37,11 @@ export class Problem extends Error {
 export async function call(path, { method = "GET", json, body, headers = {}, signal } = {}) {
   let answer;
   const typed = json === undefined ? headers : { "Content-Type": "application/json", ...headers };
+  const request = new Request(root + path, {
+    method, headers: typed, body: json === undefined ? body : JSON.stringify(json), signal,
+  });
   try {
-    answer = await fetch(root + path, {
-      method, headers: typed, body: json === undefined ? body : JSON.stringify(json), signal,
-    });
+    answer = await fetch(request);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem({ title: say("script.unreachable"), detail: "" });

@@ -1,6 +1,6 @@
 /** Compare trainings: one metric of all of them in one chart. */
 
-import { data, make, say } from "./answers.js";
+import { data, make } from "./answers.js";
 import { Chart } from "./curves.js";
 
 const select = document.querySelector("[data-metric]");

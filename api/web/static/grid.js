@@ -16,8 +16,8 @@ export function navigate(table) {
     if (row < 0) return;
     const column = rows[row].indexOf(event.target);
     const next = {
-      ArrowLeft: () => seek(row, column, 0, -1), ArrowRight: () => seek(row, column, 0, 1),
-      ArrowUp: () => seek(row, column, -1, 0), ArrowDown: () => seek(row, column, 1, 0),
+      ArrowLeft: () => rows[row].slice(0, column).findLast(Boolean), ArrowRight: () => rows[row].slice(column + 1).find(Boolean),
+      ArrowUp: () => seek(rows.slice(0, row).reverse(), column), ArrowDown: () => seek(rows.slice(row + 1), column),
       Home: () => rows[row].find(Boolean), End: () => rows[row].findLast(Boolean),
     }[event.key]?.();
     if (!next) return;
@@ -25,10 +25,12 @@ export function navigate(table) {
     next.focus();
   });
 
-  /** Return the next cell with a link in a direction; empty cells are passed over. */
-  function seek(row, column, down, right) {
-    for (let r = row + down, c = column + right; rows[r] && c >= 0 && c < rows[r].length; r += down, c += right) {
-      if (rows[r][c]) return rows[r][c];
+  /** Return the cell nearest to a column, of the first row that has one. */
+  function seek(others, column) {
+    for (const cells of others) {
+      const places = [...cells.keys()].filter((place) => cells[place]);
+      places.sort((one, other) => Math.abs(one - column) - Math.abs(other - column));
+      if (places.length) return cells[places[0]];
     }
     return null;
   }

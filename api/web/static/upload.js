@@ -35,8 +35,8 @@ form.addEventListener("submit", (event) => {
     showProblem(place, new Problem({ title: say("upload.script.too_large"), detail: "" }));
     return;
   }
-  const fields = new FormData(form);
-  for (const [key, value] of [...fields.entries()]) if (value === "") fields.delete(key);
+  const fields = new FormData();
+  for (const [key, value] of new FormData(form)) if (value !== "") fields.append(key, value);
   send(fields);
 });
 

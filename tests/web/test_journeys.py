@@ -1,0 +1,250 @@
+"""Test what people do in the pages: by mouse, by keyboard and by touch, and while the service fails."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.stacks import LocalStack
+from tests.support.waiting import wait_for
+from tests.web.conftest import FullStack, Opener, Watched, read_recipe
+
+TRAINING_SECONDS = 90
+
+
+def train_long(stack: LocalStack, epochs: int = 400) -> str:
+    """Submit a training that takes some seconds, and return its id."""
+    spec = (
+        read_recipe("digits-cnn").replace("epochs: 20", f"epochs: {epochs}").replace("model: digits-cnn", "model: long")
+    )
+    answer = stack.http.post("/api/v1/jobs", content=spec, headers={"Content-Type": "application/yaml"})
+    return str(answer.json()["id"])
+
+
+def cancel(stack: LocalStack, job: str) -> None:
+    stack.http.post(f"/api/v1/jobs/{job}/cancellation")
+    wait_for(lambda: stack.http.get(f"/api/v1/jobs/{job}").json()["ended_at"] is not None, 60)
+
+
+def press_to(watched: Watched, selector: str, key: str = "Tab", limit: int = 80) -> None:
+    """Press a key until an element has the focus."""
+    page = watched.page
+    for _ in range(limit):
+        if page.evaluate("selector => document.activeElement?.matches(selector)", selector):
+            return
+        page.keyboard.press(key)
+    raise AssertionError(f"{selector} cannot be reached by the keyboard")
+
+
+def test_a_recipe_is_trained_watched_evaluated_and_tried_by_keyboard(full: FullStack, open_page: Opener) -> None:
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/new?recipe=iris")
+        page.wait_for_selector("[data-plan] .good-ink")
+        press_to(watched, "[data-train]")
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile("/ui/jobs/[0-9a-f-]{36}"))
+        page.wait_for_selector(".uplot", timeout=30_000)
+        page.wait_for_selector("#state .status.succeeded", timeout=TRAINING_SECONDS * 1000)
+        page.wait_for_selector('a[href*="/versions/"]')
+        press_to(watched, '[role="application"]')
+        page.keyboard.press("Home")
+        assert page.inner_text("#said").startswith("epoch 1:")
+        press_to(watched, 'a[href$="/versions/1"]', "Shift+Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/versions/1")
+        press_to(watched, 'a[href$="/evaluation"]')
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/evaluation")
+        press_to(watched, ".matrix a")
+        first = page.evaluate("document.activeElement.getAttribute('aria-label')")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("End")
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')") != first
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile("true=.+predicted="))
+        press_to(watched, 'a[href*="/try"]')
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile("/try"))
+        page.wait_for_load_state()
+        press_to(watched, 'input[name="0"]')
+        page.keyboard.press("Control+A")
+        page.keyboard.type("5.1")
+        page.wait_for_selector(".answers li")
+        assert watched.messages == []
+
+
+def test_a_digit_is_drawn_by_touch(full: FullStack, open_page: Opener) -> None:
+    with open_page("phone") as watched:
+        page = watched.page
+        page.goto(full.root + full.paths["pad"])
+        box = page.locator("[data-pad]").bounding_box()
+        for part in (0.3, 0.5, 0.7):
+            page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + part * box["height"])
+        page.wait_for_selector(".answers li")
+        page.wait_for_selector("[data-seen] img")
+        assert len(page.locator(".answers li").all()) == 5
+        page.locator("[data-clear]").tap()
+        assert page.locator(".answers li").count() == 0
+        assert page.evaluate("scrollY") == 0  # drawing does not scroll
+        assert watched.messages == []
+
+
+def test_a_photo_is_dropped_and_a_file_that_is_none_is_refused(
+    full: FullStack, open_page: Opener, tmp_path: Path
+) -> None:
+    with open_page() as watched:
+        page = watched.page
+        page.goto(full.root + full.paths["pad"])
+        (tmp_path / "note.png").write_bytes(b"no image")
+        page.set_input_files("[data-file]", tmp_path / "note.png")
+        page.wait_for_selector('[role="alert"]')
+        assert "image" in page.inner_text('[role="alert"]')
+        page.click('[role="alert"] button')
+        assert page.locator('[role="alert"]').count() == 0
+        page.click("details summary")
+        page.locator("[data-sample]").first.click()
+        page.wait_for_selector(".answers li")
+
+
+def test_a_refused_upload_tells_why_and_a_good_one_is_shown(full: FullStack, open_page: Opener, tmp_path: Path) -> None:
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/datasets/new")
+        table = tmp_path / "Meine Blumen.csv"
+        table.write_text("a,b,kind\n1,2\n3,4,dog\n")
+        page.set_input_files("[name=file]", table)
+        assert page.input_value("[name=name]") == "meine-blumen"
+        page.click("[data-upload] button[type=submit]")
+        page.wait_for_selector('[role="alert"]')
+        assert "cells" in page.inner_text('[role="alert"]')
+        table.write_text("a,b,kind\n" + "1,2,cat\n3,4,dog\n" * 10)
+        page.set_input_files("[name=file]", table)
+        page.click("[data-upload] button[type=submit]")
+        page.wait_for_url("**/ui/datasets/meine-blumen@1")
+        assert "meine-blumen@1" in page.inner_text("h1")
+
+
+def test_faults_of_a_spec_are_told_while_it_is_written(full: FullStack, open_page: Opener) -> None:
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/new?recipe=iris")
+        page.wait_for_selector("[data-plan] .good-ink")
+        text = page.input_value("[data-spec]")
+        page.fill("[data-spec]", text.replace("layer: Dense", "layer: Dens", 1))
+        page.wait_for_selector("[data-plan] .notice.bad")
+        assert "Dense" in page.inner_text("[data-plan]")
+        page.fill("[data-spec]", text)
+        page.wait_for_selector("[data-plan] .good-ink")
+        page.fill("[data-spec]", "model: [")
+        page.wait_for_selector("[data-plan] .notice.bad")
+
+
+def test_two_presses_make_one_job(full: FullStack, open_page: Opener) -> None:
+    before = len(full.stack.http.get("/api/v1/jobs?model=and&limit=200").json()["jobs"])
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/new?recipe=and")
+        page.wait_for_selector("[data-plan] .good-ink")
+        page.evaluate("for (const _ of [1, 2]) document.querySelector('[data-train]').click()")
+        page.wait_for_url(re.compile("/ui/jobs/[0-9a-f-]{36}"))
+    assert len(full.stack.http.get("/api/v1/jobs?model=and&limit=200").json()["jobs"]) == before + 1
+
+
+def test_an_epoch_is_in_the_page_soon_and_the_lists_follow(full: FullStack, open_page: Opener) -> None:
+    job = train_long(full.stack)
+    with open_page() as watched, open_page() as other:
+        watched.page.goto(f"{full.root}/ui/jobs/{job}")
+        other.page.goto(f"{full.root}/ui/jobs")
+        watched.page.wait_for_selector(".uplot", timeout=30_000)
+        watched.page.click("summary >> nth=0")
+        shown = watched.page.locator("[data-epochs] tbody tr th").first
+        first = int(shown.inner_text())
+        wait_for(lambda: int(shown.inner_text()) > first, 10)
+        other.page.wait_for_selector(f'[data-job="{job}"] progress', timeout=10_000)
+        assert watched.page.inner_text("[data-live]").startswith("● live")
+        watched.page.click("[data-live] button")
+        assert "as of" in watched.page.inner_text("[data-live]")
+        watched.page.click("[data-live] button")
+        cancel(full.stack, job)
+        watched.page.wait_for_selector("#state .status.cancelled", timeout=10_000)
+        other.page.wait_for_selector(f'[data-job="{job}"] .status.cancelled', timeout=10_000)
+        assert watched.messages == other.messages == []
+
+
+def test_a_job_is_cancelled_after_a_question(full: FullStack, open_page: Opener) -> None:
+    job = train_long(full.stack)
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/{job}")
+        page.click('[data-act="cancellation"]')
+        page.click('dialog button[value="no"]')
+        assert page.evaluate("document.activeElement.dataset.act") == "cancellation"
+        page.click('[data-act="cancellation"]')
+        page.click('dialog button[value="yes"]')
+        page.wait_for_selector("#state .status.cancelled", timeout=20_000)
+        page.wait_for_selector('[data-act="retry"]:not([hidden])')
+
+
+def test_a_page_goes_on_after_the_api_was_killed(full: FullStack, open_page: Opener) -> None:
+    job = train_long(full.stack, 2000)
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/{job}")
+        page.wait_for_selector(".uplot", timeout=30_000)
+        full.stack.kill("api")
+        page.wait_for_selector("[data-live]:has-text('reconnecting')", timeout=20_000)
+        wait_for(full.stack.is_ready, 60)
+        shown = page.locator("[data-line]")
+        last = shown.inner_text()
+        wait_for(lambda: shown.inner_text() != last, 60)
+    cancel(full.stack, job)
+
+
+@pytest.mark.parametrize("method", ["form", "fetch"])
+def test_a_page_of_another_origin_changes_nothing(full: FullStack, open_page: Opener, method: str) -> None:
+    target = f"{full.root}/api/v1/jobs"
+    before = full.stack.http.get("/api/v1/jobs?limit=1").json()["jobs"]
+    scripts = {
+        "form": """target => {
+            const form = document.createElement("form");
+            Object.assign(form, { method: "post", action: target, enctype: "text/plain" });
+            document.body.append(form);
+            form.submit();
+        }""",
+        "fetch": """target => fetch(target, { method: "POST", mode: "no-cors", body: "model: evil" })""",
+    }
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"http://localhost:{full.stack.port}/health/live")  # another origin than 127.0.0.1
+        answers: list[int] = []
+        page.on("response", lambda answer: answers.append(answer.status))
+        with suppress(Exception):  # the answer cannot be read
+            page.evaluate(scripts[method], target)
+        wait_for(lambda: 403 in answers or page.wait_for_timeout(50), 10)
+    assert full.stack.http.get("/api/v1/jobs?limit=1").json()["jobs"] == before
+
+
+def test_names_are_text_everywhere(full: FullStack, open_page: Opener) -> None:
+    with open_page() as watched:
+        for name in ("job", "jobs", "model", "cell", "form of a row", "Korean evaluation", "data set of a table"):
+            watched.page.goto(full.root + full.paths[name])
+            watched.page.wait_for_timeout(300)
+        assert watched.messages == []
+        assert watched.page.locator("img[src='x']").count() == 0
+
+
+def test_the_seventh_tab_loads(full: FullStack, open_page: Opener) -> None:
+    """A browser has six connections to a host, so that a tab must close its stream when it is hidden."""
+    hide = """() => {
+        Object.defineProperty(document, "hidden", { value: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with open_page() as watched:
+        pages = [watched.page.context.new_page() for _ in range(8)]
+        for page in pages:
+            page.goto(f"{full.root}/ui/queue", timeout=15_000)
+            page.wait_for_selector("[data-live]:has-text('live')")
+            page.evaluate(hide)  # a browser without a window shows all tabs
+            assert "as of" in page.inner_text("[data-live]")
