@@ -14,11 +14,15 @@ class Fault:
         pointer: JSON Pointer (RFC 6901) to the place, as a URI fragment: `#/training/epochs`.
         detail: a sentence for the user.
         where: the part of the request: `body`, `query`, `path` or `header`.
+        line: the line of the place in a YAML document, from 1; None if it is not known.
+        column: its column, from 1.
     """
 
     pointer: str
     detail: str
     where: Literal["body", "query", "path", "header"] = "body"
+    line: int | None = None
+    column: int | None = None
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -25,6 +25,12 @@ class ProblemLocation(Document):
     )
     in_: RequestPart = Field(default="body", alias="in", description="The part of the request.")
     detail: str
+    line: int | None = Field(default=None, description="The line of the place, from 1, in a document that is YAML.")
+    column: int | None = Field(default=None, description="The column of the place, from 1.")
+
+    @model_serializer(mode="wrap")
+    def _omit_unknown(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
 
 
 class JobProblem(Document):

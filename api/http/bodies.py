@@ -6,7 +6,7 @@ import re
 import sys
 from typing import Any, NoReturn
 
-from flask import current_app, request
+from flask import current_app, g, request
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
@@ -55,8 +55,15 @@ def read_body(max_bytes: int) -> bytes:
 def read_document_body() -> tuple[bytes, bool]:
     """Read a body that is JSON or YAML, as its Content-Type says. Returns the body, and whether it is YAML.
 
-    Raises UnsupportedContent or RequestTooLarge.
+    A second call returns the same. Raises UnsupportedContent or RequestTooLarge.
     """
+    if "document_body" not in g:
+        g.document_body = _read_document_body()
+    body: tuple[bytes, bool] = g.document_body
+    return body
+
+
+def _read_document_body() -> tuple[bytes, bool]:
     if request.mimetype in YAML_TYPES:
         return read_body(MAX_YAML_BYTES), True
     if request.mimetype in JSON_TYPES or request.mimetype.endswith("+json"):
@@ -123,7 +130,13 @@ def _read_yaml(body: bytes) -> Any:  # noqa: ANN401 - JSON
     except RecursionError:
         raise MalformedRequest(f"The YAML has more than {MAX_DEPTH} nested levels, the limit.") from None
     except (YAMLError, ValueError) as error:
-        raise MalformedRequest(f"The body is not YAML: {' '.join(str(error).split())}") from None
+        mark = getattr(error, "problem_mark", None)
+        detail = f"The body is not YAML: {' '.join(str(error).split())}"
+        if mark is None:
+            raise MalformedRequest(detail) from None
+        problem = str(getattr(error, "problem", "") or "it cannot be read")
+        fault = Fault("#", f"{problem}.", line=mark.line + 1, column=mark.column + 1)
+        raise MalformedRequest(detail, (fault,)) from None
 
 
 def check_values(value: Any, pointer: str, depth: int) -> None:  # noqa: ANN401 - JSON

@@ -86,7 +86,12 @@ def register_handlers(app: Flask) -> None:
 def to_problem(error: ServiceError) -> Problem:
     """Convert an error to a problem document. `errors` contains all faults, and `detail` the first one."""
     status = STATUS[type(error)]
-    locations = [ProblemLocation(pointer=fault.pointer, in_=fault.where, detail=fault.detail) for fault in error.faults]
+    locations = [
+        ProblemLocation(
+            pointer=fault.pointer, in_=fault.where, detail=fault.detail, line=fault.line, column=fault.column
+        )
+        for fault in error.faults
+    ]
     first = f" {locations[0].pointer}: {locations[0].detail}" if locations else ""
     more = f" More faults in `errors`: {len(locations) - 1}." if len(locations) > 1 else ""
     return Problem(

@@ -3,7 +3,7 @@
 import tempfile
 from http import HTTPStatus
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from flask import Response, url_for
@@ -14,8 +14,10 @@ from api.documents.jobs import JobDocument, JobList, JobSummary, load_job
 from api.http.headers import SubmitHeader
 from api.http.pagination import TIME_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import JobPath
+from api.http.reading.all_faults import with_all_faults
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, make_download, to_response
+from api.http.validation import validate
 from api.planner.messages import Plan, PlanRequest
 from api.services import services
 from api.streaming.job_log import format_log
@@ -140,6 +142,28 @@ class EventsHeader(BaseModel):
     )
 
 
+def _check_spec(document: Any) -> None:  # noqa: ANN401 - JSON
+    """Check whether a spec can be trained. Raises InvalidRequest, and the errors of planning."""
+    with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
+        _plan(validate(TrainingSpec, document), Path(folder))
+
+
+def _plan(spec: TrainingSpec, folder: Path) -> tuple[submission.ResolvedSpec, list[Path], Plan]:
+    """Resolve a spec, write its large inline data to the folder, and plan it.
+
+    Raises InvalidRequest if it cannot be trained, DatasetNotFound, ArtifactDamaged or PlanningUnavailable.
+    """
+    with services().sessions() as session:
+        resolved = submission.resolve(session, spec, services().artifacts)
+    version = resolved.version
+    base = pretrained.read_pretrained(version, services().artifacts) if version is not None else None
+    inline = write_inline(resolved.spec.dataset, folder)
+    request_to_plan = PlanRequest(
+        spec=resolved.spec, uploaded=resolved.info, validation=resolved.validation_info, base=base
+    )
+    return resolved, inline, services().planner.plan(request_to_plan, services().owners.get_current())
+
+
 @bp.post(
     "",
     responses={
@@ -158,6 +182,7 @@ class EventsHeader(BaseModel):
         ),
     },
 )
+@with_all_faults(_check_spec)
 @parse_request
 def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> Response:
     """Submit a training job.
@@ -167,26 +192,18 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
     """
     if not query.dry_run:
         services().disk.check()
-    with services().sessions() as session:
-        resolved = submission.resolve(session, body, services().artifacts)
-    version = resolved.version
-    base = pretrained.read_pretrained(version, services().artifacts) if version is not None else None
     owner, max_queued = services().owners.get_current(), services().owners.max_queued
-
-    def submit(inline: list[StoredFile]) -> tuple[Job, bool]:
-        with services().sessions.begin() as session:
-            return submission.submit(
-                session, resolved, owner, max_queued, header.idempotency_key, inline[0] if inline else None
-            )
-
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
-        inline = write_inline(resolved.spec.dataset, Path(folder))
-        request_to_plan = PlanRequest(
-            spec=resolved.spec, uploaded=resolved.info, validation=resolved.validation_info, base=base
-        )
-        plan = services().planner.plan(request_to_plan, owner)
+        resolved, inline, plan = _plan(body, Path(folder))
         if query.dry_run:
             return to_response(plan)
+
+        def submit(stored: list[StoredFile]) -> tuple[Job, bool]:
+            with services().sessions.begin() as session:
+                return submission.submit(
+                    session, resolved, owner, max_queued, header.idempotency_key, stored[0] if stored else None
+                )
+
         job, is_reused = tracked_files.store_and_reference(services().sessions, services().artifacts, inline, submit)
     if not is_reused:
         services().notifier.notify(Device(job.device))  # after the commit: workers see the row only then

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from api.http.bodies import parse_document
 from api.http.reading.document_reader import ReadingAnswer, ReadingRequest
+from api.http.reading.yaml_places import find_places
 from api.http.validation import validate
 from shared.errors import InvalidRequest, MalformedRequest, ServiceError
 from shared.processes.child import serve_messages
@@ -29,12 +30,14 @@ def prepare() -> Callable[[Message], Message]:
 
     def respond(message: Message) -> Message:
         request = ReadingRequest.model_validate_json(message.head)
-        model: type[BaseModel] = getattr(importlib.import_module(request.module), request.model)
         try:
             with limits.hold(MAX_BYTES, MAX_CPU_SECONDS):
                 document = parse_document(message.payload, is_yaml=request.is_yaml)
-                validate(model, document)
-                return Message(ReadingAnswer().model_dump_json().encode(), json.dumps(document).encode())
+                if request.module is not None:
+                    model: type[BaseModel] = getattr(importlib.import_module(request.module), request.model)
+                    validate(model, document)
+                places = find_places(message.payload, request.pointers) if request.is_yaml and request.pointers else {}
+                return Message(ReadingAnswer(places=places).model_dump_json().encode(), json.dumps(document).encode())
         except ServiceError as refused:
             error = refused
         except MemoryError:

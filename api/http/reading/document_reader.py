@@ -3,8 +3,10 @@
 Parsing and validating take time in which this process could not answer predictions, and memory.
 """
 
+import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from flask import current_app
 from pydantic import BaseModel
@@ -29,18 +31,26 @@ MAX_WAITING = 16
 class ReadingRequest(BaseModel):
     """The head of a message to the reading process; its payload is the document.
 
-    `module` and `model` are the names of the pydantic model to validate.
+    Attributes:
+        module: the module of the pydantic model to validate; None to validate nothing.
+        model: the name of the model.
+        pointers: the places of a YAML document to find.
     """
 
-    module: str
-    model: str
+    module: str | None
+    model: str = ""
     is_yaml: bool
+    pointers: tuple[str, ...] = ()
 
 
 class ReadingAnswer(BaseModel):
-    """The head of the answer; its payload is the document as JSON, or empty if it is refused."""
+    """The head of the answer; its payload is the document as JSON, or empty if it is refused.
+
+    `places` are the lines and columns of the pointers that were asked for.
+    """
 
     refusal: Refusal | None = None
+    places: dict[str, tuple[int, int]] = {}
 
 
 class DocumentReader:
@@ -71,6 +81,19 @@ class DocumentReader:
         if not is_yaml and len(body) <= MAX_BYTES_HERE:
             return validate(model, parse_document(body, is_yaml=False))
         request = ReadingRequest(module=model.__module__, model=model.__qualname__, is_yaml=is_yaml)
+        return model.model_validate_json(self._ask(request, body)[1])
+
+    def read_with_places(
+        self, body: bytes, pointers: Sequence[str], *, is_yaml: bool
+    ) -> tuple[Any, dict[str, tuple[int, int]]]:
+        """Parse a document without validating it. Return it, and line and column of each pointer, if it is YAML.
+
+        Raises the errors of `read`.
+        """
+        answer, payload = self._ask(ReadingRequest(module=None, is_yaml=is_yaml, pointers=tuple(pointers)), body)
+        return json.loads(payload), answer.places
+
+    def _ask(self, request: ReadingRequest, body: bytes) -> tuple[ReadingAnswer, bytes]:
         try:
             head, payload = self._pool.ask(Message(request.model_dump_json().encode(), body), READING_SECONDS)
         except ChildFailed as failure:
@@ -78,7 +101,7 @@ class DocumentReader:
         answer = ReadingAnswer.model_validate_json(head)
         if answer.refusal is not None:
             raise answer.refusal.to_error()
-        return model.model_validate_json(payload)
+        return answer, payload
 
 
 def read_document(model: type[Parsed]) -> Parsed:

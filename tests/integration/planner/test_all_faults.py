@@ -1,0 +1,74 @@
+"""Test that all faults of a spec are told at once, and where they stand."""
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.support.examples import DIGITS, changed
+from tests.support.problems import assert_problem
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+SPEC = """# a comment
+model: digits
+dataset:
+  name: digits
+network:
+  layers:
+    - {layer: Flatten}
+    - layer: Dens
+      units: 10
+training:
+  epocs: 3
+  optimizer: adam
+"""
+
+
+def read_faults(http: FlaskClient, text: str) -> list[dict[str, Any]]:
+    """Send a spec as YAML, and return its faults."""
+    answer = http.post("/api/v1/jobs?dry_run=true", data=text, content_type="application/yaml")
+    faults: list[dict[str, Any]] = answer.json["errors"]
+    return faults
+
+
+def test_an_unknown_key_does_not_hide_a_fault_of_a_layer(http: FlaskClient) -> None:
+    layer, key = read_faults(http, SPEC)
+
+    assert (layer["pointer"], layer["line"], layer["column"]) == ("#/network/layers/1/layer", 8, 7)
+    assert "'Dense'" in layer["detail"]
+    assert (key["pointer"], key["line"], key["column"]) == ("#/training/epocs", 11, 3)
+    assert "'epochs'" in key["detail"]
+
+
+def test_a_missing_key_has_the_line_of_what_lacks_it(http: FlaskClient) -> None:
+    (fault,) = read_faults(http, SPEC.replace("epocs", "epochs").replace("layer: Dens\n      units: 10", "units: 10"))
+
+    assert (fault["pointer"], fault["line"]) == ("#/network/layers/1/layer", 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [("model: [\n", 2, 1), ("a: 1\nb: : 2\n", 2, 4), ("a: 1\n\tb: 2\n", 2, 1)],
+    ids=["unclosed", "two colons", "a tab"],
+)
+def test_yaml_that_cannot_be_read_has_its_line(http: FlaskClient, text: str, line: int, column: int) -> None:
+    answer = http.post("/api/v1/jobs", data=text, content_type="application/yaml")
+
+    (fault,) = assert_problem(answer, 400, "malformed-request")["errors"]
+    assert (fault["line"], fault["column"]) == (line, column)
+
+
+def test_faults_of_json_have_no_line(http: FlaskClient) -> None:
+    spec = changed(changed(DIGITS, "trainin", {}), "network.layers.0", {"layer": "Conv2", "filters": 3})
+
+    faults = http.post("/api/v1/jobs", json=spec).json["errors"]
+
+    assert {fault["pointer"] for fault in faults} == {"#/trainin", "#/network/layers/0/layer"}
+    assert all("line" not in fault and "column" not in fault for fault in faults)
+
+
+def test_data_that_are_missing_are_told_with_the_unknown_keys(http: FlaskClient) -> None:
+    data, key = read_faults(http, SPEC.replace("name: digits", "name: nobody"))
+
+    assert (data["pointer"], data["line"]) == ("#/dataset/name", 4)
+    assert key["pointer"] == "#/training/epocs"
