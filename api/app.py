@@ -11,6 +11,7 @@ from flask_openapi3_swagger.plugins import RegisterPlugin
 
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
+from api.charts.dataset_rows import OpenDatasets
 from api.charts.evaluation_tiles import TestImageCache
 from api.collectors import DiskCollector, JobCollector, MemoryCollector
 from api.compression import finish_response
@@ -36,6 +37,7 @@ from api.protocols.fast_path import with_fast_path
 from api.routes import (
     batch_predictions,
     catalog,
+    dataset_rows,
     datasets,
     evaluations,
     health,
@@ -103,6 +105,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         prepared_inputs,
         batch_predictions,
         datasets,
+        dataset_rows,
         catalog,
         recipes,
         workers,
@@ -180,6 +183,7 @@ def _build_services(settings: Settings) -> Services:
         disk=disk,
         pictures=PictureCache(),
         test_images=TestImageCache(),
+        datasets=OpenDatasets(artifacts),
         owners=Owners(settings.owner_header, settings.max_queued_per_owner),
         clients=SlowClients(max_reads=settings.api_threads, max_sends=max(1, settings.api_threads // 4)),
         feeds=JobFeeds(sessions, FeedLimits(listeners=max(1, settings.api_threads // 2)), write_change),

@@ -7,6 +7,7 @@ from flask import current_app
 
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
+from api.charts.dataset_rows import OpenDatasets
 from api.charts.evaluation_tiles import TestImageCache
 from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import DocumentReader
@@ -54,6 +55,7 @@ class Services:
     disk: DiskReserve
     pictures: PictureCache
     test_images: TestImageCache
+    datasets: OpenDatasets
     owners: Owners
     feeds: JobFeeds
     clients: SlowClients

@@ -13,6 +13,7 @@ from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.datasets.cells import DecimalMark
 from shared.datasets.encodings import ColumnEncoding
 from shared.datasets.info import DatasetInfo, TargetKind
+from shared.registry.manifest import Part
 
 MAX_CERTAIN_CLASSES = 20
 MIN_CLASS_ROWS = 10
@@ -143,3 +144,21 @@ def _format_info(
         digest=digest,
         created_at=created_at,
     )
+
+
+class DatasetRow(Document):
+    """A row of a data set. `index` is its position, from 0."""
+
+    index: int
+    part: Part
+    label: str = Field(description="The label as text; several labels are separated by commas.")
+    image: str | None = Field(description="The path of its picture; null for a row of a table.")
+    values: list[float | str] | None = Field(description="The cells of a row of a table; null for an image.")
+
+
+class DatasetRowList(Document):
+    """A page of rows, of `total` that match. `next` is the cursor of the next page; null if no page follows."""
+
+    rows: list[DatasetRow]
+    total: int
+    next: str | None

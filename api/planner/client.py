@@ -1,8 +1,12 @@
 """Ask the planning processes for plans, and replace a process that fails."""
 
+import hashlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
+
+from cachetools import LRUCache
 
 from api.planner.catalog import Catalog
 from api.planner.messages import CATALOG, LayerOutputRequest, Plan, PlannerMessage, PlanRequest, PlanResponse
@@ -18,6 +22,8 @@ LAYER_OUTPUT_SECONDS = 30.0
 WAIT_SECONDS = 10.0
 MAX_WAITING = 64
 MAX_PROCESSES = 4
+MAX_PLANS = 256
+"""The plans that are remembered: a page asks for the same one again and again."""
 SERVICE = ""
 """The owner of requests that are not a user's."""
 
@@ -51,19 +57,29 @@ class Planner:
         self.pool = ProcessPool("planning", command, size, max_waiting, wait_seconds, PlanningUnavailable)
         self._plan_seconds = plan_seconds
         self._catalog: Catalog | None = None
+        self._plans: LRUCache[bytes, Plan] = LRUCache(MAX_PLANS)
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Start the processes without waiting for them, so that Keras is imported before the first spec arrives."""
         self.pool.start()
 
     def plan(self, plan_request: PlanRequest, owner: str = SERVICE) -> Plan:
-        """Compute the plan of a spec. `owner` is who waits in the queue.
+        """Compute the plan of a spec, or return that of the same spec of a moment ago. `owner` waits in the queue.
 
         Raises InvalidRequest if the spec cannot be trained, and PlanningUnavailable if the queue is full or no process
         starts.
         """
-        plan = self._request(PlannerMessage(plan_request=plan_request), owner, self._plan_seconds).plan
+        message = PlannerMessage(plan_request=plan_request)
+        key = hashlib.sha256(message.model_dump_json(by_alias=True).encode()).digest()
+        with self._lock:
+            known = self._plans.get(key)
+        if known is not None:
+            return known
+        plan = self._request(message, owner, self._plan_seconds).plan
         assert plan is not None  # noqa: S101 - a response to a spec has a plan
+        with self._lock:
+            self._plans[key] = plan
         return plan
 
     def compute_layer_output(self, layer_request: LayerOutputRequest) -> None:

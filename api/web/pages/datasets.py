@@ -1,16 +1,22 @@
 """Show the data sets, one of them, and the form by which one is uploaded."""
 
+from typing import Any
+
 from flask import Response, request, url_for
 
-from api.documents.datasets import DatasetDocument, format_builtin, format_dataset
-from api.http.pagination import TEXT_KEY, make_next_cursor, parse_page
+from api.documents.datasets import DatasetDocument, RevisionDocument, format_builtin, format_dataset
+from api.http.pagination import NUMBER_KEY, TEXT_KEY, make_next_cursor, parse_page
 from api.services import services
 from api.web.rendering import render
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
+from shared.registry.manifest import Part
 
 PAGE_LENGTH = 50
 MAX_CLASSES = 200
+MAX_COLUMNS = 30
+ROWS_OF_IMAGES, ROWS_OF_TABLE = 48, 20
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 def show_datasets() -> Response:
@@ -34,6 +40,7 @@ def show_dataset(name: str) -> Response:
     """Show a data set: its parts, its classes and a preview. Raises DatasetNotFound."""
     document = _load_dataset(name)
     chosen = document.revisions[0]
+    explorer = _explore(document)
     largest = max((one.train_rows + one.validation_rows + one.test_rows for one in chosen.classes), default=1)
     return render(
         "dataset.html",
@@ -44,6 +51,7 @@ def show_dataset(name: str) -> Response:
         chosen=chosen,
         largest=max(largest, 1),
         shown=chosen.classes[:MAX_CLASSES],
+        **explorer,
         others=_list_numbers(document.name) if not document.builtin else [],
         data={"reference": chosen.reference},
     )
@@ -69,6 +77,49 @@ def _load_dataset(name: str) -> DatasetDocument:
     with services().sessions() as session:
         found = [revisions.get_revision(session, name)] if "@" in name else revisions.list_revisions(session, name)
     return format_dataset(found[0].dataset, found)
+
+
+def _explore(document: DatasetDocument) -> dict[str, Any]:
+    """Return a page of the rows that `?class=` and `?part=` choose. Raises InvalidRequest for a forged cursor."""
+    chosen = document.revisions[0]
+    if document.builtin:
+        opened = services().datasets.open_builtin(document.name)
+    else:
+        with services().sessions() as session:
+            opened = services().datasets.open_revision(revisions.get_revision(session, chosen.reference))
+    label = request.args.get("class") or None
+    part = next((one for one in PARTS if one == request.args.get("part")), None)
+    length = ROWS_OF_IMAGES if chosen.kind == "images" else ROWS_OF_TABLE
+    page = parse_page(length, request.args.get("cursor"), NUMBER_KEY)
+    start = page.after[0] if page.after is not None else 0
+    found = opened.find_rows(label, part)
+    indices = found[start : start + length].tolist()
+    cursor = make_next_cursor(page, [(start + place,) for place in range(1, len(indices) + 1)])
+    given: dict[str, Any] = {key: value for key, value in (("class", label), ("part", part)) if value}
+    is_image = chosen.kind == "images"
+    return {
+        "rows": [
+            {
+                "index": row,
+                "label": opened.get_label(row),
+                "image": url_for("dataset_rows.draw_dataset_row", name=chosen.reference, index=row) if is_image else "",
+                "values": [] if is_image else opened.get_values(row)[:MAX_COLUMNS],
+            }
+            for row in indices
+        ],
+        "first": start + 1,
+        "last": start + len(indices),
+        "total": len(found),
+        "parts": [one for one, rows in zip(PARTS, _count_parts(chosen), strict=True) if rows],
+        "part": part,
+        "label": label,
+        "columns": (chosen.columns or [f"column {index}" for index in range(chosen.shape[0] or 0)])[:MAX_COLUMNS],
+        "next_page": url_for("web.show_dataset", name=chosen.reference, **given, cursor=cursor) if cursor else None,
+    }
+
+
+def _count_parts(chosen: RevisionDocument) -> tuple[int, int, int]:
+    return chosen.train_rows, chosen.validation_rows, chosen.test_rows
 
 
 def _list_numbers(name: str) -> list[int]:

@@ -1,0 +1,103 @@
+"""List the rows of data sets, and show their images."""
+
+from typing import Annotated
+
+from flask import Response, url_for
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from api.charts.dataset_rows import OpenDataset
+from api.documents.datasets import DatasetRow, DatasetRowList
+from api.http.pagination import NUMBER_KEY, PageQuery, make_next_cursor, parse_page
+from api.http.paths import DatasetPath
+from api.http.requests import parse_request
+from api.http.responses import describe_bytes, describe_problems, to_response
+from api.services import services
+from shared.database.pagination import Key
+from shared.datasets import revisions
+from shared.datasets.builtin import BUILTIN_DATASETS
+from shared.errors import (
+    ArtifactDamaged,
+    DatasetNotFound,
+    Fault,
+    FileNotFound,
+    ImageTooLarge,
+    InvalidImage,
+    InvalidRequest,
+)
+from shared.registry.manifest import Part
+
+TILE_SIDE = 96
+
+bp = APIBlueprint("dataset_rows", __name__, url_prefix="/api/v1/datasets", abp_tags=[Tag(name="Data sets")])
+
+
+class RowsQuery(PageQuery):
+    class_: str | None = Field(default=None, alias="class", description="Only rows of this class.", max_length=200)
+    part: Part | None = Field(default=None, description="Only rows of this part.")
+
+
+class RowPath(DatasetPath):
+    index: Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class RowPictureQuery(BaseModel):
+    side: int = Field(default=TILE_SIDE, ge=8, le=512, description="The longer side in pixels.")
+
+
+@bp.get("/<name>/rows", responses={200: DatasetRowList, **describe_problems(DatasetNotFound, ArtifactDamaged)})
+@parse_request
+def list_dataset_rows(path: DatasetPath, query: RowsQuery) -> Response:
+    """List the rows of a data set.
+
+    A row of images has the path of its picture, and a row of a table its cells.
+    Of a built-in data set, some samples are listed.
+    """
+    reference, opened = _open(path.name)
+    page = parse_page(query.limit, query.cursor, NUMBER_KEY)
+    if query.class_ is not None and opened.info.classes and query.class_ not in opened.info.classes:
+        detail = f"Unknown class {query.class_!r}. The classes are {', '.join(opened.info.classes[:100])}."
+        raise InvalidRequest("The request is invalid.", (Fault("#/class", detail, "query"),))
+    chosen = opened.find_rows(query.class_, query.part)
+    start = page.after[0] if page.after is not None else 0
+    rows = [
+        DatasetRow(
+            index=row,
+            part=opened.get_part(row),
+            label=opened.get_label(row),
+            image=url_for(".draw_dataset_row", name=reference, index=row) if opened.info.images else None,
+            values=None if opened.info.images else opened.get_values(row),
+        )
+        for row in chosen[start : start + page.limit].tolist()
+    ]
+    keys: list[Key] = [(start + offset,) for offset in range(1, len(rows) + 1)]
+    return to_response(DatasetRowList(rows=rows, total=len(chosen), next=make_next_cursor(page, keys)))
+
+
+@bp.get(
+    "/<name>/rows/<int:index>.png",
+    responses={
+        200: describe_bytes("image/png", "The image of the row; beside an image that is not square it is gray."),
+        **describe_problems(DatasetNotFound, FileNotFound, ArtifactDamaged, InvalidImage, ImageTooLarge),
+    },
+)
+@parse_request
+def draw_dataset_row(path: RowPath, query: RowPictureQuery) -> Response:
+    """Show the image of a row of a data set."""
+    reference, opened = _open(path.name)
+    if not opened.info.images or path.index >= len(opened.y):
+        what = f"{len(opened.y):,} images" if opened.info.images else "rows of numbers, which have no images"
+        raise FileNotFound(f"There is no image {path.index} in {reference!r}: it has {what}.")
+    picture = opened.encode_image(path.index, query.side, services().decoder)
+    is_fixed = "@" in path.name  # the number of a revision is never given again
+    control = "public, max-age=31536000, immutable" if is_fixed else "no-cache"
+    return Response(picture, content_type="image/png", headers={"Cache-Control": control})
+
+
+def _open(name: str) -> tuple[str, OpenDataset]:
+    """Open a data set. Return its reference, with the number of the revision. Raises DatasetNotFound."""
+    if name in BUILTIN_DATASETS:
+        return name, services().datasets.open_builtin(name)
+    with services().sessions() as session:
+        revision = revisions.get_revision(session, name)
+    return f"{revision.dataset}@{revision.number}", services().datasets.open_revision(revision)
