@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test web check e2e e2e-compose bench chaos fuzz audit recipes tidy migrate lock
+.PHONY: help install demo run test web pictures check e2e e2e-compose bench chaos fuzz audit recipes tidy migrate lock
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +41,9 @@ test: install ## Run the unit and integration tests
 
 web: $(VENV)/browser-installed ## Run the tests of the pages in a real browser (needs Chromium)
 	@exec $(BIN)/python -m pytest tests/web
+
+pictures: $(VENV)/browser-installed ## Take the pictures of the README (needs Chromium)
+	@exec $(BIN)/python -m tests.web.pictures
 
 check: install ## Check lint, formatting, import contracts and types
 	$(BIN)/ruff check

@@ -27,9 +27,13 @@ def run(settings: Settings) -> None:
     with run_stack(settings) as http:
         job = submit_recipe(http, RECIPE)
         _print_line(f"Posted {RECIPE.relative_to(ROOT)}: job {job['id']}, {job['status']}.")
+        page = f"{http.base_url.join('/ui/jobs/')}{job['id']}"
+        _print_line(f"Its page is {page}.")
         job = _watch(http, job)
         _predict(http, job, settings)
-    _print_line(f"Done. The data are in {settings.data_dir}. `make run` runs the same stack until Ctrl-C.")
+    _print_line(
+        f"Done. The data are in {settings.data_dir}. `make run` runs the same stack until Ctrl-C: the page is then there again."
+    )
 
 
 def _watch(http: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:

@@ -160,7 +160,9 @@ def _say_when_ready(settings: Settings) -> bool:
     address = f"http://{settings.host}:{settings.port}"
     try:
         with urllib.request.urlopen(f"{address}/health/ready", timeout=5):  # noqa: S310 - the address of the API
-            logger.info("trainyard is ready at %s, the API documentation is at %s/docs", address, address)
+            logger.info(
+                "trainyard is ready: its pages are at %s/ui/, the API documentation is at %s/docs", address, address
+            )
             return True
     except (urllib.error.URLError, OSError):
         return False

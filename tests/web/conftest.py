@@ -178,6 +178,8 @@ def fill(http: httpx.Client) -> dict[str, str]:
         "evaluation": evaluation,
         "cell": f"{evaluation}?true=8&predicted=8",
         "Korean evaluation": "/ui/models/pictures/versions/1/evaluation",
+        "inside": "/ui/models/digits/versions/1/inside",
+        "inside of two inputs": "/ui/models/rows/versions/1/inside",
         "pad": "/ui/models/digits/try",
         "form of a row": "/ui/models/rows/try",
         "data": "/ui/datasets",

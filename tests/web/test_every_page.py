@@ -22,6 +22,8 @@ PAGES = (
     "evaluation",
     "cell",
     "Korean evaluation",
+    "inside",
+    "inside of two inputs",
     "pad",
     "form of a row",
     "data",

@@ -37,9 +37,8 @@ export class Problem extends Error {
 export async function call(path, { method = "GET", json, body, headers = {}, signal } = {}) {
   let answer;
   const typed = json === undefined ? headers : { "Content-Type": "application/json", ...headers };
-  const request = new Request(root + path, {
-    method, headers: typed, body: json === undefined ? body : JSON.stringify(json), signal,
-  });
+  const sent = json === undefined ? body : JSON.stringify(json);
+  const request = new Request(root + path, { headers: typed, signal, ...(method === "GET" ? {} : { method, body: sent }) });
   try {
     answer = await fetch(request);
   } catch (error) {
