@@ -32,7 +32,7 @@ def run(settings: Settings) -> None:
         job = _watch(http, job)
         _predict(http, job, settings)
     _print_line(
-        f"Done. The data are in {settings.data_dir}. `make run` runs the same stack until Ctrl-C: the page is then there again."
+        f"Done. The data are in {settings.data_dir}. `make run` starts the same stack until Ctrl-C, with that page."
     )
 
 
