@@ -13,6 +13,7 @@ from shared import logs
 from shared.jobs import lifecycle, workers
 from shared.system import end_with_parent
 from worker.app import Worker, tolerate_database_outage
+from worker.process.usage import UsageMeter
 
 logger = logging.getLogger(__name__)
 
@@ -116,9 +117,13 @@ class _TrainingHandlers:
         """Start the heartbeat that the list of workers shows, and the regular rescue of jobs."""
         worker = self._worker
 
+        meter = UsageMeter()
+        meter.start()
+
         def beat() -> None:
+            usage = meter.measure()
             with tolerate_database_outage(), worker.sessions.begin() as session:
-                workers.record_heartbeat(session, worker.name, worker.host, worker.queues)
+                workers.record_heartbeat(session, worker.name, worker.host, worker.queues, usage)
 
         beat()
         sender.timer.call_repeatedly(HEARTBEAT_SECONDS, beat)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from api.documents.base import Document
 from shared.database.tables.jobs import Job, WorkerProcess
+from shared.jobs.workers import Usage
 
 
 class WorkerDocument(Document):
@@ -23,6 +24,7 @@ class WorkerDocument(Document):
         )
     )
     job: UUID | None
+    usage: Usage | None = Field(description="What its machine uses; null for workers of an earlier release.")
     started_at: datetime
     heartbeat_at: datetime
     ended_at: datetime | None
@@ -30,7 +32,9 @@ class WorkerDocument(Document):
     @classmethod
     def from_worker(cls, worker: WorkerProcess, is_alive: bool, job: Job | None) -> Self:  # noqa: FBT001 - no option
         """Build the document from the row of a worker. `job` is the job that it runs; None if it runs none."""
-        known = {name: getattr(worker, name) for name in ("name", "host", "started_at", "heartbeat_at", "ended_at")}
+        known = {
+            name: getattr(worker, name) for name in ("name", "host", "usage", "started_at", "heartbeat_at", "ended_at")
+        }
         activity = "training" if job is not None else "idle"
         state = "ended" if worker.ended_at is not None else activity if is_alive else "vanished"
         return cls(**known, devices=worker.queues, state=state, job=job.id if job is not None else None)

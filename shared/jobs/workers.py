@@ -1,5 +1,6 @@
 """Record and read the heartbeats of the workers."""
 
+from pydantic import BaseModel
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
@@ -12,11 +13,34 @@ DELETED_AFTER_SECONDS = 24 * 3600.0
 """A worker without a heartbeat for this time is no longer listed."""
 
 
-def record_heartbeat(session: Session, name: str, host: str, queues: tuple[str, ...]) -> None:
-    """Record that a worker is alive. Its first heartbeat inserts it."""
-    heartbeat = update(WorkerProcess).where(WorkerProcess.name == name).values(heartbeat_at=now(), ended_at=None)
+class GpuUsage(BaseModel):
+    """The usage of a GPU. Memory is in bytes."""
+
+    name: str
+    percent: float
+    memory_used: int
+    memory_total: int
+
+
+class Usage(BaseModel):
+    """The usage of the machine of a worker. `cpu_percent` is that of all processors together; memory is in bytes."""
+
+    cpu_percent: float
+    cpus: int
+    memory_used: int
+    memory_total: int
+    gpus: tuple[GpuUsage, ...] = ()
+
+
+def record_heartbeat(
+    session: Session, name: str, host: str, queues: tuple[str, ...], usage: Usage | None = None
+) -> None:
+    """Record that a worker is alive, and what its machine uses. Its first heartbeat inserts it."""
+    measured = usage.model_dump() if usage is not None else None
+    heartbeat = update(WorkerProcess).where(WorkerProcess.name == name)
+    heartbeat = heartbeat.values(heartbeat_at=now(), ended_at=None, usage=measured)
     if session.execute(heartbeat.returning(WorkerProcess.name)).one_or_none() is None:
-        session.add(WorkerProcess(name=name, host=host, queues=list(queues)))
+        session.add(WorkerProcess(name=name, host=host, queues=list(queues), usage=measured))
 
 
 def record_exit(session: Session, name: str) -> None:

@@ -202,6 +202,7 @@ class WorkerProcess(Base):
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
     host: Mapped[str] = mapped_column(String(255))
     queues: Mapped[list[str]]
+    usage: Mapped[Document | None]  # the fields of `Usage` at the last heartbeat
     started_at: Mapped[datetime] = mapped_column(default=now())
     heartbeat_at: Mapped[datetime] = mapped_column(default=now())
     ended_at: Mapped[datetime | None]

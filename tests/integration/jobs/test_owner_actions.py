@@ -25,6 +25,7 @@ from tests.support.jobs import get_weights_digest, interrupt_after, show_job, su
 from tests.support.problems import assert_problem
 from tests.support.waiting import wait_for
 from tests.support.worker import InProcessWorker
+from worker.process.usage import UsageMeter
 
 LONG = changed(DIGITS, "training.epochs", 20_000)
 OWNER = "X-Forwarded-User"
@@ -303,7 +304,7 @@ def test_workers_are_listed_with_their_state_and_job(http: FlaskClient, sessions
     job_id = submit(http, XOR)
     with sessions.begin() as session:
         for name in ("worker-1", "worker-2", "worker-3"):
-            workers.record_heartbeat(session, name, "host", ("cpu",))
+            workers.record_heartbeat(session, name, "host", ("cpu",), UsageMeter().measure())
     with sessions.begin() as session:
         lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
         workers.record_exit(session, "worker-3")
@@ -312,6 +313,9 @@ def test_workers_are_listed_with_their_state_and_job(http: FlaskClient, sessions
 
     assert [shown[f"worker-{number}"]["state"] for number in (1, 2, 3)] == ["training", "idle", "ended"]
     assert (shown["worker-1"]["job"], shown["worker-1"]["devices"]) == (job_id, ["cpu"])
+    usage = shown["worker-2"]["usage"]
+    assert 0 < usage["memory_used"] < usage["memory_total"]
+    assert (0 <= usage["cpu_percent"] <= 100, usage["cpus"] >= 1) == (True, True)
 
 
 def test_a_worker_without_a_recent_heartbeat_has_vanished(http: FlaskClient, sessions: Sessions) -> None:

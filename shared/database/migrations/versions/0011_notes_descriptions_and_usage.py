@@ -1,4 +1,4 @@
-"""edit the notes of jobs and describe models"""
+"""edit the notes of jobs, describe models, and tell what workers use"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("notes", sa.Text(), nullable=False, server_default=""))
+    op.add_column("workers", sa.Column("usage", sa.JSON(), nullable=True))
     op.add_column("models", sa.Column("description", sa.Text(), nullable=False, server_default=""))
     jobs = sa.table("jobs", sa.column("notes", sa.Text()), sa.column("spec", sa.JSON()))
     notes = jobs.c.spec["notes"].as_string()
@@ -18,5 +19,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column("workers", "usage")
     op.drop_column("models", "description")
     op.drop_column("jobs", "notes")
