@@ -83,7 +83,7 @@ class Planner:
         return plan
 
     def compute_layer_output(self, layer_request: LayerOutputRequest) -> None:
-        """Write the kernel or the output of a layer to output.npy in the folder.
+        """Write the output of a layer to output.npy in the folder, or its weights to weights.npz.
 
         Raises InvalidRequest or PlanningUnavailable.
         """

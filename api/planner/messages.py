@@ -56,11 +56,11 @@ class PlanRequest(BaseModel):
 
 
 class LayerOutputRequest(BaseModel):
-    """A request to write the kernel or the output of a layer to output.npy.
+    """A request to write the output of a layer to output.npy, or its weights to weights.npz.
 
     Attributes:
         folder: contains the network as architecture.json and model.weights.h5. If it also contains input.npy,
-            (n, *input_shape) float32, the output of the layer for these inputs is written, otherwise its kernel.
+            (n, *input_shape) float32, the output of the layer for these inputs is written, otherwise its weights.
         input_shape: shape without the batch axis.
         layer: name of the layer.
     """

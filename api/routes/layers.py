@@ -1,7 +1,10 @@
 """List the layers of a version, and draw their kernels and feature maps."""
 
+import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,11 @@ from numpy.typing import NDArray
 from api.charts import drawings
 from api.charts.kinds import Drawing
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
+from api.documents.layers import LayerWeights, describe_weights, list_arrays
 from api.documents.registry import LayerList
-from api.http.paths import LayerPicturePath, VersionPath
+from api.http.paths import LayerPath, LayerPicturePath, VersionPath
 from api.http.requests import parse_request
-from api.http.responses import describe_problems, to_response
+from api.http.responses import describe_bytes, describe_problems, to_response
 from api.planner.messages import LayerOutputRequest
 from api.protocols.rest import REQUEST_BODY, read_inputs
 from api.services import services
@@ -52,6 +56,9 @@ bp = APIBlueprint(
 FAILURES: dict[Any, Any] = describe_problems(
     ModelNotFound, VersionNotFound, LayerNotFound, PictureNotFound, ArtifactDamaged, PlanningUnavailable
 )
+WEIGHTS: dict[Any, Any] = describe_problems(
+    ModelNotFound, VersionNotFound, LayerNotFound, ArtifactDamaged, PlanningUnavailable
+)
 POSTED: dict[Any, Any] = describe_problems(
     ModelNotFound,
     VersionNotFound,
@@ -78,6 +85,35 @@ def list_layers(path: VersionPath) -> Response:
     return to_response(LayerList.model_validate({key: manifest[key] for key in LayerList.model_fields}))
 
 
+@bp.get("/<layer>/weights", responses={200: LayerWeights, **WEIGHTS})
+@parse_request
+def show_weights(path: LayerPath) -> Response:
+    """Show the weights of a layer: their statistics and histograms, and the numbers of a small layer.
+
+    The arrays are those of `get_weights()` of Keras, in their order.
+    """
+    version = services().get_version(path.model, path.reference)
+    _check_layer(version, path.layer)
+    return to_response(describe_weights(path.layer, _read_weights(version, path.layer)))
+
+
+@bp.get(
+    "/<layer>/weights.npz",
+    responses={200: describe_bytes("application/zip", "The arrays by their place and name."), **WEIGHTS},
+)
+@parse_request
+def download_weights(path: LayerPath) -> Response:
+    """Download all weights of a layer as npz.
+
+    The arrays are named by their place in `get_weights()` of Keras and by their name: `0 kernel`, `1 bias`.
+    """
+    version = services().get_version(path.model, path.reference)
+    _check_layer(version, path.layer)
+    name = f"{version.model}-{version.number}-weights.npz"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(_read_weights(version, path.layer), content_type="application/zip", headers=headers)
+
+
 @bp.get("/<layer>/kernels.<picture_format>", responses={200: PICTURE, **FAILURES})
 @parse_request
 def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
@@ -92,7 +128,7 @@ def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
     content = ("kernels", title, version.manifest["weights_digest"])
 
     def make() -> Drawing:
-        kernel = _compute_layer_output(version, path.layer, None)
+        kernel = next((array for _, array in list_arrays(_compute_weights(version, path.layer))), np.zeros(0))
         if kernel.ndim != KERNEL_RANK:
             raise PictureNotFound(f"{path.layer} has no kernels of 4 dimensions. Choose a convolution over images.")
         height, width, channels, filters = kernel.shape
@@ -164,12 +200,28 @@ def _read_manifest(version: Version) -> ManifestFile:
     return ManifestFile.model_validate_json(content)
 
 
-def _compute_layer_output(version: Version, layer: str, inputs: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Compute the output of the layer for `inputs`, (n, *input_shape).
+def _compute_layer_output(version: Version, layer: str, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute the output of a layer for `inputs`, (n, *input_shape). Raises PlanningUnavailable or ArtifactDamaged."""
+    with _ask_planner(version, layer, inputs) as folder:
+        output: NDArray[np.float32] = np.load(folder / "output.npy", allow_pickle=False)
+        return output
 
-    If `inputs` is None, return the kernel instead: the first weights of the layer, empty for a layer without weights.
-    Raises PlanningUnavailable or ArtifactDamaged.
-    """
+
+def _compute_weights(version: Version, layer: str) -> bytes:
+    """Return all weights of a layer as npz. Raises PlanningUnavailable or ArtifactDamaged."""
+    with _ask_planner(version, layer, None) as folder:
+        return (folder / "weights.npz").read_bytes()
+
+
+def _read_weights(version: Version, layer: str) -> bytes:
+    """Return what `_compute_weights` does, from the cache if it was asked for lately. Raises Overloaded as well."""
+    digest = hashlib.sha256(repr(("weights", version.manifest["weights_digest"], layer)).encode()).hexdigest()
+    return services().pictures.get_or_render(digest, lambda: _compute_weights(version, layer))
+
+
+@contextmanager
+def _ask_planner(version: Version, layer: str, inputs: NDArray[np.float32] | None) -> Iterator[Path]:
+    """Ask a planning process for the output or the weights of a layer, and provide the folder with its answer."""
     manifest = _read_manifest(version)
     with tempfile.TemporaryDirectory(prefix="trainyard-") as name:
         folder = Path(name)
@@ -181,5 +233,4 @@ def _compute_layer_output(version: Version, layer: str, inputs: NDArray[np.float
         services().planner.compute_layer_output(
             LayerOutputRequest(folder=folder, input_shape=manifest.preprocessing.input_shape, layer=layer)
         )
-        output: NDArray[np.float32] = np.load(folder / "output.npy", allow_pickle=False)
-        return output
+        yield folder

@@ -1,5 +1,6 @@
 """Define the blueprint of the pages: their addresses, headers and errors."""
 
+import logging
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -25,7 +26,10 @@ from api.web.pages import (
 )
 from api.web.rendering import THEME_COOKIE, THEMES, mark_code, render
 from api.web.static_files import answer_file
-from shared.errors import FileNotFound, ServiceError
+from shared.database.engine import DATABASE_ERRORS
+from shared.errors import DatabaseUnavailable, FileNotFound, ServiceError
+
+logger = logging.getLogger(__name__)
 
 COOKIE_SECONDS = 365 * 24 * 3600
 POLICY = "; ".join(
@@ -93,6 +97,12 @@ def show_problem(error: ServiceError) -> Response:
     return response
 
 
+def show_outage(error: Exception) -> Response:
+    """Show that the database cannot be reached."""
+    logger.error("the database was unreachable: %s", error)
+    return show_problem(DatabaseUnavailable("The database is unreachable. Retry in a few seconds."))
+
+
 def show_http_problem(error: HTTPException) -> Response:
     """Show an error of the web framework as a page."""
     if isinstance(error, NotFound):
@@ -139,3 +149,5 @@ bp.before_request(remember_choice)
 bp.after_request(add_headers)
 bp.register_error_handler(ServiceError, show_problem)
 bp.register_error_handler(HTTPException, show_http_problem)
+for database_error in DATABASE_ERRORS:
+    bp.register_error_handler(database_error, show_outage)

@@ -11,10 +11,11 @@ from shared.spec.network import NetworkSpec
 
 
 def write_layer_output(folder: Path, input_shape: tuple[int, ...], name: str) -> None:
-    """Write output.npy, float32: the output of the layer for input.npy if the folder has one, otherwise its kernel.
+    """Write output.npy, the output of the layer for input.npy if the folder has one, otherwise weights.npz.
 
-    The kernel is the first weights of the layer, an empty array for a layer without weights. The folder contains the
-    network as architecture.json and model.weights.h5. Raises InvalidRequest if the network cannot be built.
+    output.npy is float32. weights.npz has the arrays of `get_weights()` in their order, named `0 kernel`, `1 bias`. The
+    folder contains the network as architecture.json and model.weights.h5. Raises InvalidRequest if the network cannot
+    be built.
     """
     architecture = json.loads((folder / "architecture.json").read_text())
     network = build_network(
@@ -25,7 +26,9 @@ def write_layer_output(folder: Path, input_shape: tuple[int, ...], name: str) ->
     if (folder / "input.npy").exists():
         inputs = np.load(folder / "input.npy", allow_pickle=False)
         output = keras.Model(network.input, layer.output).predict(inputs, verbose=0)
+        np.save(folder / "output.npy", np.asarray(output, np.float32))
     else:
-        output = next(iter(layer.get_weights()), np.zeros(0))
-    np.save(folder / "output.npy", np.asarray(output, np.float32))
+        weights = zip(layer.weights, layer.get_weights(), strict=True)
+        arrays = {f"{index} {variable.name}": array for index, (variable, array) in enumerate(weights)}
+        np.savez(folder / "weights.npz", allow_pickle=False, **arrays)
     keras.utils.clear_session(free_memory=False)

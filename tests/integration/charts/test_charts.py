@@ -12,6 +12,7 @@ from PIL import Image
 from tests.support.examples import DIGITS, IRIS, XOR, Json, changed
 from tests.support.images import encoded
 from tests.support.jobs import train
+from tests.support.problems import assert_problem
 from tests.support.uploads import TABLE, colors, npz, upload_dataset, zipped
 from tests.support.worker import InProcessWorker
 
@@ -81,6 +82,23 @@ def test_galleries_show_images_with_label_and_prediction(http: FlaskClient, work
     assert read_text(one_cell).count("✗") == 1
     assert sample.count("✗") + sample.count("✓") == 32
     assert http.get(f"{VERSION}/evaluation/mistakes.svg?true=zork").status_code == 422
+
+
+def test_weights_are_numbers_with_their_histogram(http: FlaskClient, worker: InProcessWorker) -> None:
+    train(http, worker, changed(XOR, "training.epochs", 1))
+    path = "/api/v1/models/xor/versions/1/layers/dense"
+
+    shown = http.get(f"{path}/weights").json
+    stored = np.load(io.BytesIO(http.get(f"{path}/weights.npz").data))
+
+    assert [array["name"] for array in shown["arrays"]] == ["kernel", "bias"]
+    assert stored.files == ["0 kernel", "1 bias"]
+    kernel = shown["arrays"][0]
+    assert np.allclose(kernel["values"], stored["0 kernel"])
+    assert (kernel["shape"], sum(kernel["counts"])) == (list(stored["0 kernel"].shape), stored["0 kernel"].size)
+    assert len(kernel["edges"]) == len(kernel["counts"]) + 1
+    assert kernel["mean"] == pytest.approx(float(stored["0 kernel"].mean()), abs=1e-6)
+    assert_problem(http.get("/api/v1/models/xor/versions/1/layers/nope/weights"), 404, "layer-not-found")
 
 
 def test_kernels_and_feature_maps_are_those_of_the_layer(http: FlaskClient, worker: InProcessWorker) -> None:

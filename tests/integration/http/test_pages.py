@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
 from api.web.static_files import FOLDER, load_files
 from api.web.words import LANGUAGES, load_words
@@ -188,6 +189,16 @@ def test_a_page_that_is_missing_names_what_is(http: FlaskClient) -> None:
 
 
 @ON_SQLITE
+def test_an_outage_of_the_database_is_a_page(http: FlaskClient, sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        session.execute(text("ALTER TABLE jobs RENAME TO gone"))
+
+    shown, _ = read_page(http, "/jobs", status=503)
+
+    assert "The database is unreachable" in shown
+
+
+@ON_SQLITE
 def test_the_language_and_the_theme_are_remembered(http: FlaskClient) -> None:
     chosen = http.get("/ui/jobs?q=a&lang=ko&theme=dark")
 
@@ -227,8 +238,8 @@ def test_both_languages_have_the_same_sentences() -> None:
     english, korean = (load_words(language) for language in LANGUAGES)
 
     assert english.keys() == korean.keys()
-    for key, text in english.items():
-        fields = [{name for _, name, _, _ in string.Formatter().parse(one) if name} for one in (text, korean[key])]
+    for key, sentence in english.items():
+        fields = [{name for _, name, _, _ in string.Formatter().parse(one) if name} for one in (sentence, korean[key])]
         assert fields[0] == fields[1], key
         assert korean[key].strip()
 
