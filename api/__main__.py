@@ -5,7 +5,7 @@ import resource
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
-from api.http.slow_clients import MAX_CONNECTIONS
+from api.http.wsgi.slow_clients import MAX_CONNECTIONS
 from shared import logs
 from shared.settings import Settings
 

@@ -19,44 +19,33 @@ from api.documents.base import JobProblem, Problem
 from api.documents.jobs import write_change
 from api.http import problems
 from api.http.bodies import YAML_TYPES
-from api.http.cross_site import NO_SNIFF, PAGE_HEADERS, SAFE_METHODS, Sites, check_sites
 from api.http.openapi import complete_document, list_views
 from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import CONFIG_KEY, DocumentReader
-from api.http.request_ids import add_request_ids
-from api.http.request_log import log_requests
 from api.http.requests import check_encoding, check_url
-from api.http.slow_clients import SlowClients, limit_clients
 from api.http.uploads import UploadRequest
+from api.http.wsgi.cross_site import NO_SNIFF, PAGE_HEADERS, SAFE_METHODS, Sites, check_sites
+from api.http.wsgi.request_ids import add_request_ids
+from api.http.wsgi.request_log import log_requests
+from api.http.wsgi.slow_clients import SlowClients, limit_clients
 from api.ingestion.client import Ingestor
 from api.ingestion.result import UploadLimits
 from api.planner.client import Planner
 from api.protocols import hugging_face, mlflow, open_inference, tf_serving
 from api.protocols.descriptions import describe_foreign_paths
 from api.protocols.fast_path import with_fast_path
-from api.routes import (
-    batch_predictions,
-    catalog,
-    dataset_rows,
-    datasets,
+from api.routes.datasets import dataset_rows, datasets
+from api.routes.jobs import batch_predictions, job_changes, job_metrics, jobs, queue
+from api.routes.models import (
     evaluations,
-    health,
-    job_changes,
-    job_metrics,
-    jobs,
     layers,
-    me,
-    metrics,
     models,
     predictions,
     prepared_inputs,
-    problem_types,
-    queue,
-    recipes,
     reproductions,
     version_charts,
-    workers,
 )
+from api.routes.service import catalog, health, me, metrics, problem_types, recipes, workers
 from api.services import EXTENSION, Services
 from api.serving.metrics import Metrics
 from api.serving.model_cache import ModelCache

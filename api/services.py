@@ -11,7 +11,7 @@ from api.charts.dataset_rows import OpenDatasets
 from api.charts.evaluation_tiles import TestImageCache
 from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import DocumentReader
-from api.http.slow_clients import SlowClients
+from api.http.wsgi.slow_clients import SlowClients
 from api.ingestion.client import Ingestor
 from api.planner.client import Planner
 from api.serving.metrics import Metrics

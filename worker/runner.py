@@ -14,9 +14,10 @@ from shared.database.engine import DATABASE_ERRORS
 from shared.database.tables.jobs import Job, JobKind
 from shared.devices import Device, list_devices
 from shared.errors import InternalError, Overloaded, ServiceError, StorageUnavailable, TrainingFailure, VersionUnusable
-from shared.jobs import lifecycle, scheduling
+from shared.jobs import lifecycle
 from shared.jobs.lifecycle import LeaseLost
 from shared.jobs.outcomes import Cancelled, Failed, Finished, HandedBack, Outcome, Requeued
+from shared.jobs.queue import scheduling
 from worker.context import WorkerContext
 from worker.lease import JobCancelled, Lease, WorkerShutdown
 from worker.prediction.job import run_prediction_job

@@ -8,12 +8,13 @@ from uuid import UUID
 from pydantic import Field
 
 from api.documents.base import Document, JobProblem
+from api.documents.thinning import choose_points
 from shared.database.engine import Sessions
 from shared.database.tables.jobs import Job, JobEpoch, JobKind, JobStatus
 from shared.devices import Device
-from shared.jobs import queries, wait_estimate
-from shared.jobs.queue import QueuedJob, QueueReason
-from shared.jobs.thinning import choose_points
+from shared.jobs import queries
+from shared.jobs.queue import wait_estimate
+from shared.jobs.queue.order import QueuedJob, QueueReason
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
 from shared.registry import versions
 from shared.registry.evaluation import EVALUATION_FILE

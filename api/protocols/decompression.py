@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 from itertools import chain
 
-from api.http.slow_clients import PIECE_BYTES, SlowClients
+from api.http.wsgi.slow_clients import PIECE_BYTES, SlowClients
 from shared.errors import MalformedRequest, RequestTooLarge
 
 

@@ -9,10 +9,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from api.http.bodies import parse_length
-from api.http.cross_site import NO_SNIFF
 from api.http.problems import MEDIA_TYPE, make_defect_problem
-from api.http.request_ids import REQUEST_ID_HEADER, get_request_id
-from api.http.slow_clients import LimitedBody
+from api.http.wsgi.cross_site import NO_SNIFF
+from api.http.wsgi.request_ids import REQUEST_ID_HEADER, get_request_id
+from api.http.wsgi.slow_clients import LimitedBody
 from api.protocols.base import InferenceProtocol, make_error_reply
 from api.protocols.call import VERSION_HEADER, PredictionCall, Reply
 from api.protocols.hugging_face import HuggingFaceProtocol

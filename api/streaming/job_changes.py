@@ -13,7 +13,7 @@ from shared.database.engine import Sessions
 from shared.database.pagination import Page
 from shared.database.tables.jobs import HELD, Job
 from shared.jobs.queries import JobFilters, list_jobs, list_just_ended
-from shared.jobs.queue import count_queue, list_places
+from shared.jobs.queue.order import count_queue, list_places
 
 POLL_SECONDS = 1.0
 KEEPALIVE_SECONDS = 15.0

@@ -12,10 +12,10 @@ from shared.database.tables.base import Document, now
 from shared.database.tables.jobs import ENDED, HELD, Job, JobEpoch, JobEvent, JobStatus, Owner
 from shared.devices import Device
 from shared.errors import AttemptsUsedUp, JobHasEnded, JobNotStarted, TrainingFailure
-from shared.jobs import scheduling
 from shared.jobs.events import EpochReport, LogLine, format_epoch, to_problem
 from shared.jobs.outcomes import Cancelled, Failed, Finished, HandedBack, Outcome, Requeued
 from shared.jobs.queries import get_job
+from shared.jobs.queue import scheduling
 from shared.jobs.transitions import (
     CANCEL,
     CLAIM,

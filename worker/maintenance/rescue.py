@@ -3,9 +3,10 @@
 import logging
 
 from shared.database.engine import Sessions
-from shared.jobs import lifecycle, scheduling
+from shared.jobs import lifecycle
 from shared.jobs.broker import JobNotifier
 from shared.jobs.lifecycle import RetryPolicy
+from shared.jobs.queue import scheduling
 
 logger = logging.getLogger(__name__)
 

@@ -37,9 +37,9 @@ def show_compare() -> Response:
         for version, measured in zip(published, metrics, strict=True)
     }
     return render(
-        "compare.html",
+        "jobs/compare.html",
         "web.show_jobs",
-        script="compare.js",
+        script="pages/compare.js",
         script_words=("chart.", "compare.script."),
         jobs=jobs,
         headlines=headlines,

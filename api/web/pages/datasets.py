@@ -27,9 +27,9 @@ def show_datasets() -> Response:
         uploaded = [format_dataset(name, revisions.list_revisions(session, name)) for name in names]
     cursor = make_next_cursor(page, [(name,) for name in names])
     return render(
-        "datasets.html",
+        "data/datasets.html",
         "web.show_datasets",
-        script="times.js",
+        script="pages/times.js",
         uploaded=uploaded,
         builtin=[format_builtin(name) for name in sorted(BUILTIN_DATASETS)],
         next_page=url_for("web.show_datasets", cursor=cursor) if cursor else None,
@@ -43,9 +43,9 @@ def show_dataset(name: str) -> Response:
     explorer = _explore(document)
     largest = max((one.train_rows + one.validation_rows + one.test_rows for one in chosen.classes), default=1)
     return render(
-        "dataset.html",
+        "data/dataset.html",
         "web.show_datasets",
-        script="dataset.js",
+        script="pages/dataset.js",
         script_words=("dataset.script.",),
         dataset=document,
         chosen=chosen,
@@ -61,9 +61,9 @@ def show_new_dataset() -> Response:
     """Show the form by which a data set is uploaded."""
     limits = services().ingestor.limits
     return render(
-        "new_dataset.html",
+        "data/new_dataset.html",
         "web.show_datasets",
-        script="upload.js",
+        script="pages/upload.js",
         script_words=("upload.script.",),
         limits=limits,
         data={"bytes": limits.bytes},

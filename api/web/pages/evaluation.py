@@ -53,7 +53,7 @@ def show_evaluation(model: str, number: int) -> Response:
         answers = TestPredictions.from_bytes(read_evaluation_file(artifacts, stored, ANSWERS_FILE))
         values |= _describe_classes(version.classes, evaluation.classification, answers)
         values |= _list_rows(model, number, version.classes, answers, _read_kept(stored))
-    return render("evaluation.html", "web.show_models", script="evaluation.js", **values)
+    return render("models/evaluation.html", "web.show_models", script="pages/evaluation.js", **values)
 
 
 def _describe_classes(classes: list[str], report: ClassificationReport, answers: TestPredictions) -> dict[str, Any]:

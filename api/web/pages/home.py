@@ -9,7 +9,7 @@ from shared.database.pagination import Page
 from shared.database.tables.jobs import ENDED, HELD
 from shared.jobs import workers
 from shared.jobs.queries import JobFilters, list_jobs
-from shared.jobs.queue import count_queue, list_queue
+from shared.jobs.queue.order import count_queue, list_queue
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
 from shared.registry import versions
 from shared.registry.manifest import Metrics
@@ -34,7 +34,7 @@ def show_home() -> Response:
     return render(
         "home.html",
         "web.show_home",
-        script="home.js",
+        script="pages/home.js",
         running=running,
         lately=lately,
         waiting=waiting,

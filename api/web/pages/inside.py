@@ -37,9 +37,9 @@ def show_inside(model: str, number: int) -> Response:
     contract = version.preprocessing
     has_images = any(file.name == IMAGES_FILE for file in stored.files)
     return render(
-        "inside.html",
+        "models/inside.html",
         "web.show_models",
-        script="inside.js",
+        script="pages/inside.js",
         script_words=("inside.script.",),
         version=version,
         layers=layers,

@@ -28,9 +28,9 @@ def show_job(job_id: UUID) -> Response:
     names = list(columns.metrics)
     has_ended = job.status in ENDED
     return render(
-        "job.html",
+        "jobs/job.html",
         "web.show_jobs",
-        script="job.js",
+        script="pages/job.js",
         script_words=("job.script.", "status.", "chart."),
         job=job,
         is_training=job.kind == JobKind.TRAINING,

@@ -35,9 +35,9 @@ def show_jobs() -> Response:
     cursor = make_next_cursor(page, [(job.created_at, job.id) for job in found])
     chosen: dict[str, Any] = {key: value for key, value in given.items() if value}
     return render(
-        "jobs.html",
+        "jobs/jobs.html",
         "web.show_jobs",
-        script="jobs.js",
+        script="pages/jobs.js",
         jobs=jobs,
         given=given,
         is_filtered=bool(chosen),

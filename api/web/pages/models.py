@@ -18,9 +18,9 @@ def show_models() -> Response:
         models = [format_model(session, model) for model in versions.list_models(session, page)]
     cursor = make_next_cursor(page, [(model.name,) for model in models])
     return render(
-        "models.html",
+        "models/models.html",
         "web.show_models",
-        script="times.js",
+        script="pages/times.js",
         models=models,
         next_page=url_for("web.show_models", cursor=cursor) if cursor else None,
     )
@@ -40,9 +40,9 @@ def show_model(model: str) -> Response:
     ]
     cursor = make_next_cursor(page, [(version.number,) for version in found])
     return render(
-        "model.html",
+        "models/model.html",
         "web.show_models",
-        script="model.js",
+        script="pages/model.js",
         script_words=("model.script.",),
         model=document,
         versions=[(version, version.metrics.choose_headline()) for version in listed],

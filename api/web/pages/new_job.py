@@ -43,9 +43,9 @@ def show_new_job() -> Response:
     recipes = load_recipes()
     text, source = _choose_text()
     return render(
-        "new_job.html",
+        "jobs/new_job.html",
         "web.show_jobs",
-        script="new_job.js",
+        script="pages/new_job.js",
         script_words=("new.script.",),
         recipes=list(recipes.values()),
         chosen=source,

@@ -7,7 +7,7 @@ from api.documents.operations import WorkerDocument
 from api.services import services
 from api.web.rendering import render
 from shared.jobs import workers
-from shared.jobs.queue import count_queue, list_queue
+from shared.jobs.queue.order import count_queue, list_queue
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
 
 MAX_JOBS = 100
@@ -22,9 +22,9 @@ def show_queue() -> Response:
         known = {str(job.id): job.model for _, _, job in found if job is not None}
     documents = [WorkerDocument.from_worker(*one) for one in found]
     return render(
-        "queue.html",
+        "jobs/queue.html",
         "web.show_queue",
-        script="queue.js",
+        script="pages/queue.js",
         jobs=jobs,
         total=total,
         workers=documents,

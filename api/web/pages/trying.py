@@ -27,9 +27,9 @@ def show_try(model: str) -> Response:
     is_image = isinstance(contract, ImageContract)
     columns = [] if isinstance(contract, ImageContract) else _list_columns(version.columns, contract)
     return render(
-        "try.html",
+        "models/try.html",
         "web.show_models",
-        script="try.js",
+        script="pages/try.js",
         script_words=("try.script.",),
         version=version,
         numbers=numbers,

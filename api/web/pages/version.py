@@ -33,9 +33,9 @@ def show_version(model: str, number: int) -> Response:
     """Show a version. Raises ModelNotFound or VersionNotFound."""
     version = load_version(model, str(number))
     return render(
-        "version.html",
+        "models/version.html",
         "web.show_models",
-        script="version.js",
+        script="pages/version.js",
         script_words=("version.script.",),
         version=version,
         headline=version.metrics.choose_headline(),

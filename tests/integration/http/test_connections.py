@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from api.http import connections
-from api.http.connections import SlowConnections, close_silent, close_unanswered, count_connections
+from api.http.wsgi import connections
+from api.http.wsgi.connections import SlowConnections, close_silent, close_unanswered, count_connections
 
 
 class Server:

@@ -260,7 +260,7 @@ def test_scripts_write_text_and_never_markup() -> None:
 
 def test_every_sentence_of_the_templates_and_scripts_exists() -> None:
     known = load_words("en")
-    for path in (*TEMPLATES, *FOLDER.glob("*.js")):
+    for path in (*TEMPLATES, *FOLDER.glob("*.js"), *FOLDER.glob("pages/*.js")):
         for key in re.findall(r"\b(?:t|say)\([\"'`]([a-z_.]+[a-z_])[\"'`][,)]", path.read_text()):
             assert key in known, (path.name, key)
 

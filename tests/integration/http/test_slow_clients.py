@@ -10,9 +10,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
-from api.http import slow_clients
 from api.http.problems import answer_service_error
-from api.http.slow_clients import MAX_BUFFERED_BYTES, SlowClients, limit_clients
+from api.http.wsgi import slow_clients
+from api.http.wsgi.slow_clients import MAX_BUFFERED_BYTES, SlowClients, limit_clients
 from shared.errors import Overloaded
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import pytest
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
-from api.http.request_ids import add_request_ids
-from api.http.request_log import log_requests
+from api.http.wsgi.request_ids import add_request_ids
+from api.http.wsgi.request_log import log_requests
 from shared import logs
 
 
@@ -23,7 +23,7 @@ def test_each_request_is_logged_without_its_query(caplog: pytest.LogCaptureFixtu
         seen.append(logs.get_context("request_id"))
         return True
 
-    logger = logging.getLogger("api.http.request_log")
+    logger = logging.getLogger("api.http.wsgi.request_log")
     logger.addFilter(note_id)
     client = Client(log_requests(add_request_ids(answer)))
 

@@ -8,7 +8,7 @@ from api.documents.jobs import JobQueue, format_queued
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
-from shared.jobs.queue import count_queue, list_queue
+from shared.jobs.queue.order import count_queue, list_queue
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
 
 bp = APIBlueprint("queue", __name__, url_prefix="/api/v1/queue", abp_tags=[Tag(name="Jobs")])

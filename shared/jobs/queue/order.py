@@ -11,8 +11,8 @@ from shared.database.tables.base import now
 from shared.database.tables.jobs import Job, JobStatus, Owner
 from shared.devices import Device
 from shared.jobs.queries import SUMMARY
-from shared.jobs.scheduling import count_running
-from shared.jobs.wait_estimate import LONG_AGO, Wait, estimate_waits
+from shared.jobs.queue.scheduling import count_running
+from shared.jobs.queue.wait_estimate import LONG_AGO, Wait, estimate_waits
 
 
 class QueueReason(StrEnum):

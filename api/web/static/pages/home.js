@@ -1,8 +1,8 @@
 /** The home page: the running jobs move, and the rest is fetched again when a job begins or ends. */
 
-import { locate, showLocalTimes } from "./answers.js";
-import { Stream } from "./live.js";
-import { onMoves, refreshParts } from "./parts.js";
+import { locate, showLocalTimes } from "../answers.js";
+import { Stream } from "../live.js";
+import { onMoves, refreshParts } from "../parts.js";
 
 const refresh = refreshParts(["[data-parts]"], showLocalTimes);
 

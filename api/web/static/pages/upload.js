@@ -1,6 +1,6 @@
 /** Upload a data set, and tell how much of it is sent. */
 
-import { announce, data, locate, Problem, say, showProblem } from "./answers.js";
+import { announce, data, locate, Problem, say, showProblem } from "../answers.js";
 
 const form = document.querySelector("[data-upload]");
 const place = document.querySelector("[data-problem]");

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from api.http.problems import MEDIA_TYPE, STATUS, to_problem
-from api.http.request_ids import REQUEST_ID_HEADER, get_request_id
+from api.http.wsgi.request_ids import REQUEST_ID_HEADER, get_request_id
 from shared import logs
 from shared.errors import HostNotAllowed, OriginNotAllowed, ServiceError
 

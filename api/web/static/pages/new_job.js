@@ -1,6 +1,6 @@
 /** The editor of a spec: what it would do is told while it is written. */
 
-import { announce, call, data, locate, make, Problem, say, showProblem } from "./answers.js";
+import { announce, call, data, locate, make, Problem, say, showProblem } from "../answers.js";
 
 const PAUSE_MILLISECONDS = 500;
 const find = (selector) => document.querySelector(selector);

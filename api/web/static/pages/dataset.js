@@ -1,7 +1,7 @@
 /** A data set: it can be deleted, after a question. */
 
-import { call, data, locate } from "./answers.js";
-import { ask, attempt } from "./dialogs.js";
+import { call, data, locate } from "../answers.js";
+import { ask, attempt } from "../dialogs.js";
 
 const button = document.querySelector("[data-delete]");
 if (button) {

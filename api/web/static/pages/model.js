@@ -1,7 +1,7 @@
 /** A model: its description, the alias `production`, and versions that are deleted. */
 
-import { call, data, say } from "./answers.js";
-import { ask, attempt } from "./dialogs.js";
+import { call, data, say } from "../answers.js";
+import { ask, attempt } from "../dialogs.js";
 
 const path = `/api/v1/models/${encodeURIComponent(data.model)}`;
 const place = document.querySelector("[data-problem]");

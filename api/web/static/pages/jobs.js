@@ -1,8 +1,8 @@
 /** The list of jobs: it is fetched again when a job changes, and two to eight jobs are compared. */
 
-import { locate, showLocalTimes } from "./answers.js";
-import { Stream } from "./live.js";
-import { onMoves, refreshParts } from "./parts.js";
+import { locate, showLocalTimes } from "../answers.js";
+import { Stream } from "../live.js";
+import { onMoves, refreshParts } from "../parts.js";
 
 const chosen = new Set();
 const boxes = () => document.querySelectorAll("[data-compare] input[type=checkbox]");

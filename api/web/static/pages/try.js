@@ -1,7 +1,7 @@
 /** Try a model: draw, drop, paste, photograph or type, and see what it answers and what it saw. */
 
-import { announce, call, data, make, Problem, say, showNumber, showProblem } from "./answers.js";
-import { Pad } from "./pad.js";
+import { announce, call, data, make, Problem, say, showNumber, showProblem } from "../answers.js";
+import { Pad } from "../pad.js";
 
 const PAUSE_MILLISECONDS = 150, MAX_SIDE = 2048, TOP = 5;
 const find = (selector) => document.querySelector(selector);

@@ -1,2 +1,2 @@
 /** A page that only shows: its times are those of the reader's clock. */
-import "./answers.js";
+import "../answers.js";

@@ -1,8 +1,8 @@
 /** The page of a job: its progress, curves and log as they happen, and what can be done with it. */
 
-import { announce, call, data, locate, make, Problem, say, showNumber, showProblem, showSeconds } from "./answers.js";
-import { Chart, groupMetrics } from "./curves.js";
-import { oncePerFrame, Stream } from "./live.js";
+import { announce, call, data, locate, make, Problem, say, showNumber, showProblem, showSeconds } from "../answers.js";
+import { Chart, groupMetrics } from "../curves.js";
+import { oncePerFrame, Stream } from "../live.js";
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 const MAX_ROWS = 60, MAX_LOG_CHARACTERS = 100000, MAX_POINTS = 4000;

@@ -1,7 +1,7 @@
 /** A version: whether it still answers as it did, and whether it can be trained again. */
 
-import { call, data, locate, say } from "./answers.js";
-import { attempt } from "./dialogs.js";
+import { call, data, locate, say } from "../answers.js";
+import { attempt } from "../dialogs.js";
 
 const path = `/api/v1/models/${encodeURIComponent(data.model)}/versions/${data.number}`;
 const place = document.querySelector("[data-problem]");

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from api.http.bodies import parse_length
-from api.http.connections import (
+from api.http.wsgi.connections import (
     MAX_SILENT_SECONDS,
     MAX_SLOW_SECONDS,
     SlowConnections,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shared.jobs.thinning import choose_points
+from api.documents.thinning import choose_points
 
 
 def test_few_points_are_all_kept() -> None:

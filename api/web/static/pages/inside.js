@@ -1,7 +1,7 @@
 /** Inside of a version: the weights of a layer, and its feature maps for an image. */
 
-import { announce, call, data, make, say, showNumber } from "./answers.js";
-import { attempt } from "./dialogs.js";
+import { announce, call, data, make, say, showNumber } from "../answers.js";
+import { attempt } from "../dialogs.js";
 
 const part = document.querySelector("[data-maps]");
 if (part) {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from api.http.request_ids import REQUEST_ID_HEADER
+from api.http.wsgi.request_ids import REQUEST_ID_HEADER
 from shared import logs
 
 if TYPE_CHECKING:

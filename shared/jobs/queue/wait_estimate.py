@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from shared.database.tables.base import now
 from shared.database.tables.jobs import HELD, Job, JobStatus, Owner, WorkerProcess
 from shared.devices import Device, list_devices
-from shared.jobs.scheduling import count_running
+from shared.jobs.queue.scheduling import count_running
 
 MAX_JOBS_AHEAD = 1000
 """With more jobs ahead, no wait is estimated."""

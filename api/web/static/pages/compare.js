@@ -1,7 +1,7 @@
 /** Compare trainings: one metric of all of them in one chart. */
 
-import { data, make } from "./answers.js";
-import { Chart } from "./curves.js";
+import { data, make } from "../answers.js";
+import { Chart } from "../curves.js";
 
 const select = document.querySelector("[data-metric]");
 if (select) {

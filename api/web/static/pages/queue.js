@@ -1,8 +1,8 @@
 /** The queue: when a job begins, ends or moves, the parts of the page are fetched again. */
 
-import { locate, showLocalTimes } from "./answers.js";
-import { Stream } from "./live.js";
-import { onMoves, refreshParts } from "./parts.js";
+import { locate, showLocalTimes } from "../answers.js";
+import { Stream } from "../live.js";
+import { onMoves, refreshParts } from "../parts.js";
 
 const refresh = refreshParts(["[data-part=waiting]", "[data-part=workers]"], showLocalTimes);
 
