@@ -1,6 +1,7 @@
 """Compress answers for clients that accept gzip, and let them keep documents that rarely change."""
 
 import gzip
+from http import HTTPStatus
 
 from flask import Response, request
 
@@ -21,13 +22,14 @@ def finish_response(response: Response) -> Response:
 
     Streams and files are sent as they are, and so are the answers to POST: predictions are faster so.
     """
-    if request.method != "GET" or response.status_code != 200 or response.is_streamed or response.direct_passthrough:  # noqa: PLR2004
+    is_whole = not (response.is_streamed or response.direct_passthrough)
+    if request.method not in ("GET", "HEAD") or response.status_code != HTTPStatus.OK or not is_whole:
         return response
     if request.endpoint in REVALIDATED:
         response.add_etag()
         response.headers["Cache-Control"] = "no-cache"
         response.make_conditional(request)
-        if response.status_code != 200:  # noqa: PLR2004
+        if response.status_code != HTTPStatus.OK:
             return response
     if response.mimetype in MEDIA_TYPES and "Content-Encoding" not in response.headers:
         response.vary.add("Accept-Encoding")

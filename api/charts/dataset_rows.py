@@ -71,7 +71,9 @@ class OpenDataset:
     def get_values(self, row: int) -> list[float | str]:
         """Return the cells of a row of a table, as they were sent."""
         numbers = self._read(row).reshape(-1)
-        return decode_row(numbers, self.info.encodings) if self.info.encodings else numbers.astype(float).tolist()
+        cells = decode_row(numbers, self.info.encodings) if self.info.encodings else numbers.astype(float).tolist()
+        # The shortest number that is the stored one in 32 bits: 0.1, and not 0.10000000149.
+        return [cell if isinstance(cell, str) else float(str(np.float32(cell))) for cell in cells]
 
     def encode_image(self, row: int, side: int, decoder: ImageDecoder) -> bytes:
         """Encode the image of a row as PNG, its longer side `side` pixels long.
@@ -93,7 +95,11 @@ class OpenDataset:
         if self.info.targets is TargetKind.CLASSES:
             known = self.info.classes.index(label) if label in self.info.classes else -1
             return np.asarray(y == known)
-        return np.asarray([f"{value:g}" == label for value in np.ravel(y)]) if y.ndim == 1 else np.zeros(len(y), bool)
+        try:
+            number = np.float32(label)
+        except ValueError:
+            return np.zeros(len(y), bool)
+        return np.asarray((y.reshape(len(y), -1).astype(np.float32) == number).all(axis=1))
 
     def _read(self, row: int) -> NDArray[Any]:
         if isinstance(self.x, MappedRows):

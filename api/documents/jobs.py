@@ -6,13 +6,15 @@ from typing import Any, Self
 from uuid import UUID
 
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from api.documents.base import Document, JobProblem
 from api.documents.thinning import choose_points
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import Job, JobEpoch, JobKind, JobStatus
+from shared.database.tables.jobs import Job, JobKind, JobStatus
 from shared.devices import Device
-from shared.jobs import queries
+from shared.jobs import events, queries
+from shared.jobs.events import EpochReport
 from shared.jobs.queue import wait_estimate
 from shared.jobs.queue.order import QueuedJob, QueueReason
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
@@ -21,6 +23,7 @@ from shared.registry.evaluation import EVALUATION_FILE
 from shared.registry.manifest import Metrics
 from shared.registry.reproduction import Reproduction
 
+MAX_READ_EPOCHS = 10_000
 SHOWN_DIGITS = 6
 """The significant digits of the values in columns."""
 
@@ -240,8 +243,16 @@ def format_queued(queued: QueuedJob) -> QueuedJobDocument:
     )
 
 
-def make_columns(epochs: Sequence[JobEpoch], last_event: int, points: int) -> EpochColumns:
-    """Turn epochs into columns, at most `points` long."""
+def load_columns(session: Session, job: Job, points: int) -> EpochColumns:
+    """Load the metrics of a job as columns, at most `points` long.
+
+    Up to MAX_READ_EPOCHS epochs, the smallest and the largest values are kept; of more, some are read.
+    """
+    epochs = events.list_evenly(session, job.id, MAX_READ_EPOCHS)
+    return _make_columns(epochs, job.last_event, points)
+
+
+def _make_columns(epochs: Sequence[EpochReport], last_event: int, points: int) -> EpochColumns:
     names = list(dict.fromkeys(name for epoch in epochs for name in epoch.metrics))
     metrics: dict[str, list[float | None]] = {name: [epoch.metrics.get(name) for epoch in epochs] for name in names}
     chosen = choose_points(metrics, len(epochs), points)
@@ -253,7 +264,7 @@ def make_columns(epochs: Sequence[JobEpoch], last_event: int, points: int) -> Ep
             name: [None if (value := values[place]) is None else _shorten(value) for place in chosen]
             for name, values in metrics.items()
         },
-        trained=len(epochs),
+        trained=epochs[-1].epoch if epochs else 0,
         last_event=last_event,
     )
 

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from api.services import services
 from api.web import words
 from api.web.static_files import compute_digest
+from shared.errors import InvalidRequest
 from shared.version import VERSION
 
 THEMES = ("system", "light", "dark")
@@ -61,7 +62,7 @@ def render(
         show_time=format_time,
         show_number=format_number,
         show_seconds=partial(format_seconds, language),
-        owner=services().owners.get_current(),
+        owner=_get_owner(),
         release=VERSION,
         root=request.script_root,
         api=f"{request.script_root}/api/v1",
@@ -87,7 +88,16 @@ def locate_static(name: str) -> str:
 
 def link_choice(key: str, value: str) -> str:
     """Return the address of this page with a choice of the language or the theme."""
-    return f"{request.path}?{urlencode([*request.args.items(multi=True), (key, value)])}"
+    rest = [(name, one) for name, one in request.args.items(multi=True) if name != key]
+    return f"{request.path}?{urlencode([*rest, (key, value)])}"
+
+
+def _get_owner() -> str:
+    """Return the owner of the request; an empty text if its header cannot be read, which the page itself tells."""
+    try:
+        return services().owners.get_current()
+    except InvalidRequest:
+        return ""
 
 
 def format_time(time: datetime) -> str:

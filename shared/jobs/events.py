@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.database.tables.base import Document, now
@@ -53,6 +53,22 @@ def to_problem(failure: TrainingFailure | ServiceError) -> Document:
 
 TRANSIENT_EVENTS = ("progress", "log")
 """The kinds of events that are deleted after a retention period. Changes of status and epochs are kept."""
+
+
+def get_last_epoch(session: Session, job_id: UUID) -> int:
+    """Return the number of the last trained epoch; 0 without one."""
+    return session.scalar(select(func.max(JobEpoch.epoch)).where(JobEpoch.job_id == job_id)) or 0
+
+
+def list_evenly(session: Session, job_id: UUID, limit: int) -> list[EpochReport]:
+    """List about `limit` epochs at equal distances, and the last one; all of them if they are no more."""
+    last = get_last_epoch(session, job_id)
+    step = max(1, -(-last // limit))
+    columns = JobEpoch.epoch, JobEpoch.seconds, JobEpoch.learning_rate, JobEpoch.metrics
+    query = select(*columns).where(JobEpoch.job_id == job_id).order_by(JobEpoch.epoch)
+    if step > 1:
+        query = query.where(or_(JobEpoch.epoch % step == 1, JobEpoch.epoch == last))
+    return [EpochReport(*row) for row in session.execute(query)]  # rows, and no objects: there can be thousands
 
 
 def list_epochs(session: Session, job_id: UUID, epoch: int, limit: int) -> list[JobEpoch]:

@@ -19,6 +19,7 @@ from shared.processes.child import serve_messages
 from shared.processes.limits import ProcessLimits
 from shared.processes.messages import Message
 from shared.processes.refusals import Refusal
+from shared.system import trim_heap
 
 MAX_BYTES = 256 * 2**20
 MAX_CPU_SECONDS = 8
@@ -30,11 +31,13 @@ def prepare() -> Callable[[Message], Message]:
 
     def respond(message: Message) -> Message:
         request = ReadingRequest.model_validate_json(message.head)
+        model: type[BaseModel] | None = None
+        if request.module is not None:  # imported before the memory is limited: a module can import much
+            model = getattr(importlib.import_module(request.module), request.model)
         try:
             with limits.hold(MAX_BYTES, MAX_CPU_SECONDS):
                 document = parse_document(message.payload, is_yaml=request.is_yaml)
-                if request.module is not None:
-                    model: type[BaseModel] = getattr(importlib.import_module(request.module), request.model)
+                if model is not None:
                     validate(model, document)
                 places = find_places(message.payload, request.pointers) if request.is_yaml and request.pointers else {}
                 return Message(ReadingAnswer(places=places).model_dump_json().encode(), json.dumps(document).encode())
@@ -47,6 +50,8 @@ def prepare() -> Callable[[Message], Message]:
         except Exception as unexpected:  # noqa: BLE001 - the parser of YAML raises every kind for some tags
             traceback.print_exc()
             error = MalformedRequest(f"The document cannot be read: {type(unexpected).__name__}.")
+        finally:
+            trim_heap()
         return Message(ReadingAnswer(refusal=Refusal.from_error(error)).model_dump_json().encode())
 
     return respond

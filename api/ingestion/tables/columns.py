@@ -17,6 +17,8 @@ from shared.datasets.encodings import ColumnEncoding, count_width
 from shared.errors import DatasetRefused, Fault
 
 MAX_CATEGORIES = 1000
+MAX_CELLS = 3
+"""The most cells of a column that a refusal lists: it names every column at fault."""
 FILL_NUMBERS = f'{{"fill": "{MEDIAN}"}}'
 FILL_CATEGORIES = f'{{"encode": "{ONE_HOT}", "fill": "{MOST_FREQUENT}"}}'
 
@@ -26,14 +28,16 @@ class RowFaults:
     """Faults that were found in the rows.
 
     Attributes:
-        rows: a sentence for each of the first MAX_FAULTS faults of a row or a cell.
+        rows: a sentence for each of the first MAX_FAULTS faults of a row.
         more: number of such faults beyond these.
+        cells: the number of cells at fault by column, and a sentence for the first MAX_CELLS of them.
         missing: the number of missing values by column, the numbers of the first MAX_FAULTS rows (from 1), and the
             options of the column with which they are filled; empty if they cannot be.
     """
 
     rows: list[str] = field(default_factory=list)
     more: int = 0
+    cells: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     missing: dict[str, tuple[int, list[int], str]] = field(default_factory=dict)
 
     def add(self, text: str) -> None:
@@ -42,13 +46,22 @@ class RowFaults:
         else:
             self.more += 1
 
+    def add_cell(self, column: str, text: str) -> None:
+        number, texts = self.cells.get(column, (0, []))
+        self.cells[column] = number + 1, [*texts, text] if number < MAX_CELLS else texts
+
     def add_missing(self, column: str, row: int, options: str = "") -> None:
         number, rows, _ = self.missing.get(column, (0, [], ""))
         self.missing[column] = number + 1, [*rows, row] if number < MAX_FAULTS else rows, options
 
     def check(self) -> None:
         """Check that no fault was found. Raises DatasetRefused."""
-        texts = [*self.rows, *(_format_missing(column, *missing) for column, missing in self.missing.items())]
+        texts = list(self.rows)
+        for column, (number, cells) in self.cells.items():
+            texts += cells
+            if number > len(cells):
+                texts.append(f"Column {column!r}: {number - len(cells):,} more rows have such a fault.")
+        texts += [_format_missing(column, *missing) for column, missing in self.missing.items()]
         if texts:
             raise dataset_error(*texts, more=self.more)
 
@@ -109,7 +122,7 @@ class ColumnReader:
             text = cells[position]
             if text.lower() not in MISSING_VALUES:
                 reason = f"{text[:40]!r} is not a finite 32-bit number (limit ±3.4e38); correct it or remove the row"
-                faults.add(self._locate(rows[position], reason))
+                faults.add_cell(self.name, self._locate(rows[position], reason))
             elif self._filled is not None:
                 self._missing = True
                 continue
@@ -174,7 +187,7 @@ class ColumnReader:
         if value is not None:
             self._has_numbers = True
             return value
-        faults.add(self._locate(row, self._explain(text)))
+        faults.add_cell(self.name, self._locate(row, self._explain(text)))
         return 0.0
 
     def _explain(self, text: str) -> str:

@@ -1,25 +1,29 @@
 """Show the metrics of the epochs of a job: as rows, as columns for charts, as CSV and as curves."""
 
 from collections.abc import Iterator
+from uuid import UUID
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from api.charts import drawings
+from api.charts.kinds import Drawing
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
-from api.documents.jobs import EpochColumns, EpochDocument, EpochList, make_columns
+from api.documents.jobs import EpochColumns, EpochDocument, EpochList, load_columns
 from api.http.pagination import NUMBER_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import JobPath, JobPicturePath
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, to_response
 from api.services import services
 from api.streaming.tables import write_rows
-from shared.database.tables.jobs import JobEpoch
+from shared.database.engine import Sessions
 from shared.errors import JobNotFound, PictureNotFound
 from shared.jobs import events, queries
 
-MAX_EPOCHS = 100_000
+MAX_POINTS = 100_000
+MAX_DRAWN = 10_000
+"""The most epochs of a picture: of more, some are drawn."""
 CSV_ROWS = 1000
 
 bp = APIBlueprint("job_metrics", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="Jobs")])
@@ -29,7 +33,7 @@ class ColumnsQuery(BaseModel):
     points: int = Field(
         default=2000,
         ge=10,
-        le=MAX_EPOCHS,
+        le=MAX_POINTS,
         description="The most epochs. Of more epochs, those with the smallest and largest values are kept.",
     )
 
@@ -52,13 +56,12 @@ def show_metrics(path: JobPath, query: PageQuery) -> Response:
 def show_metric_columns(path: JobPath, query: ColumnsQuery) -> Response:
     """Show the metrics of all epochs as columns, for charts.
 
-    A job with many epochs is thinned out to `points` epochs, without losing a peak of a curve. Values have six digits.
+    A job with many epochs is thinned out to `points` epochs, without losing a peak of a curve.
+    Of more than 10,000 epochs, only some are read. Values have six digits.
     A stream of the events after `last_event` continues the columns.
     """
     with services().sessions() as session:
-        job = queries.get_job(session, path.job_id)
-        epochs = events.list_epochs(session, path.job_id, 0, MAX_EPOCHS)
-    return to_response(make_columns(epochs, job.last_event, query.points))
+        return to_response(load_columns(session, queries.get_job(session, path.job_id), query.points))
 
 
 @bp.get(
@@ -73,18 +76,26 @@ def download_metrics(path: JobPath) -> Response:
     """Download the metrics of all epochs as CSV."""
     with services().sessions() as session:
         job = queries.get_job(session, path.job_id)
-        epochs = events.list_epochs(session, path.job_id, 0, MAX_EPOCHS)
     headers = {"Content-Disposition": f'attachment; filename="{job.model}-{job.id}-metrics.csv"'}
-    return Response(_format_csv(epochs), content_type="text/csv; charset=utf-8", headers=headers)
+    return Response(_write_csv(services().sessions, job.id), content_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _format_csv(epochs: list[JobEpoch]) -> Iterator[str]:
-    names = list(dict.fromkeys(name for epoch in epochs for name in epoch.metrics))
-    yield write_rows([("epoch", "seconds", "learning_rate", *names)])
-    for start in range(0, len(epochs), CSV_ROWS):
+def _write_csv(sessions: Sessions, job_id: UUID) -> Iterator[str]:
+    """Yield the header and the rows. The columns are the metrics of the first CSV_ROWS epochs."""
+    names: list[str] = []
+    last = 0
+    while True:
+        with sessions() as session:
+            epochs = events.list_epochs(session, job_id, last, CSV_ROWS)
+        if last == 0:
+            names = list(dict.fromkeys(name for epoch in epochs for name in epoch.metrics))
+            yield write_rows([("epoch", "seconds", "learning_rate", *names)])
+        if not epochs:
+            return
+        last = epochs[-1].epoch
         yield write_rows(
             (epoch.epoch, epoch.seconds, epoch.learning_rate, *(epoch.metrics.get(name) for name in names))
-            for epoch in epochs[start : start + CSV_ROWS]
+            for epoch in epochs
         )
 
 
@@ -98,15 +109,19 @@ def draw_curves(path: JobPicturePath, query: PictureQuery) -> Response:
 
     The curves show the loss and the metrics of training and validation by epoch, also while the job runs.
     """
-    with services().sessions() as session:
+    sessions = services().sessions
+    with sessions() as session:
         job = queries.get_job(session, path.job_id)
-        epochs = events.list_epochs(session, path.job_id, 0, MAX_EPOCHS)
-    if not epochs:
+        last = events.get_last_epoch(session, job.id)
+    if not last:
         raise PictureNotFound(f"Job {job.id} has trained no epoch.")
-    numbers = [epoch.epoch for epoch in epochs]
-    metrics = {name: [epoch.metrics.get(name) for epoch in epochs] for name in epochs[-1].metrics}
-    title = f"{job.model}, job {str(job.id)[:8]}"
-    content = ("curves", title, job.attempt, metrics)
-    return make_picture_response(
-        services().pictures, path.picture_format, query, content, lambda: drawings.draw_curves(title, numbers, metrics)
-    )
+
+    def make() -> Drawing:
+        with sessions() as session:
+            epochs = events.list_evenly(session, job.id, MAX_DRAWN)
+        metrics = {name: [epoch.metrics.get(name) for epoch in epochs] for name in epochs[-1].metrics}
+        title = f"{job.model}, job {str(job.id)[:8]}"
+        return drawings.draw_curves(title, [epoch.epoch for epoch in epochs], metrics)
+
+    content = ("curves", job.model, str(job.id), job.attempt, last)
+    return make_picture_response(services().pictures, path.picture_format, query, content, make)

@@ -1,22 +1,22 @@
 """Show the curves of several jobs over each other, and what differs in their specs."""
 
+import json
 from typing import Any
 from uuid import UUID
 
 from flask import Response, request
 
-from api.documents.jobs import make_columns
+from api.documents.jobs import load_columns
 from api.services import services
 from api.web.rendering import render
 from shared.database.tables.jobs import Job, JobKind
 from shared.errors import InvalidRequest
-from shared.jobs import events, queries
+from shared.jobs import queries
 from shared.registry import versions
 from shared.registry.manifest import Metrics
 
 MAX_JOBS = 8
 MAX_POINTS = 200
-MAX_EPOCHS = 100_000
 
 
 def show_compare() -> Response:
@@ -25,10 +25,7 @@ def show_compare() -> Response:
     with services().sessions() as session:
         found = {job: session.get(Job, job) for job in ids}
         jobs = [job for job in found.values() if job is not None and job.kind == JobKind.TRAINING]
-        curves = {
-            job.id: make_columns(events.list_epochs(session, job.id, 0, MAX_EPOCHS), job.last_event, MAX_POINTS)
-            for job in jobs
-        }
+        curves = {job.id: load_columns(session, job, MAX_POINTS) for job in jobs}
         published = [job.version for job in jobs if job.version is not None]
         metrics = versions.get_metrics(session, published)
         rows = _list_differences([(job, queries.get_job(session, job.id).spec) for job in jobs])
@@ -80,4 +77,4 @@ def _flatten(value: Any, path: str) -> list[tuple[str, Any]]:  # noqa: ANN401 - 
 
 
 def _to_text(value: Any) -> str:  # noqa: ANN401 - JSON
-    return "–" if value is None else str(value)[:120]
+    return "–" if value is None else json.dumps(value, ensure_ascii=False)

@@ -38,7 +38,7 @@ def show_datasets() -> Response:
 
 def show_dataset(name: str) -> Response:
     """Show a data set: its parts, its classes and a preview. Raises DatasetNotFound."""
-    document = _load_dataset(name)
+    document = load_dataset(name)
     chosen = document.revisions[0]
     explorer = _explore(document)
     largest = max((one.train_rows + one.validation_rows + one.test_rows for one in chosen.classes), default=1)
@@ -70,7 +70,7 @@ def show_new_dataset() -> Response:
     )
 
 
-def _load_dataset(name: str) -> DatasetDocument:
+def load_dataset(name: str) -> DatasetDocument:
     """Load a data set, the newest revision first; one revision for `name@number`. Raises DatasetNotFound."""
     if name in BUILTIN_DATASETS:
         return format_builtin(name)

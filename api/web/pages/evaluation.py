@@ -8,6 +8,7 @@ from flask import Response, request, url_for
 
 from api.documents.evaluations import EvaluationRow
 from api.http.mistakes import RowOrder, RowsFilter, select_rows
+from api.http.validation import validate
 from api.services import services
 from api.web.pages.version import load_version
 from api.web.rendering import render
@@ -52,7 +53,7 @@ def show_evaluation(model: str, number: int) -> Response:
     if evaluation is not None and evaluation.classification is not None:
         answers = TestPredictions.from_bytes(read_evaluation_file(artifacts, stored, ANSWERS_FILE))
         values |= _describe_classes(version.classes, evaluation.classification, answers)
-        values |= _list_rows(model, number, version.classes, answers, _read_kept(stored))
+        values |= _list_rows(model, number, version.classes, answers, read_kept(stored))
     return render("models/evaluation.html", "web.show_models", script="pages/evaluation.js", **values)
 
 
@@ -90,12 +91,13 @@ def _list_rows(
     """Return the rows of the chosen cell, or the surest mistakes. Raises InvalidRequest for an unknown class."""
     true, predicted = request.args.get("true"), request.args.get("predicted")
     is_diagonal = true is not None and true == predicted
-    filters = RowsFilter(
-        true=true,
-        predicted=predicted,
-        right=None if true is not None and predicted is not None else False,
-        sort=RowOrder.DOUBT if is_diagonal else RowOrder.CONFIDENCE,
-    )
+    given = {
+        "true": true,
+        "predicted": predicted,
+        "right": None if true is not None and predicted is not None else False,
+        "sort": RowOrder.DOUBT if is_diagonal else RowOrder.CONFIDENCE,
+    }
+    filters = validate(RowsFilter, given, "query")
     chosen = select_rows(answers, classes, filters)
     rows = [
         EvaluationRow(
@@ -113,7 +115,7 @@ def _list_rows(
     return {"rows": rows, "total": len(chosen), "chosen_true": true, "chosen_predicted": predicted}
 
 
-def _read_kept(stored: Version) -> frozenset[int]:
+def read_kept(stored: Version) -> frozenset[int]:
     """Return the numbers of the test rows whose images are kept."""
     found = [file.sha256 for file in stored.files if file.name == IMAGES_FILE]
     if not found:

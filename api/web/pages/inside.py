@@ -4,11 +4,11 @@ from flask import Response, request, url_for
 
 from api.documents.registry import LayerList
 from api.services import services
+from api.web.pages.evaluation import read_kept
 from api.web.pages.version import load_version
 from api.web.rendering import render
 from shared.errors import LayerNotFound, list_names
 from shared.preprocessing.contract import ImageContract
-from shared.registry.evaluation import IMAGES_FILE
 
 MAX_SAMPLES = 12
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "SeparableConv2D")
@@ -35,7 +35,6 @@ def show_inside(model: str, number: int) -> Response:
         raise LayerNotFound(f"There is no layer {str(chosen)[:100]!r}. The layers are {list_names(names)}.")
     layer = layers[names.index(chosen)]
     contract = version.preprocessing
-    has_images = any(file.name == IMAGES_FILE for file in stored.files)
     return render(
         "models/inside.html",
         "web.show_models",
@@ -49,7 +48,7 @@ def show_inside(model: str, number: int) -> Response:
         has_surface=not isinstance(contract, ImageContract) and list(contract.shape) == SURFACE_INPUTS,
         samples=[
             url_for("evaluations.draw_test_image", model=model, reference=str(number), index=index)
-            for index in range(MAX_SAMPLES if has_images else 0)
+            for index in sorted(read_kept(stored))[:MAX_SAMPLES]
         ],
         data={"model": model, "number": number, "layer": layer.name},
     )

@@ -4,16 +4,15 @@ from uuid import UUID
 
 from flask import Response
 
-from api.documents.jobs import load_job, make_columns
+from api.documents.jobs import load_columns, load_job
 from api.services import services
 from api.streaming.job_log import format_log
 from api.web.rendering import render
 from shared.database.tables.jobs import ENDED, JobKind, JobStatus
-from shared.jobs import events
+from shared.jobs import events, queries
 
 MAX_POINTS = 400
 """The most epochs of the curves in the page: as many as a screen shows, and few to send."""
-MAX_EPOCHS = 100_000
 MAX_ROWS = 60
 MAX_LOG_LINES = 200
 
@@ -22,9 +21,9 @@ def show_job(job_id: UUID) -> Response:
     """Show a job. Raises JobNotFound."""
     job = load_job(services().sessions, job_id)
     with services().sessions() as session:
-        epochs = events.list_epochs(session, job_id, 0, MAX_EPOCHS)
+        columns = load_columns(session, queries.get_job(session, job_id), MAX_POINTS)
+        rows = events.list_epochs(session, job_id, max(0, columns.trained - MAX_ROWS), MAX_ROWS)
         lines = "".join(format_log(events.list_log_events(session, job_id, MAX_LOG_LINES)))
-    columns = make_columns(epochs, job.last_event, MAX_POINTS)
     names = list(columns.metrics)
     has_ended = job.status in ENDED
     return render(
@@ -39,14 +38,14 @@ def show_job(job_id: UUID) -> Response:
         can_cancel=job.status in (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.STOPPING),
         can_retry=job.status in (JobStatus.FAILED, JobStatus.CANCELLED),
         names=names,
-        rows=epochs[-MAX_ROWS:][::-1],
-        trained=len(epochs),
+        rows=rows[::-1],
+        trained=columns.trained,
         lines=lines,
         data={
             "id": str(job.id),
             "status": job.status,
             "kind": job.kind,
-            "lastEvent": job.last_event,
+            "lastEvent": columns.last_event,
             "columns": columns.model_dump(),
         },
     )

@@ -9,6 +9,7 @@ from api.http.pagination import TIME_KEY, make_next_cursor, parse_page
 from api.services import services
 from api.web.rendering import render
 from shared.database.tables.jobs import JobKind, JobStatus
+from shared.errors import InvalidRequest, list_names
 from shared.jobs.queries import JobFilters, list_jobs
 
 PAGE_LENGTH = 50
@@ -20,10 +21,14 @@ def show_jobs() -> Response:
     """Show a page of the jobs that the filters match, the newest first. Raises InvalidRequest for a forged cursor."""
     given = {key: request.args.get(key, "").strip()[:MAX_CHARACTERS] for key in FILTERS}
     page = parse_page(PAGE_LENGTH, request.args.get("cursor"), TIME_KEY)
+    statuses = tuple(text for text in given["status"].split(",") if text)
+    for name, text, known in (*(("status", one, JobStatus) for one in statuses), ("kind", given["kind"], JobKind)):
+        if text and text not in list(known):
+            raise InvalidRequest(f"There is no {name} {text[:100]!r}. Use one of {list_names(list(known))}.")
     key, _, value = given["tag"].partition(":")
     filters = JobFilters(
-        statuses=tuple(status for status in JobStatus if status == given["status"]),
-        kind=next((kind for kind in JobKind if kind == given["kind"]), None),
+        statuses=tuple(map(JobStatus, statuses)),
+        kind=JobKind(given["kind"]) if given["kind"] else None,
         owner=services().owners.get_current() if given["owner"] == "me" else given["owner"] or None,
         model=given["model"] or None,
         tag=(key, value or None) if key else None,

@@ -5,34 +5,53 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response, request
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from api.documents.datasets import RevisionDocument
 from api.documents.recipes import load_recipes
 from api.services import services
+from api.web.pages.datasets import load_dataset
 from api.web.rendering import render
+from shared.datasets.info import TargetKind
 from shared.errors import FileNotFound, JobNotFound, suggest
 from shared.jobs import queries
-from shared.registry import versions
+from shared.spec.training import TrainingSpec
 
 FIRST_RECIPE = "digits-cnn"
 FINE_TUNING = """model: {model}
 dataset:
-  name: …
+  name: {dataset}
 network:
   from: {model}@{number}
 training:
   epochs: 5
 """
-FROM_DATASET = """model: {name}
+HEAD = """model: {name}
 dataset:
   name: {dataset}
-network:
+"""
+TEST_PART = "  test: {split: 0.2}  # rows that the training never uses\n"
+IMAGES = """network:
   layers:
-    - {{layer: Dense, units: 32, activation: relu}}
-    - {{layer: Dense, units: {classes}, activation: softmax}}
+    - {{layer: Conv2D, filters: 16, kernel_size: 3, activation: relu}}
+    - {{layer: MaxPooling2D}}
+    - {{layer: Conv2D, filters: 32, kernel_size: 3, activation: relu}}
+    - {{layer: MaxPooling2D}}
+    - {{layer: Flatten}}
+    - {{layer: Dense, units: {width}, activation: {activation}}}
 training:
   epochs: 20
 """
+TABLE = """preprocessing:
+  scale: standardize
+network:
+  layers:
+{flatten}    - {{layer: Dense, units: 32, activation: relu}}
+    - {{layer: Dense, units: {width}{activation}}}
+training:
+  epochs: 50
+{loss}"""
 
 
 def show_new_job() -> Response:
@@ -60,17 +79,32 @@ def _choose_text() -> tuple[str, str]:
         return _write_spec_of(job_id), ""
     if (reference := request.args.get("version")) is not None:
         model, _, number = reference.partition("@")
-        with services().sessions() as session:
-            found = versions.get_version(session, model, number or "latest")
-        return FINE_TUNING.format(model=found.model, number=found.number), ""
-    if (dataset := request.args.get("dataset")) is not None:
-        name = dataset.partition("@")[0][:100]
-        return FROM_DATASET.format(name=name, dataset=dataset[:200], classes=request.args.get("classes", "2")[:5]), ""
+        found = services().get_version(model, number or "latest")
+        dataset = found.manifest["lineage"]["spec"]["dataset"].get("name") or "…"
+        return FINE_TUNING.format(model=found.model, number=found.number, dataset=dataset), ""
+    if (name := request.args.get("dataset")) is not None:
+        return _write_spec_for(load_dataset(name).revisions[0]), ""
     recipes = load_recipes()
     name = request.args.get("recipe", FIRST_RECIPE)
     if name not in recipes:
         raise FileNotFound(f"There is no recipe {name[:100]!r}.{suggest(name, recipes)}")
     return recipes[name].text, name
+
+
+def _write_spec_for(revision: RevisionDocument) -> str:
+    """Return a small spec that can be trained on a data set."""
+    head = HEAD.format(name=revision.name, dataset=revision.reference)
+    if not revision.test_rows:
+        head += TEST_PART
+    width = len(revision.classes)
+    is_several = revision.targets is TargetKind.MULTI_LABEL
+    activation = "sigmoid" if is_several else "softmax"
+    if revision.kind == "images":
+        return head + IMAGES.format(width=max(width, 1), activation=activation if width else "linear")
+    flatten = "    - {layer: Flatten}\n" if len(revision.shape) > 1 else ""
+    if width:
+        return head + TABLE.format(width=width, activation=f", activation: {activation}", loss="", flatten=flatten)
+    return head + TABLE.format(width=1, activation="", loss="  loss: mse\n", flatten=flatten)
 
 
 def _write_spec_of(job_id: str) -> str:
@@ -85,12 +119,13 @@ def _write_spec_of(job_id: str) -> str:
     yaml = YAML()
     yaml.default_flow_style = None
     yaml.width = 100
-    yaml.dump(_drop_empty(spec), buffer)
+    yaml.dump(_drop_defaults(spec), buffer)
     return buffer.getvalue()
 
 
-def _drop_empty(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Leave out keys without a value."""
-    if isinstance(value, dict):
-        return {key: _drop_empty(one) for key, one in value.items() if one not in (None, {}, [], "")}
-    return [_drop_empty(one) for one in value] if isinstance(value, list) else value
+def _drop_defaults(spec: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is at its default. A spec of an earlier release is shown whole if it is none of today."""
+    try:
+        return TrainingSpec.model_validate(spec).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    except ValidationError:
+        return spec

@@ -3,6 +3,7 @@
 from flask import Response, request, url_for
 
 from api.services import services
+from api.web.pages.evaluation import read_kept
 from api.web.pages.version import load_version
 from api.web.rendering import render
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
@@ -11,6 +12,9 @@ from shared.registry.evaluation import IMAGES_FILE
 
 MAX_VERSIONS = 50
 MAX_SAMPLES = 24
+PAD_SIDE = 336
+PEN = 26
+"""The pad and its pen, in pixels: as thick as the strokes of MNIST, and at least a pixel of the network's input."""
 
 
 def show_try(model: str) -> Response:
@@ -23,6 +27,8 @@ def show_try(model: str) -> Response:
         served = versions.get_served_version(session, model).number
         numbers = versions.list_numbers(session, model, MAX_VERSIONS)
     version = load_version(model, request.args.get("version") or str(served))
+    if version.version not in numbers:
+        numbers.append(version.version)
     contract = version.preprocessing
     is_image = isinstance(contract, ImageContract)
     columns = [] if isinstance(contract, ImageContract) else _list_columns(version.columns, contract)
@@ -36,12 +42,15 @@ def show_try(model: str) -> Response:
         served=served,
         is_image=is_image,
         columns=columns,
+        defaults=_choose_defaults(contract, len(columns)) if isinstance(contract, NumbersContract) else [],
+        pen=max(PEN, round(PAD_SIDE / min(contract.size))) if isinstance(contract, ImageContract) else PEN,
         samples=_list_samples(model, version.version),
         data={
             "model": model,
             "version": version.version,
             "isImage": is_image,
             "columns": [name for name, _ in columns],
+            "decimal": contract.decimal if isinstance(contract, NumbersContract) else ".",
             "isLight": isinstance(contract, ImageContract) and contract.ground is Polarity.LIGHT,
             "imageBytes": services().decoder.limits.max_bytes,
             "imagePixels": services().decoder.limits.max_pixels,
@@ -60,12 +69,16 @@ def _list_columns(names: list[str], contract: NumbersContract) -> list[tuple[str
     return [(name, ()) for name in names or [f"column {index}" for index in range(width)]]
 
 
+def _choose_defaults(contract: NumbersContract, count: int) -> list[str]:
+    """Return the number that each column of a form begins with: its mean in the training data, if it is known."""
+    means = contract.normalisation.offset if not contract.columns else ()
+    return [f"{mean:.3g}" for mean in means] if len(means) == count else ["0"] * count
+
+
 def _list_samples(model: str, number: int) -> list[str]:
     """Return the addresses of some test images; empty if the version keeps none."""
     stored = services().get_version(model, str(number))
     if not any(file.name == IMAGES_FILE for file in stored.files):
         return []
-    return [
-        url_for("evaluations.draw_test_image", model=model, reference=str(number), index=index)
-        for index in range(MAX_SAMPLES)
-    ]
+    kept = sorted(read_kept(stored))[:MAX_SAMPLES]
+    return [url_for("evaluations.draw_test_image", model=model, reference=str(number), index=index) for index in kept]

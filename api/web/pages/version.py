@@ -1,5 +1,9 @@
 """Show a version: its numbers, where it comes from, its files, and how to call it."""
 
+import json
+import shlex
+
+import numpy as np
 from flask import Response, request, url_for
 
 from api.documents.registry import VersionDocument, format_version
@@ -42,21 +46,18 @@ def show_version(model: str, number: int) -> Response:
         has_evaluation=any(file.name == EVALUATION_FILE for file in version.files),
         is_image=isinstance(version.preprocessing, ImageContract),
         shown_classes=(version.classes or version.labels)[:MAX_SHOWN_CLASSES],
-        example=_make_example(version),
-        base=request.url_root.rstrip("/"),
+        example=_make_example(version, f"{request.url_root}api/v1/models/{model}/versions/{number}/predictions"),
         data={"model": model, "number": number},
     )
 
 
-def _make_example(version: VersionDocument) -> str:
-    """Return the arguments of `curl` that send an input to the version."""
-    if isinstance(version.preprocessing, ImageContract):
-        return "-F image=@photo.png"
-    width = version.signature.inputs[0].shape[-1]
-    cells: list[object] = [0.0] * width
-    for place, encoding in enumerate(version.preprocessing.columns):
-        if encoding.categories:
-            cells[place : place + 1] = [encoding.categories[0]]
-    cells = cells[: len(version.preprocessing.columns) or width]
-    listed = ", ".join(f'"{cell}"' if isinstance(cell, str) else str(cell) for cell in cells)
-    return f"-H 'Content-Type: application/json' -d '{{\"instances\": [[{listed}]]}}'"
+def _make_example(version: VersionDocument, address: str) -> str:
+    """Return a command that sends an input to the version. Names of users are quoted for the shell."""
+    contract = version.preprocessing
+    if isinstance(contract, ImageContract):
+        return f"curl {shlex.quote(address)} -F image=@photo.png"
+    row: object = np.zeros(contract.shape).tolist()
+    if contract.columns:
+        row = [(encoding.categories or (0.0,))[0] for encoding in contract.columns]
+    body = json.dumps({"instances": [row]}, ensure_ascii=False)
+    return f"curl {shlex.quote(address)} -H 'Content-Type: application/json' -d {shlex.quote(body)}"

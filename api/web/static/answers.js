@@ -61,7 +61,8 @@ export function showProblem(place, problem) {
   if (!problem) return;
   const { title, detail, type, errors, request_id: id } = problem.document;
   const box = make("section", { class: "notice bad", role: "alert" });
-  box.append(make("strong", { lang: "en" }, title));
+  const known = words[`script.kind.${(type ?? "").split("/").at(-1)}`];
+  box.append(known ? make("strong", {}, known) : make("strong", { lang: "en" }, title));
   const faults = errors ?? [];
   if (faults.length) {
     box.append(make("ul", { lang: "en" }, ...faults.map((fault) => make("li", {}, make("code", {}, fault.pointer), ` ${fault.detail}`))));

@@ -56,7 +56,7 @@ export class Stream {
   #open() {
     this.source = new EventSource(this.address(this.lastId));
     this.source.addEventListener("open", () => {
-      this.failures = 0;
+      this.failures = this.retries = 0;
       this.#tell("script.live.now");
     });
     for (const [kind, handle] of Object.entries(this.handlers)) {
@@ -80,15 +80,14 @@ export class Stream {
   }
 
   async #poll() {
-    this.polls = (this.polls ?? 0) + 1;
     try {
       await this.refresh();
       this.#tell("script.live.as_of");
-      if (this.polls % 6) return;
-      clearInterval(this.timer); // every half minute, try a stream again
+      clearInterval(this.timer); // the service answers: try a stream again
       this.timer = undefined;
       this.failures = 0;
-      this.#choose();
+      this.retries = (this.retries ?? 0) + 1;
+      setTimeout(() => this.#choose(), Math.min(this.retries, 12) * POLL_MILLISECONDS);
     } catch {
       this.#tell("script.live.reconnecting");
     }

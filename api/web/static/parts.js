@@ -57,8 +57,8 @@ export function onMoves(refresh, step = () => {}) {
   };
   return {
     jobs({ jobs }) {
-      const moved = jobs.map(remember).some(Boolean);
-      if (moved && !isFirst) refresh();
+      jobs.forEach(remember);
+      if (!isFirst) refresh(); // after a pause anything can have happened
       isFirst = false;
       jobs.forEach(step);
     },

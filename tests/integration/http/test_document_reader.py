@@ -50,6 +50,20 @@ def test_a_refusal_is_the_same_from_the_process(reader: DocumentReader, body: by
     assert (there.value.detail, there.value.faults) == (here.value.detail, here.value.faults)
 
 
+def test_a_model_that_imports_much_leaves_memory_for_documents() -> None:
+    """The process imports the module of the first model that is asked for, and the imports are no part of a document."""
+    from api.routes.jobs.jobs import JobEdit
+
+    reader = DocumentReader()
+    try:
+        notes = json.dumps({"notes": "가" * 9000}).encode()
+        assert reader.read(JobEdit, notes + PADDING, is_yaml=False).notes == "가" * 9000
+        spec = "# a comment\n" * 30_000 + json.dumps(DIGITS)
+        assert reader.read(TrainingSpec, spec.encode(), is_yaml=True).model == DIGITS["model"]
+    finally:
+        reader.close()
+
+
 def test_a_document_that_takes_too_much_memory_is_refused(reader: DocumentReader) -> None:
     weights = ",".join(f'"k{index}":"x"' for index in range(140_000))
     body = json.dumps(changed(DIGITS, "training.class_weight", {})).replace("{}", f"{{{weights}}}").encode()

@@ -1,7 +1,11 @@
 """Test the pages without a browser: every page on an empty and on a full database, and their files."""
 
+import dataclasses
 import hashlib
+import html
+import json
 import re
+import shlex
 import string
 import zipfile
 from html.parser import HTMLParser
@@ -9,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from api.access.owners import Owners
+from api.services import EXTENSION
 from api.web.static_files import FOLDER, load_files
 from api.web.words import LANGUAGES, load_words
 from shared.database.engine import Sessions
@@ -186,6 +193,51 @@ def test_a_page_that_is_missing_names_what_is(http: FlaskClient) -> None:
     assert "no job" in read_page(http, "/jobs/new?job=1", status=404)[0]
     assert "no id" in read_page(http, "/compare?jobs=x", status=422)[0].replace("not the id", "no id")
     assert http.post("/ui/").status_code == 405
+
+
+@ON_SQLITE
+def test_a_bad_owner_and_odd_parameters_are_problems_and_no_failures(
+    http: FlaskClient, app: Flask, worker: InProcessWorker
+) -> None:
+    train(http, worker, changed(changed(DIGITS, "training.epochs", 1), "dataset.limit", 300))
+    evaluation = "/models/digits/versions/1/evaluation"
+    for path in (f"{evaluation}?true={'b' * 201}", "/jobs?status=bogus", "/jobs?kind=x", "/jobs?cursor=x"):
+        read_page(http, path, status=422)
+    read_page(http, "/jobs?status=queued,running")
+    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], owners=Owners("X-Owner", 10))
+    answer = http.get("/ui/jobs?owner=me", headers={"X-Owner": "a" * 256})
+    assert (answer.status_code, answer.mimetype) == (422, "text/html")
+
+
+@ON_SQLITE
+def test_a_command_to_copy_quotes_what_users_named(http: FlaskClient, worker: InProcessWorker) -> None:
+    evil = "'; touch /tmp/pwned; echo '"
+    table = "a,b,kind\n" + f'"{evil}",1,x\n"dog ""Rex""",2,y\n' * 20
+    assert upload_dataset(http, table.encode(), "evil", columns='{"a": "one-hot"}').status_code == 201
+    spec = changed(changed(IRIS, "dataset.name", "evil"), "network.layers.1.units", 2)
+    train(http, worker, {**changed(spec, "training.epochs", 1), "model": "evil"})
+
+    text, _ = read_page(http, "/models/evil/versions/1")
+
+    command = html.unescape(text.split("<pre", 1)[1].split(">", 1)[1].split("</pre>", 1)[0])
+    arguments = shlex.split(command)
+    assert arguments[0] == "curl"
+    assert json.loads(arguments[-1])["instances"][0][0] in (evil, 'dog "Rex"')
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("query", ["dataset=pictures", "dataset=numbers", "dataset=iris", "dataset=digits"])
+def test_a_spec_for_a_data_set_can_be_trained_as_it_stands(http: FlaskClient, query: str) -> None:
+    blank = encoded(np.zeros((16, 16, 3), np.uint8))
+    upload_dataset(http, zipped({f"{name}/{row}.png": blank for name in "ab" for row in range(9)}), "pictures")
+    upload_dataset(http, ("a,y\n" + "".join(f"{row},{row / 7:.3f}\n" for row in range(40))).encode(), "numbers")
+
+    text, _ = read_page(http, f"/jobs/new?{query}")
+
+    spec = html.unescape(text.split("<textarea", 1)[1].split(">", 1)[1].split("</textarea>", 1)[0])
+    plan = http.post("/api/v1/jobs?dry_run=true", data=spec.encode(), content_type="application/yaml")
+    assert plan.status_code == 200, plan.text
+    assert plan.json["rows"]["test"] > 0
 
 
 @ON_SQLITE

@@ -182,9 +182,23 @@ def test_an_invalid_column_option_is_refused_with_its_pointer(tmp_path: Path, op
     assert refused.value.faults[0].pointer == f"#/{next(iter(options))}"
 
 
+def test_every_column_at_fault_is_named_with_few_of_its_cells(tmp_path: Path) -> None:
+    with pytest.raises(DatasetRefused) as refused:
+        read("a,b,c,y\n" + "1,2,3,0\n" * 60 + "1,x,3,0\n" * 50 + "1,2,z,0\n", tmp_path)
+
+    details = [fault.detail for fault in refused.value.faults]
+    assert [detail.split(",")[0] for detail in details[:3]] == [
+        "Row 61 (line 62)",
+        "Row 62 (line 63)",
+        "Row 63 (line 64)",
+    ]
+    assert details[3] == "Column 'b': 47 more rows have such a fault."
+    assert "column 'c': 'z'" in details[4]
+
+
 def test_twenty_faults_are_listed_and_the_others_counted(tmp_path: Path) -> None:
     with pytest.raises(DatasetRefused) as refused:
-        read("a,b,y\n" + "1,2,0\n" * 60 + "1,x,0\n" * 50, tmp_path)
+        read("a,b,y\n" + "1,2,0\n" * 60 + "1,0\n" * 50, tmp_path)
 
     assert len(refused.value.faults) == 20
     assert "30 more" in refused.value.detail

@@ -7,9 +7,11 @@ const button = document.querySelector("[data-delete]");
 if (button) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    if (!await ask(document.querySelector("[data-ask]"))) return;
+    const dialog = document.querySelector("[data-ask]");
+    if (!await ask(dialog)) return;
+    const query = dialog.querySelector("[name=keep]").checked ? "?versions=keep" : "";
     attempt(document.querySelector("[data-problem]"), async () => {
-      await call(`/api/v1/datasets/${encodeURIComponent(data.reference)}`, { method: "DELETE" });
+      await call(`/api/v1/datasets/${encodeURIComponent(data.reference)}${query}`, { method: "DELETE" });
       location.assign(locate("/ui/datasets"));
     });
   });

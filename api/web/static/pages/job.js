@@ -2,6 +2,7 @@
 
 import { announce, call, data, locate, make, Problem, say, showNumber, showProblem, showSeconds } from "../answers.js";
 import { Chart, groupMetrics } from "../curves.js";
+import { attempt } from "../dialogs.js";
 import { oncePerFrame, Stream } from "../live.js";
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
@@ -10,7 +11,7 @@ const path = `/api/v1/jobs/${data.id}`;
 const find = (selector) => document.querySelector(selector);
 const { columns } = data;
 const charts = new Map();
-let after = data.lastEvent, status = data.status, tenth = -1;
+let status = data.status, tenth = -1;
 
 const draw = oncePerFrame(() => {
   if (data.kind !== "training" || !columns.epochs.length) return;
@@ -63,6 +64,7 @@ function addRow({ epoch, seconds, metrics }) {
 }
 
 function showProgress(progress) {
+  if (status === "stopping") return;
   const bar = find("[data-progress]");
   if (bar) bar.value = progress.percent;
   const what = progress.epoch === undefined
@@ -96,12 +98,24 @@ function showStatus(next) {
   const signal = find("#state .status");
   signal.className = `status ${status}`;
   signal.textContent = say(`status.${status}`);
+  if (status === "running") find("[data-line]").textContent = say("job.script.starts");
+  if (status === "stopping") find("[data-line]").textContent = say("job.script.stops");
   announce(say(`status.${status}`));
   showActions();
   if (ENDED.has(status)) {
     stream.end();
-    setTimeout(() => location.reload(), 300);
+    setTimeout(reloadUnlessEdited, 300);
   }
+}
+
+/** Load the page again, unless it would lose what somebody writes. */
+function reloadUnlessEdited() {
+  const isWritten = [...edit.elements].some((field) => field.value !== (field.defaultValue ?? field.value));
+  if (isWritten) {
+    const again = make("button", { type: "button" }, say("job.script.reload"));
+    again.addEventListener("click", () => location.reload());
+    find("[data-line]").replaceChildren(`${say("job.script.ended")} `, again);
+  } else location.reload();
 }
 
 function showActions() {
@@ -140,13 +154,17 @@ edit.hidden = false;
 edit.addEventListener("submit", async (event) => {
   event.preventDefault();
   const fields = new FormData(edit);
-  const tags = Object.fromEntries(String(fields.get("tags")).split(",").map((tag) => tag.trim()).filter(Boolean).map((tag) => {
-    const at = tag.indexOf(":");
-    return at < 0 ? [tag, ""] : [tag.slice(0, at).trim(), tag.slice(at + 1).trim()];
-  }));
+  const changed = {};
+  if (edit.elements.notes.value !== edit.elements.notes.defaultValue) changed.notes = String(fields.get("notes"));
+  if (edit.elements.tags.value !== edit.elements.tags.defaultValue) {
+    changed.tags = Object.fromEntries(String(fields.get("tags")).split("\n").map((tag) => tag.trim()).filter(Boolean).map((tag) => {
+      const at = tag.indexOf(":");
+      return at < 0 ? [tag, ""] : [tag.slice(0, at).trim(), tag.slice(at + 1).trim()];
+    }));
+  }
   const place = find("[data-problem]");
   try {
-    await call(path, { method: "PATCH", json: { notes: String(fields.get("notes")), tags } });
+    await call(path, { method: "PATCH", json: changed });
     showProblem(place, null);
     announce(say("job.script.saved"));
     location.reload();
@@ -157,13 +175,22 @@ edit.addEventListener("submit", async (event) => {
   }
 });
 
+const remove = find("[data-delete]");
+if (remove) {
+  remove.hidden = false;
+  remove.addEventListener("click", () => attempt(find("[data-problem]"), async () => {
+    await call(path, { method: "DELETE" });
+    location.assign(locate("/ui/jobs"));
+  }));
+}
+
 showActions();
 draw();
 const log = find("[data-log]");
 log.scrollTop = log.scrollHeight;
 
 const stream = ENDED.has(status) ? null : new Stream({
-  address: (lastId) => locate(`${path}/events?after=${Math.max(after, Number(lastId))}`),
+  address: (lastId) => locate(`${path}/events?after=${Math.max(data.lastEvent, Number(lastId))}`),
   indicator: find("[data-live]"),
   handlers: {
     progress: showProgress,
@@ -174,18 +201,12 @@ const stream = ENDED.has(status) ? null : new Stream({
     log: ({ level, message }) => addLine(`${now()} ${level.toLowerCase()}: ${message}`),
     status(event) {
       addLine(`${now()} ${event.status}, attempt ${event.attempt}`);
+      find("[data-attempt]").textContent = String(event.attempt);
       showStatus(event.status);
     },
   },
   async refresh() {
     const job = await call(path);
-    if (job.last_event > after) {
-      after = job.last_event;
-      if (job.kind === "training") {
-        Object.assign(columns, await call(`${path}/metrics/columns?points=400`));
-        draw();
-      }
-    }
     if (job.progress) showProgress(job.progress);
     showStatus(job.status);
   },

@@ -1,6 +1,6 @@
 /** The list of jobs: it is fetched again when a job changes, and two to eight jobs are compared. */
 
-import { locate, showLocalTimes } from "../answers.js";
+import { locate, make, showLocalTimes } from "../answers.js";
 import { Stream } from "../live.js";
 import { onMoves, refreshParts } from "../parts.js";
 
@@ -28,8 +28,10 @@ const refresh = refreshParts(["[data-compare]"], showLocalTimes);
 const again = () => refresh().then(limit);
 
 function step(job) {
-  const bar = document.querySelector(`[data-job="${CSS.escape(job.id)}"] progress`);
-  if (bar && job.progress) bar.value = job.progress.percent;
+  const cell = document.querySelector(`[data-job="${CSS.escape(job.id)}"] [data-progress-cell]`);
+  if (!cell || !job.progress || !["running", "stopping", "cancelling"].includes(job.status)) return;
+  if (!cell.firstElementChild) cell.append(make("progress", { max: "100", "aria-label": job.model }));
+  cell.firstElementChild.value = job.progress.percent;
 }
 
 limit();

@@ -1,6 +1,6 @@
 /** A model: its description, the alias `production`, and versions that are deleted. */
 
-import { call, data, say } from "../answers.js";
+import { call, data, locate, say } from "../answers.js";
 import { ask, attempt } from "../dialogs.js";
 
 const path = `/api/v1/models/${encodeURIComponent(data.model)}`;
@@ -17,6 +17,7 @@ function question(title, text, yes) {
 
 for (const cell of document.querySelectorAll("[data-actions]")) cell.hidden = false;
 form.hidden = false;
+document.querySelector("[data-description]").hidden = true;
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(place, async () => {
@@ -36,7 +37,9 @@ document.addEventListener("click", async ({ target }) => {
   if (number && await question(say("model.script.delete_title", { version: number }), say("model.script.delete_text"), say("model.script.delete"))) {
     attempt(place, async () => {
       await call(`${path}/versions/${number}`, { method: "DELETE" });
-      location.reload();
+      const isLast = document.querySelectorAll("[data-delete]").length === 1;
+      if (isLast) location.assign(locate("/ui/models"));
+      else location.reload();
     });
   }
 });

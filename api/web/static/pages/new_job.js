@@ -106,6 +106,7 @@ train.addEventListener("click", async () => {
   try {
     const job = await call("/api/v1/jobs", { method: "POST", body: text.value, headers: { ...headers, "Idempotency-Key": key } });
     announce(say("new.script.queued"));
+    isSent = true;
     location.assign(locate(`/ui/jobs/${job.id}`));
   } catch (problem) {
     train.disabled = false;
@@ -120,6 +121,9 @@ find("[data-download]").addEventListener("click", () => {
   link.click();
   URL.revokeObjectURL(link.href);
 });
+
+let isSent = false;
+addEventListener("beforeunload", (event) => !isSent && text.value !== text.defaultValue && event.preventDefault());
 
 number();
 look();

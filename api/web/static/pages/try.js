@@ -1,6 +1,6 @@
 /** Try a model: draw, drop, paste, photograph or type, and see what it answers and what it saw. */
 
-import { announce, call, data, make, Problem, say, showNumber, showProblem } from "../answers.js";
+import { announce, call, data, make, Problem, say, showProblem } from "../answers.js";
 import { Pad } from "../pad.js";
 
 const PAUSE_MILLISECONDS = 150, MAX_SIDE = 2048, TOP = 5;
@@ -45,6 +45,8 @@ async function predict(input) {
     if (problem.name === "AbortError") return;
     if (!(problem instanceof Problem)) throw problem;
     showProblem(place, problem);
+    answer.replaceChildren();
+    find("[data-answer-beside]").replaceChildren();
   } finally {
     answer.removeAttribute("aria-busy");
   }
@@ -63,8 +65,8 @@ function showAnswer(prediction) {
     announce(say("try.script.said", { label: found[0].label, percent: Math.round(found[0].probability * 100) }));
   } else {
     const values = [prediction.value].flat();
-    list.append(...values.map((value, index) => make("li", {}, make("span", {}, values.length > 1 ? String(index) : say("try.script.value")), make("b", {}, showNumber(value)), make("span"))));
-    announce(values.map(showNumber).join(", "));
+    list.append(...values.map((value, index) => make("li", {}, make("span", {}, values.length > 1 ? String(index) : say("try.script.value")), make("b", {}, String(Number(value.toPrecision(8)))), make("span"))));
+    announce(values.map((value) => Number(value.toPrecision(8))).join(", "));
   }
   const warnings = (prediction.warnings ?? []).map((warning) => make("p", { class: "notice warn small", lang: "en" }, warning));
   return [list, ...warnings];
@@ -145,8 +147,10 @@ if (data.isImage) {
   const form = find("[data-row]");
   const read = () => {
     const cells = [...form.elements].filter((element) => element.name).map((element) => {
-      const text = element.value.trim(), number = Number(text.replace(",", "."));
-      return text === "" ? null : element.tagName === "SELECT" || Number.isNaN(number) ? text : number;
+      const text = element.tagName === "SELECT" ? element.value : element.value.trim();
+      const pointed = data.decimal === "," ? text.replace(",", ".") : text;
+      const isNumber = element.tagName !== "SELECT" && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(pointed);
+      return text === "" ? null : isNumber ? Number(pointed) : text; // the service tells what is wrong about a text
     });
     return { json: { instances: [cells] } };
   };

@@ -36,7 +36,10 @@ form.addEventListener("submit", (event) => {
     return;
   }
   const fields = new FormData();
-  for (const [key, value] of new FormData(form)) if (value !== "") fields.append(key, value);
+  for (const [key, value] of new FormData(form)) {
+    if (key === "leave_out") for (const name of value.split(",").map((one) => one.trim()).filter(Boolean)) fields.append(key, name);
+    else if (value !== "") fields.append(key, value);
+  }
   send(fields);
 });
 
@@ -66,6 +69,7 @@ function send(fields) {
     }
     sending.hidden = true;
     showProblem(place, new Problem(answer));
+    form.querySelector("details").open = true;
     place.scrollIntoView({ block: "nearest" });
   });
   request.open("POST", locate("/api/v1/datasets"));
