@@ -18,6 +18,11 @@ class ProcessLimits:
     def __init__(self) -> None:
         os.nice(PRIORITY)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        self._idle_bytes = 0
+        self.measure()
+
+    def measure(self) -> None:
+        """Measure again what is not counted: after an import, when no message is answered."""
         self._idle_bytes = _read_data_bytes()
 
     @contextmanager

@@ -5,6 +5,7 @@ The process answers a ReadingRequest with a ReadingAnswer.
 
 import importlib
 import json
+import sys
 import traceback
 from collections.abc import Callable
 
@@ -32,8 +33,11 @@ def prepare() -> Callable[[Message], Message]:
     def respond(message: Message) -> Message:
         request = ReadingRequest.model_validate_json(message.head)
         model: type[BaseModel] | None = None
-        if request.module is not None:  # imported before the memory is limited: a module can import much
+        if request.module is not None:  # before the memory is limited: a module can import much
+            is_new = request.module not in sys.modules
             model = getattr(importlib.import_module(request.module), request.model)
+            if is_new:
+                limits.measure()
         try:
             with limits.hold(MAX_BYTES, MAX_CPU_SECONDS):
                 document = parse_document(message.payload, is_yaml=request.is_yaml)

@@ -51,7 +51,7 @@ def test_a_refusal_is_the_same_from_the_process(reader: DocumentReader, body: by
 
 
 def test_a_model_that_imports_much_leaves_memory_for_documents() -> None:
-    """The process imports the module of the first model that is asked for, and the imports are no part of a document."""
+    """The process imports the module of a model when it is asked for: that is no part of a document."""
     from api.routes.jobs.jobs import JobEdit
 
     reader = DocumentReader()

@@ -187,11 +187,8 @@ def test_every_column_at_fault_is_named_with_few_of_its_cells(tmp_path: Path) ->
         read("a,b,c,y\n" + "1,2,3,0\n" * 60 + "1,x,3,0\n" * 50 + "1,2,z,0\n", tmp_path)
 
     details = [fault.detail for fault in refused.value.faults]
-    assert [detail.split(",")[0] for detail in details[:3]] == [
-        "Row 61 (line 62)",
-        "Row 62 (line 63)",
-        "Row 63 (line 64)",
-    ]
+    rows = [detail.split(",")[0] for detail in details[:3]]
+    assert rows == ["Row 61 (line 62)", "Row 62 (line 63)", "Row 63 (line 64)"]
     assert details[3] == "Column 'b': 47 more rows have such a fault."
     assert "column 'c': 'z'" in details[4]
 
