@@ -1,4 +1,6 @@
-/** Ask before something is lost. */
+/** Ask before something is lost, and show the problem of an action that fails. */
+
+import { Problem, showProblem } from "./answers.js";
 
 /**
  * Ask in a dialog. Returns whether the answer is yes. The focus goes back to where it was.
@@ -16,7 +18,6 @@ export function ask(dialog) {
  * @param {() => Promise<void>} action
  */
 export async function attempt(place, action) {
-  const { Problem, showProblem } = await import("./answers.js");
   try {
     showProblem(place, null);
     await action();
