@@ -6,7 +6,10 @@ import { Chart } from "../curves.js";
 const select = document.querySelector("[data-metric]");
 if (select) {
   const names = [...new Set(data.jobs.flatMap((job) => Object.keys(job.columns.metrics)))];
-  const preferred = names.find((name) => name.startsWith("val_") && name.includes("accuracy")) ?? names.find((name) => name === "val_loss") ?? names[0];
+  const count = (name) => data.jobs.filter((job) => name in job.columns.metrics).length;
+  names.sort((one, other) => count(other) - count(one)); // first what most of them have
+  const shared = names.filter((name) => count(name) === count(names[0]));
+  const preferred = shared.find((name) => name.startsWith("val_") && name.includes("accuracy")) ?? shared.find((name) => name === "val_loss") ?? shared[0];
   select.append(...names.map((name) => make("option", { value: name, translate: "no" }, name)));
   select.value = preferred ?? "";
   document.querySelector("[data-metric-choice]").hidden = names.length < 2;

@@ -45,8 +45,8 @@ if (weights) {
 function showArray({ name, shape, min, max, mean, std, counts, values }) {
   const facts = say("inside.script.array", { shape: shape.join(" × "), min: showNumber(min), max: showNumber(max), mean: showNumber(mean), std: showNumber(std) });
   const box = make("div", { class: "stack" }, make("h3", { translate: "no" }, name), make("p", { class: "small muted" }, facts), drawHistogram(name, counts));
-  const rows = (values === null ? [] : [values].flat(0)).map((row) => [row].flat(Infinity));
-  if (values !== null && shape.length <= 2 && rows.length <= 64 && (rows[0]?.length ?? 0) <= 64) {
+  const rows = values === null || shape.length > 2 ? [] : shape.length === 2 ? values : [[values].flat()];
+  if (rows.length && rows.length <= 64 && rows[0].length <= 64) {
     const table = make("table", { class: "small" }, make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((value) => make("td", { class: "number" }, showNumber(value)))))));
     box.append(make("details", {}, make("summary", {}, say("inside.script.numbers")), make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": name }, table)));
   }
