@@ -155,7 +155,7 @@ def _find_parts(paths: Sequence[tuple[str, ...]]) -> tuple[dict[str, str], list[
 def _count_inner_folders(paths: Sequence[tuple[str, ...]], parts: dict[str, str]) -> dict[str, int]:
     """Return for each folder of a part the number of folders around its classes: `seg_train/seg_train/class` has 1."""
     return {
-        top: _count_common_folders([path[1:] for path in paths if path[0] == top], stops_at_parts=False)
+        top: _count_common_folders([path[1:] for path in paths if path[:1] == (top,)], stops_at_parts=False)
         for top in parts
     }
 
@@ -164,7 +164,7 @@ def _split_part(
     path: tuple[str, ...], parts: dict[str, str], inner_prefixes: dict[str, int]
 ) -> tuple[str, tuple[str, ...]]:
     """Split a path into the part and the path from the class folder on."""
-    if path[0] not in parts:
+    if not path or path[0] not in parts:  # a file beside the common folders has no path of its own
         return TRAIN, path
     return parts[path[0]], path[1 + inner_prefixes[path[0]] :]
 

@@ -41,6 +41,13 @@ def read_refusal(content: bytes, folder: Path, **options: Any) -> str:
     return "\n".join(f"{fault.pointer} {fault.detail}" for fault in refused.value.faults)
 
 
+def test_a_file_with_the_name_of_the_common_folder_is_ignored(tmp_path: Path) -> None:
+    members = make_images("data/cat", "data/dog")
+    for beside in ("data", "readme"):
+        found = ingest(zipped({beside: b"text", **members}), tmp_path)
+        assert (found.info.train_rows > 0, beside in found.ignored) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("folder", "part"),
     [
