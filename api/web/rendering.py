@@ -89,7 +89,7 @@ def locate_static(name: str) -> str:
 def link_choice(key: str, value: str) -> str:
     """Return the address of this page with a choice of the language or the theme."""
     rest = [(name, one) for name, one in request.args.items(multi=True) if name != key]
-    return f"{request.path}?{urlencode([*rest, (key, value)])}"
+    return f"{request.script_root}{request.path}?{urlencode([*rest, (key, value)])}"
 
 
 def _get_owner() -> str:

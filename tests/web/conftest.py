@@ -19,6 +19,7 @@ from tests.support.waiting import wait_for
 
 KOREAN = ("고양이", "아주 긴 이름을 가진 강아지 <img src=x onerror=alert(1)>")
 EVIL = "<img src=x onerror=alert(1)>"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 VIEWS: dict[str, dict[str, Any]] = {
     "wide": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light", "locale": "en-US"},
     "phone": {
@@ -211,3 +212,11 @@ def submit(http: httpx.Client, spec: dict[str, Any]) -> str:
 
 def read_recipe(name: str) -> str:
     return (ROOT / "recipes" / f"{name}.yaml").read_text()
+
+
+def check_accessibility(page: Any) -> None:
+    """Check that axe finds nothing against RULES."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options={"runOnly": RULES}).response["violations"]
+    assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []

@@ -1,11 +1,9 @@
 """Test what holds for every page, in two views: messages, hosts, accessibility, width and weight."""
 
-from typing import Any
-
 import pytest
 
 from tests.support.stacks import LocalStack
-from tests.web.conftest import FullStack, Opener, Watched
+from tests.web.conftest import FullStack, Opener, Watched, check_accessibility
 
 PAGES = (
     "home",
@@ -44,7 +42,6 @@ EMPTY = (
     "/ui/datasets",
     "/ui/datasets/new",
 )
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 MAX_BYTES, MAX_REQUESTS, MAX_NODES = 60_000, 12, 1_500
 PICTURES = (".png", ".svg", "preview", "/ui/static/")
 SETTLE_MILLISECONDS = 700
@@ -62,13 +59,6 @@ def look(watched: Watched, address: str) -> None:
     assert page.evaluate("document.querySelectorAll('*').length") <= MAX_NODES
     check_accessibility(page)
     check_weight(watched)
-
-
-def check_accessibility(page: Any) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, options={"runOnly": RULES}).response["violations"]
-    assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
 
 
 def check_weight(watched: Watched) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.stacks import LocalStack
 from tests.support.waiting import wait_for
-from tests.web.conftest import FullStack, Opener, Watched, read_recipe
+from tests.web.conftest import FullStack, Opener, Watched, check_accessibility, read_recipe
 
 TRAINING_SECONDS = 90
 
@@ -124,6 +124,31 @@ def test_a_refused_upload_tells_why_and_a_good_one_is_shown(full: FullStack, ope
         page.click("[data-upload] button[type=submit]")
         page.wait_for_url("**/ui/datasets/meine-blumen@1")
         assert "meine-blumen@1" in page.inner_text("h1")
+
+
+@pytest.mark.parametrize("view", ["wide", "phone"])
+def test_columns_of_a_table_are_chosen_before_it_is_sent(
+    full: FullStack, open_page: Opener, tmp_path: Path, view: str
+) -> None:
+    places, ends = ("서울", "부산", ""), ("합격", "불합격")
+    rows = [f"학생{row},{places[row % 3]},{row or ''},{ends[row % 2]}" for row in range(30)]
+    table = tmp_path / f"students-{view}.csv"
+    table.write_bytes("\n".join(["이름,지역,점수,결과", *rows]).encode("cp949"))
+    with open_page(view) as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/datasets/new")
+        page.set_input_files("[name=file]", table)
+        page.wait_for_selector("[data-columns] [data-name]")
+        check_accessibility(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == page.viewport_size["width"]
+        roles = page.eval_on_selector_all("[data-name] td:nth-of-type(2) select", "all => all.map(one => one.value)")
+        fills = page.eval_on_selector_all("[data-name] td:nth-of-type(3) select", "all => all.map(one => one.value)")
+        assert roles == ["leave_out", "one-hot", "number", "label"]
+        assert fills == ["", "most-frequent", "median", ""]
+        page.click("[data-upload] button[type=submit]")
+        page.wait_for_url(f"**/ui/datasets/students-{view}@1")
+        assert "서울" in page.inner_text("table")
+        assert watched.messages == []
 
 
 def test_faults_of_a_spec_are_told_while_it_is_written(full: FullStack, open_page: Opener) -> None:

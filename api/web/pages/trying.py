@@ -8,7 +8,6 @@ from api.web.pages.version import load_version
 from api.web.rendering import render
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
 from shared.registry import versions
-from shared.registry.evaluation import IMAGES_FILE
 
 MAX_VERSIONS = 50
 MAX_SAMPLES = 24
@@ -53,7 +52,6 @@ def show_try(model: str) -> Response:
             "decimal": contract.decimal if isinstance(contract, NumbersContract) else ".",
             "isLight": isinstance(contract, ImageContract) and contract.ground is Polarity.LIGHT,
             "imageBytes": services().decoder.limits.max_bytes,
-            "imagePixels": services().decoder.limits.max_pixels,
         },
     )
 
@@ -78,7 +76,5 @@ def _choose_defaults(contract: NumbersContract, count: int) -> list[str]:
 def _list_samples(model: str, number: int) -> list[str]:
     """Return the addresses of some test images; empty if the version keeps none."""
     stored = services().get_version(model, str(number))
-    if not any(file.name == IMAGES_FILE for file in stored.files):
-        return []
     kept = sorted(read_kept(stored))[:MAX_SAMPLES]
     return [url_for("evaluations.draw_test_image", model=model, reference=str(number), index=index) for index in kept]

@@ -1,6 +1,7 @@
 /** Upload a data set, and tell how much of it is sent. */
 
-import { announce, data, locate, Problem, say, showProblem } from "../answers.js";
+import { announce, data, locate, make, Problem, say, showProblem } from "../answers.js";
+import { guessRole, readSample } from "../table_sample.js";
 
 const form = document.querySelector("[data-upload]");
 const place = document.querySelector("[data-problem]");
@@ -20,10 +21,63 @@ drop.addEventListener("drop", (event) => {
 form.file.addEventListener("change", suggestName);
 addEventListener("beforeunload", (event) => request && event.preventDefault());
 
-/** Propose a name by that of the file. */
+const ROLES = ["number", "one-hot", "leave_out", "label", "weight"];
+const chooser = document.querySelector("[data-columns]");
+
+/** Show the columns of a table, with a guess of what each is for. */
+async function showColumns() {
+  chooser.replaceChildren();
+  chooser.hidden = true;
+  const [file] = form.file.files;
+  if (!file || !/\.(csv|tsv|txt)$/i.test(file.name)) return;
+  const sample = await readSample(file, form.elements.encoding.value);
+  if (!sample || sample.names.length > 200) return;
+  const rows = sample.names.map((name, index) => {
+    const cells = sample.rows.map((row) => row[index]);
+    const { role, hasMissing } = guessRole(name, cells, index === sample.names.length - 1);
+    const select = make("select", { "aria-label": say("upload.script.role_of", { name }) }, ...ROLES.map((one) => make("option", { value: one }, say(`upload.script.role.${one}`))));
+    select.value = role;
+    const fill = make("select", { "aria-label": say("upload.script.fill_of", { name }) }, ...["", "median", "mean", "most-frequent"].map((one) => make("option", { value: one }, say(`upload.script.fill.${one || "none"}`))));
+    fill.value = { number: hasMissing ? "median" : "", "one-hot": hasMissing ? "most-frequent" : "" }[role] ?? "";
+    const shown = cells.slice(0, 3).map((cell) => cell || "–").join(", ");
+    return make("tr", { "data-name": name }, make("th", { scope: "row", translate: "no" }, name || "–"), make("td", { class: "small muted", translate: "no" }, shown.slice(0, 60)), make("td", {}, select), make("td", {}, fill));
+  });
+  const head = ["column", "cells", "role", "fill"].map((key) => make("th", { scope: "col" }, say(`upload.script.${key}`)));
+  chooser.append(
+    make("h3", {}, say("upload.script.columns")), make("p", { class: "small muted" }, say("upload.script.columns_text")),
+    make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": say("upload.script.columns") }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))),
+  );
+  chooser.hidden = false;
+}
+
+/** Add what was chosen for the columns to the fields, unless it is written by hand. @param {FormData} fields */
+function addColumns(fields) {
+  if (chooser.hidden || ["label", "leave_out", "weight", "columns"].some((key) => fields.has(key))) return;
+  const options = {};
+  for (const row of chooser.querySelectorAll("[data-name]")) {
+    const { name } = row.dataset, [role, fill] = [...row.querySelectorAll("select")].map((select) => select.value);
+    if (!name) continue;
+    if (role === "leave_out") fields.append("leave_out", name);
+    else if (role === "label" || role === "weight") fields.set(role, name);
+    else if (role === "one-hot") options[name] = fill ? { encode: "one-hot", fill } : "one-hot";
+    else if (fill) options[name] = { fill };
+  }
+  if (Object.keys(options).length) fields.append("columns", JSON.stringify(options));
+}
+
+form.elements.encoding.addEventListener("change", showColumns);
+chooser.addEventListener("change", ({ target }) => {
+  if (target.value !== "label" && target.value !== "weight") return;
+  for (const other of chooser.querySelectorAll("select")) {
+    if (other !== target && other.value === target.value) other.value = "number"; // there is one of each
+  }
+});
+
+/** Propose a name by that of the file, and show its columns. */
 function suggestName() {
   const [file] = form.file.files;
-  if (!file || form.name.value) return;
+  showColumns();
+  if (!file || form.elements.name.value) return;
   form.elements.name.value = file.name.replace(/\.[^.]*$/, "").toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+/, "").slice(0, 100);
 }
 
@@ -40,6 +94,7 @@ form.addEventListener("submit", (event) => {
     if (key === "leave_out") for (const name of value.split(",").map((one) => one.trim()).filter(Boolean)) fields.append(key, name);
     else if (value !== "") fields.append(key, value);
   }
+  addColumns(fields);
   send(fields);
 });
 
