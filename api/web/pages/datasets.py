@@ -41,7 +41,6 @@ def show_dataset(name: str) -> Response:
     document = load_dataset(name)
     chosen = document.revisions[0]
     explorer = _explore(document)
-    largest = max((one.train_rows + one.validation_rows + one.test_rows for one in chosen.classes), default=1)
     return render(
         "data/dataset.html",
         "web.show_datasets",
@@ -49,7 +48,7 @@ def show_dataset(name: str) -> Response:
         script_words=("dataset.script.",),
         dataset=document,
         chosen=chosen,
-        largest=max(largest, 1),
+        rows_in_all=max(1, sum(_count_parts(chosen))),
         shown=chosen.classes[:MAX_CLASSES],
         **explorer,
         others=_list_numbers(document.name) if not document.builtin else [],
