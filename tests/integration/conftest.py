@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,18 @@ from tests.support.described import DescribedClient
 from tests.support.examples import DIGITS, IRIS, Json
 from tests.support.versions import PublishedVersion
 from tests.support.worker import InProcessWorker, RecordingNotifier, make_worker_context
+
+
+@pytest.fixture(autouse=True)
+def keep_garbage_collection_fast() -> Iterator[None]:
+    """Leave the objects of earlier tests out of later collections.
+
+    A worker collects garbage after each job. TensorFlow keeps some megabytes of each network, which are many objects:
+    after hundreds of trainings in one process, looking at them took most of the time of a test.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

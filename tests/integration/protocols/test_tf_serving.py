@@ -111,7 +111,7 @@ def test_the_root_and_the_metrics_are_where_clients_expect_them(http: FlaskClien
     assert [http.get("/", headers={"Accept": accept}).json for accept in ("*/*", "application/json")] == [
         {"status": "alive"}
     ] * 2
-    assert (http.get("/").json, http.get("/", headers=browser).location) == ({"status": "alive"}, "/docs")
+    assert (http.get("/").json, http.get("/", headers=browser).location) == ({"status": "alive"}, "/ui/")
     assert http.get("/monitoring/prometheus/metrics").mimetype == http.get("/metrics").mimetype == "text/plain"
 
 
