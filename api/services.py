@@ -23,6 +23,7 @@ from shared.database.tables.registry import Version
 from shared.jobs.broker import JobNotifier
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.registry import versions
+from shared.registry.evaluation import IMAGES_FILE, TestImages, get_evaluation_file
 from shared.storage.artifacts import ArtifactStore
 from shared.storage.disk import DiskReserve
 
@@ -67,6 +68,17 @@ class Services:
         """
         with self.sessions() as session:
             return versions.get_described_version(session, model, reference)
+
+    def read_test_images(self, version: Version) -> TestImages:
+        """Read the stored test images of `version`. Raises EvaluationNotFound or ArtifactDamaged."""
+        digest = get_evaluation_file(version, IMAGES_FILE).sha256
+        return self.test_images.get_or_read(digest, lambda: TestImages.from_bytes(self.artifacts.read(digest)))
+
+    def list_kept_images(self, version: Version) -> frozenset[int]:
+        """Return the numbers of the test rows whose images are kept. Raises ArtifactDamaged."""
+        if not any(file.name == IMAGES_FILE for file in version.files):
+            return frozenset()
+        return frozenset(self.read_test_images(version).rows.tolist())
 
 
 def services() -> Services:

@@ -1,9 +1,11 @@
 """Define the documents about evaluations."""
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from api.documents.base import Document
-from shared.registry.evaluation import CalibrationBin
+from shared.registry.evaluation import CalibrationBin, TestPredictions
 
 
 class Mistake(Document):
@@ -48,3 +50,15 @@ class Calibration(Document):
 
     bins: list[CalibrationBin]
     calibration_error: float = Field(description="Σ over bins of (share of rows) × |accuracy - confidence|.")
+
+
+def describe_row(answers: TestPredictions, classes: Sequence[str], row: int, image: str | None) -> EvaluationRow:
+    """Return the document of the test row at position `row`, whose image has the path `image`."""
+    return EvaluationRow(
+        index=row,
+        true=classes[answers.true[row]],
+        predicted=classes[answers.predicted[row]],
+        probability=float(answers.probability[row]),
+        right=bool(answers.true[row] == answers.predicted[row]),
+        image=image,
+    )

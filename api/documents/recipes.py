@@ -13,11 +13,11 @@ from api.documents.base import Document
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 RESULTS = FOLDER / "results.json"
-"""What the recipes reached, which `make recipes` writes."""
+"""The results of the recipes, which `make recipes` writes."""
 
 
 class RecipeResult(Document):
-    """What a recipe reached on a machine with two cores that did other work as well."""
+    """The results of a recipe on a machine with two cores that did other work as well."""
 
     parameters: int
     figures: str = Field(description="The metrics of the validation part and the test part, or else of the training.")

@@ -41,7 +41,7 @@ class ModelDocument(Document):
 
 
 class ModelEdit(BaseModel):
-    """What is changed about a model."""
+    """The changes of a model. A key that is left out stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -105,7 +105,7 @@ class JobQuery(PageQuery):
 
 
 class JobEdit(BaseModel):
-    """What is changed about a job. A key that is left out stays as it is."""
+    """The changes of a job. A key that is left out stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

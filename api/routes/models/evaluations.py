@@ -6,7 +6,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from api.charts.evaluation_tiles import encode_tile
-from api.documents.evaluations import Calibration, EvaluationRow, EvaluationRowList, Mistake, MistakeList
+from api.documents.evaluations import Calibration, EvaluationRowList, Mistake, MistakeList, describe_row
 from api.http.mistakes import MistakesFilter, RowsFilter, select_mistakes, select_rows
 from api.http.pagination import NUMBER_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import TilePath, VersionPath
@@ -14,7 +14,6 @@ from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, to_response
 from api.services import services
 from shared.database.pagination import Key
-from shared.database.tables.registry import Version
 from shared.errors import (
     ArtifactDamaged,
     EvaluationNotFound,
@@ -27,7 +26,6 @@ from shared.registry.evaluation import (
     EVALUATION_FILE,
     IMAGES_FILE,
     Evaluation,
-    TestImages,
     TestPredictions,
     get_evaluation_file,
     read_evaluation_file,
@@ -101,19 +99,17 @@ def list_evaluation_rows(path: VersionPath, query: RowsQuery) -> Response:
     classes = version.manifest["classes"]
     chosen = select_rows(answers, classes, query)
     start = page.after[0] if page.after is not None else 0
-    shown = _list_shown(version)
+    kept = services().list_kept_images(version)
     rows = [
-        EvaluationRow(
-            index=int(row),
-            true=classes[answers.true[row]],
-            predicted=classes[answers.predicted[row]],
-            probability=float(answers.probability[row]),
-            right=bool(answers.true[row] == answers.predicted[row]),
-            image=url_for(".draw_test_image", model=version.model, reference=str(version.number), index=int(row))
-            if int(row) in shown
+        describe_row(
+            answers,
+            classes,
+            row,
+            url_for(".draw_test_image", model=version.model, reference=str(version.number), index=row)
+            if row in kept
             else None,
         )
-        for row in chosen[start : start + page.limit]
+        for row in chosen[start : start + page.limit].tolist()
     ]
     keys: list[Key] = [(start + offset,) for offset in range(1, len(rows) + 1)]
     return to_response(EvaluationRowList(rows=rows, total=len(chosen), next=make_next_cursor(page, keys)))
@@ -144,7 +140,7 @@ def draw_test_image(path: TilePath, query: TileQuery) -> Response:
     """Show the image of a test row."""
     version = services().get_version(path.model, path.reference)
     digest = get_evaluation_file(version, IMAGES_FILE).sha256
-    stored = _read_images(version)
+    stored = services().read_test_images(version)
     position = int(np.searchsorted(stored.rows, path.index))
     if position == len(stored.rows) or stored.rows[position] != path.index:
         raise FileNotFound(
@@ -157,17 +153,3 @@ def draw_test_image(path: TilePath, query: TileQuery) -> Response:
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_fixed else "no-cache"
     response.make_conditional(request)
     return response
-
-
-def _list_shown(version: Version) -> frozenset[int]:
-    """Return the numbers of the test rows whose images are kept."""
-    if not any(file.name == IMAGES_FILE for file in version.files):
-        return frozenset()
-    return frozenset(_read_images(version).rows.tolist())
-
-
-def _read_images(version: Version) -> TestImages:
-    """Read the stored test images. Raises EvaluationNotFound or ArtifactDamaged."""
-    digest = get_evaluation_file(version, IMAGES_FILE).sha256
-    artifacts = services().artifacts
-    return services().test_images.get_or_read(digest, lambda: TestImages.from_bytes(artifacts.read(digest)))

@@ -6,21 +6,18 @@ from typing import Any
 
 from flask import Response, request, url_for
 
-from api.documents.evaluations import EvaluationRow
+from api.documents.evaluations import describe_row
 from api.http.mistakes import RowOrder, RowsFilter, select_rows
 from api.http.validation import validate
 from api.services import services
 from api.web.pages.version import load_version
 from api.web.rendering import render
-from shared.database.tables.registry import Version
 from shared.errors import EvaluationNotFound
 from shared.registry.evaluation import (
     ANSWERS_FILE,
     EVALUATION_FILE,
-    IMAGES_FILE,
     ClassificationReport,
     Evaluation,
-    TestImages,
     TestPredictions,
     read_evaluation_file,
 )
@@ -53,7 +50,7 @@ def show_evaluation(model: str, number: int) -> Response:
     if evaluation is not None and evaluation.classification is not None:
         answers = TestPredictions.from_bytes(read_evaluation_file(artifacts, stored, ANSWERS_FILE))
         values |= _describe_classes(version.classes, evaluation.classification, answers)
-        values |= _list_rows(model, number, version.classes, answers, read_kept(stored))
+        values |= _list_rows(model, number, version.classes, answers, services().list_kept_images(stored))
     return render("models/evaluation.html", "web.show_models", script="pages/evaluation.js", **values)
 
 
@@ -100,26 +97,14 @@ def _list_rows(
     filters = validate(RowsFilter, given, "query")
     chosen = select_rows(answers, classes, filters)
     rows = [
-        EvaluationRow(
-            index=int(row),
-            true=classes[answers.true[row]],
-            predicted=classes[answers.predicted[row]],
-            probability=float(answers.probability[row]),
-            right=bool(answers.true[row] == answers.predicted[row]),
-            image=url_for("evaluations.draw_test_image", model=model, reference=str(number), index=int(row))
-            if int(row) in kept
+        describe_row(
+            answers,
+            classes,
+            row,
+            url_for("evaluations.draw_test_image", model=model, reference=str(number), index=row)
+            if row in kept
             else None,
         )
-        for row in chosen[:MAX_TILES]
+        for row in chosen[:MAX_TILES].tolist()
     ]
     return {"rows": rows, "total": len(chosen), "chosen_true": true, "chosen_predicted": predicted}
-
-
-def read_kept(stored: Version) -> frozenset[int]:
-    """Return the numbers of the test rows whose images are kept."""
-    found = [file.sha256 for file in stored.files if file.name == IMAGES_FILE]
-    if not found:
-        return frozenset()
-    artifacts = services().artifacts
-    images = services().test_images.get_or_read(found[0], lambda: TestImages.from_bytes(artifacts.read(found[0])))
-    return frozenset(images.rows.tolist())

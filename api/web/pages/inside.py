@@ -4,7 +4,6 @@ from flask import Response, request, url_for
 
 from api.documents.registry import LayerList
 from api.services import services
-from api.web.pages.evaluation import read_kept
 from api.web.pages.version import load_version
 from api.web.rendering import render
 from shared.errors import LayerNotFound, list_names
@@ -48,7 +47,7 @@ def show_inside(model: str, number: int) -> Response:
         has_surface=not isinstance(contract, ImageContract) and list(contract.shape) == SURFACE_INPUTS,
         samples=[
             url_for("evaluations.draw_test_image", model=model, reference=str(number), index=index)
-            for index in sorted(read_kept(stored))[:MAX_SAMPLES]
+            for index in sorted(services().list_kept_images(stored))[:MAX_SAMPLES]
         ],
         data={"model": model, "number": number, "layer": layer.name},
     )

@@ -3,7 +3,6 @@
 from flask import Response, request, url_for
 
 from api.services import services
-from api.web.pages.evaluation import read_kept
 from api.web.pages.version import load_version
 from api.web.rendering import render
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
@@ -76,5 +75,5 @@ def _choose_defaults(contract: NumbersContract, count: int) -> list[str]:
 def _list_samples(model: str, number: int) -> list[str]:
     """Return the addresses of some test images; empty if the version keeps none."""
     stored = services().get_version(model, str(number))
-    kept = sorted(read_kept(stored))[:MAX_SAMPLES]
+    kept = sorted(services().list_kept_images(stored))[:MAX_SAMPLES]
     return [url_for("evaluations.draw_test_image", model=model, reference=str(number), index=index) for index in kept]
