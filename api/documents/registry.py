@@ -41,7 +41,7 @@ class ModelDocument(Document):
 
 
 class ModelEdit(BaseModel):
-    """The changes of a model. A key that is left out stays as it is."""
+    """The changes of a model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
