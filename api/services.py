@@ -9,6 +9,7 @@ from api.access.owners import Owners
 from api.charts.cache import PictureCache
 from api.charts.dataset_rows import OpenDatasets
 from api.charts.evaluation_tiles import TestImageCache
+from api.documents.evaluations import KeptRows
 from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import DocumentReader
 from api.http.wsgi.slow_clients import SlowClients
@@ -23,7 +24,14 @@ from shared.database.tables.registry import Version
 from shared.jobs.broker import JobNotifier
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.registry import versions
-from shared.registry.evaluation import IMAGES_FILE, TestImages, get_evaluation_file
+from shared.registry.evaluation import (
+    IMAGES_FILE,
+    ROWS_FILE,
+    TestImages,
+    TestRows,
+    get_evaluation_file,
+    read_evaluation_file,
+)
 from shared.storage.artifacts import ArtifactStore
 from shared.storage.disk import DiskReserve
 
@@ -76,9 +84,20 @@ class Services:
 
     def list_kept_images(self, version: Version) -> frozenset[int]:
         """Return the numbers of the test rows whose images are kept. Raises ArtifactDamaged."""
-        if not any(file.name == IMAGES_FILE for file in version.files):
+        if not _has_file(version, IMAGES_FILE):
             return frozenset()
         return frozenset(self.read_test_images(version).rows.tolist())
+
+    def read_kept_rows(self, version: Version) -> KeptRows:
+        """Return the test rows that `version` keeps. Raises ArtifactDamaged."""
+        table = None
+        if _has_file(version, ROWS_FILE):
+            table = TestRows.from_bytes(read_evaluation_file(self.artifacts, version, ROWS_FILE))
+        return KeptRows(self.list_kept_images(version), table)
+
+
+def _has_file(version: Version, name: str) -> bool:
+    return any(file.name == name for file in version.files)
 
 
 def services() -> Services:

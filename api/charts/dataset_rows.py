@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from api.charts.evaluation_tiles import encode_tile
 from shared.database.tables.datasets import Revision
 from shared.datasets.builtin import BUILTIN_DATASETS, read_samples
-from shared.datasets.encodings import decode_row
+from shared.datasets.encodings import decode_cells
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.revisions import to_dataset_info
 from shared.datasets.row_files import EncodedImages, MappedRows
@@ -70,10 +70,7 @@ class OpenDataset:
 
     def get_values(self, row: int) -> list[float | str]:
         """Return the cells of a row of a table, as they were sent."""
-        numbers = self._read(row).reshape(-1)
-        cells = decode_row(numbers, self.info.encodings) if self.info.encodings else numbers.astype(float).tolist()
-        # The shortest number that is the stored one in 32 bits: 0.1, and not 0.10000000149.
-        return [cell if isinstance(cell, str) else float(str(np.float32(cell))) for cell in cells]
+        return decode_cells(self._read(row).reshape(-1), self.info.encodings)
 
     def encode_image(self, row: int, side: int, decoder: ImageDecoder) -> bytes:
         """Encode the image of a row as PNG, its longer side `side` pixels long.

@@ -1,11 +1,17 @@
 """Define the documents about evaluations."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
+from flask import url_for
 from pydantic import Field
 
 from api.documents.base import Document
-from shared.registry.evaluation import CalibrationBin, TestPredictions
+from shared.database.tables.registry import Version
+from shared.preprocessing.contract import NumbersContract
+from shared.registry.evaluation import CalibrationBin, TestPredictions, TestRows
+from shared.registry.manifest import VersionManifest
 
 
 class Mistake(Document):
@@ -32,6 +38,10 @@ class EvaluationRow(Mistake):
         description="The path of its image; null if none is kept. Kept are the first rows, the mistakes that fit into "
         "16 MiB, and the most doubtful rows of each class that are right."
     )
+    values: list[float | str] | None = Field(
+        description="The cells of the row of a table, in the order of the columns; null for images, and if the row is "
+        "not kept. Kept are the same rows as for images."
+    )
 
 
 class EvaluationRowList(Document):
@@ -52,13 +62,31 @@ class Calibration(Document):
     calibration_error: float = Field(description="Σ over bins of (share of rows) × |accuracy - confidence|.")
 
 
-def describe_row(answers: TestPredictions, classes: Sequence[str], row: int, image: str | None) -> EvaluationRow:
-    """Return the document of the test row at position `row`, whose image has the path `image`."""
-    return EvaluationRow(
-        index=row,
-        true=classes[answers.true[row]],
-        predicted=classes[answers.predicted[row]],
-        probability=float(answers.probability[row]),
-        right=bool(answers.true[row] == answers.predicted[row]),
-        image=image,
-    )
+@dataclass(frozen=True)
+class KeptRows:
+    """The test rows that a version keeps: as images, or as rows of a table."""
+
+    images: frozenset[int]
+    table: TestRows | None
+
+
+def describe_rows(
+    version: Version, answers: TestPredictions, kept: KeptRows, rows: Sequence[int]
+) -> list[EvaluationRow]:
+    """Return the documents of the test rows at these positions."""
+    manifest = VersionManifest.model_validate(version.manifest)
+    encodings = manifest.preprocessing.columns if isinstance(manifest.preprocessing, NumbersContract) else ()
+    classes = manifest.classes
+    address = partial(url_for, "evaluations.draw_test_image", model=version.model, reference=str(version.number))
+    return [
+        EvaluationRow(
+            index=row,
+            true=classes[answers.true[row]],
+            predicted=classes[answers.predicted[row]],
+            probability=float(answers.probability[row]),
+            right=bool(answers.true[row] == answers.predicted[row]),
+            image=address(index=row) if row in kept.images else None,
+            values=kept.table.read(row, encodings) if kept.table is not None else None,
+        )
+        for row in rows
+    ]

@@ -62,7 +62,10 @@ class ColumnEncoding:
 
     def decode(self, numbers: NDArray[Any]) -> float | str:
         """Return the cell that `encode` turns into these numbers."""
-        return self.categories[int(np.argmax(numbers))] if self.categories else float(numbers[0])
+        if self.categories:
+            return self.categories[int(np.argmax(numbers))]
+        number = float(numbers[0])
+        return self.words[int(number)] if self.words and number in (0, 1) else number
 
     def _encode_category(self, value: object) -> list[float]:
         name = to_category(value)
@@ -100,6 +103,13 @@ def decode_row(numbers: NDArray[Any], encodings: Sequence[ColumnEncoding]) -> li
         row.append(encoding.decode(numbers[start : start + encoding.width]))
         start += encoding.width
     return row
+
+
+def decode_cells(numbers: NDArray[Any], encodings: Sequence[ColumnEncoding]) -> list[float | str]:
+    """Return the cells of a row as they were sent, from its numbers in 32 bits. No encodings are plain numbers."""
+    cells = decode_row(numbers, encodings) if encodings else numbers.astype(float).tolist()
+    # The shortest number that is the stored one in 32 bits: 0.1, and not 0.10000000149.
+    return [cell if isinstance(cell, str) else float(str(np.float32(cell))) for cell in cells]
 
 
 def read_cell(cell: str, encoding: ColumnEncoding, number_format: NumberFormat = POINT) -> float | str:

@@ -1,26 +1,31 @@
 """Define the evaluation of a version on the test part. The worker writes its files, the API reads them."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.database.tables.registry import Version, VersionFile
+from shared.datasets.encodings import ColumnEncoding, decode_cells
 from shared.errors import EvaluationNotFound
 from shared.storage.artifacts import ArtifactStore
 
 EVALUATION_FILE = "evaluation.json"
 IMAGES_FILE = "test_images.npz"
 ANSWERS_FILE = "test_answers.npz"
+ROWS_FILE = "test_rows.npz"
 MAX_DENSE_CLASSES = 200
 CALIBRATION_BINS = 15
 _MISSING = {
     EVALUATION_FILE: "no evaluation: it was trained without test rows. Train again with `dataset.test` in the spec",
     ANSWERS_FILE: "no list of misclassified rows: it was trained without test rows, or predicts no classes",
     IMAGES_FILE: "no pictures of test rows: it was trained without test rows or images, or predicts no classes",
+    ROWS_FILE: "no test rows: it was trained without test rows, on images or by an earlier release, or predicts no "
+    "classes",
 }
 """What a version lacks if it has no such file, and why."""
 
@@ -175,11 +180,7 @@ class TestPredictions:
 
     def to_bytes(self) -> bytes:
         """Write the arrays to a compressed npz."""
-        file = io.BytesIO()
-        np.savez_compressed(
-            file, allow_pickle=False, true=self.true, predicted=self.predicted, probability=self.probability
-        )
-        return file.getvalue()
+        return _to_npz(true=self.true, predicted=self.predicted, probability=self.probability)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "TestPredictions":
@@ -202,9 +203,7 @@ class TestImages:
 
     def to_bytes(self) -> bytes:
         """Write the arrays to a compressed npz."""
-        file = io.BytesIO()
-        np.savez_compressed(file, allow_pickle=False, rows=self.rows, images=self.images)
-        return file.getvalue()
+        return _to_npz(rows=self.rows, images=self.images)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "TestImages":
@@ -213,13 +212,49 @@ class TestImages:
             return cls(archive["rows"], archive["images"])
 
 
+@dataclass(frozen=True)
+class TestRows:
+    """The numbers of some rows of the test part of a table, encoded but not normalised.
+
+    Attributes:
+        rows: their row numbers in the test part, (n,) int64, ascending.
+        values: (n, width) float32.
+    """
+
+    rows: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+    def to_bytes(self) -> bytes:
+        """Write the arrays to a compressed npz."""
+        return _to_npz(rows=self.rows, values=self.values)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "TestRows":
+        """Read the npz that `to_bytes` wrote."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return cls(archive["rows"], archive["values"])
+
+    def read(self, row: int, encodings: Sequence[ColumnEncoding]) -> list[float | str] | None:
+        """Return the cells of a test row as they were sent; None if the row is not kept."""
+        position = int(np.searchsorted(self.rows, row))
+        if position == len(self.rows) or self.rows[position] != row:
+            return None
+        return decode_cells(self.values[position], encodings)
+
+
+def _to_npz(**arrays: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
 def choose_calibration_bins(confidence: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return the bin of each row, (n,), by its probability (n,) from 0 to 1."""
     return np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
 
 
 def get_evaluation_file(version: Version, name: str) -> VersionFile:
-    """Get one of the three files of an evaluation. Raises EvaluationNotFound."""
+    """Get a file of an evaluation. Raises EvaluationNotFound."""
     for file in version.files:
         if file.name == name:
             return file
@@ -227,5 +262,5 @@ def get_evaluation_file(version: Version, name: str) -> VersionFile:
 
 
 def read_evaluation_file(artifacts: ArtifactStore, version: Version, name: str) -> bytes:
-    """Read one of the three files of an evaluation. Raises EvaluationNotFound or ArtifactDamaged."""
+    """Read a file of an evaluation. Raises EvaluationNotFound or ArtifactDamaged."""
     return artifacts.read(get_evaluation_file(version, name).sha256)

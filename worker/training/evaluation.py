@@ -24,6 +24,7 @@ from shared.registry.evaluation import (
     EVALUATION_FILE,
     IMAGES_FILE,
     MAX_DENSE_CLASSES,
+    ROWS_FILE,
     ClassificationReport,
     ClassReport,
     Evaluation,
@@ -31,6 +32,7 @@ from shared.registry.evaluation import (
     RegressionReport,
     TestImages,
     TestPredictions,
+    TestRows,
     choose_calibration_bins,
 )
 
@@ -40,12 +42,13 @@ ONE_SIDED_95 = 1.645
 MAX_BINS = 20
 MIN_BIN_ROWS = 30
 """Limits on the bins of the confidence threshold: their number, and the rows of each."""
-MAX_FIRST_IMAGES = 32
-MAX_IMAGE_BYTES = 16 * 2**20
-"""Uncompressed size of the stored images of mistakes."""
+TABLE_RANK, IMAGE_RANK = 2, 4
+MAX_FIRST_ROWS = 32
+MAX_MISTAKE_BYTES = 16 * 2**20
+"""Uncompressed size of the stored images or rows that are mistakes."""
 MAX_RIGHT_PER_CLASS = 12
 MAX_RIGHT_BYTES = 4 * 2**20
-"""Limits on the stored images that are predicted right."""
+"""Limits on the stored images or rows that are predicted right."""
 
 
 def write_evaluation(
@@ -53,17 +56,17 @@ def write_evaluation(
     y: NDArray[Any],
     outputs: NDArray[np.float32],
     metrics: Mapping[str, float | None],
-    images: NDArray[Any] | MappedRows | None,
+    inputs: NDArray[Any] | MappedRows,
     folder: Path,
 ) -> list[Path]:
     """Write the evaluation of the test part to `folder`, and return the paths of the files.
 
-    There is one file, the report. A classification also has the predictions and, for images, some test images.
+    There is one file, the report. A classification also has the predictions, and some test images or test rows.
 
     Args:
         y: the labels of the test part, (n,) int64 or (n, k) float32.
         outputs: the outputs of the network, (n, width) float32.
-        images: (n, height, width, channels) uint8; None for rows of numbers.
+        inputs: the test part before normalisation, (n, height, width, channels) uint8 or (n, *shape) float32.
     """
     path = folder / EVALUATION_FILE
     if objective.labels:
@@ -82,21 +85,25 @@ def write_evaluation(
     answers = TestPredictions(true.astype(np.int32), predicted.astype(np.int32), probabilities.max(axis=1))
     answers_path = folder / ANSWERS_FILE
     answers_path.write_bytes(answers.to_bytes())
-    if images is None:
-        return [path, answers_path]
-    images_path = folder / IMAGES_FILE
-    images_path.write_bytes(_select_images(answers, images).to_bytes())
-    return [path, answers_path, images_path]
+    paths = [path, answers_path]
+    rows = _select_rows(answers, inputs)
+    kept = inputs.read(rows) if isinstance(inputs, MappedRows) else inputs[rows]
+    if kept.dtype == np.uint8 and kept.ndim == IMAGE_RANK:
+        paths.append(folder / IMAGES_FILE)
+        paths[-1].write_bytes(TestImages(rows, kept).to_bytes())
+    elif kept.ndim == TABLE_RANK:
+        paths.append(folder / ROWS_FILE)
+        paths[-1].write_bytes(TestRows(rows, kept.astype(np.float32)).to_bytes())
+    return paths
 
 
-def _select_images(answers: TestPredictions, images: NDArray[Any] | MappedRows) -> TestImages:
-    """Select the first test images, the surest mistakes, and of each class the right predictions in most doubt."""
-    image_bytes = int(np.prod(images.shape[1:]))
-    first = np.arange(min(MAX_FIRST_IMAGES, len(images)))
-    mistakes = answers.sort_by_confidence(answers.find_rows(right=False))[: MAX_IMAGE_BYTES // image_bytes]
-    doubtful = _list_doubtful(answers)[: MAX_RIGHT_BYTES // image_bytes]
-    rows = np.unique(np.concatenate([first, mistakes, doubtful]))
-    return TestImages(rows, images.read(rows) if isinstance(images, MappedRows) else images[rows])
+def _select_rows(answers: TestPredictions, inputs: NDArray[Any] | MappedRows) -> NDArray[np.int64]:
+    """Select the first test rows, the surest mistakes, and of each class the right predictions in most doubt."""
+    row_bytes = int(np.prod(inputs.shape[1:])) * inputs.dtype.itemsize
+    first = np.arange(min(MAX_FIRST_ROWS, len(inputs)))
+    mistakes = answers.sort_by_confidence(answers.find_rows(right=False))[: MAX_MISTAKE_BYTES // row_bytes]
+    doubtful = _list_doubtful(answers)[: MAX_RIGHT_BYTES // row_bytes]
+    return np.unique(np.concatenate([first, mistakes, doubtful]))
 
 
 def _list_doubtful(answers: TestPredictions) -> NDArray[np.int64]:

@@ -161,7 +161,7 @@ def _export(
     paths = export_version(result, manifest, dataset, decoder, folder)
     if result.test_outputs is not None and result.metrics.test is not None:
         paths += write_evaluation(
-            result.objective, dataset.test.y, result.test_outputs, result.metrics.test, result.test_images, folder
+            result.objective, dataset.test.y, result.test_outputs, result.metrics.test, result.test_inputs, folder
         )
     return paths
 

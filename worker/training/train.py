@@ -44,7 +44,7 @@ class TrainingResult:
         precision: the precision of the training, never `auto`.
         test_outputs: (n, width) float32, the predictions for the test part; None without test rows.
         held_out: labels and outputs of validation rows, else of test rows; None without such rows.
-        test_images: (n, height, width, channels) uint8, the test part after preprocessing; None for numbers.
+        test_inputs: the test part before normalisation, (n, height, width, channels) uint8 or (n, *shape) float32.
     """
 
     network: keras.Model
@@ -55,7 +55,7 @@ class TrainingResult:
     precision: Precision
     test_outputs: NDArray[np.float32] | None
     held_out: tuple[NDArray[Any], NDArray[np.float32]] | None
-    test_images: NDArray[Any] | MappedRows | None
+    test_inputs: NDArray[Any] | MappedRows
 
 
 def train(
@@ -80,7 +80,7 @@ def train(
         precision=run.precision,
         test_outputs=summary.test_outputs,
         held_out=summary.held_out,
-        test_images=run.test.x if isinstance(run.contract, ImageContract) else None,
+        test_inputs=run.test.x,
     )
 
 

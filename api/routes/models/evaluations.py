@@ -1,12 +1,12 @@
 """Show how well a version predicts the test part of its data."""
 
 import numpy as np
-from flask import Response, request, url_for
+from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from api.charts.evaluation_tiles import encode_tile
-from api.documents.evaluations import Calibration, EvaluationRowList, Mistake, MistakeList, describe_row
+from api.documents.evaluations import Calibration, EvaluationRowList, Mistake, MistakeList, describe_rows
 from api.http.mistakes import MistakesFilter, RowsFilter, select_mistakes, select_rows
 from api.http.pagination import NUMBER_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.paths import TilePath, VersionPath
@@ -96,21 +96,10 @@ def list_evaluation_rows(path: VersionPath, query: RowsQuery) -> Response:
     version = services().get_version(path.model, path.reference)
     page = parse_page(query.limit, query.cursor, NUMBER_KEY)
     answers = TestPredictions.from_bytes(read_evaluation_file(services().artifacts, version, ANSWERS_FILE))
-    classes = version.manifest["classes"]
-    chosen = select_rows(answers, classes, query)
+    chosen = select_rows(answers, version.manifest["classes"], query)
     start = page.after[0] if page.after is not None else 0
-    kept = services().list_kept_images(version)
-    rows = [
-        describe_row(
-            answers,
-            classes,
-            row,
-            url_for(".draw_test_image", model=version.model, reference=str(version.number), index=row)
-            if row in kept
-            else None,
-        )
-        for row in chosen[start : start + page.limit].tolist()
-    ]
+    listed = chosen[start : start + page.limit].tolist()
+    rows = describe_rows(version, answers, services().read_kept_rows(version), listed)
     keys: list[Key] = [(start + offset,) for offset in range(1, len(rows) + 1)]
     return to_response(EvaluationRowList(rows=rows, total=len(chosen), next=make_next_cursor(page, keys)))
 

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, request
 
-from api.documents.evaluations import describe_row
+from api.documents.evaluations import describe_rows
 from api.http.mistakes import RowOrder, RowsFilter, select_rows
 from api.http.validation import validate
 from api.services import services
-from api.web.pages.version import load_version
+from api.web.pages.version import list_input_columns, load_version
 from api.web.rendering import render
+from shared.database.tables.registry import Version
 from shared.errors import EvaluationNotFound
 from shared.registry.evaluation import (
     ANSWERS_FILE,
@@ -25,6 +26,7 @@ from shared.registry.evaluation import (
 MAX_MATRIX_CLASSES = 40
 MAX_TILES = 48
 MAX_CONFUSIONS = 10
+MAX_COLUMNS = 30
 HEAT_STEPS = 9
 
 
@@ -46,11 +48,12 @@ def show_evaluation(model: str, number: int) -> Response:
         evaluation = Evaluation.model_validate_json(read_evaluation_file(artifacts, stored, EVALUATION_FILE))
     except EvaluationNotFound:
         evaluation = None
-    values: dict[str, Any] = {"version": version, "evaluation": evaluation, "report": None, "rows": []}
+    values: dict[str, Any] = {"version": version, "evaluation": evaluation, "report": None, "rows": [], "columns": []}
     if evaluation is not None and evaluation.classification is not None:
         answers = TestPredictions.from_bytes(read_evaluation_file(artifacts, stored, ANSWERS_FILE))
         values |= _describe_classes(version.classes, evaluation.classification, answers)
-        values |= _list_rows(model, number, version.classes, answers, services().list_kept_images(stored))
+        values |= _list_rows(stored, version.classes, answers)
+        values["columns"] = [name for name, _ in list_input_columns(version)][:MAX_COLUMNS]
     return render("models/evaluation.html", "web.show_models", script="pages/evaluation.js", **values)
 
 
@@ -82,9 +85,7 @@ def _describe_classes(classes: list[str], report: ClassificationReport, answers:
     }
 
 
-def _list_rows(
-    model: str, number: int, classes: list[str], answers: TestPredictions, kept: frozenset[int]
-) -> dict[str, Any]:
+def _list_rows(version: Version, classes: list[str], answers: TestPredictions) -> dict[str, Any]:
     """Return the rows of the chosen cell, or the surest mistakes. Raises InvalidRequest for an unknown class."""
     true, predicted = request.args.get("true"), request.args.get("predicted")
     is_diagonal = true is not None and true == predicted
@@ -96,15 +97,5 @@ def _list_rows(
     }
     filters = validate(RowsFilter, given, "query")
     chosen = select_rows(answers, classes, filters)
-    rows = [
-        describe_row(
-            answers,
-            classes,
-            row,
-            url_for("evaluations.draw_test_image", model=model, reference=str(number), index=row)
-            if row in kept
-            else None,
-        )
-        for row in chosen[:MAX_TILES].tolist()
-    ]
+    rows = describe_rows(version, answers, services().read_kept_rows(version), chosen[:MAX_TILES].tolist())
     return {"rows": rows, "total": len(chosen), "chosen_true": true, "chosen_predicted": predicted}

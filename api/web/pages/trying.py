@@ -1,12 +1,15 @@
 """Show the page on which a model is tried: by drawing, by a photo, or by a row of a table."""
 
-from flask import Response, request, url_for
+from flask import Response, request
 
+from api.documents.evaluations import EvaluationRow, describe_rows
+from api.documents.registry import VersionDocument
 from api.services import services
-from api.web.pages.version import load_version
+from api.web.pages.version import list_input_columns, load_version
 from api.web.rendering import render
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
 from shared.registry import versions
+from shared.registry.evaluation import ANSWERS_FILE, TestPredictions, read_evaluation_file
 
 MAX_VERSIONS = 50
 MAX_SAMPLES = 24
@@ -29,7 +32,9 @@ def show_try(model: str) -> Response:
         numbers.append(version.version)
     contract = version.preprocessing
     is_image = isinstance(contract, ImageContract)
-    columns = [] if isinstance(contract, ImageContract) else _list_columns(version.columns, contract)
+    columns = list_input_columns(version)
+    rows = _list_kept_rows(version)
+    row = next((one for one in rows if one.index == request.args.get("row", type=int)), None)
     return render(
         "models/try.html",
         "web.show_models",
@@ -40,9 +45,10 @@ def show_try(model: str) -> Response:
         served=served,
         is_image=is_image,
         columns=columns,
-        defaults=_choose_defaults(contract, len(columns)) if isinstance(contract, NumbersContract) else [],
+        defaults=_choose_defaults(contract, row, len(columns)) if isinstance(contract, NumbersContract) else [],
         pen=max(PEN, round(PAD_SIDE / min(contract.size))) if isinstance(contract, ImageContract) else PEN,
-        samples=_list_samples(model, version.version),
+        samples=rows[:MAX_SAMPLES],
+        row=row,
         data={
             "model": model,
             "version": version.version,
@@ -51,29 +57,26 @@ def show_try(model: str) -> Response:
             "decimal": contract.decimal if isinstance(contract, NumbersContract) else ".",
             "isLight": isinstance(contract, ImageContract) and contract.ground is Polarity.LIGHT,
             "imageBytes": services().decoder.limits.max_bytes,
+            "image": row.image if row is not None else None,
+            "hasRow": row is not None,
         },
     )
 
 
-def _list_columns(names: list[str], contract: NumbersContract) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the name of each column of a row, and its categories or words, if it has any."""
-    if contract.columns:
-        return [
-            (encoding.name or f"column {index}", encoding.categories or encoding.words)
-            for index, encoding in enumerate(contract.columns)
-        ]
-    width = contract.shape[0] if len(contract.shape) == 1 else 0
-    return [(name, ()) for name in names or [f"column {index}" for index in range(width)]]
-
-
-def _choose_defaults(contract: NumbersContract, count: int) -> list[str]:
-    """Return the number that each column of a form begins with: its mean in the training data, if it is known."""
+def _choose_defaults(contract: NumbersContract, row: EvaluationRow | None, count: int) -> list[str]:
+    """Return what each column of the form begins with: the cells of a test row, else the means of the training."""
+    if row is not None and row.values is not None:
+        return [cell if isinstance(cell, str) else f"{cell:.15g}" for cell in row.values]
     means = contract.normalisation.offset if not contract.columns else ()
     return [f"{mean:.3g}" for mean in means] if len(means) == count else ["0"] * count
 
 
-def _list_samples(model: str, number: int) -> list[str]:
-    """Return the addresses of some test images; empty if the version keeps none."""
-    stored = services().get_version(model, str(number))
-    kept = sorted(services().list_kept_images(stored))[:MAX_SAMPLES]
-    return [url_for("evaluations.draw_test_image", model=model, reference=str(number), index=index) for index in kept]
+def _list_kept_rows(version: VersionDocument) -> list[EvaluationRow]:
+    """List the test rows that the version keeps, as images or as rows of a table."""
+    stored = services().get_version(version.model, str(version.version))
+    kept = services().read_kept_rows(stored)
+    indices = sorted(kept.images) or (kept.table.rows.tolist() if kept.table is not None else [])
+    if not indices:
+        return []
+    answers = TestPredictions.from_bytes(read_evaluation_file(services().artifacts, stored, ANSWERS_FILE))
+    return describe_rows(stored, answers, kept, indices)

@@ -33,6 +33,20 @@ def load_version(model: str, reference: str) -> VersionDocument:
     return VersionDocument.model_validate({**format_version(version, numbers, version.manifest), "files": files})
 
 
+def list_input_columns(version: VersionDocument) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the name of each column of a row, and its categories or words, if it has any. Images have no columns."""
+    contract = version.preprocessing
+    if isinstance(contract, ImageContract):
+        return []
+    if contract.columns:
+        return [
+            (encoding.name or f"column {index}", encoding.categories or encoding.words)
+            for index, encoding in enumerate(contract.columns)
+        ]
+    width = contract.shape[0] if len(contract.shape) == 1 else 0
+    return [(name, ()) for name in version.columns or [f"column {index}" for index in range(width)]]
+
+
 def show_version(model: str, number: int) -> Response:
     """Show a version. Raises ModelNotFound or VersionNotFound."""
     version = load_version(model, str(number))

@@ -1,15 +1,23 @@
 """Test the evaluation of a version against scikit-learn, which is given the served predictions."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from sklearn.metrics import classification_report, confusion_matrix
+from sqlalchemy import delete
 
+from shared.database.engine import Sessions
+from shared.database.tables.registry import VersionFile
 from shared.datasets import splits
+from shared.registry.evaluation import ROWS_FILE
 from shared.spec.dataset import DatasetSpec
 from tests.support.examples import IRIS, LINE, XOR, Json, changed
+from tests.support.jobs import train
 from tests.support.problems import assert_problem
+from tests.support.uploads import upload_dataset
 from tests.support.worker import InProcessWorker
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -184,3 +192,50 @@ def test_the_calibration_bins_sum_up_to_the_error(digits: FlaskClient) -> None:
     assert sum(one["rows"] for one in filled) == 359
     assert all(one["from"] <= one["confidence"] <= one["to"] for one in filled)
     assert sum(one["accuracy"] * one["rows"] for one in filled) / 359 == pytest.approx(report["accuracy"])
+
+
+def test_the_rows_of_a_table_are_listed_with_their_cells(http: FlaskClient, worker: InProcessWorker) -> None:
+    places = ("서울", "부산", "대구")
+    rows = [
+        f"{age / 10},{places[age % 3]},{'yes' if age % 2 else 'no'},{'old' if age > 40 else 'young'}"
+        for age in range(80)
+    ]
+    columns = {"place": "one-hot"}
+    upload_dataset(http, "\n".join(["age,place,ill,kind", *rows]).encode(), "people", columns=json.dumps(columns))
+    spec = changed(changed(IRIS, "dataset", {"name": "people", "test": {"split": 0.5}}), "network.layers.1.units", 2)
+    job = train(http, worker, {**changed(spec, "training.epochs", 2), "model": "people"})
+
+    found = http.get("/api/v1/models/people/versions/1/evaluation/rows").json["rows"]
+
+    assert job["status"] == "succeeded"
+    assert len(found) == 40
+    sent = {tuple(row.split(",")) for row in rows}
+    shown = [row for row in found if row["values"] is not None]
+    assert len(shown) >= 32
+    assert all(row["image"] is None for row in found)
+    assert {(f"{age:g}", place, ill, row["true"]) for row in shown for age, place, ill in [row["values"]]} <= {
+        (f"{float(age):g}", *rest) for age, *rest in sent
+    }
+    again = http.post("/api/v1/models/people/predictions", json={"instances": [row["values"] for row in shown]}).json
+    assert [one["label"] for one in again["predictions"]] == [row["predicted"] for row in shown]
+    page = http.get(f"/ui/models/people/try?version=1&row={shown[0]['index']}").text
+    assert shown[0]["true"] in page
+    assert all(f'"{value:g}"' in page for value in shown[0]["values"] if not isinstance(value, str))
+    assert http.get("/ui/models/people/try?row=100000").status_code == 200
+    assert places[1] in http.get("/ui/models/people/versions/1/evaluation?true=old&predicted=old").text + (
+        http.get("/ui/models/people/versions/1/evaluation?true=young&predicted=young").text
+    )
+
+
+def test_a_version_of_an_earlier_release_keeps_no_rows_of_a_table(
+    http: FlaskClient, worker: InProcessWorker, sessions: Sessions
+) -> None:
+    train(http, worker, changed(IRIS, "dataset.test", {"split": 0.3}))
+    with sessions.begin() as session:
+        session.execute(delete(VersionFile).where(VersionFile.name == ROWS_FILE))
+
+    rows = http.get("/api/v1/models/iris/versions/1/evaluation/rows").json["rows"]
+
+    assert {row["values"] for row in rows} == {None}
+    assert http.get("/ui/models/iris/versions/1/evaluation?true=setosa&predicted=setosa").status_code == 200
+    assert http.get("/ui/models/iris/try?row=3").status_code == 200

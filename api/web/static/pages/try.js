@@ -140,9 +140,9 @@ if (data.isImage) {
     frame.classList.remove("over");
     if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
   });
-  for (const button of document.querySelectorAll("[data-sample]")) {
-    button.addEventListener("click", async () => take(await (await fetch(button.dataset.sample)).blob()));
-  }
+  const takeSample = async (address) => take(await (await fetch(address)).blob());
+  for (const button of document.querySelectorAll("[data-sample]")) button.addEventListener("click", () => takeSample(button.dataset.sample));
+  if (data.image) takeSample(data.image);
 } else {
   const form = find("[data-row]");
   const read = () => {
@@ -159,4 +159,5 @@ if (data.isImage) {
     predict(read());
   });
   form.addEventListener("input", () => askSoon(async () => read(), 300));
+  if (data.hasRow) predict(read());
 }
