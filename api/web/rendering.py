@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from unicodedata import east_asian_width
 from urllib.parse import urlencode
 
 from flask import Response, make_response, render_template, request, url_for
@@ -123,6 +124,22 @@ def format_seconds(language: str, seconds: float | None) -> str:
         if large:
             return words.translate(language, f"time.{key}", large=large, small=small)
     return words.translate(language, "time.seconds", large=f"{seconds:.1f}" if seconds < 10 else rest)  # noqa: PLR2004
+
+
+def shorten(name: str, width: int) -> str:
+    """Shorten a name in its middle, so that names that begin alike differ. Letters of East Asia are two wide."""
+    widths = [2 if east_asian_width(letter) in "WF" else 1 for letter in name]
+    if sum(widths) <= width:
+        return name
+    end, tail = len(name), 0
+    while end and tail + widths[end - 1] <= (width - 1) // 2:
+        end -= 1
+        tail += widths[end]
+    start, head = 0, 0
+    while head + widths[start] <= width - 1 - tail:
+        head += widths[start]
+        start += 1
+    return f"{name[:start]}…{name[end:]}"
 
 
 def mark_code(text: str) -> Markup:

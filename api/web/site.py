@@ -24,7 +24,7 @@ from api.web.pages import (
     trying,
     version,
 )
-from api.web.rendering import THEME_COOKIE, THEMES, mark_code, render
+from api.web.rendering import THEME_COOKIE, THEMES, mark_code, render, shorten
 from api.web.static_files import answer_file
 from shared.database.engine import DATABASE_ERRORS
 from shared.errors import DatabaseUnavailable, FileNotFound, ServiceError
@@ -145,6 +145,8 @@ bp = Blueprint("web", __name__, url_prefix="/ui", template_folder="templates")
 for path, view in PAGES:
     bp.add_url_rule(path, view_func=view)
 bp.add_app_template_filter(mark_code, "code")
+bp.add_app_template_filter(shorten)
+bp.add_app_template_filter(words.explain_problem, "explain")
 bp.before_request(remember_choice)
 bp.after_request(add_headers)
 bp.register_error_handler(ServiceError, show_problem)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from flask import request
 
+from api.documents.problem_types import load_problem_types
+
 FOLDER = Path(__file__).parent / "words"
 LANGUAGES = ("en", "ko")
 COOKIE = "trainyard-language"
@@ -16,6 +18,23 @@ COOKIE = "trainyard-language"
 def load_words(language: str) -> Mapping[str, str]:
     """Read the words of a language, by their keys."""
     return tomllib.loads((FOLDER / f"{language}.toml").read_text())
+
+
+@cache
+def load_translations(subject: str, language: str) -> Mapping[str, str]:
+    """Read the translations of texts whose English ones stand elsewhere, by the names of their subjects.
+
+    `subject` is `recipes` for the titles of recipes, or `problems` for the meanings of the types of problems.
+    """
+    path = FOLDER / f"{subject}_{language}.toml"
+    return tomllib.loads(path.read_text()) if path.exists() else {}
+
+
+def explain_problem(kind: str) -> str:
+    """Return what a type of problem means and what to do, in the language of the request; empty for an unknown type."""
+    known = load_problem_types()
+    english = known[kind].meaning if kind in known else ""
+    return load_translations("problems", choose_language()).get(kind, english)
 
 
 def choose_language() -> str:

@@ -273,3 +273,117 @@ def test_the_seventh_tab_loads(full: FullStack, open_page: Opener) -> None:
             page.wait_for_selector("[data-live]:has-text('live')")
             page.evaluate(hide)  # a browser without a window shows all tabs
             assert "as of" in page.inner_text("[data-live]")
+
+
+def test_what_may_stand_at_the_caret_is_offered(full: FullStack, open_page: Opener) -> None:
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/new?recipe=iris")
+        page.wait_for_selector("[data-plan] .good-ink")
+        page.fill("[data-spec]", "model: x\nnetwork:\n  layers:\n    - {layer: Den")
+        page.keyboard.press("Control+Space")
+        page.wait_for_selector("[data-choices] button:focus")
+        assert page.inner_text("[data-choices] button:focus") == "Dense"
+        check_accessibility(page)
+        page.keyboard.press("Enter")
+        assert page.input_value("[data-spec]").endswith("{layer: Dense")
+        page.keyboard.type(", uni")
+        page.wait_for_selector("[data-choices] button:has-text('units')")
+        assert page.inner_text("[data-signature]").startswith("Dense(units")
+        page.keyboard.press("Control+Space")
+        page.keyboard.press("Enter")
+        page.keyboard.type("3}\ntraining:\n  opt")
+        page.wait_for_selector("[data-choices] button:has-text('optimizer')")
+        page.keyboard.press("Control+Space")
+        page.keyboard.press("Enter")
+        page.keyboard.type("ada")
+        page.wait_for_selector("[data-choices] button:has-text('Adam')")
+        assert page.input_value("[data-spec]").endswith("units: 3}\ntraining:\n  optimizer: ada")
+
+
+def test_a_spec_that_was_not_sent_is_offered_again(full: FullStack, open_page: Opener) -> None:
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/new?recipe=iris")
+        assert not page.is_visible("[data-draft]")
+        page.fill("[data-spec]", "model: mine\n")
+        page.select_option("[name=recipe]", "and")
+        page.wait_for_url("**recipe=and")
+        page.click("[data-restore]")
+        assert page.input_value("[data-spec]") == "model: mine\n"
+        page.reload()
+        page.click("[data-forget]")
+        page.reload()
+        assert not page.is_visible("[data-draft]")
+
+
+def test_an_alias_is_set_and_removed(full: FullStack, open_page: Opener) -> None:
+    with open_page() as watched:
+        page = watched.page
+        page.goto(full.root + full.paths["model"])
+        page.fill("[name=alias]", "staging")
+        page.click("[data-alias] button")
+        page.wait_for_selector("[data-unset=staging]")
+        assert full.stack.http.get("/api/v1/models/digits").json()["aliases"] == {"staging": 1}
+        page.click("[data-unset=staging]")
+        page.click('dialog button[value="yes"]')
+        page.wait_for_selector("[data-unset=staging]", state="detached")
+        assert full.stack.http.get("/api/v1/models/digits").json()["aliases"] == {}
+        assert watched.messages == []
+
+
+@pytest.mark.parametrize("name", ["evaluation", "evaluation of a table"])
+def test_a_test_row_is_tried(full: FullStack, open_page: Opener, name: str) -> None:
+    with open_page() as watched:
+        page = watched.page
+        page.goto(full.root + full.paths[name])
+        if name == "evaluation of a table":  # which has no mistakes
+            page.locator(".matrix a").first.click()
+        page.locator("section[aria-labelledby=rows] a[href*='row=']").first.click()
+        page.wait_for_selector(".answers li")
+        told = page.inner_text("[data-of-row]")
+        assert "true class" in told
+        assert watched.messages == []
+
+
+def test_a_problem_says_what_to_do_in_the_language_of_the_page(full: FullStack, open_page: Opener) -> None:
+    with open_page("phone") as watched:
+        page = watched.page
+        page.goto(full.root + full.paths["model"])
+        page.fill("[name=alias]", "latest")
+        page.click("[data-alias] button")
+        page.wait_for_selector('[role="alert"] p:has-text("고치십시오")')
+        assert "latest" in page.inner_text('[role="alert"] [lang=en]')
+        check_accessibility(page)
+
+
+def test_curves_are_smoothed_when_asked(full: FullStack, open_page: Opener) -> None:
+    with open_page() as watched:
+        page = watched.page
+        page.goto(full.root + full.paths["job"])
+        page.wait_for_selector(".uplot")
+        names = page.locator(".chart >> nth=0 >> .keys li")
+        before = names.count()
+        page.locator("[data-smoothing] input").fill("0.8")
+        wait_for(lambda: names.count() == 2 * before, 5)
+        page.locator("[data-smoothing] input").fill("0")
+        wait_for(lambda: names.count() == before, 5)
+        assert watched.messages == []
+
+
+def test_a_cancelled_job_goes_on_or_begins_anew(full: FullStack, open_page: Opener) -> None:
+    job = train_long(full.stack, 5000)
+    wait_for(lambda: full.stack.http.get(f"/api/v1/jobs/{job}").json()["checkpoint_epoch"], 60)
+    cancel(full.stack, job)
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/{job}")
+        epoch = full.stack.http.get(f"/api/v1/jobs/{job}").json()["checkpoint_epoch"]
+        assert str(epoch) in page.inner_text('[data-act="retry"]')
+        page.click('[data-act="retry?from=start"]')
+        page.wait_for_url(lambda url: job not in url)
+        again = page.url.rpartition("/")[2]
+        found = full.stack.http.get(f"/api/v1/jobs/{again}").json()
+        assert (found["retry_of"], found["checkpoint_epoch"]) == (job, 0)
+        cancel(full.stack, again)
+        assert watched.messages == []

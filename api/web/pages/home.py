@@ -7,6 +7,7 @@ from api.services import services
 from api.web.rendering import render
 from shared.database.pagination import Page
 from shared.database.tables.jobs import ENDED, HELD
+from shared.datasets import revisions
 from shared.jobs import workers
 from shared.jobs.queries import JobFilters, list_jobs
 from shared.jobs.queue.order import count_queue, list_queue
@@ -14,6 +15,8 @@ from shared.jobs.workers import VANISHED_AFTER_SECONDS
 from shared.registry import versions
 from shared.registry.manifest import Metrics
 
+FEW_MODELS = 3
+"""Whoever has fewer models, and no data of his own, is shown the first steps."""
 MAX_WAITING, MAX_MODELS, MAX_ENDED = 5, 8, 8
 
 
@@ -26,6 +29,7 @@ def show_home() -> Response:
         waiting, queued = list_queue(session, MAX_WAITING, VANISHED_AFTER_SECONDS), count_queue(session)
         served = versions.list_served_versions(session, MAX_MODELS)
         measured = versions.get_metrics(session, served)
+        has_data = bool(revisions.list_datasets(session, Page(1)))
         has_worker = any(is_alive and not worker.ended_at for worker, is_alive, _ in workers.list_workers(session))
     models = [
         (version, Metrics.model_validate(metrics).choose_headline())
@@ -41,4 +45,5 @@ def show_home() -> Response:
         queued=queued,
         models=models,
         has_worker=has_worker,
+        is_new=len(models) < FEW_MODELS and not has_data,
     )

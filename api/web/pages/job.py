@@ -37,6 +37,7 @@ def show_job(job_id: UUID) -> Response:
         can_stop=job.status in (JobStatus.RUNNING, JobStatus.QUEUED),
         can_cancel=job.status in (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.STOPPING),
         can_retry=job.status in (JobStatus.FAILED, JobStatus.CANCELLED),
+        has_classes=job.metrics is not None and any("accuracy" in name for name in job.metrics.test or {}),
         names=names,
         rows=rows[::-1],
         trained=columns.trained,

@@ -1,5 +1,7 @@
 """Show the models, and one model with its versions and aliases."""
 
+from dataclasses import dataclass
+
 from flask import Response, request, url_for
 
 from api.documents.registry import VersionSummary, format_model, format_version
@@ -9,6 +11,7 @@ from api.web.rendering import render
 from shared.registry import aliases, versions
 
 PAGE_LENGTH = 50
+MIN_HISTORY = 2
 
 
 def show_models() -> Response:
@@ -24,6 +27,35 @@ def show_models() -> Response:
         models=models,
         next_page=url_for("web.show_models", cursor=cursor) if cursor else None,
     )
+
+
+@dataclass(frozen=True)
+class History:
+    """The main metric of several versions, the oldest first: its name, and a point of a chart for each of them.
+
+    A point is x and y from 0 to 1, the number of the version, and the value.
+    """
+
+    part: str
+    metric: str
+    low: float
+    high: float
+    points: list[tuple[float, float, int, float]]
+
+
+def _draw_history(listed: list[VersionSummary]) -> History | None:
+    """Return the history of the metric that the newest version is judged by; None for fewer than two versions."""
+    headlines = [(version.version, version.metrics.choose_headline()) for version in reversed(listed)]
+    newest = headlines[-1][1] if headlines else None
+    values = [(number, found[2]) for number, found in headlines if found and newest and found[:2] == newest[:2]]
+    if newest is None or len(values) < MIN_HISTORY:
+        return None
+    low, high = min(value for _, value in values), max(value for _, value in values)
+    points = [
+        (place / (len(values) - 1), (value - low) / (high - low) if high > low else 0.5, number, value)
+        for place, (number, value) in enumerate(values)
+    ]
+    return History(*newest[:2], low, high, points)
 
 
 def show_model(model: str) -> Response:
@@ -46,6 +78,8 @@ def show_model(model: str) -> Response:
         script_words=("model.script.",),
         model=document,
         versions=[(version, version.metrics.choose_headline()) for version in listed],
+        history=_draw_history(listed),
+        aliases=sorted(numbers.items()),
         next_page=url_for("web.show_model", model=model, cursor=cursor) if cursor else None,
         data={"model": model},
     )

@@ -5,20 +5,28 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response, request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
 from api.documents.datasets import RevisionDocument
 from api.documents.recipes import load_recipes
 from api.services import services
 from api.web.pages.datasets import load_dataset
+from api.web.pages.recipe_gallery import group_recipes
 from api.web.rendering import render
+from shared.database.pagination import Page
+from shared.datasets import revisions
+from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.datasets.info import TargetKind
 from shared.errors import FileNotFound, JobNotFound, suggest
 from shared.jobs import queries
-from shared.spec.training import TrainingSpec
+from shared.spec.dataset import DatasetSpec
+from shared.spec.network import NetworkSpec
+from shared.spec.preprocessing import Preprocessing
+from shared.spec.training import EarlyStopping, ReduceOnPlateau, Resources, TrainingOptions, TrainingSpec
 
 FIRST_RECIPE = "digits-cnn"
+MAX_DATASETS = 200
 FINE_TUNING = """model: {model}
 dataset:
   name: {dataset}
@@ -66,11 +74,35 @@ def show_new_job() -> Response:
         "web.show_jobs",
         script="pages/new_job.js",
         script_words=("new.script.",),
-        recipes=list(recipes.values()),
+        groups=group_recipes(recipes.values()),
+        datasets=_list_datasets(),
+        dataset=request.args.get("dataset", ""),
         chosen=source,
         text=text,
-        data={"source": source},
+        data={"source": source, "keys": _list_keys()},
     )
+
+
+def _list_keys() -> dict[str, list[str]]:
+    """Return the keys of a spec, under an empty name, and those of each of its parts."""
+    parts: dict[str, type[BaseModel]] = {
+        "": TrainingSpec,
+        "dataset": DatasetSpec,
+        "preprocessing": Preprocessing,
+        "network": NetworkSpec,
+        "training": TrainingOptions,
+        "resources": Resources,
+        "early_stopping": EarlyStopping,
+        "reduce_lr_on_plateau": ReduceOnPlateau,
+    }
+    return {name: [field.alias or key for key, field in part.model_fields.items()] for name, part in parts.items()}
+
+
+def _list_datasets() -> list[str]:
+    """List the names of the data sets to choose from: the uploaded ones, and those that are always there."""
+    with services().sessions() as session:
+        uploaded = [found.name for found in revisions.list_datasets(session, Page(MAX_DATASETS))]
+    return [*uploaded, *sorted(BUILTIN_DATASETS)]
 
 
 def _choose_text() -> tuple[str, str]:

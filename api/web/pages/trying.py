@@ -35,6 +35,9 @@ def show_try(model: str) -> Response:
     columns = list_input_columns(version)
     rows = _list_kept_rows(version)
     row = next((one for one in rows if one.index == request.args.get("row", type=int)), None)
+    defaults: list[str] = []
+    if isinstance(contract, NumbersContract):
+        defaults = _choose_defaults(contract, row or next(iter(rows), None), len(columns))
     return render(
         "models/try.html",
         "web.show_models",
@@ -45,7 +48,7 @@ def show_try(model: str) -> Response:
         served=served,
         is_image=is_image,
         columns=columns,
-        defaults=_choose_defaults(contract, row, len(columns)) if isinstance(contract, NumbersContract) else [],
+        defaults=defaults,
         pen=max(PEN, round(PAD_SIDE / min(contract.size))) if isinstance(contract, ImageContract) else PEN,
         samples=rows[:MAX_SAMPLES],
         row=row,

@@ -63,10 +63,15 @@ export function showProblem(place, problem) {
   const box = make("section", { class: "notice bad", role: "alert" });
   const known = words[`script.kind.${(type ?? "").split("/").at(-1)}`];
   box.append(known ? make("strong", {}, known) : make("strong", { lang: "en" }, title));
+  if (known) {
+    const remedy = make("p");
+    box.append(remedy);
+    explain(type).then((text) => remedy.append(text), () => remedy.remove()); // without an explanation, the detail remains
+  }
   const faults = errors ?? [];
   if (faults.length) {
-    box.append(make("ul", { lang: "en" }, ...faults.map((fault) => make("li", {}, make("code", {}, fault.pointer), ` ${fault.detail}`))));
-  } else if (detail) box.append(make("p", { lang: "en" }, detail));
+    box.append(make("ul", { class: "small", lang: "en" }, ...faults.map((fault) => make("li", {}, make("code", {}, fault.pointer), ` ${fault.detail}`))));
+  } else if (detail) box.append(make("p", { class: "small", lang: "en" }, detail));
   const last = make("p", { class: "row small" });
   if (type && type !== "about:blank") last.append(make("a", { href: root + type }, say("script.more")));
   if (id) last.append(make("span", { class: "muted" }, `${say("script.request")} ${id}`));
@@ -75,6 +80,13 @@ export function showProblem(place, problem) {
   last.append(dismiss);
   box.append(last);
   place.append(box);
+}
+
+/** Return what a type of problem means and what to do, in the language of the page. @param {string} type */
+async function explain(type) {
+  const answer = await fetch(`${root}/ui${type}`);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  return page.querySelector("[data-meaning]").textContent;
 }
 
 /**

@@ -11,6 +11,7 @@ const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
  * @property {(number | null)[]} values
  * @property {number} [color] from 1 to 4
  * @property {number} [dash] the index of a pattern
+ * @property {boolean} [isFaint] whether it stands behind another one
  */
 
 export class Chart {
@@ -55,7 +56,7 @@ export class Chart {
       axes: [{ ...axis, size: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000] }, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => String(Number(tick.toPrecision(4)))) }],
       cursor: { sync: { key: this.sync }, points: { size: 6 }, drag: { x: true, y: false } },
       series: [{}, ...this.curves.map((curve, index) => ({
-        label: curve.label, stroke: colors[index], width: 2, dash: DASHES[curve.dash ?? 0], points: { show: this.epochs.length < 3 },
+        label: curve.label, stroke: colors[index], width: curve.isFaint ? 1 : 2, alpha: curve.isFaint ? 0.5 : 1, dash: DASHES[curve.dash ?? 0], points: { show: this.epochs.length < 3 },
       }))],
       hooks: { setCursor: [(plot) => this.#read(plot.cursor.idx ?? this.epochs.length - 1)] },
     }, [this.epochs, ...this.curves.map((curve) => curve.values)], this.canvas);
@@ -100,6 +101,23 @@ export function groupMetrics(metrics) {
     groups.get(base).push({ label: name, values, color: isValidation ? 2 : 1, dash: isValidation ? 1 : 0 });
   }
   return groups;
+}
+
+/**
+ * Return a curve, faint, and its exponential moving average, which begins without a bias towards 0.
+ * Source: Kingma and Ba, 2015, arXiv:1412.6980, section 3.
+ * @param {Curve} curve
+ * @param {number} decay from 0 to 1
+ */
+export function smoothCurve(curve, decay) {
+  let sum = 0, weight = 0;
+  const values = curve.values.map((value) => {
+    if (value === null) return null;
+    sum = decay * sum + (1 - decay) * value;
+    weight = decay * weight + (1 - decay);
+    return sum / weight;
+  });
+  return [{ ...curve, isFaint: true, dash: 0 }, { ...curve, values, label: say("chart.smoothed", { name: curve.label }) }];
 }
 
 /** Return a colour of the stylesheet as the browser computes it. @param {Element} place @param {string} name */

@@ -18,9 +18,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api.access.owners import Owners
+from api.documents.problem_types import load_problem_types
+from api.documents.recipes import load_recipes
 from api.services import EXTENSION
+from api.web.rendering import shorten
 from api.web.static_files import FOLDER, load_files
-from api.web.words import LANGUAGES, load_words
+from api.web.words import LANGUAGES, load_translations, load_words
 from shared.database.engine import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory
@@ -294,6 +297,63 @@ def test_both_languages_have_the_same_sentences() -> None:
         fields = [{name for _, name, _, _ in string.Formatter().parse(one) if name} for one in (sentence, korean[key])]
         assert fields[0] == fields[1], key
         assert korean[key].strip()
+
+
+def test_recipes_and_problems_are_told_in_korean() -> None:
+    titles, meanings = (load_translations(subject, "ko") for subject in ("recipes", "problems"))
+
+    assert titles.keys() == load_recipes().keys()
+    assert meanings.keys() == load_problem_types().keys()
+    assert all(re.search("[가-힣]", text) for text in (*titles.values(), *meanings.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "shown"),
+    [
+        ("cat", 3, "cat"),
+        ("class number 10", 11, "class…er 10"),
+        ("class number 11", 11, "class…er 11"),
+        ("한국의 음식 사진 3번", 13, "한국의…진 3번"),
+        ("고양이", 2, "…"),
+        ("", 0, ""),
+    ],
+)
+def test_a_long_name_is_shortened_in_its_middle(name: str, width: int, shown: str) -> None:
+    assert shorten(name, width) == shown
+
+
+@ON_SQLITE
+def test_the_gallery_shows_every_recipe_in_a_group(http: FlaskClient) -> None:
+    text, page = read_page(http, "/jobs/new", "ko")
+
+    assert {path.rpartition("=")[2] for path in page.links if "recipe=" in path} == load_recipes().keys()
+    assert "손글씨 숫자" in text
+    assert all(
+        html.escape(title, quote=False) in html.unescape(text) for title in load_translations("recipes", "ko").values()
+    )
+    assert all(http.get(html.unescape(address)).status_code == 200 for address in page.images)
+
+
+@ON_SQLITE
+def test_a_problem_of_a_page_says_what_to_do_in_korean(http: FlaskClient) -> None:
+    text, _ = read_page(http, "/models/nothing", "ko", 404)
+    meaning, _ = read_page(http, "/problems/model-not-found", "ko")
+
+    assert load_translations("problems", "ko")["model-not-found"] in text
+    assert load_translations("problems", "ko")["model-not-found"] in meaning
+
+
+@ON_SQLITE
+def test_a_model_shows_its_metric_by_version(http: FlaskClient, worker: InProcessWorker) -> None:
+    for seed in (1, 2, 3):
+        train(http, worker, changed(changed(IRIS, "dataset.test", {"split": 0.3}), "training.seed", seed))
+    http.put("/api/v1/models/iris/aliases/production", json={"version": 2})
+
+    text, page = read_page(http, "/models/iris")
+
+    assert text.count("<circle") == 3
+    assert "production → 2" in text
+    assert [path for path in page.links if path.endswith("/versions/3")]
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)

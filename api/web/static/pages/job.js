@@ -1,7 +1,7 @@
 /** The page of a job: its progress, curves and log as they happen, and what can be done with it. */
 
 import { announce, call, data, locate, make, Problem, say, showNumber, showProblem, showSeconds } from "../answers.js";
-import { Chart, groupMetrics } from "../curves.js";
+import { Chart, groupMetrics, smoothCurve } from "../curves.js";
 import { attempt } from "../dialogs.js";
 import { oncePerFrame, Stream } from "../live.js";
 
@@ -11,14 +11,14 @@ const path = `/api/v1/jobs/${data.id}`;
 const find = (selector) => document.querySelector(selector);
 const { columns } = data;
 const charts = new Map();
-let status = data.status, tenth = -1;
+let status = data.status, tenth = -1, smoothing = 0;
 
 const draw = oncePerFrame(() => {
   if (data.kind !== "training" || !columns.epochs.length) return;
   find("[data-no-epochs]").hidden = true;
   for (const [name, curves] of groupMetrics(columns.metrics)) {
     if (!charts.has(name)) charts.set(name, new Chart(find("[data-charts]"), name, "job"));
-    charts.get(name).draw(columns.epochs, curves);
+    charts.get(name).draw(columns.epochs, smoothing ? curves.flatMap((curve) => smoothCurve(curve, smoothing)) : curves);
   }
 });
 
@@ -131,7 +131,7 @@ async function act(name) {
   showProblem(place, null);
   try {
     const job = await call(`${path}/${name}`, { method: "POST" });
-    if (name === "retry") location.assign(locate(`/ui/jobs/${job.id}`));
+    if (name.startsWith("retry")) location.assign(locate(`/ui/jobs/${job.id}`));
     else showStatus(job.status);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
@@ -149,8 +149,17 @@ for (const button of document.querySelectorAll("[data-act]")) {
   });
 }
 
+const smooth = find("[data-smoothing]");
+if (smooth) {
+  smooth.hidden = false;
+  smooth.querySelector("input").addEventListener("input", ({ target }) => {
+    smoothing = Number(target.value);
+    draw();
+  });
+}
+
 const edit = find("[data-edit]");
-edit.hidden = false;
+find("[data-edit-box]").hidden = false;
 edit.addEventListener("submit", async (event) => {
   event.preventDefault();
   const fields = new FormData(edit);

@@ -1,4 +1,4 @@
-/** A model: its description, the alias `production`, and versions that are deleted. */
+/** A model: its description, its aliases, and versions that are deleted. */
 
 import { call, data, locate, say } from "../answers.js";
 import { ask, attempt } from "../dialogs.js";
@@ -25,6 +25,28 @@ form.addEventListener("submit", (event) => {
     location.reload();
   });
 });
+
+const aliases = document.querySelector("[data-alias]");
+aliases.hidden = false;
+aliases.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const fields = new FormData(aliases);
+  attempt(place, async () => {
+    await call(`${path}/aliases/${encodeURIComponent(fields.get("alias"))}`, { method: "PUT", json: { version: Number(fields.get("version")) } });
+    location.reload();
+  });
+});
+for (const button of document.querySelectorAll("[data-unset]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const alias = button.dataset.unset;
+    if (!await question(say("model.script.unset_title", { alias }), say("model.script.unset_text"), say("model.script.unset"))) return;
+    attempt(place, async () => {
+      await call(`${path}/aliases/${encodeURIComponent(alias)}`, { method: "DELETE" });
+      location.reload();
+    });
+  });
+}
 
 document.addEventListener("click", async ({ target }) => {
   const { production, delete: number } = target.dataset ?? {};

@@ -1,16 +1,18 @@
 /** The editor of a spec: what it would do is told while it is written. */
 
 import { announce, call, data, locate, make, Problem, say, showProblem } from "../answers.js";
+import { Completion } from "../completion.js";
 
 const PAUSE_MILLISECONDS = 500;
 const find = (selector) => document.querySelector(selector);
-const [text, lines, plan, place, train, help] = ["[data-spec]", "[data-lines]", "[data-plan]", "[data-problem]", "[data-train]", "[data-help]"].map(find);
+const [text, lines, plan, place, train] = ["[data-spec]", "[data-lines]", "[data-plan]", "[data-problem]", "[data-train]"].map(find);
 const headers = { "Content-Type": "application/yaml" };
 const key = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-let waiting, running, catalog = null, faulty = new Set();
+const DRAFT = "trainyard-draft";
+let waiting, running, faulty = new Set();
 
-find("[data-without-script]").hidden = true;
-find("[data-recipe]").addEventListener("change", (event) => event.target.form.submit());
+for (const button of document.querySelectorAll("[data-without-script]")) button.hidden = true;
+for (const select of document.querySelectorAll("[data-choose]")) select.addEventListener("change", ({ target }) => target.value && target.form.submit());
 for (const button of [train, find("[data-download]")]) button.hidden = false;
 
 /** Number the lines, and mark those with faults. */
@@ -31,6 +33,7 @@ async function look() {
     const found = await call("/api/v1/jobs?dry_run=true", { method: "POST", body: text.value, headers, signal: running.signal });
     faulty = new Set();
     showPlan(found);
+    tellQueue();
   } catch (problem) {
     if (problem.name === "AbortError") return;
     if (!(problem instanceof Problem)) throw problem;
@@ -51,8 +54,16 @@ function showPlan(found) {
     make("p", { class: "good-ink" }, `✓ ${say("new.script.fits")}`),
     make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": say("new.script.layer") }, table),
     make("p", {}, say("new.script.sum", { parameters: found.parameters.toLocaleString(), train: found.rows.train.toLocaleString(), validation: found.rows.validation.toLocaleString(), test: found.rows.test.toLocaleString() })),
+    make("p", { class: "small", "data-queue": "" }),
     make("p", { class: "muted small", translate: "no" }, `${found.loss} · ${found.optimizer} · ${found.metrics.join(", ")}`),
   );
+}
+
+/** Tell how many jobs wait before a new one. */
+async function tellQueue() {
+  const { total } = await call("/api/v1/queue?limit=1").catch(() => ({ total: 0 }));
+  const line = plan.querySelector("[data-queue]");
+  if (line && total) line.textContent = say("new.script.waiting", { count: total });
 }
 
 function showFaults({ title, detail, errors }) {
@@ -80,33 +91,21 @@ function select(line) {
   text.setSelectionRange(before, before + (text.value.split("\n")[line - 1]?.length ?? 0));
 }
 
-/** Tell the arguments of the layer at the caret. */
-async function explain() {
-  const start = text.value.lastIndexOf("\n", text.selectionStart - 1) + 1;
-  const line = text.value.slice(start).split("\n", 1)[0];
-  const name = /(?:layer|name):\s*([A-Za-z0-9]+)/.exec(line)?.[1];
-  help.hidden = !name;
-  if (!name) return;
-  catalog ??= await call("/api/v1/catalog").catch(() => null);
-  const entry = catalog && [...catalog.layers, ...catalog.augmentation, ...catalog.optimizers, ...catalog.losses, ...catalog.metrics].find((one) => one.name === name);
-  help.hidden = !entry;
-  if (entry) help.replaceChildren(make("code", {}, `${entry.name}(${entry.arguments.map((one) => (one.required ? one.name : `${one.name}=${JSON.stringify(one.default)}`)).join(", ")})`), make("span", { lang: "en" }, ` ${entry.description}`));
-}
-
 text.addEventListener("input", () => {
   number();
   clearTimeout(waiting);
   waiting = setTimeout(look, PAUSE_MILLISECONDS);
+  keepDraft();
 });
 text.addEventListener("scroll", () => { lines.scrollTop = text.scrollTop; });
-for (const name of ["click", "keyup"]) text.addEventListener(name, explain);
+new Completion(text, find("[data-help]"), data.keys);
 
 train.addEventListener("click", async () => {
   train.disabled = true;
   try {
     const job = await call("/api/v1/jobs", { method: "POST", body: text.value, headers: { ...headers, "Idempotency-Key": key } });
     announce(say("new.script.queued"));
-    isSent = true;
+    sessionStorage.removeItem(DRAFT);
     location.assign(locate(`/ui/jobs/${job.id}`));
   } catch (problem) {
     train.disabled = false;
@@ -122,8 +121,24 @@ find("[data-download]").addEventListener("click", () => {
   URL.revokeObjectURL(link.href);
 });
 
-let isSent = false;
-addEventListener("beforeunload", (event) => !isSent && text.value !== text.defaultValue && event.preventDefault());
+/** Keep what is written, so that a click on a recipe or a link loses nothing. */
+function keepDraft() {
+  if (text.value === text.defaultValue) sessionStorage.removeItem(DRAFT);
+  else sessionStorage.setItem(DRAFT, text.value);
+}
+
+const draft = find("[data-draft]"), kept = sessionStorage.getItem(DRAFT);
+draft.hidden = !kept || kept === text.value;
+for (const name of ["restore", "forget"]) {
+  find(`[data-${name}]`).addEventListener("click", () => {
+    draft.hidden = true;
+    if (name === "restore") {
+      text.value = kept;
+      text.dispatchEvent(new Event("input"));
+    } else sessionStorage.removeItem(DRAFT);
+    text.focus();
+  });
+}
 
 number();
 look();
