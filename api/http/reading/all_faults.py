@@ -1,6 +1,6 @@
 """Tell all faults of a document at once, with their lines if it is YAML."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import wraps
@@ -13,15 +13,16 @@ from api.http.reading.document_reader import CONFIG_KEY, DocumentReader
 from shared.errors import Fault, InvalidRequest, ServiceError
 
 View = Callable[..., Response]
-UNKNOWN_KEY = "Unknown key."
-"""How the detail of a fault begins that hides no other fault: without the key, the document can be checked further."""
+CHECKED_LAST = "#/network/"
+"""Where faults stand that are found only when all other values of a spec are allowed."""
 
 
 @contextmanager
 def tell_all_faults(check: Callable[[Any], None]) -> Iterator[None]:
-    """Add to a refusal of the body the faults that its unknown keys hide, and the lines of all faults.
+    """Add to a refusal of the body the faults that it hides, and the lines of all faults.
 
-    `check` is called with the document without its unknown keys. It raises InvalidRequest for further faults.
+    `check` is called with the document without the keys at fault. It raises InvalidRequest for further faults. Those in
+    the place of a removed key are no faults of the document.
     """
     try:
         yield
@@ -31,12 +32,12 @@ def tell_all_faults(check: Callable[[Any], None]) -> Iterator[None]:
         body, is_yaml = read_document_body()
         reader: DocumentReader = current_app.config[CONFIG_KEY]
         faults = list(refused.faults)
-        if all(fault.detail.startswith(UNKNOWN_KEY) for fault in faults):
+        if not any(fault.pointer.startswith(CHECKED_LAST) for fault in faults):
             document, _ = reader.read_with_places(body, (), is_yaml=is_yaml)
             with suppress(LookupError, ValueError, TypeError):  # the pointer of a fault in a part of several kinds
                 for fault in refused.faults:
                     _remove(document, fault.pointer)
-                faults += _collect(check, document)
+                faults += [one for one in _collect(check, document) if not _overlaps(one, refused.faults)]
         if is_yaml:
             _, places = reader.read_with_places(body, [fault.pointer for fault in faults], is_yaml=True)
             faults = [replace(fault, **_to_place(places.get(fault.pointer))) for fault in faults]
@@ -68,12 +69,20 @@ def _collect(check: Callable[[Any], None], document: Any) -> tuple[Fault, ...]: 
     return ()
 
 
+def _overlaps(fault: Fault, others: Sequence[Fault]) -> bool:
+    """Return whether a fault stands in the place of one of the others, above it or below it."""
+    return any(
+        f"{fault.pointer}/".startswith(f"{other.pointer}/") or f"{other.pointer}/".startswith(f"{fault.pointer}/")
+        for other in others
+    )
+
+
 def _remove(document: Any, pointer: str) -> None:  # noqa: ANN401 - JSON
     """Remove the key at a pointer."""
     *path, last = (part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:])
     for part in path:
         document = document[int(part)] if isinstance(document, list) else document[part]
-    del document[last]
+    del document[last]  # of a list, the key is text, which is a TypeError
 
 
 def _to_place(place: tuple[int, int] | None) -> dict[str, Any]:

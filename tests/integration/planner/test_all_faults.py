@@ -40,6 +40,21 @@ def test_an_unknown_key_does_not_hide_a_fault_of_a_layer(http: FlaskClient) -> N
     assert "'epochs'" in key["detail"]
 
 
+def test_a_value_that_is_not_allowed_hides_no_fault_of_a_layer(http: FlaskClient) -> None:
+    layer, epochs = read_faults(http, SPEC.replace("epocs: 3", "epochs: -3"))
+
+    assert (layer["pointer"], layer["line"]) == ("#/network/layers/1/layer", 8)
+    assert (epochs["pointer"], epochs["line"]) == ("#/training/epochs", 11)
+
+
+def test_what_follows_from_a_fault_is_not_told(http: FlaskClient) -> None:
+    (fault,) = read_faults(
+        http, SPEC.replace("name: digits", "name: 3").replace("Dens\n", "Dense\n").replace("epocs", "epochs")
+    )
+
+    assert fault["pointer"] == "#/dataset/name"
+
+
 def test_a_missing_key_has_the_line_of_what_lacks_it(http: FlaskClient) -> None:
     (fault,) = read_faults(http, SPEC.replace("epocs", "epochs").replace("layer: Dens\n      units: 10", "units: 10"))
 
