@@ -102,6 +102,13 @@ export function make(name, attributes = {}, ...content) {
   return element;
 }
 
+/** Let the browser save a file. @param {Blob} content @param {string} name */
+export function save(content, name) {
+  const link = make("a", { href: URL.createObjectURL(content), download: name });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
 /** Tell something to people who hear the page. @param {string} text */
 export function announce(text) {
   document.getElementById("said").textContent = text;

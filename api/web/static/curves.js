@@ -74,7 +74,8 @@ export class Chart {
   #read(index) {
     if (index < 0 || !this.keys.children.length) return;
     this.curves.forEach((curve, place) => {
-      this.keys.children[place].querySelector("output").textContent = showNumber(curve.values[index]);
+      const value = curve.values[index] ?? (index === this.epochs.length - 1 ? curve.values.findLast((one) => one !== null) : null);
+      this.keys.children[place].querySelector("output").textContent = showNumber(value);
     });
   }
 

@@ -1,6 +1,6 @@
 /** Compare trainings: one metric of all of them in one chart. */
 
-import { data, make } from "../answers.js";
+import { data, make, save } from "../answers.js";
 import { Chart } from "../curves.js";
 
 const select = document.querySelector("[data-metric]");
@@ -21,7 +21,13 @@ if (select) {
     shown.append(make("label", { class: "check" }, box, make("span", { translate: "no" }, job.label)));
     return box;
   });
-  let chart = null, title = null;
+  let chart = null, title = null, rows = [];
+  const csv = document.querySelector("[data-csv]");
+  csv.hidden = false;
+  csv.addEventListener("click", () => {
+    const text = rows.map((row) => row.map((cell) => (typeof cell === "string" ? `"${cell.replaceAll('"', '""')}"` : cell ?? "")).join(",")).join("\r\n");
+    save(new Blob([`${text}\r\n`], { type: "text/csv" }), `${select.value}.csv`);
+  });
   select.addEventListener("change", draw);
   if (preferred) draw();
 
@@ -38,6 +44,7 @@ if (select) {
       chart = new Chart(document.querySelector("[data-charts]"), select.value, "compare");
       title = select.value;
     }
+    rows = [["epoch", ...curves.map((curve) => curve.label)], ...epochs.map((epoch, index) => [epoch, ...curves.map((curve) => curve.values[index])])];
     if (epochs.length) chart.draw(epochs, curves);
   }
 }

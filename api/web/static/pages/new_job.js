@@ -1,6 +1,6 @@
 /** The editor of a spec: what it would do is told while it is written. */
 
-import { announce, call, data, locate, make, Problem, say, showProblem } from "../answers.js";
+import { announce, call, data, locate, make, Problem, save, say, showProblem } from "../answers.js";
 import { Completion } from "../completion.js";
 
 const PAUSE_MILLISECONDS = 500;
@@ -115,11 +115,7 @@ train.addEventListener("click", async () => {
   }
 });
 
-find("[data-download]").addEventListener("click", () => {
-  const link = make("a", { href: URL.createObjectURL(new Blob([text.value], { type: "application/yaml" })), download: `${data.source || "spec"}.yaml` });
-  link.click();
-  URL.revokeObjectURL(link.href);
-});
+find("[data-download]").addEventListener("click", () => save(new Blob([text.value], { type: "application/yaml" }), `${data.source || "spec"}.yaml`));
 
 /** Keep what is written, so that a click on a recipe or a link loses nothing. */
 function keepDraft() {
