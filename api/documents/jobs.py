@@ -23,7 +23,7 @@ from shared.registry.evaluation import EVALUATION_FILE
 from shared.registry.manifest import Metrics
 from shared.registry.reproduction import Reproduction
 
-MAX_READ_EPOCHS = 10_000
+MAX_READ_EPOCHS = 5_000
 SHOWN_DIGITS = 6
 """The significant digits of the values in columns."""
 
