@@ -1,11 +1,11 @@
-"""Edit, delete, cancel, stop and retry jobs."""
+"""Cancel, stop and retry jobs."""
 
 from http import HTTPStatus
 from typing import Literal
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from api.documents.jobs import JobDocument, load_job
 from api.http.paths import JobPath
@@ -18,30 +18,13 @@ from shared.errors import (
     DatasetNotFound,
     JobCannotBeRetried,
     JobHasEnded,
-    JobHasStarted,
-    JobInUse,
     JobNotFound,
     JobNotStarted,
-    MalformedRequest,
-    RequestTooLarge,
     TooManyJobs,
-    UnsupportedContent,
 )
-from shared.jobs import deletion, editing, lifecycle, submission
-from shared.spec.fields import Notes, Priority, Tags
-from shared.storage import tracked_files
+from shared.jobs import lifecycle, submission
 
 bp = APIBlueprint("job_actions", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="Jobs")])
-
-
-class JobEdit(BaseModel):
-    """The changes of a job. A key that is left out stays as it is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    notes: Notes | None = None
-    tags: Tags | None = Field(default=None, description="All tags of the job: others are removed.")
-    priority: Priority | None = Field(default=None, description="Only for a job that is queued.")
 
 
 class RetryQuery(BaseModel):
@@ -50,39 +33,6 @@ class RetryQuery(BaseModel):
         alias="from",
         description="`checkpoint`: resume from the last checkpoint. `start`: start from the beginning.",
     )
-
-
-@bp.patch(
-    "/<uuid:job_id>",
-    responses={
-        200: JobDocument,
-        **describe_problems(JobNotFound, JobHasStarted, MalformedRequest, RequestTooLarge, UnsupportedContent),
-    },
-)
-@parse_request
-def edit_job(path: JobPath, body: JobEdit) -> Response:
-    """Change the notes, the tags or the priority of a job.
-
-    The spec of the job keeps what was sent.
-    """
-    with services().sessions.begin() as session:
-        editing.edit_job(session, path.job_id, **body.model_dump())
-    return to_response(load_job(services().sessions, path.job_id))
-
-
-@bp.delete("/<uuid:job_id>", responses={204: None, **describe_problems(JobNotFound, JobInUse)})
-@parse_request
-def delete_job(path: JobPath) -> Response:
-    """Delete a job that has ended.
-
-    Its events, metrics, log, checkpoint, input files and results are deleted.
-    A job that has not ended, and one whose version exists, cannot be deleted (status 409).
-    """
-    with services().sessions.begin() as session:
-        digests = deletion.delete_job(session, path.job_id)
-    for digest in digests:
-        tracked_files.delete_unreferenced(services().sessions, services().artifacts, digest)
-    return Response(status=HTTPStatus.NO_CONTENT)
 
 
 @bp.post(

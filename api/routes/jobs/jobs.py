@@ -1,4 +1,4 @@
-"""Submit and show jobs, and follow their progress."""
+"""Submit, show, edit and delete jobs, and follow their progress."""
 
 import tempfile
 from http import HTTPStatus
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.documents.jobs import JobDocument, JobList, JobSummary, load_job
 from api.http.headers import SubmitHeader
@@ -32,6 +32,8 @@ from shared.errors import (
     FileNotFound,
     IdempotencyKeyReused,
     InvalidRequest,
+    JobHasStarted,
+    JobInUse,
     JobNotFound,
     MalformedRequest,
     PlanningUnavailable,
@@ -40,10 +42,10 @@ from shared.errors import (
     TooManyListeners,
     UnsupportedContent,
 )
-from shared.jobs import events, queries, submission
+from shared.jobs import deletion, editing, events, queries, submission
 from shared.registry import pretrained, versions
 from shared.registry.manifest import TENSORBOARD_FILE
-from shared.spec.fields import ModelName
+from shared.spec.fields import ModelName, Notes, Priority, Tags
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
@@ -97,6 +99,16 @@ class JobQuery(PageQuery):
             tag=(key, value or None) if key else None,
             text=self.q,
         )
+
+
+class JobEdit(BaseModel):
+    """The changes of a job. A key that is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    notes: Notes | None = None
+    tags: Tags | None = Field(default=None, description="All tags of the job: others are removed.")
+    priority: Priority | None = Field(default=None, description="Only for a job that is queued.")
 
 
 class EventsQuery(BaseModel):
@@ -209,6 +221,39 @@ def show_job(path: JobPath) -> Response:
     The document contains its place in the queue, its progress, and its version or its error.
     """
     return to_response(load_job(services().sessions, path.job_id))
+
+
+@bp.patch(
+    "/<uuid:job_id>",
+    responses={
+        200: JobDocument,
+        **describe_problems(JobNotFound, JobHasStarted, MalformedRequest, RequestTooLarge, UnsupportedContent),
+    },
+)
+@parse_request
+def edit_job(path: JobPath, body: JobEdit) -> Response:
+    """Change the notes, the tags or the priority of a job.
+
+    The spec of the job keeps what was sent.
+    """
+    with services().sessions.begin() as session:
+        editing.edit_job(session, path.job_id, **body.model_dump())
+    return to_response(load_job(services().sessions, path.job_id))
+
+
+@bp.delete("/<uuid:job_id>", responses={204: None, **describe_problems(JobNotFound, JobInUse)})
+@parse_request
+def delete_job(path: JobPath) -> Response:
+    """Delete a job that has ended.
+
+    Its events, metrics, log, checkpoint, input files and results are deleted.
+    A job that has not ended, and one whose version exists, cannot be deleted (status 409).
+    """
+    with services().sessions.begin() as session:
+        digests = deletion.delete_job(session, path.job_id)
+    for digest in digests:
+        tracked_files.delete_unreferenced(services().sessions, services().artifacts, digest)
+    return Response(status=HTTPStatus.NO_CONTENT)
 
 
 @bp.get(

@@ -52,7 +52,7 @@ def test_a_refusal_is_the_same_from_the_process(reader: DocumentReader, body: by
 
 def test_a_model_that_imports_much_leaves_memory_for_documents() -> None:
     """The process imports the module of a model when it is asked for: that is no part of a document."""
-    from api.routes.jobs.job_actions import JobEdit
+    from api.routes.jobs.jobs import JobEdit
 
     reader = DocumentReader()
     try:
