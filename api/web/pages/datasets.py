@@ -113,6 +113,7 @@ def _explore(document: DatasetDocument) -> dict[str, Any]:
         "part": part,
         "label": label,
         "columns": (chosen.columns or [f"column {index}" for index in range(chosen.shape[0] or 0)])[:MAX_COLUMNS],
+        "first_page": url_for("web.show_dataset", name=chosen.reference, **given),
         "next_page": url_for("web.show_dataset", name=chosen.reference, **given, cursor=cursor) if cursor else None,
     }
 

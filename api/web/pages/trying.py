@@ -5,7 +5,7 @@ from flask import Response, request
 from api.documents.evaluations import EvaluationRow, describe_rows
 from api.documents.registry import VersionDocument
 from api.services import services
-from api.web.pages.version import list_input_columns, load_version
+from api.web.pages.version import list_input_columns, load_version, make_example
 from api.web.rendering import render
 from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
 from shared.registry import versions
@@ -48,6 +48,7 @@ def show_try(model: str) -> Response:
         served=served,
         is_image=is_image,
         columns=columns,
+        example=make_example(version),
         defaults=defaults,
         pen=max(PEN, round(PAD_SIDE / min(contract.size))) if isinstance(contract, ImageContract) else PEN,
         samples=rows[:MAX_SAMPLES],

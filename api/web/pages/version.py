@@ -60,13 +60,14 @@ def show_version(model: str, number: int) -> Response:
         has_evaluation=any(file.name == EVALUATION_FILE for file in version.files),
         is_image=isinstance(version.preprocessing, ImageContract),
         shown_classes=(version.classes or version.labels)[:MAX_SHOWN_CLASSES],
-        example=_make_example(version, f"{request.url_root}api/v1/models/{model}/versions/{number}/predictions"),
+        example=make_example(version),
         data={"model": model, "number": number},
     )
 
 
-def _make_example(version: VersionDocument, address: str) -> str:
+def make_example(version: VersionDocument) -> str:
     """Return a command that sends an input to the version. Names of users are quoted for the shell."""
+    address = f"{request.url_root}api/v1/models/{version.model}/versions/{version.version}/predictions"
     contract = version.preprocessing
     if isinstance(contract, ImageContract):
         return f"curl {shlex.quote(address)} -F image=@photo.png"
