@@ -57,7 +57,7 @@ def read_inline_weights(data: Inline) -> NDArray[np.float32] | None:
 
 
 def _read_x(rows: list[Any]) -> tuple[NDArray[Any], bool]:
-    x = _read_numbers(rows, f"{POINTER}/x")
+    x = read_numbers(rows, f"{POINTER}/x")
     if x.ndim == 1:
         x = x[:, np.newaxis]
     pixels = x.ndim == IMAGE_RANK and x.shape[-1] in IMAGE_CHANNELS and x.min() >= 0 and x.max() <= WHITE
@@ -69,7 +69,7 @@ def _read_x(rows: list[Any]) -> tuple[NDArray[Any], bool]:
 def _read_y(rows: list[Any]) -> tuple[NDArray[Any], TargetKind, tuple[str, ...]]:
     if isinstance(rows[0], str):
         return _read_names(rows)
-    y = _read_numbers(rows, f"{POINTER}/y")
+    y = read_numbers(rows, f"{POINTER}/y")
     if y.ndim > 2:  # noqa: PLR2004 - an axis of rows and an axis of numbers
         raise _build_error(f"{POINTER}/y/0", "A label must be a number, a class name or a flat list of numbers.")
     y = y.reshape(len(rows), -1)
@@ -94,7 +94,8 @@ def _read_names(rows: list[Any]) -> tuple[NDArray[Any], TargetKind, tuple[str, .
     return indices, TargetKind.CLASSES, names
 
 
-def _read_numbers(rows: list[Any], pointer: str) -> NDArray[np.float64]:
+def read_numbers(rows: Any, pointer: str) -> NDArray[np.float64]:  # noqa: ANN401 - JSON
+    """Return nested lists of numbers, which stand at `pointer`, as an array. Raises InvalidRequest for a fault."""
     shape = _find_row_shape(rows, pointer)
     _check_entry(rows, shape, pointer)
     return np.asarray(rows, dtype=np.float64)
@@ -132,4 +133,4 @@ def _check_entry(entry: Any, shape: tuple[int, ...], pointer: str) -> None:  # n
 
 
 def _build_error(pointer: str, detail: str) -> InvalidRequest:
-    return InvalidRequest("The inline data is invalid.", (Fault(pointer, detail),))
+    return InvalidRequest("The values in the spec are invalid.", (Fault(pointer, detail),))

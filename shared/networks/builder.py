@@ -21,7 +21,7 @@ from shared.networks.allow_list import (
 from shared.networks.arguments import build_error, translate_keras_errors
 from shared.networks.keras_json import WRAPPERS, CallForm, KerasJson, LayerConfig, parse_keras_json
 from shared.networks.layer_factory import check_class, make_layer
-from shared.networks.layer_row import LayerRow
+from shared.networks.layer_row import LayerRow, WeightShape
 from shared.spec.network import MAX_LAYERS, LayerSpec, NetworkSpec
 
 LAYERS_POINTER = "#/network/layers"
@@ -62,6 +62,18 @@ def compute_layer_table(
             table.pop(row.name, None)  # a row moves to the layer's last use: the last row is the output's
             table[row.name] = row
     return list(table.values())
+
+
+def list_weights(network: NetworkSpec, input_shape: tuple[int, ...], appended: str | None = None) -> list[WeightShape]:
+    """List the weights of the network that `build_network` would build, in the order of `Model.get_weights()`.
+
+    Allocates no weights. Raises InvalidRequest if the network cannot be built.
+    """
+    with _skip_allocation():
+        return [
+            WeightShape(weight.path, tuple(weight.shape))
+            for weight in build_network(network, input_shape, "network", appended).weights
+        ]
 
 
 def find_final_activation(network: NetworkSpec) -> tuple[str, str]:

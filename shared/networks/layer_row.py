@@ -1,5 +1,7 @@
 """Define a row of the layer table."""
 
+from typing import NamedTuple
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -13,3 +15,10 @@ class LayerRow(BaseModel):
     output_shape: tuple[int, ...]
     parameters: int
     trainable_parameters: int
+
+
+class WeightShape(NamedTuple):
+    """A weight of a network: its name, with that of its layer, and its shape."""
+
+    name: str
+    shape: tuple[int, ...]

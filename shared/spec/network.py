@@ -65,6 +65,15 @@ class NetworkSpec(SpecPart):
             examples=["mnist-cnn@production"],
         ),
     ] = None
+    initial_weights: Annotated[
+        list[Any] | None,
+        Field(
+            description="The weights to begin with instead of random ones, for networks of up to 10,000 weights: an "
+            "array for each of them, as nested lists, in the order of Keras's `get_weights()`.",
+            examples=[[[[0.5], [0.5]], [-0.7]]],
+            exclude_if=lambda arrays: arrays is None,
+        ),
+    ] = None
     freeze: Annotated[
         tuple[Name, ...],
         Field(
@@ -86,6 +95,8 @@ class NetworkSpec(SpecPart):
     def _check_one_form(self) -> Self:
         if sum(form is not None for form in (self.layers, self.keras, self.from_)) != 1:
             raise ValueError("Give exactly one of `layers`, `keras` and `from`.")
+        if self.initial_weights is not None and self.from_ is not None:
+            raise ValueError("`initial_weights` cannot be used with `from`, which brings its own weights.")
         if self.freeze and self.from_ is None:
             raise ValueError("`freeze` can only be used with `from`.")
         return self

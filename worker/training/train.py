@@ -16,6 +16,8 @@ from shared.datasets.splits import Dataset
 from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
 from shared.networks.arguments import extract_keras_message
 from shared.networks.builder import build_network
+from shared.networks.initial_weights import read_initial_weights
+from shared.networks.layer_row import WeightShape
 from shared.networks.metrics import make_metrics
 from shared.networks.objectives import Objective, choose_objective, find_appended_activation
 from shared.networks.optimizers import make_optimizer
@@ -98,6 +100,9 @@ def _make_run(
         check_memory(network, min(options.batch_size, len(parts[0])), get_available_bytes())
     if initial is not None:
         load_initial_weights(network, initial)
+    elif declared.initial_weights is not None:
+        shapes = [WeightShape(weight.path, tuple(weight.shape)) for weight in network.weights]
+        network.set_weights(read_initial_weights(declared.initial_weights, shapes))
     checkpoints = CheckpointManager(context.store, context.logs_dir, context.checkpoint_policy)
     precision = checkpoints.state.precision or choose_precision(
         options.precision, network, options.batch_size, context.device

@@ -10,7 +10,8 @@ from shared.datasets.splits import PartSizes, compute_part_sizes, describe_datas
 from shared.datasets.validation import check_validation_labels
 from shared.errors import Fault, InvalidRequest
 from shared.networks.augmentation import make_augmentation_layers
-from shared.networks.builder import compute_layer_table
+from shared.networks.builder import compute_layer_table, list_weights
+from shared.networks.initial_weights import read_initial_weights
 from shared.networks.layer_row import LayerRow
 from shared.networks.metrics import make_metrics, name_metric
 from shared.networks.objectives import (
@@ -57,6 +58,8 @@ def plan_training(
     appended = find_appended_activation(spec.training.loss, network)
     table = compute_layer_table(network, contract.input_shape, max_parameters, appended)
     check_freeze(network.freeze, table)
+    if network.initial_weights is not None:
+        read_initial_weights(network.initial_weights, list_weights(network, contract.input_shape, appended))
     output_shape = table[-1].output_shape if table else contract.input_shape
     objective = choose_objective(spec.training.loss, info, network, output_shape)
     if validation is not None and isinstance(spec.dataset.validation, ValidationDataset):
