@@ -84,6 +84,24 @@ class OpenDataset:
         data = self.x.read_encoded(row)
         return encode_tile(decoder.transform(data, read_header(data, decoder.limits), contract).pixels, None)
 
+    def read_rows(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Read rows of a table, (n, width)."""
+        assert not isinstance(self.x, EncodedImages)  # noqa: S101 - its callers ask before
+        return self.x.read(rows) if isinstance(self.x, MappedRows) else np.asarray(self.x)[rows]
+
+    def get_pixels(self, row: int, decoder: ImageDecoder) -> NDArray[Any]:
+        """Return the pixels of an image in its own size, (height, width, channels) uint8.
+
+        Raises InvalidImage, ImageTooLarge or Overloaded.
+        """
+        if not isinstance(self.x, EncodedImages):
+            return self._read(row)
+        data = self.x.read_encoded(row)
+        header = read_header(data, decoder.limits)
+        contract = build_contract(Preprocessing(size=decoder.measure(data, header)), self.info)
+        assert isinstance(contract, ImageContract)  # noqa: S101 - the rows are images
+        return decoder.transform(data, header, contract).pixels
+
     def _has_label(self, rows: NDArray[np.int64], label: str) -> NDArray[np.bool_]:
         y = self.y[rows]
         if self.info.targets in (TargetKind.ONE_HOT, TargetKind.MULTI_LABEL):
@@ -99,10 +117,7 @@ class OpenDataset:
         return np.asarray((y.reshape(len(y), -1).astype(np.float32) == number).all(axis=1))
 
     def _read(self, row: int) -> NDArray[Any]:
-        if isinstance(self.x, MappedRows):
-            return np.asarray(self.x.read(np.array([row]))[0])
-        assert not isinstance(self.x, EncodedImages)  # noqa: S101 - its callers ask before
-        return np.asarray(self.x[row])
+        return np.asarray(self.read_rows(np.array([row]))[0])
 
 
 class OpenDatasets:

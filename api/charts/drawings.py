@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.charts.kinds import Colors, Drawing
+from api.charts.scatter import Points
 from shared.registry.evaluation import ClassificationReport
 
 if TYPE_CHECKING:
@@ -200,6 +201,37 @@ def draw_surface(title: str, surface: Surface) -> Drawing:
             dots.set(edgecolor="#fafafa", linewidth=1.5)
         axes.set_xlabel(surface.axis_names[0])
         axes.set_ylabel(surface.axis_names[1])
+        _set_title(figure, title, colors)
+
+    return draw, (7.0, 5.5)
+
+
+def draw_scatter(title: str, points: Points) -> Drawing:
+    """Draw points in a plane or in space, coloured by their class or by a number."""
+    from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize  # slow to import
+
+    count = len(points.classes)
+    palette: Any = "cividis"
+    scale = Normalize()
+    if count:
+        palette = ListedColormap([LINE_COLORS[index % len(LINE_COLORS)] for index in range(count)])
+        scale = BoundaryNorm(np.arange(count + 1) - 0.5, max(count, 2)) if count > 1 else Normalize(0, 1)
+
+    def draw(figure: "Figure", colors: Colors) -> None:
+        is_space = points.values.shape[1] > 2  # noqa: PLR2004 - a plane
+        axes: Any = figure.add_subplot(projection="3d") if is_space else figure.subplots()
+        dots = axes.scatter(*points.values.T, s=16, c=points.colors, cmap=palette, norm=scale, alpha=0.8)
+        for axis, name in zip("xyz", points.names, strict=False):
+            getattr(axes, f"set_{axis}label")(shorten(name))
+        if is_space:
+            axes.set_facecolor(colors.page)
+            for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+                axis.set_pane_color(colors.page)
+                axis.label.set_color(colors.ink)
+                axis.set_tick_params(colors=colors.ink)
+        bar = figure.colorbar(dots, ax=axes, pad=0.12 if is_space else 0.05)
+        if 0 < count <= MAX_NUMBERED_CLASSES:
+            bar.set_ticks(range(count), labels=[shorten(name) for name in points.classes])
         _set_title(figure, title, colors)
 
     return draw, (7.0, 5.5)

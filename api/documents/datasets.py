@@ -156,6 +156,16 @@ class DatasetRow(Document):
     values: list[float | str] | None = Field(description="The cells of a row of a table; null for an image.")
 
 
+class DatasetRowDetail(DatasetRow):
+    """A row of a data set, with its pixels."""
+
+    shape: list[int]
+    pixels: list[list[list[int]]] | None = Field(
+        description="Numbers from 0 to 255: height × width × channels. Null for a row of a table, and for more than "
+        "100,000 numbers."
+    )
+
+
 class DatasetRowList(Document):
     """A page of rows, of `total` that match. `next` is the cursor of the next page; null if no page follows."""
 

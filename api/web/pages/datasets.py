@@ -1,13 +1,16 @@
 """Show the data sets, one of them, and the form by which one is uploaded."""
 
+from functools import partial
 from typing import Any
 
 from flask import Response, request, url_for
 
+from api.charts.kinds import PictureFormat
+from api.charts.scatter import list_numeric_columns
 from api.documents.datasets import DatasetDocument, RevisionDocument, format_builtin, format_dataset
 from api.http.pagination import NUMBER_KEY, TEXT_KEY, make_next_cursor, parse_page
 from api.services import services
-from api.web.rendering import render
+from api.web.rendering import choose_theme, render
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.registry.manifest import Part
@@ -51,6 +54,7 @@ def show_dataset(name: str) -> Response:
         rows_in_all=max(1, sum(_count_parts(chosen))),
         shown=chosen.classes[:MAX_CLASSES],
         **explorer,
+        **_choose_axes(chosen, explorer["axes"]),
         others=_list_numbers(document.name) if not document.builtin else [],
         data={"reference": chosen.reference},
     )
@@ -96,6 +100,8 @@ def _explore(document: DatasetDocument) -> dict[str, Any]:
     cursor = make_next_cursor(page, [(start + place,) for place in range(1, len(indices) + 1)])
     given: dict[str, Any] = {key: value for key, value in (("class", label), ("part", part)) if value}
     is_image = chosen.kind == "images"
+    is_table = not is_image and len(chosen.shape) == 1
+    columns = chosen.columns or [f"column {index}" for index in range(chosen.shape[0] or 0)]
     return {
         "rows": [
             {
@@ -112,9 +118,24 @@ def _explore(document: DatasetDocument) -> dict[str, Any]:
         "parts": [one for one, rows in zip(PARTS, _count_parts(chosen), strict=True) if rows],
         "part": part,
         "label": label,
-        "columns": (chosen.columns or [f"column {index}" for index in range(chosen.shape[0] or 0)])[:MAX_COLUMNS],
+        "columns": columns[:MAX_COLUMNS],
+        "axes": list(list_numeric_columns(opened, columns, chosen.label or "label")) if is_table else [],
         "first_page": url_for("web.show_dataset", name=chosen.reference, **given),
         "next_page": url_for("web.show_dataset", name=chosen.reference, **given, cursor=cursor) if cursor else None,
+    }
+
+
+def _choose_axes(chosen: RevisionDocument, axes: list[str]) -> dict[str, Any]:
+    """Return the columns that are chosen for the points of a plot, and the addresses of the picture."""
+    given: dict[str, Any] = {axis: request.args[axis] for axis in ("x", "y", "z") if request.args.get(axis) in axes}
+    theme: dict[str, Any] = {} if choose_theme() == "system" else {"theme": choose_theme()}
+    address = partial(
+        url_for, "dataset_rows.draw_scatter", name=chosen.reference, picture_format=PictureFormat.SVG, **theme
+    )
+    return {
+        "chosen_axes": {"z": "", **dict(zip("xy", axes[:2], strict=False)), **given},
+        "scatter": address(**given),
+        "has_axes": bool(given),
     }
 
 

@@ -79,3 +79,38 @@ def test_samples_of_built_in_data_are_listed(http: FlaskClient, name: str) -> No
         assert read_png(http.get(rows[0]["image"]).data).shape == (96, 96)
     else:
         assert len(rows[0]["values"]) == 4
+
+
+def test_the_pixels_of_a_row_are_told(http: FlaskClient) -> None:
+    image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    upload_dataset(http, zipped({"a/0.png": encoded(image), "b/0.png": encoded(image[:2])}), "small")
+    upload_dataset(http, b"a,b,kind\n1,2,cat\n3,4,dog\n", "table")
+
+    uploaded = http.get("/api/v1/datasets/small@1/rows/0").json
+    digit = http.get("/api/v1/datasets/digits/rows/0").json
+    row = http.get("/api/v1/datasets/table/rows/1").json
+
+    assert (uploaded["shape"], uploaded["label"]) == ([5, 7, 3], "a")
+    assert np.array_equal(uploaded["pixels"], image)
+    assert tuple(digit["shape"]) == np.shape(digit["pixels"]) == (8, 8, 1)
+    assert (row["shape"], row["pixels"], row["values"]) == ([2], None, [3, 4])
+    assert_problem(http.get("/api/v1/datasets/table/rows/2"), 404, "file-not-found")
+
+
+def test_a_table_is_drawn_as_points_in_a_plane_and_in_space(http: FlaskClient) -> None:
+    rows = "\n".join(f"{row},{row % 7},{'남' if row % 2 else '여'},{row * 1.5}" for row in range(40))
+    columns = {"columns": '{"sex": "one-hot"}', "task": "regression"}
+    upload_dataset(http, f"weight,나이,sex,fat\n{rows}".encode(), "fat", **columns)
+    path = "/api/v1/datasets/fat/scatter.svg"
+
+    plane = http.get(path)
+    space = http.get(f"{path}?x=나이&y=weight&z=fat&theme=dark")
+    (fault,) = assert_problem(http.get(f"{path}?x=sex"), 422, "invalid-request")["errors"]
+
+    assert (plane.status_code, plane.mimetype, space.status_code) == (200, "image/svg+xml", 200)
+    assert plane.data != space.data
+    assert http.get(path, headers={"If-None-Match": plane.headers["ETag"]}).status_code == 304
+    assert "#/x" in fault["pointer"]
+    assert all(name in fault["detail"] for name in ("weight", "나이", "fat"))
+    assert http.get("/api/v1/datasets/iris/scatter.png?x=column 2&y=column 3&z=column 0").mimetype == "image/png"
+    assert_problem(http.get("/api/v1/datasets/digits/scatter.png"), 404, "picture-not-found")
