@@ -25,6 +25,14 @@ class Fault:
     column: int | None = None
 
 
+def overlaps(fault: Fault, others: Iterable[Fault]) -> bool:
+    """Return whether a fault stands in the place of one of the others, above it or below it."""
+    return any(
+        f"{fault.pointer}/".startswith(f"{other.pointer}/") or f"{other.pointer}/".startswith(f"{fault.pointer}/")
+        for other in others
+    )
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return the sentence ` Did you mean …?` for the known name that is most similar; empty if none is similar."""
     by_lower = {one.lower(): one for one in known}

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from api.documents.base import RequestPart
 from api.http.bodies import escape_pointer
-from shared.errors import Fault, InvalidRequest, suggest
+from shared.errors import Fault, InvalidRequest, list_names, suggest
 
 MAX_FAULTS = 50
 MAX_SHOWN = 100
@@ -37,10 +37,21 @@ def _collect_faults(errors: list[ErrorDetails], document: object, model: type[Ba
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             message = f"Unknown key.{suggest(str(error['loc'][-1]), _find_keys(model))}"
+        if error["type"] in ("model_type", "dict_type"):
+            keys = f" with keys such as {list_names(list(model.model_fields)[:3])}" if not error["loc"] else ""
+            message = f"{_show(error['input'])} is not a mapping. Write a mapping{keys}."
         if error["type"] == "string_pattern_mismatch":
-            message = f"{str(error['input'])[:MAX_SHOWN]!r} does not match the pattern {error['ctx']['pattern']}"
+            message = f"{_show(error['input'])} does not match the pattern {error['ctx']['pattern']}"
         details.setdefault(_build_pointer(error["loc"], document), []).append(message)
-    return [Fault(pointer, "; or ".join(dict.fromkeys(messages))) for pointer, messages in details.items()]
+    return [
+        Fault(pointer, "; or ".join(dict.fromkeys(messages)))
+        for pointer, messages in details.items()
+        if not any(other.startswith(f"{pointer}/") for other in details)  # other forms of a value with a fault inside
+    ]
+
+
+def _show(value: object) -> str:
+    return repr(str(value)[:MAX_SHOWN])
 
 
 @lru_cache

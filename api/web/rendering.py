@@ -1,5 +1,6 @@
 """Render pages: their language, their theme, and how numbers and times read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -124,6 +125,11 @@ def format_seconds(language: str, seconds: float | None) -> str:
         if large:
             return words.translate(language, f"time.{key}", large=large, small=small)
     return words.translate(language, "time.seconds", large=f"{seconds:.1f}" if seconds < 10 else rest)  # noqa: PLR2004
+
+
+def loss_first(metrics: Mapping[str, float | None]) -> list[tuple[str, float | None]]:
+    """Return metrics with their values: the loss first, as everywhere in the pages."""
+    return sorted(metrics.items(), key=lambda item: item[0] != "loss")
 
 
 def shorten(name: str, width: int) -> str:

@@ -4,7 +4,7 @@ import logging
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, make_response, redirect, request, url_for
+from flask import Blueprint, Response, jsonify, make_response, redirect, request, url_for
 from werkzeug.exceptions import HTTPException, NotFound
 
 from api.http.problems import STATUS, to_problem
@@ -24,7 +24,7 @@ from api.web.pages import (
     trying,
     version,
 )
-from api.web.rendering import THEME_COOKIE, THEMES, mark_code, render, shorten
+from api.web.rendering import THEME_COOKIE, THEMES, loss_first, mark_code, render, shorten
 from api.web.static_files import answer_file
 from shared.database.engine import DATABASE_ERRORS
 from shared.errors import DatabaseUnavailable, FileNotFound, ServiceError
@@ -114,6 +114,16 @@ def show_http_problem(error: HTTPException) -> Response:
     return response
 
 
+def show_faults() -> Response:
+    """Send the translations of faults for scripts: pairs of a pattern and a sentence."""
+    response = jsonify(
+        [(pattern.replace("(?P<", "(?<"), text) for pattern, text in words.load_faults(words.choose_language())]
+    )
+    response.vary.update(("Accept-Language", "Cookie"))
+    response.headers["Cache-Control"] = "private, max-age=3600"
+    return response
+
+
 def show_missing(rest: str) -> Response:  # noqa: ARG001 - of the address
     """Answer an address that is no page. Raises FileNotFound."""
     raise FileNotFound(f"There is no page {request.path[:200]!r}.")
@@ -135,6 +145,7 @@ PAGES = (
     ("/datasets", datasets.show_datasets),
     ("/datasets/new", datasets.show_new_dataset),
     ("/datasets/<name>", datasets.show_dataset),
+    ("/faults", show_faults),
     ("/problems", problem_types.show_problem_types),
     ("/problems/<kind>", problem_types.show_problem_type),
     ("/static/<digest>/<path:name>", show_static),
@@ -146,7 +157,9 @@ for path, view in PAGES:
     bp.add_url_rule(path, view_func=view)
 bp.add_app_template_filter(mark_code, "code")
 bp.add_app_template_filter(shorten)
+bp.add_app_template_filter(loss_first)
 bp.add_app_template_filter(words.explain_problem, "explain")
+bp.add_app_template_filter(words.translate_fault)
 bp.before_request(remember_choice)
 bp.after_request(add_headers)
 bp.register_error_handler(ServiceError, show_problem)

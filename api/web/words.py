@@ -1,5 +1,6 @@
 """Read the words of the pages, and choose the language of a request."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -28,6 +29,28 @@ def load_translations(subject: str, language: str) -> Mapping[str, str]:
     """
     path = FOLDER / f"{subject}_{language}.toml"
     return tomllib.loads(path.read_text()) if path.exists() else {}
+
+
+@cache
+def load_faults(language: str) -> list[tuple[str, str]]:
+    """Read the translations of faults: a pattern with a named group for each text, and the sentence in the language."""
+    path = FOLDER / f"faults_{language}.toml"
+    pairs = tomllib.loads(path.read_text())["faults"] if path.exists() else []
+    return [(_to_pattern(english), translated) for english, translated in pairs]
+
+
+def _to_pattern(sentence: str) -> str:
+    parts = re.split(r"\{(\w+)\}", sentence)
+    return "".join(f"(?P<{part}>.*?)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+
+
+def translate_fault(detail: str) -> tuple[str, str]:
+    """Return a fault in the language of the request if its translation is known, and the language that it is in."""
+    language = choose_language()
+    for pattern, sentence in load_faults(language):
+        if found := re.fullmatch(pattern, detail, re.DOTALL):
+            return sentence.format(**found.groupdict()), language
+    return detail, LANGUAGES[0]
 
 
 def explain_problem(kind: str) -> str:

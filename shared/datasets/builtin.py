@@ -90,7 +90,7 @@ def _exists(path: Path) -> bool:
 def read_samples(name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return training rows x of a built-in data set and their class indices y, for a picture; reads nothing else.
 
-    They are 6 images of each of the first 8 classes, or all training rows of a table.
+    They are the first 6 images of each class, or all training rows of a table.
     """
     with np.load(SAMPLES, allow_pickle=False) as archive:
         return archive[f"{name}_x"], archive[f"{name}_y"]

@@ -51,7 +51,8 @@ def convert_arguments(keras_class: type, arguments: dict[str, Any], pointer: str
         if key in OLD_NAMES and key not in parameters:
             raise build_error(at, f"{keras_class.__name__} has no argument {key!r}. {OLD_NAMES[key]}")
         if key not in accepted:
-            raise build_error(at, f"{keras_class.__name__} has no argument {key!r}.{suggest(key, accepted)} Remove it.")
+            remedy = suggest(key, accepted) or " Remove it."
+            raise build_error(at, f"{keras_class.__name__} has no argument {key!r}.{remedy}")
         default = parameters[key].default if key in parameters else None
         checked[key] = _convert_argument(key, value, default, at)
     return checked
@@ -109,7 +110,9 @@ def _make_part(key: str, value: dict[str, Any], at: str) -> Any:  # noqa: ANN401
     name = value.get("name")
     if name not in PART_CLASSES[family]:
         raise build_error(
-            f"{at}/name", f"{name!r} is not an allowed {family}. Use one of: {', '.join(sorted(PART_CLASSES[family]))}."
+            f"{at}/name",
+            f"{name!r} is not an allowed {family}.{suggest(str(name), PART_CLASSES[family])} "
+            f"Use one of: {', '.join(sorted(PART_CLASSES[family]))}.",
         )
     part_class = getattr(getattr(keras, f"{family}s"), name)
     rest = {argument: given for argument, given in value.items() if argument != "name"}
@@ -132,7 +135,16 @@ def extract_keras_message(error: BaseException) -> str:
     """Return Keras's message without terminal colours, the name of the failing call and the dump of its arguments."""
     text = re.sub(r"\x1b\[\d+m", "", str(error))
     text = re.sub(r"\AException encountered when calling [^\n]*\n\n", "", text)
-    return text.partition("\n\nArguments received by")[0].strip() or type(error).__name__
+    text = text.partition("\n\nArguments received by")[0].strip()
+    if missing := re.search(r"missing \d+ required (?:positional|keyword-only) arguments?: (.+)", text):
+        return f"{missing[1]} must be given."
+    if unknown := re.fullmatch(r"Could not interpret activation function identifier: (.+)", text):
+        return f"There is no activation {unknown[1]!r}.{suggest(unknown[1], _list_activations())}"
+    return text or type(error).__name__
+
+
+def _list_activations() -> list[str]:
+    return [name for name, member in vars(keras.activations).items() if inspect.isfunction(member) and name.islower()]
 
 
 def build_error(pointer: str, detail: str) -> InvalidRequest:

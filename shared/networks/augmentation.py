@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from shared.errors import Fault, InvalidRequest
+from shared.errors import Fault, InvalidRequest, suggest
 from shared.networks.arguments import convert_arguments, translate_keras_errors
 from shared.preprocessing.contract import ImageContract, NumbersContract
 from shared.spec.network import LayerSpec
@@ -44,8 +44,8 @@ def make_augmentation_layers(
 
 def _make_layer(spec: LayerSpec, shape: tuple[int, ...], pointer: str) -> keras.layers.Layer:
     if spec.layer not in AUGMENTATIONS:
-        detail = f"{spec.layer!r} is not an allowed augmentation layer. Use one of: {', '.join(sorted(AUGMENTATIONS))}."
-        raise _build_error(f"{pointer}/layer", detail)
+        detail = f"{spec.layer!r} is not an allowed augmentation layer.{suggest(spec.layer, AUGMENTATIONS)}"
+        raise _build_error(f"{pointer}/layer", f"{detail} Use one of: {', '.join(sorted(AUGMENTATIONS))}.")
     if spec.layer in COLOR_LAYERS and shape[-1] == 1:
         raise _build_error(pointer, f"{spec.layer} needs colour images, and these are grayscale. Remove the layer.")
     for key in sorted(FIXED_ARGUMENTS.keys() & spec.arguments.keys()):

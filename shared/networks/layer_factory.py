@@ -19,6 +19,15 @@ def check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
         )
 
 
+def check_layer(class_name: str, arguments: dict[str, Any], allowed: frozenset[str], pointer: str) -> None:
+    """Check the class and the arguments of a layer, as far as its input does not matter. Raises InvalidRequest."""
+    check_class(class_name, allowed, f"{pointer}/layer")
+    layer_class = getattr(keras.layers, class_name)
+    own = {key: value for key, value in arguments.items() if key != "input_shape"}
+    with translate_keras_errors(f"{class_name} cannot be created", pointer):
+        layer_class(**convert_arguments(layer_class, own, pointer))
+
+
 def make_layer(
     class_name: str,
     arguments: dict[str, Any],

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.labels import MAX_CLASSES
-from shared.errors import Fault, InvalidRequest
+from shared.errors import Fault, InvalidRequest, suggest
 from shared.networks.arguments import convert_arguments, translate_keras_errors
 from shared.networks.builder import find_final_activation
 from shared.spec.network import NetworkSpec
@@ -246,9 +246,8 @@ def _parse_loss_name(loss: str) -> str:
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", loss).lower()
     name = SHORT_NAMES.get(snake, snake)
     if name not in LOSSES:
-        raise _build_error(
-            f"{TRAINING_POINTER}/loss", f"{loss!r} is not an allowed loss. Use one of: {', '.join(LOSSES)}."
-        )
+        detail = f"{loss!r} is not an allowed loss.{suggest(loss, LOSSES)}"
+        raise _build_error(f"{TRAINING_POINTER}/loss", f"{detail} Use one of: {', '.join(LOSSES)}.")
     return name
 
 

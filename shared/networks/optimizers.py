@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from shared.errors import Fault, InvalidRequest
+from shared.errors import Fault, InvalidRequest, suggest
 from shared.networks.arguments import convert_arguments, translate_keras_errors
 from shared.spec.training import ScheduleSpec, TrainingOptions
 
@@ -25,9 +25,8 @@ def make_optimizer(training: TrainingOptions, steps: int) -> keras.optimizers.Op
     spec, at = training.optimizer, f"{TRAINING_POINTER}/optimizer"
     name = {known.lower(): known for known in OPTIMIZERS}.get(spec.name.lower())
     if name is None:
-        raise _build_error(
-            f"{at}/name", f"{spec.name!r} is not an allowed optimizer. Use one of: {', '.join(OPTIMIZERS)}."
-        )
+        detail = f"{spec.name!r} is not an allowed optimizer.{suggest(spec.name, OPTIMIZERS)}"
+        raise _build_error(f"{at}/name", f"{detail} Use one of: {', '.join(OPTIMIZERS)}.")
     optimizer_class = getattr(keras.optimizers, name)
     with translate_keras_errors(f"{name} cannot be created", at):
         arguments = convert_arguments(optimizer_class, spec.arguments, at)
@@ -49,9 +48,8 @@ def _make_schedule(spec: ScheduleSpec, initial_rate: float, steps: int) -> Any: 
     if spec.name == "ReduceLROnPlateau":
         raise _build_error(f"{at}/name", "ReduceLROnPlateau has a key of its own: `training.reduce_lr_on_plateau`.")
     if spec.name not in SCHEDULES:
-        raise _build_error(
-            f"{at}/name", f"{spec.name!r} is not an allowed schedule. Use one of: {', '.join(SCHEDULES)}."
-        )
+        detail = f"{spec.name!r} is not an allowed schedule.{suggest(spec.name, SCHEDULES)}"
+        raise _build_error(f"{at}/name", f"{detail} Use one of: {', '.join(SCHEDULES)}.")
     schedule_class = getattr(keras.optimizers.schedules, spec.name)
     arguments = convert_arguments(schedule_class, spec.arguments, at)
     for key, value in arguments.items():

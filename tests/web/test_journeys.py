@@ -1,6 +1,7 @@
 """Test what people do in the pages: by mouse, by keyboard and by touch, and while the service fails."""
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,18 +9,35 @@ import pytest
 
 from tests.support.stacks import LocalStack
 from tests.support.waiting import wait_for
-from tests.web.conftest import FullStack, Opener, Watched, check_accessibility, read_recipe
+from tests.web.conftest import FullStack, Opener, Watched, check_accessibility
 
 TRAINING_SECONDS = 90
 
 
+@pytest.fixture(autouse=True)
+def end_jobs(full: FullStack) -> Iterator[None]:
+    """Cancel what a test leaves behind: the next one would wait for it."""
+    yield
+    for job in full.stack.http.get("/api/v1/jobs?status=queued,running,stopping&limit=200").json()["jobs"]:
+        full.stack.http.post(f"/api/v1/jobs/{job['id']}/cancellation")
+
+
 def train_long(stack: LocalStack, epochs: int = 400) -> str:
     """Submit a training that takes some seconds, and return its id."""
-    spec = (
-        read_recipe("digits-cnn").replace("epochs: 20", f"epochs: {epochs}").replace("model: digits-cnn", "model: long")
-    )
-    answer = stack.http.post("/api/v1/jobs", content=spec, headers={"Content-Type": "application/yaml"})
-    return str(answer.json()["id"])
+    spec = {
+        "model": "long",
+        "dataset": {"name": "digits"},
+        "preprocessing": {"size": "data"},
+        "network": {
+            "layers": [
+                {"layer": "Flatten"},
+                {"layer": "Dense", "units": 32, "activation": "relu"},
+                {"layer": "Dense", "units": 10, "activation": "softmax"},
+            ]
+        },
+        "training": {"epochs": epochs, "batch_size": 4},
+    }
+    return str(stack.http.post("/api/v1/jobs", json=spec).json()["id"])
 
 
 def cancel(stack: LocalStack, job: str) -> None:
@@ -387,3 +405,147 @@ def test_a_cancelled_job_goes_on_or_begins_anew(full: FullStack, open_page: Open
         assert (found["retry_of"], found["checkpoint_epoch"]) == (job, 0)
         cancel(full.stack, again)
         assert watched.messages == []
+
+
+COMPLETIONS = {
+    "layers: [{layer: Conv2D, filters: 3}, {layer: Dense, ac|": ["activation", "activity_regularizer"],
+    "network:\n  layers:\n    - {layer: Dens|": ["Dense"],
+    "network:\n  layers:\n    - layer: Dense\n      uni|": ["units"],
+    "network:\n  layers:\n    - {layer: Dense, units: 3, activation: softm|": ["softmax"],
+    "network:\n  layers:\n    - {layer: Dense, kernel_regularizer: {name: L|": ["L1", "L1L2", "L2"],
+    "augmentation:\n  - {layer: RandomFl|": ["RandomFlip"],
+    "training:\n  loss: {name: categorical_c|": ["categorical_crossentropy"],
+    "training:\n  metrics: [accuracy, Prec|": ["Precision", "PrecisionAtRecall"],
+    "training:\n  learning_rate_schedule: {name: Cos|": ["CosineDecay", "CosineDecayRestarts"],
+    "training: {ep|": ["epochs"],
+    "training:\n  epochs: 3\n  ep|": [],
+    "training:\n  early_stopping:\n    monitor: loss\n    patience: 3\n  reduce_lr_on_plateau:\n    mon|": ["monitor"],
+    "data|": ["dataset"],
+    "# layer: De|": [],
+    'notes: "layer: De|': [],
+}
+
+
+def test_completion_knows_where_the_caret_is(full: FullStack, open_page: Opener) -> None:
+    script = """async text => {
+        const area = document.querySelector("[data-spec]");
+        const caret = text.indexOf("|");
+        area.value = text.replace("|", "");
+        area.focus();
+        area.setSelectionRange(caret, caret);
+        area.dispatchEvent(new KeyboardEvent("keyup"));
+        await new Promise(done => setTimeout(done, 50));
+        const choices = document.querySelector("[data-choices]");
+        return choices.hidden ? [] : [...choices.children].map(one => one.textContent);
+    }"""
+    with open_page() as watched:
+        watched.page.goto(f"{full.root}/ui/jobs/new?recipe=iris")
+        watched.page.wait_for_selector("[data-plan] .good-ink")
+        watched.page.evaluate(script, "data|")
+        watched.page.wait_for_timeout(500)  # the catalog has come
+        found = {text: watched.page.evaluate(script, text) for text in COMPLETIONS}
+    assert {text: one[:3] for text, one in found.items()} == COMPLETIONS
+
+
+def test_a_spec_of_many_lines_is_judged_and_kept(full: FullStack, open_page: Opener) -> None:
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/new?recipe=iris")
+        page.wait_for_selector("[data-plan] .good-ink")
+        page.evaluate(
+            """() => {
+                const area = document.querySelector("[data-spec]");
+                area.value = "model: a\\n" + "\\n".repeat(150000);
+                area.dispatchEvent(new Event("input"));
+            }"""
+        )
+        page.wait_for_selector("[data-plan] .notice.bad", timeout=60_000)
+        assert page.evaluate("sessionStorage.getItem('trainyard-draft').length") > 150_000
+        assert [text for text in watched.messages if "error:" in text] == []
+
+
+def test_a_fast_training_does_not_stop_its_page(full: FullStack, open_page: Opener) -> None:
+    spec = {
+        "model": "fast",
+        "dataset": {"name": "iris"},
+        "network": {"layers": [{"layer": "Dense", "units": 3, "activation": "softmax"}]},
+        "training": {"epochs": 3000, "batch_size": 150},
+    }
+    job = full.stack.http.post("/api/v1/jobs", json=spec).json()["id"]
+    measure = """new Promise(done => {
+        const at = performance.now();
+        setTimeout(() => done(performance.now() - at), 50);
+    })"""
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/{job}")
+        waits = []
+        for _ in range(400):
+            waits.append(page.evaluate(measure))
+            if page.locator("#state .status.succeeded").count():
+                break
+        assert page.locator("#state .status.succeeded").count() == 1
+        assert sorted(waits)[len(waits) // 2] < 1000
+        assert "epoch 3000" in page.inner_text("[data-log]")
+
+
+def test_the_page_of_a_job_that_begins_shows_it(full: FullStack, open_page: Opener) -> None:
+    """A page that is loaded in the moment in which the job begins must not stay at its old status."""
+    with open_page() as watched:
+        page = watched.page
+        for _ in range(5):
+            job = train_long(full.stack, 3000)
+            page.goto(f"{full.root}/ui/jobs/{job}")
+            page.wait_for_selector("#state .status.running", timeout=20_000)
+            cancel(full.stack, job)
+
+
+def test_a_job_is_deleted_after_a_question(full: FullStack, open_page: Opener) -> None:
+    job = train_long(full.stack)
+    cancel(full.stack, job)
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/{job}")
+        page.click("[data-delete]")
+        page.click('[data-ask-delete] button[value="no"]')
+        assert full.stack.http.get(f"/api/v1/jobs/{job}").status_code == 200
+        page.click("[data-delete]")
+        page.click('[data-ask-delete] button[value="yes"]')
+        page.wait_for_url("**/ui/jobs")
+        assert full.stack.http.get(f"/api/v1/jobs/{job}").status_code == 404
+
+
+def test_faults_of_a_spec_are_told_in_korean(full: FullStack, open_page: Opener) -> None:
+    with open_page("phone") as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/jobs/new?recipe=iris")
+        page.wait_for_selector("[data-plan] .good-ink")
+        text = (
+            page.input_value("[data-spec]")
+            .replace("layer: Dense", "layer: Dens", 1)
+            .replace("epochs: 100", "epochs: -1")
+        )
+        page.fill("[data-spec]", text)
+        page.wait_for_selector("[data-plan] li:has-text('사용할 수 없는 층입니다')")
+        page.wait_for_selector("[data-plan] li:has-text('0 이상이어야 합니다.')")
+        check_accessibility(page)
+
+
+def test_a_version_that_fails_beside_leaves_the_other_answer(full: FullStack, open_page: Opener) -> None:
+    for name, layers in (("digits", [{"layer": "Flatten"}]), ("iris", [])):
+        spec = {
+            "model": "mixed",
+            "dataset": {"name": name},
+            "network": {"layers": [*layers, {"layer": "Dense", "units": 10 if layers else 3, "activation": "softmax"}]},
+            "training": {"epochs": 1},
+        }
+        job = full.stack.http.post("/api/v1/jobs", json=spec).json()["id"]
+        wait_for(lambda job=job: full.stack.http.get(f"/api/v1/jobs/{job}").json()["status"] == "succeeded", 60)  # type: ignore[misc]
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/models/mixed/try?version=1")
+        page.select_option("[data-beside]", "2")
+        box = page.locator("[data-pad]").bounding_box()
+        page.mouse.click(box["x"] + 100, box["y"] + 100)
+        page.wait_for_selector("[data-answer-beside] .notice.bad")
+        assert page.locator("[data-answer] .answers li").count() == 5

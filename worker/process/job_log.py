@@ -8,7 +8,7 @@ from shared.jobs.events import LogLine
 from worker.lease import Lease
 
 MAX_LINE_CHARACTERS = 1000
-HIDDEN_LOGGERS = ("worker.lease", "sqlalchemy", "celery", "kombu")
+HIDDEN_LOGGERS = ("worker.lease", "sqlalchemy", "celery", "kombu", "tensorflow")
 """Prefixes of loggers whose records do not concern the owner of a job."""
 
 

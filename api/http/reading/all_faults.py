@@ -1,6 +1,6 @@
 """Tell all faults of a document at once, with their lines if it is YAML."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import wraps
@@ -10,7 +10,7 @@ from flask import Response, current_app
 
 from api.http.bodies import read_document_body
 from api.http.reading.document_reader import CONFIG_KEY, DocumentReader
-from shared.errors import Fault, InvalidRequest, ServiceError
+from shared.errors import Fault, InvalidRequest, ServiceError, overlaps
 
 View = Callable[..., Response]
 CHECKED_LAST = "#/network/"
@@ -37,7 +37,7 @@ def tell_all_faults(check: Callable[[Any], None]) -> Iterator[None]:
             with suppress(LookupError, ValueError, TypeError):  # the pointer of a fault in a part of several kinds
                 for fault in refused.faults:
                     _remove(document, fault.pointer)
-                faults += [one for one in _collect(check, document) if not _overlaps(one, refused.faults)]
+                faults += [one for one in _collect(check, document) if not overlaps(one, refused.faults)]
         if is_yaml:
             _, places = reader.read_with_places(body, [fault.pointer for fault in faults], is_yaml=True)
             faults = [replace(fault, **_to_place(places.get(fault.pointer))) for fault in faults]
@@ -67,14 +67,6 @@ def _collect(check: Callable[[Any], None], document: Any) -> tuple[Fault, ...]: 
     except ServiceError:
         return ()  # it is told when the faults are mended
     return ()
-
-
-def _overlaps(fault: Fault, others: Sequence[Fault]) -> bool:
-    """Return whether a fault stands in the place of one of the others, above it or below it."""
-    return any(
-        f"{fault.pointer}/".startswith(f"{other.pointer}/") or f"{other.pointer}/".startswith(f"{fault.pointer}/")
-        for other in others
-    )
 
 
 def _remove(document: Any, pointer: str) -> None:  # noqa: ANN401 - JSON

@@ -1,17 +1,20 @@
 """Check a spec before it is queued, and compute the plan of its training without data or weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from math import ceil, prod
 
 from api.planner.messages import Plan
 from shared.datasets.info import DatasetInfo
 from shared.datasets.splits import PartSizes, compute_part_sizes, describe_dataset
 from shared.datasets.validation import check_validation_labels
-from shared.errors import Fault, InvalidRequest
+from shared.errors import Fault, InvalidRequest, overlaps
+from shared.networks.allow_list import LAYERS
 from shared.networks.augmentation import make_augmentation_layers
-from shared.networks.builder import compute_layer_table, list_weights
+from shared.networks.builder import LAYERS_POINTER, compute_layer_table, list_weights
 from shared.networks.initial_weights import read_initial_weights
+from shared.networks.layer_factory import check_layer
 from shared.networks.layer_row import LayerRow
 from shared.networks.metrics import make_metrics, name_metric
 from shared.networks.objectives import (
@@ -25,6 +28,8 @@ from shared.preprocessing.contract import ImageContract, NumbersContract, build_
 from shared.registry.pretrained import PretrainedVersion
 from shared.spec.dataset import ValidationDataset
 from shared.spec.training import TrainingSpec
+
+MAX_FAULTS = 50
 
 
 def plan_training(
@@ -44,8 +49,41 @@ def plan_training(
         base: the version whose network and weights the training starts from, if the spec names one.
         validation: description of the data set that `validation` names, if it names one.
 
-    Raises InvalidRequest if the spec cannot be trained.
+    Raises InvalidRequest if the spec cannot be trained: with the first fault, and with those of other layers and of the
+    optimizer that it hides.
     """
+    try:
+        return _plan(spec, max_parameters, max_prepared_bytes, uploaded, base, validation)
+    except InvalidRequest as refused:
+        further = [fault for fault in _list_further_faults(spec) if not overlaps(fault, refused.faults)]
+        raise InvalidRequest(refused.detail, (*refused.faults, *further)[:MAX_FAULTS]) from None
+
+
+def _list_further_faults(spec: TrainingSpec) -> list[Fault]:
+    """List the faults of the parts that do not depend on each other: of each layer, and of the optimizer."""
+    checks: list[Callable[[], object]] = [
+        partial(check_layer, layer.layer, layer.arguments, LAYERS, f"{LAYERS_POINTER}/{index}")
+        for index, layer in enumerate(spec.network.layers or ())
+        if layer.layers is None and layer.layer != "Normalization"
+    ]
+    checks.append(partial(make_optimizer, spec.training, max(1, spec.training.epochs)))
+    found: list[Fault] = []
+    for check in checks:
+        try:
+            check()
+        except InvalidRequest as refused:
+            found += refused.faults
+    return found
+
+
+def _plan(
+    spec: TrainingSpec,
+    max_parameters: int,
+    max_prepared_bytes: int,
+    uploaded: DatasetInfo | None,
+    base: PretrainedVersion | None,
+    validation: DatasetInfo | None,
+) -> Plan:
     info = describe_dataset(spec.dataset, uploaded)
     rows = compute_part_sizes(spec.dataset, info, validation)
     if base is None:

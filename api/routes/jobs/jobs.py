@@ -133,6 +133,8 @@ class EventsHeader(BaseModel):
 
 def _check_spec(document: Any) -> None:  # noqa: ANN401 - JSON
     """Check whether a spec can be trained. Raises InvalidRequest, and the errors of planning."""
+    if isinstance(document, dict):
+        document.setdefault("model", "model")  # it can be at fault itself, and no other fault depends on it
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         _plan(validate(TrainingSpec, document), Path(folder))
 

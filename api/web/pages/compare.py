@@ -44,7 +44,8 @@ def show_compare() -> Response:
         rows=rows,
         data={
             "jobs": [
-                {"label": f"{job.model} {str(job.id)[:4]}", "columns": curves[job.id].model_dump()} for job in jobs
+                {"id": str(job.id), "label": f"{job.model} {str(job.id)[:4]}", "columns": curves[job.id].model_dump()}
+                for job in jobs
             ]
         },
     )

@@ -97,7 +97,8 @@ def _explore(document: DatasetDocument) -> dict[str, Any]:
     start = page.after[0] if page.after is not None else 0
     found = opened.find_rows(label, part)
     indices = found[start : start + length].tolist()
-    cursor = make_next_cursor(page, [(start + place,) for place in range(1, len(indices) + 1)])
+    end = start + len(indices)
+    cursor = make_next_cursor(page, [(end,)] * len(indices)) if end < len(found) else None
     given: dict[str, Any] = {key: value for key, value in (("class", label), ("part", part)) if value}
     is_image = chosen.kind == "images"
     is_table = not is_image and len(chosen.shape) == 1
@@ -113,7 +114,7 @@ def _explore(document: DatasetDocument) -> dict[str, Any]:
             for row in indices
         ],
         "first": start + 1,
-        "last": start + len(indices),
+        "last": end,
         "total": len(found),
         "parts": [one for one, rows in zip(PARTS, _count_parts(chosen), strict=True) if rows],
         "part": part,

@@ -19,11 +19,12 @@ MAX_LOG_LINES = 200
 
 def show_job(job_id: UUID) -> Response:
     """Show a job. Raises JobNotFound."""
-    job = load_job(services().sessions, job_id)
-    with services().sessions() as session:
+    with services().sessions() as session:  # what is read after `last_event` may be newer, and the stream repeats it
         columns = load_columns(session, queries.get_job(session, job_id), MAX_POINTS)
         rows = events.list_epochs(session, job_id, max(0, columns.trained - MAX_ROWS), MAX_ROWS)
-        lines = "".join(format_log(events.list_log_events(session, job_id, MAX_LOG_LINES)))
+        logged = events.list_log_events(session, job_id, MAX_LOG_LINES)
+    job = load_job(services().sessions, job_id)
+    lines = "".join(format_log(event for event in logged if event.number <= columns.last_event))
     names = list(columns.metrics)
     has_ended = job.status in ENDED
     return render(
@@ -39,7 +40,7 @@ def show_job(job_id: UUID) -> Response:
         can_retry=job.status in (JobStatus.FAILED, JobStatus.CANCELLED),
         has_classes=job.metrics is not None and any("accuracy" in name for name in job.metrics.test or {}),
         names=names,
-        rows=rows[::-1],
+        rows=[row for row in rows[::-1] if row.epoch <= columns.trained],
         trained=columns.trained,
         lines=lines,
         data={

@@ -51,6 +51,11 @@ export async function call(path, { method = "GET", json, body, headers = {}, sig
   throw new Problem(isJson ? content : { title: `HTTP ${answer.status}`, detail: "", status: answer.status });
 }
 
+/** Fetch an image. Throws a Problem. @param {string} address with the root */
+export async function fetchImage(address) {
+  return (await call(address.slice(root.length))).blob();
+}
+
 /**
  * Show a problem in an element, until it is dismissed; null empties the element.
  * @param {Element} place
@@ -70,8 +75,8 @@ export function showProblem(place, problem) {
   }
   const faults = errors ?? [];
   if (faults.length) {
-    box.append(make("ul", { class: "small", lang: "en" }, ...faults.map((fault) => make("li", {}, make("code", {}, fault.pointer), ` ${fault.detail}`))));
-  } else if (detail) box.append(make("p", { class: "small", lang: "en" }, detail));
+    box.append(make("ul", { class: "small" }, ...faults.map((fault) => make("li", {}, make("code", {}, fault.pointer), " ", showFault(fault.detail)))));
+  } else if (detail) box.append(make("p", { class: "small" }, showFault(detail)));
   const last = make("p", { class: "row small" });
   if (type && type !== "about:blank") last.append(make("a", { href: root + type }, say("script.more")));
   if (id) last.append(make("span", { class: "muted" }, `${say("script.request")} ${id}`));
@@ -80,6 +85,25 @@ export function showProblem(place, problem) {
   last.append(dismiss);
   box.append(last);
   place.append(box);
+}
+
+let translations;
+
+/** Return an element with a fault, which is replaced by its translation if there is one. @param {string} detail */
+export function showFault(detail) {
+  const shown = make("span", { lang: "en" }, detail);
+  if (document.documentElement.lang === "en") return shown;
+  translations ??= fetch(`${root}/ui/faults`).then((answer) => answer.json()).catch(() => []);
+  translations.then((pairs) => {
+    for (const [pattern, sentence] of pairs) {
+      const found = new RegExp(`^${pattern}$`, "s").exec(detail);
+      if (!found) continue;
+      shown.textContent = sentence.replace(/\{(\w+)\}/g, (whole, name) => found.groups[name] ?? whole);
+      shown.lang = document.documentElement.lang;
+      return;
+    }
+  });
+  return shown;
 }
 
 /** Return what a type of problem means and what to do, in the language of the page. @param {string} type */

@@ -3,11 +3,8 @@
 import { call, make } from "./answers.js";
 
 const MAX_CHOICES = 12;
-const KINDS = {
-  layer: ["layers", "augmentation"], optimizer: ["optimizers"], loss: ["losses"], metrics: ["metrics"], activation: ["activations"],
-  name: ["optimizers", "losses", "metrics", "schedules", "datasets"],
-};
-/** The parts of the catalog that a key takes its names from. Other keys are arguments, whose type tells it. */
+const KINDS = { optimizer: "optimizers", loss: "losses", metrics: "metrics", learning_rate_schedule: "schedules", dataset: "datasets", layers: "layers", augmentation: "augmentation" };
+/** The part of the catalog whose names a key takes. `kernel_regularizer` and others take that of their last word. */
 
 export class Completion {
   /**
@@ -17,12 +14,13 @@ export class Completion {
    */
   constructor(text, place, keys) {
     Object.assign(this, { text, place, keys, catalog: null });
-    [this.signature, this.choices] = ["[data-signature]", "[data-choices]"].map((selector) => place.querySelector(selector));
+    [this.hint, this.signature, this.choices] = ["[data-hint]", "[data-signature]", "[data-choices]"].map((selector) => place.querySelector(selector));
+    place.hidden = false;
     for (const name of ["click", "keyup"]) text.addEventListener(name, () => this.show());
     text.addEventListener("keydown", (event) => {
       if (!(event.ctrlKey && event.code === "Space")) return;
       event.preventDefault();
-      this.show().then(() => this.choices.querySelector("button")?.focus());
+      this.show().then(() => this.choices.querySelector("button")?.focus({ preventScroll: true }));
     });
     place.addEventListener("keydown", (event) => {
       const buttons = [...this.choices.children], at = buttons.indexOf(event.target);
@@ -39,41 +37,35 @@ export class Completion {
     this.catalog ??= await call("/api/v1/catalog").catch(() => null);
     if (!this.catalog || this.choices.contains(document.activeElement)) return; // who chooses is not disturbed
     const { value, selectionStart: caret } = this.text;
-    const start = value.lastIndexOf("\n", caret - 1) + 1, before = value.slice(start, caret);
-    const line = value.slice(start).split("\n", 1)[0];
-    const known = this.#find(/\b(?:layer|name|optimizer|loss):\s*([A-Za-z0-9_]+)/.exec(line)?.[1]);
+    const found = findContext(value, caret);
+    const known = found && this.#find(found.named, found.parent);
     this.signature.hidden = !known;
     if (known) this.#describe(known);
-    const [word, names, end] = this.#list(before, value.slice(0, start), line, known);
-    const found = names.filter((name) => name.toLowerCase().startsWith(word.toLowerCase()) && name !== word).slice(0, MAX_CHOICES);
-    this.choices.hidden = !found.length;
-    this.choices.replaceChildren(...found.map((name) => {
+    const [names, end] = found ? this.#list(found, known) : [[], ""];
+    const word = found?.word ?? "";
+    const fitting = names.filter((name) => name.toLowerCase().startsWith(word.toLowerCase()) && name !== word).slice(0, MAX_CHOICES);
+    this.choices.hidden = !fitting.length;
+    this.choices.replaceChildren(...fitting.map((name) => {
       const button = make("button", { type: "button", class: "small", translate: "no" }, name);
       button.addEventListener("click", () => this.#insert(caret - word.length, caret, name + end));
       return button;
     }));
-    this.place.hidden = !known && !found.length;
+    this.hint.hidden = Boolean(known || fitting.length);
   }
 
-  /** Return the word before the caret, all that may stand in its place, and what follows it. */
-  #list(before, above, line, known) {
-    const value = /\b([a-z_]+):\s*\[?(?:\s*[\w.]+,)*\s*([\w.]*)$/i.exec(before);
-    if (value && (!before.includes("{") || before.lastIndexOf(":") > before.lastIndexOf(",") || /\[[^\]]*$/.test(before))) {
-      const [, key, word] = value, type = known?.arguments.find((one) => one.name === key)?.type;
-      const kinds = KINDS[key] ?? (type && [`${type}s`]) ?? [];
-      return [word, kinds.flatMap((kind) => this.catalog[kind] ?? []).map((one) => one.name ?? one), ""];
+  /** Return all that may stand in the place of a word, and what follows it. */
+  #list({ parent, key, present }, known) {
+    if (key === null) {
+      const names = known ? known.arguments.map((one) => one.name) : this.keys[parent] ?? [];
+      return [names.filter((name) => !present.includes(name)), ": "];
     }
-    const argument = /[{,]\s*([a-z_]*)$/.exec(before);
-    if (argument && known) return [argument[1], known.arguments.map((one) => one.name).filter((name) => !line.includes(`${name}:`)), ": "];
-    const key = /^( *)([a-z_]*)$/.exec(before);
-    if (!key) return ["", [], ""];
-    const parent = key[1] ? findParent(above, key[1].length) : "";
-    return [key[2], (this.keys[parent] ?? []).filter((name) => !new RegExp(`^${key[1]}${name}:`, "m").test(this.text.value)), ": "];
+    const type = known?.arguments.find((one) => one.name === key)?.type;
+    const kind = key === "layer" || key === "name" ? chooseKind(parent) : KINDS[key] ?? (type && `${type}s`);
+    return [(this.catalog[kind] ?? []).map((one) => one.name ?? one), ""];
   }
 
-  #find(name) {
-    const { layers, augmentation, optimizers, schedules, losses, metrics } = this.catalog;
-    return name && [...layers, ...augmentation, ...optimizers, ...schedules, ...losses, ...metrics].find((one) => one.name === name);
+  #find(name, parent) {
+    return name ? (this.catalog[chooseKind(parent)] ?? []).find((one) => one.name === name && one.arguments) : undefined;
   }
 
   #describe({ name, description, arguments: all }) {
@@ -89,10 +81,66 @@ export class Completion {
   }
 }
 
+/** Return the part of the catalog whose names stand below a key. @param {string} parent */
+function chooseKind(parent) {
+  return KINDS[parent] ?? `${parent.split("_").at(-1)}s`;
+}
+
+/**
+ * Return what stands around the caret: the key above, the name of a layer or another part that the mapping has, the keys
+ * that it has, the key whose value the caret is in, null for a place of a key, and the word before the caret.
+ * Returns null in a comment, in a text in quotes, and where neither a key nor a name can stand.
+ * @param {string} value
+ * @param {number} caret
+ */
+export function findContext(value, caret) {
+  const start = value.lastIndexOf("\n", caret - 1) + 1, before = value.slice(start, caret), above = value.slice(0, start);
+  if (/(^|\s)#/.test(before) || before.split('"').length % 2 === 0 || before.split("'").length % 2 === 0) return null;
+  const flat = before.replace(/\{[^{}]*\}/g, ""); // without the mappings that are closed
+  const brace = flat.lastIndexOf("{");
+  if (brace >= 0) {
+    const inner = flat.slice(brace + 1), rest = value.slice(caret).split(/[}\n]/, 1)[0];
+    const parent = /([a-z_]+):[^:]*$/.exec(flat.slice(0, brace))?.[1] ?? findParent(above, /^ */.exec(before)[0].length);
+    return describe(inner, inner + rest, parent, [...(inner + rest).matchAll(/([a-z_]+):/g)].map((found) => found[1]));
+  }
+  const [, spaces, dash] = /^( *)(- )?/.exec(before), indent = spaces.length + (dash?.length ?? 0);
+  const block = dash ? [] : takeBlock(above.split("\n").slice(0, -1).reverse(), indent);
+  const after = takeBlock(value.slice(caret).split("\n").slice(1), indent, true);
+  const whole = [...block, value.slice(start).split("\n", 1)[0].slice(indent), ...after];
+  const present = whole.map((line) => /^([a-z_]+):/.exec(line)?.[1]).filter(Boolean);
+  return describe(before.slice(indent), whole.join("\n"), findParent(above, spaces.length - (block.isItem ? 2 : 0)), present);
+}
+
+function describe(inner, mapping, parent, present) {
+  const named = /(?:^|[\s,{])(?:layer|name):\s*(\w+)/.exec(mapping)?.[1];
+  const given = /(?:^|,)\s*([a-z_]+):\s*(?:\[(?:[^\]]*,)?\s*)?([\w.]*)$/.exec(inner);
+  if (given) return { parent, named, present, key: given[1], word: given[2] };
+  const begun = /(?:^|,)\s*([a-z_]*)$/.exec(inner);
+  return begun && { parent, named, present, key: null, word: begun[1] };
+}
+
+/** Return the lines of a mapping in block style, without their indent, from the caret up or down. */
+function takeBlock(lines, indent, isBelow = false) {
+  const taken = [];
+  taken.isItem = false;
+  for (const line of lines) {
+    const own = /^ */.exec(line)[0].length;
+    if (line.trim() && own < indent) {
+      if (!isBelow && line.slice(own).startsWith("- ") && own + 2 === indent) {
+        taken.isItem = true;
+        taken.push(line.slice(indent));
+      }
+      break;
+    }
+    if (own === indent) taken.push(line.slice(indent));
+  }
+  return taken;
+}
+
 /** Return the key that a line stands below. @param {string} above @param {number} indent */
 function findParent(above, indent) {
   for (const line of above.split("\n").reverse()) {
-    const found = /^( *)([a-z_]+):/.exec(line);
+    const found = /^( *(?:- )?)([a-z_]+):/.exec(line);
     if (found && found[1].length < indent) return found[2];
   }
   return "";

@@ -96,12 +96,19 @@ export class Chart {
 /** Group the metrics of a job: those of training and of validation with one name share a chart. @param {Record<string, (number | null)[]>} metrics */
 export function groupMetrics(metrics) {
   const groups = new Map();
-  for (const [name, values] of Object.entries(metrics)) {
+  const names = Object.keys(metrics).sort((one, other) => isLoss(other) - isLoss(one)); // the loss comes first
+  for (const name of names) {
+    const values = metrics[name];
     const isValidation = name.startsWith("val_"), base = isValidation ? name.slice(4) : name;
     if (!groups.has(base)) groups.set(base, []);
     groups.get(base).push({ label: name, values, color: isValidation ? 2 : 1, dash: isValidation ? 1 : 0 });
   }
   return groups;
+}
+
+/** @param {string} name */
+function isLoss(name) {
+  return name === "loss" || name === "val_loss";
 }
 
 /**

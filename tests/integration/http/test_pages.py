@@ -23,7 +23,7 @@ from api.documents.recipes import load_recipes
 from api.services import EXTENSION
 from api.web.rendering import shorten
 from api.web.static_files import FOLDER, load_files
-from api.web.words import LANGUAGES, load_translations, load_words
+from api.web.words import LANGUAGES, load_faults, load_translations, load_words, translate_fault
 from shared.database.engine import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory
@@ -305,6 +305,23 @@ def test_recipes_and_problems_are_told_in_korean() -> None:
     assert titles.keys() == load_recipes().keys()
     assert meanings.keys() == load_problem_types().keys()
     assert all(re.search("[가-힣]", text) for text in (*titles.values(), *meanings.values()))
+
+
+def test_faults_are_told_in_korean(app: Flask) -> None:
+    for pattern, sentence in load_faults("ko"):
+        assert {name for _, name, _, _ in string.Formatter().parse(sentence) if name} <= set(
+            re.compile(pattern).groupindex
+        )
+    with app.test_request_context(headers={"Accept-Language": "ko"}):
+        layer = translate_fault("'Dens' is not an allowed layer. Did you mean 'Dense'? Use one of: Activation, Dense.")
+        limit = translate_fault("Input should be greater than or equal to 0")
+        unknown = translate_fault("Nobody has translated this.")
+    with app.test_request_context(headers={"Accept-Language": "en"}):
+        english = translate_fault("Unknown key.")
+
+    assert layer == ("Dens: 사용할 수 없는 층입니다. 비슷한 이름: Dense", "ko")
+    assert limit == ("0 이상이어야 합니다.", "ko")
+    assert (unknown, english) == (("Nobody has translated this.", "en"), ("Unknown key.", "en"))
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,52 @@ def test_what_follows_from_a_fault_is_not_told(http: FlaskClient) -> None:
     assert fault["pointer"] == "#/dataset/name"
 
 
+def test_a_name_at_fault_hides_no_fault_of_a_layer(http: FlaskClient) -> None:
+    faults = read_faults(http, SPEC.replace("model: digits", "model: A b").replace("epocs", "epochs"))
+
+    assert [fault["pointer"] for fault in faults] == ["#/model", "#/network/layers/1/layer"]
+
+
+def test_every_layer_and_the_optimizer_are_told(http: FlaskClient) -> None:
+    text = SPEC.replace("layer: Flatten", "layer: Flaten").replace("epocs", "epochs").replace("adam", "Adm")
+    faults = read_faults(
+        http, text.replace("    - layer: Dens\n", "    - {layer: Dense, unit: 3}\n    - layer: Dens\n")
+    )
+
+    assert [fault["pointer"] for fault in faults] == [
+        "#/network/layers/0/layer",
+        "#/network/layers/1/unit",
+        "#/network/layers/2/layer",
+        "#/training/optimizer/name",
+    ]
+    assert all("Did you mean" in fault["detail"] for fault in faults)
+
+
+def test_other_forms_of_a_value_are_not_told(http: FlaskClient) -> None:
+    faults = read_faults(
+        http, "preprocessing: {size: [0, 3]}\n" + SPEC.replace("epocs", "epochs").replace("Dens\n", "Dense\n")
+    )
+
+    assert [fault["pointer"] for fault in faults] == ["#/preprocessing/size/0"]
+
+
+def test_what_is_no_mapping_is_told_in_words(http: FlaskClient) -> None:
+    (document,) = read_faults(http, "- a\n- b\n")
+    (network,) = read_faults(http, "model: a\ndataset: {name: digits}\nnetwork: 3\n")
+
+    assert "not a mapping. Write a mapping with keys such as" in document["detail"]
+    assert (network["pointer"], network["detail"]) == ("#/network", "'3' is not a mapping. Write a mapping.")
+
+
+def test_a_missing_argument_and_an_unknown_activation_are_told_in_words(http: FlaskClient) -> None:
+    layers = "    - {layer: Flatten}\n    - {layer: Dense}\n    - {layer: Dense, units: 10, activation: sofmax}\n"
+    start = SPEC.index("    - {layer: Flatten}")
+    missing, unknown = read_faults(http, SPEC[:start] + layers + "training: {epochs: 2}\n")
+
+    assert missing["detail"] == "Dense cannot be created: 'units' must be given."
+    assert "There is no activation 'sofmax'. Did you mean 'softmax'?" in unknown["detail"]
+
+
 def test_a_missing_key_has_the_line_of_what_lacks_it(http: FlaskClient) -> None:
     (fault,) = read_faults(http, SPEC.replace("epocs", "epochs").replace("layer: Dens\n      units: 10", "units: 10"))
 
@@ -83,7 +129,8 @@ def test_faults_of_json_have_no_line(http: FlaskClient) -> None:
 
 
 def test_data_that_are_missing_are_told_with_the_unknown_keys(http: FlaskClient) -> None:
-    data, key = read_faults(http, SPEC.replace("name: digits", "name: nobody"))
+    data, layer, key = read_faults(http, SPEC.replace("name: digits", "name: nobody"))
 
     assert (data["pointer"], data["line"]) == ("#/dataset/name", 4)
+    assert layer["pointer"] == "#/network/layers/1/layer"
     assert key["pointer"] == "#/training/epocs"

@@ -113,7 +113,6 @@ def test_every_fault_is_named_with_its_pointer() -> None:
         "#/zork",
         "#/preprocessing/size/0",
         "#/preprocessing/size/1",
-        "#/preprocessing/size",
     }
 
 

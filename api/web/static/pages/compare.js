@@ -1,7 +1,8 @@
 /** Compare trainings: one metric of all of them in one chart. */
 
-import { data, make, save } from "../answers.js";
+import { call, data, make, save } from "../answers.js";
 import { Chart } from "../curves.js";
+import { attempt } from "../dialogs.js";
 
 const select = document.querySelector("[data-metric]");
 if (select) {
@@ -21,13 +22,24 @@ if (select) {
     shown.append(make("label", { class: "check" }, box, make("span", { translate: "no" }, job.label)));
     return box;
   });
-  let chart = null, title = null, rows = [];
+  let chart = null, title = null;
   const csv = document.querySelector("[data-csv]");
   csv.hidden = false;
-  csv.addEventListener("click", () => {
-    const text = rows.map((row) => row.map((cell) => (typeof cell === "string" ? `"${cell.replaceAll('"', '""')}"` : cell ?? "")).join(",")).join("\r\n");
-    save(new Blob([`${text}\r\n`], { type: "text/csv" }), `${select.value}.csv`);
-  });
+  csv.addEventListener("click", () => attempt(document.querySelector("[data-problem]"), saveCsv));
+
+  /** Save one metric of the shown jobs with all epochs: the curves in the page are drawn from some of them. */
+  async function saveCsv() {
+    const jobs = data.jobs.filter((_, index) => boxes[index].checked);
+    const columns = await Promise.all(jobs.map(({ id }) => call(`/api/v1/jobs/${id}/metrics.csv`).then((answer) => answer.text())));
+    const tables = columns.map((text) => {
+      const [head, ...lines] = text.trim().split(/\r?\n/).map((line) => line.split(","));
+      const place = head.indexOf(select.value);
+      return new Map(lines.map((cells) => [Number(cells[0]), cells[place] ?? ""]));
+    });
+    const epochs = [...new Set(tables.flatMap((table) => [...table.keys()]))].sort((one, other) => one - other);
+    const rows = [["epoch", ...jobs.map((job) => job.label)], ...epochs.map((epoch) => [epoch, ...tables.map((table) => table.get(epoch) ?? "")])];
+    save(new Blob([`${rows.map((row) => row.join(",")).join("\r\n")}\r\n`], { type: "text/csv" }), `${select.value}.csv`);
+  }
   select.addEventListener("change", draw);
   if (preferred) draw();
 
@@ -44,7 +56,6 @@ if (select) {
       chart = new Chart(document.querySelector("[data-charts]"), select.value, "compare");
       title = select.value;
     }
-    rows = [["epoch", ...curves.map((curve) => curve.label)], ...epochs.map((epoch, index) => [epoch, ...curves.map((curve) => curve.values[index])])];
     if (epochs.length) chart.draw(epochs, curves);
   }
 }

@@ -1,6 +1,6 @@
 /** Inside of a version: the weights of a layer, and its feature maps for an image. */
 
-import { announce, call, data, make, say, showNumber } from "../answers.js";
+import { announce, call, data, fetchImage, make, say, showNumber } from "../answers.js";
 import { attempt } from "../dialogs.js";
 
 const part = document.querySelector("[data-maps]");
@@ -28,7 +28,7 @@ if (part) {
 
   part.querySelector("[data-file]").addEventListener("change", ({ target }) => target.files[0] && draw(target.files[0]));
   for (const button of part.querySelectorAll("[data-sample]")) {
-    button.addEventListener("click", async () => draw(await (await fetch(button.dataset.sample)).blob()));
+    button.addEventListener("click", () => attempt(place, async () => draw(await fetchImage(button.dataset.sample))));
   }
 }
 

@@ -2,11 +2,11 @@
 
 import { announce, call, data, locate, make, Problem, say, showNumber, showProblem, showSeconds } from "../answers.js";
 import { Chart, groupMetrics, smoothCurve } from "../curves.js";
-import { attempt } from "../dialogs.js";
+import { ask, attempt } from "../dialogs.js";
 import { oncePerFrame, Stream } from "../live.js";
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
-const MAX_ROWS = 60, MAX_LOG_CHARACTERS = 100000, MAX_POINTS = 4000;
+const MAX_ROWS = 60, MAX_LOG_CHARACTERS = 30000, MAX_POINTS = 4000;
 const path = `/api/v1/jobs/${data.id}`;
 const find = (selector) => document.querySelector(selector);
 const { columns } = data;
@@ -31,7 +31,8 @@ function addEpoch(epoch) {
     columns.metrics[name].push(epoch.metrics[name] ?? null);
   }
   if (columns.epochs.length > MAX_POINTS) thin();
-  addRow(epoch);
+  fresh.rows.push(epoch);
+  showFresh();
   draw();
 }
 
@@ -46,8 +47,7 @@ function thin() {
   for (const name of Object.keys(columns.metrics)) columns.metrics[name] = columns.metrics[name].filter((_, index) => index % 2);
 }
 
-function addRow({ epoch, seconds, metrics }) {
-  const table = find("[data-epochs]");
+function addRow(table, { epoch, seconds, metrics }) {
   const names = Object.keys(columns.metrics);
   const head = table.tHead.rows[0];
   if (head.cells.length !== names.length + 2) {
@@ -80,11 +80,23 @@ function showProgress(progress) {
   }
 }
 
+const fresh = { lines: [], rows: [] };
+
+/** Show what has come since the last frame: a thousand epochs a second cost one layout, and not a thousand. */
+const showFresh = oncePerFrame(() => {
+  const log = find("[data-log]"), table = find("[data-epochs]");
+  const lines = fresh.lines.splice(0);
+  if (lines.length) {
+    const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
+    log.textContent = `${log.textContent}${lines.join("\n")}\n`.slice(-MAX_LOG_CHARACTERS);
+    if (isAtEnd) log.scrollTop = log.scrollHeight;
+  }
+  for (const epoch of fresh.rows.splice(0).slice(-MAX_ROWS)) addRow(table, epoch);
+});
+
 function addLine(text) {
-  const log = find("[data-log]");
-  const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-  log.textContent = (log.textContent + text + "\n").slice(-MAX_LOG_CHARACTERS);
-  if (isAtEnd) log.scrollTop = log.scrollHeight;
+  fresh.lines.push(text);
+  showFresh();
 }
 
 function now() {
@@ -140,12 +152,8 @@ async function act(name) {
 }
 
 for (const button of document.querySelectorAll("[data-act]")) {
-  button.addEventListener("click", () => {
-    if (button.dataset.act !== "cancellation") return act(button.dataset.act);
-    const dialog = find("[data-ask]");
-    dialog.returnValue = "no";
-    dialog.showModal();
-    dialog.addEventListener("close", () => dialog.returnValue === "yes" && act("cancellation"), { once: true });
+  button.addEventListener("click", async () => {
+    if (button.dataset.act !== "cancellation" || await ask(find("[data-ask]"))) act(button.dataset.act);
   });
 }
 
@@ -187,10 +195,13 @@ edit.addEventListener("submit", async (event) => {
 const remove = find("[data-delete]");
 if (remove) {
   remove.hidden = false;
-  remove.addEventListener("click", () => attempt(find("[data-problem]"), async () => {
-    await call(path, { method: "DELETE" });
-    location.assign(locate("/ui/jobs"));
-  }));
+  remove.addEventListener("click", async () => {
+    if (!await ask(find("[data-ask-delete]"))) return;
+    attempt(find("[data-problem]"), async () => {
+      await call(path, { method: "DELETE" });
+      location.assign(locate("/ui/jobs"));
+    });
+  });
 }
 
 showActions();

@@ -8,7 +8,8 @@ const place = document.querySelector("[data-problem]");
 const dialog = document.querySelector("[data-ask]");
 const form = document.querySelector("[data-describe]");
 
-function question(title, text, yes) {
+function question(title, text, yes, isLoss = true) {
+  dialog.querySelector("[data-yes]").classList.toggle("danger", isLoss);
   dialog.querySelector("h2").textContent = title;
   dialog.querySelector("[data-text]").textContent = text;
   dialog.querySelector("[data-yes]").textContent = yes;
@@ -40,7 +41,7 @@ for (const button of document.querySelectorAll("[data-unset]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     const alias = button.dataset.unset;
-    if (!await question(say("model.script.unset_title", { alias }), say("model.script.unset_text"), say("model.script.unset"))) return;
+    if (!await question(say("model.script.unset_title", { alias }), say(alias === "production" ? "model.script.unset_production" : "model.script.unset_text"), say("model.script.unset"))) return;
     attempt(place, async () => {
       await call(`${path}/aliases/${encodeURIComponent(alias)}`, { method: "DELETE" });
       location.reload();
@@ -50,7 +51,7 @@ for (const button of document.querySelectorAll("[data-unset]")) {
 
 document.addEventListener("click", async ({ target }) => {
   const { production, delete: number } = target.dataset ?? {};
-  if (production && await question(say("model.script.move_title", { version: production }), say("model.script.move_text"), say("model.script.move"))) {
+  if (production && await question(say("model.script.move_title", { version: production }), say("model.script.move_text"), say("model.script.move"), false)) {
     attempt(place, async () => {
       await call(`${path}/aliases/production`, { method: "PUT", json: { version: Number(production) } });
       location.reload();

@@ -1,27 +1,35 @@
 /** The editor of a spec: what it would do is told while it is written. */
 
-import { announce, call, data, locate, make, Problem, save, say, showProblem } from "../answers.js";
+import { announce, call, data, locate, make, Problem, save, say, showFault, showProblem } from "../answers.js";
 import { Completion } from "../completion.js";
 
 const PAUSE_MILLISECONDS = 500;
 const find = (selector) => document.querySelector(selector);
 const [text, lines, plan, place, train] = ["[data-spec]", "[data-lines]", "[data-plan]", "[data-problem]", "[data-train]"].map(find);
 const headers = { "Content-Type": "application/yaml" };
-const key = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 const DRAFT = "trainyard-draft";
-let waiting, running, faulty = new Set();
+let key = makeKey(), waiting, running, faulty = new Set();
 
 for (const button of document.querySelectorAll("[data-without-script]")) button.hidden = true;
 for (const select of document.querySelectorAll("[data-choose]")) select.addEventListener("change", ({ target }) => target.value && target.form.submit());
 for (const button of [train, find("[data-download]")]) button.hidden = false;
 
+/** Return a key for one submission: however often it is sent, it makes one job. */
+function makeKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Number the lines, and mark those with faults. */
 function number() {
   const count = text.value.split("\n").length;
-  lines.replaceChildren(...Array.from({ length: count }, (_, index) => {
-    const line = index + 1, shown = faulty.has(line) ? make("b", {}, `✗${line}`) : String(line);
-    return index ? [ "\n", shown ] : [shown];
-  }).flat());
+  const shown = document.createDocumentFragment(), faults = [...faulty].filter((line) => line <= count).sort((one, other) => one - other);
+  let next = 1;
+  for (const fault of [...faults, count + 1]) {
+    shown.append(Array.from({ length: fault - next }, (_, index) => `${next + index}\n`).join(""));
+    if (fault <= count) shown.append(make("b", {}, `✗${fault}`), "\n");
+    next = fault + 1;
+  }
+  lines.replaceChildren(shown);
   lines.scrollTop = text.scrollTop;
 }
 
@@ -54,6 +62,7 @@ function showPlan(found) {
     make("p", { class: "good-ink" }, `✓ ${say("new.script.fits")}`),
     make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": say("new.script.layer") }, table),
     make("p", {}, say("new.script.sum", { parameters: found.parameters.toLocaleString(), train: found.rows.train.toLocaleString(), validation: found.rows.validation.toLocaleString(), test: found.rows.test.toLocaleString() })),
+    ...(found.rows.test ? [] : [make("p", { class: "notice warn small" }, say("new.script.no_test"))]),
     make("p", { class: "small", "data-queue": "" }),
     make("p", { class: "muted small", translate: "no" }, `${found.loss} · ${found.optimizer} · ${found.metrics.join(", ")}`),
   );
@@ -67,7 +76,7 @@ async function tellQueue() {
 }
 
 function showFaults({ title, detail, errors }) {
-  const list = make("ul", { lang: "en" });
+  const list = make("ul");
   faulty = new Set();
   for (const fault of errors ?? []) {
     const item = make("li", {});
@@ -77,11 +86,12 @@ function showFaults({ title, detail, errors }) {
       go.addEventListener("click", () => select(fault.line));
       item.append(go, " ");
     }
-    item.append(make("code", {}, fault.pointer), ` ${fault.detail}`);
+    if (fault.pointer !== "#") item.append(make("code", {}, fault.pointer), " ");
+    item.append(showFault(fault.detail));
     list.append(item);
   }
-  const box = make("section", { class: "notice bad" }, make("strong", { lang: "en" }, errors?.length ? say("new.script.faults") : title));
-  box.append(errors?.length ? list : make("p", { lang: "en" }, detail));
+  const box = make("section", { class: "notice bad" }, make("strong", errors?.length ? {} : { lang: "en" }, errors?.length ? say("new.script.faults") : title));
+  box.append(errors?.length ? list : make("p", {}, showFault(detail)));
   plan.replaceChildren(box);
 }
 
@@ -93,6 +103,7 @@ function select(line) {
 
 text.addEventListener("input", () => {
   number();
+  plan.setAttribute("aria-busy", "true"); // what it tells is of another text
   clearTimeout(waiting);
   waiting = setTimeout(look, PAUSE_MILLISECONDS);
   keepDraft();
@@ -113,6 +124,12 @@ train.addEventListener("click", async () => {
     showProblem(place, problem);
     place.scrollIntoView({ block: "nearest" });
   }
+});
+
+addEventListener("pageshow", ({ persisted }) => {
+  if (!persisted) return; // back from the job: the next press makes another one
+  train.disabled = false;
+  key = makeKey();
 });
 
 find("[data-download]").addEventListener("click", () => save(new Blob([text.value], { type: "application/yaml" }), `${data.source || "spec"}.yaml`));

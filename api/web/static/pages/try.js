@@ -1,6 +1,7 @@
 /** Try a model: draw, drop, paste, photograph or type, and see what it answers and what it saw. */
 
-import { announce, call, data, make, Problem, say, showProblem } from "../answers.js";
+import { announce, call, data, fetchImage, make, Problem, say, showProblem } from "../answers.js";
+import { attempt } from "../dialogs.js";
 import { Pad } from "../pad.js";
 
 const PAUSE_MILLISECONDS = 150, MAX_SIDE = 2048, TOP = 5;
@@ -35,21 +36,32 @@ async function predict(input) {
     const query = data.isImage || data.columns.length ? `?top=${TOP}` : "";
     const asked = [call(address(data.version, `predictions${query}`), { method: "POST", ...input, signal })];
     if (beside?.value) asked.push(call(address(beside.value, `predictions${query}`), { method: "POST", ...input, signal }));
-    const [first, second] = await Promise.all(asked);
+    const [first, second] = await Promise.all([asked[0], asked[1]?.catch((problem) => problem)]);
+    if (second?.name === "AbortError") return;
     find("[data-took]").textContent = say("try.script.took", { milliseconds: Math.round(performance.now() - startedAt) });
     showProblem(place, null);
     answer.replaceChildren(...showAnswer(first.predictions[0]));
-    find("[data-answer-beside]").replaceChildren(...(second ? [make("h3", {}, say("try.script.version", { version: second.version })), ...showAnswer(second.predictions[0])] : []));
+    find("[data-answer-beside]").replaceChildren(...(second ? showBeside(second) : []));
     if (data.isImage) await showSeen(input, signal);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     if (!(problem instanceof Problem)) throw problem;
     showProblem(place, problem);
     answer.replaceChildren();
+    find("[data-took]").textContent = "";
     find("[data-answer-beside]").replaceChildren();
   } finally {
     answer.removeAttribute("aria-busy");
   }
+}
+
+/** Return the elements of the answer of the version beside, or of its problem. */
+function showBeside(answer) {
+  const title = make("h3", {}, say("try.script.version", { version: beside.value }));
+  if (!(answer instanceof Problem)) return [title, ...showAnswer(answer.predictions[0])];
+  const box = make("div");
+  showProblem(box, answer);
+  return [title, box];
 }
 
 /** Return the elements of an answer: classes with bars, labels, or numbers, and the warnings. */
@@ -88,7 +100,10 @@ if (data.isImage) {
     width: () => Number(pen.value),
     onChange: () => askSoon(async () => ({ body: await pad.toBlob(), headers: { "Content-Type": "image/png" } })),
   });
+  let isShown = !data.image; // the image of a test row is taken once without a click
+  let turns = 0;
   const clear = () => {
+    turns += 1;
     clearTimeout(waiting);
     running?.abort();
     pad.clear();
@@ -99,6 +114,8 @@ if (data.isImage) {
     find("[data-answer-beside]").replaceChildren();
     find("[data-seen]").hidden = true;
     find("[data-took]").textContent = "";
+    if (isShown) find("[data-of-row]")?.remove();
+    isShown = true;
   };
   find("[data-clear]").addEventListener("click", clear);
   find("[data-undo]").addEventListener("click", () => pad.undo());
@@ -106,6 +123,7 @@ if (data.isImage) {
   /** Take an image file: a large photo is scaled first. @param {Blob} file */
   const take = async (file) => {
     clear();
+    const turn = turns;
     let sent = file;
     try {
       const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
@@ -118,6 +136,7 @@ if (data.isImage) {
         sent = await new Promise((done) => small.toBlob(done, "image/jpeg", 0.92));
       }
     } catch { /* the browser cannot read it; the server tells why it cannot either */ }
+    if (turn !== turns) return; // cleared, or another one was chosen meanwhile
     if (sent.size > data.imageBytes) {
       showProblem(place, new Problem({ title: say("try.script.too_large"), detail: "" }));
       return;
@@ -140,7 +159,7 @@ if (data.isImage) {
     frame.classList.remove("over");
     if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
   });
-  const takeSample = async (address) => take(await (await fetch(address)).blob());
+  const takeSample = (address) => attempt(place, async () => take(await fetchImage(address)));
   for (const button of document.querySelectorAll("[data-sample]")) button.addEventListener("click", () => takeSample(button.dataset.sample));
   if (data.image) takeSample(data.image);
 } else {
@@ -158,6 +177,9 @@ if (data.isImage) {
     event.preventDefault();
     predict(read());
   });
-  form.addEventListener("input", () => askSoon(async () => read(), 300));
+  form.addEventListener("input", () => {
+    find("[data-of-row]")?.remove(); // what is typed is no longer that row
+    askSoon(async () => read(), 300);
+  });
   if (data.hasRow) predict(read());
 }

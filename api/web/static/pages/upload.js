@@ -40,12 +40,12 @@ async function showColumns() {
     const fill = make("select", { "aria-label": say("upload.script.fill_of", { name }) }, ...["", "median", "mean", "most-frequent"].map((one) => make("option", { value: one }, say(`upload.script.fill.${one || "none"}`))));
     fill.value = { number: hasMissing ? "median" : "", "one-hot": hasMissing ? "most-frequent" : "" }[role] ?? "";
     const shown = cells.slice(0, 3).map((cell) => cell || "–").join(", ");
-    return make("tr", { "data-name": name }, make("th", { scope: "row", translate: "no" }, name || "–"), make("td", { class: "small muted", translate: "no" }, shown.slice(0, 60)), make("td", {}, select), make("td", {}, fill));
+    return make("tr", { "data-name": name }, make("th", { scope: "row", translate: "no" }, name || "–"), make("td", { class: "small muted", translate: "no", "data-label": say("upload.script.cells") }, shown.slice(0, 60)), make("td", { "data-label": say("upload.script.role") }, select), make("td", { "data-label": say("upload.script.fill") }, fill));
   });
   const head = ["column", "cells", "role", "fill"].map((key) => make("th", { scope: "col" }, say(`upload.script.${key}`)));
   chooser.append(
     make("h3", {}, say("upload.script.columns")), make("p", { class: "small muted" }, say("upload.script.columns_text")),
-    make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": say("upload.script.columns") }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))),
+    make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": say("upload.script.columns") }, make("table", { class: "list" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))),
   );
   chooser.hidden = false;
 }
