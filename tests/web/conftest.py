@@ -40,14 +40,18 @@ class Watched:
         messages: those on the console, with violations of the policy, and errors of scripts.
         hosts: all hosts that were asked.
         requests: the addresses that were asked.
-        received: the bytes of the bodies of the answers, as they were sent.
+        finished: the requests whose answers have come.
     """
 
     page: Any
     messages: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
-    received: dict[str, int] = field(default_factory=dict)
+    finished: list[Any] = field(default_factory=list)
+
+    def measure_bodies(self) -> dict[str, int]:
+        """Return the bytes of the bodies of the answers, as they were sent, by their addresses."""
+        return {request.url: request.sizes()["responseBodySize"] for request in self.finished}
 
 
 Opener = Callable[..., AbstractContextManager[Watched]]
@@ -88,11 +92,11 @@ def open_page(browser: Any) -> Opener:
                 watched.hosts.add(httpx.URL(request.url).host)
                 watched.requests.append(request.url)
 
-        def measure(request: Any) -> None:
-            watched.received[request.url] = request.sizes()["responseBodySize"]
+        def keep(request: Any) -> None:
+            watched.finished.append(request)  # asking for its sizes here can wait for ever
 
         page.on("request", note)
-        page.on("requestfinished", measure)
+        page.on("requestfinished", keep)
         yield watched
         context.close()
 

@@ -68,7 +68,8 @@ def check_weight(watched: Watched) -> None:
     """Check the bytes and the number of requests of a first visit, without thumbnails and what the page asks later."""
     own = [url for url in watched.requests if "/api/" not in url]
     assert len(own) <= MAX_REQUESTS, own
-    assert sum(watched.received.get(url, 0) for url in own) <= MAX_BYTES
+    received = watched.measure_bodies()
+    assert sum(received.get(url, 0) for url in own) <= MAX_BYTES
 
 
 @pytest.mark.parametrize("view", ["wide", "phone"])

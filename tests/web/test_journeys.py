@@ -222,10 +222,10 @@ def test_a_job_is_cancelled_after_a_question(full: FullStack, open_page: Opener)
         page = watched.page
         page.goto(f"{full.root}/ui/jobs/{job}")
         page.click('[data-act="cancellation"]')
-        page.click('dialog button[value="no"]')
+        page.click('[data-ask] button[value="no"]')
         assert page.evaluate("document.activeElement.dataset.act") == "cancellation"
         page.click('[data-act="cancellation"]')
-        page.click('dialog button[value="yes"]')
+        page.click('[data-ask] button[value="yes"]')
         page.wait_for_selector("#state .status.cancelled", timeout=20_000)
         page.wait_for_selector('[data-act="retry"]:not([hidden])')
 
@@ -371,7 +371,7 @@ def test_a_problem_says_what_to_do_in_the_language_of_the_page(full: FullStack, 
         page.fill("[name=alias]", "latest")
         page.click("[data-alias] button")
         page.wait_for_selector('[role="alert"] p:has-text("고치십시오")')
-        assert "latest" in page.inner_text('[role="alert"] [lang=en]')
+        page.wait_for_selector('[role="alert"] li:has-text("latest는 항상")')
         check_accessibility(page)
 
 
