@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from functools import cache
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, request
@@ -51,6 +52,7 @@ from api.serving.metrics import Metrics
 from api.serving.model_cache import ModelCache
 from api.serving.predictor import Predictor
 from api.streaming.job_events import FeedLimits, JobFeeds
+from api.web.site import answer_unrouted
 from api.web.site import bp as pages
 from shared.database.engine import make_engine, make_sessions
 from shared.jobs.broker import JobNotifier
@@ -113,6 +115,8 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     app.after_request(finish_response)
     app.after_request(_add_security_headers)
     problems.register_handlers(app)
+    for status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        app.register_error_handler(status, answer_unrouted)
     _add_documentation(app)
     limited = limit_clients(app.wsgi_app, services.clients, problems.answer_service_error)
     application = with_fast_path(add_request_ids(limited), services)

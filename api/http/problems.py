@@ -77,7 +77,7 @@ def register_handlers(app: Flask) -> None:
     HTTPException covers unknown paths, bodies that are too large, and unexpected exceptions (500).
     """
     app.register_error_handler(ServiceError, answer_service_error)
-    app.register_error_handler(HTTPException, _answer_http_exception)
+    app.register_error_handler(HTTPException, answer_http_exception)
     app.register_error_handler(OSError, _answer_full_disk)
     for error in DATABASE_ERRORS:
         app.register_error_handler(error, _answer_without_database)
@@ -145,7 +145,8 @@ def _answer_full_disk(error: OSError) -> Response:
     )
 
 
-def _answer_http_exception(error: HTTPException) -> Response:
+def answer_http_exception(error: HTTPException) -> Response:
+    """Answer an error of the web framework with a problem document."""
     match error:
         case NotFound():
             detail = _describe_unknown_path(request.path)

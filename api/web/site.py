@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, jsonify, make_response, redirect, request, url_for
 from werkzeug.exceptions import HTTPException, NotFound
 
-from api.http.problems import STATUS, to_problem
+from api.http.problems import STATUS, answer_http_exception, to_problem
 from api.web import words
 from api.web.pages import (
     compare,
@@ -122,6 +122,13 @@ def show_faults() -> Response:
     response.vary.update(("Accept-Language", "Cookie"))
     response.headers["Cache-Control"] = "private, max-age=3600"
     return response
+
+
+def answer_unrouted(error: HTTPException) -> Response:
+    """Answer an address or a method that no view has: with a page below those of the pages, else with a problem."""
+    if request.path.startswith(f"{bp.url_prefix}/"):
+        return add_headers(show_http_problem(error))
+    return answer_http_exception(error)
 
 
 def show_missing(rest: str) -> Response:  # noqa: ARG001 - of the address

@@ -361,6 +361,17 @@ def test_a_problem_of_a_page_says_what_to_do_in_korean(http: FlaskClient) -> Non
 
 
 @ON_SQLITE
+def test_an_address_or_a_method_that_no_page_has_is_answered_with_a_page(http: FlaskClient) -> None:
+    missing, refused = http.get("/ui/jobs/%0A%0D"), http.post("/ui/jobs/new")
+
+    assert (missing.status_code, missing.mimetype) == (404, "text/html")
+    assert (refused.status_code, refused.mimetype) == (405, "text/html")
+    assert "default-src 'none'" in refused.headers["Content-Security-Policy"]
+    assert http.get("/api/v1/nothing").mimetype == "application/problem+json"
+    assert http.post("/api/v1/catalog").headers["Allow"]
+
+
+@ON_SQLITE
 def test_a_model_shows_its_metric_by_version(http: FlaskClient, worker: InProcessWorker) -> None:
     for seed in (1, 2, 3):
         train(http, worker, changed(changed(IRIS, "dataset.test", {"split": 0.3}), "training.seed", seed))
