@@ -13,6 +13,8 @@ from api.http.reading.document_reader import CONFIG_KEY, DocumentReader
 from shared.errors import Fault, InvalidRequest, ServiceError, overlaps
 
 View = Callable[..., Response]
+SMALL_DEPTH = 2
+"""From this depth on, a mapping is small, such as `#/dataset/validation`: without one key, it is another form."""
 CHECKED_LAST = "#/network/"
 """Where faults stand that are found only when all other values of a spec are allowed."""
 
@@ -37,7 +39,8 @@ def tell_all_faults(check: Callable[[Any], None]) -> Iterator[None]:
             with suppress(LookupError, ValueError, TypeError):  # the pointer of a fault in a part of several kinds
                 for fault in refused.faults:
                     _remove(document, fault.pointer)
-                faults += [one for one in _collect(check, document) if not overlaps(one, refused.faults)]
+                removed = [replace(fault, pointer=_find_place(fault.pointer)) for fault in refused.faults]
+                faults += [one for one in _collect(check, document) if not overlaps(one, removed)]
         if is_yaml:
             _, places = reader.read_with_places(body, [fault.pointer for fault in faults], is_yaml=True)
             faults = [replace(fault, **_to_place(places.get(fault.pointer))) for fault in faults]
@@ -67,6 +70,12 @@ def _collect(check: Callable[[Any], None], document: Any) -> tuple[Fault, ...]: 
     except ServiceError:
         return ()  # it is told when the faults are mended
     return ()
+
+
+def _find_place(pointer: str) -> str:
+    """Return the place whose faults can follow from the removal of a key: a small mapping as a whole, or the key."""
+    parent = pointer.rpartition("/")[0]
+    return parent if parent.count("/") >= SMALL_DEPTH else pointer
 
 
 def _remove(document: Any, pointer: str) -> None:  # noqa: ANN401 - JSON
