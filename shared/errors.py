@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import ClassVar, Literal
 
+MAX_FAULTS = 50
+"""Limit on the faults that one answer tells."""
+
 
 @dataclass(frozen=True)
 class Fault:

@@ -12,7 +12,7 @@ from shared.datasets.info import TargetKind
 from shared.errors import Fault, InvalidRequest, PictureNotFound, list_names, suggest
 
 MAX_POINTS = 2000
-"""Of a larger table, so many rows are drawn, evenly spaced."""
+"""Limit on the drawn rows. Those of a larger table are chosen at equal distances."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from api.http.bodies import check_values, escape_pointer
 from api.http.reading.document_reader import read_document
-from api.http.validation import MAX_FAULTS, validate
-from shared.errors import Fault, InvalidRequest, UnsupportedContent, suggest
+from api.http.validation import validate
+from shared.errors import MAX_FAULTS, Fault, InvalidRequest, UnsupportedContent, suggest
 
 DECOMPRESSING = frozenset({"tf_serving", "open_inference"})
 """Blueprints whose views decompress bodies."""

@@ -9,9 +9,8 @@ from pydantic_core import ErrorDetails
 
 from api.documents.base import RequestPart
 from api.http.bodies import escape_pointer
-from shared.errors import Fault, InvalidRequest, list_names, suggest
+from shared.errors import MAX_FAULTS, Fault, InvalidRequest, list_names, suggest
 
-MAX_FAULTS = 50
 MAX_SHOWN = 100
 """The most characters of a value in a message."""
 

@@ -70,10 +70,12 @@ def list_weights(network: NetworkSpec, input_shape: tuple[int, ...], appended: s
     Allocates no weights. Raises InvalidRequest if the network cannot be built.
     """
     with _skip_allocation():
-        return [
-            WeightShape(weight.path, tuple(weight.shape))
-            for weight in build_network(network, input_shape, "network", appended).weights
-        ]
+        return describe_weights(build_network(network, input_shape, "network", appended))
+
+
+def describe_weights(model: keras.Model) -> list[WeightShape]:
+    """Return the names and the shapes of the weights of a model, in the order of `Model.get_weights()`."""
+    return [WeightShape(weight.path, tuple(weight.shape)) for weight in model.weights]
 
 
 def find_final_activation(network: NetworkSpec) -> tuple[str, str]:

@@ -22,10 +22,8 @@ def check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
 def check_layer(class_name: str, arguments: dict[str, Any], allowed: frozenset[str], pointer: str) -> None:
     """Check the class and the arguments of a layer, as far as its input does not matter. Raises InvalidRequest."""
     check_class(class_name, allowed, f"{pointer}/layer")
-    layer_class = getattr(keras.layers, class_name)
     own = {key: value for key, value in arguments.items() if key != "input_shape"}
-    with translate_keras_errors(f"{class_name} cannot be created", pointer):
-        layer_class(**convert_arguments(layer_class, own, pointer))
+    _create(class_name, own, pointer)
 
 
 def make_layer(
@@ -53,6 +51,12 @@ def make_layer(
         class_name, arguments = "Rescaling", _to_rescaling(arguments, len(tensor.shape), pointer)
     if class_name == "Rescaling" and type(arguments.get("offset")) in (int, float):
         arguments["offset"] = [arguments["offset"]]  # tf2onnx does not optimise a network that adds a scalar
+    return _create(class_name, arguments, pointer, wrapped)
+
+
+def _create(
+    class_name: str, arguments: dict[str, Any], pointer: str, wrapped: dict[str, keras.Layer] | None = None
+) -> keras.Layer:
     layer_class = getattr(keras.layers, class_name)
     with translate_keras_errors(f"{class_name} cannot be created", pointer):
         return layer_class(**(wrapped or {}), **convert_arguments(layer_class, arguments, pointer))

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +127,24 @@ class CalibrationBin(_Value):
     accuracy: Annotated[float | None, Field(description="Null without rows.")]
 
 
-class TestPredictions:
+class _StoredArrays:
+    """Arrays that a version stores in a compressed npz, by the names of the fields of a dataclass."""
+
+    def to_bytes(self) -> bytes:
+        """Write the arrays to a compressed npz."""
+        file = io.BytesIO()
+        np.savez_compressed(file, allow_pickle=False, **vars(self))
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Read the npz that `to_bytes` wrote."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return cls(**dict(archive))
+
+
+@dataclass(frozen=True)
+class TestPredictions(_StoredArrays):
     """The predictions for the test part of a classifier.
 
     Attributes:
@@ -136,10 +153,9 @@ class TestPredictions:
         probability: the probability of the predicted class, (n,) float32.
     """
 
-    def __init__(self, true: NDArray[np.int32], predicted: NDArray[np.int32], probability: NDArray[np.float32]) -> None:
-        self.true = true
-        self.predicted = predicted
-        self.probability = probability
+    true: NDArray[np.int32]
+    predicted: NDArray[np.int32]
+    probability: NDArray[np.float32]
 
     def find_rows(
         self, true: int | None = None, predicted: int | None = None, *, right: bool | None = None
@@ -178,19 +194,9 @@ class TestPredictions:
             for place, count in enumerate(rows)
         ]
 
-    def to_bytes(self) -> bytes:
-        """Write the arrays to a compressed npz."""
-        return _to_npz(true=self.true, predicted=self.predicted, probability=self.probability)
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "TestPredictions":
-        """Read the npz that `to_bytes` wrote."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return cls(archive["true"], archive["predicted"], archive["probability"])
-
 
 @dataclass(frozen=True)
-class TestImages:
+class TestImages(_StoredArrays):
     """Images of some rows of the test part, preprocessed but not normalised.
 
     Attributes:
@@ -201,19 +207,9 @@ class TestImages:
     rows: NDArray[np.int64]
     images: NDArray[np.uint8]
 
-    def to_bytes(self) -> bytes:
-        """Write the arrays to a compressed npz."""
-        return _to_npz(rows=self.rows, images=self.images)
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "TestImages":
-        """Read the npz that `to_bytes` wrote."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return cls(archive["rows"], archive["images"])
-
 
 @dataclass(frozen=True)
-class TestRows:
+class TestRows(_StoredArrays):
     """The numbers of some rows of the test part of a table, encoded but not normalised.
 
     Attributes:
@@ -224,28 +220,12 @@ class TestRows:
     rows: NDArray[np.int64]
     values: NDArray[np.float32]
 
-    def to_bytes(self) -> bytes:
-        """Write the arrays to a compressed npz."""
-        return _to_npz(rows=self.rows, values=self.values)
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "TestRows":
-        """Read the npz that `to_bytes` wrote."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return cls(archive["rows"], archive["values"])
-
     def read(self, row: int, encodings: Sequence[ColumnEncoding]) -> list[float | str] | None:
         """Return the cells of a test row as they were sent; None if the row is not kept."""
         position = int(np.searchsorted(self.rows, row))
         if position == len(self.rows) or self.rows[position] != row:
             return None
         return decode_cells(self.values[position], encodings)
-
-
-def _to_npz(**arrays: NDArray[Any]) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
-    return file.getvalue()
 
 
 def choose_calibration_bins(confidence: NDArray[np.float32]) -> NDArray[np.int64]:

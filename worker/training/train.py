@@ -15,9 +15,8 @@ from shared.datasets.row_files import MappedRows
 from shared.datasets.splits import Dataset
 from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
 from shared.networks.arguments import extract_keras_message
-from shared.networks.builder import build_network
+from shared.networks.builder import build_network, describe_weights
 from shared.networks.initial_weights import read_initial_weights
-from shared.networks.layer_row import WeightShape
 from shared.networks.metrics import make_metrics
 from shared.networks.objectives import Objective, choose_objective, find_appended_activation
 from shared.networks.optimizers import make_optimizer
@@ -101,8 +100,7 @@ def _make_run(
     if initial is not None:
         load_initial_weights(network, initial)
     elif declared.initial_weights is not None:
-        shapes = [WeightShape(weight.path, tuple(weight.shape)) for weight in network.weights]
-        network.set_weights(read_initial_weights(declared.initial_weights, shapes))
+        network.set_weights(read_initial_weights(declared.initial_weights, describe_weights(network)))
     checkpoints = CheckpointManager(context.store, context.logs_dir, context.checkpoint_policy)
     precision = checkpoints.state.precision or choose_precision(
         options.precision, network, options.batch_size, context.device

@@ -13,8 +13,8 @@ from api.http.reading.document_reader import CONFIG_KEY, DocumentReader
 from shared.errors import Fault, InvalidRequest, ServiceError, overlaps
 
 View = Callable[..., Response]
-SMALL_DEPTH = 2
-"""From this depth on, a mapping is small, such as `#/dataset/validation`: without one key, it is another form."""
+FORM_DEPTH = 2
+"""Depth of mappings such as `#/dataset/validation`, which have several forms, told apart by their keys."""
 CHECKED_LAST = "#/network/"
 """Where faults stand that are found only when all other values of a spec are allowed."""
 
@@ -73,9 +73,9 @@ def _collect(check: Callable[[Any], None], document: Any) -> tuple[Fault, ...]: 
 
 
 def _find_place(pointer: str) -> str:
-    """Return the place whose faults can follow from the removal of a key: a small mapping as a whole, or the key."""
+    """Return the place whose faults can follow from the removal of a key: the mapping that it is in, or the key."""
     parent = pointer.rpartition("/")[0]
-    return parent if parent.count("/") >= SMALL_DEPTH else pointer
+    return parent if parent.count("/") >= FORM_DEPTH else pointer
 
 
 def _remove(document: Any, pointer: str) -> None:  # noqa: ANN401 - JSON

@@ -1,6 +1,6 @@
 """Check a spec before it is queued, and compute the plan of its training without data or weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from math import ceil, prod
@@ -9,7 +9,7 @@ from api.planner.messages import Plan
 from shared.datasets.info import DatasetInfo
 from shared.datasets.splits import PartSizes, compute_part_sizes, describe_dataset
 from shared.datasets.validation import check_validation_labels
-from shared.errors import Fault, InvalidRequest, overlaps
+from shared.errors import MAX_FAULTS, Fault, InvalidRequest, overlaps
 from shared.networks.allow_list import LAYERS
 from shared.networks.augmentation import make_augmentation_layers
 from shared.networks.builder import LAYERS_POINTER, compute_layer_table, list_weights
@@ -27,9 +27,8 @@ from shared.networks.optimizers import make_optimizer
 from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract
 from shared.registry.pretrained import PretrainedVersion
 from shared.spec.dataset import ValidationDataset
+from shared.spec.network import LayerSpec
 from shared.spec.training import TrainingSpec
-
-MAX_FAULTS = 50
 
 
 def plan_training(
@@ -62,9 +61,8 @@ def plan_training(
 def _list_further_faults(spec: TrainingSpec) -> list[Fault]:
     """List the faults of the parts that do not depend on each other: of each layer, and of the optimizer."""
     checks: list[Callable[[], object]] = [
-        partial(check_layer, layer.layer, layer.arguments, LAYERS, f"{LAYERS_POINTER}/{index}")
-        for index, layer in enumerate(spec.network.layers or ())
-        if layer.layers is None and layer.layer != "Normalization"
+        partial(check_layer, layer.layer, layer.arguments, LAYERS, pointer)
+        for layer, pointer in _iterate_layers(spec.network.layers or (), LAYERS_POINTER)
     ]
     checks.append(partial(make_optimizer, spec.training, max(1, spec.training.epochs)))
     found: list[Fault] = []
@@ -74,6 +72,15 @@ def _list_further_faults(spec: TrainingSpec) -> list[Fault]:
         except InvalidRequest as refused:
             found += refused.faults
     return found
+
+
+def _iterate_layers(layers: Sequence[LayerSpec], pointer: str) -> Iterator[tuple[LayerSpec, str]]:
+    """Yield each layer with its pointer; in place of a `Residual`, the layers inside."""
+    for index, layer in enumerate(layers):
+        if layer.layers is not None:
+            yield from _iterate_layers(layer.layers, f"{pointer}/{index}/layers")
+        else:
+            yield layer, f"{pointer}/{index}"
 
 
 def _plan(

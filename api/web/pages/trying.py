@@ -33,11 +33,10 @@ def show_try(model: str) -> Response:
     contract = version.preprocessing
     is_image = isinstance(contract, ImageContract)
     columns = list_input_columns(version)
-    rows = _list_kept_rows(version)
-    row = next((one for one in rows if one.index == request.args.get("row", type=int)), None)
+    samples, row = _list_test_rows(version, request.args.get("row", type=int))
     defaults: list[str] = []
     if isinstance(contract, NumbersContract):
-        defaults = _choose_defaults(contract, row or next(iter(rows), None), len(columns))
+        defaults = _choose_defaults(contract, row or next(iter(samples), None), len(columns))
     return render(
         "models/try.html",
         "web.show_models",
@@ -51,7 +50,7 @@ def show_try(model: str) -> Response:
         example=make_example(version),
         defaults=defaults,
         pen=max(PEN, round(PAD_SIDE / min(contract.size))) if isinstance(contract, ImageContract) else PEN,
-        samples=rows[:MAX_SAMPLES],
+        samples=samples,
         row=row,
         data={
             "model": model,
@@ -75,12 +74,15 @@ def _choose_defaults(contract: NumbersContract, row: EvaluationRow | None, count
     return [f"{mean:.3g}" for mean in means] if len(means) == count else ["0"] * count
 
 
-def _list_kept_rows(version: VersionDocument) -> list[EvaluationRow]:
-    """List the test rows that the version keeps, as images or as rows of a table."""
+def _list_test_rows(version: VersionDocument, chosen: int | None) -> tuple[list[EvaluationRow], EvaluationRow | None]:
+    """Return the first test rows that the version keeps, and the chosen one, None if it is not kept."""
     stored = services().get_version(version.model, str(version.version))
     kept = services().read_kept_rows(stored)
     indices = sorted(kept.images) or (kept.table.rows.tolist() if kept.table is not None else [])
     if not indices:
-        return []
+        return [], None
     answers = TestPredictions.from_bytes(read_evaluation_file(services().artifacts, stored, ANSWERS_FILE))
-    return describe_rows(stored, answers, kept, indices)
+    samples = describe_rows(stored, answers, kept, indices[:MAX_SAMPLES])
+    if chosen is None or chosen not in indices:
+        return samples, None
+    return samples, describe_rows(stored, answers, kept, [chosen])[0]

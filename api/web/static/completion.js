@@ -104,11 +104,11 @@ export function findContext(value, caret) {
     return describe(inner, inner + rest, parent, [...(inner + rest).matchAll(/([a-z_]+):/g)].map((found) => found[1]));
   }
   const [, spaces, dash] = /^( *)(- )?/.exec(before), indent = spaces.length + (dash?.length ?? 0);
-  const block = dash ? [] : takeBlock(above.split("\n").slice(0, -1).reverse(), indent);
-  const after = takeBlock(value.slice(caret).split("\n").slice(1), indent, true);
+  const [block, isItem] = dash ? [[], false] : takeBlock(above.split("\n").slice(0, -1).reverse(), indent);
+  const [after] = takeBlock(value.slice(caret).split("\n").slice(1), indent);
   const whole = [...block, value.slice(start).split("\n", 1)[0].slice(indent), ...after];
   const present = whole.map((line) => /^([a-z_]+):/.exec(line)?.[1]).filter(Boolean);
-  return describe(before.slice(indent), whole.join("\n"), findParent(above, spaces.length - (block.isItem ? 2 : 0)), present);
+  return describe(before.slice(indent), whole.join("\n"), findParent(above, spaces.length - (isItem ? 2 : 0)), present);
 }
 
 function describe(inner, mapping, parent, present) {
@@ -119,22 +119,21 @@ function describe(inner, mapping, parent, present) {
   return begun && { parent, named, present, key: null, word: begun[1] };
 }
 
-/** Return the lines of a mapping in block style, without their indent, from the caret up or down. */
-function takeBlock(lines, indent, isBelow = false) {
+/**
+ * Return the lines of a mapping in block style without their indent, from the caret up or down, and whether the mapping is
+ * an item of a list, whose dash ended the way up.
+ */
+function takeBlock(lines, indent) {
   const taken = [];
-  taken.isItem = false;
   for (const line of lines) {
     const own = /^ */.exec(line)[0].length;
     if (line.trim() && own < indent) {
-      if (!isBelow && line.slice(own).startsWith("- ") && own + 2 === indent) {
-        taken.isItem = true;
-        taken.push(line.slice(indent));
-      }
-      break;
+      const isItem = own + 2 === indent && line.startsWith("- ", own);
+      return [isItem ? [...taken, line.slice(indent)] : taken, isItem];
     }
     if (own === indent) taken.push(line.slice(indent));
   }
-  return taken;
+  return [taken, false];
 }
 
 /** Return the key that a line stands below. @param {string} above @param {number} indent */

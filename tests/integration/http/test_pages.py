@@ -1,40 +1,36 @@
 """Test the pages without a browser: every page on an empty and on a full database, and their files."""
 
 import dataclasses
-import hashlib
 import html
 import json
 import re
 import shlex
-import string
 import zipfile
+from collections.abc import Callable
 from html.parser import HTMLParser
-from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from api.access.owners import Owners
-from api.documents.problem_types import load_problem_types
 from api.documents.recipes import load_recipes
 from api.services import EXTENSION
-from api.web.rendering import shorten
-from api.web.static_files import FOLDER, load_files
-from api.web.words import LANGUAGES, load_faults, load_translations, load_words, translate_fault
+from api.web.words import LANGUAGES, load_translations
 from shared.database.engine import Sessions
 from shared.devices import Device
 from shared.errors import OutOfMemory
-from shared.jobs import lifecycle, workers
+from shared.jobs import events, lifecycle, workers
 from tests.support.examples import DIGITS, IRIS, XOR, changed
 from tests.support.images import encoded
 from tests.support.jobs import train
 from tests.support.uploads import upload_dataset, zipped
 from tests.support.worker import InProcessWorker
 
-TEMPLATES = sorted((FOLDER.parent / "templates").rglob("*.html"))
 EVIL = "<img src=x onerror=alert(1)>"
 EMPTY = ("/", "/jobs", "/jobs/new", "/queue", "/models", "/datasets", "/datasets/new", "/compare", "/problems")
 VOID = frozenset({"meta", "link", "input", "img", "br"})
@@ -275,71 +271,6 @@ def test_a_browser_is_sent_from_the_root_to_the_home_page(http: FlaskClient) -> 
 
 
 @ON_SQLITE
-def test_static_files_are_kept_for_good_and_named_by_their_content(http: FlaskClient) -> None:
-    text = http.get("/ui/").text
-    addresses = re.findall(r'(?:src|href)="(/ui/static/[^"]+)"', text)
-
-    for address in addresses:
-        packed, plain = http.get(address, headers={"Accept-Encoding": "gzip"}), http.get(address)
-        assert packed.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-        assert packed.headers["Content-Encoding"] == "gzip"
-        assert len(packed.data) < len(plain.data)
-    assert len(addresses) >= 3
-    assert http.get(f"{addresses[0]}x").status_code == 404
-    assert http.get("/ui/static/0/../../site.py").status_code == 404
-
-
-def test_both_languages_have_the_same_sentences() -> None:
-    english, korean = (load_words(language) for language in LANGUAGES)
-
-    assert english.keys() == korean.keys()
-    for key, sentence in english.items():
-        fields = [{name for _, name, _, _ in string.Formatter().parse(one) if name} for one in (sentence, korean[key])]
-        assert fields[0] == fields[1], key
-        assert korean[key].strip()
-
-
-def test_recipes_and_problems_are_told_in_korean() -> None:
-    titles, meanings = (load_translations(subject, "ko") for subject in ("recipes", "problems"))
-
-    assert titles.keys() == load_recipes().keys()
-    assert meanings.keys() == load_problem_types().keys()
-    assert all(re.search("[가-힣]", text) for text in (*titles.values(), *meanings.values()))
-
-
-def test_faults_are_told_in_korean(app: Flask) -> None:
-    for pattern, sentence in load_faults("ko"):
-        assert {name for _, name, _, _ in string.Formatter().parse(sentence) if name} <= set(
-            re.compile(pattern).groupindex
-        )
-    with app.test_request_context(headers={"Accept-Language": "ko"}):
-        layer = translate_fault("'Dens' is not an allowed layer. Did you mean 'Dense'? Use one of: Activation, Dense.")
-        limit = translate_fault("Input should be greater than or equal to 0")
-        unknown = translate_fault("Nobody has translated this.")
-    with app.test_request_context(headers={"Accept-Language": "en"}):
-        english = translate_fault("Unknown key.")
-
-    assert layer == ("Dens: 사용할 수 없는 층입니다. 비슷한 이름: Dense", "ko")
-    assert limit == ("0 이상이어야 합니다.", "ko")
-    assert (unknown, english) == (("Nobody has translated this.", "en"), ("Unknown key.", "en"))
-
-
-@pytest.mark.parametrize(
-    ("name", "width", "shown"),
-    [
-        ("cat", 3, "cat"),
-        ("class number 10", 11, "class…er 10"),
-        ("class number 11", 11, "class…er 11"),
-        ("한국의 음식 사진 3번", 13, "한국의…진 3번"),
-        ("고양이", 2, "…"),
-        ("", 0, ""),
-    ],
-)
-def test_a_long_name_is_shortened_in_its_middle(name: str, width: int, shown: str) -> None:
-    assert shorten(name, width) == shown
-
-
-@ON_SQLITE
 def test_the_gallery_shows_every_recipe_in_a_group(http: FlaskClient) -> None:
     text, page = read_page(http, "/jobs/new", "ko")
 
@@ -384,27 +315,39 @@ def test_a_model_shows_its_metric_by_version(http: FlaskClient, worker: InProces
     assert [path for path in page.links if path.endswith("/versions/3")]
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
-def test_a_template_escapes_everything_and_has_nothing_inline(template: Path) -> None:
-    text = template.read_text()
+class InterruptedSessions:
+    """Sessions that run an action before one of them is opened."""
 
-    assert not re.search(r"\|\s*safe\b|autoescape|<style|\sstyle=|\son\w+=|javascript:", text)
+    def __init__(self, sessions: Sessions, place: int, action: Callable[[], None]) -> None:
+        self._sessions, self._left, self._action = sessions, place, action
 
-
-def test_scripts_write_text_and_never_markup() -> None:
-    for name, file in load_files().items():
-        if name.endswith(".js") and not name.startswith("uplot"):
-            text = file.content.decode()
-            assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function", text), name
-
-
-def test_every_sentence_of_the_templates_and_scripts_exists() -> None:
-    known = load_words("en")
-    for path in (*TEMPLATES, *FOLDER.glob("*.js"), *FOLDER.glob("pages/*.js")):
-        for key in re.findall(r"\b(?:t|say)\([\"'`]([a-z_.]+[a-z_])[\"'`][,)]", path.read_text()):
-            assert key in known, (path.name, key)
+    def __call__(self) -> Session:
+        """Open a session."""
+        self._left -= 1
+        if self._left == 0:
+            self._action()
+        return self._sessions()
 
 
-def test_the_vendored_library_is_the_released_one() -> None:
-    digest = hashlib.sha256((FOLDER / "uplot-1.6.32" / "uPlot.iife.min.js").read_bytes()).hexdigest()
-    assert digest == "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"
+@ON_SQLITE
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_a_page_that_is_read_while_its_job_begins_misses_no_event(
+    app: Flask, http: FlaskClient, sessions: Sessions, place: int
+) -> None:
+    job_id = http.post("/api/v1/jobs", json=DIGITS).json["id"]
+
+    def begin() -> None:
+        with sessions.begin() as session:
+            lifecycle.claim(session, "worker-1", [Device.AUTO], 60)
+
+    interrupted = InterruptedSessions(sessions, place, begin)
+    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], sessions=interrupted)
+    text, _ = read_page(http, f"/jobs/{job_id}")
+    begin()  # unless the page has opened so many sessions
+
+    data = json.loads(html.unescape(re.search(r'id="data">(.*?)</script>', text)[1]))
+    with sessions() as session:
+        later = [
+            event.content.get("status") for event in events.list_events(session, UUID(job_id), data["lastEvent"], 100)
+        ]
+    assert data["status"] == "running" or "running" in later

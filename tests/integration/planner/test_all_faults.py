@@ -134,3 +134,20 @@ def test_data_that_are_missing_are_told_with_the_unknown_keys(http: FlaskClient)
     assert (data["pointer"], data["line"]) == ("#/dataset/name", 4)
     assert layer["pointer"] == "#/network/layers/1/layer"
     assert key["pointer"] == "#/training/epocs"
+
+
+def test_layers_inside_of_a_residual_are_told_and_statistics_are_no_fault(http: FlaskClient) -> None:
+    layers = """    - {layer: Flatten}
+    - {layer: Normalization, mean: 0.5, variance: 2.0}
+    - {layer: Residual, layers: [{layer: Dense, units: 64, activaton: relu}, {layer: Danse, units: 64}]}
+    - {layer: Dens, units: 10}
+"""
+    start = SPEC.index("    - {layer: Flatten}")
+
+    faults = read_faults(http, SPEC[:start] + layers + "training: {epochs: 2}\n")
+
+    assert [fault["pointer"] for fault in faults] == [
+        "#/network/layers/2/layers/0/activaton",
+        "#/network/layers/2/layers/1/layer",
+        "#/network/layers/3/layer",
+    ]

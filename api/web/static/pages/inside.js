@@ -9,15 +9,18 @@ if (part) {
   const path = `/api/v1/models/${encodeURIComponent(data.model)}/versions/${data.number}/layers/${encodeURIComponent(data.layer)}/feature-maps.png`;
   const theme = document.documentElement.dataset.theme === "system"
     ? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light") : document.documentElement.dataset.theme;
+  let turns = 0;
   part.hidden = false;
 
   /** Draw the feature maps of an image. @param {Blob} image */
   const draw = (image) => attempt(place, async () => {
+    const turn = ++turns;
     part.setAttribute("aria-busy", "true");
     try {
       const answer = await call(`${path}?theme=${theme}`, { method: "POST", body: image, headers: { "Content-Type": image.type || "application/octet-stream" } });
-      const old = picture.src;
-      picture.src = URL.createObjectURL(await answer.blob());
+      const content = await answer.blob(), old = picture.src;
+      if (turn !== turns) return; // another image was chosen meanwhile
+      picture.src = URL.createObjectURL(content);
       if (old) URL.revokeObjectURL(old);
       picture.hidden = false;
       announce(say("inside.script.drawn"));

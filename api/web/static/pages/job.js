@@ -59,8 +59,10 @@ function addRow(table, { epoch, seconds, metrics }) {
   }
   const row = make("tr", {}, make("th", { scope: "row", class: "number" }, String(epoch)));
   row.append(...names.map((name) => make("td", { class: "number" }, showNumber(metrics[name]))), make("td", { class: "number" }, seconds.toFixed(2)));
+  const rows = table.tBodies[0].rows;
+  while (rows.length && Number(rows[0].cells[0].textContent) >= epoch) rows[0].remove(); // it is told again, or anew
   table.tBodies[0].prepend(row);
-  while (table.tBodies[0].rows.length > MAX_ROWS) table.tBodies[0].lastElementChild.remove();
+  while (rows.length > MAX_ROWS) table.tBodies[0].lastElementChild.remove();
 }
 
 function showProgress(progress) {

@@ -8,15 +8,19 @@ const find = (selector) => document.querySelector(selector);
 const [text, lines, plan, place, train] = ["[data-spec]", "[data-lines]", "[data-plan]", "[data-problem]", "[data-train]"].map(find);
 const headers = { "Content-Type": "application/yaml" };
 const DRAFT = "trainyard-draft";
-let key = makeKey(), waiting, running, faulty = new Set();
+let sent = null, waiting, running = null, faulty = new Set();
 
 for (const button of document.querySelectorAll("[data-without-script]")) button.hidden = true;
 for (const select of document.querySelectorAll("[data-choose]")) select.addEventListener("change", ({ target }) => target.value && target.form.submit());
 for (const button of [train, find("[data-download]")]) button.hidden = false;
 
-/** Return a key for one submission: however often it is sent, it makes one job. */
-function makeKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+/** Return the key of this text: however often the text is sent, it makes one job. Another text has another key. */
+function chooseKey() {
+  if (sent?.text !== text.value) {
+    const bytes = [...crypto.getRandomValues(new Uint8Array(16))];
+    sent = { text: text.value, key: bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("") };
+  }
+  return sent.key;
 }
 
 /** Number the lines, and mark those with faults. */
@@ -34,11 +38,10 @@ function number() {
 }
 
 async function look() {
-  running?.abort();
-  running = new AbortController();
-  plan.setAttribute("aria-busy", "true");
+  withdraw();
+  const mine = running = new AbortController();
   try {
-    const found = await call("/api/v1/jobs?dry_run=true", { method: "POST", body: text.value, headers, signal: running.signal });
+    const found = await call("/api/v1/jobs?dry_run=true", { method: "POST", body: text.value, headers, signal: mine.signal });
     faulty = new Set();
     showPlan(found);
     tellQueue();
@@ -47,9 +50,16 @@ async function look() {
     if (!(problem instanceof Problem)) throw problem;
     showFaults(problem.document);
   } finally {
-    plan.removeAttribute("aria-busy");
+    if (running === mine) plan.removeAttribute("aria-busy");
   }
   number();
+}
+
+/** Mark what the plan tells as that of another text, and await no more of it. */
+function withdraw() {
+  running?.abort();
+  running = null;
+  plan.setAttribute("aria-busy", "true");
 }
 
 function showPlan(found) {
@@ -103,7 +113,7 @@ function select(line) {
 
 text.addEventListener("input", () => {
   number();
-  plan.setAttribute("aria-busy", "true"); // what it tells is of another text
+  withdraw();
   clearTimeout(waiting);
   waiting = setTimeout(look, PAUSE_MILLISECONDS);
   keepDraft();
@@ -114,7 +124,7 @@ new Completion(text, find("[data-help]"), data.keys);
 train.addEventListener("click", async () => {
   train.disabled = true;
   try {
-    const job = await call("/api/v1/jobs", { method: "POST", body: text.value, headers: { ...headers, "Idempotency-Key": key } });
+    const job = await call("/api/v1/jobs", { method: "POST", body: text.value, headers: { ...headers, "Idempotency-Key": chooseKey() } });
     announce(say("new.script.queued"));
     sessionStorage.removeItem(DRAFT);
     location.assign(locate(`/ui/jobs/${job.id}`));
@@ -129,7 +139,7 @@ train.addEventListener("click", async () => {
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return; // back from the job: the next press makes another one
   train.disabled = false;
-  key = makeKey();
+  sent = null;
 });
 
 find("[data-download]").addEventListener("click", () => save(new Blob([text.value], { type: "application/yaml" }), `${data.source || "spec"}.yaml`));

@@ -10,7 +10,7 @@ const place = find("[data-problem]");
 for (const element of document.querySelectorAll("[data-without-script]")) element.hidden = true;
 find("[data-version]").addEventListener("change", (event) => event.target.form.submit());
 const beside = find("[data-beside]");
-let waiting = null, running = null, last = null;
+let waiting = null, running = null, last = null, turns = 0; // whoever began in an earlier turn comes too late
 if (beside) {
   beside.disabled = false;
   beside.addEventListener("change", () => last && predict(last));
@@ -21,7 +21,11 @@ const address = (version, what) => `/api/v1/models/${encodeURIComponent(data.mod
 /** Ask soon: once, for the newest input. @param {() => Promise<object>} makeInput returns the options of a call */
 function askSoon(makeInput, pause = PAUSE_MILLISECONDS) {
   clearTimeout(waiting);
-  waiting = setTimeout(async () => predict(await makeInput()), pause);
+  const turn = turns;
+  waiting = setTimeout(async () => {
+    const input = await makeInput();
+    if (turn === turns) predict(input);
+  }, pause);
 }
 
 async function predict(input) {
@@ -100,8 +104,6 @@ if (data.isImage) {
     width: () => Number(pen.value),
     onChange: () => askSoon(async () => ({ body: await pad.toBlob(), headers: { "Content-Type": "image/png" } })),
   });
-  let isShown = !data.image; // the image of a test row is taken once without a click
-  let turns = 0;
   const clear = () => {
     turns += 1;
     clearTimeout(waiting);
@@ -114,8 +116,7 @@ if (data.isImage) {
     find("[data-answer-beside]").replaceChildren();
     find("[data-seen]").hidden = true;
     find("[data-took]").textContent = "";
-    if (isShown) find("[data-of-row]")?.remove();
-    isShown = true;
+    if (turns > 1) find("[data-of-row]")?.remove(); // the first time, its image is about to be shown
   };
   find("[data-clear]").addEventListener("click", clear);
   find("[data-undo]").addEventListener("click", () => pad.undo());
@@ -159,7 +160,10 @@ if (data.isImage) {
     frame.classList.remove("over");
     if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
   });
-  const takeSample = (address) => attempt(place, async () => take(await fetchImage(address)));
+  const takeSample = (address) => attempt(place, async () => {
+    const turn = turns, image = await fetchImage(address);
+    if (turn === turns) await take(image);
+  });
   for (const button of document.querySelectorAll("[data-sample]")) button.addEventListener("click", () => takeSample(button.dataset.sample));
   if (data.image) takeSample(data.image);
 } else {
