@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -103,6 +104,9 @@ class ChildProcess:
                 raise ChildTimedOut(f"{self._work} took longer than {seconds:g} s")
         message = read_message(self._process.stdout)
         if message is None:
+            self._process.kill()
+            if self._process.wait() == -signal.SIGXCPU:
+                raise ChildFailed(f"{self._work} took more processor time than its limit")
             raise ChildFailed(f"the process for {self._work} ended without an answer")
         return message
 

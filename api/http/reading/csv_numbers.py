@@ -3,7 +3,7 @@
 import csv
 import io
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import cast
 
@@ -18,6 +18,7 @@ from shared.errors import DatasetRefused, InvalidRequest, MalformedRequest, Requ
 
 MAX_NAMED = 50
 MAX_VALUES = 4_000_000
+BATCH_CELLS = 16_384
 SAMPLE_ROWS = 100
 """Number of rows from which the line of names is told."""
 
@@ -36,22 +37,17 @@ def parse_csv(
     Raises MalformedRequest, InvalidRequest for a missing column or a cell that cannot be encoded, or RequestTooLarge
     for more than MAX_VALUES numbers.
     """
-    values, width = array("d"), 0
+    values = array("d")
     indices: Sequence[int] = ()
     try:
         lines, number_format = _open(body, WITH_THOUSANDS[decimal])
         names, rest = next(lines, []), list(islice(lines, SAMPLE_ROWS))
         if not (columns and set(columns) <= set(names)) and not is_header([name.strip() for name in names], rest):
             names, rest = [], [names, *rest] if names else rest
-        for number, line in enumerate(chain(rest, lines), 1):
-            if number == 1:
-                width = len(line)
-                indices = (find_columns(names, columns) if width == len(names) else None) or range(width)
-            if len(line) != width:
-                raise MalformedRequest(
-                    f"Invalid input. Row {number} of the CSV has {len(line)} cells, and row 1 has {width}."
-                )
-            values.extend(_read_row([line[index].strip() for index in indices], encodings, number_format))
+        width = len(rest[0]) if rest else 0
+        indices = (find_columns(names, columns) if width == len(names) else None) or range(width)
+        for rows in _divide(chain(rest, lines), width):
+            values.extend(_read_numbers(rows, indices, encodings, number_format))
             if len(values) > MAX_VALUES:
                 raise RequestTooLarge(f"The CSV has more than {MAX_VALUES:,} numbers, the limit. Send fewer rows.")
     except DatasetRefused as refused:
@@ -69,10 +65,35 @@ def _open(body: bytes, known: NumberFormat) -> tuple[Iterator[list[str]], Number
     first = body[: body.find(b"\n")]
     if b'"' not in body and not any(mark in first for mark in b";\t|"):
         text = io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")
-        return (line for line in csv.reader(text) if line), POINT
+        return filter(None, csv.reader(text)), POINT
     table = open_table(io.BytesIO(body), "utf-8-sig")
     number_format, _ = table.detect_number_format((), known)
     return (cells for _, cells in table.read_rows()), number_format
+
+
+def _divide(lines: Iterable[list[str]], width: int) -> Iterator[list[list[str]]]:
+    """Divide rows of `width` cells into lists of some BATCH_CELLS cells: one by one they take five times as long.
+
+    Raises MalformedRequest for a row of another width.
+    """
+    iterator, count = iter(lines), 0
+    while rows := list(islice(iterator, max(BATCH_CELLS // max(width, 1), 1))):
+        if set(map(len, rows)) != {width}:
+            number, found = next((number, len(row)) for number, row in enumerate(rows, count + 1) if len(row) != width)
+            raise MalformedRequest(f"Invalid input. Row {number} of the CSV has {found} cells, and row 1 has {width}.")
+        yield rows
+        count += len(rows)
+
+
+def _read_numbers(
+    rows: list[list[str]], indices: Sequence[int], encodings: Sequence[ColumnEncoding], number_format: NumberFormat
+) -> Iterable[float]:
+    """Return the numbers of the cells at `indices`, row by row. Raises ValueError."""
+    if indices != range(len(rows[0])):
+        rows = [[row[index] for index in indices] for row in rows]
+    if number_format is POINT and not encodings:
+        return map(float, chain.from_iterable(rows))
+    return chain.from_iterable(_read_row([cell.strip() for cell in row], encodings, number_format) for row in rows)
 
 
 def _read_row(cells: list[str], encodings: Sequence[ColumnEncoding], number_format: NumberFormat) -> list[float]:
@@ -80,8 +101,6 @@ def _read_row(cells: list[str], encodings: Sequence[ColumnEncoding], number_form
     if encodings:
         taken = [read_cell(cell, encoding, number_format) for cell, encoding in zip(cells, encodings, strict=True)]
         return encode_row(taken, encodings)
-    if number_format is POINT:
-        return [float(cell) for cell in cells]
     numbers = [number_format.parse(cell) for cell in cells]
     if None in numbers:
         raise ValueError(f"could not convert string to float: {cells[numbers.index(None)][:40]!r}")

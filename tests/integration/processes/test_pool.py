@@ -1,9 +1,14 @@
 """Test that threads share child processes in turns."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import pytest
+
 from shared.errors import Overloaded
+from shared.processes.child import ChildFailed
+from shared.processes.messages import Message
 from shared.processes.pool import ProcessPool
 from tests.support.waiting import wait_for
 
@@ -26,3 +31,25 @@ def test_owners_take_turns() -> None:
             wait_for(partial(lambda count: count_waiting() == count, wanted))
 
     assert order == ["ada", "bob", "eve", "ada", "ada"]
+
+
+def test_a_process_that_the_kernel_ends_for_its_processor_time_says_so() -> None:
+    code = """
+from shared.processes.child import serve_messages
+from shared.processes.limits import ProcessLimits
+
+limits = ProcessLimits()
+
+def respond(message):
+    with limits.hold(2**28, 1):
+        while True:
+            pass
+
+serve_messages(lambda: respond)
+"""
+    pool = ProcessPool("counting", [sys.executable, "-c", code], 1, 1, wait_seconds=60, unavailable=Overloaded)
+
+    with pytest.raises(ChildFailed, match="counting took more processor time than its limit"):
+        pool.ask(Message(b""), 60)
+
+    pool.close()
