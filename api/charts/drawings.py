@@ -237,6 +237,29 @@ def draw_scatter(title: str, points: Points) -> Drawing:
     return draw, (7.0, 5.5)
 
 
+def draw_function(
+    name: str, formula: str, x: Sequence[float], y: Sequence[float], slopes: Sequence[float | None]
+) -> Drawing:
+    """Draw a function, and its slopes between neighbouring points as its derivative; None where it jumps."""
+    places = np.asarray(x)
+    derivative = np.asarray(slopes, np.float64)  # None becomes NaN
+    jumps = np.flatnonzero(np.isnan(derivative)) + 1
+    values = np.insert(np.asarray(y), jumps, np.nan)  # a gap where the function jumps
+
+    def draw(figure: "Figure", colors: Colors) -> None:
+        axes = figure.subplots()
+        axes.axhline(0, color=colors.faint, linewidth=1)
+        axes.axvline(0, color=colors.faint, linewidth=1)
+        axes.plot(np.insert(places, jumps, np.nan), values, color=LINE_COLORS[0], linewidth=2.2, label=name)
+        axes.plot((places[:-1] + places[1:]) / 2, derivative, color=LINE_COLORS[1], linestyle="--", label="derivative")
+        axes.set_ylim(max(-5.2, min(-0.3, np.nanmin(values) * 1.1)), min(5.2, max(1.3, np.nanmax(values) * 1.1)))
+        axes.set_xlabel("x")
+        axes.legend(frameon=False, labelcolor=colors.ink, loc="upper left")
+        _set_title(figure, f"{name}\n{formula}", colors)
+
+    return draw, (5.0, 3.6)
+
+
 def draw_histograms(title: str, columns: Sequence[str], x: NDArray[np.float32]) -> Drawing:
     """Draw a histogram of each column of x, (n, columns)."""
     across = min(4, len(columns))

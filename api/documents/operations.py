@@ -46,6 +46,35 @@ class WorkerList(Document):
     workers: list[WorkerDocument]
 
 
+class LossDocument(Document):
+    """A loss. In its formula, y is the label and p the output; ln is the natural logarithm."""
+
+    name: str
+    formula: str
+    use: str = Field(description="When to use it.")
+
+
+class LossList(Document):
+    """All losses."""
+
+    losses: list[LossDocument]
+
+
+class ActivationDocument(Document):
+    """An activation. In its formula, x is the input."""
+
+    name: str
+    formula: str
+    use: str = Field(description="When to use it.")
+    picture: str = Field(description="The path of a picture of the activation and its derivative.")
+
+
+class ActivationList(Document):
+    """All activations."""
+
+    activations: list[ActivationDocument]
+
+
 class HealthCheck(Document):
     """The result of a check. `detail` is the reason if `ready` is false."""
 

@@ -9,7 +9,17 @@ from collections.abc import Sequence
 from cachetools import LRUCache
 
 from api.planner.catalog import Catalog
-from api.planner.messages import CATALOG, LayerOutputRequest, Plan, PlannerMessage, PlanRequest, PlanResponse
+from api.planner.messages import (
+    CATALOG,
+    Curve,
+    LayerOutputRequest,
+    LossRequest,
+    LossValue,
+    Plan,
+    PlannerMessage,
+    PlanRequest,
+    PlanResponse,
+)
 from shared.errors import InvalidRequest, PlanningUnavailable
 from shared.processes.child import ChildFailed
 from shared.processes.messages import Message
@@ -88,6 +98,18 @@ class Planner:
         Raises InvalidRequest or PlanningUnavailable.
         """
         self._request(PlannerMessage(layer_request=layer_request), SERVICE, LAYER_OUTPUT_SECONDS)
+
+    def compute_loss(self, loss_request: LossRequest) -> LossValue:
+        """Compute a loss. Raises InvalidRequest or PlanningUnavailable."""
+        value = self._request(PlannerMessage(loss_request=loss_request), SERVICE, LAYER_OUTPUT_SECONDS).loss
+        assert value is not None  # noqa: S101 - a response to a loss has its value
+        return value
+
+    def sample_activation(self, name: str) -> Curve:
+        """Return the curve of an activation. Raises InvalidRequest or PlanningUnavailable."""
+        curve = self._request(PlannerMessage(activation=name), SERVICE, LAYER_OUTPUT_SECONDS).curve
+        assert curve is not None  # noqa: S101 - a response to an activation has its curve
+        return curve
 
     def get_catalog(self) -> Catalog:
         """Return what a spec can name. A process is asked only once. Raises PlanningUnavailable."""

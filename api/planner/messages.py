@@ -1,6 +1,7 @@
 """Define the messages between the API and the planner process."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -70,11 +71,46 @@ class LayerOutputRequest(BaseModel):
     layer: str
 
 
+class LossRequest(BaseModel):
+    """A request to compute a loss.
+
+    Attributes:
+        name: a key of LOSSES.
+        y_true: the labels: a number for each row, or a list of them.
+        y_pred: the outputs, in the same form.
+        arguments: those of the loss.
+        log_base: base of its logarithms; None for the natural logarithm.
+    """
+
+    name: str
+    y_true: list[list[float]] | list[float]
+    y_pred: list[list[float]] | list[float]
+    arguments: dict[str, Any] = {}
+    log_base: float | None = None
+
+
+class LossValue(BaseModel):
+    """The loss: the mean, and that of each row."""
+
+    loss: float
+    rows: list[float]
+
+
+class Curve(BaseModel):
+    """An activation: its inputs, its values, and its slope between two neighbours; None where it jumps."""
+
+    x: list[float]
+    y: list[float]
+    slopes: list[float | None]
+
+
 class PlannerMessage(BaseModel):
     """A request to the planning process, sent as one line. Exactly one of the fields is set."""
 
     plan_request: PlanRequest | None = None
     layer_request: LayerOutputRequest | None = None
+    loss_request: LossRequest | None = None
+    activation: str | None = None
 
 
 class Refusal(BaseModel):
@@ -87,7 +123,9 @@ class Refusal(BaseModel):
 
 
 class PlanResponse(BaseModel):
-    """The answer to a PlannerMessage: a plan, or a refusal. Both are None if the output of a layer was written."""
+    """The answer to a PlannerMessage, or a refusal. All are None if the output of a layer was written."""
 
     plan: Plan | None = None
+    loss: LossValue | None = None
+    curve: Curve | None = None
     refusal: Refusal | None = None

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from shared.errors import Fault, InvalidRequest, suggest
+from shared.networks.activations import OWN_ACTIVATIONS, UNUSABLE_ACTIVATIONS, list_activations
 from shared.networks.allow_list import FIXED_ARGUMENTS, PART_CLASSES
 
 OLD_NAMES = {
@@ -85,7 +86,15 @@ def _convert_argument(key: str, value: Any, default: Any, at: str) -> Any:  # no
         return float(value)
     if isinstance(value, bool) and isinstance(default, int | str):
         raise build_error(at, f"This argument must be a number or a string, not {str(value).lower()}.")
-    return value
+    return _resolve_activation(value, at) if key.endswith("activation") else value
+
+
+def _resolve_activation(value: object, at: str) -> object:
+    """Return the function of an activation of Trainyard, and others as they are. Raises InvalidRequest."""
+    name = str(value)
+    if name in UNUSABLE_ACTIVATIONS:
+        raise build_error(at, f"{name!r} cannot be an activation: {UNUSABLE_ACTIVATIONS[name]}")
+    return OWN_ACTIVATIONS.get(name, value)
 
 
 def _check_list(key: str, value: list[Any], at: str) -> None:
@@ -139,12 +148,8 @@ def extract_keras_message(error: BaseException) -> str:
     if missing := re.search(r"missing \d+ required (?:positional|keyword-only) arguments?: (.+)", text):
         return f"{missing[1]} must be given."
     if unknown := re.fullmatch(r"Could not interpret activation function identifier: (.+)", text):
-        return f"There is no activation {unknown[1]!r}.{suggest(unknown[1], _list_activations())}"
+        return f"There is no activation {unknown[1]!r}.{suggest(unknown[1], list_activations())}"
     return text or type(error).__name__
-
-
-def _list_activations() -> list[str]:
-    return [name for name, member in vars(keras.activations).items() if inspect.isfunction(member) and name.islower()]
 
 
 def build_error(pointer: str, detail: str) -> InvalidRequest:

@@ -20,7 +20,7 @@ from shared.networks.allow_list import (
 )
 from shared.networks.arguments import build_error, translate_keras_errors
 from shared.networks.keras_json import WRAPPERS, CallForm, KerasJson, LayerConfig, parse_keras_json
-from shared.networks.layer_factory import check_class, make_layer
+from shared.networks.layer_factory import MAXOUT, check_class, make_layer, split_maxout
 from shared.networks.layer_row import LayerRow, WeightShape
 from shared.spec.network import MAX_LAYERS, LayerSpec, NetworkSpec
 
@@ -283,6 +283,11 @@ def _apply_layers(
                 yield step
                 *_, output = step
             tensor = output
+        elif spec.layer == MAXOUT:
+            for step in _apply_maxout(spec, tensor, pointer, names):
+                yield step
+                *_, output = step
+            tensor = output
         else:
             check_class(spec.layer, LAYERS, f"{pointer}/layer")
             declared = spec.arguments.get("input_shape")
@@ -318,6 +323,24 @@ def _apply_residual(
         yield pointer, layer, tensor
     layer = _check_unique_name(keras.layers.Add(), names, pointer)
     yield pointer, layer, layer([output, tensor])
+
+
+def _apply_maxout(
+    spec: LayerSpec,
+    tensor: Any,  # noqa: ANN401 - keras is untyped
+    pointer: str,
+    names: set[str],
+) -> Iterator[tuple[str, keras.Layer, Any]]:
+    """Yield the Dense layers of a Maxout, and the maximum of their outputs."""
+    pieces, arguments = split_maxout(spec.arguments, pointer)
+    outputs = []
+    for piece in pieces:
+        layer = _check_unique_name(make_layer("Dense", dict(piece), tensor, pointer), names, pointer)
+        with translate_keras_errors(f"{MAXOUT} cannot take inputs of shape {tuple(tensor.shape[1:])}", pointer):
+            outputs.append(layer(tensor))
+        yield pointer, layer, outputs[-1]
+    layer = _check_unique_name(keras.layers.Maximum(**arguments), names, pointer)
+    yield pointer, layer, layer(outputs)
 
 
 def _freeze(layer: keras.Layer, patterns: Sequence[str]) -> None:

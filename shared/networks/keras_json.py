@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from shared.errors import Fault, InvalidRequest
+from shared.networks.activations import SAVED_NAMES
 from shared.networks.keras_operations import (
     MAX_NUMBERS,
     Tensor,
@@ -197,6 +198,8 @@ def _parse_argument(key: str, value: object, pointer: str) -> object:
         return value
     name = _parse_class_name(value, pointer)
     if name == "function":
+        if (own := SAVED_NAMES.get(str(value.get("config")))) is not None:
+            return own
         raise _build_error(pointer, f"{value.get('config')!r} is a custom function. Use only functions of Keras.")
     config = _check_mapping(value.get("config") or {}, f"{pointer}/config")
     return {"name": name, **{inner: given for inner, given in config.items() if given is not None}}

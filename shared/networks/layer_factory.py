@@ -7,7 +7,12 @@ from typing import Any
 import keras
 
 from shared.errors import suggest
+from shared.networks.allow_list import OWN_LAYERS
 from shared.networks.arguments import build_error, convert_arguments, translate_keras_errors
+
+MAXOUT = "Maxout"
+MIN_PIECES = 2
+MAX_PIECES = 16
 
 
 def check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
@@ -15,15 +20,41 @@ def check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
     if name not in allowed:
         raise build_error(
             pointer,
-            f"{name!r} is not an allowed layer.{suggest(name, allowed)} Use one of: {', '.join(sorted(allowed))}.",
+            f"{name!r} is not an allowed layer.{suggest(name, allowed | OWN_LAYERS)} Use one of: "
+            f"{', '.join(sorted(allowed | OWN_LAYERS))}.",
         )
 
 
 def check_layer(class_name: str, arguments: dict[str, Any], allowed: frozenset[str], pointer: str) -> None:
     """Check the class and the arguments of a layer, as far as its input does not matter. Raises InvalidRequest."""
-    check_class(class_name, allowed, f"{pointer}/layer")
     own = {key: value for key, value in arguments.items() if key != "input_shape"}
-    _create(class_name, own, pointer)
+    if class_name == MAXOUT:
+        pieces, _ = split_maxout(own, pointer)
+        _create("Dense", pieces[0], pointer)
+    else:
+        check_class(class_name, allowed, f"{pointer}/layer")
+        _create(class_name, own, pointer)
+
+
+def split_maxout(arguments: dict[str, Any], pointer: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the arguments of the Dense layers of a Maxout, and those of the Maximum of them.
+
+    The most of `pieces` linear functions is an activation that is learned: Goodfellow et al., 2013, arXiv:1302.4389.
+    Raises InvalidRequest.
+    """
+    pieces = arguments.get("pieces", MIN_PIECES)
+    if type(pieces) is not int or not MIN_PIECES <= pieces <= MAX_PIECES:
+        raise build_error(
+            f"{pointer}/pieces", f"{str(pieces)[:100]!r} is not a number of pieces. Use {MIN_PIECES} to {MAX_PIECES}."
+        )
+    if "activation" in arguments:
+        raise build_error(f"{pointer}/activation", "`Maxout` is an activation itself. Remove this argument.")
+    rest = {key: value for key, value in arguments.items() if key not in ("pieces", "name")}
+    if "name" not in arguments:
+        return [rest] * pieces, {}
+    _check_name(arguments["name"], pointer)
+    names = [{"name": f"{arguments['name']}_{number}"} for number in range(1, pieces + 1)]
+    return [{**rest, **name} for name in names], {"name": arguments["name"]}
 
 
 def make_layer(
@@ -34,12 +65,8 @@ def make_layer(
     wrapped: dict[str, keras.Layer] | None = None,
 ) -> keras.Layer:
     """Make a layer for an input. `wrapped` are the layers inside of a wrapper, by argument. Raises InvalidRequest."""
-    if "name" in arguments and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(arguments["name"])):
-        raise build_error(
-            f"{pointer}/name",
-            f"{str(arguments['name'])[:100]!r} is not a layer name. A name has 1 to 100 letters, digits, `_`, `.` or "
-            "`-`, and begins with a letter or a digit.",
-        )
+    if "name" in arguments:
+        _check_name(arguments["name"], pointer)
     declared = arguments.pop("input_shape", None)
     if declared is not None and declared != list(tensor.shape[1:]):
         raise build_error(
@@ -52,6 +79,15 @@ def make_layer(
     if class_name == "Rescaling" and type(arguments.get("offset")) in (int, float):
         arguments["offset"] = [arguments["offset"]]  # tf2onnx does not optimise a network that adds a scalar
     return _create(class_name, arguments, pointer, wrapped)
+
+
+def _check_name(name: object, pointer: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(name)):
+        raise build_error(
+            f"{pointer}/name",
+            f"{str(name)[:100]!r} is not a layer name. A name has 1 to 100 letters, digits, `_`, `.` or `-`, and "
+            "begins with a letter or a digit.",
+        )
 
 
 def _create(

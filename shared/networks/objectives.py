@@ -19,7 +19,7 @@ from shared.spec.network import NetworkSpec
 from shared.spec.training import BestEpoch, LossSpec, TrainingOptions
 
 TRAINING_POINTER = "#/training"
-PROBABILITY_ACTIVATIONS = frozenset({"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"})
+PROBABILITY_ACTIVATIONS = frozenset({"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid", "heaviside"})
 """Activations whose outputs lie between 0 and 1, as the outputs of a classifier must."""
 CONSTANT_FOR_ONE = frozenset({"softmax", "sparsemax", "log_softmax"})
 """Activations over the outputs together: of a single output, they are constant."""

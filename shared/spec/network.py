@@ -11,9 +11,10 @@ MAX_LAYERS = 500  # Keras traverses the layers of a network by recursion
 
 
 class LayerSpec(KerasPart):
-    """A Keras layer, or `Residual`.
+    """A Keras layer, `Residual` or `Maxout`.
 
-    `Residual` is a layer of Trainyard. It runs its `layers` and adds its own input to their output.
+    The last two are layers of Trainyard. `Residual` runs its `layers` and adds its own input to their output. `Maxout`
+    returns the largest of the outputs of several Dense layers, `pieces`.
     """
 
     layer: Annotated[Name, Field(examples=["Dense"])]
@@ -30,7 +31,8 @@ class LayerSpec(KerasPart):
 
     def count(self) -> int:
         """Return the number of layers: this layer and all layers inside it."""
-        return 1 + sum(layer.count() for layer in self.layers or ())
+        pieces = self.arguments.get("pieces") if self.layer == "Maxout" else None
+        return 1 + sum(layer.count() for layer in self.layers or ()) + (pieces if type(pieces) is int else 0)
 
 
 def _parse_json_text(value: object) -> object:
@@ -87,7 +89,8 @@ class NetworkSpec(SpecPart):
     def _check_layer_count(cls, layers: list[LayerSpec] | None) -> list[LayerSpec] | None:
         if (count := sum(layer.count() for layer in layers or ())) > MAX_LAYERS:
             raise ValueError(
-                f"The network has {count} layers, including those inside `Residual`. The limit is {MAX_LAYERS}."
+                f"The network has {count} layers, including those inside `Residual` and `Maxout`. The limit is "
+                f"{MAX_LAYERS}."
             )
         return layers
 

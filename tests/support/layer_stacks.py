@@ -81,9 +81,11 @@ STACKS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
         for name in (
             "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear log_sigmoid "
             "log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus "
-            "sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink"
+            "sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink heaviside"
         ).split()
     ),
+    (ROW, {"layer": "Maxout", "units": 5, "name": "hidden"}),
+    (IMAGE, {"layer": "Maxout", "units": 5, "pieces": 4, "kernel_initializer": {"name": "HeNormal", "seed": 1}}),
     (ROW, {"layer": "Residual", "layers": [{"layer": "Dense", "units": 8}, {"layer": "ReLU"}]}),
     (ROW, {"layer": "Residual", "layers": [{"layer": "Dense", "units": 5}]}),
     (IMAGE, {"layer": "Residual", "layers": [CONVOLUTION, {"layer": "BatchNormalization"}, CONVOLUTION]}),

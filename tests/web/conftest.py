@@ -197,6 +197,7 @@ def fill(http: httpx.Client) -> dict[str, str]:
         "upload": "/ui/datasets/new",
         "problems": "/ui/problems",
         "problem": "/ui/problems/disk-full",
+        "functions": "/ui/functions",
     }
 
 

@@ -34,6 +34,7 @@ PAGES = (
     "upload",
     "problems",
     "problem",
+    "functions",
 )
 EMPTY = (
     "/ui/",

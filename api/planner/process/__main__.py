@@ -40,6 +40,7 @@ def _import_keras(max_parameters: int, max_prepared_bytes: int) -> Callable[[Mes
     # Keras reads the environment when it is imported.
     from api.planner.process.catalog_reader import read_catalog
     from api.planner.process.dry_run import plan_training
+    from api.planner.process.functions import compute_loss, sample_activation
     from api.planner.process.layer_outputs import write_layer_output
 
     def compute(document: bytes) -> PlanResponse:
@@ -47,8 +48,12 @@ def _import_keras(max_parameters: int, max_prepared_bytes: int) -> Callable[[Mes
         if (layer := message.layer_request) is not None:
             write_layer_output(layer.folder, layer.input_shape, layer.layer)
             return PlanResponse()
+        if message.loss_request is not None:
+            return PlanResponse(loss=compute_loss(message.loss_request))
+        if message.activation is not None:
+            return PlanResponse(curve=sample_activation(message.activation))
         request = message.plan_request
-        assert request is not None  # noqa: S101 - one of the two is set
+        assert request is not None  # noqa: S101 - one of the fields is set
         return PlanResponse(
             plan=plan_training(
                 request.spec, max_parameters, max_prepared_bytes, request.uploaded, request.base, request.validation

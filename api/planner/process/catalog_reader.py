@@ -8,9 +8,11 @@ import keras
 
 from api.planner.catalog import Catalog, CatalogArgument, CatalogEntry, DatasetEntry
 from shared.datasets.builtin import BUILTIN_DATASETS
+from shared.networks.activations import list_activations
 from shared.networks.allow_list import FIXED_ARGUMENTS, LAYERS, PART_CLASSES
 from shared.networks.augmentation import AUGMENTATIONS
 from shared.networks.augmentation import FIXED_ARGUMENTS as SETTLED_FOR_AUGMENTATION
+from shared.networks.layer_factory import MAX_PIECES, MIN_PIECES
 from shared.networks.metrics import CHOSEN_BY_SHAPE, list_metric_names
 from shared.networks.metrics import FIXED_ARGUMENTS as SETTLED_FOR_METRICS
 from shared.networks.objectives import FIXED_LOSS_ARGUMENTS, LOSS_CLASSES
@@ -47,12 +49,27 @@ def read_catalog() -> Catalog:
             )
         ],
     )
+    dense = _describe(keras.layers, "Dense")
+    maxout = CatalogEntry(
+        name="Maxout",
+        description="Computes the largest of the outputs of several Dense layers: an activation that is learned.",
+        arguments=[
+            CatalogArgument(
+                name="pieces",
+                type="integer",
+                required=False,
+                default=MIN_PIECES,
+                description=f"Integer, the number of Dense layers, {MIN_PIECES} to {MAX_PIECES}.",
+            ),
+            *(argument for argument in dense.arguments if argument.name != "activation"),
+        ],
+    )
     return Catalog(
-        layers=[*(_describe(keras.layers, name) for name in sorted(LAYERS)), residual],
+        layers=[*(_describe(keras.layers, name) for name in sorted(LAYERS)), maxout, residual],
         augmentation=[
             _describe(keras.layers, name, frozenset(SETTLED_FOR_AUGMENTATION)) for name in sorted(AUGMENTATIONS)
         ],
-        activations=_list_activations(),
+        activations=list_activations(),
         **{
             f"{family}s": [_describe(getattr(keras, f"{family}s"), name) for name in sorted(PART_CLASSES[family])]
             for family in PART_CLASSES
@@ -132,15 +149,6 @@ def _parse_argument_texts(described: object) -> dict[str, str]:
 def _summarise(described: object) -> str:
     """Return the first paragraph of a docstring on one line."""
     return " ".join((inspect.getdoc(described) or "").partition("\n\n")[0].split())
-
-
-def _list_activations() -> list[str]:
-    """List the activations that `keras.activations.get` finds by name."""
-    return sorted(
-        name
-        for name, function in inspect.getmembers(keras.activations, inspect.isfunction)
-        if name not in {"get", "serialize", "deserialize"} and keras.activations.get(name) is function
-    )
 
 
 def _list_metrics() -> list[CatalogEntry]:

@@ -32,7 +32,18 @@ from tests.support.uploads import upload_dataset, zipped
 from tests.support.worker import InProcessWorker
 
 EVIL = "<img src=x onerror=alert(1)>"
-EMPTY = ("/", "/jobs", "/jobs/new", "/queue", "/models", "/datasets", "/datasets/new", "/compare", "/problems")
+EMPTY = (
+    "/",
+    "/jobs",
+    "/jobs/new",
+    "/queue",
+    "/models",
+    "/datasets",
+    "/datasets/new",
+    "/compare",
+    "/problems",
+    "/functions",
+)
 VOID = frozenset({"meta", "link", "input", "img", "br"})
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

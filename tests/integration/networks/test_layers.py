@@ -13,7 +13,7 @@ import pytest
 from api.planner.client import Planner
 from api.planner.messages import PlanRequest
 from shared.inference.parity import TOLERANCE, compute_max_difference
-from shared.networks.allow_list import LAYERS
+from shared.networks.allow_list import LAYERS, OWN_LAYERS
 from shared.networks.builder import build_network, compute_layer_table
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
 from shared.spec.network import MAX_LAYERS, NetworkSpec
@@ -25,7 +25,7 @@ from worker.training.export import _convert_to_onnx
 
 
 def test_every_allowed_layer_has_a_test_network() -> None:
-    assert {layer["layer"] for _, layer in STACKS} == LAYERS | {"Residual"}
+    assert {layer["layer"] for _, layer in STACKS} == LAYERS | OWN_LAYERS
 
 
 def test_the_api_plans_what_the_worker_builds() -> None:

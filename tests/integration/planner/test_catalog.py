@@ -5,7 +5,7 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from shared.networks.allow_list import LAYERS
+from shared.networks.allow_list import LAYERS, OWN_LAYERS
 from shared.networks.augmentation import AUGMENTATIONS
 from shared.networks.objectives import LOSSES
 from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
@@ -35,7 +35,7 @@ def get_argument(catalog: Json, kind: str, entry: str, name: str) -> Json:
 
 
 def test_everything_a_spec_may_name_is_listed(catalog: Json) -> None:
-    assert list_names(catalog, "layers") == LAYERS | {"Residual"}
+    assert list_names(catalog, "layers") == LAYERS | OWN_LAYERS
     assert list_names(catalog, "augmentation") == AUGMENTATIONS
     assert list_names(catalog, "optimizers") == set(OPTIMIZERS)
     assert list_names(catalog, "schedules") == set(SCHEDULES)
@@ -103,3 +103,13 @@ def test_the_planner_accepts_every_listed_activation(http: FlaskClient, catalog:
         layers = [*spec["network"]["layers"], {"layer": "Dense", "units": 10, "activation": "softmax"}]
         answer = http.post("/api/v1/jobs?dry_run=true", json=changed(spec, "network.layers", layers))
         assert answer.status_code == 200, activation
+
+
+@pytest.mark.parametrize("activation", ["glu", "threshold"])
+def test_activations_that_layers_cannot_compute_are_refused(http: FlaskClient, activation: str) -> None:
+    spec = changed(DIGITS, "network.layers.1", {"layer": "Dense", "units": 10, "activation": activation})
+    answer = http.post("/api/v1/jobs?dry_run=true", json=spec)
+
+    assert answer.status_code == 422
+    assert answer.json["errors"][0]["pointer"] == "#/network/layers/1/activation"
+    assert f"'{activation}' cannot be an activation" in answer.json["errors"][0]["detail"]

@@ -97,3 +97,23 @@ def test_large_networks_and_versions_have_no_weights_in_a_spec(http: FlaskClient
 
     assert "40,001 weights; the limit for weights in a spec is 10,000" in too_large["detail"]
     assert "`initial_weights` cannot be used with `from`" in both["detail"]
+
+
+def test_heavisides_step_answers_and_learns_nothing_before_it(http: FlaskClient, worker: InProcessWorker) -> None:
+    step = {"layer": "Dense", "activation": "heaviside"}
+    weights: Any = [[[1, 1], [1, 1]], [-1.5, -0.5], [[-1], [1]], [-0.5]]  # AND and OR; OR and not AND
+    spec: Any = {
+        **XOR,
+        "network": {"layers": [{**step, "units": 2}, {**step, "units": 1}], "initial_weights": weights},
+        "training": {"epochs": 0, "loss": "binary_crossentropy"},
+    }
+    train(http, worker, spec)
+    train(http, worker, {**spec, "network": {"from": "xor@1"}, "training": {**spec["training"], "epochs": 2}})
+
+    for number in (1, 2):
+        answer = http.post(
+            f"/api/v1/models/xor/versions/{number}/predictions", json={"instances": XOR["dataset"]["inline"]["x"]}
+        )
+        kernel, *_ = http.get(f"/api/v1/models/xor/versions/{number}/layers/dense/weights").json["arrays"]
+        assert [one["label"] for one in answer.json["predictions"]] == ["0", "1", "1", "0"]
+        assert kernel["values"] == weights[0]
