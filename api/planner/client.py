@@ -21,14 +21,14 @@ from api.planner.messages import (
     PlanResponse,
 )
 from shared.errors import InvalidRequest, PlanningUnavailable
-from shared.processes.child import ChildFailed
+from shared.processes.child import ChildFailed, ChildTimedOut
 from shared.processes.messages import Message
 from shared.processes.pool import ProcessPool
 
-PLAN_SECONDS = 5.0
-"""Timeout for a plan, which usually takes milliseconds."""
-LAYER_OUTPUT_SECONDS = 30.0
-"""Timeout for the output of a layer, which can need the whole network."""
+PLAN_SECONDS = 20.0
+"""Timeout for a plan on a busy machine. The process itself limits the processor time."""
+LAYER_OUTPUT_SECONDS = 60.0
+"""The same for the output of a layer, which can need the whole network."""
 WAIT_SECONDS = 10.0
 MAX_WAITING = 64
 MAX_PROCESSES = 4
@@ -130,6 +130,8 @@ class Planner:
         document = message.model_dump_json(by_alias=True).encode()
         try:
             answer = self.pool.ask(Message(document), seconds, owner)
+        except ChildTimedOut as failure:
+            raise PlanningUnavailable(f"The machine is busy: {failure}. Retry in a few seconds.") from failure
         except ChildFailed as failure:
             raise InvalidRequest(f"The network cannot be built: {failure}. Use fewer or smaller layers.") from failure
         response = PlanResponse.model_validate_json(answer.head)

@@ -17,18 +17,21 @@ from pydantic import BaseModel
 from api.planner.messages import CATALOG, PlannerMessage, PlanResponse, Refusal
 from shared.errors import InvalidRequest
 from shared.processes.child import serve_messages
-from shared.processes.limits import PRIORITY
+from shared.processes.limits import ProcessLimits
 from shared.processes.messages import Message
 
 MAX_MEMORY_BYTES = 4 * 2**30
 """Limit of the address space of this process."""
+MAX_PLAN_CPU_SECONDS = 5
+"""Limit on the processor time of a plan, which usually takes milliseconds."""
+MAX_OUTPUT_CPU_SECONDS = 60
+"""The same for the output of a layer, which can need the whole network."""
 MAX_REASON = 300
 """The most characters of an unexpected exception in a refusal."""
 
 
 def main(max_parameters: int, max_prepared_bytes: int) -> None:
     """Answer requests until standard input ends. The arguments are limits for a spec, see `plan_training`."""
-    os.nice(PRIORITY)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     serve_messages(lambda: _import_keras(max_parameters, max_prepared_bytes))
 
@@ -43,8 +46,15 @@ def _import_keras(max_parameters: int, max_prepared_bytes: int) -> Callable[[Mes
     from api.planner.process.functions import compute_loss, sample_activation
     from api.planner.process.layer_outputs import write_layer_output
 
+    limits = ProcessLimits()
+
     def compute(document: bytes) -> PlanResponse:
         message = PlannerMessage.model_validate_json(document)
+        seconds = MAX_PLAN_CPU_SECONDS if message.plan_request is not None else MAX_OUTPUT_CPU_SECONDS
+        with limits.hold(MAX_MEMORY_BYTES, seconds):
+            return answer(message)
+
+    def answer(message: PlannerMessage) -> PlanResponse:
         if (layer := message.layer_request) is not None:
             write_layer_output(layer.folder, layer.input_shape, layer.layer)
             return PlanResponse()

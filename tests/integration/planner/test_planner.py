@@ -53,8 +53,8 @@ def test_a_planning_process_that_dies_is_replaced(planner: Planner) -> None:
     assert [planner.plan(PlanRequest(spec=SPEC)) for _ in range(3)] == [plan] * 3
 
 
-def test_a_spec_that_takes_too_long_is_refused_and_the_next_is_answered(refusing: Planner) -> None:
-    with pytest.raises(InvalidRequest, match=r"took longer than 0\.5 s"):
+def test_a_spec_waits_a_bounded_time_and_the_next_is_answered(refusing: Planner) -> None:
+    with pytest.raises(PlanningUnavailable, match=r"took longer than 0\.5 s"):
         refusing.plan(PlanRequest(spec=SPEC.model_copy(update={"model": "slow"})))
 
     with pytest.raises(InvalidRequest, match=r"It is refused\."):
@@ -107,3 +107,17 @@ def test_images_that_would_be_too_large_are_refused_with_their_number(planner: P
     (fault,) = refused.value.faults
     assert fault.pointer == "#/preprocessing/size"
     assert "70,000 images of 1024 × 1024 × 3 take 220,200,960,000 bytes" in fault.detail
+
+
+def test_a_plan_has_a_limit_of_processor_time() -> None:
+    code = """
+import api.planner.process.__main__ as process
+process.MAX_PLAN_CPU_SECONDS = -1  # less than it has taken to start
+process.main(1000, 2**30)
+"""
+    planner = Planner(1000, 2**30, processes=1, command=[sys.executable, "-c", code])
+
+    with pytest.raises(InvalidRequest, match="planning took more processor time than its limit"):
+        planner.plan(PlanRequest(spec=SPEC))
+
+    planner.close()
