@@ -20,6 +20,7 @@ class DescribedApi:
         patterns = {path: re.sub(r"\\{\w+\\}", "[^/:]+", re.escape(path)) for path in document["paths"]}
         self._paths = [(re.compile(pattern), document["paths"][path]) for path, pattern in patterns.items()]
         self.validate_schema = cache(self._make_validator)
+        self._validators: dict[int, Any] = {}  # by the id of a schema of the document
 
     def find_operation(self, path: str, method: str) -> Json | None:
         """Return the operation of a path and a method; None if it is not described."""
@@ -44,7 +45,9 @@ class DescribedApi:
             assert header not in answer.headers or header in described["headers"] or "default" in responses, header
         schema = content.get(answer.mimetype, {}).get("schema")
         if schema is not None and answer.is_json and "Content-Encoding" not in answer.headers:
-            validator = jsonschema_rs.validator_for(self._embed(schema))
+            if id(schema) not in self._validators:
+                self._validators[id(schema)] = jsonschema_rs.validator_for(self._embed(schema))
+            validator = self._validators[id(schema)]
             faults = [f"{list(error.instance_path)}: {error.message}" for error in validator.iter_errors(answer.json)]
             assert not faults, (method, path, answer.status_code, faults[:3])
 
@@ -55,10 +58,14 @@ class DescribedApi:
         return {"$schema": DIALECT, "allOf": [schema], "components": self.document["components"]}
 
 
-@cache
-def describe(client_type: type[FlaskClient], application: Any) -> DescribedApi:  # noqa: ARG001 - a key of the cache
-    """Return the document of an application, read once for each."""
-    return DescribedApi(FlaskClient(application).get("/openapi.json").get_json())
+_known: list[DescribedApi] = []
+
+
+def describe(application: Any) -> DescribedApi:
+    """Return the document of the first application: those of all are equal, and making one takes half a second."""
+    if not _known:
+        _known.append(DescribedApi(FlaskClient(application).get("/openapi.json").get_json()))
+    return _known[0]
 
 
 class DescribedClient(FlaskClient):
@@ -68,5 +75,5 @@ class DescribedClient(FlaskClient):
         """Send a request."""
         answer = super().open(*arguments, **options)
         if not answer.is_streamed or answer.is_json:
-            describe(FlaskClient, self.application).check(answer.request.path, answer.request.method, answer)
+            describe(self.application).check(answer.request.path, answer.request.method, answer)
         return answer

@@ -150,7 +150,7 @@ RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
 def test_every_recipe_is_valid_by_the_published_schema(app: Flask, path: Path) -> None:
     recipe = YAML(typ="safe").load(path.read_text())
 
-    assert describe(FlaskClient, app).find_faults("TrainingSpec", recipe) == []
+    assert describe(app).find_faults("TrainingSpec", recipe) == []
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_every_recipe_is_valid_by_the_published_schema(app: Flask, path: Path) -
 def test_the_schema_accepts_and_refuses_what_the_api_does(
     app: Flask, http: FlaskClient, spec: Json, words: str | None
 ) -> None:
-    faults = describe(FlaskClient, app).find_faults("TrainingSpec", spec)
+    faults = describe(app).find_faults("TrainingSpec", spec)
 
     assert bool(faults) == (words is not None)
     if words is not None:
