@@ -19,14 +19,6 @@ DEFAULT = "binary_crossentropy"
 
 def show_functions() -> Response:
     """Show the losses and the activations. `?loss=` chooses the loss in the form."""
-    translations = load_translations("functions", choose_language())
-    described = {
-        kind: [
-            (name, one.formula, translations.get(f"{kind}.{name}", one.use))
-            for name, one in read_explanations(kind).items()
-        ]
-        for kind in ("losses", "activations")
-    }
     chosen = request.args.get("loss", "")
     loss = chosen if chosen in read_explanations("losses") else DEFAULT
     return render(
@@ -35,5 +27,15 @@ def show_functions() -> Response:
         script_words=("functions.script.",),
         loss=loss,
         example=EXAMPLES.get(loss, EXAMPLES[DEFAULT]),
-        **described,
+        losses=_describe("losses"),
+        activations=_describe("activations"),
     )
+
+
+def _describe(kind: str) -> list[tuple[str, str, str]]:
+    """Return the name, the formula and the use of each loss or activation, in the language of the request."""
+    translations = load_translations("functions", choose_language())
+    return [
+        (name, one.formula, translations.get(f"{kind}.{name}", one.use))
+        for name, one in read_explanations(kind).items()
+    ]
