@@ -39,6 +39,7 @@ from api.routes.datasets import dataset_rows, datasets
 from api.routes.jobs import batch_predictions, job_actions, job_changes, job_metrics, jobs, queue
 from api.routes.models import (
     evaluations,
+    exports,
     layers,
     models,
     predictions,
@@ -60,6 +61,7 @@ from shared.preprocessing.decoding import ImageLimits
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.settings import Settings
 from shared.spec.batch_prediction import BatchSpec
+from shared.spec.export import ExportSpec
 from shared.spec.training import TrainingSpec
 from shared.storage.artifacts import ArtifactStore
 from shared.storage.disk import DiskReserve
@@ -91,6 +93,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         models,
         layers,
         evaluations,
+        exports,
         version_charts,
         reproductions,
         predictions,
@@ -189,7 +192,7 @@ def _add_documentation(app: OpenAPI) -> None:
 
     @cache
     def make_document() -> dict[str, Any]:
-        further = (TrainingSpec, BatchSpec, JobProblem)
+        further = (TrainingSpec, BatchSpec, ExportSpec, JobProblem)
         return complete_document(app.api_doc, list_views(app), further, describe_foreign_paths())
 
     submit = app.paths["/api/v1/jobs"].post.requestBody.content

@@ -330,6 +330,12 @@ class ExportDisagrees(TrainingFailure):
     kind = "export-disagrees"
 
 
+class ExportNotPossible(TrainingFailure):
+    """Raised when another system cannot compute the network of a version."""
+
+    kind = "export-not-possible"
+
+
 class AttemptsUsedUp(TrainingFailure):
     """Recorded when TRAINYARD_MAX_ATTEMPTS attempts in a row were lost without progress."""
 

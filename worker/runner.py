@@ -19,6 +19,7 @@ from shared.jobs.lifecycle import LeaseLost
 from shared.jobs.outcomes import Cancelled, Failed, Finished, HandedBack, Outcome, Requeued
 from shared.jobs.queue import scheduling
 from worker.context import WorkerContext
+from worker.exports.job import run_export_job
 from worker.lease import JobCancelled, Lease, WorkerShutdown
 from worker.prediction.job import run_prediction_job
 from worker.process.job_log import log_to_job
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 JOB_KINDS: dict[JobKind, Callable[[WorkerContext, Job, Lease, Path], None]] = {
     JobKind.TRAINING: run_training_job,
     JobKind.PREDICTION: run_prediction_job,
+    JobKind.EXPORT: run_export_job,
 }
 """The function for each kind of job. It gets an empty folder for its files, and writes the success of the job."""
 

@@ -20,6 +20,7 @@ from shared.jobs.queue.order import QueuedJob, QueueReason
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
 from shared.registry import versions
 from shared.registry.evaluation import EVALUATION_FILE
+from shared.registry.exports import ExportResult
 from shared.registry.manifest import Metrics
 from shared.registry.reproduction import Reproduction
 
@@ -140,7 +141,7 @@ class JobDocument(JobSummary):
     links: dict[str, str] = Field(
         default={},
         description="Paths of what belongs to the job: its events, log and metrics; after a training also its curves, "
-        "version and evaluation; the results of a batch prediction.",
+        "version and evaluation; the results of a batch prediction; the version and the file of an export.",
     )
     ready_at: datetime | None = Field(
         description="The earliest start of the next attempt after a lost attempt; null if the job need not wait for it."
@@ -154,6 +155,9 @@ class JobDocument(JobSummary):
     )
     reproduces: VersionReference | None
     reproduction: Reproduction | None
+    export: ExportResult | None = Field(
+        default=None, description="What an export has written and measured; null for other jobs, and until it succeeds."
+    )
 
 
 class ChangedJob(JobSummary):
@@ -295,6 +299,10 @@ def _list_links(job: Job) -> dict[str, str]:
     links = {"self": path, "events": f"{path}/events", "log": f"{path}/log"}
     if job.kind == JobKind.PREDICTION:
         return {**links, "predictions": f"{path}/predictions.jsonl"}
+    if job.kind == JobKind.EXPORT:
+        version = f"/api/v1/models/{job.model}/versions/{job.spec['version']}"
+        file = {"file": f"{version}/files/{job.export['file']}"} if job.export is not None else {}
+        return {**links, "version": version, **file}
     links["metrics"] = f"{path}/metrics"
     if (job.progress or {}).get("epoch"):
         links["curves"] = f"{path}/curves.svg"

@@ -186,6 +186,14 @@ def finish_batch(session: Session, job_id: UUID, attempt: int) -> None:
     _transition_attempt(session, SUCCEED, job_id, attempt)
 
 
+def finish_export(session: Session, job_id: UUID, attempt: int, result: Document) -> None:
+    """End an export as succeeded, with what it has measured.
+
+    Raises LeaseLost, also when the job is being cancelled.
+    """
+    _transition_attempt(session, SUCCEED, job_id, attempt, export=result)
+
+
 def end_attempt(session: Session, job_id: UUID, attempt: int, outcome: Outcome, retry_policy: RetryPolicy) -> None:
     """Write the outcome of an attempt to its job. Raises LeaseLost."""
     match outcome:

@@ -1,12 +1,14 @@
-"""Publish a version together with the success of its job."""
+"""Publish a version, or a further file of one, together with the success of the job."""
 
 from collections.abc import Iterable
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.database.tables.base import Document
 from shared.database.tables.registry import Version, VersionFile
+from shared.errors import VersionNotFound
 from shared.jobs import lifecycle
 from shared.registry.versions import take_next_number
 from shared.storage import tracked_files
@@ -26,3 +28,18 @@ def publish(
     lifecycle.succeed(session, job_id, attempt, number)
     session.add(Version(model=model, number=number, job_id=job_id, manifest=manifest, files=rows))
     return number
+
+
+def add_export(
+    session: Session, job_id: UUID, attempt: int, version_id: int, file: StoredFile, result: Document
+) -> None:
+    """Add an exported file to its version, or replace the one of an earlier export, and end the job as succeeded.
+
+    Raises VersionNotFound if the version was deleted meanwhile, lifecycle.LeaseLost, or tracked_files.FilesCollected.
+    """
+    tracked_files.reference(session, [file.sha256])
+    locked = select(Version.id).where(Version.id == version_id).with_for_update()
+    if session.scalars(locked).one_or_none() is None:
+        raise VersionNotFound("The version was deleted while it was exported.")
+    lifecycle.finish_export(session, job_id, attempt, result)
+    session.merge(VersionFile(version_id=version_id, name=file.name, sha256=file.sha256, size_bytes=file.size_bytes))

@@ -1,4 +1,4 @@
-"""Create jobs: trainings, reproductions, retries and batch predictions."""
+"""Create jobs: trainings, reproductions, retries, batch predictions and exports."""
 
 import hashlib
 import json
@@ -45,15 +45,18 @@ from shared.jobs.events import format_epoch
 from shared.registry import pretrained
 from shared.spec.batch_prediction import BatchSpec
 from shared.spec.dataset import DatasetSpec, StoredInlineData, ValidationDataset
+from shared.spec.export import ExportSpec
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore, StoredFile
 
 IDEMPOTENCY_HOURS = 24
 """After this time an idempotency key can be used for another job."""
-SPECS: dict[JobKind, type[TrainingSpec] | type[BatchSpec]] = {
+Spec = TrainingSpec | BatchSpec | ExportSpec
+SPECS: dict[JobKind, type[TrainingSpec] | type[BatchSpec] | type[ExportSpec]] = {
     JobKind.TRAINING: TrainingSpec,
     JobKind.PREDICTION: BatchSpec,
+    JobKind.EXPORT: ExportSpec,
 }
 CODE_VERSION = 1
 """Part of the training digest. Increase it when the code trains the same spec and data to different weights."""
@@ -195,7 +198,7 @@ def create_retry(
     session.add_all((job, _make_first_event(job)))
     if old.kind == JobKind.PREDICTION:
         batch_predictions.copy_to_retry(session, old, job, with_parts=not from_start)
-    elif not from_start:
+    elif old.kind == JobKind.TRAINING and not from_start:
         job.checkpoint_file, job.checkpoint_epoch = old.checkpoint_file, old.checkpoint_epoch
         done = events.list_epochs(session, old.id, 0, old.checkpoint_epoch)
         session.add_all(JobEpoch(job_id=job.id, **format_epoch(epoch)) for epoch in done)
@@ -252,6 +255,29 @@ def create_batch_prediction(
     return job
 
 
+def create_export(
+    session: Session, spec: ExportSpec, owner: str = ANONYMOUS, max_queued: int | None = None
+) -> tuple[Job, bool]:
+    """Create a job that exports a version. If one has not ended or has succeeded, no job is created.
+
+    Returns the job, and whether it is a new one. Raises TooManyJobs.
+    """
+    job = _make_job(session, spec, owner)
+    is_same = (
+        Job.kind == JobKind.EXPORT,
+        Job.model == spec.model,
+        Job.spec["version"].as_integer() == spec.version,
+        Job.spec["format"].as_string() == spec.format.value,
+        Job.status.not_in((JobStatus.FAILED, JobStatus.CANCELLED)),
+    )
+    earlier = session.scalars(select(Job).where(*is_same).order_by(Job.created_at.desc()).limit(1)).one_or_none()
+    if earlier is not None:
+        return earlier, False
+    session.add_all((job, _make_first_event(job)))
+    _check_limit(session, owner, max_queued)
+    return job, True
+
+
 def _find_by_key(session: Session, job: Job, key: str, digest: str) -> Job | None:
     """Find the job that the owner created with this key. Returns None if there is none: `job` then has the key.
 
@@ -270,7 +296,7 @@ def _find_by_key(session: Session, job: Job, key: str, digest: str) -> Job | Non
     return first
 
 
-def compute_spec_digest(spec: TrainingSpec | BatchSpec) -> str:
+def compute_spec_digest(spec: Spec) -> str:
     """Compute the sha256 of a spec with all its defaults, as hexadecimal digits."""
     return hashlib.sha256(json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True).encode()).hexdigest()
 
@@ -285,7 +311,7 @@ def compute_training_digest(spec: TrainingSpec) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _make_job(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> Job:
+def _make_job(session: Session, spec: Spec, owner: str) -> Job:
     """Build a job, without adding it to the session.
 
     Locks the owner's row until the end of the transaction, so the jobs of one owner are created one after another.
@@ -298,7 +324,7 @@ def _make_job(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> J
     return Job(
         id=uuid4(),
         owner=owner,
-        kind=JobKind.TRAINING if training is not None else JobKind.PREDICTION,
+        kind=next(kind for kind, spec_class in SPECS.items() if isinstance(spec, spec_class)),
         model=spec.model,
         spec=spec.model_dump(mode="json", by_alias=True),
         spec_digest=compute_spec_digest(spec),
@@ -316,11 +342,13 @@ def _make_job(session: Session, spec: TrainingSpec | BatchSpec, owner: str) -> J
     )
 
 
-def _find_data(session: Session, spec: TrainingSpec | BatchSpec) -> tuple[int | None, str | None]:
+def _find_data(session: Session, spec: Spec) -> tuple[int | None, str | None]:
     """Return the id of the revision and the digest of the stored inline data of a spec, each None without one.
 
     Raises DatasetNotFound if the revision was deleted.
     """
+    if isinstance(spec, ExportSpec):
+        return None, None
     if isinstance(spec, BatchSpec):
         return revisions.lock_revision(session, spec.dataset) if spec.dataset is not None else None, None
     dataset = spec.dataset
@@ -343,9 +371,9 @@ def _check_same_columns(revision: Revision | None, other: Revision) -> None:
         raise InvalidRequest("The validation data does not fit.", (Fault("#/dataset/validation/dataset", detail),))
 
 
-def _lock_validation(session: Session, spec: TrainingSpec | BatchSpec) -> int | None:
+def _lock_validation(session: Session, spec: Spec) -> int | None:
     """Return the id of the revision that `validation` names; None if it names none. Raises DatasetNotFound."""
-    if isinstance(spec, BatchSpec) or not isinstance(spec.dataset.validation, ValidationDataset):
+    if not isinstance(spec, TrainingSpec) or not isinstance(spec.dataset.validation, ValidationDataset):
         return None
     return revisions.lock_revision(session, spec.dataset.validation.dataset)
 

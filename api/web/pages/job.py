@@ -35,7 +35,7 @@ def show_job(job_id: UUID) -> Response:
         job=job,
         is_training=job.kind == JobKind.TRAINING,
         has_ended=has_ended,
-        can_stop=job.status in (JobStatus.RUNNING, JobStatus.QUEUED),
+        can_stop=job.kind != JobKind.EXPORT and job.status in (JobStatus.RUNNING, JobStatus.QUEUED),
         can_cancel=job.status in (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.STOPPING),
         can_retry=job.status in (JobStatus.FAILED, JobStatus.CANCELLED),
         has_classes=job.metrics is not None and any("accuracy" in name for name in job.metrics.test or {}),

@@ -6,6 +6,7 @@ import shlex
 import numpy as np
 from flask import Response, request, url_for
 
+from api.documents.exports import list_exports
 from api.documents.registry import VersionDocument, format_version
 from api.services import services
 from api.web.rendering import render
@@ -50,6 +51,8 @@ def list_input_columns(version: VersionDocument) -> list[tuple[str, tuple[str, .
 def show_version(model: str, number: int) -> Response:
     """Show a version. Raises ModelNotFound or VersionNotFound."""
     version = load_version(model, str(number))
+    with services().sessions() as session:
+        exports = list_exports(session, versions.get_version(session, model, str(number))).exports
     return render(
         "models/version.html",
         "web.show_models",
@@ -61,6 +64,7 @@ def show_version(model: str, number: int) -> Response:
         is_image=isinstance(version.preprocessing, ImageContract),
         shown_classes=(version.classes or version.labels)[:MAX_SHOWN_CLASSES],
         example=make_example(version),
+        exports=exports,
         data={"model": model, "number": number},
     )
 

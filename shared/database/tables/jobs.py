@@ -43,10 +43,11 @@ ANONYMOUS = "anonymous"
 
 
 class JobKind(StrEnum):
-    """Kind of a job: the training of a model or a batch prediction. worker/ has a folder for each kind."""
+    """Kind of a job: the training of a model, a batch prediction or an export. worker/ has a folder for each kind."""
 
     TRAINING = "training"
     PREDICTION = "prediction"
+    EXPORT = "export"
 
 
 class Owner(Base):
@@ -59,7 +60,7 @@ class Owner(Base):
 
 
 class Job(Base):
-    """A request to train a model or to predict in batch.
+    """A request to train a model, to predict in batch or to export a version.
 
     Attributes:
         attempt: number of claims so far. It is the fencing token: a worker may write only while this is its own number.
@@ -67,7 +68,7 @@ class Job(Base):
         notes: those of the spec, until they are edited. The spec keeps those that were sent.
         events_trimmed: whether the progress and the log lines were deleted.
         spec_digest: sha256 of the request. It tells whether an idempotency key comes with the same request again.
-        training_digest: sha256 of all that determines the weights and the model; empty for a batch prediction.
+        training_digest: sha256 of all that determines the weights and the model; empty for other kinds.
         dataset_revision_id: the revision of the uploaded data set that the spec names. Its deletion is refused while
             the job has not ended; afterwards it clears the column.
         validation_revision_id: the revision that `validation` of the spec names, likewise.
@@ -122,6 +123,7 @@ class Job(Base):
     reproduces: Mapped[Document | None]  # model and number of the version that this job trains again
     reproduction: Mapped[Document | None]  # the fields of `Reproduction`, the result of that comparison
     batch: Mapped[Document | None]  # of a batch prediction: the fields of `BatchState`
+    export: Mapped[Document | None]  # of an export that has succeeded: the fields of `ExportResult`
     created_at: Mapped[datetime] = mapped_column(default=now())
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]

@@ -1,4 +1,4 @@
-/** A version: whether it still answers as it did, and whether it can be trained again. */
+/** A version: whether it still answers as it did, whether it can be trained again, and its exports. */
 
 import { call, data, locate, say } from "../answers.js";
 import { attempt } from "../dialogs.js";
@@ -29,3 +29,11 @@ document.querySelector("[data-again]").addEventListener("click", () => attempt(p
   const job = await call(`${path}/reproduction`, { method: "POST" });
   location.assign(locate(`/ui/jobs/${job.id}`));
 }));
+
+for (const button of document.querySelectorAll("[data-export]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => attempt(place, async () => {
+    const job = await call(`${path}/exports`, { method: "POST", json: { format: button.dataset.export } });
+    location.assign(locate(`/ui/jobs/${job.id}`));
+  }));
+}

@@ -1,0 +1,115 @@
+"""Run an export: load the network of a version, write it in another format, prove the file, and add it."""
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shared.database.tables.jobs import Job
+from shared.database.tables.registry import Version
+from shared.errors import ExportDisagrees, TrainingFailure
+from shared.inference.parity import TOLERANCE, compute_max_difference
+from shared.jobs import publishing
+from shared.registry import versions
+from shared.registry.exports import ExportResult
+from shared.registry.manifest import MANIFEST_FILE, ONNX_FILE, ManifestFile
+from shared.spec.export import FILE_NAMES, ExportFormat, ExportSpec
+from shared.storage import tracked_files
+from shared.storage.artifacts import StoredFile
+from worker.context import WorkerContext
+from worker.lease import Lease
+
+if TYPE_CHECKING:
+    from worker.exports.formats import ExportSource
+
+# Modules that import TensorFlow are imported inside the functions: the parent process of the worker imports this file.
+
+logger = logging.getLogger(__name__)
+
+
+def run_export_job(context: WorkerContext, job: Job, lease: Lease, folder: Path) -> None:
+    """Export a version, and end the job as succeeded in the transaction that adds the file to the version.
+
+    Raises LeaseLost, JobCancelled, WorkerShutdown, TrainingFailure, ServiceError or OSError.
+    """
+    spec = ExportSpec.model_validate(job.spec)
+    with context.sessions() as session:
+        version = versions.get_version(session, spec.model, str(spec.version))
+    source = _load_source(context, version, folder)
+    lease.check()
+    result = _export(context, spec.format, source, lease)
+    logger.info("exported %s/%d as %s: %s", spec.model, spec.version, spec.format, result.model_dump_json())
+    lease.flush()
+
+    def add(files: list[StoredFile]) -> None:
+        (file,) = files
+        lease.write_with_retry(
+            partial(
+                publishing.add_export,
+                job_id=job.id,
+                attempt=job.attempt,
+                version_id=version.id,
+                file=file,
+                result=result.model_dump(mode="json"),
+            )
+        )
+
+    path = source.get_path(spec.format)
+    tracked_files.store_and_reference(context.sessions, context.artifacts, [path], add)
+
+
+def _load_source(context: WorkerContext, version: Version, folder: Path) -> "ExportSource":
+    """Load the network of a version by our own reader, and its golden samples. Raises ServiceError."""
+    from shared.networks.builder import build_network
+    from shared.spec.network import NetworkSpec
+    from worker.exports.formats import ExportSource
+    from worker.exports.samples import read_golden_inputs
+
+    def fetch(name: str) -> Path:
+        path = folder / name
+        path.write_bytes(context.artifacts.read(versions.get_file(version, name).sha256))
+        return path
+
+    manifest = ManifestFile.model_validate_json(fetch(MANIFEST_FILE).read_text())
+    plain = NetworkSpec.model_construct(layers=None, keras=manifest.architecture, from_=None, freeze=())
+    network = build_network(plain, manifest.preprocessing.input_shape, manifest.model)
+    network.load_weights(fetch("model.weights.h5"))
+    exports = folder / "exports"
+    exports.mkdir()
+    inputs, raw = read_golden_inputs(manifest, context.decoder)
+    return ExportSource(network, manifest, version.number, fetch(ONNX_FILE), exports, inputs, raw)
+
+
+def _export(context: WorkerContext, export_format: ExportFormat, source: "ExportSource", lease: Lease) -> ExportResult:
+    """Write the file, and check or measure it. Raises TrainingFailure."""
+    from worker.exports.formats import EXACT_FORMATS
+    from worker.exports.lite import run_tflite, write_tflite
+    from worker.exports.samples import compare_on_test_part, load_parts
+
+    expected = np.asarray([sample.outputs for sample in source.manifest.golden_samples], np.float32)
+    file = FILE_NAMES[export_format]
+    if export_format is ExportFormat.TFLITE_INT8:
+        parts = load_parts(context, source.manifest, lease.check)
+        path = write_tflite(source, parts.calibration)
+        difference = compute_max_difference(run_tflite(path, source.inputs), expected)
+        lease.check()
+        test = compare_on_test_part(parts, source.network, partial(run_tflite, path))
+        return ExportResult(format=export_format, file=file, difference=difference, test=test)
+    if export_format is ExportFormat.TFLITE:
+        answers = run_tflite(write_tflite(source), source.inputs)
+    else:
+        answers = EXACT_FORMATS[export_format](source)
+    difference = compute_max_difference(answers, expected)
+    limit = max(TOLERANCE, source.manifest.tolerance or 0)
+    if difference > limit:
+        raise _refuse(file, difference, limit)
+    return ExportResult(format=export_format, file=file, difference=difference)
+
+
+def _refuse(file: str, difference: float, limit: float) -> TrainingFailure:
+    return ExportDisagrees(
+        f"The outputs of {file} and of Keras differ by {difference:.2g}, and the limit is {limit:.2g}. The file was "
+        "not added. Export the version to another format, or replace unusual layers."
+    )
