@@ -65,11 +65,14 @@ def write_saved_model(source: ExportSource) -> NDArray[np.float32]:
     return np.asarray(serve(**{INPUT_NAME: tf.constant(source.inputs)})[OUTPUT_NAME])
 
 
-def write_saved_model_folder(network: keras.Model, place: Path) -> None:
-    """Write a SavedModel with the signature that `/v1/models/<model>/metadata` describes."""
+def write_saved_model_folder(network: keras.Model, place: Path, batch_size: int | None = None) -> None:
+    """Write a SavedModel with the signature that `/v1/models/<model>/metadata` describes.
+
+    It takes any number of rows, or exactly `batch_size`.
+    """
     archive = keras.export.ExportArchive()
     archive.track(network)
-    tensor = tf.TensorSpec(network.input_shape, tf.float32, name=INPUT_NAME)
+    tensor = tf.TensorSpec((batch_size, *network.input_shape[1:]), tf.float32, name=INPUT_NAME)
 
     def answer(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return {OUTPUT_NAME: network(inputs, training=False)}

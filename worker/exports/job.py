@@ -1,6 +1,7 @@
 """Run an export: load the network of a version, write it in another format, prove the file, and add it."""
 
 import logging
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,20 +86,22 @@ def _load_source(context: WorkerContext, version: Version, folder: Path) -> "Exp
 def _export(context: WorkerContext, export_format: ExportFormat, source: "ExportSource", lease: Lease) -> ExportResult:
     """Write the file, and check or measure it. Raises TrainingFailure."""
     from worker.exports.formats import EXACT_FORMATS
-    from worker.exports.lite import run_tflite, write_tflite
+    from worker.exports.lite import LiteRuntime
     from worker.exports.samples import compare_on_test_part, load_parts
 
     expected = np.asarray([sample.outputs for sample in source.manifest.golden_samples], np.float32)
     file = FILE_NAMES[export_format]
     if export_format is ExportFormat.TFLITE_INT8:
         parts = load_parts(context, source.manifest, lease.check)
-        path = write_tflite(source, parts.calibration)
-        difference = compute_max_difference(run_tflite(path, source.inputs), expected)
-        lease.check()
-        test = compare_on_test_part(parts, source.network, partial(run_tflite, path))
+        with closing(LiteRuntime()) as lite:
+            path = lite.write(source, parts.calibration)
+            difference = compute_max_difference(lite.run(path, source.inputs), expected)
+            lease.check()
+            test = compare_on_test_part(parts, source.network, partial(lite.run, path))
         return ExportResult(format=export_format, file=file, difference=difference, test=test)
     if export_format is ExportFormat.TFLITE:
-        answers = run_tflite(write_tflite(source), source.inputs)
+        with closing(LiteRuntime()) as lite:
+            answers = lite.run(lite.write(source), source.inputs)
     else:
         answers = EXACT_FORMATS[export_format](source)
     difference = compute_max_difference(answers, expected)

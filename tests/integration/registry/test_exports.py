@@ -111,6 +111,23 @@ def test_8_bits_are_smaller_and_their_cost_is_told(http: FlaskClient, worker: In
 
 
 @on_sqlite
+def test_a_recurrent_network_is_exported_for_one_row(http: FlaskClient, worker: InProcessWorker) -> None:
+    layers: list[Json] = [
+        {"layer": "Reshape", "target_shape": [8, 8]},
+        {"layer": "LSTM", "units": 4},
+        {"layer": "Dense", "units": 10, "activation": "softmax"},
+    ]
+    train(http, worker, changed(DIGITS, "network.layers", layers))
+
+    assert export(http, worker, "tflite")["export"]["difference"] <= 1e-4
+    location = http.post(f"{VERSION}/exports", json={"format": "tflite-int8"}).headers["Location"]
+    worker.run_all()
+    refused = http.get(location).json  # the converter looks for the ranges of an LSTM, and ends its process
+    assert refused["error"]["type"] == "/problems/export-not-possible"
+    assert "its converter ended the process" in refused["error"]["detail"]
+
+
+@on_sqlite
 def test_rows_of_numbers_are_exported_with_their_normalisation(
     http: FlaskClient, worker: InProcessWorker, tmp_path: Path
 ) -> None:
