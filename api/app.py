@@ -46,6 +46,7 @@ from api.routes.models import (
     prepared_inputs,
     reproductions,
     version_charts,
+    weights,
 )
 from api.routes.service import catalog, health, me, metrics, problem_types, recipes, workers
 from api.services import EXTENSION, Services
@@ -96,6 +97,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         exports,
         version_charts,
         reproductions,
+        weights,
         predictions,
         prepared_inputs,
         batch_predictions,

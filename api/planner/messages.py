@@ -48,12 +48,14 @@ class PlanRequest(BaseModel):
         uploaded: description of the data set, if the spec names an uploaded one.
         validation: description of the data set that `validation` names, if it names one.
         base: the version whose network and weights the training starts from, if the spec names one.
+        weights: the shapes of the uploaded arrays, if `network.weights` names some.
     """
 
     spec: TrainingSpec
     uploaded: DatasetInfo | None = None
     validation: DatasetInfo | None = None
     base: PretrainedVersion | None = None
+    weights: list[tuple[int, ...]] | None = None
 
 
 class LayerOutputRequest(BaseModel):

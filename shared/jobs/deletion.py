@@ -29,7 +29,7 @@ def delete_job(session: Session, job_id: UUID) -> set[str]:
         raise JobInUse(
             f"Job {job_id} is the origin of version {version.number} of {version.model!r}. Delete the version first."
         )
-    digests = {job.checkpoint_file, job.inline_file}
+    digests = {job.checkpoint_file, job.inline_file, job.weights_file}
     for table in (BatchFile, BatchPart):
         digests.update(session.scalars(select(table.sha256).where(table.job_id == job_id)))
     session.execute(update(Job).where(Job.retry_of == job_id).values(retry_of=None))

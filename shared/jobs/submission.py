@@ -58,6 +58,9 @@ SPECS: dict[JobKind, type[TrainingSpec] | type[BatchSpec] | type[ExportSpec]] = 
     JobKind.PREDICTION: BatchSpec,
     JobKind.EXPORT: ExportSpec,
 }
+NO_WEIGHTS = (
+    "There are no such weights: they are deleted an hour after their upload if no job names them. Upload them again."
+)
 CODE_VERSION = 1
 """Part of the training digest. Increase it when the code trains the same spec and data to different weights."""
 
@@ -319,6 +322,7 @@ def _make_job(session: Session, spec: Spec, owner: str) -> Job:
     """
     _lock_owner(session, owner)
     revision_id, inline_file = _find_data(session, spec)
+    weights_file = _hold_weights(session, spec)
     created_at = session.scalars(select(now())).one()
     training = spec if isinstance(spec, TrainingSpec) else None
     return Job(
@@ -332,6 +336,7 @@ def _make_job(session: Session, spec: Spec, owner: str) -> Job:
         dataset_revision_id=revision_id,
         validation_revision_id=_lock_validation(session, spec),
         inline_file=inline_file,
+        weights_file=weights_file,
         device=training.resources.device if training is not None else Device.AUTO,
         priority=spec.resources.priority if isinstance(spec, TrainingSpec) else spec.priority,
         notes=spec.notes,
@@ -357,6 +362,18 @@ def _find_data(session: Session, spec: Spec) -> tuple[int | None, str | None]:
     if dataset.name is None or dataset.name in BUILTIN_DATASETS:
         return None, None
     return revisions.lock_revision(session, dataset.name), None
+
+
+def _hold_weights(session: Session, spec: Spec) -> str | None:
+    """Return the digest of the uploaded weights that a spec names; None if it names none. Raises InvalidRequest."""
+    if not isinstance(spec, TrainingSpec) or spec.network.weights is None:
+        return None
+    digest = spec.network.weights.removeprefix("sha256:")
+    try:
+        tracked_files.reference(session, [digest])
+    except tracked_files.FilesCollected:
+        raise InvalidRequest("The request is invalid.", (Fault("#/network/weights", NO_WEIGHTS),)) from None
+    return digest
 
 
 def _check_same_columns(revision: Revision | None, other: Revision) -> None:

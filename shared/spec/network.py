@@ -76,6 +76,15 @@ class NetworkSpec(SpecPart):
             exclude_if=lambda arrays: arrays is None,
         ),
     ] = None
+    weights: Annotated[
+        str | None,
+        Field(
+            pattern=r"^sha256:[0-9a-f]{64}$",
+            description="The weights to begin with instead of random ones: a file that `POST /api/v1/weights` has "
+            "received, with the arrays of Keras's `get_weights()`.",
+            exclude_if=lambda weights: weights is None,
+        ),
+    ] = None
     freeze: Annotated[
         tuple[Name, ...],
         Field(
@@ -98,8 +107,11 @@ class NetworkSpec(SpecPart):
     def _check_one_form(self) -> Self:
         if sum(form is not None for form in (self.layers, self.keras, self.from_)) != 1:
             raise ValueError("Give exactly one of `layers`, `keras` and `from`.")
-        if self.initial_weights is not None and self.from_ is not None:
-            raise ValueError("`initial_weights` cannot be used with `from`, which brings its own weights.")
+        for key, given in (("initial_weights", self.initial_weights), ("weights", self.weights)):
+            if given is not None and self.from_ is not None:
+                raise ValueError(f"`{key}` cannot be used with `from`, which brings its own weights.")
+        if self.initial_weights is not None and self.weights is not None:
+            raise ValueError("Give either `initial_weights` or `weights`.")
         if self.freeze and self.from_ is None:
             raise ValueError("`freeze` can only be used with `from`.")
         return self

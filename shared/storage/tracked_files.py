@@ -34,6 +34,7 @@ _UNREFERENCED = and_(
             RevisionFile.sha256,
             Job.checkpoint_file,
             Job.inline_file,
+            Job.weights_file,
             BatchFile.sha256,
             BatchPart.sha256,
         )

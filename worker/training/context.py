@@ -20,6 +20,7 @@ class TrainingContext:
         prepared_dir: cache folder for decoded and resized images. Several trainings share it.
         logs_dir: folder for the logs of TensorBoard.
         store: loads and saves the checkpoints.
+        weights_path: the uploaded weights with which the network begins; None for others.
     """
 
     device: str
@@ -30,3 +31,4 @@ class TrainingContext:
     logs_dir: Path
     store: CheckpointStore = field(default_factory=NullCheckpointStore)
     checkpoint_policy: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+    weights_path: Path | None = None

@@ -86,6 +86,7 @@ def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Pat
         logs_dir=folder / "logs",
         store=store,
         checkpoint_policy=context.checkpoint_policy,
+        weights_path=context.artifacts.get_local_path(job.weights_file, folder) if job.weights_file else None,
     )
     result = train(spec, inputs.dataset, training, inputs.initial)
     logger.info("trained %d of %d epochs, in %s", result.epochs.trained, result.epochs.asked, result.precision)

@@ -20,6 +20,7 @@ from shared.networks.initial_weights import read_initial_weights
 from shared.networks.metrics import make_metrics
 from shared.networks.objectives import Objective, choose_objective, find_appended_activation
 from shared.networks.optimizers import make_optimizer
+from shared.networks.weights_file import read_weights_file
 from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract, fit_polarity, fit_statistics
 from shared.registry.manifest import Epochs, Metrics
 from shared.spec.training import Precision, TrainingOptions, TrainingSpec
@@ -101,6 +102,8 @@ def _make_run(
         load_initial_weights(network, initial)
     elif declared.initial_weights is not None:
         network.set_weights(read_initial_weights(declared.initial_weights, describe_weights(network)))
+    elif context.weights_path is not None:
+        network.set_weights(read_weights_file(context.weights_path, describe_weights(network)))
     checkpoints = CheckpointManager(context.store, context.logs_dir, context.checkpoint_policy)
     precision = checkpoints.state.precision or choose_precision(
         options.precision, network, options.batch_size, context.device

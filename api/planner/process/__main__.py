@@ -66,7 +66,13 @@ def _import_keras(max_parameters: int, max_prepared_bytes: int) -> Callable[[Mes
         assert request is not None  # noqa: S101 - one of the fields is set
         return PlanResponse(
             plan=plan_training(
-                request.spec, max_parameters, max_prepared_bytes, request.uploaded, request.base, request.validation
+                request.spec,
+                max_parameters,
+                max_prepared_bytes,
+                request.uploaded,
+                request.base,
+                request.validation,
+                request.weights,
             )
         )
 

@@ -24,6 +24,7 @@ from shared.networks.objectives import (
     find_appended_activation,
 )
 from shared.networks.optimizers import make_optimizer
+from shared.networks.weights_file import check_weights
 from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract
 from shared.registry.pretrained import PretrainedVersion
 from shared.spec.dataset import ValidationDataset
@@ -38,6 +39,7 @@ def plan_training(
     uploaded: DatasetInfo | None = None,
     base: PretrainedVersion | None = None,
     validation: DatasetInfo | None = None,
+    weights: Sequence[tuple[int, ...]] | None = None,
 ) -> Plan:
     """Compute the plan of a training. Opens no file and allocates no weights.
 
@@ -47,12 +49,13 @@ def plan_training(
         uploaded: description of the data set, if the spec names an uploaded one.
         base: the version whose network and weights the training starts from, if the spec names one.
         validation: description of the data set that `validation` names, if it names one.
+        weights: the shapes of the arrays that `network.weights` names, if it names some.
 
     Raises InvalidRequest if the spec cannot be trained: with the first fault, and with those of other layers and of the
     optimizer that it hides.
     """
     try:
-        return _plan(spec, max_parameters, max_prepared_bytes, uploaded, base, validation)
+        return _plan(spec, max_parameters, max_prepared_bytes, uploaded, base, validation, weights)
     except InvalidRequest as refused:
         further = [fault for fault in _list_further_faults(spec) if not overlaps(fault, refused.faults)]
         raise InvalidRequest(refused.detail, (*refused.faults, *further)[:MAX_FAULTS]) from None
@@ -90,6 +93,7 @@ def _plan(
     uploaded: DatasetInfo | None,
     base: PretrainedVersion | None,
     validation: DatasetInfo | None,
+    weights: Sequence[tuple[int, ...]] | None,
 ) -> Plan:
     info = describe_dataset(spec.dataset, uploaded)
     rows = compute_part_sizes(spec.dataset, info, validation)
@@ -105,6 +109,8 @@ def _plan(
     check_freeze(network.freeze, table)
     if network.initial_weights is not None:
         read_initial_weights(network.initial_weights, list_weights(network, contract.input_shape, appended))
+    if weights is not None:
+        check_weights(weights, list_weights(network, contract.input_shape, appended))
     output_shape = table[-1].output_shape if table else contract.input_shape
     objective = choose_objective(spec.training.loss, info, network, output_shape)
     if validation is not None and isinstance(spec.dataset.validation, ValidationDataset):

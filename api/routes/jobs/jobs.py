@@ -43,6 +43,7 @@ from shared.errors import (
     UnsupportedContent,
 )
 from shared.jobs import deletion, editing, events, queries, submission
+from shared.networks.weights_file import POINTER, describe_weights_file
 from shared.registry import pretrained, versions
 from shared.registry.manifest import TENSORBOARD_FILE
 from shared.spec.fields import ModelName, Notes, Priority, Tags
@@ -150,9 +151,25 @@ def _plan(spec: TrainingSpec, folder: Path) -> tuple[submission.ResolvedSpec, li
     base = pretrained.read_pretrained(version, services().artifacts) if version is not None else None
     inline = write_inline(resolved.spec.dataset, folder)
     request_to_plan = PlanRequest(
-        spec=resolved.spec, uploaded=resolved.info, validation=resolved.validation_info, base=base
+        spec=resolved.spec,
+        uploaded=resolved.info,
+        validation=resolved.validation_info,
+        base=base,
+        weights=_read_weight_shapes(spec, folder),
     )
     return resolved, inline, services().planner.plan(request_to_plan, services().owners.get_current())
+
+
+def _read_weight_shapes(spec: TrainingSpec, folder: Path) -> list[tuple[int, ...]] | None:
+    """Read the shapes of the uploaded weights that a spec names; None if it names none. Raises InvalidRequest."""
+    if spec.network.weights is None:
+        return None
+    digest = spec.network.weights.removeprefix("sha256:")
+    try:
+        path = services().artifacts.get_local_path(digest, folder)
+    except ArtifactDamaged:
+        raise InvalidRequest("The request is invalid.", (Fault(POINTER, submission.NO_WEIGHTS),)) from None
+    return [array.shape for array in describe_weights_file(path, services().ingestor.limits.bytes)]
 
 
 @bp.post(

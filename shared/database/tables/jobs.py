@@ -73,6 +73,7 @@ class Job(Base):
             the job has not ended; afterwards it clears the column.
         validation_revision_id: the revision that `validation` of the spec names, likewise.
         inline_file: digest of the file with the inline data of the spec, if they are too large for the database.
+        weights_file: digest of the uploaded weights that the spec names.
     """
 
     __tablename__ = "jobs"
@@ -87,6 +88,7 @@ class Job(Base):
         Index(None, "dataset_revision_id"),
         Index(None, "validation_revision_id"),
         Index(None, "inline_file"),
+        Index(None, "weights_file"),
         Index(None, "retry_of"),
         Index(None, "events_trimmed", "ended_at"),
     )
@@ -99,6 +101,7 @@ class Job(Base):
     dataset_revision_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_revisions.id"))
     validation_revision_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_revisions.id"))
     inline_file: Mapped[str | None] = mapped_column(ForeignKey("tracked_files.sha256"))
+    weights_file: Mapped[str | None] = mapped_column(ForeignKey("tracked_files.sha256"))
     device: Mapped[str] = mapped_column(String(10))
     priority: Mapped[int]
     notes: Mapped[str] = mapped_column(Text, default="", server_default="")
