@@ -38,6 +38,7 @@ from api.protocols.fast_path import with_fast_path
 from api.routes.datasets import dataset_rows, datasets
 from api.routes.jobs import batch_predictions, job_actions, job_changes, job_metrics, jobs, queue
 from api.routes.models import (
+    baselines,
     evaluations,
     exports,
     layers,
@@ -61,6 +62,7 @@ from shared.jobs.broker import JobNotifier
 from shared.preprocessing.decoding import ImageLimits
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.settings import Settings
+from shared.spec.baselines import BaselineSpec
 from shared.spec.batch_prediction import BatchSpec
 from shared.spec.export import ExportSpec
 from shared.spec.training import TrainingSpec
@@ -95,6 +97,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         layers,
         evaluations,
         exports,
+        baselines,
         version_charts,
         reproductions,
         weights,
@@ -194,7 +197,7 @@ def _add_documentation(app: OpenAPI) -> None:
 
     @cache
     def make_document() -> dict[str, Any]:
-        further = (TrainingSpec, BatchSpec, ExportSpec, JobProblem)
+        further = (TrainingSpec, BatchSpec, ExportSpec, BaselineSpec, JobProblem)
         return complete_document(app.api_doc, list_views(app), further, describe_foreign_paths())
 
     submit = app.paths["/api/v1/jobs"].post.requestBody.content

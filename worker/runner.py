@@ -18,6 +18,7 @@ from shared.jobs import lifecycle
 from shared.jobs.lifecycle import LeaseLost
 from shared.jobs.outcomes import Cancelled, Failed, Finished, HandedBack, Outcome, Requeued
 from shared.jobs.queue import scheduling
+from worker.baselines.job import run_baselines_job
 from worker.context import WorkerContext
 from worker.exports.job import run_export_job
 from worker.lease import JobCancelled, Lease, WorkerShutdown
@@ -31,6 +32,7 @@ JOB_KINDS: dict[JobKind, Callable[[WorkerContext, Job, Lease, Path], None]] = {
     JobKind.TRAINING: run_training_job,
     JobKind.PREDICTION: run_prediction_job,
     JobKind.EXPORT: run_export_job,
+    JobKind.BASELINES: run_baselines_job,
 }
 """The function for each kind of job. It gets an empty folder for its files, and writes the success of the job."""
 

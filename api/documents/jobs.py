@@ -299,6 +299,9 @@ def _list_links(job: Job) -> dict[str, str]:
     links = {"self": path, "events": f"{path}/events", "log": f"{path}/log"}
     if job.kind == JobKind.PREDICTION:
         return {**links, "predictions": f"{path}/predictions.jsonl"}
+    if job.kind == JobKind.BASELINES:
+        version = f"/api/v1/models/{job.model}/versions/{job.spec['version']}"
+        return {**links, "version": version, "baselines": f"{version}/baselines"}
     if job.kind == JobKind.EXPORT:
         version = f"/api/v1/models/{job.model}/versions/{job.spec['version']}"
         file = {"file": f"{version}/files/{job.export['file']}"} if job.export is not None else {}

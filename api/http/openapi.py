@@ -170,7 +170,9 @@ def _complete_jobs(document: Json) -> None:
         content["example"] = FIRST_JOB
     paths["/api/v1/jobs/{job_id}/events"]["get"]["x-event-schemas"] = EVENT_SCHEMAS
     schemas["JobDocument"]["properties"]["spec"] = {
-        "anyOf": [{"$ref": f"{REFERENCE}{name}"} for name in ("TrainingSpec", "BatchSpec", "ExportSpec")],
+        "anyOf": [
+            {"$ref": f"{REFERENCE}{name}"} for name in ("TrainingSpec", "BatchSpec", "ExportSpec", "BaselineSpec")
+        ],
         "description": schemas["JobDocument"]["properties"]["spec"]["description"],
     }
 

@@ -186,8 +186,8 @@ def finish_batch(session: Session, job_id: UUID, attempt: int) -> None:
     _transition_attempt(session, SUCCEED, job_id, attempt)
 
 
-def finish_export(session: Session, job_id: UUID, attempt: int, result: Document) -> None:
-    """End an export as succeeded, with what it has measured.
+def finish_version_job(session: Session, job_id: UUID, attempt: int, result: Document | None) -> None:
+    """End a job that has added a file to a version as succeeded, with what an export has measured.
 
     Raises LeaseLost, also when the job is being cancelled.
     """

@@ -30,16 +30,18 @@ def publish(
     return number
 
 
-def add_export(
-    session: Session, job_id: UUID, attempt: int, version_id: int, file: StoredFile, result: Document
+def add_file(
+    session: Session, job_id: UUID, attempt: int, version_id: int, file: StoredFile, result: Document | None = None
 ) -> None:
-    """Add an exported file to its version, or replace the one of an earlier export, and end the job as succeeded.
+    """Add a file to a version, or replace the one of an earlier job, and end the job as succeeded.
+
+    `result` is what an export has measured; None for other jobs.
 
     Raises VersionNotFound if the version was deleted meanwhile, lifecycle.LeaseLost, or tracked_files.FilesCollected.
     """
     tracked_files.reference(session, [file.sha256])
     locked = select(Version.id).where(Version.id == version_id).with_for_update()
     if session.scalars(locked).one_or_none() is None:
-        raise VersionNotFound("The version was deleted while it was exported.")
-    lifecycle.finish_export(session, job_id, attempt, result)
+        raise VersionNotFound("The version was deleted while the job ran.")
+    lifecycle.finish_version_job(session, job_id, attempt, result)
     session.merge(VersionFile(version_id=version_id, name=file.name, sha256=file.sha256, size_bytes=file.size_bytes))

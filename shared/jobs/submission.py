@@ -1,4 +1,4 @@
-"""Create jobs: trainings, reproductions, retries, batch predictions and exports."""
+"""Create jobs: trainings, reproductions, retries, batch predictions, exports and baselines."""
 
 import hashlib
 import json
@@ -43,6 +43,7 @@ from shared.jobs import batch_predictions, events, queries
 from shared.jobs.batch_predictions import BatchState
 from shared.jobs.events import format_epoch
 from shared.registry import pretrained
+from shared.spec.baselines import BaselineSpec
 from shared.spec.batch_prediction import BatchSpec
 from shared.spec.dataset import DatasetSpec, StoredInlineData, ValidationDataset
 from shared.spec.export import ExportSpec
@@ -52,11 +53,13 @@ from shared.storage.artifacts import ArtifactStore, StoredFile
 
 IDEMPOTENCY_HOURS = 24
 """After this time an idempotency key can be used for another job."""
-Spec = TrainingSpec | BatchSpec | ExportSpec
-SPECS: dict[JobKind, type[TrainingSpec] | type[BatchSpec] | type[ExportSpec]] = {
+VersionJobSpec = ExportSpec | BaselineSpec
+Spec = TrainingSpec | BatchSpec | VersionJobSpec
+SPECS: dict[JobKind, type[Spec]] = {
     JobKind.TRAINING: TrainingSpec,
     JobKind.PREDICTION: BatchSpec,
     JobKind.EXPORT: ExportSpec,
+    JobKind.BASELINES: BaselineSpec,
 }
 NO_WEIGHTS = (
     "There are no such weights: they are deleted an hour after their upload if no job names them. Upload them again."
@@ -258,21 +261,22 @@ def create_batch_prediction(
     return job
 
 
-def create_export(
-    session: Session, spec: ExportSpec, owner: str = ANONYMOUS, max_queued: int | None = None
+def create_version_job(
+    session: Session, spec: VersionJobSpec, owner: str = ANONYMOUS, max_queued: int | None = None
 ) -> tuple[Job, bool]:
-    """Create a job that exports a version. If one has not ended or has succeeded, no job is created.
+    """Create a job that adds a file to a version. If an equal one has not ended or has succeeded, no job is created.
 
     Returns the job, and whether it is a new one. Raises TooManyJobs.
     """
     job = _make_job(session, spec, owner)
-    is_same = (
-        Job.kind == JobKind.EXPORT,
+    is_same = [
+        Job.kind == job.kind,
         Job.model == spec.model,
         Job.spec["version"].as_integer() == spec.version,
-        Job.spec["format"].as_string() == spec.format.value,
         Job.status.not_in((JobStatus.FAILED, JobStatus.CANCELLED)),
-    )
+    ]
+    if isinstance(spec, ExportSpec):
+        is_same.append(Job.spec["format"].as_string() == spec.format.value)
     earlier = session.scalars(select(Job).where(*is_same).order_by(Job.created_at.desc()).limit(1)).one_or_none()
     if earlier is not None:
         return earlier, False
@@ -352,7 +356,7 @@ def _find_data(session: Session, spec: Spec) -> tuple[int | None, str | None]:
 
     Raises DatasetNotFound if the revision was deleted.
     """
-    if isinstance(spec, ExportSpec):
+    if isinstance(spec, VersionJobSpec):
         return None, None
     if isinstance(spec, BatchSpec):
         return revisions.lock_revision(session, spec.dataset) if spec.dataset is not None else None, None

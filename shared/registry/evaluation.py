@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.database.tables.registry import Version, VersionFile
 from shared.datasets.encodings import ColumnEncoding, decode_cells
 from shared.errors import EvaluationNotFound
+from shared.registry.baselines import BASELINES_FILE
 from shared.storage.artifacts import ArtifactStore
 
 EVALUATION_FILE = "evaluation.json"
@@ -21,6 +22,7 @@ ROWS_FILE = "test_rows.npz"
 MAX_DENSE_CLASSES = 200
 CALIBRATION_BINS = 15
 _MISSING = {
+    BASELINES_FILE: "no baselines: POST to `baselines` of the version computes them",
     EVALUATION_FILE: "no evaluation: it was trained without test rows. Train again with `dataset.test` in the spec",
     ANSWERS_FILE: "no list of misclassified rows: it was trained without test rows, or predicts no classes",
     IMAGES_FILE: "no pictures of test rows: it was trained without test rows or images, or predicts no classes",

@@ -235,6 +235,15 @@ class TrainingSpec(SpecPart):
     resources: Resources = Resources()
     tags: Tags = Field(default={})
     notes: Notes = ""
+    baselines: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Train simple models of scikit-learn on the same rows, and measure them like the network: "
+            "`GET …/versions/<n>/baselines`.",
+            exclude_if=lambda wanted: not wanted,
+        ),
+    ] = False
     reuse: Annotated[
         bool,
         Field(

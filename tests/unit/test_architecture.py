@@ -65,7 +65,8 @@ def test_exception_is_caught_only_in_the_listed_modules() -> None:
     }
 
     # Keras raises Exception itself when a download fails. The fast path answers such errors without Flask. What
-    # reads files of strangers raises every kind for damaged ones, and layers refuse float64 in every way.
+    # reads files of strangers raises every kind for damaged ones, and layers refuse float64, and LiteRT networks, in
+    # every way.
     assert catchers == {
         "api/http/reading/document_process.py",
         "api/ingestion/process.py",
@@ -73,6 +74,7 @@ def test_exception_is_caught_only_in_the_listed_modules() -> None:
         "api/protocols/fast_path.py",
         "shared/datasets/builtin.py",
         "shared/preprocessing/decoding_process.py",
+        "worker/exports/lite_process.py",
         "worker/runner.py",
         "worker/training/agreement.py",
     }

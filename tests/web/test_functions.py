@@ -11,7 +11,7 @@ def test_a_loss_is_computed_in_the_page(full: FullStack, open_page: Opener) -> N
         page.fill("[name=y_pred]", "[[0.7, 0.2, 0.1]]")
         page.select_option("[name=base]", "10")
         page.click("[data-compute] button")
-        page.wait_for_function("document.querySelector('[data-loss]').textContent.includes('0.154902')")
+        page.wait_for_selector("[data-loss]:has-text('0.154902')")
         page.fill("[name=y_pred]", "[[0.7, 0.2")
         page.click("[data-compute] button")
         page.wait_for_selector("[data-problem] .notice")

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAX_CALIBRATION_ROWS = 200
+MAX_TEST_ROWS = 10_000
+
 
 def run_export_job(context: WorkerContext, job: Job, lease: Lease, folder: Path) -> None:
     """Export a version, and end the job as succeeded in the transaction that adds the file to the version.
@@ -41,14 +44,14 @@ def run_export_job(context: WorkerContext, job: Job, lease: Lease, folder: Path)
     source = _load_source(context, version, folder)
     lease.check()
     result = _export(context, spec.format, source, lease)
-    logger.info("exported %s/%d as %s: %s", spec.model, spec.version, spec.format, result.model_dump_json())
+    logger.info("exported %s/%d as %s, which differs by %.2g", spec.model, spec.version, spec.format, result.difference)
     lease.flush()
 
     def add(files: list[StoredFile]) -> None:
         (file,) = files
         lease.write_with_retry(
             partial(
-                publishing.add_export,
+                publishing.add_file,
                 job_id=job.id,
                 attempt=job.attempt,
                 version_id=version.id,
@@ -87,17 +90,20 @@ def _export(context: WorkerContext, export_format: ExportFormat, source: "Export
     """Write the file, and check or measure it. Raises TrainingFailure."""
     from worker.exports.formats import EXACT_FORMATS
     from worker.exports.lite import LiteRuntime
-    from worker.exports.samples import compare_on_test_part, load_parts
+    from worker.exports.samples import compare_on_test_part
+    from worker.training.input.version_data import load_version_data
 
     expected = np.asarray([sample.outputs for sample in source.manifest.golden_samples], np.float32)
     file = FILE_NAMES[export_format]
     if export_format is ExportFormat.TFLITE_INT8:
-        parts = load_parts(context, source.manifest, lease.check)
+        data = load_version_data(
+            context, source.manifest, lease.check, max_train=MAX_CALIBRATION_ROWS, max_test=MAX_TEST_ROWS
+        )
         with closing(LiteRuntime()) as lite:
-            path = lite.write(source, parts.calibration)
+            path = lite.write(source, data.train)
             difference = compute_max_difference(lite.run(path, source.inputs), expected)
             lease.check()
-            test = compare_on_test_part(parts, source.network, partial(lite.run, path))
+            test = compare_on_test_part(data, source.network, partial(lite.run, path))
         return ExportResult(format=export_format, file=file, difference=difference, test=test)
     if export_format is ExportFormat.TFLITE:
         with closing(LiteRuntime()) as lite:

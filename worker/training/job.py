@@ -21,9 +21,11 @@ from shared.preprocessing.image_decoder import ImageDecoder
 from shared.registry import pretrained, versions
 from shared.registry.manifest import (
     INPUT_NAME,
+    MANIFEST_FILE,
     OUTPUT_NAME,
     DatasetUsed,
     Lineage,
+    ManifestFile,
     Signature,
     TensorSignature,
     VersionManifest,
@@ -96,6 +98,7 @@ def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Pat
     else:
         paths = [
             *_export(result, manifest, inputs.dataset, context.decoder, folder),
+            *(_compute_baselines(context, lease, folder) if spec.baselines else ()),
             *zip_logs(training.logs_dir, folder),
         ]
         lease.flush()
@@ -165,6 +168,19 @@ def _export(
             result.objective, dataset.test.y, result.test_outputs, result.metrics.test, result.test_inputs, folder
         )
     return paths
+
+
+def _compute_baselines(context: WorkerContext, lease: Lease, folder: Path) -> list[Path]:
+    """Write the baselines of the version whose manifest is in `folder`. Returns the path of the file, if any."""
+    from worker.training.baselines import write_baselines
+
+    lease.flush()
+    manifest = ManifestFile.model_validate_json((folder / MANIFEST_FILE).read_text())
+    try:
+        return write_baselines(context, manifest, lease.check, folder)
+    except (ArithmeticError, MemoryError, ValueError):
+        logger.exception("the version is published without baselines, which could not be computed")
+        return []
 
 
 def _finish_reproduction(job: Job, reproduces: Document, again: VersionManifest, lease: Lease) -> None:

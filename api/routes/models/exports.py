@@ -60,7 +60,7 @@ def export_version(path: VersionPath, body: ExportRequest) -> Response:
     with services().sessions.begin() as session:
         version = versions.get_version(session, path.model, path.reference)
         spec = ExportSpec(**body.model_dump(), model=version.model, version=version.number)
-        job, is_new = submission.create_export(session, spec, owners.get_current(), owners.max_queued)
+        job, is_new = submission.create_version_job(session, spec, owners.get_current(), owners.max_queued)
     if is_new:
         services().notifier.notify(Device(job.device))
     status = HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK

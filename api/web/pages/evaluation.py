@@ -14,6 +14,7 @@ from api.web.pages.version import list_input_columns, load_version
 from api.web.rendering import render
 from shared.database.tables.registry import Version
 from shared.errors import EvaluationNotFound
+from shared.registry.baselines import BASELINES_FILE, Baselines
 from shared.registry.evaluation import (
     ANSWERS_FILE,
     EVALUATION_FILE,
@@ -48,7 +49,12 @@ def show_evaluation(model: str, number: int) -> Response:
         evaluation = Evaluation.model_validate_json(read_evaluation_file(artifacts, stored, EVALUATION_FILE))
     except EvaluationNotFound:
         evaluation = None
+    try:
+        baselines = Baselines.model_validate_json(read_evaluation_file(artifacts, stored, BASELINES_FILE))
+    except EvaluationNotFound:
+        baselines = None
     values: dict[str, Any] = {"version": version, "evaluation": evaluation, "report": None, "rows": [], "columns": []}
+    values |= {"baselines": baselines, "data": {"model": version.model, "number": version.version}}
     if evaluation is not None and evaluation.classification is not None:
         answers = TestPredictions.from_bytes(read_evaluation_file(artifacts, stored, ANSWERS_FILE))
         values |= _describe_classes(version.classes, evaluation.classification, answers)

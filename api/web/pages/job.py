@@ -15,6 +15,8 @@ MAX_POINTS = 400
 """The most epochs of the curves in the page: as many as a screen shows, and few to send."""
 MAX_ROWS = 60
 MAX_LOG_LINES = 200
+ADDS_FILE = frozenset({JobKind.EXPORT, JobKind.BASELINES})
+"""The kinds of jobs that add a file to a version. They have no result before their end, so that none is stopped."""
 
 
 def show_job(job_id: UUID) -> Response:
@@ -35,7 +37,8 @@ def show_job(job_id: UUID) -> Response:
         job=job,
         is_training=job.kind == JobKind.TRAINING,
         has_ended=has_ended,
-        can_stop=job.kind != JobKind.EXPORT and job.status in (JobStatus.RUNNING, JobStatus.QUEUED),
+        adds_file=job.kind in ADDS_FILE,
+        can_stop=job.kind not in ADDS_FILE and job.status in (JobStatus.RUNNING, JobStatus.QUEUED),
         can_cancel=job.status in (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.STOPPING),
         can_retry=job.status in (JobStatus.FAILED, JobStatus.CANCELLED),
         has_classes=job.metrics is not None and any("accuracy" in name for name in job.metrics.test or {}),

@@ -43,11 +43,12 @@ ANONYMOUS = "anonymous"
 
 
 class JobKind(StrEnum):
-    """Kind of a job: the training of a model, a batch prediction or an export. worker/ has a folder for each kind."""
+    """Kind of a job: a training, a batch prediction, or one that adds a file to a version."""
 
     TRAINING = "training"
     PREDICTION = "prediction"
     EXPORT = "export"
+    BASELINES = "baselines"
 
 
 class Owner(Base):
@@ -60,7 +61,7 @@ class Owner(Base):
 
 
 class Job(Base):
-    """A request to train a model, to predict in batch or to export a version.
+    """A request to train a model, to predict in batch, or to export or compare a version.
 
     Attributes:
         attempt: number of claims so far. It is the fencing token: a worker may write only while this is its own number.

@@ -135,7 +135,7 @@ function reloadUnlessEdited() {
 function showActions() {
   const actions = find("[data-actions]");
   actions.hidden = false;
-  find('[data-act="stop"]').hidden = data.kind === "export" || status !== "running";
+  find('[data-act="stop"]').hidden = !["training", "prediction"].includes(data.kind) || status !== "running";
   find('[data-act="cancellation"]').hidden = !["queued", "running", "stopping"].includes(status);
   find('[data-act="retry"]').hidden = !["failed", "cancelled"].includes(status);
 }

@@ -1,0 +1,92 @@
+"""Compare versions with simple models of the same data."""
+
+from http import HTTPStatus
+
+from flask import Response, url_for
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, ConfigDict
+
+from api.documents.jobs import JobDocument, load_job
+from api.http.paths import VersionPath
+from api.http.requests import parse_request
+from api.http.responses import describe_problems, to_response
+from api.services import services
+from shared.devices import Device
+from shared.errors import (
+    ArtifactDamaged,
+    DiskFull,
+    EvaluationNotFound,
+    MalformedRequest,
+    ModelNotFound,
+    TooManyJobs,
+    UnsupportedContent,
+    VersionNotFound,
+)
+from shared.jobs import submission
+from shared.registry import versions
+from shared.registry.baselines import BASELINES_FILE, Baselines
+from shared.registry.evaluation import read_evaluation_file
+from shared.spec.baselines import BaselineSpec
+from shared.spec.fields import Notes, Priority, Tags
+
+bp = APIBlueprint(
+    "baselines",
+    __name__,
+    url_prefix="/api/v1/models/<model>/versions/<reference>/baselines",
+    abp_tags=[Tag(name="Models")],
+)
+
+
+class BaselineRequest(BaseModel):
+    """A request for baselines."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    priority: Priority = 0
+    tags: Tags = {}
+    notes: Notes = ""
+
+
+@bp.get(
+    "",
+    responses={
+        200: Baselines,
+        **describe_problems(ModelNotFound, VersionNotFound, EvaluationNotFound, ArtifactDamaged),
+    },
+)
+@parse_request
+def show_baselines(path: VersionPath) -> Response:
+    """Show how simple models do on the data of a version."""
+    version = services().get_version(path.model, path.reference)
+    content = read_evaluation_file(services().artifacts, version, BASELINES_FILE)
+    return to_response(Baselines.model_validate_json(content))
+
+
+@bp.post(
+    "",
+    responses={
+        200: JobDocument,
+        202: JobDocument,
+        **describe_problems(
+            DiskFull, MalformedRequest, ModelNotFound, TooManyJobs, UnsupportedContent, VersionNotFound
+        ),
+    },
+)
+@parse_request
+def compute_baselines(path: VersionPath, body: BaselineRequest) -> Response:
+    """Compute the baselines of a version.
+
+    A job trains simple models of scikit-learn on the rows that the version was trained on.
+    If such a job exists already, the answer is that job, with status 200.
+    """
+    services().disk.check()
+    owners = services().owners
+    with services().sessions.begin() as session:
+        version = versions.get_version(session, path.model, path.reference)
+        spec = BaselineSpec(**body.model_dump(), model=version.model, version=version.number)
+        job, is_new = submission.create_version_job(session, spec, owners.get_current(), owners.max_queued)
+    if is_new:
+        services().notifier.notify(Device(job.device))
+    status = HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK
+    location = url_for("jobs.show_job", job_id=job.id)
+    return to_response(load_job(services().sessions, job.id), status, {"Location": location})
