@@ -20,6 +20,8 @@ IMAGES_FILE = "test_images.npz"
 ANSWERS_FILE = "test_answers.npz"
 ROWS_FILE = "test_rows.npz"
 MAX_DENSE_CLASSES = 200
+MAX_SAMPLE_ROWS = 200
+"""The most rows of a test part whose images are kept as a sample of all."""
 CALIBRATION_BINS = 15
 _MISSING = {
     BASELINES_FILE: "no baselines: POST to `baselines` of the version computes them",
@@ -228,6 +230,11 @@ class TestRows(_StoredArrays):
         if position == len(self.rows) or self.rows[position] != row:
             return None
         return decode_cells(self.values[position], encodings)
+
+
+def choose_sample_rows(count: int) -> NDArray[np.int64]:
+    """Choose at most MAX_SAMPLE_ROWS of `count` test rows at equal distances: those are as often right as all rows."""
+    return np.linspace(0, max(count - 1, 0), min(count, MAX_SAMPLE_ROWS)).astype(np.int64)
 
 
 def choose_calibration_bins(confidence: NDArray[np.float32]) -> NDArray[np.int64]:

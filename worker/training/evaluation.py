@@ -34,6 +34,7 @@ from shared.registry.evaluation import (
     TestPredictions,
     TestRows,
     choose_calibration_bins,
+    choose_sample_rows,
 )
 
 TOP_K = (3, 5)
@@ -48,7 +49,8 @@ MAX_MISTAKE_BYTES = 16 * 2**20
 """Uncompressed size of the stored images or rows that are mistakes."""
 MAX_RIGHT_PER_CLASS = 12
 MAX_RIGHT_BYTES = 4 * 2**20
-"""Limits on the stored images or rows that are predicted right."""
+MAX_SAMPLE_BYTES = 4 * 2**20
+"""Limits on the stored images or rows that are predicted right, and on those of the sample."""
 
 
 def write_evaluation(
@@ -98,12 +100,15 @@ def write_evaluation(
 
 
 def _select_rows(answers: TestPredictions, inputs: NDArray[Any] | MappedRows) -> NDArray[np.int64]:
-    """Select the first test rows, the surest mistakes, and of each class the right predictions in most doubt."""
+    """Select the first test rows, a sample, the surest mistakes, and of each class the right answers in most doubt."""
     row_bytes = int(np.prod(inputs.shape[1:])) * inputs.dtype.itemsize
     first = np.arange(min(MAX_FIRST_ROWS, len(inputs)))
     mistakes = answers.sort_by_confidence(answers.find_rows(right=False))[: MAX_MISTAKE_BYTES // row_bytes]
     doubtful = _list_doubtful(answers)[: MAX_RIGHT_BYTES // row_bytes]
-    return np.unique(np.concatenate([first, mistakes, doubtful]))
+    sample = choose_sample_rows(len(inputs))
+    if len(sample) * row_bytes > MAX_SAMPLE_BYTES:
+        sample = sample[:0]
+    return np.unique(np.concatenate([first, mistakes, doubtful, sample]))
 
 
 def _list_doubtful(answers: TestPredictions) -> NDArray[np.int64]:

@@ -34,6 +34,7 @@ from shared.registry.evaluation import (
     Evaluation,
     TestImages,
     TestPredictions,
+    choose_sample_rows,
     get_evaluation_file,
     read_evaluation_file,
 )
@@ -59,6 +60,15 @@ class GalleryQuery(PictureQuery, MistakesFilter):
     """Query parameters of a picture of misclassified images. `limit` is the maximum number of images."""
 
     limit: int = Field(default=16, ge=1, le=100)
+
+
+class SampleQuery(PictureQuery):
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**32,
+        description="Draws 32 of the kept images at random, for each number others. Default: the first images.",
+    )
 
 
 @bp.get("/evaluation/confusion.<picture_format>", responses=ANSWERS)
@@ -108,8 +118,8 @@ def draw_mistakes(path: VersionPicturePath, query: GalleryQuery) -> Response:
 
 @bp.get("/evaluation/sample.<picture_format>", responses=ANSWERS)
 @parse_request
-def draw_sample(path: VersionPicturePath, query: PictureQuery) -> Response:
-    """Draw the first test images with their predictions.
+def draw_sample(path: VersionPicturePath, query: SampleQuery) -> Response:
+    """Draw the first test images with their predictions, or with `seed` others, drawn at random.
 
     Correct predictions are green, wrong predictions are red.
     """
@@ -118,13 +128,21 @@ def draw_sample(path: VersionPicturePath, query: PictureQuery) -> Response:
 
     def make() -> Drawing:
         answers, shown, classes = _read_evaluation(version)
-        count = int((shown.rows[:SAMPLE_ROWS] == np.arange(len(shown.rows[:SAMPLE_ROWS]))).sum())
-        right = answers.true[:count] == answers.predicted[:count]
+        first = np.arange(min(SAMPLE_ROWS, len(answers.true)))
+        if query.seed is not None:
+            first = np.random.default_rng(query.seed).permutation(choose_sample_rows(len(answers.true)))[:SAMPLE_ROWS]
+        places = {int(row): place for place, row in enumerate(shown.rows)}
+        rows = [row for row in first.tolist() if row in places]
+        if len(rows) < len(first) and query.seed is not None:
+            raise PictureNotFound(
+                "The version is of an earlier release, which kept no sample of test images. Train it."
+            )
+        right = [bool(answers.true[row] == answers.predicted[row]) for row in rows]
         tiles = [
-            Tile(shown.images[row], _format_caption(answers, classes, row), right=bool(right[row]))
-            for row in range(count)
+            Tile(shown.images[places[row]], _format_caption(answers, classes, row), right=is_right)
+            for row, is_right in zip(rows, right, strict=True)
         ]
-        return drawings.draw_gallery(f"{_format_name(version)}: {int(right.sum())} of {count} right", tiles)
+        return drawings.draw_gallery(f"{_format_name(version)}: {sum(right)} of {len(rows)} right", tiles)
 
     return make_picture_response(services().pictures, path.picture_format, query, content, make)
 

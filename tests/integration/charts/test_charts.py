@@ -81,6 +81,9 @@ def test_galleries_show_images_with_label_and_prediction(http: FlaskClient, work
     assert f"{mistakes[0]['predicted']} (" in text
     assert read_text(one_cell).count("✗") == 1
     assert sample.count("✗") + sample.count("✓") == 32
+    drawn = [read_text(http.get(f"{VERSION}/evaluation/sample.svg?seed={seed}")) for seed in (1, 2, 1)]
+    assert all(one.count("✗") + one.count("✓") == 32 for one in drawn)
+    assert drawn[0] == drawn[2] != drawn[1] != sample
     assert http.get(f"{VERSION}/evaluation/mistakes.svg?true=zork").status_code == 422
 
 
