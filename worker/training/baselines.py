@@ -24,10 +24,10 @@ from worker.training.input.version_data import VersionData, load_version_data
 
 FOLDS = 5
 SEED = 42
-MAX_BYTES = 2**30
+MAX_BYTES = 2**29
 """The most bytes of training rows as float32; of more rows, some are left out."""
 MAX_TEST_ROWS = 10_000
-MAX_LOGISTIC_NUMBERS = 10_000_000
+MAX_LOGISTIC_NUMBERS = 4_000_000
 """The logistic regression learns from fewer rows if they have more numbers: it looks at all of them many times."""
 MAX_LINEAR_COLUMNS = 2_000
 """With more columns, a linear regression takes too long, and fits any training rows."""
@@ -73,7 +73,11 @@ def compute_baselines(data: VersionData, manifest: ManifestFile, check: Callable
     found = []
     for name, model, max_numbers in models:
         rows = _choose_rows(train, max_numbers)
-        found.append(_measure(name, model, train[rows], labels[0][rows], test, labels[1], metric, check))
+        dtype = np.float64 if isinstance(model, SGDClassifier) else np.float32  # its steps are small: as in a notebook
+        x = train[rows].astype(dtype, copy=False)
+        found.append(
+            _measure(name, model, x, labels[0][rows], test.astype(dtype, copy=False), labels[1], metric, check)
+        )
     own = (manifest.metrics.test or {}).get(metric)
     return Baselines(metric=metric, version=own, test_rows=len(test), baselines=found)
 
@@ -92,9 +96,9 @@ def _choose_rows(train: NDArray[np.float32], max_numbers: int | None) -> NDArray
 def _measure(
     name: Any,  # noqa: ANN401 - one of the names of Baseline
     model: Any,  # noqa: ANN401 - scikit-learn is untyped
-    x: NDArray[np.float32],
+    x: NDArray[Any],
     y: NDArray[Any],
-    test_x: NDArray[np.float32],
+    test_x: NDArray[Any],
     test_y: NDArray[Any],
     metric: str,
     check: Callable[[], None],
@@ -120,7 +124,7 @@ def _measure(
 
 
 def _split(
-    x: NDArray[np.float32], y: NDArray[Any], metric: str, check: Callable[[], None]
+    x: NDArray[Any], y: NDArray[Any], metric: str, check: Callable[[], None]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the rows to learn from and those to measure on, for each fold. Yields nothing for too few rows."""
     fewest = int(np.unique(y, return_counts=True)[1].min()) if metric == "accuracy" else len(x)
@@ -132,7 +136,7 @@ def _split(
         yield learned, measured
 
 
-def _score(model: Any, x: NDArray[np.float32], y: NDArray[Any], metric: str) -> float:  # noqa: ANN401
+def _score(model: Any, x: NDArray[Any], y: NDArray[Any], metric: str) -> float:  # noqa: ANN401
     answers = model.predict(x)
     if metric == "accuracy":
         return float(accuracy_score(y, answers))
