@@ -16,6 +16,7 @@ from shared.networks.allow_list import (
     KERAS_LAYERS,
     LAYERS,
     MERGE_LAYERS,
+    OWN_LAYERS,
     PROBABILITY_PRESERVING_LAYERS,
 )
 from shared.networks.arguments import build_error, translate_keras_errors
@@ -157,6 +158,7 @@ def _check_elements(kind: str, shape: tuple[int, ...], pointer: str) -> None:
 @contextmanager
 def _skip_allocation() -> Iterator[None]:
     """Skip the creation of weights: a stateless scope defers it, and clearing the session discards what it deferred."""
+    keras.utils.clear_session(free_memory=False)  # layers that were only checked have taken names
     with keras.StatelessScope():
         try:
             yield
@@ -289,7 +291,7 @@ def _apply_layers(
                 *_, output = step
             tensor = output
         else:
-            check_class(spec.layer, LAYERS, f"{pointer}/layer")
+            check_class(spec.layer, LAYERS | OWN_LAYERS, f"{pointer}/layer")
             declared = spec.arguments.get("input_shape")
             for step in _reshape_declared(declared, tensor, pointer, "input_shape", names):
                 yield step
@@ -335,7 +337,7 @@ def _apply_maxout(
     pieces, arguments = split_maxout(spec.arguments, pointer)
     outputs = []
     for piece in pieces:
-        layer = _check_unique_name(make_layer("Dense", dict(piece), tensor, pointer), names, pointer)
+        layer = _check_unique_name(make_layer("Dense", dict(piece), tensor, pointer, shown=MAXOUT), names, pointer)
         with translate_keras_errors(f"{MAXOUT} cannot take inputs of shape {tuple(tensor.shape[1:])}", pointer):
             outputs.append(layer(tensor))
         yield pointer, layer, outputs[-1]

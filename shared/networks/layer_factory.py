@@ -7,7 +7,6 @@ from typing import Any
 import keras
 
 from shared.errors import suggest
-from shared.networks.allow_list import OWN_LAYERS
 from shared.networks.arguments import build_error, convert_arguments, translate_keras_errors
 
 MAXOUT = "Maxout"
@@ -20,8 +19,7 @@ def check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
     if name not in allowed:
         raise build_error(
             pointer,
-            f"{name!r} is not an allowed layer.{suggest(name, allowed | OWN_LAYERS)} Use one of: "
-            f"{', '.join(sorted(allowed | OWN_LAYERS))}.",
+            f"{name!r} is not an allowed layer.{suggest(name, allowed)} Use one of: {', '.join(sorted(allowed))}.",
         )
 
 
@@ -30,7 +28,7 @@ def check_layer(class_name: str, arguments: dict[str, Any], allowed: frozenset[s
     own = {key: value for key, value in arguments.items() if key != "input_shape"}
     if class_name == MAXOUT:
         pieces, _ = split_maxout(own, pointer)
-        _create("Dense", pieces[0], pointer)
+        _create("Dense", pieces[0], pointer, shown=MAXOUT)
     else:
         check_class(class_name, allowed, f"{pointer}/layer")
         _create(class_name, own, pointer)
@@ -50,7 +48,7 @@ def split_maxout(arguments: dict[str, Any], pointer: str) -> tuple[list[dict[str
     if "activation" in arguments:
         raise build_error(f"{pointer}/activation", "`Maxout` is an activation itself. Remove this argument.")
     rest = {key: value for key, value in arguments.items() if key not in ("pieces", "name")}
-    if "name" not in arguments:
+    if arguments.get("name") is None:
         return [rest] * pieces, {}
     _check_name(arguments["name"], pointer)
     names = [{"name": f"{arguments['name']}_{number}"} for number in range(1, pieces + 1)]
@@ -63,9 +61,14 @@ def make_layer(
     tensor: Any,  # noqa: ANN401 - keras is untyped
     pointer: str,
     wrapped: dict[str, keras.Layer] | None = None,
+    shown: str | None = None,
 ) -> keras.Layer:
-    """Make a layer for an input. `wrapped` are the layers inside of a wrapper, by argument. Raises InvalidRequest."""
-    if "name" in arguments:
+    """Make a layer for an input.
+
+    `wrapped` are the layers inside of a wrapper, by argument. `shown` is its class in the words of errors, if it is not
+    the same. Raises InvalidRequest.
+    """
+    if arguments.get("name") is not None:
         _check_name(arguments["name"], pointer)
     declared = arguments.pop("input_shape", None)
     if declared is not None and declared != list(tensor.shape[1:]):
@@ -78,11 +81,11 @@ def make_layer(
         class_name, arguments = "Rescaling", _to_rescaling(arguments, len(tensor.shape), pointer)
     if class_name == "Rescaling" and type(arguments.get("offset")) in (int, float):
         arguments["offset"] = [arguments["offset"]]  # tf2onnx does not optimise a network that adds a scalar
-    return _create(class_name, arguments, pointer, wrapped)
+    return _create(class_name, arguments, pointer, wrapped, shown)
 
 
 def _check_name(name: object, pointer: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(name)):
+    if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name)):
         raise build_error(
             f"{pointer}/name",
             f"{str(name)[:100]!r} is not a layer name. A name has 1 to 100 letters, digits, `_`, `.` or `-`, and "
@@ -91,10 +94,15 @@ def _check_name(name: object, pointer: str) -> None:
 
 
 def _create(
-    class_name: str, arguments: dict[str, Any], pointer: str, wrapped: dict[str, keras.Layer] | None = None
+    class_name: str,
+    arguments: dict[str, Any],
+    pointer: str,
+    wrapped: dict[str, keras.Layer] | None = None,
+    shown: str | None = None,
 ) -> keras.Layer:
+    """Create a layer. `shown` is its class in the words of errors, if it is not the same."""
     layer_class = getattr(keras.layers, class_name)
-    with translate_keras_errors(f"{class_name} cannot be created", pointer):
+    with translate_keras_errors(f"{shown or class_name} cannot be created", pointer):
         return layer_class(**(wrapped or {}), **convert_arguments(layer_class, arguments, pointer))
 
 

@@ -56,7 +56,7 @@ LOSSES = {
 _CAMEL_CASE = {"kl_divergence": "KLDivergence"}
 LOSS_CLASSES = {name: getattr(keras.losses, _CAMEL_CASE.get(name, name.title().replace("_", ""))) for name in LOSSES}
 """The Keras class of each loss."""
-FIXED_LOSS_ARGUMENTS = frozenset({"name", "reduction", "axis", "ignore_class"})
+FIXED_LOSS_ARGUMENTS = frozenset({"name", "reduction", "axis", "ignore_class", "fn", "dtype"})
 """Arguments of losses that a spec cannot set."""
 SHORT_NAMES = {
     "mse": "mean_squared_error",
@@ -254,7 +254,7 @@ def _parse_loss_name(loss: str) -> str:
 def _choose_loss(info: DatasetInfo, width: int, activation: str) -> str:
     if info.targets is TargetKind.CLASSES or activation == "softmax":
         return "binary_crossentropy" if width == 1 else "sparse_categorical_crossentropy"
-    yes_or_no = activation == "sigmoid" and info.targets in (
+    yes_or_no = activation in PROBABILITY_ACTIVATIONS - CONSTANT_FOR_ONE and info.targets in (
         TargetKind.INTEGERS,
         TargetKind.ONE_HOT,
         TargetKind.MULTI_LABEL,

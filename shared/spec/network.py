@@ -32,7 +32,11 @@ class LayerSpec(KerasPart):
     def count(self) -> int:
         """Return the number of layers: this layer and all layers inside it."""
         pieces = self.arguments.get("pieces") if self.layer == "Maxout" else None
-        return 1 + sum(layer.count() for layer in self.layers or ()) + (pieces if type(pieces) is int else 0)
+        return (
+            1
+            + sum(layer.count() for layer in self.layers or ())
+            + (min(max(pieces, 0), MAX_LAYERS) if type(pieces) is int else 0)
+        )
 
 
 def _parse_json_text(value: object) -> object:

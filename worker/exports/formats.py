@@ -14,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from shared.errors import ExportNotPossible
 from shared.preprocessing.contract import ImageContract
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME, ManifestFile
 from shared.spec.export import FILE_NAMES, ExportFormat
@@ -84,11 +85,17 @@ def write_saved_model_folder(network: keras.Model, place: Path, batch_size: int 
 
 def write_openvino(source: ExportSource) -> NDArray[np.float32]:
     """Write OpenVINO IR in float32, and return its outputs: `model.xml` and `model.bin`."""
-    import openvino  # slow to import, and needed for this format alone
+    import openvino.frontend  # slow to import, and needed for this format alone
 
     folder = source.folder / "openvino"
     folder.mkdir()
-    converted = openvino.convert_model(str(source.onnx_path))
+    try:
+        converted = openvino.convert_model(str(source.onnx_path))
+    except (RuntimeError, openvino.frontend.OpConversionFailure, openvino.frontend.OpValidationFailure) as refusal:
+        reason = str(refusal).strip().splitlines()[-1][:300].rstrip(". ")
+        raise ExportNotPossible(
+            f"OpenVINO cannot compute this network: {reason}. Export it to another format, such as `triton`."
+        ) from refusal
     openvino.save_model(converted, str(folder / "model.xml"), compress_to_fp16=False)
     _pack(folder, source.get_path(ExportFormat.OPENVINO))
     compiled = openvino.Core().compile_model(

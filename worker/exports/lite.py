@@ -77,7 +77,10 @@ class LiteRuntime:
             request = LiteRequest(path=path, inputs=Path(folder, "inputs.npy"), outputs=Path(folder, "outputs.npy"))
             np.save(Path(folder, "inputs.npy"), inputs)
             if (refusal := self._ask(request)) is not None:
-                raise ExportNotPossible(f"LiteRT cannot run the file that it has written: {refusal}")
+                raise ExportNotPossible(
+                    f"LiteRT cannot run the file that it has written: {refusal} Export to another format, such as "
+                    "`saved_model`."
+                )
             outputs: NDArray[np.float32] = np.load(Path(folder, "outputs.npy"), allow_pickle=False)
             return outputs
 

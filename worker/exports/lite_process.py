@@ -37,7 +37,8 @@ def prepare() -> Callable[[Message], Message]:
                 np.save(request.outputs, _run(request.path, inputs))
             answer = LiteAnswer()
         except Exception as refusal:  # noqa: BLE001 - the kinds of the converter are not public
-            answer = LiteAnswer(refusal=f"{str(refusal).strip().splitlines()[0][:MAX_REASON]}.")
+            reason = (str(refusal).strip() or type(refusal).__name__).splitlines()[0][:MAX_REASON]
+            answer = LiteAnswer(refusal=f"{reason.rstrip(' .')}.")
         return Message(answer.model_dump_json().encode())
 
     return respond

@@ -1,5 +1,6 @@
 """Compute simple models of scikit-learn on the data of a version."""
 
+import logging
 import os
 import time
 import warnings
@@ -21,6 +22,8 @@ from shared.registry.baselines import BASELINES_FILE, Baseline, Baselines, Cross
 from shared.registry.manifest import ManifestFile
 from worker.context import WorkerContext
 from worker.training.input.version_data import VersionData, load_version_data
+
+logger = logging.getLogger(__name__)
 
 FOLDS = 5
 SEED = 42
@@ -112,6 +115,7 @@ def _measure(
         check()
         test = _score(fitted, test_x, test_y, metric) if len(test_x) else None
         folds = [_score(clone(model).fit(x[a], y[a]), x[b], y[b], metric) for a, b in _split(x, y, metric, check)]
+    logger.info("baseline %s: %s on the test part, after %.1f s", name, test, time.monotonic() - began)
     return Baseline(
         name=name,
         test=test,

@@ -10,7 +10,7 @@ from shared.datasets.info import DatasetInfo
 from shared.datasets.splits import PartSizes, compute_part_sizes, describe_dataset
 from shared.datasets.validation import check_validation_labels
 from shared.errors import MAX_FAULTS, Fault, InvalidRequest, overlaps
-from shared.networks.allow_list import LAYERS
+from shared.networks.allow_list import LAYERS, OWN_LAYERS
 from shared.networks.augmentation import make_augmentation_layers
 from shared.networks.builder import LAYERS_POINTER, compute_layer_table, list_weights
 from shared.networks.initial_weights import read_initial_weights
@@ -64,7 +64,7 @@ def plan_training(
 def _list_further_faults(spec: TrainingSpec) -> list[Fault]:
     """List the faults of the parts that do not depend on each other: of each layer, and of the optimizer."""
     checks: list[Callable[[], object]] = [
-        partial(check_layer, layer.layer, layer.arguments, LAYERS, pointer)
+        partial(check_layer, layer.layer, layer.arguments, LAYERS | OWN_LAYERS, pointer)
         for layer, pointer in _iterate_layers(spec.network.layers or (), LAYERS_POINTER)
     ]
     checks.append(partial(make_optimizer, spec.training, max(1, spec.training.epochs)))

@@ -8,8 +8,9 @@ from api.planner.messages import Curve, LossRequest, LossValue
 from shared.errors import Fault, InvalidRequest
 from shared.networks.activations import get_activation
 from shared.networks.arguments import convert_arguments, translate_keras_errors
-from shared.networks.objectives import LOSS_CLASSES, LOSSES, LabelForm
+from shared.networks.objectives import FIXED_LOSS_ARGUMENTS, LOSS_CLASSES, LOSSES, LabelForm
 
+REFUSED = "The loss cannot be computed."
 EDGE = 5.0
 POINTS = 1001
 JUMP = 20.0
@@ -26,9 +27,18 @@ def compute_loss(loss_request: LossRequest) -> LossValue:
         _check_indices(y_true, y_pred)
     elif y_true.shape != y_pred.shape:
         raise _refuse("y_true", f"`y_true` has the shape {y_true.shape}, and `y_pred` {y_pred.shape}. Make them equal.")
-    with translate_keras_errors(f"{name} cannot be computed", "#/arguments"):
-        arguments = convert_arguments(loss_class, loss_request.arguments, "#/arguments")
-        by_row = loss_class(**arguments, reduction="none", dtype="float64")(y_true, y_pred)
+    if LOSSES[name] is LabelForm.CATEGORICAL and y_pred.shape[1] == 1:
+        raise _refuse("y_pred", "Each row needs an output for each class: send a list for each row.")
+    for key in sorted(FIXED_LOSS_ARGUMENTS & loss_request.arguments.keys()):
+        raise _refuse(f"arguments/{key}", "This argument cannot be chosen here. Remove it.")
+    # The backend of this process cannot smooth labels in float64: Keras smooths them with a number in float32.
+    dtype = "float32" if loss_request.arguments.get("label_smoothing") else "float64"
+    try:
+        with translate_keras_errors(f"{name} cannot be computed", "#/arguments"):
+            arguments = convert_arguments(loss_class, loss_request.arguments, "#/arguments")
+            by_row = loss_class(**arguments, reduction="none", dtype=dtype)(y_true.astype(dtype), y_pred.astype(dtype))
+    except InvalidRequest as refused:
+        raise InvalidRequest(REFUSED, refused.faults) from None
     rows = np.asarray(keras.ops.convert_to_numpy(by_row), np.float64).reshape(len(y_pred), -1).mean(axis=1)
     rows /= np.log(loss_request.log_base) if loss_request.log_base is not None else 1
     if not np.isfinite(rows).all():
@@ -70,4 +80,4 @@ def _check_indices(y_true: NDArray[np.float64], y_pred: NDArray[np.float64]) -> 
 
 
 def _refuse(key: str, detail: str) -> InvalidRequest:
-    return InvalidRequest("The loss cannot be computed.", (Fault(f"#/{key}", detail),))
+    return InvalidRequest(REFUSED, (Fault(f"#/{key}", detail),))

@@ -167,9 +167,9 @@ def _read_weight_shapes(spec: TrainingSpec, folder: Path) -> list[tuple[int, ...
     digest = spec.network.weights.removeprefix("sha256:")
     try:
         path = services().artifacts.get_local_path(digest, folder)
-    except ArtifactDamaged:
+        return [array.shape for array in describe_weights_file(path, services().ingestor.limits.bytes)]
+    except (ArtifactDamaged, InvalidRequest):  # no such file, or one of something else
         raise InvalidRequest("The request is invalid.", (Fault(POINTER, submission.NO_WEIGHTS),)) from None
-    return [array.shape for array in describe_weights_file(path, services().ingestor.limits.bytes)]
 
 
 @bp.post(

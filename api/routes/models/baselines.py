@@ -4,7 +4,6 @@ from http import HTTPStatus
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict
 
 from api.documents.jobs import JobDocument, load_job
 from api.http.paths import VersionPath
@@ -16,10 +15,8 @@ from shared.errors import (
     ArtifactDamaged,
     DiskFull,
     EvaluationNotFound,
-    MalformedRequest,
     ModelNotFound,
     TooManyJobs,
-    UnsupportedContent,
     VersionNotFound,
 )
 from shared.jobs import submission
@@ -27,7 +24,6 @@ from shared.registry import versions
 from shared.registry.baselines import BASELINES_FILE, Baselines
 from shared.registry.evaluation import read_evaluation_file
 from shared.spec.baselines import BaselineSpec
-from shared.spec.fields import Notes, Priority, Tags
 
 bp = APIBlueprint(
     "baselines",
@@ -35,16 +31,6 @@ bp = APIBlueprint(
     url_prefix="/api/v1/models/<model>/versions/<reference>/baselines",
     abp_tags=[Tag(name="Models")],
 )
-
-
-class BaselineRequest(BaseModel):
-    """A request for baselines."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    priority: Priority = 0
-    tags: Tags = {}
-    notes: Notes = ""
 
 
 @bp.get(
@@ -67,13 +53,11 @@ def show_baselines(path: VersionPath) -> Response:
     responses={
         200: JobDocument,
         202: JobDocument,
-        **describe_problems(
-            DiskFull, MalformedRequest, ModelNotFound, TooManyJobs, UnsupportedContent, VersionNotFound
-        ),
+        **describe_problems(DiskFull, ModelNotFound, TooManyJobs, VersionNotFound),
     },
 )
 @parse_request
-def compute_baselines(path: VersionPath, body: BaselineRequest) -> Response:
+def compute_baselines(path: VersionPath) -> Response:
     """Compute the baselines of a version.
 
     A job trains simple models of scikit-learn on the rows that the version was trained on.
@@ -83,7 +67,7 @@ def compute_baselines(path: VersionPath, body: BaselineRequest) -> Response:
     owners = services().owners
     with services().sessions.begin() as session:
         version = versions.get_version(session, path.model, path.reference)
-        spec = BaselineSpec(**body.model_dump(), model=version.model, version=version.number)
+        spec = BaselineSpec(model=version.model, version=version.number, priority=0, tags={}, notes="")
         job, is_new = submission.create_version_job(session, spec, owners.get_current(), owners.max_queued)
     if is_new:
         services().notifier.notify(Device(job.device))

@@ -25,7 +25,7 @@ from shared.errors import (
     RequestTooLarge,
     UnsupportedContent,
 )
-from shared.networks.weights_file import describe_weights_file
+from shared.networks.weights_file import WeightArray, describe_weights_file
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 
@@ -67,6 +67,10 @@ class WeightsDocument(Document):
     arrays: list[WeightArrayDocument] = Field(description="In the order of Keras's `get_weights()`.")
 
 
+def _describe(array: WeightArray) -> WeightArrayDocument:
+    return WeightArrayDocument(name=array.name, shape=list(array.shape), dtype=array.dtype)
+
+
 class WeightsPath(BaseModel):
     digest: str = Field(description="`sha256:` and the digest of the file.", max_length=100)
 
@@ -94,15 +98,13 @@ def upload_weights() -> Response:
         path = Path(folder, "weights.npz")
         with path.open("wb") as copy:
             shutil.copyfileobj(get_uploaded_file(), copy, 2**20)
-        arrays = describe_weights_file(path, limit)
+        arrays = describe_weights_file(path, limit, "#/file")
 
         def identify(stored: list[StoredFile]) -> str:
             return stored[0].sha256
 
         digest = tracked_files.store_and_reference(services().sessions, services().artifacts, [path], identify)
-    document = WeightsDocument(
-        weights=f"sha256:{digest}", arrays=[WeightArrayDocument.model_validate(vars(array)) for array in arrays]
-    )
+    document = WeightsDocument(weights=f"sha256:{digest}", arrays=[_describe(array) for array in arrays])
     location = url_for("weights.show_weights", digest=document.weights)
     return to_response(document, HTTPStatus.CREATED, {"Location": location})
 
@@ -121,8 +123,4 @@ def show_weights(path: WeightsPath) -> Response:
             arrays = describe_weights_file(file, services().ingestor.limits.bytes)
         except (ArtifactDamaged, InvalidRequest) as error:
             raise missing from error
-    return to_response(
-        WeightsDocument(
-            weights=f"sha256:{found[1]}", arrays=[WeightArrayDocument.model_validate(vars(array)) for array in arrays]
-        )
-    )
+    return to_response(WeightsDocument(weights=f"sha256:{found[1]}", arrays=[_describe(array) for array in arrays]))

@@ -9,7 +9,7 @@ from shared.networks.allow_list import LAYERS, OWN_LAYERS
 from shared.networks.augmentation import AUGMENTATIONS
 from shared.networks.objectives import LOSSES
 from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
-from tests.support.examples import DIGITS, LINE, Json, changed
+from tests.support.examples import DIGITS, LINE, XOR, Json, changed
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -113,3 +113,56 @@ def test_activations_that_layers_cannot_compute_are_refused(http: FlaskClient, a
     assert answer.status_code == 422
     assert answer.json["errors"][0]["pointer"] == "#/network/layers/1/activation"
     assert f"'{activation}' cannot be an activation" in answer.json["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pointer", "found"),
+    [
+        ({"pieces": 1}, "#/network/layers/1/pieces", "'1' is not a number of pieces. Use 2 to 16."),
+        ({"pieces": "2"}, "#/network/layers/1/pieces", "is not a number of pieces"),
+        ({"pieces": 2**40}, "#/network/layers", "The limit is 500"),
+        ({"units": None}, "#/network/layers/1", "Maxout cannot be created"),
+        ({"activation": "relu"}, "#/network/layers/1/activation", "is an activation itself"),
+        ({"name": 5}, "#/network/layers/1/name", "'5' is not a layer name"),
+        ({"name": "a b"}, "#/network/layers/1/name", "'a b' is not a layer name"),
+    ],
+)
+def test_arguments_of_maxout_are_checked(http: FlaskClient, arguments: Json, pointer: str, found: str) -> None:
+    layer = {"layer": "Maxout", "units": 4, **arguments}
+    layers = [{"layer": "Flatten"}, layer, {"layer": "Dense", "units": 10, "activation": "softmax"}]
+    answer = http.post("/api/v1/jobs?dry_run=true", json=changed(DIGITS, "network.layers", layers))
+
+    assert answer.status_code == 422, answer.text
+    assert answer.json["errors"][0]["pointer"] == pointer
+    assert found in answer.json["errors"][0]["detail"]
+
+
+def test_layers_of_maxout_have_its_name(http: FlaskClient) -> None:
+    tail = [{"layer": "Maxout", "units": 4, "name": None}, {"layer": "Dense", "units": 10, "activation": "softmax"}]
+    layers = [{"layer": "Flatten"}, {"layer": "Maxout", "units": 4, "name": "hidden"}, *tail]
+    answer = http.post("/api/v1/jobs?dry_run=true", json=changed(DIGITS, "network.layers", layers))
+
+    names = [row["name"] for row in answer.json["layers"]]
+    assert names == ["flatten", "hidden_1", "hidden_2", "hidden", "dense", "dense_1", "maximum", "dense_2"]
+
+
+@pytest.mark.parametrize("saved", ["heaviside", "trainyard>heaviside"])
+def test_the_step_in_keras_json_is_read(http: FlaskClient, saved: str) -> None:
+    function = {"module": "builtins", "class_name": "function", "config": saved, "registered_name": "function"}
+    layers = [
+        {"class_name": "Flatten", "config": {"name": "flat"}},
+        {"class_name": "Dense", "config": {"units": 4, "activation": function}},
+        {"class_name": "Dense", "config": {"units": 10, "activation": "softmax"}},
+    ]
+    document = {"class_name": "Sequential", "config": {"name": "s", "layers": layers}}
+    answer = http.post("/api/v1/jobs?dry_run=true", json=changed(DIGITS, "network", {"keras": document}))
+
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("activation", ["heaviside", "hard_sigmoid", "sigmoid"])
+def test_one_output_between_0_and_1_tells_two_classes_apart(http: FlaskClient, activation: str) -> None:
+    spec = changed(XOR, "network.layers.1", {"layer": "Dense", "units": 1, "activation": activation})
+    plan = http.post("/api/v1/jobs?dry_run=true", json={**spec, "training": {}}).json
+
+    assert (plan["classes"], plan["loss"]) == (["0", "1"], "binary_crossentropy")

@@ -37,6 +37,7 @@ def test_every_loss_and_activation_is_explained(http: FlaskClient) -> None:  # n
         ("categorical_crossentropy", [[1, 0, 0]], [[1, 0, 0]], {}, 0),
         ("mean_squared_error", [[1, 2], [3, 4]], [[2, 2], [3, 2]], {}, 1.25),
         ("huber", [0, 0], [1, 3], {"arguments": {"delta": 2}}, 2.25),
+        ("categorical_crossentropy", ONE_HOT, OUTPUTS, {"arguments": {"label_smoothing": 0.1}}, 1.879448),
     ],
 )
 def test_losses_are_those_of_keras(
@@ -57,6 +58,8 @@ def test_losses_are_those_of_keras(
         ("huber", {"y_true": [[1, 2], [3]], "y_pred": [1, 2]}, "do not have the same length"),
         ("huber", {"y_true": [1], "y_pred": [1], "arguments": {"dleta": 1}}, "Did you mean 'delta'?"),
         ("huber", {"y_true": [1], "y_pred": [1], "log_base": 10}, "Remove `log_base`"),
+        ("huber", {"y_true": [1], "y_pred": [1], "arguments": {"reduction": "sum"}}, "cannot be chosen here"),
+        ("categorical_crossentropy", {"y_true": [1, 0], "y_pred": [0.7, 0.3]}, "send a list for each row"),
         ("huber", {"y_true": [1e300], "y_pred": [1]}, "finite number"),
         ("huber", {"y_true": [], "y_pred": [1]}, "at least 1"),
         ("huber", {"y_true": [1] * 10_001, "y_pred": [1]}, "at most 10000"),

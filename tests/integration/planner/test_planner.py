@@ -121,3 +121,13 @@ process.main(1000, 2**30)
         planner.plan(PlanRequest(spec=SPEC))
 
     planner.close()
+
+
+def test_a_plan_names_its_layers_as_a_training_does(planner: Planner) -> None:
+    bad = changed(DIGITS, "network.layers.1", {"layer": "Dense", "units": 10, "activation": "zork"})
+    with pytest.raises(InvalidRequest):
+        planner.plan(PlanRequest(spec=TrainingSpec.model_validate(bad)))
+    named = SPEC.model_copy(update={"model": "named"})
+    plans = [planner.plan(PlanRequest(spec=named.model_copy(update={"notes": str(n)}))) for n in range(8)]
+
+    assert {plan.layers[-1].name for plan in plans} == {"dense"}

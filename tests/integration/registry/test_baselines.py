@@ -60,9 +60,9 @@ def test_they_can_be_computed_later_and_once(http: FlaskClient, worker: InProces
     train(http, worker, IRIS)
     path = "/api/v1/models/iris/versions/1/baselines"
     assert_problem(http.get(path), 404, "evaluation-not-found")
-    first = http.post(path, json={})
+    first = http.post(path)
     worker.run_all()
-    again = http.post(path, json={})
+    again = http.post(path)
 
     assert (first.status_code, again.status_code) == (202, 200)
     assert first.json["id"] == again.json["id"]
@@ -92,7 +92,7 @@ def test_rows_of_several_labels_have_none(http: FlaskClient, worker: InProcessWo
         "baselines": True,
     }
     train(http, worker, spec)
-    location = http.post("/api/v1/models/labels/versions/1/baselines", json={}).headers["Location"]
+    location = http.post("/api/v1/models/labels/versions/1/baselines").headers["Location"]
     worker.run_all()
 
     assert http.get(location).json["error"]["type"] == "/problems/dataset-does-not-fit"

@@ -128,6 +128,23 @@ def test_a_recurrent_network_is_exported_for_one_row(http: FlaskClient, worker: 
 
 
 @on_sqlite
+def test_what_openvino_cannot_compute_is_told(http: FlaskClient, worker: InProcessWorker) -> None:
+    step = {"layer": "LSTM", "units": 4, "activation": "heaviside", "recurrent_activation": "heaviside"}
+    layers: list[Json] = [
+        {"layer": "Reshape", "target_shape": [8, 8]},
+        step,
+        {"layer": "Dense", "units": 10, "activation": "softmax"},
+    ]
+    train(http, worker, changed(DIGITS, "network.layers", layers))
+    location = http.post(f"{VERSION}/exports", json={"format": "openvino"}).headers["Location"]
+    worker.run_all()
+
+    error = http.get(location).json["error"]
+    assert error["type"] == "/problems/export-not-possible"
+    assert error["detail"].startswith("OpenVINO cannot compute this network: ")
+
+
+@on_sqlite
 def test_rows_of_numbers_are_exported_with_their_normalisation(
     http: FlaskClient, worker: InProcessWorker, tmp_path: Path
 ) -> None:

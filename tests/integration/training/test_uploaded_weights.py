@@ -145,6 +145,56 @@ def make_bomb() -> bytes:
     return buffer.getvalue()
 
 
+def make_npy(header: str, body: bytes = b"", version: bytes = b"\1\0") -> bytes:
+    """Return a member whose header is the given text."""
+    text = header.encode().ljust(118 - len(version)) + b"\n"
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text + body
+
+
+def make_zip(*members: tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def make_member(values: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(values, np.float32))
+    return buffer.getvalue()
+
+
+@on_sqlite
+def test_members_are_read_by_their_own_names(http: FlaskClient, worker: InProcessWorker) -> None:
+    model = make_model()
+    names = ("a.npy.npy", "a.npy", "b.npy", "c")
+    members = zip(names, map(make_member, model.get_weights()), strict=True)
+    train(http, worker, make_spec(upload(http, make_zip(*members)).json["weights"]))
+
+    served = http.post("/v1/models/xor:predict", json={"instances": X}).json["predictions"]
+    np.testing.assert_allclose(served, model(np.asarray(X, np.float32)).numpy(), atol=1e-6)
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "member",
+    [
+        make_npy("{'descr': (), 'fortran_order': False, 'shape': (3,)}", bytes(12)),
+        make_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), []: 2}", bytes(12)),
+        make_npy("{1: 2, 'a': 3}"),
+        make_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -3)}", bytes(12)),
+        make_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}", bytes(12), b"\x09\0"),
+        make_npy("("),
+    ],
+)
+def test_members_with_hostile_headers_are_refused(http: FlaskClient, member: bytes) -> None:
+    refused = upload(http, make_zip(("arr_0.npy", member)))
+
+    assert_problem(refused, 422, "invalid-request")
+    assert "'arr_0'" in refused.json["errors"][0]["detail"]
+
+
 @on_sqlite
 @pytest.mark.parametrize(
     ("content", "found"),
@@ -164,6 +214,7 @@ def test_hostile_files_are_refused(
     refused = upload(http, content)
 
     assert_problem(refused, 422, "invalid-request")
+    assert refused.json["errors"][0]["pointer"] == "#/file"
     assert found in refused.json["errors"][0]["detail"]
     assert "attacked" not in capsys.readouterr().out
 

@@ -11,7 +11,7 @@ if (button) {
   button.hidden = false;
   button.addEventListener("click", () => attempt(document.querySelector("[data-problem]"), async () => {
     const path = `/api/v1/models/${encodeURIComponent(data.model)}/versions/${data.number}/baselines`;
-    const job = await call(path, { method: "POST", json: {} });
+    const job = await call(path, { method: "POST" });
     location.assign(locate(`/ui/jobs/${job.id}`));
   }));
 }
