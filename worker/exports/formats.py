@@ -89,8 +89,9 @@ def write_openvino(source: ExportSource) -> NDArray[np.float32]:
 
     folder = source.folder / "openvino"
     folder.mkdir()
+    core = openvino.Core()
     try:
-        converted = openvino.convert_model(str(source.onnx_path))
+        converted = core.read_model(source.onnx_path)  # `convert_model` would report its use to the internet
     except (RuntimeError, openvino.frontend.OpConversionFailure, openvino.frontend.OpValidationFailure) as refusal:
         reason = str(refusal).strip().splitlines()[-1][:300].rstrip(". ")
         raise ExportNotPossible(
@@ -98,9 +99,7 @@ def write_openvino(source: ExportSource) -> NDArray[np.float32]:
         ) from refusal
     openvino.save_model(converted, str(folder / "model.xml"), compress_to_fp16=False)
     _pack(folder, source.get_path(ExportFormat.OPENVINO))
-    compiled = openvino.Core().compile_model(
-        str(folder / "model.xml"), "CPU", {"INFERENCE_PRECISION_HINT": openvino.Type.f32}
-    )
+    compiled = core.compile_model(str(folder / "model.xml"), "CPU", {"INFERENCE_PRECISION_HINT": openvino.Type.f32})
     return np.asarray(compiled({INPUT_NAME: source.inputs})[OUTPUT_NAME])
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from shared.errors import ExportNotPossible
-from shared.processes.child import ChildFailed, ChildProcess, ChildTimedOut
+from shared.errors import ExportNotPossible, Overloaded
+from shared.processes.child import ChildFailed, ChildNotStarted, ChildProcess, ChildTimedOut
 from shared.processes.messages import Message
 from shared.spec.export import ExportFormat
 from worker.exports.formats import ExportSource, write_saved_model_folder
@@ -97,8 +97,12 @@ class LiteRuntime:
             return self._ask(LiteRequest(path=path, saved_model=saved_model, inputs=inputs))
 
     def _ask(self, request: LiteRequest) -> str | None:
+        """Return the reason for which the process refuses; None if it has done it. Raises Overloaded."""
         try:
             answer = self._process.ask(Message(request.model_dump_json().encode()), CONVERSION_SECONDS)
+        except ChildNotStarted as failure:
+            self._process.end()
+            raise Overloaded(f"{failure}. The machine is busy.") from failure
         except ChildTimedOut:
             self._process.end()
             return f"the conversion took longer than {CONVERSION_SECONDS:g} s."

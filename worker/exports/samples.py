@@ -15,8 +15,6 @@ from shared.registry.exports import TestComparison
 from shared.registry.manifest import ManifestFile
 from worker.training.input.version_data import VersionData
 
-MAX_CALIBRATION_ROWS = 200
-MAX_TEST_ROWS = 10_000
 HALF = 0.5
 
 
