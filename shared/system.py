@@ -54,3 +54,11 @@ def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(by))
+
+
+def silence_openvino() -> None:
+    """Keep OpenVINO from reporting to its maker that it is used. Call this before its first import.
+
+    OpenVINO does without the package that reports, if it cannot be imported.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # the documented way to forbid an import

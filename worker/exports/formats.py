@@ -18,6 +18,7 @@ from shared.errors import ExportNotPossible
 from shared.preprocessing.contract import ImageContract
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME, ManifestFile
 from shared.spec.export import FILE_NAMES, ExportFormat
+from shared.system import silence_openvino
 
 SIGNATURE = "serving_default"
 MAX_TRITON_BATCH = 64
@@ -85,13 +86,14 @@ def write_saved_model_folder(network: keras.Model, place: Path, batch_size: int 
 
 def write_openvino(source: ExportSource) -> NDArray[np.float32]:
     """Write OpenVINO IR in float32, and return its outputs: `model.xml` and `model.bin`."""
+    silence_openvino()
     import openvino.frontend  # slow to import, and needed for this format alone
 
     folder = source.folder / "openvino"
     folder.mkdir()
     core = openvino.Core()
     try:
-        converted = core.read_model(source.onnx_path)  # `convert_model` would report its use to the internet
+        converted = core.read_model(source.onnx_path)
     except (RuntimeError, openvino.frontend.OpConversionFailure, openvino.frontend.OpValidationFailure) as refusal:
         reason = str(refusal).strip().splitlines()[-1][:300].rstrip(". ")
         raise ExportNotPossible(

@@ -19,6 +19,7 @@ from shared.errors import InvalidRequest
 from shared.processes.child import serve_messages
 from shared.processes.limits import ProcessLimits
 from shared.processes.messages import Message
+from shared.system import silence_openvino
 
 MAX_MEMORY_BYTES = 4 * 2**30
 """Limit of the address space of this process."""
@@ -38,6 +39,7 @@ def main(max_parameters: int, max_prepared_bytes: int) -> None:
 
 def _import_keras(max_parameters: int, max_prepared_bytes: int) -> Callable[[Message], Message]:
     """Import Keras, and return the function that answers a message."""
+    silence_openvino()
     os.environ["KERAS_BACKEND"] = "openvino"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     # Keras reads the environment when it is imported.

@@ -131,3 +131,15 @@ def test_a_plan_names_its_layers_as_a_training_does(planner: Planner) -> None:
     plans = [planner.plan(PlanRequest(spec=named.model_copy(update={"notes": str(n)}))) for n in range(8)]
 
     assert {plan.layers[-1].name for plan in plans} == {"dense"}
+
+
+def test_nothing_is_reported_about_the_use_of_openvino(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO notes in the home folder that it may report, before it does."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("CI", raising=False)
+    planner = Planner(10**9, 2**30, processes=1)
+
+    planner.plan(PlanRequest(spec=SPEC))
+
+    planner.close()
+    assert "intel" not in [path.name for path in tmp_path.iterdir()]
