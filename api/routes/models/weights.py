@@ -105,13 +105,13 @@ def upload_weights() -> Response:
 
         digest = tracked_files.store_and_reference(services().sessions, services().artifacts, [path], identify)
     document = WeightsDocument(weights=f"sha256:{digest}", arrays=[_describe(array) for array in arrays])
-    location = url_for("weights.show_weights", digest=document.weights)
+    location = url_for("weights.show_uploaded_weights", digest=document.weights)
     return to_response(document, HTTPStatus.CREATED, {"Location": location})
 
 
 @bp.get("/<digest>", responses={200: WeightsDocument, **describe_problems(FileNotFound, InvalidRequest)})
 @parse_request
-def show_weights(path: WeightsPath) -> Response:
+def show_uploaded_weights(path: WeightsPath) -> Response:
     """Show the arrays of uploaded weights."""
     found = re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", path.digest)
     missing = FileNotFound(f"There are no weights {path.digest!r}. POST /api/v1/weights uploads some.")

@@ -113,12 +113,14 @@ def test_a_plan_has_a_limit_of_processor_time() -> None:
     code = """
 import api.planner.process.__main__ as process
 process.MAX_PLAN_CPU_SECONDS = -1  # less than it has taken to start
-process.main(1000, 2**30)
+process.main(10**9, 2**30)
 """
     planner = Planner(1000, 2**30, processes=1, command=[sys.executable, "-c", code])
+    layers = [DIGITS["network"]["layers"][0], *[{"layer": "Dense", "units": 10}] * 300]
+    deep = TrainingSpec.model_validate(changed(DIGITS, "network.layers", layers))  # the kernel looks now and then
 
     with pytest.raises(InvalidRequest, match="planning took more processor time than its limit"):
-        planner.plan(PlanRequest(spec=SPEC))
+        planner.plan(PlanRequest(spec=deep))
 
     planner.close()
 

@@ -13,17 +13,22 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(place, async () => {
     total.textContent = rows.textContent = "";
-    const { loss, base, y_true, y_pred } = form.elements;
+    const { loss, base, y_true, y_pred, arguments: options } = form.elements;
     const answer = await call(`/api/v1/catalog/losses/${loss.value}`, {
       method: "POST",
-      json: { y_true: read(y_true), y_pred: read(y_pred), log_base: base.value ? Number(base.value) : null },
+      json: {
+        y_true: read(y_true),
+        y_pred: read(y_pred),
+        arguments: read(options),
+        log_base: base.value ? Number(base.value) : null,
+      },
     });
     total.textContent = say("functions.script.mean", { loss: show(answer.loss) });
     rows.textContent = say("functions.script.rows", { rows: answer.rows.slice(0, 20).map(show).join(", ") });
   });
 });
 
-/** Return what a field contains as numbers. Throws a Problem. @param {HTMLTextAreaElement} field */
+/** Return the JSON of a field. Throws a Problem. @param {HTMLTextAreaElement | HTMLInputElement} field */
 function read(field) {
   try {
     return JSON.parse(field.value);
