@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Explanation(BaseModel):
-    """What a loss or an activation computes, and when to use it. y is the label, p the output, x the input."""
+    """The formula of a loss or an activation, and when to use it. y is the label, p the output, x the input."""
 
     model_config = ConfigDict(frozen=True)
 

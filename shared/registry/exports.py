@@ -18,7 +18,7 @@ class TestComparison(BaseModel):
 
 
 class ExportResult(BaseModel):
-    """What an export has written and measured."""
+    """The file that an export has written, and what it has measured."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -9,10 +9,12 @@ from shared.jobs import publishing
 from shared.registry import versions
 from shared.registry.manifest import MANIFEST_FILE, ManifestFile
 from shared.spec.baselines import BaselineSpec
+from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 from worker.context import WorkerContext
 from worker.lease import Lease
+from worker.training.input.spec_data import load_spec_dataset
 
 
 def run_baselines_job(context: WorkerContext, job: Job, lease: Lease, folder: Path) -> None:
@@ -27,9 +29,12 @@ def run_baselines_job(context: WorkerContext, job: Job, lease: Lease, folder: Pa
         version = versions.get_version(session, spec.model, str(spec.version))
     content = context.artifacts.read(versions.get_file(version, MANIFEST_FILE).sha256)
     manifest = ManifestFile.model_validate_json(content)
-    paths = write_baselines(context, manifest, lease.check, folder)
+    dataset, _ = load_spec_dataset(context, TrainingSpec.model_validate(manifest.lineage.spec))
+    paths = write_baselines(context, manifest, dataset, lease.check, folder)
     if not paths:
-        raise DatasetDoesNotFit("There are no baselines for rows with several labels.")
+        raise DatasetDoesNotFit(
+            "There are no baselines for rows with several labels. Compare the version with another one instead."
+        )
     lease.flush()
 
     def add(files: list[StoredFile]) -> None:

@@ -14,7 +14,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from shared.errors import ExportNotPossible
 from shared.preprocessing.contract import ImageContract
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME, ManifestFile
 from shared.spec.export import FILE_NAMES, ExportFormat
@@ -26,7 +25,7 @@ MAX_TRITON_BATCH = 64
 
 @dataclass(frozen=True)
 class ExportSource:
-    """What an export starts from.
+    """The version that is exported, in memory and as ONNX.
 
     Attributes:
         network: with the weights of the version.
@@ -94,11 +93,8 @@ def write_openvino(source: ExportSource) -> NDArray[np.float32]:
     core = openvino.Core()
     try:
         converted = core.read_model(source.onnx_path)
-    except (RuntimeError, openvino.frontend.OpConversionFailure, openvino.frontend.OpValidationFailure) as refusal:
-        reason = str(refusal).strip().splitlines()[-1][:300].rstrip(". ")
-        raise ExportNotPossible(
-            f"OpenVINO cannot compute this network: {reason}. Export it to another format, such as `triton`."
-        ) from refusal
+    except (openvino.frontend.OpConversionFailure, openvino.frontend.OpValidationFailure) as refusal:
+        raise ValueError(str(refusal)) from refusal  # they are Exception, and nothing more special
     openvino.save_model(converted, str(folder / "model.xml"), compress_to_fp16=False)
     _pack(folder, source.get_path(ExportFormat.OPENVINO))
     compiled = core.compile_model(str(folder / "model.xml"), "CPU", {"INFERENCE_PRECISION_HINT": openvino.Type.f32})

@@ -10,17 +10,19 @@ import numpy as np
 
 from shared.database.tables.jobs import Job
 from shared.database.tables.registry import Version
-from shared.errors import ExportDisagrees, TrainingFailure
+from shared.errors import ExportDisagrees, ExportNotPossible, TrainingFailure
 from shared.inference.parity import TOLERANCE, compute_max_difference
 from shared.jobs import publishing
 from shared.registry import versions
 from shared.registry.exports import ExportResult
 from shared.registry.manifest import MANIFEST_FILE, ONNX_FILE, ManifestFile
 from shared.spec.export import FILE_NAMES, ExportFormat, ExportSpec
+from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 from worker.context import WorkerContext
 from worker.lease import Lease
+from worker.training.input.spec_data import load_spec_dataset
 
 if TYPE_CHECKING:
     from worker.exports.formats import ExportSource
@@ -31,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 MAX_CALIBRATION_ROWS = 200
 MAX_TEST_ROWS = 10_000
+MAX_REASON = 300
+REFUSALS = (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What the libraries of the formats raise for a network that they cannot write or compute."""
 
 
 def run_export_job(context: WorkerContext, job: Job, lease: Lease, folder: Path) -> None:
@@ -91,13 +96,14 @@ def _export(context: WorkerContext, export_format: ExportFormat, source: "Export
     from worker.exports.formats import EXACT_FORMATS
     from worker.exports.lite import LiteRuntime
     from worker.exports.samples import compare_on_test_part
-    from worker.training.input.version_data import load_version_data
+    from worker.training.input.version_data import prepare_version_data
 
     expected = np.asarray([sample.outputs for sample in source.manifest.golden_samples], np.float32)
     file = FILE_NAMES[export_format]
     if export_format is ExportFormat.TFLITE_INT8:
-        data = load_version_data(
-            context, source.manifest, lease.check, max_train=MAX_CALIBRATION_ROWS, max_test=MAX_TEST_ROWS
+        dataset, _ = load_spec_dataset(context, TrainingSpec.model_validate(source.manifest.lineage.spec))
+        data = prepare_version_data(
+            context, source.manifest, dataset, lease.check, max_train=MAX_CALIBRATION_ROWS, max_test=MAX_TEST_ROWS
         )
         with closing(LiteRuntime()) as lite:
             path = lite.write(source, data.train)
@@ -109,7 +115,15 @@ def _export(context: WorkerContext, export_format: ExportFormat, source: "Export
         with closing(LiteRuntime()) as lite:
             answers = lite.run(lite.write(source), source.inputs)
     else:
-        answers = EXACT_FORMATS[export_format](source)
+        try:
+            answers = EXACT_FORMATS[export_format](source)
+        except REFUSALS as refusal:
+            logger.exception("the network could not be written as %s", export_format)
+            reason = str(refusal).strip().splitlines()[-1:] or [type(refusal).__name__]
+            raise ExportNotPossible(
+                f"The network cannot be written as {file}: {reason[0][:MAX_REASON].rstrip('. ')}. Export it to another "
+                "format, such as `triton`."
+            ) from refusal
     difference = compute_max_difference(answers, expected)
     limit = max(TOLERANCE, source.manifest.tolerance or 0)
     if difference > limit:

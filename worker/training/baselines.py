@@ -18,10 +18,11 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassi
 from sklearn.metrics import accuracy_score, mean_absolute_error
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from shared.datasets.splits import Dataset
 from shared.registry.baselines import BASELINES_FILE, Baseline, Baselines, CrossValidation
 from shared.registry.manifest import ManifestFile
 from worker.context import WorkerContext
-from worker.training.input.version_data import VersionData, load_version_data
+from worker.training.input.version_data import VersionData, prepare_version_data
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +39,17 @@ EPOCHS, ITERATIONS = 5, 100
 
 
 def write_baselines(
-    context: WorkerContext, manifest: ManifestFile, check: Callable[[], None], folder: Path
+    context: WorkerContext, manifest: ManifestFile, dataset: Dataset, check: Callable[[], None], folder: Path
 ) -> list[Path]:
-    """Compute the baselines of a version, and write them to `folder`.
+    """Compute the baselines of a version on its data set, and write them to `folder`.
 
     Returns the path of the file; no path for rows with several labels. `check` is called between the trainings, and may
-    raise. Raises DatasetUnavailable or DatasetNotFound.
+    raise. Raises DatasetUnavailable.
     """
     row_bytes = 4 * int(np.prod(manifest.preprocessing.input_shape))
-    data = load_version_data(context, manifest, check, max(1, MAX_BYTES // row_bytes), MAX_TEST_ROWS)
+    data = prepare_version_data(
+        context, manifest, dataset, check, max_train=max(1, MAX_BYTES // row_bytes), max_test=MAX_TEST_ROWS
+    )
     if data.objective.labels:
         return []
     path = folder / BASELINES_FILE

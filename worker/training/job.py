@@ -13,8 +13,7 @@ from sqlalchemy.orm import Session
 from shared.database.tables.base import Document
 from shared.database.tables.jobs import Job
 from shared.database.tables.registry import Version
-from shared.datasets import revisions, splits
-from shared.datasets.stored_inline import read_stored_inline
+from shared.datasets import splits
 from shared.jobs import lifecycle, publishing
 from shared.jobs.lifecycle import LeaseLost
 from shared.preprocessing.image_decoder import ImageDecoder
@@ -38,6 +37,7 @@ from worker.context import WorkerContext
 from worker.lease import Lease
 from worker.process.devices import choose_device
 from worker.training.checkpoints.store import ArtifactCheckpointStore
+from worker.training.input.spec_data import load_spec_dataset
 
 if TYPE_CHECKING:
     from worker.training.pretrained import InitialWeights
@@ -98,7 +98,7 @@ def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Pat
     else:
         paths = [
             *_export(result, manifest, inputs.dataset, context.decoder, folder),
-            *(_compute_baselines(context, lease, folder) if spec.baselines else ()),
+            *(_compute_baselines(context, inputs.dataset, lease, folder) if spec.baselines else ()),
             *zip_logs(training.logs_dir, folder),
         ]
         lease.flush()
@@ -109,15 +109,8 @@ def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Pat
 
 def _load_inputs(context: WorkerContext, spec: TrainingSpec, folder: Path) -> _Inputs:
     with context.sessions() as session:
-        revision = revisions.find_spec_revision(session, spec.dataset)
-        validation = revisions.find_validation_revision(session, spec.dataset)
         version = pretrained.find_pretrained(session, spec.network)
-    uploaded, other = (
-        revisions.open_revision(one, context.artifacts, context.cache_dir / "uploaded") if one is not None else None
-        for one in (revision, validation)
-    )
-    selected = read_stored_inline(spec.dataset, context.artifacts)
-    dataset = splits.load_dataset(selected, spec.training.seed, context.datasets_dir, uploaded, other)
+    dataset, columns = load_spec_dataset(context, spec)
     logger.info(
         "%s: %d training rows, %d validation rows, %d test rows",
         spec.dataset.name or "the data in the spec",
@@ -125,7 +118,6 @@ def _load_inputs(context: WorkerContext, spec: TrainingSpec, folder: Path) -> _I
         len(dataset.validation),
         len(dataset.test),
     )
-    columns = tuple(revision.description["columns"]) if revision is not None else ()
     return _Inputs(dataset, columns, _load_initial_weights(context, version, folder))
 
 
@@ -170,14 +162,14 @@ def _export(
     return paths
 
 
-def _compute_baselines(context: WorkerContext, lease: Lease, folder: Path) -> list[Path]:
+def _compute_baselines(context: WorkerContext, dataset: splits.Dataset, lease: Lease, folder: Path) -> list[Path]:
     """Write the baselines of the version whose manifest is in `folder`. Returns the path of the file, if any."""
     from worker.training.baselines import write_baselines
 
     lease.flush()
     manifest = ManifestFile.model_validate_json((folder / MANIFEST_FILE).read_text())
     try:
-        return write_baselines(context, manifest, lease.check, folder)
+        return write_baselines(context, manifest, dataset, lease.check, folder)
     except (ArithmeticError, MemoryError, ValueError):
         logger.exception("the version is published without baselines, which could not be computed")
         return []

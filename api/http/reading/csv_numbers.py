@@ -72,7 +72,7 @@ def _open(body: bytes, known: NumberFormat) -> tuple[Iterator[list[str]], Number
 
 
 def _divide(lines: Iterable[list[str]], width: int) -> Iterator[list[list[str]]]:
-    """Divide rows of `width` cells into lists of some BATCH_CELLS cells: one by one they take five times as long.
+    """Divide rows of `width` cells into lists of BATCH_CELLS cells. One by one, short rows take three times as long.
 
     Raises MalformedRequest for a row of another width.
     """

@@ -135,7 +135,7 @@ def draw_sample(path: VersionPicturePath, query: SampleQuery) -> Response:
         rows = [row for row in first.tolist() if row in places]
         if len(rows) < len(first) and query.seed is not None:
             raise PictureNotFound(
-                "The version is of an earlier release, which kept no sample of test images. Train it."
+                "The version is of an earlier release, which kept no sample of test images. Train it again."
             )
         right = [bool(answers.true[row] == answers.predicted[row]) for row in rows]
         tiles = [

@@ -8,7 +8,7 @@ import pytest
 from api.http.reading.body_reader import MAX_BYTES_HERE, BodyReader, MalformedJson
 from api.http.reading.csv_numbers import MAX_VALUES
 from api.http.reading.json_arrays import MAX_ARRAYS, MAX_LOOSE_VALUES, MIN_NUMBERS
-from shared.errors import RequestTooLarge
+from shared.errors import MalformedRequest, RequestTooLarge
 
 ROWS = MAX_BYTES_HERE // 2
 PADDING = b" " * MAX_BYTES_HERE
@@ -60,6 +60,23 @@ def test_too_many_values_are_refused(reader: BodyReader, text: bytes, found: str
 def test_too_large_tables_are_refused(reader: BodyReader) -> None:
     with pytest.raises(RequestTooLarge, match="more than 4,000,000 numbers"):
         reader.read_csv(b"a\n" + b"0\n" * (MAX_VALUES + 1), ())
+
+
+@pytest.mark.parametrize("row", [1, 2, 16_384, 16_385, 50_000])
+def test_the_row_with_another_number_of_cells_is_told(reader: BodyReader, row: int) -> None:
+    lines = [b"0.5"] * 50_000
+    lines[row - 1] = b"0.5,1"
+    other, rest = (2, 1) if row == 1 else (1, 2)
+
+    with pytest.raises(MalformedRequest, match=f"Row {max(row, 2)} of the CSV has {rest} cells, and row 1 has {other}"):
+        reader.read_csv(b"\n".join(lines), ())
+
+
+def test_batches_keep_the_order_of_rows_and_columns(reader: BodyReader) -> None:
+    rows = np.arange(120_000, dtype=np.float64).reshape(-1, 3)
+    text = "a,b,c\n" + "\n".join(",".join(map(str, row)) for row in rows.tolist())
+
+    np.testing.assert_array_equal(reader.read_csv(text.encode(), ("c", "a")), rows[:, [2, 0]])
 
 
 def test_the_place_of_a_fault_is_told(reader: BodyReader) -> None:

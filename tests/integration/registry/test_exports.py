@@ -141,7 +141,7 @@ def test_what_openvino_cannot_compute_is_told(http: FlaskClient, worker: InProce
 
     error = http.get(location).json["error"]
     assert error["type"] == "/problems/export-not-possible"
-    assert error["detail"].startswith("OpenVINO cannot compute this network: ")
+    assert error["detail"].startswith("The network cannot be written as openvino.tar.gz: ")
 
 
 @on_sqlite

@@ -1,4 +1,4 @@
-"""Load the data of a version again, as inputs of its network."""
+"""Prepare the data of a version as inputs of its network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.datasets import revisions, splits
+from shared.datasets import splits
 from shared.datasets.row_files import MappedRows
-from shared.datasets.stored_inline import read_stored_inline
 from shared.networks.objectives import Objective, choose_objective
 from shared.registry.manifest import ManifestFile
 from shared.spec.network import NetworkSpec
@@ -35,23 +34,19 @@ class VersionData:
     objective: Objective
 
 
-def load_version_data(
-    context: WorkerContext, manifest: ManifestFile, check: Callable[[], None], max_train: int, max_test: int
+def prepare_version_data(
+    context: WorkerContext,
+    manifest: ManifestFile,
+    dataset: splits.Dataset,
+    check: Callable[[], None],
+    max_train: int,
+    max_test: int,
 ) -> VersionData:
-    """Load at most so many rows of each part, at equal distances.
+    """Prepare at most so many rows of each part of the data set of a version, at equal distances.
 
-    `check` is called between batches of images, and may raise. Raises DatasetUnavailable or DatasetNotFound.
+    `check` is called between batches of images, and may raise. Raises DatasetUnavailable.
     """
-    spec = TrainingSpec.model_validate(manifest.lineage.spec)
-    with context.sessions() as session:
-        found = revisions.find_spec_revision(session, spec.dataset)
-        other = revisions.find_validation_revision(session, spec.dataset)
-    uploaded, validation = (
-        revisions.open_revision(one, context.artifacts, context.cache_dir / "uploaded") if one is not None else None
-        for one in (found, other)
-    )
-    selected = read_stored_inline(spec.dataset, context.artifacts)
-    dataset = splits.load_dataset(selected, spec.training.seed, context.datasets_dir, uploaded, validation)
+    loss = TrainingSpec.model_validate(manifest.lineage.spec).training.loss
     contract = manifest.preprocessing
 
     def prepare(part: splits.Part, limit: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -62,7 +57,6 @@ def load_version_data(
         return contract.normalisation.apply(values.astype(np.float32)), part.y[rows]
 
     declared = NetworkSpec.model_construct(layers=None, keras=manifest.architecture, from_=None, freeze=())
-    loss = spec.training.loss
     objective = choose_objective(
         loss.name if isinstance(loss, LossSpec) else loss,  # `from_logits`: the network has its activation by now
         dataset.info,

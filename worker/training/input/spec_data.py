@@ -1,0 +1,23 @@
+"""Load the data set that a spec names."""
+
+from shared.datasets import revisions, splits
+from shared.datasets.stored_inline import read_stored_inline
+from shared.spec.training import TrainingSpec
+from worker.context import WorkerContext
+
+
+def load_spec_dataset(context: WorkerContext, spec: TrainingSpec) -> tuple[splits.Dataset, tuple[str, ...]]:
+    """Load the data of a spec, and the names of the columns of an uploaded table; none for other data.
+
+    Raises DatasetNotFound, DatasetUnavailable, DatasetDoesNotFit or ArtifactDamaged.
+    """
+    with context.sessions() as session:
+        revision = revisions.find_spec_revision(session, spec.dataset)
+        validation = revisions.find_validation_revision(session, spec.dataset)
+    uploaded, other = (
+        revisions.open_revision(one, context.artifacts, context.cache_dir / "uploaded") if one is not None else None
+        for one in (revision, validation)
+    )
+    selected = read_stored_inline(spec.dataset, context.artifacts)
+    dataset = splits.load_dataset(selected, spec.training.seed, context.datasets_dir, uploaded, other)
+    return dataset, tuple(revision.description["columns"]) if revision is not None else ()
