@@ -49,7 +49,7 @@ from api.routes.models import (
     version_charts,
     weights,
 )
-from api.routes.service import catalog, health, me, metrics, problem_types, recipes, workers
+from api.routes.service import catalog, health, me, metrics, problem_types, recipes, text, workers
 from api.services import EXTENSION, Services
 from api.serving.metrics import Metrics
 from api.serving.model_cache import ModelCache
@@ -108,6 +108,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         dataset_rows,
         catalog,
         recipes,
+        text,
         workers,
         me,
         health,

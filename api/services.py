@@ -27,8 +27,10 @@ from shared.registry import versions
 from shared.registry.evaluation import (
     IMAGES_FILE,
     ROWS_FILE,
+    TEXTS_FILE,
     TestImages,
     TestRows,
+    TestTexts,
     get_evaluation_file,
     read_evaluation_file,
 )
@@ -93,7 +95,10 @@ class Services:
         table = None
         if _has_file(version, ROWS_FILE):
             table = TestRows.from_bytes(read_evaluation_file(self.artifacts, version, ROWS_FILE))
-        return KeptRows(self.list_kept_images(version), table)
+        texts = None
+        if _has_file(version, TEXTS_FILE):
+            texts = TestTexts.from_bytes(read_evaluation_file(self.artifacts, version, TEXTS_FILE))
+        return KeptRows(self.list_kept_images(version), table, texts)
 
 
 def _has_file(version: Version, name: str) -> bool:

@@ -16,7 +16,7 @@ from shared.datasets.builtin import BUILTIN_DATASETS, read_samples
 from shared.datasets.encodings import expand_names
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.revisions import to_dataset_info
-from shared.datasets.row_files import EncodedImages, MappedRows
+from shared.datasets.row_files import EncodedImages, MappedRows, TextRows
 from shared.datasets.uploaded import Rows, UploadedDataset
 from shared.errors import PictureNotFound
 from shared.preprocessing.contract import ImageContract, build_contract
@@ -32,6 +32,7 @@ IMAGES_PER_CLASS = 6
 MAX_COLUMNS = 16
 MAX_SAMPLE_ROWS = 100_000
 """A histogram of a larger table shows this many rows, evenly spaced."""
+MAX_SAMPLE_TEXTS = 10_000
 TILE_SIDE = 96
 """Width and height of an image in the preview, in pixels."""
 
@@ -39,11 +40,11 @@ TILE_SIDE = 96
 def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore, decoder: ImageDecoder) -> Drawing:
     """Draw images of the first MAX_CLASSES classes, or a histogram of each of the first MAX_COLUMNS columns.
 
-    Raises PictureNotFound for rows that are neither images nor a table, ArtifactDamaged, InvalidImage, ImageTooLarge or
-    Overloaded.
+    Of texts, draw histograms of their numbers of words and characters. Raises PictureNotFound for rows that are
+    neither images nor a table, ArtifactDamaged, InvalidImage, ImageTooLarge or Overloaded.
     """
     info = to_dataset_info(revision)
-    if not info.images and len(info.shape) != 1:
+    if info.kind == "numbers" and len(info.shape) != 1:
         raise PictureNotFound(
             f"{reference} has rows of the shape {list(info.shape)}. A preview shows only images and tables."
         )
@@ -54,6 +55,8 @@ def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore, d
             return drawings.draw_gallery(
                 f"{reference}: {len(y):,} images", _make_tiles(x, y, info, decoder), IMAGES_PER_CLASS
             )
+        if isinstance(x, TextRows):
+            return _draw_texts(reference, x)
         names = revision.description["columns"] or [f"column {index}" for index in range(info.shape[0])]
         columns = expand_names(names, info.encodings)
         sample = np.linspace(0, len(x) - 1, min(len(x), MAX_SAMPLE_ROWS)).astype(np.int64)
@@ -67,7 +70,17 @@ def make_builtin_preview(name: str, decoder: ImageDecoder) -> Drawing:
     if info.images:
         title = f"{name}: {info.rows:,} images"
         return drawings.draw_gallery(title, _make_tiles(x, y, info, decoder), IMAGES_PER_CLASS)
+    if isinstance(x, TextRows):
+        return _draw_texts(name, x)
     return _draw_table(f"{name}: {info.rows:,} rows", [f"column {index}" for index in range(x.shape[1])], x)
+
+
+def _draw_texts(reference: str, texts: TextRows) -> Drawing:
+    """Draw how many words and characters the texts have, at most MAX_SAMPLE_TEXTS of them."""
+    sample = np.linspace(0, len(texts) - 1, min(len(texts), MAX_SAMPLE_TEXTS)).astype(np.int64)
+    lengths = [(len(text.split()), len(text)) for text in texts.select(sample)]
+    title = f"{reference}: {len(texts):,} texts"
+    return drawings.draw_histograms(title, ["words", "characters"], np.asarray(lengths, np.float32))
 
 
 def _draw_table(title: str, columns: list[str], rows: NDArray[Any]) -> Drawing:
@@ -94,5 +107,6 @@ def _read_images(x: Rows, rows: NDArray[np.int64], contract: ImageContract, deco
         for data in map(x.read_encoded, rows):
             yield decoder.transform(data, read_header(data, decoder.limits), contract).pixels
         return
+    assert isinstance(x, np.ndarray | MappedRows)  # noqa: S101 - the rows are images
     for image in x.read(rows) if isinstance(x, MappedRows) else x[rows]:
         yield transform_image(image, contract).pixels

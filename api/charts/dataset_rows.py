@@ -18,7 +18,7 @@ from shared.datasets.builtin import BUILTIN_DATASETS, read_samples
 from shared.datasets.encodings import decode_cells
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.revisions import to_dataset_info
-from shared.datasets.row_files import EncodedImages, MappedRows
+from shared.datasets.row_files import EncodedImages, MappedRows, TextRows
 from shared.datasets.uploaded import Rows, UploadedDataset
 from shared.preprocessing.contract import ImageContract, build_contract
 from shared.preprocessing.decoding import read_header
@@ -72,6 +72,11 @@ class OpenDataset:
         """Return the cells of a row of a table, as they were sent."""
         return decode_cells(self._read(row).reshape(-1), self.info.encodings)
 
+    def get_text(self, row: int) -> str:
+        """Return the text of a row."""
+        assert isinstance(self.x, TextRows)  # noqa: S101 - the rows are texts
+        return self.x.read_text(row)
+
     def encode_image(self, row: int, side: int, decoder: ImageDecoder) -> bytes:
         """Encode the image of a row as PNG, its longer side `side` pixels long.
 
@@ -86,7 +91,7 @@ class OpenDataset:
 
     def read_rows(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Read rows of a table, (n, width)."""
-        assert not isinstance(self.x, EncodedImages)  # noqa: S101 - its callers ask before
+        assert isinstance(self.x, np.ndarray | MappedRows)  # noqa: S101 - its callers ask before
         return self.x.read(rows) if isinstance(self.x, MappedRows) else np.asarray(self.x)[rows]
 
     def get_pixels(self, row: int, decoder: ImageDecoder) -> NDArray[Any]:

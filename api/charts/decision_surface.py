@@ -76,7 +76,7 @@ def _collect_points(servable: Servable, dataset: DatasetSpec) -> tuple[NDArray[n
     """
     if dataset.inline is not None and dataset.classes is None:
         _, x, y = read_inline(dataset.inline)
-        if y.ndim == 1 or y.shape[1] == 1:
+        if isinstance(x, np.ndarray) and (y.ndim == 1 or y.shape[1] == 1):
             return x.astype(np.float64), y.reshape(-1).astype(np.float64)
     samples = [sample.numbers for sample in servable.manifest.golden_samples]
     contract = servable.manifest.preprocessing

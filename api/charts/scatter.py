@@ -54,7 +54,7 @@ def select_points(opened: OpenDataset, columns: Sequence[str], label: str, axes:
 
     Raises InvalidRequest for an unknown column, PictureNotFound if there are fewer than two columns of numbers.
     """
-    if opened.info.images or len(opened.info.shape) != 1:
+    if opened.info.kind != "numbers" or len(opened.info.shape) != 1:
         raise PictureNotFound("A scatter plot needs a table, and these rows are images or have more dimensions.")
     known = list_numeric_columns(opened, columns, label)
     for axis, name in zip("xyz", axes, strict=True):

@@ -33,13 +33,14 @@ class RevisionDocument(Document):
     """A revision of an uploaded data set, or a built-in one. It never changes.
 
     `shape` is the shape of one row. For images it is height, width and channels; height and width are null if the
-    images have different sizes. `columns` are the names of the input columns of a CSV, empty for other files.
+    images have different sizes. It is empty for texts. `columns` are the names of the input columns of a CSV, empty for
+    other files.
     """
 
     name: str
     revision: int | None = Field(description="The number of the revision; null for a built-in data set.")
     reference: str = Field(description="The value of `dataset.name` for this revision.", examples=["flowers@2"])
-    kind: Literal["images", "numbers"]
+    kind: Literal["images", "numbers", "texts"]
     targets: TargetKind
     shape: tuple[int | None, ...]
     train_rows: int
@@ -61,6 +62,12 @@ class RevisionDocument(Document):
     warnings: list[str] = Field(description="What the sender may not have meant.")
     digest: str | None = Field(description="sha256 of the data that a training can use; null for a built-in data set.")
     created_at: datetime | None
+
+    def list_columns(self) -> list[str]:
+        """Return the names of the input columns, or `column 0`, `column 1`, … for a table without names."""
+        if self.columns or self.kind != "numbers":
+            return self.columns
+        return [f"column {index}" for index in range(self.shape[0] or 0)]
 
 
 class DatasetDocument(Document):
@@ -123,7 +130,7 @@ def _format_info(
         name=name,
         revision=revision,
         reference=reference,
-        kind="images" if info.images else "numbers",
+        kind=info.kind,
         targets=info.targets,
         shape=info.shape if 0 not in info.shape else (None, None, info.shape[-1]),
         train_rows=info.train_rows,
@@ -152,12 +159,13 @@ class DatasetRow(Document):
     index: int
     part: Part
     label: str = Field(description="The label as text; several labels are separated by commas.")
-    image: str | None = Field(description="The path of its picture; null for a row of a table.")
-    values: list[float | str] | None = Field(description="The cells of a row of a table; null for an image.")
+    image: str | None = Field(description="The path of its picture; null for a row of a table and for a text.")
+    values: list[float | str] | None = Field(description="The cells of a row of a table; null for others.")
+    text: str | None = Field(description="The text, of a long one the beginning in lists; null for others.")
 
 
 class DatasetRowDetail(DatasetRow):
-    """A row of a data set, with its pixels."""
+    """A row of a data set, with its pixels or its whole text."""
 
     shape: list[int]
     pixels: list[list[list[int]]] | None = Field(

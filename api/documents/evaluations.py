@@ -10,7 +10,7 @@ from pydantic import Field
 from api.documents.base import Document
 from shared.database.tables.registry import Version
 from shared.preprocessing.contract import NumbersContract
-from shared.registry.evaluation import CalibrationBin, TestPredictions, TestRows
+from shared.registry.evaluation import CalibrationBin, TestPredictions, TestRows, TestTexts
 from shared.registry.manifest import VersionManifest
 
 
@@ -42,6 +42,9 @@ class EvaluationRow(Mistake):
         description="The cells of the row of a table, in the order of the columns; null for images, and if the row is "
         "not kept. Kept are the same rows as for images."
     )
+    text: str | None = Field(
+        description="The first 1,000 characters of the text; null for other data, and if the row is not kept."
+    )
 
 
 class EvaluationRowList(Document):
@@ -64,10 +67,18 @@ class Calibration(Document):
 
 @dataclass(frozen=True)
 class KeptRows:
-    """The test rows that a version keeps: as images, or as rows of a table."""
+    """The test rows that a version keeps: as images, as rows of a table, or as texts."""
 
     images: frozenset[int]
     table: TestRows | None
+    texts: TestTexts | None
+
+    def list_rows(self) -> list[int]:
+        """Return the positions of all kept rows in the test part, ascending."""
+        if self.images:
+            return sorted(self.images)
+        kept = self.table if self.table is not None else self.texts
+        return kept.rows.tolist() if kept is not None else []
 
 
 def describe_rows(
@@ -87,6 +98,7 @@ def describe_rows(
             right=bool(answers.true[row] == answers.predicted[row]),
             image=address(index=row) if row in kept.images else None,
             values=kept.table.read(row, encodings) if kept.table is not None else None,
+            text=kept.texts.read(row) if kept.texts is not None else None,
         )
         for row in rows
     ]

@@ -10,7 +10,7 @@ from api.documents.base import Document
 from shared.database.tables.jobs import Job, JobKind, JobStatus
 from shared.database.tables.registry import Version
 from shared.registry.exports import ExportResult
-from shared.spec.export import FILE_NAMES, ExportFormat
+from shared.spec.export import FILE_NAMES, NOT_FOR_TEXTS, ExportFormat
 
 
 class ExportDocument(Document):
@@ -33,13 +33,15 @@ class ExportList(Document):
 
 
 def list_exports(session: Session, version: Version) -> ExportList:
-    """List the formats with the files of a version and the newest jobs."""
+    """List the formats with the files of a version, which has its manifest, and the newest jobs."""
     of_version = Job.kind == JobKind.EXPORT, Job.model == version.model
     query = select(Job).where(*of_version, Job.spec["version"].as_integer() == version.number)
     jobs = {job.spec["format"]: job for job in session.scalars(query.order_by(Job.created_at))}
     files = {file.name: file for file in version.files}
     exports = []
     for export_format, name in FILE_NAMES.items():
+        if export_format in NOT_FOR_TEXTS and version.manifest["preprocessing"]["kind"] == "texts":
+            continue
         job, file = jobs.get(export_format), files.get(name)
         path = f"/api/v1/models/{version.model}/versions/{version.number}/files/{name}"
         exports.append(

@@ -98,6 +98,6 @@ def _name_archive(names: list[str]) -> str | None:
     if set(names) >= MODEL_MEMBERS:
         return "a model of Keras (.keras), and no data"
     files = [name for name in names if not name.endswith("/") and not name.startswith("__MACOSX/")]
-    if files and all(name.lower().endswith((".csv", ".tsv", ".txt", ".xlsx", ".parquet")) for name in files):
+    if files and all(name.lower().endswith((".csv", ".tsv", ".xlsx", ".parquet")) for name in files):
         return f"a zip with a table, {files[0][:100]!r}: unpack it and send the table alone"
     return None

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from api.ingestion.result import UNREADABLE, ParsedDataset, UploadLimits, dataset_error
 from api.ingestion.row_writer import RowWriter
 from api.ingestion.targets import ClassNames, Targets, infer_numeric_targets
+from api.ingestion.texts.text_writer import TextWriter
 from shared.datasets.cells import MAX_FLOAT32
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.labels import find_class_name_faults
 from shared.datasets.row_files import CHUNK_BYTES
+from shared.datasets.texts import find_text_fault
 from shared.datasets.weights import WEIGHTS_FILE, find_weight_fault
 
 ONE_PART = ("x", "y")
@@ -48,8 +50,8 @@ def is_npz(archive: zipfile.ZipFile) -> bool:
 def ingest_npz(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> ParsedDataset:
     """Convert the arrays, and write x.npy, uint8 for images and float32 otherwise, and y.npy to the folder.
 
-    An array of uint8 with 3 or 4 dimensions contains images. Test rows follow the training rows.
-    Raises DatasetRefused.
+    An array of uint8 with 3 or 4 dimensions contains images. Strings are written to texts.bin and index.npz. Test rows
+    follow the training rows. Raises DatasetRefused.
     """
     headers = read_headers(archive, limits)
     names = TWO_PARTS if "x_train" in headers else ONE_PART
@@ -67,13 +69,19 @@ def ingest_npz(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> 
     xs = [array for name, array in arrays.items() if name.startswith("x")]
     ys = [array for name, array in arrays.items() if name.startswith("y")]
     _check_rows(arrays, xs, ys)
+    texts = xs[0].dtype.kind == "U"
     images = xs[0].dtype == np.uint8 and xs[0].ndim in IMAGE_RANKS
-    shape = to_image_shape(xs[0].shape[1:]) if images else (xs[0].shape[1:] or (1,))
-    _write_x(xs, shape, folder / "x.npy", limits, images=images)
+    shape: tuple[int, ...] = ()
+    if not texts:
+        shape = to_image_shape(xs[0].shape[1:]) if images else (xs[0].shape[1:] or (1,))
     targets = _name_classes(_build_targets(ys), archive, headers, folder)
-    np.save(folder / "y.npy", targets.y)
+    if texts:
+        files = _write_texts(xs, targets, limits, folder)
+    else:
+        _write_x(xs, shape, folder / "x.npy", limits, images=images)
+        np.save(folder / "y.npy", targets.y)
+        files = [folder / "x.npy", folder / "y.npy"]
     train_rows = len(xs[0])
-    files = [folder / "x.npy", folder / "y.npy"]
     if SAMPLE_WEIGHT in headers:
         weights = _read_weights(archive, headers[SAMPLE_WEIGHT], train_rows, folder)
         files.append(folder / WEIGHTS_FILE)
@@ -81,6 +89,7 @@ def ingest_npz(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> 
     info = DatasetInfo(
         shape,
         images=images,
+        texts=texts,
         targets=targets.kind,
         train_rows=train_rows,
         test_rows=len(targets.y) - train_rows,
@@ -92,6 +101,19 @@ def ingest_npz(archive: zipfile.ZipFile, limits: UploadLimits, folder: Path) -> 
     )
     ignored = tuple(sorted(set(headers) - set(wanted) - {*CLASS_NAMES, SAMPLE_WEIGHT}))
     return ParsedDataset(info, tuple(files), ignored=ignored)
+
+
+def _write_texts(xs: Sequence[NDArray[Any]], targets: Targets, limits: UploadLimits, folder: Path) -> list[Path]:
+    """Write texts.bin and index.npz, and return their paths. Raises DatasetRefused."""
+    with TextWriter(folder, limits) as writer:
+        for x in xs:
+            step = max(1, CHUNK_BYTES // max(1, x.itemsize))
+            for start in range(0, len(x), step):
+                for text in x[start : start + step].reshape(-1).tolist():
+                    if fault := find_text_fault(text):
+                        raise dataset_error(f"x, row {writer.rows} (from 0; x_test follows x_train): the text {fault}.")
+                    writer.write(text)
+        return list(writer.finish(y=targets.y))
 
 
 def _read_weights(archive: zipfile.ZipFile, header: _Header, rows: int, folder: Path) -> NDArray[np.float32]:
@@ -172,8 +194,8 @@ def _check_rows(arrays: Mapping[str, NDArray[Any]], xs: Sequence[NDArray[Any]], 
     for name, array in arrays.items():
         if array.ndim == 0 or array.size == 0:
             raise dataset_error(f"The array {name!r} has the shape {array.shape}; at least one row is needed.")
-        if array.dtype.kind == "U" and name.startswith("x"):
-            raise dataset_error(f"The array {name!r} contains text. Only labels can be text: save numbers.")
+        if array.dtype.kind == "U" and name.startswith("x") and array.size != len(array):
+            raise dataset_error(f"The array {name!r} has the shape {array.shape}. Save one text for each row.")
     for x, y in zip(xs, ys, strict=True):
         if len(x) != len(y):
             raise dataset_error(f"x has {len(x):,} rows and y has {len(y):,}. Each row of x needs one label in y.")

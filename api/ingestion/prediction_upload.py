@@ -1,4 +1,4 @@
-"""Convert an uploaded file to the inputs of a batch prediction: a zip of images, a CSV of numbers, or an npz.
+"""Convert an uploaded file to the inputs of a batch prediction: a zip of images or texts, a CSV, or an npz.
 
 An input that cannot be read becomes a fault of its row. The whole file is refused only if its inputs cannot be
 determined.
@@ -10,22 +10,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from api.ingestion.archives.members import is_junk, read_members
+from api.ingestion.archives.parts import TEXTS
 from api.ingestion.file_types import open_archive
 from api.ingestion.images.image_files import read_content
-from api.ingestion.images.members import is_junk, read_members
 from api.ingestion.npz_files import IMAGE_RANKS, is_npz, map_array, read_headers, to_image_shape
 from api.ingestion.result import MAX_FAULTS, UploadLimits, dataset_error
 from api.ingestion.row_writer import RowWriter
 from api.ingestion.tables.csv_reader import Line, TableText, count_chunk_rows, open_table, read_sample
+from api.ingestion.text_encoding import check_encoding
+from api.ingestion.texts.text_folders import read_text_file
+from api.ingestion.texts.text_writer import TextWriter
 from shared.datasets.cells import NumberFormat, is_header
 from shared.datasets.columns import find_positions
 from shared.datasets.encodings import ColumnEncoding, count_width, encode_row, read_cell
 from shared.datasets.row_files import CHUNK_BYTES, join_lines
+from shared.datasets.texts import find_text_fault
 from shared.preprocessing.contract import Contract, ImageContract, NumbersContract
+from shared.preprocessing.text import TextContract
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,8 @@ class PredictionInputs:
     """The files with the inputs of a batch prediction.
 
     Attributes:
-        files: images.bin and index.npz, or x.npy. If inputs could not be read, also faults.json, which maps the number
-            of the row, from 0, to a sentence.
+        files: index.npz with images.bin or texts.bin, or x.npy. If inputs could not be read, also faults.json, which
+            maps the number of the row, from 0, to a sentence.
         rows: number of inputs, including those that could not be read.
     """
 
@@ -56,11 +63,13 @@ def ingest_prediction_inputs(
     that of the text; None to tell it.
     Raises DatasetRefused for a file that does not fit the version or whose inputs cannot be determined.
     """
-    archive = open_archive(stream, "a zip of images, a CSV of numbers, or an npz")
+    archive = open_archive(stream, "a zip of images or texts, a CSV, or an npz")
     if archive is not None:
         with archive:
             if is_npz(archive):
                 return _ingest_array(archive, contract, limits, folder)
+            if isinstance(contract, TextContract):
+                return _ingest_text_files(archive, encoding, limits, folder)
             if not isinstance(contract, ImageContract):
                 raise dataset_error(
                     f"The version takes {list(contract.shape)} numbers per row, and the file is a zip. Send a CSV, "
@@ -69,7 +78,58 @@ def ingest_prediction_inputs(
             return _ingest_images(archive, encoding, limits, folder)
     if isinstance(contract, ImageContract):
         raise dataset_error("The version takes images. Send a zip of image files, or an npz with the array `x`.")
-    return _ingest_csv(open_table(stream, encoding), contract, columns, limits, folder)
+    table = open_table(stream, encoding)
+    if isinstance(contract, TextContract):
+        return _ingest_text_column(table, columns, limits, folder)
+    return _ingest_csv(table, contract, columns, limits, folder)
+
+
+def _ingest_text_files(
+    archive: zipfile.ZipFile, encoding: str | None, limits: UploadLimits, folder: Path
+) -> PredictionInputs:
+    """Write the text files of the zip, in its order. Raises DatasetRefused."""
+    members = [
+        member
+        for member in read_members(archive, limits, encoding).members
+        if not (member.is_folder or is_junk(member.path)) and TEXTS.matches(member.path[-1])
+    ]
+    if not members:
+        raise dataset_error("The zip contains no text file. Add files whose names end in `.txt`.")
+    faults: dict[int, str] = {}
+    with TextWriter(folder, limits) as writer:
+        for row, member in enumerate(members):
+            text, fault = read_text_file(archive, member.info, check_encoding(encoding))
+            writer.write("" if fault else text)
+            if fault:
+                faults[row] = f"{'/'.join(member.path)}: {fault}."
+    files = writer.finish(names=join_lines("/".join(member.path) for member in members))
+    return PredictionInputs((*files, *_write_faults(faults, folder)), writer.rows)
+
+
+def _ingest_text_column(
+    table: TableText, columns: Sequence[str], limits: UploadLimits, folder: Path
+) -> PredictionInputs:
+    """Write the texts of a table: those of the column that the version was trained on, or of the only one.
+
+    Raises DatasetRefused.
+    """
+    sample = read_sample(table.read_rows())
+    if not sample:
+        raise dataset_error("The file contains no rows: all cells are empty. Send a CSV with texts.")
+    first = sample[0][1]
+    has_names = bool(columns and set(columns) <= set(first))
+    (index,) = _find_columns(first, columns if has_names else (), 1)
+    faults: dict[int, str] = {}
+    with TextWriter(folder, limits) as writer:
+        for row, (number, cells) in enumerate(islice(table.read_rows(), has_names, None)):
+            fault = f"has {len(cells)} cells; the first row has {len(first)}" if len(cells) != len(first) else None
+            fault = fault or find_text_fault(cells[index])
+            writer.write("" if fault else cells[index])
+            if fault:
+                faults[row] = f"Line {number}: the row {fault}."
+    if not writer.rows:
+        raise dataset_error("The file contains a header and no rows. Add rows below the header.")
+    return PredictionInputs((*writer.finish(), *_write_faults(faults, folder)), writer.rows)
 
 
 def _ingest_images(
@@ -110,6 +170,8 @@ def _ingest_array(archive: zipfile.ZipFile, contract: Contract, limits: UploadLi
     x = map_array(archive, name, folder)
     if x.ndim == 0 or x.size == 0:
         raise dataset_error(f"The array {name!r} has the shape {x.shape}; at least one row is needed.")
+    if isinstance(contract, TextContract):
+        return _ingest_text_array(x, name, limits, folder)
     if not isinstance(contract, ImageContract):
         shape, dtype = contract.shape, np.dtype(np.float32)
         if x.dtype.kind not in "biuf" or (x.shape[1:] or (1,)) != shape:
@@ -129,6 +191,21 @@ def _ingest_array(archive: zipfile.ZipFile, contract: Contract, limits: UploadLi
         for start in range(0, len(x), step):
             writer.write(x[start : start + step])  # the job reports infinite values
     return PredictionInputs((folder / "x.npy",), len(x))
+
+
+def _ingest_text_array(x: NDArray[Any], name: str, limits: UploadLimits, folder: Path) -> PredictionInputs:
+    if x.dtype.kind != "U" or x.size != len(x):
+        raise dataset_error(
+            f"The version takes texts; the array {name!r} is {x.dtype} {x.shape}. Save one Unicode string for each row."
+        )
+    faults: dict[int, str] = {}
+    with TextWriter(folder, limits) as writer:
+        for row, text in enumerate(x.reshape(-1)):
+            fault = find_text_fault(str(text))
+            writer.write("" if fault else str(text))
+            if fault:
+                faults[row] = f"x, row {row}: the text {fault}."
+    return PredictionInputs((*writer.finish(), *_write_faults(faults, folder)), writer.rows)
 
 
 def _ingest_csv(

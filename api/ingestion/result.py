@@ -89,7 +89,7 @@ class ParsedDataset:
         The same content in another archive, or below other folders, has the same digest.
         """
         facts = asdict(self.info)
-        for key in ("encodings", "validation_rows", "validation_class_rows", "weighted"):
+        for key in ("encodings", "validation_rows", "validation_class_rows", "weighted", "texts"):
             if not facts[key]:
                 del facts[key]  # so that revisions that are older than the key keep their digest
         if self.info.decimal == ".":
@@ -137,6 +137,7 @@ class TableOptions(SpecPart):
         leave_out: names or positions of columns that are not inputs.
         columns: options of input columns, by name or position.
         weight: name or position of the column with the weight of each row. None: all rows weigh the same.
+        text: name or position of the column with texts, which is then the only input. None: it is detected.
         encoding: the encoding of the text. None: UTF-8 or UTF-16, or else it is guessed.
     """
 
@@ -146,6 +147,7 @@ class TableOptions(SpecPart):
     leave_out: tuple[str, ...] = ()
     columns: dict[str, ColumnOptions] = Field(default={})
     weight: str | None = None
+    text: str | None = None
     encoding: str | None = None
 
 

@@ -5,7 +5,8 @@ from typing import Any
 Json = dict[str, Any]
 JSON = "application/json"
 ANY: Json = {}
-ROWS: Json = {"type": "array", "minItems": 1, "items": ANY, "description": "Tensors, rows, or images in base64."}
+ROWS: Json = {"type": "array", "minItems": 1, "items": ANY, "description": "Tensors, rows, texts, or images in base64."}
+TEXT: Json = {"schema": {"type": "string"}}
 IMAGE: Json = {"schema": {"type": "string", "format": "binary"}}
 TF_BODY: Json = {
     "type": "object",
@@ -82,7 +83,8 @@ def describe_foreign_paths() -> Json:
         ):
             paths[model + end] = {"get": _describe(f"oip_{name}{suffix}", OIP, summary, model + end)}
         path = f"{model}/infer"
-        paths[path] = {"post": _describe(f"oip_infer{suffix}", OIP, "Predict tensors or images.", path, INFER_BODY)}
+        summary = "Predict tensors, images or texts."
+        paths[path] = {"post": _describe(f"oip_infer{suffix}", OIP, summary, path, INFER_BODY)}
     paths["/v2/repository/index"] = {
         "post": _describe("oip_index", OIP, "List the models and their states.", "/v2/repository/index", OBJECT, OBJECT)
     }
@@ -94,7 +96,7 @@ def describe_foreign_paths() -> Json:
         path = f"/v2/repository/models/{{model}}/{verb}"
         paths[path] = {"post": _describe(f"oip_{verb}", OIP, f"{verb.capitalize()} a model.", path)}
     for path, name in (("/invocations", "invoke_default"), ("/models/{model}/invocations", "invoke_model")):
-        operation = _describe(name, MLFLOW, "Predict data frames, tensors or images.", path, MLFLOW_BODY)
+        operation = _describe(name, MLFLOW, "Predict data frames, tensors, images or texts.", path, MLFLOW_BODY)
         operation["requestBody"]["content"] |= {
             "text/csv": {"schema": {"type": "string"}},
             "application/vnd.apache.parquet": IMAGE,
@@ -102,9 +104,12 @@ def describe_foreign_paths() -> Json:
             "image/jpeg": IMAGE,
         }
         paths[path] = {"post": operation}
-    operation = _describe("classify_image", HF, "Classify an image.", "/models/{model}", HF_BODY)
-    operation["requestBody"]["content"] |= {"image/png": IMAGE, "image/jpeg": IMAGE}
-    operation["responses"]["200"]["content"][JSON]["schema"] = {"type": "array", "items": LABEL}
+    operation = _describe("classify", HF, "Classify an image or texts.", "/models/{model}", HF_BODY)
+    operation["requestBody"]["content"] |= {"image/png": IMAGE, "image/jpeg": IMAGE, "text/plain": TEXT}
+    ranked = {"type": "array", "items": LABEL}
+    operation["responses"]["200"]["content"][JSON]["schema"] = {
+        "anyOf": [ranked, {"type": "array", "items": ranked, "description": "One list for each text."}]
+    }
     paths["/models/{model}"] = {"post": operation}
     return paths
 
@@ -113,7 +118,10 @@ HF_BODY: Json = {
     "type": "object",
     "required": ["inputs"],
     "properties": {
-        "inputs": {"type": "string", "description": "An image in base64."},
+        "inputs": {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+            "description": "An image in base64; for a version of texts, a text or a list of texts.",
+        },
         "parameters": {"type": "object", "properties": {"top_k": {"type": "integer", "minimum": 1}}},
     },
 }

@@ -29,6 +29,7 @@ from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, Servi
 from shared.inference.inputs import order_row
 from shared.inference.servable import Servable
 from shared.preprocessing.contract import NumbersContract
+from shared.preprocessing.text import TextContract
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -71,7 +72,7 @@ class MlflowProtocol:
         return MlflowCall(ROUTE, *split_model_name(name), self._services.max_request_bytes, content_type)
 
     def answer(self, call: MlflowCall, servable: Servable, body: bytes) -> Reply:
-        """Parse the body, predict and format the reply. Rows that are all strings are images in base64.
+        """Parse the body, predict and format the reply. Strings are images in base64, or texts for a version of texts.
 
         Raises ServiceError.
         """
@@ -84,6 +85,8 @@ class MlflowProtocol:
             got = call.content_type[:100]
             raise UnsupportedContent(f"This predictor only supports the following content types: {TYPES}. Got '{got}'.")
         columns, contract = servable.manifest.columns, servable.manifest.preprocessing
+        if isinstance(contract, TextContract):
+            return _format_reply(self._predict_texts(servable, body, media_type))
         table = contract if isinstance(contract, NumbersContract) else None
         encodings = table.columns if table is not None else ()
         if media_type in PARQUET:
@@ -95,6 +98,19 @@ class MlflowProtocol:
         if not encodings and isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
             return _format_reply(predict_images(predictor, servable, images_from_base64(rows)))
         return _format_reply(predict_numbers(predictor, servable, rows))
+
+    def _predict_texts(self, servable: Servable, body: bytes, media_type: str) -> Predicted:
+        """Predict the texts of a body; numbers are word indices. Raises ServiceError."""
+        columns, bodies = servable.manifest.columns, self._services.bodies
+        if media_type in PARQUET:
+            rows = _parse_split(read_parquet(body, self._services.max_request_bytes), columns)
+        elif media_type == CSV:
+            rows = bodies.read_text_csv(body, columns)
+        else:
+            rows = _parse_json(bodies, body, columns)
+        if isinstance(rows, np.ndarray) and rows.dtype == object:
+            rows = rows.tolist()
+        return predict_numbers(self._services.predictor, servable, rows)
 
     @staticmethod
     def error(error: ServiceError) -> Reply:
@@ -272,5 +288,5 @@ def _parse_records(value: object, columns: Sequence[str]) -> list[Any]:
 
 
 def _unwrap_row(row: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return the string of a row with a single string, which is an image in base64. Other rows stay unchanged."""
+    """Return the string of a row with a single string, an image in base64 or a text. Other rows stay unchanged."""
     return row[0] if isinstance(row, list) and len(row) == 1 and isinstance(row[0], str) else row

@@ -22,7 +22,9 @@ from shared.database.tables.registry import Version
 from shared.errors import ModelNotFound, ServiceError, VersionNotFound
 from shared.inference.servable import InferenceStatistics, Servable
 from shared.preprocessing.contract import NumbersContract
+from shared.preprocessing.text import TextContract
 from shared.registry import versions
+from shared.registry.manifest import TensorSignature
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -112,7 +114,7 @@ def list_models() -> Response:
 def show_model(model: str, version: str | None = None) -> Response:
     """Show the inputs and outputs of a model.
 
-    The parameters describe the columns of a table, or the inputs of encoded images and of pixels.
+    The parameters describe the columns of a table, or the inputs of encoded images and of pixels. A text is BYTES.
     """
     servable = services().model_cache.get(model, version)
     with services().sessions() as session:
@@ -123,7 +125,7 @@ def show_model(model: str, version: str | None = None) -> Response:
             "name": servable.model,
             "versions": numbers[::-1],
             "platform": "onnxruntime_onnx",
-            "inputs": [{"name": tensor.name, "datatype": "FP32", "shape": tensor.shape} for tensor in signature.inputs],
+            "inputs": [_describe_input(servable, tensor) for tensor in signature.inputs],
             "outputs": [
                 {"name": tensor.name, "datatype": "FP32", "shape": tensor.shape} for tensor in signature.outputs
             ],
@@ -224,9 +226,9 @@ def unload_model(model: str) -> Response:
 @bp.post("/v2/models/<model>/infer")
 @bp.post("/v2/models/<model>/versions/<version>/infer")
 def infer(model: str, version: str | None = None) -> Response:
-    """Predict tensors or images.
+    """Predict tensors, images or texts.
 
-    Tensors are JSON or binary data, encoded images are elements of type BYTES.
+    Tensors are JSON or binary data, encoded images and texts are elements of type BYTES.
     """
     protocol = OpenInferenceProtocol(services())
     call = protocol.make_call(model, version, request.environ)
@@ -256,12 +258,21 @@ def _format_index_row(version: Version) -> dict[str, str]:
     return {"name": version.model, "version": str(version.number), "state": state, "reason": reason}
 
 
+def _describe_input(servable: Servable, tensor: TensorSignature) -> dict[str, Any]:
+    if isinstance(servable.manifest.preprocessing, TextContract):
+        return {"name": tensor.name, "datatype": BYTES, "shape": [-1]}
+    return {"name": tensor.name, "datatype": "FP32", "shape": tensor.shape}
+
+
 def _describe_inputs(servable: Servable) -> dict[str, Any]:
     """Describe what else than the network's input can be sent: encoded images and pixels, or the columns of a table.
 
-    The version itself scales rows and pixels.
+    The version itself scales rows and pixels, and converts texts.
     """
     contract = servable.manifest.preprocessing
+    if isinstance(contract, TextContract):
+        indices = {"datatype": "FP32", "shape": [-1, *contract.input_shape]}
+        return {"scaled_by": "version", "columns": servable.manifest.columns, "word_indices": indices}
     if isinstance(contract, NumbersContract):
         return {"scaled_by": "version", "columns": servable.manifest.columns}
     return {

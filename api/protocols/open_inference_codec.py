@@ -24,6 +24,7 @@ from api.protocols.tensors import (
     images_from_base64,
     predict_images,
     predict_numbers,
+    predict_texts,
 )
 from api.services import Services
 from api.serving.predictor import Predictor
@@ -33,11 +34,13 @@ from shared.inference.arrays import REAL_TYPES, to_array
 from shared.inference.meaning import Meaning
 from shared.inference.servable import Servable
 from shared.preprocessing.contract import ImageContract, NumbersContract
+from shared.preprocessing.text import TextContract
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 BFLOAT16 = "BF16"
 BYTES = "BYTES"
+BASE64 = "base64"
 MAX_NAMED_COLUMNS = 20
 """The most columns that a message names."""
 INTEGER_TYPES = frozenset({int, bool})
@@ -136,6 +139,11 @@ def _compute_outputs(predictor: Predictor, servable: Servable, document: dict[st
     if not isinstance(inputs, list) or not inputs or not all(isinstance(given, dict) for given in inputs):
         raise InvalidRequest(f"`inputs` must be a list of one object, for the input {INPUT_NAME!r}.")
     names = [given.get("name") for given in inputs]
+    contract = servable.manifest.preprocessing
+    if isinstance(contract, TextContract):
+        if len(names) == 1 and names[0] in (INPUT_NAME, *columns):
+            return _compute_text_outputs(predictor, servable, inputs[0], raw)
+        columns = ()
     if columns and set(columns) <= {name for name in names if isinstance(name, str)}:
         return predict_numbers(predictor, servable, _read_columns(inputs, servable, raw))
     if names != [INPUT_NAME]:
@@ -146,7 +154,6 @@ def _compute_outputs(predictor: Predictor, servable: Servable, document: dict[st
         raise InvalidRequest(f"unexpected inference {unexpected}, {named}")
     (given,) = inputs
     shape, datatype = _parse_type(given)
-    contract = servable.manifest.preprocessing
     if datatype == BYTES and isinstance(contract, NumbersContract):
         return predict_numbers(predictor, servable, _read_text_rows(given, shape, contract, raw))
     if datatype == BYTES:
@@ -157,6 +164,22 @@ def _compute_outputs(predictor: Predictor, servable: Servable, document: dict[st
     except InvalidRequest as error:
         raise InvalidRequest(f"{error.detail} {describe_expected_input(servable)}.") from None
     return predict_numbers(predictor, servable, tensor, meaning)
+
+
+def _compute_text_outputs(
+    predictor: Predictor, servable: Servable, given: dict[str, Any], raw: memoryview
+) -> Predicted:
+    """Predict texts, elements of type BYTES of the shape [n] or [n, 1], or word indices. Raises ServiceError."""
+    shape, datatype = _parse_type(given)
+    if datatype != BYTES:
+        return predict_numbers(predictor, servable, _parse_tensor(given, shape, datatype, raw))
+    texts = _read_texts(given, shape, raw)
+    if not texts or shape[:1] != [len(texts)]:
+        raise InvalidRequest(f"The texts have the shape {shape}. Send BYTES of the shape [n] or [n, 1].")
+    parameters = given.get("parameters")
+    if isinstance(parameters, dict) and parameters.get("content_type") == BASE64:
+        return predict_images(predictor, servable, images_from_base64(texts))  # they are bytes of UTF-8
+    return predict_texts(predictor, servable, texts)
 
 
 def _parse_type(given: dict[str, Any]) -> tuple[list[int], str]:

@@ -33,13 +33,15 @@ _TOP = "top="
 _MAX_TOP_DIGITS = 3
 UNSPECIFIC_MEDIA_TYPES = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
 """Media types that clients send without regard to the content; curl sends the last one with `--data`."""
-_FAST_TYPES = frozenset({*MEDIA_TYPES.values(), *UNSPECIFIC_MEDIA_TYPES, *JSON_TYPES})
+TEXT = "text/plain"
+_FAST_TYPES = frozenset({*MEDIA_TYPES.values(), *UNSPECIFIC_MEDIA_TYPES, *JSON_TYPES, TEXT})
 """The Content-Types that the fast path answers. One with parameters goes to Flask."""
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 REQUEST_BODY: dict[str, Any] = {
     "required": True,
     "content": {
         **dict.fromkeys((*MEDIA_TYPES.values(), "application/octet-stream"), _BINARY),
+        TEXT: {"schema": {"type": "string"}},
         "multipart/form-data": {
             "schema": {"type": "object", "additionalProperties": {"type": "string", "format": "binary"}}
         },
@@ -54,8 +56,8 @@ REQUEST_BODY: dict[str, Any] = {
                         "minItems": 1,
                         "maxItems": MAX_INPUTS,
                         "description": (
-                            'One entry for each input: `{"b64": "…"}` with an encoded image, or numbers, which are the '
-                            "values of one row or the pixels of one image."
+                            'One entry for each input: `{"b64": "…"}` with an encoded image, a text, or numbers, which '
+                            "are the values of one row or the pixels of one image."
                         ),
                         "items": {},
                     }
@@ -64,6 +66,7 @@ REQUEST_BODY: dict[str, Any] = {
             "examples": {
                 "image": {"value": {"instances": [{"b64": "iVBORw0KGgo="}]}},
                 "numbers": {"value": {"instances": [[5.1, 3.5, 1.4, 0.2]]}},
+                "text": {"value": {"instances": ["A warm story with very good actors."]}},
             },
         },
     },
@@ -79,7 +82,7 @@ class RestCall(PredictionCall):
 
 
 class RestProtocol:
-    """Trainyard's own wire format: an image as the body, images as files of a form, or JSON with `instances`."""
+    """Trainyard's own wire format: an image or a text as the body, as files of a form, or JSON with `instances`."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -143,11 +146,11 @@ def read_inputs(request: Request, limits: ImageLimits, columns: Sequence[str]) -
         return _read_files(request, limits)
     if request.mimetype in JSON_TYPES:
         return parse_inputs(read_body(services().max_request_bytes), request.mimetype, services().bodies, columns)
-    if request.mimetype.startswith("image/") or request.mimetype in UNSPECIFIC_MEDIA_TYPES:
+    if request.mimetype.startswith("image/") or request.mimetype in (TEXT, *UNSPECIFIC_MEDIA_TYPES):
         return [ImageInput("the image", read_body(limits.max_bytes))]
     raise UnsupportedContent(
         f"The Content-Type is {request.mimetype!r}. Send an image with its own type such as image/png, "
-        'images as files in multipart/form-data, or {"instances": […]} as application/json.'
+        'a text as text/plain, images as files in multipart/form-data, or {"instances": […]} as application/json.'
     )
 
 

@@ -1,7 +1,7 @@
-"""Predict tensors and encoded images for the protocols of other systems, and write JSON."""
+"""Predict tensors, encoded images and texts for the protocols of other systems, and write JSON."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -15,19 +15,20 @@ from api.serving.predictor import PredictionOutputs, Predictor
 from shared.datasets.encodings import encode_rows
 from shared.errors import InvalidRequest, RequestTooLarge, ServiceError
 from shared.inference.arrays import REAL_TYPES, to_array
-from shared.inference.inputs import ImageInput, NumbersInput, decode_base64
+from shared.inference.inputs import ImageInput, NumbersInput, TextInput, are_indices, decode_base64
 from shared.inference.meaning import Meaning, find_meaning
 from shared.inference.servable import Servable
 from shared.preprocessing.contract import NumbersContract
 from shared.preprocessing.pixels import WHITE
+from shared.preprocessing.text import TextContract
 
 INPUT_HEADER = "Trainyard-Input"
 MAX_INPUT_NUMBERS = 2**23
 """The most numbers in a tensor. As float32 they take 32 MiB, four times as much as binary data of one byte each."""
 IMAGE_RANK = 3
 """Dimensions of images without channels: (n, height, width)."""
-MAX_PIXEL_IMAGES = 10_000
-"""The most images as pixels in a request. Each takes some time of Python."""
+MAX_INPUTS = 10_000
+"""The most texts, or images as pixels, in a request. Each takes some time of Python."""
 MAX_OUTPUT_NUMBERS = 250_000
 """The most numbers in a response. To format them as JSON takes time in which no other thread can answer."""
 
@@ -45,15 +46,17 @@ def predict_numbers(
     values: Any,  # noqa: ANN401 - nested lists, or an array
     meaning: Meaning | None = None,
 ) -> Predicted:
-    """Predict nested lists or an array of numbers, (n, …): rows of a table, or images.
+    """Predict nested lists or an array of numbers, (n, …): rows of a table, or images. Lists of strings are texts.
 
     A row of a table is as the user has it, and the contract of the version is applied to it. `meaning` tells what the
-    numbers of images are; None to decide it by their values.
+    numbers of images are; None to decide it by their values. Numbers for a version of texts are word indices.
 
     Raises InvalidRequest, which names the expected shape; RequestTooLarge for more than MAX_INPUT_NUMBERS, or if the
     outputs would be more than MAX_OUTPUT_NUMBERS; or Overloaded.
     """
     contract = servable.manifest.preprocessing
+    if isinstance(contract, TextContract):
+        return _predict_texts_or_indices(predictor, servable, contract, values)
     if isinstance(contract, NumbersContract) and contract.columns and isinstance(values, list):
         try:
             values = encode_rows(values, contract.columns)
@@ -69,6 +72,45 @@ def predict_numbers(
         return Predicted(predictor.run(servable, _shape_rows(array, servable)), headers)
     inputs = [NumbersInput(f"image {index}", image) for index, image in enumerate(_to_pixels(array, servable))]
     return Predicted(_raise_first(predictor.predict(servable, inputs)), headers)
+
+
+def _predict_texts_or_indices(
+    predictor: Predictor,
+    servable: Servable,
+    contract: TextContract,
+    values: Any,  # noqa: ANN401 - nested lists, or an array
+) -> Predicted:
+    if isinstance(values, list) and (texts := find_texts(values)) is not None:
+        return predict_texts(predictor, servable, texts)
+    indices = _shape_rows(_read_tensor(values, servable), servable)
+    if not are_indices(indices, contract):
+        raise InvalidRequest(f"The tensor has other numbers than word indices. {describe_expected_input(servable)}.")
+    return Predicted(predictor.run(servable, indices))
+
+
+def find_texts(values: list[Any]) -> list[str] | None:
+    """Return the texts of a list of strings, or of rows with one string each. Returns None for anything else."""
+    cells = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in values]
+    return cells if cells and all(isinstance(cell, str) for cell in cells) else None
+
+
+def predict_texts(predictor: Predictor, servable: Servable, texts: Sequence[str]) -> Predicted:
+    """Predict texts.
+
+    Raises RequestTooLarge for more than MAX_INPUTS; Overloaded; or the error of the first text that cannot be read.
+    """
+    _check_count(len(texts), "texts")
+    inputs = [TextInput(f"text {index}", text) for index, text in enumerate(texts)]
+    return Predicted(_raise_first(predictor.predict(servable, inputs)))
+
+
+def _check_count(count: int, what: str) -> None:
+    """Check the number of inputs that take time of Python. Raises RequestTooLarge."""
+    if count > MAX_INPUTS:
+        raise RequestTooLarge(
+            f"The request has {count:,} {what}; the limit is {MAX_INPUTS:,}. Send fewer in a request, or a batch "
+            "prediction."
+        )
 
 
 def make_meaning_header(meaning: Meaning) -> tuple[str, str]:
@@ -122,13 +164,9 @@ def _to_pixels(array: NDArray[Any], servable: Servable) -> NDArray[np.uint8]:
     """Return whole numbers as pixels, (n, height, width) or (n, height, width, channels).
 
     Raises InvalidRequest for another shape and for numbers below 0 or above 255, or RequestTooLarge for more than
-    MAX_PIXEL_IMAGES.
+    MAX_INPUTS.
     """
-    if len(array) > MAX_PIXEL_IMAGES:
-        raise RequestTooLarge(
-            f"The request has {len(array):,} images; the limit is {MAX_PIXEL_IMAGES:,}. Send fewer in a request, or a "
-            "batch prediction."
-        )
+    _check_count(len(array), "images")
     if array.ndim not in (IMAGE_RANK, IMAGE_RANK + 1) or array.size == 0:
         raise InvalidRequest(f"The tensor has the shape {list(array.shape)}. {describe_expected_input(servable)}.")
     if array.dtype != np.uint8 and (array.min() < 0 or array.max() > WHITE):
@@ -143,6 +181,8 @@ def describe_expected_input(servable: Servable) -> str:
     """Describe the tensor that a version takes, for an error message. The text has no full stop."""
     contract = servable.manifest.preprocessing
     tensor = f"Version {servable.name} takes float32 of shape {[-1, *contract.input_shape]}"
+    if isinstance(contract, TextContract):
+        return f"Version {servable.name} takes texts, or their word indices of shape {[-1, *contract.input_shape]}"
     if isinstance(contract, NumbersContract):
         return tensor
     return f"{tensor}, or pixels as whole numbers from 0 to 255 (UINT8) of any size"

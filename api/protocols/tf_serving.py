@@ -20,8 +20,10 @@ from shared.database.pagination import Page
 from shared.database.tables.registry import Version
 from shared.errors import MalformedRequest, ModelNotFound, ServiceError, VersionNotFound
 from shared.inference.servable import Servable
+from shared.preprocessing.text import TextContract
 from shared.references import MAX_DIGITS
 from shared.registry import versions
+from shared.registry.manifest import TensorSignature
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -251,7 +253,7 @@ def _show_metadata(target: Target) -> Response:
     servable = target.find()
     signature = servable.manifest.signature
     definition = {
-        "inputs": {tensor.name: _format_tensor(tensor.name, tensor.shape) for tensor in signature.inputs},
+        "inputs": {tensor.name: _format_input(servable, tensor) for tensor in signature.inputs},
         "outputs": {tensor.name: _format_tensor(tensor.name, tensor.shape) for tensor in signature.outputs},
         "method_name": "tensorflow/serving/predict",
         "defaults": {},
@@ -265,6 +267,12 @@ def _show_metadata(target: Target) -> Response:
     )
 
 
-def _format_tensor(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
+def _format_input(servable: Servable, tensor: TensorSignature) -> dict[str, Any]:
+    if isinstance(servable.manifest.preprocessing, TextContract):
+        return _format_tensor(tensor.name, (-1,), "DT_STRING")
+    return _format_tensor(tensor.name, tensor.shape)
+
+
+def _format_tensor(name: str, shape: tuple[int, ...], dtype: str = "DT_FLOAT") -> dict[str, Any]:
     dimensions = [{"size": str(side), "name": ""} for side in shape]
-    return {"dtype": "DT_FLOAT", "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": f"{name}:0"}
+    return {"dtype": dtype, "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": f"{name}:0"}

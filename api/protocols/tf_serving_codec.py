@@ -23,6 +23,7 @@ from api.serving.predictor import Predictor
 from shared.errors import InvalidRequest, MalformedRequest
 from shared.inference.inputs import order_row
 from shared.inference.servable import Servable
+from shared.preprocessing.text import TextContract
 from shared.registry.manifest import INPUT_NAME
 
 SIGNATURE = "serving_default"
@@ -100,14 +101,14 @@ def _parse_instances(instances: object, columns: Sequence[str]) -> list[Any] | N
 
 def _unwrap_instance(instance: object, columns: Sequence[str], index: int) -> Any:  # noqa: ANN401 - JSON
     """Return a tensor, or `{"b64": …}`. Raises MalformedRequest, or InvalidRequest for a row without a column."""
-    if columns and isinstance(instance, dict) and instance.keys() != {INPUT_NAME}:
+    if columns and isinstance(instance, dict) and instance.keys() not in ({INPUT_NAME}, {"b64"}):
         return order_row(instance, columns, f"instances/{index}")
     return _unwrap_input(instance)
 
 
 def _parse_inputs(inputs: object, columns: Sequence[str]) -> list[Any] | NDArray[Any]:
     """Return the values of the one input as a list, one value for each instance. Columns of a table are transposed."""
-    if columns and isinstance(inputs, dict) and inputs.keys() != {INPUT_NAME}:
+    if columns and isinstance(inputs, dict) and inputs.keys() not in ({INPUT_NAME}, {"b64"}):
         return transpose_columns(order_row(inputs, columns, "inputs"))
     values = _unwrap_input(inputs)
     return values if isinstance(values, list | np.ndarray) else [values]
@@ -125,7 +126,7 @@ def _unwrap_input(value: object) -> Any:  # noqa: ANN401 - JSON
 def _compute_outputs(
     predictor: Predictor, servable: Servable, values: list[Any] | NDArray[Any], tensors: list[Any] | NDArray[Any]
 ) -> Predicted:
-    """Predict `values`, which are all encoded images or all numbers.
+    """Predict `values`, which are all encoded images, or bytes of texts, or all numbers, or all texts.
 
     `tensors` are searched for a fault if the numbers are invalid: the instances in the row format, and one tensor with
     all values in the column format. Raises ServiceError.
@@ -135,6 +136,8 @@ def _compute_outputs(
         try:
             return predict_numbers(predictor, servable, values)
         except InvalidRequest as error:
+            if isinstance(servable.manifest.preprocessing, TextContract):
+                raise
             raise InvalidRequest(" ".join((*_find_fault(tensors), error.detail))) from None
     if not all(are_images) or any(value.keys() != {"b64"} for value in values):
         raise MalformedRequest('Either all values are tensors, or all are images. An image is {"b64": "…"}.')

@@ -1,5 +1,6 @@
-"""Load the built-in data sets, from the scikit-learn package or from a folder of `.npz` files."""
+"""Load the built-in data sets: from the scikit-learn package, from a folder of `.npz` files, or texts from here."""
 
+import csv
 import socket
 import zipfile
 import zlib
@@ -14,6 +15,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from shared.datasets.info import DatasetInfo, TargetKind
+from shared.datasets.row_files import TextRows
 from shared.errors import DatasetUnavailable
 
 DIGIT_CLASSES = tuple("0123456789")
@@ -22,11 +24,18 @@ FASHION_CLASSES = (
 )  # fmt: skip
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FETCH_TIMEOUT_SECONDS = 60.0
+TEXTS = Path(__file__).with_name("texts")
+SENTIMENTS = ("negative", "positive")
+TEST_STEP = 5
+"""Of the texts, every fifth is a test row."""
 SAMPLES = Path(__file__).with_name("samples.npz")
 """Some training rows of each data set, for pictures: the API has neither scikit-learn nor the downloads."""
 
-Arrays = dict[str, NDArray[Any]]
-"""x_train, y_train, x_test, y_test. Also `place`, if the data has no test part and it was split here."""
+Arrays = dict[str, Any]
+"""x_train, y_train, x_test, y_test. Also `place`, if the data has no test part and it was split here.
+
+All are arrays, but `x_train` and `x_test` of texts are TextRows.
+"""
 
 
 @dataclass(frozen=True)
@@ -87,11 +96,14 @@ def _exists(path: Path) -> bool:
         ) from error
 
 
-def read_samples(name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def read_samples(name: str) -> tuple[NDArray[Any] | TextRows, NDArray[np.int64]]:
     """Return training rows x of a built-in data set and their class indices y, for a picture; reads nothing else.
 
-    They are the first 6 images of each class, or all training rows of a table.
+    They are the first 6 images of each class, or all training rows of a table or of texts.
     """
+    if BUILTIN_DATASETS[name].info.texts:
+        texts, y, is_test = _read_text_file(name)
+        return texts.select(np.flatnonzero(~is_test)), y[~is_test]
     with np.load(SAMPLES, allow_pickle=False) as archive:
         return archive[f"{name}_x"], archive[f"{name}_y"]
 
@@ -151,8 +163,39 @@ def _set_socket_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
+def _read_texts(name: str, _: DatasetInfo, __: Path) -> Arrays:
+    texts, y, is_test = _read_text_file(name)
+    train, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+    return {
+        "x_train": texts.select(train),
+        "y_train": y[train],
+        "x_test": texts.select(test),
+        "y_test": y[test],
+        "place": np.concatenate([train, test]),
+    }
+
+
+def _read_text_file(name: str) -> tuple[TextRows, NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the texts of a file in this package, their class indices, and whether each is a test row: every fifth."""
+    with (TEXTS / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    y = np.asarray([SENTIMENTS.index(row["label"]) for row in rows], np.int64)
+    return TextRows.from_texts(row["text"] for row in rows), y, np.arange(len(rows)) % TEST_STEP == TEST_STEP - 1
+
+
+def select_rows(x: Any, rows: NDArray[np.int64]) -> Any:  # noqa: ANN401 - any kind of rows
+    """Return the rows at these positions, of the same kind."""
+    return x[rows] if isinstance(x, np.ndarray) else x.select(rows)
+
+
 def _make_info(
-    shape: tuple[int, ...], classes: tuple[str, ...], train: tuple[int, ...], test: tuple[int, ...], *, own_test: bool
+    shape: tuple[int, ...],
+    classes: tuple[str, ...],
+    train: tuple[int, ...],
+    test: tuple[int, ...],
+    *,
+    own_test: bool,
+    texts: bool = False,
 ) -> DatasetInfo:
     """Build the description of a classification data set. `train` and `test` are the numbers of rows of each class."""
     return DatasetInfo(
@@ -164,6 +207,7 @@ def _make_info(
         classes=classes,
         class_rows=tuple(zip(train, test, strict=True)),
         own_test=own_test,
+        texts=texts,
     )
 
 
@@ -185,6 +229,7 @@ _MNIST = _make_info(
 )
 _FASHION_MNIST = _make_info((28, 28, 1), FASHION_CLASSES, (6000,) * 10, (1000,) * 10, own_test=True)
 _CIFAR10 = _make_info((32, 32, 3), CIFAR10_CLASSES, (5000,) * 10, (1000,) * 10, own_test=True)
+_REVIEWS = _make_info((), SENTIMENTS, (80, 80), (20, 20), own_test=False, texts=True)
 BUILTIN_DATASETS = {
     "digits": BuiltinDataset(_DIGITS, _read_from_scikit_learn),
     "iris": BuiltinDataset(_IRIS, _read_from_scikit_learn),
@@ -192,4 +237,6 @@ BUILTIN_DATASETS = {
     "mnist": BuiltinDataset(_MNIST, _read_from_folder),
     "fashion_mnist": BuiltinDataset(_FASHION_MNIST, _read_from_folder),
     "cifar10": BuiltinDataset(_CIFAR10, _read_from_folder),
+    "reviews_english": BuiltinDataset(_REVIEWS, _read_texts),
+    "reviews_korean": BuiltinDataset(_REVIEWS, _read_texts),
 }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,8 @@ class DatasetInfo:
 
     Attributes:
         shape: shape of one row of x. Images: (height, width, channels), or (0, 0, channels) if their sizes differ.
-        images: whether the rows are images; otherwise they are numbers.
+        images: whether the rows are images.
+        texts: whether the rows are texts, of the shape (). Rows that are neither are numbers.
         targets: kind of the labels.
         train_rows: number of training rows, including those of them that become validation rows.
         validation_rows: number of rows of the validation part that the data set came with, between the other parts.
@@ -64,6 +65,12 @@ class DatasetInfo:
     validation_class_rows: tuple[int, ...] = ()
     weighted: bool = False
     decimal: DecimalMark = "."
+    texts: bool = False
+
+    @property
+    def kind(self) -> Literal["images", "numbers", "texts"]:
+        """Return the kind of the rows."""
+        return "images" if self.images else "texts" if self.texts else "numbers"
 
     @property
     def rows(self) -> int:

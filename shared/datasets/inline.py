@@ -1,4 +1,4 @@
-"""Convert the inline data of a spec, nested lists of numbers, to arrays and check each entry."""
+"""Convert the inline data of a spec, nested lists of numbers or texts, to rows and check each entry."""
 
 import math
 from typing import Any
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from shared.datasets.cells import MAX_FLOAT32
 from shared.datasets.info import DatasetInfo, TargetKind, choose_column_kind
 from shared.datasets.labels import MAX_CLASSES, encode_labels, find_class_name_faults
+from shared.datasets.row_files import TextRows
+from shared.datasets.texts import find_text_fault
 from shared.datasets.weights import find_weight_fault
 from shared.errors import Fault, InvalidRequest
 from shared.spec.dataset import Inline, InlineData
@@ -22,12 +24,12 @@ MAX_CLASS_INDEX = 2**31
 """Integer labels with an absolute value of at least this are numbers, not classes."""
 
 
-def read_inline(data: Inline) -> tuple[DatasetInfo, NDArray[Any], NDArray[Any]]:
+def read_inline(data: Inline) -> tuple[DatasetInfo, NDArray[Any] | TextRows, NDArray[Any]]:
     """Return the `DatasetInfo`, x and y of inline data.
 
     Rows of the shape height × width × 1 or 3 with integers from 0 to 255 are images: x is uint8
-    (n, height, width, channels). All other rows are numbers: x is float32 (n, …). `DatasetInfo.targets` determines
-    the form of y. Raises InvalidRequest for the first entry that is wrong.
+    (n, height, width, channels). Rows that are strings are texts. All other rows are numbers: x is float32 (n, …).
+    `DatasetInfo.targets` determines the form of y. Raises InvalidRequest for the first entry that is wrong.
     """
     assert isinstance(data, InlineData), "call read_stored_inline first"  # noqa: S101
     if len(data.x) != len(data.y):
@@ -35,10 +37,14 @@ def read_inline(data: Inline) -> tuple[DatasetInfo, NDArray[Any], NDArray[Any]]:
             f"{POINTER}/y",
             f"`x` has {len(data.x)} rows and `y` has {len(data.y)}. Both must have the same number of rows.",
         )
-    x, images = _read_x(data.x)
     y, targets, classes = _read_y(data.y)
     width = 1 if y.ndim == 1 else y.shape[1]
     weighted = read_inline_weights(data) is not None
+    if isinstance(data.x[0], str):
+        texts = _read_texts(data.x)
+        info = DatasetInfo((), False, targets, len(texts), 0, classes, width, weighted=weighted, texts=True)  # noqa: FBT003
+        return info, texts, y
+    x, images = _read_x(data.x)
     return DatasetInfo(x.shape[1:], images, targets, len(x), 0, classes, width, weighted=weighted), x, y
 
 
@@ -54,6 +60,16 @@ def read_inline_weights(data: Inline) -> NDArray[np.float32] | None:
     if fault := find_weight_fault(weights):
         raise _build_error(at, f"`sample_weight`: {fault}")
     return weights
+
+
+def _read_texts(rows: list[Any]) -> TextRows:
+    for index, row in enumerate(rows):
+        at = f"{POINTER}/x/{index}"
+        if not isinstance(row, str):
+            raise _build_error(at, f"{str(row)[:40]!r} is not a text. The first row is a text, so all rows must be.")
+        if fault := find_text_fault(row):
+            raise _build_error(at, f"The text {fault}.")
+    return TextRows.from_texts(rows)
 
 
 def _read_x(rows: list[Any]) -> tuple[NDArray[Any], bool]:

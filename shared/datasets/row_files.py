@@ -59,6 +59,48 @@ class MappedRows(FileRows):
             yield self.read(np.arange(start, min(start + step, len(self))))
 
 
+class TextRows(FileRows):
+    """Rows that are texts, in UTF-8, one after another in one array of bytes.
+
+    Attributes:
+        content: the bytes of all texts, (bytes,) uint8, in memory or mapped from a file.
+        offsets: position of the first byte of each text, and of the end of the last one, (rows + 1,) int64.
+    """
+
+    def __init__(
+        self, content: NDArray[np.uint8], offsets: NDArray[np.int64], row_indices: NDArray[np.int64] | None = None
+    ) -> None:
+        super().__init__(len(offsets) - 1, row_indices)
+        self.content = content
+        self.offsets = offsets
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> Self:
+        """Make rows in memory. Raises UnicodeEncodeError for an unpaired surrogate."""
+        encoded = [text.encode() for text in texts]
+        offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+
+    @classmethod
+    def from_file(cls, path: Path, offsets: NDArray[np.int64]) -> Self:
+        """Map the texts of a file."""
+        is_empty = not path.stat().st_size  # an empty file cannot be mapped
+        return cls(np.zeros(0, np.uint8) if is_empty else np.memmap(path, np.uint8, "r"), offsets)
+
+    def select(self, rows: NDArray[np.int64]) -> Self:
+        """Return a selection of this selection. `rows` are positions in this selection."""
+        return type(self)(self.content, self.offsets, self.row_indices[rows])
+
+    def read_text(self, row: int) -> str:
+        """Return the text at this position of the selection."""
+        index = self.row_indices[row]
+        return self.content[self.offsets[index] : self.offsets[index + 1]].tobytes().decode()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the texts of the selection in its order."""
+        return map(self.read_text, range(len(self)))
+
+
 class EncodedImages(FileRows):
     """Rows that are encoded image files, such as PNG, one after another in one file.
 

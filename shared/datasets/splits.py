@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from shared.datasets.builtin import BUILTIN_DATASETS, Arrays
+from shared.datasets.builtin import BUILTIN_DATASETS, Arrays, select_rows
 from shared.datasets.columns import find_positions
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.inline import read_inline, read_inline_weights
-from shared.datasets.row_files import MappedRows
+from shared.datasets.row_files import MappedRows, TextRows
 from shared.datasets.uploaded import Rows, UploadedDataset
 from shared.datasets.validation import check_validation_inputs, convert_labels
 from shared.errors import DatasetDoesNotFit, Fault, InvalidRequest
@@ -38,8 +38,8 @@ class Part:
     """Rows of a data set.
 
     Attributes:
-        x: (n, *shape), uint8 for images, float32 otherwise. The rows of an upload can stay in their file until they
-            are needed.
+        x: (n, *shape), uint8 for images, float32 for numbers; or texts. The rows of an upload can stay in their file
+            until they are needed.
         y: labels, (n,) int64 or (n, k) float32. `DatasetInfo.targets` tells which.
         weights: the weight of each row in the loss, (n,) float32; None if all weigh the same.
     """
@@ -56,12 +56,11 @@ class Part:
         """Return x as an array in memory. Use it only if the rows are few or are in memory already."""
         if isinstance(self.x, MappedRows):
             return self.x.read(np.arange(len(self.x)))
-        assert isinstance(self.x, np.ndarray), "encoded images must be decoded first"  # noqa: S101
+        assert isinstance(self.x, np.ndarray), "encoded images and texts must be converted first"  # noqa: S101
         return self.x
 
     def select(self, rows: NDArray[np.int64]) -> "Part":
-        x = self.x[rows] if isinstance(self.x, np.ndarray) else self.x.select(rows)
-        return Part(x, self.y[rows], None if self.weights is None else self.weights[rows])
+        return Part(select_rows(self.x, rows), self.y[rows], None if self.weights is None else self.weights[rows])
 
 
 @dataclass(frozen=True)
@@ -235,9 +234,12 @@ def _make_part(arrays: Arrays, name: str) -> Part:
 
 def _join_parts(arrays: Arrays) -> Part:
     """Join all rows in the order of their source, so that users can repeat the split with scikit-learn and the seed."""
-    all_rows = Part(
-        np.concatenate([arrays["x_train"], arrays["x_test"]]), np.concatenate([arrays["y_train"], arrays["y_test"]])
-    )
+    x_train, x_test = arrays["x_train"], arrays["x_test"]
+    if isinstance(x_train, TextRows):
+        x: Rows = TextRows.from_texts([*x_train, *x_test])
+    else:
+        x = np.concatenate([x_train, x_test])
+    all_rows = Part(x, np.concatenate([arrays["y_train"], arrays["y_test"]]))
     return all_rows.select(np.argsort(arrays["place"])) if "place" in arrays else all_rows
 
 
@@ -319,7 +321,7 @@ def _read_arrays(spec: DatasetSpec, folder: Path) -> Arrays:
     if spec.inline is not None:
         _, x, y = read_inline(spec.inline)
         weights = read_inline_weights(spec.inline)
-        arrays = {"x_train": x, "y_train": y, "x_test": x[:0], "y_test": y[:0]}
+        arrays = {"x_train": x, "y_train": y, "x_test": select_rows(x, np.arange(0)), "y_test": y[:0]}
         return arrays if weights is None else {**arrays, "weights_train": weights}
     name = str(spec.name)
     return BUILTIN_DATASETS[name].read(name, BUILTIN_DATASETS[name].info, folder)
@@ -356,6 +358,16 @@ def _compute_digest(arrays: Arrays) -> str:
     """Compute the sha256 of the names, types, shapes and contents of all arrays."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        for content in _list_contents(array):
+            digest.update(f"{name} {content.dtype.str} {content.shape}\n".encode())
+            digest.update(np.ascontiguousarray(content).data)
     return digest.hexdigest()
+
+
+def _list_contents(rows: Rows) -> list[NDArray[Any]]:
+    """Return the arrays that a digest covers: the rows themselves, or the lengths and the bytes of texts."""
+    if not isinstance(rows, TextRows):
+        assert isinstance(rows, np.ndarray)  # noqa: S101 - inline and built-in data are in memory
+        return [rows]
+    encoded = [text.encode() for text in rows]
+    return [np.asarray([len(text) for text in encoded]), np.frombuffer(b"".join(encoded), np.uint8)]

@@ -79,6 +79,8 @@ def convert_labels(y: NDArray[Any], info: DatasetInfo, other: DatasetInfo) -> ND
 def _describe_inputs(info: DatasetInfo) -> str:
     if info.images:
         return f"images with {info.shape[-1]} channels"  # of any size: they are resized alike
+    if info.texts:
+        return "texts"
     if len(info.shape) > 1:
         return f"rows of shape {info.shape}"
     return f"rows of {len(info.encodings) or info.shape[0]} columns"

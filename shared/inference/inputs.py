@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from shared.datasets.cells import MAX_FLOAT32
 from shared.datasets.encodings import encode_row
+from shared.datasets.texts import find_text_fault
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest, Overloaded, ServiceError, list_names
 from shared.inference.arrays import REAL_TYPES, to_array
 from shared.inference.meaning import Meaning, find_meaning
-from shared.preprocessing.contract import ImageContract, NumbersContract, Polarity
+from shared.preprocessing.contract import Contract, ImageContract, NumbersContract, Polarity
 from shared.preprocessing.decoding import ImageLimits, PixelBudget, read_header
 from shared.preprocessing.handwriting import is_dark_on_light
 from shared.preprocessing.image_decoder import MAX_FREE_PIXELS, ImageDecoder
 from shared.preprocessing.image_header import ImageHeader, parse_header
 from shared.preprocessing.pixels import WHITE, Pixels
+from shared.preprocessing.text import TextContract, encode_padded
 from shared.preprocessing.transforms import TransformedImage, transform_image
 from shared.spec.preprocessing import Fit, Invert, Scale
 
@@ -32,6 +34,9 @@ POLARITY_WARNINGS = {
     "or train with `invert: auto`.",
     Polarity.LIGHT: "The image is light on dark, and the version was trained on dark on light. Send it inverted.",
 }
+NO_WORD_WARNING = (
+    "None of the words of the text is in the vocabulary of the version: the prediction is that for an empty text."
+)
 BLANK_WARNING = "The image is blank: all its pixels are about the same."
 TRANSPARENT_WARNING = (
     "The image is blank over the background of the version, {}: its strokes have the same colour, on a transparent "
@@ -82,7 +87,15 @@ class NumbersInput:
         return array
 
 
-Input = ImageInput | NumbersInput
+@dataclass(frozen=True)
+class TextInput:
+    """A text of a request. `name` identifies it in messages."""
+
+    name: str
+    text: str
+
+
+Input = ImageInput | NumbersInput | TextInput
 Size = tuple[int, int]
 """Height and width before preprocessing."""
 
@@ -90,12 +103,17 @@ Size = tuple[int, int]
 def parse_instance(instance: Any, name: str, columns: Sequence[str]) -> Input:  # noqa: ANN401 - JSON
     """Parse an instance of a JSON body.
 
-    `{"b64": …}` is an image. Another object is a row by the names of its columns, of which it must have all of
-    `columns`, the names of the version's columns. Anything else is numbers. Raises InvalidRequest or InvalidImage.
+    `{"b64": …}` is an image or a text in UTF-8. A string, or `{"text": …}`, is a text. Another object is a row by the
+    names of its columns, of which it must have all of `columns`, the names of the version's columns. Anything else is
+    numbers. Raises InvalidRequest or InvalidImage.
     """
+    if isinstance(instance, str):
+        return TextInput(name, instance)
     if not isinstance(instance, dict):
         return NumbersInput(name, instance)
-    if columns:
+    if instance.keys() == {"text"} and isinstance(instance["text"], str) and columns != ("text",):
+        return TextInput(name, instance["text"])
+    if columns and instance.keys() != {"b64"}:
         return NumbersInput(name, order_row(instance, columns, name))
     if instance.keys() != {"b64"}:
         raise InvalidRequest(f'{name}: an image must be {{"b64": "…"}} without other keys.')
@@ -143,7 +161,7 @@ class PreprocessedInput(NamedTuple):
 
 def preprocess_input(
     given: Input,
-    contract: ImageContract | NumbersContract,
+    contract: Contract,
     decoder: ImageDecoder,
     budget: PixelBudget | None = None,
     meaning: Meaning | None = None,
@@ -160,6 +178,10 @@ def preprocess_input(
         if isinstance(given, NumbersInput) and (meaning or find_inputs_meaning([given], contract)) is Meaning.NETWORK:
             return _take_network_input(given, contract)
         return _preprocess_image(given, contract, decoder, budget or PixelBudget(None, ""))
+    if isinstance(contract, TextContract):
+        return _preprocess_text(given, contract)
+    if isinstance(given, TextInput):
+        raise InvalidRequest(f"{given.name}: this version takes numbers of shape {list(contract.shape)}, not a text.")
     if isinstance(given, ImageInput):
         raise InvalidRequest(
             f"{given.name}: this version takes numbers of shape {list(contract.shape)}, not an image. Send JSON, such "
@@ -171,6 +193,8 @@ def preprocess_input(
 def _preprocess_image(
     given: Input, contract: ImageContract, decoder: ImageDecoder, budget: PixelBudget
 ) -> PreprocessedInput:
+    if isinstance(given, TextInput):
+        raise InvalidRequest(f"{given.name}: this version takes images, not a text.")
     is_transparent = False
     if isinstance(given, ImageInput):
         (pixels, inverted), header = _decode(given, contract, decoder, budget)
@@ -189,9 +213,57 @@ def _preprocess_image(
     return PreprocessedInput(contract.normalisation.apply_to_pixels(pixels), warnings)
 
 
+def _preprocess_text(given: Input, contract: TextContract) -> PreprocessedInput:
+    """Convert a text to indices, or take indices as they are. Raises InvalidRequest."""
+    text = read_text(given)
+    if text is None:
+        assert isinstance(given, NumbersInput)  # noqa: S101 - all others have a text
+        return PreprocessedInput(_take_indices(given, contract), [])
+    if fault := find_text_fault(text):
+        raise InvalidRequest(f"{given.name}: the text {fault}.")
+    indices = encode_padded(contract, text)
+    warnings = []
+    if not indices.any():
+        if contract.needs_word:
+            raise InvalidRequest(
+                f"{given.name}: none of the words of the text is in the vocabulary of the version, and the network "
+                "averages over known words. Send a text with one."
+            )
+        warnings.append(NO_WORD_WARNING)
+    return PreprocessedInput(indices.astype(np.float32), warnings)
+
+
+def read_text(given: Input) -> str | None:
+    """Return the text of an input; None for numbers. Raises InvalidRequest for bytes that are not UTF-8."""
+    if isinstance(given, TextInput):
+        return given.text
+    if isinstance(given, ImageInput):
+        try:
+            return given.data.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(
+                f"{given.name}: this version takes texts in UTF-8, and this is none: {error}."
+            ) from None
+    cells = given.values if isinstance(given.values, list) else [given.values]
+    return cells[0] if len(cells) == 1 and isinstance(cells[0], str) else None  # the row of a table with one column
+
+
+def _take_indices(given: NumbersInput, contract: TextContract) -> NDArray[np.float32]:
+    expected = f"this version takes a text, or its {contract.length} word indices from 0 to {contract.size - 1}"
+    row = _parse_array(given, expected)
+    if row.shape != contract.input_shape or not are_indices(row, contract):
+        raise InvalidRequest(f"{given.name}: {expected}.")
+    return row.astype(np.float32)
+
+
+def are_indices(numbers: NDArray[Any], contract: TextContract) -> bool:
+    """Return whether all numbers are indices of the vocabulary."""
+    return bool(((numbers >= 0) & (numbers < contract.size) & (numbers == np.rint(numbers))).all())
+
+
 def preprocess_inputs(
     inputs: Sequence[Input | ServiceError],
-    contract: ImageContract | NumbersContract,
+    contract: Contract,
     decoder: ImageDecoder,
     budget: PixelBudget,
     meaning: Meaning | None = None,
@@ -224,9 +296,7 @@ def preprocess_inputs(
     return rows, read
 
 
-def find_inputs_meaning(
-    inputs: Iterable[Input | ServiceError], contract: ImageContract | NumbersContract
-) -> Meaning | None:
+def find_inputs_meaning(inputs: Iterable[Input | ServiceError], contract: Contract) -> Meaning | None:
     """Return what the numbers of the request's images are; None if it has none that can be read."""
     if not isinstance(contract, ImageContract):
         return None

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from shared.database.tables.registry import Version
 from shared.errors import VersionNotServable
-from shared.inference.inputs import ImageInput, NumbersInput, preprocess_input
+from shared.inference.inputs import ImageInput, Input, NumbersInput, TextInput, preprocess_input
 from shared.inference.parity import TOLERANCE, compute_max_difference
 from shared.preprocessing.decoding import ImageLimits
 from shared.preprocessing.image_decoder import ImageDecoder
@@ -89,7 +89,7 @@ class Servable:
         is counted in `size_bytes`.
         """
         manifest = self.manifest
-        numbers = tuple(sample for sample in manifest.golden_samples if sample.b64 is None)
+        numbers = tuple(sample for sample in manifest.golden_samples if sample.numbers is not None)
         lineage = manifest.lineage.model_copy(update={"spec": {}})
         self.manifest = manifest.model_copy(update={"golden_samples": numbers, "architecture": {}, "lineage": lineage})
         self.size_bytes += MANIFEST_FACTOR * len(self.manifest.model_dump_json())
@@ -172,7 +172,9 @@ def _measure_seconds(servable: Servable, rows: NDArray[np.float32]) -> float:
     return time.perf_counter() - began
 
 
-def _to_input(sample: GoldenSample) -> ImageInput | NumbersInput:
+def _to_input(sample: GoldenSample) -> Input:
+    if sample.text is not None:
+        return TextInput("golden sample", sample.text)
     if sample.b64 is not None:
         return ImageInput("golden sample", base64.b64decode(sample.b64))
     return NumbersInput("golden sample", sample.numbers)

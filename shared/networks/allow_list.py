@@ -18,8 +18,10 @@ OWN_LAYERS = frozenset({"Maxout", "Residual"})
 """Layers of Trainyard, which are made of layers of Keras."""
 MERGE_LAYERS = frozenset("Add Average Concatenate Dot Maximum Minimum Multiply Subtract".split())
 """Layers with several inputs. Only `network.keras` can connect them."""
-KERAS_LAYERS = frozenset("AdditiveAttention Attention Bidirectional MultiHeadAttention TimeDistributed".split())
-"""Layers with several inputs, or with a layer inside. Only `network.keras` can describe them."""
+WRAPPER_LAYERS = frozenset({"Bidirectional", "TimeDistributed"})
+"""Layers with a layer inside, in the `layers` of a spec."""
+KERAS_LAYERS = frozenset({"AdditiveAttention", "Attention", "MultiHeadAttention"})
+"""Layers with several inputs. Only `network.keras` can describe them."""
 PROBABILITY_PRESERVING_LAYERS = frozenset(
     """
     ActivityRegularization AlphaDropout Dropout Flatten GaussianDropout GaussianNoise GlobalAveragePooling1D

@@ -6,7 +6,7 @@ import keras
 
 from shared.errors import Fault, InvalidRequest, suggest
 from shared.networks.arguments import convert_arguments, translate_keras_errors
-from shared.preprocessing.contract import ImageContract, NumbersContract
+from shared.preprocessing.contract import Contract, ImageContract
 from shared.spec.network import LayerSpec
 
 POINTER = "#/augmentation"
@@ -31,9 +31,7 @@ ALLOWED_VALUES = {
 """Values that must be checked here: Keras checks them late or never."""
 
 
-def make_augmentation_layers(
-    specs: Sequence[LayerSpec], contract: ImageContract | NumbersContract
-) -> list[keras.layers.Layer]:
+def make_augmentation_layers(specs: Sequence[LayerSpec], contract: Contract) -> list[keras.layers.Layer]:
     """Make layers for float32 images (n, *contract.input_shape) with levels from 0 to 255. Raises InvalidRequest."""
     if specs and not isinstance(contract, ImageContract):
         raise _build_error(

@@ -18,13 +18,15 @@ from shared.networks.allow_list import (
     MERGE_LAYERS,
     OWN_LAYERS,
     PROBABILITY_PRESERVING_LAYERS,
+    WRAPPER_LAYERS,
 )
 from shared.networks.arguments import build_error, translate_keras_errors
-from shared.networks.keras_json import WRAPPERS, CallForm, KerasJson, LayerConfig, parse_keras_json
+from shared.networks.keras_json import CallForm, KerasJson, LayerConfig, parse_keras_json
 from shared.networks.layer_factory import MAXOUT, check_class, make_layer, split_maxout
 from shared.networks.layer_row import LayerRow, WeightShape
 from shared.spec.network import MAX_LAYERS, LayerSpec, NetworkSpec
 
+RESIDUAL = "Residual"
 LAYERS_POINTER = "#/network/layers"
 FIRST_LAYER_POINTER = f"{LAYERS_POINTER}/0"
 MAX_ELEMENTS = 2**31
@@ -221,9 +223,10 @@ def _make_configured(config: LayerConfig, tensor: Any, freeze: Sequence[str]) ->
     """Make a layer, a wrapper with its layers, or a model with its network. `tensor` is its first input."""
     if config.model is not None:
         return _make_inner_model(config, config.model, tuple(tensor.shape[1:]), freeze)
-    check_class(config.class_name, LAYERS | MERGE_LAYERS | KERAS_LAYERS, f"{config.pointer}/class_name")
+    allowed = LAYERS | MERGE_LAYERS | KERAS_LAYERS | WRAPPER_LAYERS
+    check_class(config.class_name, allowed, f"{config.pointer}/class_name")
     wrapped = {key: _make_configured(inner, tensor, freeze) for key, inner in config.wrapped}
-    if config.class_name in WRAPPERS and "layer" not in wrapped:
+    if config.class_name in WRAPPER_LAYERS and "layer" not in wrapped:
         raise build_error(f"{config.pointer}/config/layer", f"{config.class_name} needs a layer.")
     return make_layer(config.class_name, dict(config.arguments), tensor, f"{config.pointer}/config", wrapped)
 
@@ -280,7 +283,7 @@ def _apply_layers(
             for step in _reshape_declared(spec.arguments.get("shape"), tensor, pointer, "shape", names):
                 yield step
                 *_, tensor = step
-        elif spec.layers is not None:
+        elif spec.layer == RESIDUAL:
             for step in _apply_residual(spec, tensor, pointer, names):
                 yield step
                 *_, output = step
@@ -291,15 +294,25 @@ def _apply_layers(
                 *_, output = step
             tensor = output
         else:
-            check_class(spec.layer, LAYERS | OWN_LAYERS, f"{pointer}/layer")
+            check_class(spec.layer, LAYERS | OWN_LAYERS | WRAPPER_LAYERS, f"{pointer}/layer")
             declared = spec.arguments.get("input_shape")
             for step in _reshape_declared(declared, tensor, pointer, "input_shape", names):
                 yield step
                 *_, tensor = step
-            layer = _check_unique_name(make_layer(spec.layer, spec.arguments, tensor, pointer), names, pointer)
+            layer = _check_unique_name(_make_declared(spec, tensor, pointer), names, pointer)
             with translate_keras_errors(f"{spec.layer} cannot take inputs of shape {tuple(tensor.shape[1:])}", pointer):
                 tensor = layer(tensor)
             yield pointer, layer, tensor
+
+
+def _make_declared(spec: LayerSpec, tensor: Any, pointer: str) -> keras.Layer:  # noqa: ANN401 - keras is untyped
+    """Make a layer of Keras, or a wrapper with the one layer in its `layers`."""
+    if spec.layers is None:
+        return make_layer(spec.layer, spec.arguments, tensor, pointer)
+    inner, place = spec.layers[0], f"{pointer}/layers/0"
+    check_class(inner.layer, LAYERS, f"{place}/layer")
+    wrapped = {"layer": make_layer(inner.layer, inner.arguments, tensor, place)}
+    return make_layer(spec.layer, spec.arguments, tensor, pointer, wrapped)
 
 
 def _apply_residual(

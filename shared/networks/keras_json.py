@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.errors import Fault, InvalidRequest
 from shared.networks.activations import SAVED_NAMES
+from shared.networks.allow_list import WRAPPER_LAYERS
 from shared.networks.keras_operations import (
     MAX_NUMBERS,
     Tensor,
@@ -22,7 +23,6 @@ from shared.networks.keras_operations import (
 POINTER = "#/network/keras"
 INPUT_CLASSES = ("InputLayer",)
 MODEL_CLASSES = ("Sequential", "Functional", "Model")
-WRAPPERS = ("Bidirectional", "TimeDistributed")
 IGNORED_KEYS = frozenset(
     {
         "batch_input_shape",
@@ -161,7 +161,7 @@ def _parse_layer(entry: dict[str, Any], pointer: str, max_layers: int, depth: in
             f"{str(config['data_format'])[:100]!r} is not supported: images are (height, width, channels). Use "
             "`channels_last`.",
         )
-    keys = [key for key in ("layer", "backward_layer") if class_name in WRAPPERS and config.get(key) is not None]
+    keys = [key for key in ("layer", "backward_layer") if class_name in WRAPPER_LAYERS and config.get(key) is not None]
     wrapped = []
     for key in keys:
         at = f"{pointer}/config/{key}"

@@ -1,11 +1,10 @@
-"""Define the preprocessing contract: how an image or a row of numbers becomes the network's input.
+"""Define the preprocessing contract: how an image, a row of numbers or a text becomes the network's input.
 
 Training and serving use the same functions. A version stores its contract as data in its manifest.
 """
 
 from enum import StrEnum
-from functools import cached_property
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,38 +16,16 @@ from shared.datasets.info import DatasetInfo
 from shared.datasets.row_files import MappedRows
 from shared.errors import Fault, InvalidRequest
 from shared.preprocessing.handwriting import is_dark_on_light
-from shared.preprocessing.pixels import GRAY_CHANNELS, Pixels
+from shared.preprocessing.normalisation import Normalisation
+from shared.preprocessing.pixels import GRAY_CHANNELS
+from shared.preprocessing.text import TextContract, build_text_contract
 from shared.spec.preprocessing import Color, Fit, Interpolation, Invert, Preprocessing, Scale
+from shared.spec.text import TextPreprocessing
 
-Values = TypeVar("Values")  # a NumPy array or a TensorFlow tensor
 DEFAULT_SIZE = (32, 32)
 
 POLARITY_SAMPLE_ROWS = 500
 MIN_POLARITY_SHARE = 0.95
-
-
-class Normalisation(BaseModel):
-    """(value - offset) / divisor. Offset and divisor have one number, or one for each index of the last axis."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    offset: tuple[float, ...] = (0.0,)
-    divisor: tuple[float, ...] = (1.0,)
-
-    def apply(self, values: Values) -> Values:
-        """Normalise float32 values (n, …). Returns the same shape and dtype."""
-        offset, divisor = self._arrays
-        return (values - offset) / divisor  # type: ignore[operator, no-any-return]
-
-    def apply_to_pixels(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Normalise uint8 pixels to float32 of the same shape. Skips the subtraction if the offset is 0."""
-        offset, divisor = self._arrays
-        values = pixels if self.offset == (0.0,) else np.subtract(pixels, offset, dtype=np.float32)
-        return np.divide(values, divisor, dtype=np.float32)
-
-    @cached_property
-    def _arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return np.asarray(self.offset, np.float32), np.asarray(self.divisor, np.float32)
 
 
 class Decoding(StrEnum):
@@ -125,19 +102,23 @@ class NumbersContract(BaseModel):
         return WITH_THOUSANDS[self.decimal]
 
 
-Contract = Annotated[ImageContract | NumbersContract, Field(discriminator="kind")]
+Contract = Annotated[ImageContract | NumbersContract | TextContract, Field(discriminator="kind")]
 
 
-def build_contract(preprocessing: Preprocessing, info: DatasetInfo) -> ImageContract | NumbersContract:
+KEYS_BY_KIND = {"numbers": frozenset({"scale"}), "texts": frozenset({"text"})}
+KIND_NAMES = {"images": "images", "numbers": "rows of numbers", "texts": "texts"}
+
+
+def build_contract(preprocessing: Preprocessing, info: DatasetInfo) -> Contract:
     """Build the contract from the spec. Keys that the spec leaves out are chosen by the data set.
 
-    Raises InvalidRequest for a key that does not fit the data set.
+    That of texts has no vocabulary yet. Raises InvalidRequest for a key that does not fit the data set.
     """
+    _check_keys(preprocessing, info)
     if info.images:
         return _build_image_contract(preprocessing, info)
-    for key in sorted(preprocessing.model_fields_set - {"scale"}):
-        if getattr(preprocessing, key) is not None:
-            raise _build_error(key, "This key is for images, and the data set contains rows of numbers. Remove it.")
+    if info.texts:
+        return build_text_contract(preprocessing.text or TextPreprocessing())
     scale = preprocessing.scale or Scale.NONE
     if scale not in (Scale.NONE, Scale.STANDARDIZE):
         raise _build_error("scale", f"`{scale}` is for images. Use `none` or `standardize` for rows of numbers.")
@@ -146,14 +127,22 @@ def build_contract(preprocessing: Preprocessing, info: DatasetInfo) -> ImageCont
     )
 
 
-def fit_statistics(
-    contract: ImageContract | NumbersContract, x: NDArray[Any] | MappedRows
-) -> ImageContract | NumbersContract:
+def _check_keys(preprocessing: Preprocessing, info: DatasetInfo) -> None:
+    """Check that each key of the spec is for data of this kind. Raises InvalidRequest."""
+    allowed = KEYS_BY_KIND.get(info.kind, Preprocessing.model_fields.keys() - {"text"})
+    for key in sorted(preprocessing.model_fields_set - allowed):
+        if getattr(preprocessing, key) is not None:
+            kinds = "texts" if key == "text" else "images and rows of numbers" if key == "scale" else "images"
+            detail = f"This key is for {kinds}, and the data set contains {KIND_NAMES[info.kind]}. Remove it."
+            raise _build_error(key, detail)
+
+
+def fit_statistics(contract: Contract, x: NDArray[Any] | MappedRows) -> Contract:
     """Return the contract with mean and standard deviation of `x` if its scale is `standardize`, else unchanged.
 
     `x` is the preprocessed training part. The statistics are those of each channel or column (the last axis).
     """
-    if contract.scale is not Scale.STANDARDIZE:
+    if isinstance(contract, TextContract) or contract.scale is not Scale.STANDARDIZE:
         return contract
     mean, deviation = _compute_file_statistics(x) if isinstance(x, MappedRows) else _compute_statistics(x)
     divisor = np.where(deviation > 0, deviation, 1)  # a constant column has deviation 0: dividing by 1 keeps it at 0
@@ -161,9 +150,7 @@ def fit_statistics(
     return contract.model_copy(update={"normalisation": normalisation})
 
 
-def fit_polarity(
-    contract: ImageContract | NumbersContract, x: NDArray[Any] | MappedRows
-) -> ImageContract | NumbersContract:
+def fit_polarity(contract: Contract, x: NDArray[Any] | MappedRows) -> Contract:
     """Return the contract with the background polarity of the training images.
 
     `x` is the preprocessed training part, of which the first POLARITY_SAMPLE_ROWS images are examined. The polarity is

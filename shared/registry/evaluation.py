@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.database.tables.registry import Version, VersionFile
 from shared.datasets.encodings import ColumnEncoding, decode_cells
+from shared.datasets.row_files import TextRows
 from shared.errors import EvaluationNotFound
 from shared.registry.baselines import BASELINES_FILE
 from shared.storage.artifacts import ArtifactStore
@@ -19,6 +20,7 @@ EVALUATION_FILE = "evaluation.json"
 IMAGES_FILE = "test_images.npz"
 ANSWERS_FILE = "test_answers.npz"
 ROWS_FILE = "test_rows.npz"
+TEXTS_FILE = "test_texts.npz"
 MAX_DENSE_CLASSES = 200
 MAX_SAMPLE_ROWS = 200
 """The most rows of a test part whose images are kept as a sample of all."""
@@ -30,6 +32,7 @@ _MISSING = {
     IMAGES_FILE: "no pictures of test rows: it was trained without test rows or images, or predicts no classes",
     ROWS_FILE: "no test rows: it was trained without test rows, on images or by an earlier release, or predicts no "
     "classes",
+    TEXTS_FILE: "no test texts: it was trained without test rows or texts, or predicts no classes",
 }
 """What a version lacks if it has no such file, and why."""
 
@@ -230,6 +233,28 @@ class TestRows(_StoredArrays):
         if position == len(self.rows) or self.rows[position] != row:
             return None
         return decode_cells(self.values[position], encodings)
+
+
+@dataclass(frozen=True)
+class TestTexts(_StoredArrays):
+    """Some texts of the test part, of long ones the beginning.
+
+    Attributes:
+        rows: their row numbers in the test part, (n,) int64, ascending.
+        content: the texts in UTF-8, one after another, (bytes,) uint8.
+        offsets: the first byte of each text, and the end of the last, (n + 1,) int64.
+    """
+
+    rows: NDArray[np.int64]
+    content: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+
+    def read(self, row: int) -> str | None:
+        """Return the text of a test row; None if it is not kept."""
+        position = int(np.searchsorted(self.rows, row))
+        if position == len(self.rows) or self.rows[position] != row:
+            return None
+        return TextRows(self.content, self.offsets).read_text(position)
 
 
 def choose_sample_rows(count: int) -> NDArray[np.int64]:

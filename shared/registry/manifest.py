@@ -98,6 +98,8 @@ class Epochs(_Value):
 class VersionManifest(_Value):
     """The description of a version.
 
+    The database holds it without the vocabulary of texts, which can take megabytes.
+
     Attributes:
         classes: the class names, in order of the outputs; empty for a regression.
         labels: the names of labels of which an input can have several, in order of the outputs; else empty.
@@ -124,11 +126,16 @@ class VersionManifest(_Value):
     confidence_threshold: float | None = None
     lineage: Lineage
 
+    def dump(self) -> dict[str, Any]:
+        """Return the JSON for the database."""
+        return self.model_dump(mode="json", exclude={"preprocessing": {"vocabulary"}})
+
 
 class GoldenSample(_Value):
-    """An input as a client sends it and the outputs that the network must return. `b64` is an image, else None."""
+    """An input as a client sends it, an image in base64, a text or numbers; and the outputs of the network for it."""
 
     b64: str | None = None
+    text: str | None = None
     numbers: list[Any] | None = None
     outputs: tuple[float, ...]
 

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from shared.database.tables.registry import Version
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.errors import Fault, InvalidRequest, ModelNotFound, VersionNotFound
-from shared.preprocessing.contract import Contract, ImageContract, NumbersContract, build_contract
+from shared.preprocessing.contract import KIND_NAMES, Contract, ImageContract, build_contract
+from shared.preprocessing.text import TextContract, build_text_contract
 from shared.registry import versions
 from shared.registry.manifest import MANIFEST_FILE, GoldenSample, ManifestFile
 from shared.spec.network import NetworkSpec
@@ -45,18 +46,20 @@ class PretrainedVersion(BaseModel):
             )
         return NetworkSpec.model_construct(layers=None, keras=architecture, from_=None, freeze=freeze)
 
-    def adapt_contract(self, preprocessing: Preprocessing, info: DatasetInfo) -> ImageContract | NumbersContract:
+    def adapt_contract(self, preprocessing: Preprocessing, info: DatasetInfo) -> Contract:
         """Return the contract of the version with the keys that the spec sets.
 
         The statistics stay those of the version unless the spec sets another scale. Raises InvalidRequest if the data
         do not have the input shape of the version.
         """
         own = self.contract
-        if info.images != isinstance(own, ImageContract):
-            data_kind, version_kind = ("images", "rows of numbers") if info.images else ("rows of numbers", "images")
+        if info.kind != own.kind:
             raise _build_error(
-                f"{self.reference} takes {version_kind}, and the data set contains {data_kind}. Use another."
+                f"{self.reference} takes {KIND_NAMES[own.kind]}, and the data set contains {KIND_NAMES[info.kind]}. "
+                "Use another."
             )
+        if isinstance(own, TextContract):
+            return _adapt_text_contract(own, preprocessing)
         contract = build_contract(_fill_defaults(preprocessing, own), info)
         if contract.scale is own.scale:
             contract = contract.model_copy(update={"normalisation": own.normalisation})
@@ -151,8 +154,22 @@ def _rename(value: Any, old: str, new: str) -> None:  # noqa: ANN401 - JSON
             _rename(entry, old, new)
 
 
+def _adapt_text_contract(own: TextContract, preprocessing: Preprocessing) -> TextContract:
+    """Return the contract of the version. Raises InvalidRequest if the spec wants another one."""
+    wanted = preprocessing.text
+    if wanted is not None:
+        asked = build_text_contract(wanted)
+        for key in sorted(wanted.model_fields_set):
+            field = "size" if key == "vocabulary" else key
+            if getattr(asked, field) != getattr(own, field):
+                detail = f"The version has {getattr(own, field)!s}, and its weights fit no other. Remove this key."
+                fault = Fault(f"#/preprocessing/text/{key}", detail)
+                raise InvalidRequest("The training cannot start from this version.", (fault,))
+    return own
+
+
 def _fill_defaults(preprocessing: Preprocessing, own: Contract) -> Preprocessing:
-    if isinstance(own, NumbersContract):
+    if not isinstance(own, ImageContract):
         return preprocessing if preprocessing.scale else preprocessing.model_copy(update={"scale": own.scale})
     kept = {
         "size": own.size,

@@ -34,6 +34,10 @@ FILE_NAMES = {
 """The file of the version that an export adds."""
 
 
+NOT_FOR_TEXTS = frozenset({ExportFormat.TFLITE_INT8, ExportFormat.ONNX_WITH_PREPROCESSING})
+"""Formats whose inputs are scaled. The inputs of a version of texts are word indices, which are never scaled."""
+
+
 class ExportSpec(SpecPart):
     """The request for an export of a version."""
 

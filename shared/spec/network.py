@@ -7,26 +7,36 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from shared.spec.fields import KerasPart, Name, SpecPart
 
+WRAPPERS = ("Bidirectional", "TimeDistributed")
 MAX_LAYERS = 500  # Keras traverses the layers of a network by recursion
 
 
 class LayerSpec(KerasPart):
-    """A Keras layer, `Residual` or `Maxout`.
+    """A Keras layer, or `Residual` or `Maxout`, which are layers of Trainyard.
 
-    The last two are layers of Trainyard. `Residual` runs its `layers` and adds its own input to their output. `Maxout`
-    returns the largest of the outputs of several Dense layers, `pieces`.
+    `Residual` runs its `layers` and adds its own input to their output. `Maxout` returns the largest of the outputs of
+    several Dense layers, `pieces`. `Bidirectional` and `TimeDistributed` have the layer that they wrap in `layers`.
     """
 
     layer: Annotated[Name, Field(examples=["Dense"])]
     layers: Annotated[
         list["LayerSpec"] | None,
-        Field(min_length=1, description="The layers inside `Residual`.", exclude_if=lambda layers: layers is None),
+        Field(
+            min_length=1,
+            description="The layers inside `Residual`, or the one inside `Bidirectional` or `TimeDistributed`.",
+            exclude_if=lambda layers: layers is None,
+        ),
     ] = None
 
     @model_validator(mode="after")
-    def _check_residual_layers(self) -> Self:
-        if (self.layers is None) == (self.layer == "Residual"):
-            raise ValueError("`layers` is required for `layer: Residual`, and not allowed for other layers.")
+    def _check_inner_layers(self) -> Self:
+        if (self.layers is None) == (self.layer in ("Residual", *WRAPPERS)):
+            raise ValueError(
+                "`layers` is required for `Residual`, `Bidirectional` and `TimeDistributed`, and not allowed for other "
+                "layers."
+            )
+        if self.layer in WRAPPERS and len(self.layers or ()) != 1:
+            raise ValueError(f"`{self.layer}` has exactly one layer in `layers`.")
         return self
 
     def count(self) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.spec.fields import Pixel, Side, SpecPart
+from shared.spec.text import TextPreprocessing
 
 
 class Interpolation(StrEnum):
@@ -62,10 +63,10 @@ class Invert(StrEnum):
 
 
 class Preprocessing(SpecPart):
-    """The conversion of an image or a row of numbers into the input of the network.
+    """The conversion of an image, a row of numbers or a text into the input of the network.
 
-    Serving applies exactly the same conversion. For rows of numbers, `scale` is the only key. With `network.from`, the
-    values of that version replace the defaults.
+    Serving applies exactly the same conversion. For rows of numbers, `scale` is the only key, and for texts `text`.
+    With `network.from`, the values of that version replace the defaults.
     """
 
     size: Annotated[
@@ -88,3 +89,10 @@ class Preprocessing(SpecPart):
         Scale | None, Field(description="Range of the input values. Default: `unit` for images, `none` for numbers.")
     ] = None
     invert: Invert | None = None
+    text: Annotated[
+        TextPreprocessing | None,
+        Field(
+            description="How texts become sequences of word indices. Default: 10,000 words, 100 in a sequence.",
+            exclude_if=lambda text: text is None,
+        ),
+    ] = None

@@ -77,3 +77,16 @@ KEEP_BEST: Json = {
     "network": {"layers": CONVOLUTIONAL_LAYERS},
     "training": {**DETERMINISTIC_TRAINING, "keep": {"best": "loss"}},
 }
+REVIEWS: Json = {
+    "model": "reviews",
+    "dataset": {"name": "reviews_english", "validation": {"split": 0}},
+    "preprocessing": {"text": {"vocabulary": 300, "length": 12}},
+    "network": {
+        "layers": [
+            {"layer": "Embedding", "input_dim": 300, "output_dim": 8},
+            {"layer": "GlobalAveragePooling1D"},
+            {"layer": "Dense", "units": 1, "activation": "sigmoid"},
+        ]
+    },
+    "training": {"epochs": 60, "batch_size": 32, "optimizer": {"name": "Adam", "learning_rate": 0.05}},
+}

@@ -11,6 +11,7 @@ from shared.inference.inputs import NumbersInput, preprocess_input
 from shared.preprocessing.contract import NumbersContract
 from shared.preprocessing.decoding import read_header
 from shared.preprocessing.image_decoder import ImageDecoder
+from shared.preprocessing.text import TextContract, encode_padded
 from shared.registry.exports import TestComparison
 from shared.registry.manifest import ManifestFile
 from worker.training.input.version_data import VersionData
@@ -23,6 +24,9 @@ def read_golden_inputs(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8] | NDArray[np.float32]]:
     """Return the golden samples as inputs of the network, and before normalisation."""
     contract = manifest.preprocessing
+    if isinstance(contract, TextContract):
+        indices = np.stack([encode_padded(contract, sample.text or "") for sample in manifest.golden_samples])
+        return indices.astype(np.float32), indices.astype(np.float32)
     if isinstance(contract, NumbersContract):
         rows = [
             preprocess_input(NumbersInput("golden sample", sample.numbers), contract, decoder).values

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, issparse
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
@@ -19,6 +20,7 @@ from sklearn.metrics import accuracy_score, mean_absolute_error
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from shared.datasets.splits import Dataset
+from shared.preprocessing.text import TextContract
 from shared.registry.baselines import BASELINES_FILE, Baseline, Baselines, CrossValidation
 from shared.registry.manifest import ManifestFile
 from worker.context import WorkerContext
@@ -58,10 +60,17 @@ def write_baselines(
 
 
 def compute_baselines(data: VersionData, manifest: ManifestFile, check: Callable[[], None]) -> Baselines:
-    """Compute the baselines: of classes, the most frequent class and two linear models; of numbers, two more."""
+    """Compute the baselines: of classes, the most frequent class and two linear models; of numbers, two more.
+
+    Linear models of texts see how often each word occurs in the sequence that the network sees.
+    """
     objective = data.objective
-    width = int(np.prod(data.train.shape[1:]))
-    train, test = (part.reshape(len(part), width) for part in (data.train, data.test))
+    contract = manifest.preprocessing
+    if isinstance(contract, TextContract):
+        train, test = (_count_words(part, contract) for part in (data.train, data.test))
+    else:
+        width = int(np.prod(data.train.shape[1:]))
+        train, test = (part.reshape(len(part), width) for part in (data.train, data.test))
     if objective.classes:
         labels = [objective.to_class_indices(part) for part in (data.train_labels, data.test_labels)]
         metric: Any = "accuracy"
@@ -85,7 +94,16 @@ def compute_baselines(data: VersionData, manifest: ManifestFile, check: Callable
             _measure(name, model, x, labels[0][rows], test.astype(dtype, copy=False), labels[1], metric, check)
         )
     own = (manifest.metrics.test or {}).get(metric)
-    return Baselines(metric=metric, version=own, test_rows=len(test), baselines=found)
+    return Baselines(metric=metric, version=own, test_rows=len(data.test), baselines=found)
+
+
+def _count_words(sequences: NDArray[np.float32], contract: TextContract) -> Any:  # noqa: ANN401 - SciPy is untyped
+    """Count the words of sequences, (n, length). Returns a sparse matrix (n, size) float32 without padding."""
+    rows, places = np.nonzero(sequences)
+    words = sequences[rows, places].astype(np.int64)
+    counts = csr_matrix((np.ones(len(rows), np.float32), (rows, words)), (len(sequences), contract.size))
+    counts.sum_duplicates()
+    return counts
 
 
 def _make_sgd() -> SGDClassifier:
@@ -93,10 +111,15 @@ def _make_sgd() -> SGDClassifier:
     return SGDClassifier(loss="log_loss", max_iter=EPOCHS, random_state=SEED, n_jobs=os.cpu_count())
 
 
-def _choose_rows(train: NDArray[np.float32], max_numbers: int | None) -> NDArray[np.int64]:
-    """Choose rows at equal distances, so that they have at most `max_numbers` numbers; None for all rows."""
-    count = len(train) if max_numbers is None else min(len(train), max(1, max_numbers // train.shape[1]))
-    return np.linspace(0, len(train) - 1, count).astype(np.int64)
+def _choose_rows(train: Any, max_numbers: int | None) -> NDArray[np.int64]:  # noqa: ANN401 - an array or a matrix
+    """Choose rows at equal distances, so that they have at most `max_numbers` numbers; None for all rows.
+
+    Of a sparse matrix, only the numbers that are stored count.
+    """
+    total = train.shape[0]
+    width = max(1, train.nnz // max(1, total)) if issparse(train) else train.shape[1]
+    count = total if max_numbers is None else min(total, max(1, max_numbers // width))
+    return np.linspace(0, total - 1, count).astype(np.int64)
 
 
 def _measure(
@@ -116,7 +139,7 @@ def _measure(
             model = DummyClassifier(strategy="most_frequent")
         fitted = clone(model).fit(x, y)
         check()
-        test = _score(fitted, test_x, test_y, metric) if len(test_x) else None
+        test = _score(fitted, test_x, test_y, metric) if test_x.shape[0] else None
         folds = [_score(clone(model).fit(x[a], y[a]), x[b], y[b], metric) for a, b in _split(x, y, metric, check)]
     logger.info("baseline %s: %s on the test part, after %.1f s", name, test, time.monotonic() - began)
     return Baseline(
@@ -125,7 +148,7 @@ def _measure(
         cross_validation=CrossValidation(folds=folds, mean=float(np.mean(folds)), deviation=float(np.std(folds)))
         if learns and folds
         else None,
-        rows=len(x),
+        rows=x.shape[0],
         seconds=round(time.monotonic() - began, 2),
     )
 
@@ -134,7 +157,7 @@ def _split(
     x: NDArray[Any], y: NDArray[Any], metric: str, check: Callable[[], None]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the rows to learn from and those to measure on, for each fold. Yields nothing for too few rows."""
-    fewest = int(np.unique(y, return_counts=True)[1].min()) if metric == "accuracy" else len(x)
+    fewest = int(np.unique(y, return_counts=True)[1].min()) if metric == "accuracy" else x.shape[0]
     if fewest < FOLDS:
         return
     splitter = StratifiedKFold(FOLDS) if metric == "accuracy" else KFold(FOLDS, shuffle=True, random_state=SEED)

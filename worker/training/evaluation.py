@@ -15,7 +15,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from shared.datasets.row_files import MappedRows
+from shared.datasets.row_files import MappedRows, TextRows
 from shared.inference.predictions import LABEL_THRESHOLD
 from shared.networks.objectives import Objective
 from shared.registry.evaluation import (
@@ -25,6 +25,7 @@ from shared.registry.evaluation import (
     IMAGES_FILE,
     MAX_DENSE_CLASSES,
     ROWS_FILE,
+    TEXTS_FILE,
     ClassificationReport,
     ClassReport,
     Evaluation,
@@ -33,6 +34,7 @@ from shared.registry.evaluation import (
     TestImages,
     TestPredictions,
     TestRows,
+    TestTexts,
     choose_calibration_bins,
     choose_sample_rows,
 )
@@ -49,6 +51,9 @@ MAX_MISTAKE_BYTES = 16 * 2**20
 """Uncompressed size of the stored images or rows that are mistakes."""
 MAX_RIGHT_PER_CLASS = 12
 MAX_RIGHT_BYTES = 4 * 2**20
+MAX_SHOWN_CHARACTERS = 1000
+TEXT_BYTES = 3 * MAX_SHOWN_CHARACTERS
+"""The size of the beginning of a text that is kept: a syllable of Korean has three bytes."""
 MAX_SAMPLE_BYTES = 4 * 2**20
 """Limits on the stored images or rows that are predicted right, and on those of the sample."""
 
@@ -58,7 +63,7 @@ def write_evaluation(
     y: NDArray[Any],
     outputs: NDArray[np.float32],
     metrics: Mapping[str, float | None],
-    inputs: NDArray[Any] | MappedRows,
+    inputs: NDArray[Any] | MappedRows | TextRows,
     folder: Path,
 ) -> list[Path]:
     """Write the evaluation of the test part to `folder`, and return the paths of the files.
@@ -68,7 +73,8 @@ def write_evaluation(
     Args:
         y: the labels of the test part, (n,) int64 or (n, k) float32.
         outputs: the outputs of the network, (n, width) float32.
-        inputs: the test part before normalisation, (n, height, width, channels) uint8 or (n, *shape) float32.
+        inputs: the test part before normalisation, (n, height, width, channels) uint8 or (n, *shape) float32, or its
+            texts.
     """
     path = folder / EVALUATION_FILE
     if objective.labels:
@@ -88,7 +94,9 @@ def write_evaluation(
     answers_path = folder / ANSWERS_FILE
     answers_path.write_bytes(answers.to_bytes())
     paths = [path, answers_path]
-    rows = _select_rows(answers, inputs)
+    if isinstance(inputs, TextRows):
+        return [*paths, _write_texts(_select_rows(answers, TEXT_BYTES), inputs, folder)]
+    rows = _select_rows(answers, int(np.prod(inputs.shape[1:])) * inputs.dtype.itemsize)
     kept = inputs.read(rows) if isinstance(inputs, MappedRows) else inputs[rows]
     if kept.dtype == np.uint8 and kept.ndim == IMAGE_RANK:
         paths.append(folder / IMAGES_FILE)
@@ -99,13 +107,24 @@ def write_evaluation(
     return paths
 
 
-def _select_rows(answers: TestPredictions, inputs: NDArray[Any] | MappedRows) -> NDArray[np.int64]:
-    """Select the first test rows, a sample, the surest mistakes, and of each class the right answers in most doubt."""
-    row_bytes = int(np.prod(inputs.shape[1:])) * inputs.dtype.itemsize
-    first = np.arange(min(MAX_FIRST_ROWS, len(inputs)))
+def _write_texts(rows: NDArray[np.int64], texts: TextRows, folder: Path) -> Path:
+    """Write some of the texts, of long ones the beginning."""
+    kept = TextRows.from_texts(text[:MAX_SHOWN_CHARACTERS] for text in texts.select(rows))
+    path = folder / TEXTS_FILE
+    path.write_bytes(TestTexts(rows, kept.content, kept.offsets).to_bytes())
+    return path
+
+
+def _select_rows(answers: TestPredictions, row_bytes: int) -> NDArray[np.int64]:
+    """Select the first test rows, a sample, the surest mistakes, and of each class the right answers in most doubt.
+
+    `row_bytes` is the size of a row.
+    """
+    total = len(answers.true)
+    first = np.arange(min(MAX_FIRST_ROWS, total))
     mistakes = answers.sort_by_confidence(answers.find_rows(right=False))[: MAX_MISTAKE_BYTES // row_bytes]
     doubtful = _list_doubtful(answers)[: MAX_RIGHT_BYTES // row_bytes]
-    sample = choose_sample_rows(len(inputs))
+    sample = choose_sample_rows(total)
     if len(sample) * row_bytes > MAX_SAMPLE_BYTES:
         sample = sample[:0]
     return np.unique(np.concatenate([first, mistakes, doubtful, sample]))

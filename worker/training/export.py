@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from tf2onnx.handler import tf_op
 
 from shared.datasets.encodings import decode_row
-from shared.datasets.row_files import EncodedImages
+from shared.datasets.row_files import EncodedImages, TextRows
 from shared.datasets.splits import Dataset, Part
-from shared.preprocessing.contract import ImageContract, NumbersContract
+from shared.preprocessing.contract import Contract, ImageContract, NumbersContract
 from shared.preprocessing.decoding import read_header
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.preprocessing.pixels import Pixels
+from shared.preprocessing.text import TextContract, encode_padded
 from shared.registry.manifest import (
     INPUT_NAME,
     MANIFEST_FILE,
@@ -42,6 +43,8 @@ OPSET = 18
 GOLDEN_SAMPLES = 8
 MAX_SAMPLE_BYTES = 2**17
 """A larger image file is resized and stored as PNG, so that the manifest stays small."""
+MAX_SAMPLE_CHARACTERS = 2000
+"""A longer text is cut off, for the same reason."""
 
 
 def export_version(
@@ -82,7 +85,7 @@ def compute_weights_digest(network: keras.Model) -> str:
 
 
 def _choose_golden_samples(
-    contract: ImageContract | NumbersContract, dataset: Dataset, decoder: ImageDecoder
+    contract: Contract, dataset: Dataset, decoder: ImageDecoder
 ) -> tuple[NDArray[np.float32], list[GoldenSample]]:
     """Choose up to GOLDEN_SAMPLES rows for the self-test of a loaded version.
 
@@ -91,6 +94,11 @@ def _choose_golden_samples(
     """
     part = next(part for part in (dataset.test, dataset.validation, dataset.train) if len(part))
     rows = part.select(np.linspace(0, len(part) - 1, min(GOLDEN_SAMPLES, len(part))).astype(np.int64))
+    if isinstance(contract, TextContract):
+        assert isinstance(rows.x, TextRows)  # noqa: S101 - the contract is for texts
+        texts = [_shorten(text, contract) for text in rows.x]
+        indices = np.stack([encode_padded(contract, text) for text in texts])
+        return indices.astype(np.float32), [GoldenSample(text=text, outputs=()) for text in texts]
     if isinstance(contract, NumbersContract):
         x = rows.array
         listed = [decode_row(row, contract.columns) if contract.columns else row.tolist() for row in x]
@@ -99,6 +107,12 @@ def _choose_golden_samples(
     images = [_transform(data, contract, decoder) for data in encoded]
     samples = [GoldenSample(b64=base64.b64encode(data).decode(), outputs=()) for data in encoded]
     return contract.normalisation.apply(np.stack(images).astype(np.float32)), samples
+
+
+def _shorten(text: str, contract: TextContract) -> str:
+    """Return the beginning of a text, if it has a known word; else the whole text."""
+    beginning = text[:MAX_SAMPLE_CHARACTERS]
+    return beginning if encode_padded(contract, beginning).any() else text
 
 
 def _encode_rows(rows: Part, contract: ImageContract, decoder: ImageDecoder) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shared.datasets.row_files import MappedRows
 from shared.networks.augmentation import make_augmentation_layers
 from shared.networks.objectives import Objective
-from shared.preprocessing.contract import ImageContract, NumbersContract
+from shared.preprocessing.contract import Contract
 from shared.registry.manifest import Epochs, Metrics
 from shared.spec.training import Precision, TrainingOptions, TrainingSpec
 from worker.training.callbacks import PlateauCallback, ProgressCallback, TimeLimitCallback, replace_non_finite
@@ -42,7 +42,7 @@ class PreparedPart:
     """A part of the data set, preprocessed except for the normalisation of x.
 
     Attributes:
-        x: (n, *input_shape), uint8 for images, else float32.
+        x: (n, *input_shape), uint8 for images, int32 for texts, else float32.
         y: the labels of the data set, (n,) int64 or (n, k) float32.
         weights: the weight of each row in the loss, (n,) float32; None if all weigh the same.
     """
@@ -63,7 +63,7 @@ class TrainingRun:
     train: PreparedPart
     validation: PreparedPart
     test: PreparedPart
-    contract: ImageContract | NumbersContract
+    contract: Contract
     objective: Objective
     spec: TrainingSpec
     precision: Precision

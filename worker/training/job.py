@@ -203,7 +203,7 @@ def _publish(context: WorkerContext, job: Job, manifest: VersionManifest, paths:
 
     Raises LeaseLost, or JobCancelled if the job was cancelled in the meantime.
     """
-    document = manifest.model_dump(mode="json")
+    document = manifest.dump()
 
     def publish(files: list[StoredFile]) -> int:
         return lease.write_with_retry(

@@ -1,6 +1,7 @@
 """Train the network of a spec. This module uses Keras, but neither the queue nor the database."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework import config as tensorflow_config
 
-from shared.datasets.row_files import MappedRows
+from shared.datasets.row_files import MappedRows, TextRows
 from shared.datasets.splits import Dataset
-from shared.errors import InvalidRequest, NetworkDoesNotFit, OutOfMemory
+from shared.errors import DatasetDoesNotFit, InvalidRequest, NetworkDoesNotFit, OutOfMemory
 from shared.networks.arguments import extract_keras_message
 from shared.networks.builder import build_network, describe_weights
 from shared.networks.initial_weights import read_initial_weights
@@ -21,17 +22,20 @@ from shared.networks.metrics import make_metrics
 from shared.networks.objectives import Objective, choose_objective, find_appended_activation
 from shared.networks.optimizers import make_optimizer
 from shared.networks.weights_file import read_weights_file
-from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract, fit_polarity, fit_statistics
+from shared.preprocessing.contract import Contract, build_contract, fit_polarity, fit_statistics
+from shared.preprocessing.text import TextContract, fit_vocabulary
 from shared.registry.manifest import Epochs, Metrics
 from shared.spec.training import Precision, TrainingOptions, TrainingSpec
 from worker.training.checkpoints.manager import CheckpointManager
 from worker.training.context import TrainingContext
 from worker.training.fit import MAX_FUSED_STEP_COST, PreparedPart, TrainingRun, fit
-from worker.training.input.image_cache import load_prepared
 from worker.training.input.pipeline import count_steps
+from worker.training.input.preparation import prepare_rows
 from worker.training.memory_check import check_memory, get_available_bytes
 from worker.training.precision import choose_precision
 from worker.training.pretrained import InitialWeights, load_initial_weights
+
+logger = logging.getLogger(__name__)
 
 MAX_STEPS_PER_EXECUTION = 32
 """Maximum number of steps in one call of the training function. A cancellation takes effect only between two calls."""
@@ -46,18 +50,19 @@ class TrainingResult:
         precision: the precision of the training, never `auto`.
         test_outputs: (n, width) float32, the predictions for the test part; None without test rows.
         held_out: labels and outputs of validation rows, else of test rows; None without such rows.
-        test_inputs: the test part before normalisation, (n, height, width, channels) uint8 or (n, *shape) float32.
+        test_inputs: the test part before normalisation, (n, height, width, channels) uint8 or (n, *shape) float32;
+            the texts themselves.
     """
 
     network: keras.Model
-    contract: ImageContract | NumbersContract
+    contract: Contract
     objective: Objective
     metrics: Metrics
     epochs: Epochs
     precision: Precision
     test_outputs: NDArray[np.float32] | None
     held_out: tuple[NDArray[Any], NDArray[np.float32]] | None
-    test_inputs: NDArray[Any] | MappedRows
+    test_inputs: NDArray[Any] | MappedRows | TextRows
 
 
 def train(
@@ -82,7 +87,7 @@ def train(
         precision=run.precision,
         test_outputs=summary.test_outputs,
         held_out=summary.held_out,
-        test_inputs=run.test.x,
+        test_inputs=dataset.test.x if isinstance(dataset.test.x, TextRows) else run.test.x,
     )
 
 
@@ -96,6 +101,8 @@ def _make_run(
     appended = find_appended_activation(options.loss, declared)
     network = build_network(declared, contract.input_shape, spec.model, appended)
     objective = choose_objective(options.loss, dataset.info, declared, network.output_shape[1:])
+    if isinstance(contract, TextContract):
+        contract = _check_empty_texts(network, contract, parts)
     if context.device == "/CPU:0":
         check_memory(network, min(options.batch_size, len(parts[0])), get_available_bytes())
     if initial is not None:
@@ -141,15 +148,20 @@ def _choose_steps_per_execution(network: keras.Model, batch_size: int, steps_per
 
 def _prepare_parts(
     spec: TrainingSpec, dataset: Dataset, context: TrainingContext, initial: InitialWeights | None
-) -> tuple[tuple[PreparedPart, PreparedPart, PreparedPart], ImageContract | NumbersContract]:
-    """Return the three parts with resized images, and the contract with the statistics of the training part."""
+) -> tuple[tuple[PreparedPart, PreparedPart, PreparedPart], Contract]:
+    """Return the three parts with resized images, and the contract with what the training part determines.
+
+    That are the statistics of numbers, and the vocabulary of texts.
+    """
     if initial is None:
         contract = build_contract(spec.preprocessing, dataset.info)
+        if isinstance(contract, TextContract):
+            contract = _fit_vocabulary(contract, dataset)
     else:
         contract = initial.version.adapt_contract(spec.preprocessing, dataset.info)
     train, validation, test = (
         PreparedPart(
-            load_prepared(part.x, contract, digest, context.decoder, context.prepared_dir, context.monitor.check),
+            prepare_rows(part.x, contract, digest, context.decoder, context.prepared_dir, context.monitor.check),
             part.y,
             part.weights,
         )
@@ -163,6 +175,42 @@ def _prepare_parts(
     if initial is None or contract.scale is not initial.version.contract.scale:
         contract = fit_statistics(contract, train.x)
     return (train, validation, test), contract
+
+
+def _fit_vocabulary(contract: TextContract, dataset: Dataset) -> TextContract:
+    """Return the contract with the words of the training part. Raises DatasetDoesNotFit if there is none."""
+    assert isinstance(dataset.train.x, TextRows)  # noqa: S101 - the contract is for texts
+    fitted = fit_vocabulary(contract, dataset.train.x)
+    if not fitted.vocabulary:
+        raise DatasetDoesNotFit(
+            f"The {len(dataset.train):,} training texts have no word. Use texts with words, or `tokenizer: characters`."
+        )
+    logger.info("the vocabulary has %d words of %d training texts", len(fitted.vocabulary), len(dataset.train))
+    return fitted
+
+
+def _check_empty_texts(network: keras.Model, contract: TextContract, parts: Sequence[PreparedPart]) -> TextContract:
+    """Return the contract, which tells whether the network needs a word. Raises NetworkDoesNotFit for texts without.
+
+    An average over the words of a text, with `mask_zero`, is not a number if there is none.
+    """
+    nothing = np.zeros((1, contract.length), np.float32)
+    if np.isfinite(network(nothing, training=False).numpy()).all():
+        return contract
+    empty = sum(int((~_find_words(part.x)).sum()) for part in parts)
+    if empty:
+        raise NetworkDoesNotFit(
+            f"{empty:,} texts have no word of the vocabulary, and the network averages over the words of a text. Use "
+            "`mask_zero: false` in the Embedding, `unknown: token` in `preprocessing.text`, or remove these texts."
+        )
+    return contract.model_copy(update={"needs_word": True})
+
+
+def _find_words(x: NDArray[Any] | MappedRows) -> NDArray[np.bool_]:
+    """Return whether each row of indices has a word, (n,)."""
+    if isinstance(x, MappedRows):
+        return np.concatenate([chunk.any(axis=1) for chunk in x.iterate_chunks()])
+    return np.asarray(x.any(axis=1))
 
 
 @contextmanager

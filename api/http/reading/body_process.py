@@ -9,6 +9,7 @@ from collections.abc import Callable
 from api.http.bodies import read_json
 from api.http.reading.body_reader import ParsingAnswer, ParsingRequest, parse_json
 from api.http.reading.csv_numbers import MAX_VALUES, parse_csv
+from api.http.reading.csv_texts import parse_text_csv
 from api.http.reading.json_arrays import ArrayPlace, SplitJson, dump_values, split_arrays
 from shared.errors import InvalidRequest, RequestTooLarge, ServiceError
 from shared.processes.child import serve_messages
@@ -51,6 +52,8 @@ def _parse(request: ParsingRequest, body: bytes) -> SplitJson:
         numbers = parse_csv(body, request.columns, request.encodings, request.decimal)
         place = ArrayPlace(path=(), dtype=numbers.dtype.str, shape=numbers.shape)
         return SplitJson(None, [place], [numbers])
+    if request.kind == "text CSV":
+        return SplitJson(parse_text_csv(body, request.columns), [], [])
     if body.count(b",") >= MAX_VALUES:
         raise RequestTooLarge(
             f"The JSON has more than {MAX_VALUES:,} values, the limit. Send fewer inputs in a request, or images as "

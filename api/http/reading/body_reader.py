@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from api.http.bodies import read_json
 from api.http.reading.csv_numbers import parse_csv
+from api.http.reading.csv_texts import parse_text_csv
 from api.http.reading.json_arrays import ArrayPlace, join_arrays, load_values
 from shared.datasets.cells import DecimalMark
 from shared.datasets.encodings import ColumnEncoding
@@ -47,7 +48,7 @@ class ParsingRequest(BaseModel):
         decimal: the decimal mark of numbers that can be read in two ways.
     """
 
-    kind: Literal["JSON", "strict JSON", "CSV"]
+    kind: Literal["JSON", "strict JSON", "CSV", "text CSV"]
     columns: tuple[str, ...] = ()
     encodings: tuple[ColumnEncoding, ...] = ()
     decimal: DecimalMark = "."
@@ -116,6 +117,13 @@ class BodyReader:
         request = ParsingRequest(kind="CSV", columns=columns, encodings=encodings, decimal=decimal)
         numbers: NDArray[np.float64] = self._ask(request, body)
         return numbers
+
+    def read_text_csv(self, body: bytes, columns: tuple[str, ...]) -> list[str]:
+        """Parse a CSV of texts as `parse_text_csv` does. Raises the same errors, or Overloaded."""
+        if len(body) <= MAX_CSV_BYTES_HERE:
+            return parse_text_csv(body, columns)
+        texts: list[str] = self._ask(ParsingRequest(kind="text CSV", columns=columns), body)
+        return texts
 
     def _ask(self, request: ParsingRequest, body: bytes) -> Any:  # noqa: ANN401 - JSON
         try:

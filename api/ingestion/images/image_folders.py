@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from api.ingestion.archives.members import Member
+from api.ingestion.archives.parts import IMAGES, ClassFile, describe_files, sort_members
 from api.ingestion.images.image_files import measure_image, unpack_image
 from api.ingestion.images.labels import find_label_table, sort_by_table
-from api.ingestion.images.members import read_members
-from api.ingestion.images.parts import TRAIN, VALIDATION, ClassImage, sort_members
 from api.ingestion.result import ParsedDataset, TableOptions, UploadLimits, dataset_error
-from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.labels import encode_labels
 from shared.datasets.row_files import join_lines
 from shared.errors import DatasetRefused, Fault
@@ -27,8 +26,13 @@ BATCH_BYTES = 32 * 2**20
 TOO_MANY_PIXELS = "the images of the zip exceed the limit TRAINYARD_MAX_DATASET_PIXELS; scale them down, or send fewer"
 
 
-def ingest_folders(
-    archive: zipfile.ZipFile, options: TableOptions, limits: UploadLimits, decoder: ImageDecoder, folder: Path
+def ingest_image_folders(
+    archive: zipfile.ZipFile,
+    members: Sequence[Member],
+    options: TableOptions,
+    limits: UploadLimits,
+    decoder: ImageDecoder,
+    folder: Path,
 ) -> ParsedDataset:
     """Check every image, and write images.bin, the image files unchanged, and index.npz to the folder.
 
@@ -36,42 +40,24 @@ def ingest_folders(
     index.npz contains `offsets` (n + 1,), the class indices `y` (n,) and the `names` of the images.
     Raises DatasetRefused with the members at fault, or Overloaded.
     """
-    members, warnings = read_members(archive, limits, options.encoding)
     table = find_label_table(members)
     sorted_images = sort_by_table(archive, members, table, options) if table is not None else sort_members(members)
     if table is None and options.label is not None:
         fault = Fault("#/label", "`label` is a column of a table, and the zip has class folders. Remove `label`.")
         raise DatasetRefused("The options do not fit the file.", (fault,))
-    images = sorted_images.images
-    train_rows, validation_rows = (sum(image.part == part for image in images) for part in (TRAIN, VALIDATION))
+    images = sorted_images.files
     shapes, all_gray, offsets = _write_images(archive, images, limits, decoder, folder / "images.bin")
     classes, y = encode_labels([image.label for image in images])
     names = join_lines(image.name for image in images)
     np.savez(folder / "index.npz", allow_pickle=False, offsets=offsets, y=y, names=names)
     size = next(iter(shapes)) if len(shapes) == 1 else (0, 0)
-    test_rows = len(y) - train_rows - validation_rows
-    counts = [
-        np.bincount(part, minlength=len(classes)).tolist()
-        for part in np.split(y, [train_rows, train_rows + validation_rows])
-    ]
-    info = DatasetInfo(
-        (*size, 1 if all_gray else 3),
-        images=True,
-        targets=TargetKind.CLASSES,
-        train_rows=train_rows,
-        validation_rows=validation_rows,
-        test_rows=test_rows,
-        classes=classes,
-        class_rows=tuple(zip(counts[0], counts[2], strict=True)),
-        validation_class_rows=tuple(counts[1]) if validation_rows else (),
-        own_test=test_rows > 0,
-    )
+    info = describe_files(images, IMAGES, (*size, 1 if all_gray else 3), classes, y)
     files = folder / "images.bin", folder / "index.npz"
-    return ParsedDataset(info, files, ignored=sorted_images.ignored, warnings=(*warnings, *sorted_images.warnings))
+    return ParsedDataset(info, files, ignored=sorted_images.ignored, warnings=tuple(sorted_images.warnings))
 
 
 def _write_images(
-    archive: zipfile.ZipFile, images: Sequence[ClassImage], limits: UploadLimits, decoder: ImageDecoder, path: Path
+    archive: zipfile.ZipFile, images: Sequence[ClassFile], limits: UploadLimits, decoder: ImageDecoder, path: Path
 ) -> tuple[set[tuple[int, int]], bool, NDArray[np.int64]]:
     """Check every image and write the image files to `path`, one after another.
 
@@ -100,9 +86,9 @@ def _write_images(
     return shapes, all_gray, np.asarray(offsets, np.int64)
 
 
-def _iterate_batches(images: Sequence[ClassImage]) -> Iterator[list[ClassImage]]:
+def _iterate_batches(images: Sequence[ClassFile]) -> Iterator[list[ClassFile]]:
     """Yield the images in batches of at most BATCH images and BATCH_BYTES, or of one image."""
-    batch: list[ClassImage] = []
+    batch: list[ClassFile] = []
     batch_bytes = 0
     for image in images:
         if batch and (len(batch) == BATCH or batch_bytes + image.info.file_size > BATCH_BYTES):

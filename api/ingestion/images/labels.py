@@ -4,8 +4,8 @@ import io
 import zipfile
 from collections.abc import Sequence
 
-from api.ingestion.images.members import Member, is_image_name, is_junk
-from api.ingestion.images.parts import MIN_CLASSES, TRAIN, ClassImage, SortedImages
+from api.ingestion.archives.members import Member, is_image_name, is_junk
+from api.ingestion.archives.parts import MIN_CLASSES, TRAIN, ClassFile, SortedFiles
 from api.ingestion.result import LABEL_NAMES, MAX_FAULTS, UNREADABLE, TableOptions, dataset_error
 from api.ingestion.tables.csv_reader import open_table
 from shared.datasets.cells import is_header
@@ -29,7 +29,7 @@ def find_label_table(members: Sequence[Member]) -> Member | None:
 
 def sort_by_table(
     archive: zipfile.ZipFile, members: Sequence[Member], table: Member, options: TableOptions
-) -> SortedImages:
+) -> SortedFiles:
     """Tell the class of each image by the rows of the table. All images are training images.
 
     Images without a row are left out. Raises DatasetRefused if the columns cannot be told, or a row has no image.
@@ -50,7 +50,7 @@ def sort_by_table(
         header, rest = [f"column {index}" for index in range(len(header))], rows
     file_column = _find_file_column(rest, images, by_stem, name)
     label_column = _find_label_column(header, file_column, options, name)
-    chosen: dict[str, ClassImage] = {}
+    chosen: dict[str, ClassFile] = {}
     faults = []
     for number, cells in enumerate(rest, 1):
         found = _find(cells[file_column], images, by_stem) if len(cells) > file_column else None
@@ -72,11 +72,11 @@ def sort_by_table(
     warnings = [f"The classes are those of the column {header[label_column]!r} of {name!r}."]
     if without:
         warnings.append(f"{len(without):,} images have no row in {name!r}. They were left out.")
-    return SortedImages(ordered, tuple(ignored), warnings)
+    return SortedFiles(ordered, tuple(ignored), warnings)
 
 
-def _make_image(member: Member, label: str) -> ClassImage:
-    return ClassImage(TRAIN, label, "/".join(member.path), member.path[-1], member.info)
+def _make_image(member: Member, label: str) -> ClassFile:
+    return ClassFile(TRAIN, label, "/".join(member.path), member.path[-1], member.info)
 
 
 def _read_table(archive: zipfile.ZipFile, table: Member, options: TableOptions) -> list[list[str]]:

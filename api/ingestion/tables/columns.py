@@ -202,6 +202,8 @@ class ColumnReader:
             return f"{text[:40]!r} is not a number"
         options = f'"{ONE_HOT}"' if self._filled is None else FILL_CATEGORIES
         remedy = f'leave the column out (`leave_out`), or send `columns` as {{"{self.name}": {options}}}'
+        if " " in text:
+            remedy += f", or `text={self.name}` if its texts are the input"
         return f"{text[:40]!r} is not a number; write a number, {remedy}"
 
     def _locate(self, row: NumberedRow, reason: str) -> str:

@@ -9,7 +9,7 @@ import keras
 from api.planner.catalog import Catalog, CatalogArgument, CatalogEntry, DatasetEntry
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.networks.activations import list_activations
-from shared.networks.allow_list import FIXED_ARGUMENTS, LAYERS, PART_CLASSES
+from shared.networks.allow_list import FIXED_ARGUMENTS, LAYERS, PART_CLASSES, WRAPPER_LAYERS
 from shared.networks.augmentation import AUGMENTATIONS
 from shared.networks.augmentation import FIXED_ARGUMENTS as SETTLED_FOR_AUGMENTATION
 from shared.networks.layer_factory import MAX_PIECES, MIN_PIECES
@@ -49,6 +49,8 @@ def read_catalog() -> Catalog:
             )
         ],
     )
+    layers = [_describe(keras.layers, name) for name in sorted(LAYERS)]
+    wrappers = [_describe_wrapper(name) for name in WRAPPER_LAYERS]
     dense = _describe(keras.layers, "Dense")
     maxout = CatalogEntry(
         name="Maxout",
@@ -65,7 +67,7 @@ def read_catalog() -> Catalog:
         ],
     )
     return Catalog(
-        layers=[*(_describe(keras.layers, name) for name in sorted(LAYERS)), maxout, residual],
+        layers=[*sorted((*layers, *wrappers), key=lambda entry: entry.name), maxout, residual],
         augmentation=[
             _describe(keras.layers, name, frozenset(SETTLED_FOR_AUGMENTATION)) for name in sorted(AUGMENTATIONS)
         ],
@@ -104,6 +106,15 @@ def _describe(module: Any, name: str, left_out: frozenset[str] = frozenset()) ->
         if parameter.name not in HIDDEN_ARGUMENTS | left_out
     ]
     return CatalogEntry(name=name, description=_summarise(described), arguments=arguments)
+
+
+def _describe_wrapper(name: str) -> CatalogEntry:
+    """Describe a layer with another layer inside, which a spec has in `layers`."""
+    entry = _describe(keras.layers, name, frozenset({"layer", "backward_layer", "weights"}))
+    inner = CatalogArgument(
+        name="layers", type="list", required=True, description="The one layer inside, in the form of `network.layers`."
+    )
+    return entry.model_copy(update={"arguments": [inner, *entry.arguments]})
 
 
 def _describe_argument(parameter: inspect.Parameter, text: str) -> CatalogArgument:

@@ -24,8 +24,9 @@ from shared.networks.objectives import (
     find_appended_activation,
 )
 from shared.networks.optimizers import make_optimizer
+from shared.networks.vocabulary import check_vocabulary
 from shared.networks.weights_file import check_weights
-from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract
+from shared.preprocessing.contract import Contract, ImageContract, build_contract
 from shared.registry.pretrained import PretrainedVersion
 from shared.spec.dataset import ValidationDataset
 from shared.spec.network import LayerSpec
@@ -78,7 +79,7 @@ def _list_further_faults(spec: TrainingSpec) -> list[Fault]:
 
 
 def _iterate_layers(layers: Sequence[LayerSpec], pointer: str) -> Iterator[tuple[LayerSpec, str]]:
-    """Yield each layer with its pointer; in place of a `Residual`, the layers inside."""
+    """Yield each layer with its pointer; in place of a `Residual` or a wrapper, the layers inside."""
     for index, layer in enumerate(layers):
         if layer.layers is not None:
             yield from _iterate_layers(layer.layers, f"{pointer}/{index}/layers")
@@ -103,6 +104,7 @@ def _plan(
         network = base.adapt_network(info, spec.network.freeze)
         contract = base.adapt_contract(spec.preprocessing, info)
     check_prepared_size(contract, rows, info, max_prepared_bytes)
+    check_vocabulary(network, contract)
     make_augmentation_layers(spec.augmentation, contract)
     appended = find_appended_activation(spec.training.loss, network)
     table = compute_layer_table(network, contract.input_shape, max_parameters, appended)
@@ -138,9 +140,7 @@ def _plan(
     )
 
 
-def check_prepared_size(
-    contract: ImageContract | NumbersContract, rows: PartSizes, info: DatasetInfo, max_bytes: int
-) -> None:
+def check_prepared_size(contract: Contract, rows: PartSizes, info: DatasetInfo, max_bytes: int) -> None:
     """Check the size of all images after they are resized. Raises InvalidRequest above the limit."""
     if not isinstance(contract, ImageContract) or contract.is_identity_for(info.shape):
         return

@@ -37,11 +37,14 @@ from shared.errors import (
     InvalidRequest,
     PictureNotFound,
 )
+from shared.preprocessing.contract import KIND_NAMES
 from shared.registry.manifest import Part
 from shared.version import VERSION
 
 TILE_SIDE = 96
 MAX_PIXEL_NUMBERS = 100_000
+MAX_TEXT_CHARACTERS = 1000
+"""The most characters of a text in a list."""
 
 bp = APIBlueprint("dataset_rows", __name__, url_prefix="/api/v1/datasets", abp_tags=[Tag(name="Data sets")])
 
@@ -73,6 +76,7 @@ def list_dataset_rows(path: DatasetPath, query: RowsQuery) -> Response:
     """List the rows of a data set.
 
     A row of images has the path of its picture, and a row of a table its cells.
+    Of a long text, the first 1,000 characters are listed.
     Of a built-in data set, some samples are listed.
     """
     document, opened = _open(path.name)
@@ -96,7 +100,7 @@ def list_dataset_rows(path: DatasetPath, query: RowsQuery) -> Response:
 )
 @parse_request
 def show_dataset_row(path: RowPath) -> Response:
-    """Show a row of a data set: its label, and its pixels or its cells."""
+    """Show a row of a data set: its label, and its pixels, its cells or its text."""
     document, opened = _open(path.name)
     if path.index >= len(opened.y):
         raise FileNotFound(f"There is no row {path.index} in {document.reference!r}: it has {len(opened.y):,} rows.")
@@ -104,7 +108,7 @@ def show_dataset_row(path: RowPath) -> Response:
     row = _describe_row(document.reference, opened, path.index)
     return to_response(
         DatasetRowDetail(
-            **row.model_dump(),
+            **{**row.model_dump(), "text": opened.get_text(path.index) if opened.info.texts else None},
             shape=list(pixels.shape if pixels is not None else opened.info.shape),
             pixels=pixels.tolist() if pixels is not None and pixels.size <= MAX_PIXEL_NUMBERS else None,
         )
@@ -124,7 +128,7 @@ def draw_scatter(path: PreviewPath, query: ScatterQuery) -> Response:
     document, opened = _open(path.name)
     reference = document.reference
     content = ("scatter", reference, document.digest, VERSION)
-    columns = document.columns or [f"column {index}" for index in range(document.shape[0] or 0)]
+    columns = document.list_columns()
 
     def make() -> Drawing:
         points = select_points(opened, columns, document.label or "label", (query.x, query.y, query.z))
@@ -146,7 +150,7 @@ def draw_dataset_row(path: RowPath, query: RowPictureQuery) -> Response:
     """Show the image of a row of a data set."""
     document, opened = _open(path.name)
     if not opened.info.images or path.index >= len(opened.y):
-        what = f"{len(opened.y):,} images" if opened.info.images else "rows of numbers, which have no images"
+        what = f"{len(opened.y):,} images" if opened.info.images else f"{KIND_NAMES[opened.info.kind]} without images"
         raise FileNotFound(f"There is no image {path.index} in {document.reference!r}: it has {what}.")
     picture = opened.encode_image(path.index, query.side, services().decoder)
     is_fixed = "@" in path.name  # the number of a revision is never given again
@@ -160,7 +164,8 @@ def _describe_row(reference: str, opened: OpenDataset, row: int) -> DatasetRow:
         part=opened.get_part(row),
         label=opened.get_label(row),
         image=url_for(".draw_dataset_row", name=reference, index=row) if opened.info.images else None,
-        values=None if opened.info.images else opened.get_values(row),
+        values=opened.get_values(row) if opened.info.kind == "numbers" else None,
+        text=opened.get_text(row)[:MAX_TEXT_CHARACTERS] if opened.info.texts else None,
     )
 
 

@@ -65,8 +65,8 @@ UPLOAD: dict[str, Any] = {
                         "type": "string",
                         "format": "binary",
                         "description": (
-                            "A CSV, a parquet file, a zip of `class/image` folders, a zip of images with a CSV of "
-                            "their labels, or an npz with `x` and `y`."
+                            "A CSV, a parquet file, a zip of `class/image` folders or of `class/text.txt`, a zip of "
+                            "images with a CSV of their labels, or an npz with `x` and `y`."
                         ),
                     },
                     "task": {
@@ -99,6 +99,13 @@ UPLOAD: dict[str, Any] = {
                     "weight": {
                         "type": "string",
                         "description": "For a CSV: the column with the weight of each row in the loss. Default: none.",
+                    },
+                    "text": {
+                        "type": "string",
+                        "description": (
+                            "For a CSV: the column with texts, by name or position from 0, which is then the only "
+                            "input. Default: detected."
+                        ),
                     },
                     "encoding": ENCODING_FIELD,
                 },
@@ -143,6 +150,7 @@ class UploadForm(BaseModel):
     leave_out: tuple[Annotated[str, Field(max_length=1000)], ...] = ()
     columns: Annotated[dict[str, ColumnOptions], Field(max_length=1000)] = {}
     weight: Annotated[str, Field(max_length=1000)] | None = None
+    text: Annotated[str, Field(max_length=1000)] | None = None
     encoding: Annotated[str, Field(max_length=40)] | None = None
 
     _own_name = field_validator("name")(_check_not_builtin)
@@ -266,7 +274,7 @@ def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
     """Draw a preview of a data set.
 
     For images: some images of each class, for at most 8 classes.
-    For a table: the histograms of the first 16 columns.
+    For a table: the histograms of the first 16 columns. For texts: those of their numbers of words and characters.
     """
     if path.name in BUILTIN_DATASETS:
         return make_picture_response(

@@ -47,7 +47,7 @@ from shared.errors import (
 )
 from shared.jobs import batch_predictions, queries, submission
 from shared.jobs.batch_predictions import BatchState
-from shared.preprocessing.contract import ImageContract, NumbersContract
+from shared.preprocessing.contract import NumbersContract
 from shared.registry import versions
 from shared.registry.manifest import VersionManifest
 from shared.spec.batch_prediction import BatchSpec
@@ -105,7 +105,7 @@ REQUEST_BODY: dict[str, Any] = {
                     "file": {
                         "type": "string",
                         "format": "binary",
-                        "description": "A zip of images, a CSV of numbers, or an npz with `x`.",
+                        "description": "A zip of images or texts, a CSV, or an npz with `x`.",
                     },
                     **FIELDS,
                     "priority": {"type": "integer", "minimum": -100, "maximum": 100, "default": 0},
@@ -278,10 +278,12 @@ def _ingest_upload(description: VersionManifest, encoding: str | None, folder: P
 def _count_rows(revision: Revision, description: VersionManifest) -> int:
     """Return the number of rows of the data set. Raises InvalidRequest if the version cannot predict them."""
     info, contract = revisions.to_dataset_info(revision), description.preprocessing
-    takes_images = isinstance(contract, ImageContract)
-    if info.images != takes_images or not (takes_images or info.shape == contract.input_shape):
-        actual = "images" if info.images else f"numbers of shape {list(info.shape)}"
-        expected = "images" if takes_images else f"numbers of shape {list(contract.input_shape)}"
+    has_shape = not isinstance(contract, NumbersContract) or info.shape == contract.shape
+    if info.kind != contract.kind or not has_shape:
+        actual = f"numbers of shape {list(info.shape)}" if info.kind == "numbers" else info.kind
+        expected = (
+            f"numbers of shape {list(contract.shape)}" if isinstance(contract, NumbersContract) else contract.kind
+        )
         detail = f"The data set contains {actual}. This version takes {expected}."
         raise InvalidRequest("The data set does not fit the version.", (Fault("#/dataset", detail),))
     if isinstance(contract, NumbersContract):

@@ -13,10 +13,19 @@ from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
 from shared.devices import Device
-from shared.errors import DiskFull, MalformedRequest, ModelNotFound, TooManyJobs, UnsupportedContent, VersionNotFound
+from shared.errors import (
+    DiskFull,
+    Fault,
+    InvalidRequest,
+    MalformedRequest,
+    ModelNotFound,
+    TooManyJobs,
+    UnsupportedContent,
+    VersionNotFound,
+)
 from shared.jobs import submission
 from shared.registry import versions
-from shared.spec.export import ExportFormat, ExportSpec
+from shared.spec.export import NOT_FOR_TEXTS, ExportFormat, ExportSpec
 from shared.spec.fields import Notes, Priority, Tags
 
 bp = APIBlueprint(
@@ -58,7 +67,10 @@ def export_version(path: VersionPath, body: ExportRequest) -> Response:
     services().disk.check()
     owners = services().owners
     with services().sessions.begin() as session:
-        version = versions.get_version(session, path.model, path.reference)
+        version = versions.get_described_version(session, path.model, path.reference)
+        if body.format in NOT_FOR_TEXTS and version.manifest["preprocessing"]["kind"] == "texts":
+            detail = f"`{body.format}` scales inputs, and those of this version are word indices. Use another format."
+            raise InvalidRequest("The version cannot be exported.", (Fault("#/format", detail),))
         spec = ExportSpec(**body.model_dump(), model=version.model, version=version.number)
         job, is_new = submission.create_version_job(session, spec, owners.get_current(), owners.max_queued)
     if is_new:
@@ -73,5 +85,5 @@ def export_version(path: VersionPath, body: ExportRequest) -> Response:
 def list_version_exports(path: VersionPath) -> Response:
     """List the formats to which a version can be exported, and the files that there are."""
     with services().sessions() as session:
-        version = versions.get_version(session, path.model, path.reference)
+        version = versions.get_described_version(session, path.model, path.reference)
         return to_response(list_exports(session, version))

@@ -18,6 +18,7 @@ from shared.registry.manifest import Part
 PAGE_LENGTH = 50
 MAX_CLASSES = 200
 MAX_COLUMNS = 30
+MAX_TEXT_CHARACTERS = 500
 ROWS_OF_IMAGES, ROWS_OF_TABLE = 48, 20
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
@@ -101,15 +102,22 @@ def _explore(document: DatasetDocument) -> dict[str, Any]:
     cursor = make_next_cursor(page, [(end,)] * len(indices)) if end < len(found) else None
     given: dict[str, Any] = {key: value for key, value in (("class", label), ("part", part)) if value}
     is_image = chosen.kind == "images"
-    is_table = not is_image and len(chosen.shape) == 1
-    columns = chosen.columns or [f"column {index}" for index in range(chosen.shape[0] or 0)]
+    is_text = chosen.kind == "texts"
+    is_table = chosen.kind == "numbers" and len(chosen.shape) == 1
+    columns = chosen.list_columns() or ["text"]
+
+    def read_cells(row: int) -> list[float | str]:
+        if is_text:
+            return [opened.get_text(row)[:MAX_TEXT_CHARACTERS]]
+        return [] if is_image else opened.get_values(row)[:MAX_COLUMNS]
+
     return {
         "rows": [
             {
                 "index": row,
                 "label": opened.get_label(row),
                 "image": url_for("dataset_rows.draw_dataset_row", name=chosen.reference, index=row) if is_image else "",
-                "values": [] if is_image else opened.get_values(row)[:MAX_COLUMNS],
+                "values": read_cells(row),
             }
             for row in indices
         ],

@@ -60,6 +60,7 @@ def show_evaluation(model: str, number: int) -> Response:
         values |= _describe_classes(version.classes, evaluation.classification, answers)
         values |= _list_rows(stored, version.classes, answers)
         values["columns"] = [name for name, _ in list_input_columns(version)][:MAX_COLUMNS]
+        values["text_column"] = next(iter(version.columns), "text")
     return render("models/evaluation.html", "web.show_models", script="pages/evaluation.js", **values)
 
 

@@ -7,7 +7,7 @@ from api.services import services
 from api.web.pages.version import load_version
 from api.web.rendering import render
 from shared.errors import LayerNotFound, list_names
-from shared.preprocessing.contract import ImageContract
+from shared.preprocessing.contract import ImageContract, NumbersContract
 
 MAX_SAMPLES = 12
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "SeparableConv2D")
@@ -44,7 +44,7 @@ def show_inside(model: str, number: int) -> Response:
         layer=layer,
         has_kernels=layer.type in CONVOLUTIONS,
         has_maps=isinstance(contract, ImageContract) and len(layer.output_shape) == IMAGE_RANK,
-        has_surface=not isinstance(contract, ImageContract) and list(contract.shape) == SURFACE_INPUTS,
+        has_surface=isinstance(contract, NumbersContract) and list(contract.shape) == SURFACE_INPUTS,
         samples=[
             url_for("evaluations.draw_test_image", model=model, reference=str(number), index=index)
             for index in sorted(services().list_kept_images(stored))[:MAX_SAMPLES]

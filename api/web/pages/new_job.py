@@ -51,6 +51,18 @@ IMAGES = """network:
 training:
   epochs: 20
 """
+TEXTS = """preprocessing:
+  text: {{tokenizer: words, vocabulary: 5000, length: 100}}  # `characters` reads Korean better
+network:
+  layers:
+    - {{layer: Embedding, input_dim: 5000, output_dim: 32}}
+    - {{layer: Conv1D, filters: 64, kernel_size: 3, activation: relu}}
+    - {{layer: GlobalMaxPooling1D}}
+    - {{layer: Dropout, rate: 0.5}}
+    - {{layer: Dense, units: {width}{activation}}}
+training:
+  epochs: 10
+{loss}"""
 TABLE = """preprocessing:
   scale: standardize
 network:
@@ -134,9 +146,10 @@ def _write_spec_for(revision: RevisionDocument) -> str:
     if revision.kind == "images":
         return head + IMAGES.format(width=max(width, 1), activation=activation if width else "linear")
     flatten = "    - {layer: Flatten}\n" if len(revision.shape) > 1 else ""
+    form = TEXTS if revision.kind == "texts" else TABLE
     if width:
-        return head + TABLE.format(width=width, activation=f", activation: {activation}", loss="", flatten=flatten)
-    return head + TABLE.format(width=1, activation="", loss="  loss: mse\n", flatten=flatten)
+        return head + form.format(width=width, activation=f", activation: {activation}", loss="", flatten=flatten)
+    return head + form.format(width=1, activation="", loss="  loss: mse\n", flatten=flatten)
 
 
 def _write_spec_of(job_id: str) -> str:

@@ -31,7 +31,7 @@ def show_try(model: str) -> Response:
     if version.version not in numbers:
         numbers.append(version.version)
     contract = version.preprocessing
-    is_image = isinstance(contract, ImageContract)
+    is_image, is_text = isinstance(contract, ImageContract), contract.kind == "texts"
     columns = list_input_columns(version)
     samples, row = _list_test_rows(version, request.args.get("row", type=int))
     defaults: list[str] = []
@@ -46,6 +46,7 @@ def show_try(model: str) -> Response:
         numbers=numbers,
         served=served,
         is_image=is_image,
+        is_text=is_text,
         columns=columns,
         example=make_example(version),
         defaults=defaults,
@@ -56,6 +57,7 @@ def show_try(model: str) -> Response:
             "model": model,
             "version": version.version,
             "isImage": is_image,
+            "isText": is_text,
             "columns": [name for name, _ in columns],
             "decimal": contract.decimal if isinstance(contract, NumbersContract) else ".",
             "isLight": isinstance(contract, ImageContract) and contract.ground is Polarity.LIGHT,
@@ -78,7 +80,7 @@ def _list_test_rows(version: VersionDocument, chosen: int | None) -> tuple[list[
     """Return the first test rows that the version keeps, and the chosen one, None if it is not kept."""
     stored = services().get_version(version.model, str(version.version))
     kept = services().read_kept_rows(stored)
-    indices = sorted(kept.images) or (kept.table.rows.tolist() if kept.table is not None else [])
+    indices = kept.list_rows()
     if not indices:
         return [], None
     answers = TestPredictions.from_bytes(read_evaluation_file(services().artifacts, stored, ANSWERS_FILE))

@@ -10,7 +10,7 @@ from api.documents.exports import list_exports
 from api.documents.registry import VersionDocument, format_version
 from api.services import services
 from api.web.rendering import render
-from shared.preprocessing.contract import ImageContract
+from shared.preprocessing.contract import ImageContract, NumbersContract
 from shared.registry import aliases, versions
 from shared.registry.evaluation import EVALUATION_FILE
 
@@ -35,9 +35,9 @@ def load_version(model: str, reference: str) -> VersionDocument:
 
 
 def list_input_columns(version: VersionDocument) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the name of each column of a row, and its categories or words, if it has any. Images have no columns."""
+    """Return the name of each column of a row of numbers, and its categories or words, if it has any."""
     contract = version.preprocessing
-    if isinstance(contract, ImageContract):
+    if not isinstance(contract, NumbersContract):
         return []
     if contract.columns:
         return [
@@ -52,7 +52,7 @@ def show_version(model: str, number: int) -> Response:
     """Show a version. Raises ModelNotFound or VersionNotFound."""
     version = load_version(model, str(number))
     with services().sessions() as session:
-        exports = list_exports(session, versions.get_version(session, model, str(number))).exports
+        exports = list_exports(session, versions.get_described_version(session, model, str(number))).exports
     return render(
         "models/version.html",
         "web.show_models",
@@ -75,8 +75,8 @@ def make_example(version: VersionDocument) -> str:
     contract = version.preprocessing
     if isinstance(contract, ImageContract):
         return f"curl {shlex.quote(address)} -F image=@photo.png"
-    row: object = np.zeros(contract.shape).tolist()
-    if contract.columns:
-        row = [(encoding.categories or (0.0,))[0] for encoding in contract.columns]
+    row: object = "…"
+    if isinstance(contract, NumbersContract):
+        row = [(one.categories or (0.0,))[0] for one in contract.columns] or np.zeros(contract.shape).tolist()
     body = json.dumps({"instances": [row]}, ensure_ascii=False)
     return f"curl {shlex.quote(address)} -H 'Content-Type: application/json' -d {shlex.quote(body)}"

@@ -23,7 +23,7 @@ export async function readSample(file, encoding) {
 }
 
 /**
- * Guess the role of a column: `number`, `one-hot`, `leave_out` or `label`; and whether cells are missing.
+ * Guess the role of a column: `number`, `one-hot`, `text`, `leave_out` or `label`; and whether cells are missing.
  * @param {string} name
  * @param {string[]} cells
  * @param {boolean} isLast
@@ -34,6 +34,7 @@ export function guessRole(name, cells, isLast) {
   if (isLast) return { role: "label", hasMissing };
   const isWords = [...kinds].every((cell) => /^(true|false|yes|no)$/i.test(cell));
   if (known.every(isNumber) || isWords) return { role: "number", hasMissing };
+  if (known.filter((cell) => cell.includes(" ")).length * 2 >= known.length && kinds.size >= 0.8 * known.length) return { role: "text", hasMissing };
   const isName = kinds.size > MAX_CATEGORIES || (known.length > 5 && kinds.size === known.length);
   return { role: isName ? "leave_out" : "one-hot", hasMissing };
 }

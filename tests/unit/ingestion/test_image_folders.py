@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.ingestion.images.image_folders import ingest_folders
+from api.ingestion.archives.members import read_members
+from api.ingestion.images.image_folders import ingest_image_folders
 from api.ingestion.result import ParsedDataset, TableOptions, UploadLimits
 from shared.datasets.row_files import split_lines
 from shared.errors import DatasetRefused
@@ -27,7 +28,8 @@ Members = dict[str | zipfile.ZipInfo, bytes]
 def ingest(content: bytes, folder: Path, limits: UploadLimits = LIMITS, **options: Any) -> ParsedDataset:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         decoder = ImageDecoder(limits.images, processes=0)
-        return ingest_folders(archive, TableOptions(**options), limits, decoder, folder)
+        members, _ = read_members(archive, limits)
+        return ingest_image_folders(archive, members, TableOptions(**options), limits, decoder, folder)
 
 
 def ingest_fault_details(members: Members | bytes, folder: Path, limits: UploadLimits = LIMITS) -> str:

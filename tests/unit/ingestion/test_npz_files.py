@@ -12,7 +12,8 @@ from api.ingestion.prediction_upload import ingest_prediction_inputs
 from api.ingestion.result import ParsedDataset, UploadLimits
 from shared.datasets.info import TargetKind
 from shared.errors import DatasetRefused
-from shared.preprocessing.contract import Normalisation, NumbersContract
+from shared.preprocessing.contract import NumbersContract
+from shared.preprocessing.normalisation import Normalisation
 from shared.spec.preprocessing import Scale
 from tests.support.uploads import make_upload_limits, npz, zipped
 

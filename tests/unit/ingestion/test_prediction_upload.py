@@ -8,7 +8,8 @@ import pytest
 
 from api.ingestion.prediction_upload import ingest_prediction_inputs
 from shared.errors import DatasetRefused
-from shared.preprocessing.contract import Normalisation, NumbersContract
+from shared.preprocessing.contract import NumbersContract
+from shared.preprocessing.normalisation import Normalisation
 from shared.spec.preprocessing import Scale
 from tests.support.uploads import make_upload_limits
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from api.ingestion.archives.parts import find_part
 from api.ingestion.dataset_upload import ingest_dataset
-from api.ingestion.images.parts import find_part
 from api.ingestion.result import ParsedDataset, TableOptions
 from shared.errors import DatasetRefused
 from shared.preprocessing.image_decoder import ImageDecoder

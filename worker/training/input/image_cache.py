@@ -17,9 +17,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from shared.datasets.row_files import MAX_BYTES_IN_MEMORY, EncodedImages, MappedRows, open_rows
-from shared.datasets.uploaded import Rows
 from shared.errors import DatasetUnavailable, ImageTooLarge, InvalidImage
-from shared.preprocessing.contract import ImageContract, NumbersContract
+from shared.preprocessing.contract import ImageContract
 from shared.preprocessing.decoding import read_header
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.preprocessing.pixels import Pixels
@@ -32,14 +31,14 @@ BATCH = 256
 
 
 def load_prepared(
-    x: Rows,
-    contract: ImageContract | NumbersContract,
+    x: NDArray[Any] | MappedRows | EncodedImages,
+    contract: ImageContract,
     digest: str,
     decoder: ImageDecoder,
     folder: Path,
     check: Callable[[], None],
 ) -> NDArray[Any] | MappedRows:
-    """Return x of a part, preprocessed except for the normalisation.
+    """Return the images of a part, decoded and resized.
 
     Args:
         x: the rows of the part.
@@ -49,13 +48,10 @@ def load_prepared(
         check: called every BATCH images. It may raise to end the preparation.
 
     Returns:
-        (n, *contract.input_shape), uint8 for images, else float32. Large arrays stay in their file.
+        (n, *contract.input_shape) uint8. Large arrays stay in their file.
 
     Raises DatasetUnavailable for an image that cannot be decoded.
     """
-    if isinstance(contract, NumbersContract):
-        assert not isinstance(x, EncodedImages)  # noqa: S101 - encoded images have a contract for images
-        return x
     if not isinstance(x, EncodedImages) and contract.is_identity_for(x.shape[1:]):
         return x
     if isinstance(x, np.ndarray):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from shared.datasets.row_files import MappedRows
-from shared.preprocessing.contract import Normalisation
+from shared.preprocessing.normalisation import Normalisation
 from worker.training.input.augmentation import augment
 
 PREFETCHED_BATCHES = 2

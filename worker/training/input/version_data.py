@@ -14,7 +14,7 @@ from shared.registry.manifest import ManifestFile
 from shared.spec.network import NetworkSpec
 from shared.spec.training import LossSpec, TrainingSpec
 from worker.context import WorkerContext
-from worker.training.input.image_cache import load_prepared
+from worker.training.input.preparation import prepare_rows
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def prepare_version_data(
 
     def prepare(part: splits.Part, limit: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
         folder = context.cache_dir / "prepared"
-        prepared = load_prepared(part.x, contract, dataset.digest, context.decoder, folder, check)
+        prepared = prepare_rows(part.x, contract, dataset.digest, context.decoder, folder, check)
         rows = np.linspace(0, max(len(part) - 1, 0), min(len(part), limit)).astype(np.int64)
         values = prepared.read(rows) if isinstance(prepared, MappedRows) else prepared[rows]
         return contract.normalisation.apply(values.astype(np.float32)), part.y[rows]

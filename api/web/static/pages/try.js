@@ -4,7 +4,7 @@ import { announce, call, data, fetchImage, make, Problem, say, showProblem } fro
 import { attempt } from "../dialogs.js";
 import { Pad } from "../pad.js";
 
-const PAUSE_MILLISECONDS = 150, MAX_SIDE = 2048, TOP = 5;
+const PAUSE_MILLISECONDS = 150, MAX_SIDE = 2048, TOP = 5, MAX_WORDS = 200;
 const find = (selector) => document.querySelector(selector);
 const place = find("[data-problem]");
 for (const element of document.querySelectorAll("[data-without-script]")) element.hidden = true;
@@ -37,7 +37,7 @@ async function predict(input) {
   const answer = find("[data-answer]");
   answer.setAttribute("aria-busy", "true");
   try {
-    const query = data.isImage || data.columns.length ? `?top=${TOP}` : "";
+    const query = data.isImage || data.isText || data.columns.length ? `?top=${TOP}` : "";
     const asked = [call(address(data.version, `predictions${query}`), { method: "POST", ...input, signal })];
     if (beside?.value) asked.push(call(address(beside.value, `predictions${query}`), { method: "POST", ...input, signal }));
     const [first, second] = await Promise.all([asked[0], asked[1]?.catch((problem) => problem)]);
@@ -47,6 +47,7 @@ async function predict(input) {
     answer.replaceChildren(...showAnswer(first.predictions[0]));
     find("[data-answer-beside]").replaceChildren(...(second ? showBeside(second) : []));
     if (data.isImage) await showSeen(input, signal);
+    if (data.isText) await showWords(input, signal);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     if (!(problem instanceof Problem)) throw problem;
@@ -86,6 +87,16 @@ function showAnswer(prediction) {
   }
   const warnings = (prediction.warnings ?? []).map((warning) => make("p", { class: "notice warn small", lang: "en" }, warning));
   return [list, ...warnings];
+}
+
+/** Show the words that the network saw, as indices, and those that it does not know. */
+async function showWords(input, signal) {
+  const version = `${data.model}@${data.version}`;
+  const answer = await call("/api/v1/text/sequences", { method: "POST", json: { version, texts: input.json.instances }, signal });
+  const [{ sequence, unknown }] = answer.texts, words = new Map(Object.entries(answer.vocabulary).map(([word, index]) => [index, word]));
+  const line = find("[data-words] .words");
+  line.replaceChildren(...sequence.slice(0, MAX_WORDS).map((index) => make("span", { title: String(index) }, words.get(index) ?? String(index))), ...unknown.map((word) => make("del", {}, word)));
+  find("[data-words]").hidden = false;
 }
 
 async function showSeen(input, signal) {
@@ -169,6 +180,7 @@ if (data.isImage) {
 } else {
   const form = find("[data-row]");
   const read = () => {
+    if (data.isText) return { json: { instances: [form.elements.text.value] } };
     const cells = [...form.elements].filter((element) => element.name).map((element) => {
       const text = element.tagName === "SELECT" ? element.value : element.value.trim();
       const pointed = data.decimal === "," ? text.replace(",", ".") : text;

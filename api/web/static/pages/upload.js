@@ -21,7 +21,7 @@ drop.addEventListener("drop", (event) => {
 form.file.addEventListener("change", suggestName);
 addEventListener("beforeunload", (event) => request && event.preventDefault());
 
-const ROLES = ["number", "one-hot", "leave_out", "label", "weight"];
+const ROLES = ["number", "one-hot", "text", "leave_out", "label", "weight"];
 const chooser = document.querySelector("[data-columns]");
 
 /** Show the columns of a table, with a guess of what each is for. */
@@ -52,13 +52,14 @@ async function showColumns() {
 
 /** Add what was chosen for the columns to the fields, unless it is written by hand. @param {FormData} fields */
 function addColumns(fields) {
-  if (chooser.hidden || ["label", "leave_out", "weight", "columns"].some((key) => fields.has(key))) return;
-  const options = {};
+  if (chooser.hidden || ["label", "leave_out", "weight", "text", "columns"].some((key) => fields.has(key))) return;
+  const options = {}, hasText = [...chooser.querySelectorAll("select")].some((select) => select.value === "text");
   for (const row of chooser.querySelectorAll("[data-name]")) {
     const { name } = row.dataset, [role, fill] = [...row.querySelectorAll("select")].map((select) => select.value);
     if (!name) continue;
     if (role === "leave_out") fields.append("leave_out", name);
-    else if (role === "label" || role === "weight") fields.set(role, name);
+    else if (role === "label" || role === "weight" || role === "text") fields.set(role, name);
+    else if (hasText) continue; // a text is the only input
     else if (role === "one-hot") options[name] = fill ? { encode: "one-hot", fill } : "one-hot";
     else if (fill) options[name] = { fill };
   }
@@ -67,7 +68,7 @@ function addColumns(fields) {
 
 form.elements.encoding.addEventListener("change", showColumns);
 chooser.addEventListener("change", ({ target }) => {
-  if (target.value !== "label" && target.value !== "weight") return;
+  if (!["label", "weight", "text"].includes(target.value)) return;
   for (const other of chooser.querySelectorAll("select")) {
     if (other !== target && other.value === target.value) other.value = "number"; // there is one of each
   }

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from api.ingestion.result import UploadLimits, dataset_error
 from api.ingestion.text_encoding import ENCODINGS, check_encoding, guess_encoding, to_text
 
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 UTF8_NAME = 0x800
@@ -61,7 +62,7 @@ def read_members(archive: zipfile.ZipFile, limits: UploadLimits, encoding: str |
     if unpacked > limits.bytes:
         raise dataset_error(
             f"The members unpack to {unpacked:,} bytes; the limit is {limits.bytes:,} "
-            "(TRAINYARD_MAX_DATASET_BYTES). Send fewer or smaller images."
+            "(TRAINYARD_MAX_DATASET_BYTES). Send fewer or smaller files."
         )
     names, warnings = _decode_names(infos, check_encoding(encoding))
     members = [
@@ -93,7 +94,7 @@ def is_junk(path: tuple[str, ...]) -> bool:
 
 
 def is_image_name(name: str) -> bool:
-    return name.lower().endswith((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
+    return name.lower().endswith(IMAGE_ENDINGS)
 
 
 def _decode_names(infos: Sequence[zipfile.ZipInfo], encoding: str | None) -> tuple[list[str], list[str]]:

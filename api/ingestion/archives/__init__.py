@@ -1,0 +1,1 @@
+"""Read the members of zips, and sort them into parts and classes."""
