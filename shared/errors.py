@@ -330,6 +330,12 @@ class ExportDisagrees(TrainingFailure):
     kind = "export-disagrees"
 
 
+class ImportDisagrees(TrainingFailure):
+    """Raised when an imported network answers the samples otherwise than the model from which it comes."""
+
+    kind = "import-disagrees"
+
+
 class ExportNotPossible(TrainingFailure):
     """Raised when another system cannot compute the network of a version."""
 

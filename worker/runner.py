@@ -21,6 +21,7 @@ from shared.jobs.queue import scheduling
 from worker.baselines.job import run_baselines_job
 from worker.context import WorkerContext
 from worker.exports.job import run_export_job
+from worker.imports.job import run_import_job
 from worker.lease import JobCancelled, Lease, WorkerShutdown
 from worker.prediction.job import run_prediction_job
 from worker.process.job_log import log_to_job
@@ -33,6 +34,7 @@ JOB_KINDS: dict[JobKind, Callable[[WorkerContext, Job, Lease, Path], None]] = {
     JobKind.PREDICTION: run_prediction_job,
     JobKind.EXPORT: run_export_job,
     JobKind.BASELINES: run_baselines_job,
+    JobKind.IMPORT: run_import_job,
 }
 """The function for each kind of job. It gets an empty folder for its files, and writes the success of the job."""
 

@@ -171,7 +171,8 @@ def _complete_jobs(document: Json) -> None:
     paths["/api/v1/jobs/{job_id}/events"]["get"]["x-event-schemas"] = EVENT_SCHEMAS
     schemas["JobDocument"]["properties"]["spec"] = {
         "anyOf": [
-            {"$ref": f"{REFERENCE}{name}"} for name in ("TrainingSpec", "BatchSpec", "ExportSpec", "BaselineSpec")
+            {"$ref": f"{REFERENCE}{name}"}
+            for name in ("TrainingSpec", "BatchSpec", "ExportSpec", "BaselineSpec", "ImportSpec")
         ],
         "description": schemas["JobDocument"]["properties"]["spec"]["description"],
     }

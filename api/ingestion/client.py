@@ -6,10 +6,11 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from api.ingestion.models.model_files import ModelFile
 from api.ingestion.prediction_upload import PredictionInputs
 from api.ingestion.result import ParsedDataset, TableOptions, UploadLimits, dataset_error
 from shared.errors import Overloaded
@@ -48,10 +49,22 @@ class PredictionRequest(BaseModel):
     encoding: str | None
 
 
+class ModelRequest(BaseModel):
+    """Read a model file."""
+
+    kind: Literal["model"] = "model"
+    file: Path
+    folder: Path
+    limits: UploadLimits
+
+
+Request = DatasetRequest | PredictionRequest | ModelRequest
+
+
 class IngestionRequest(BaseModel):
     """The head of a message to an ingestion process."""
 
-    request: DatasetRequest | PredictionRequest
+    request: Annotated[Request, Field(discriminator="kind")]
 
 
 class IngestionAnswer(BaseModel):
@@ -59,6 +72,7 @@ class IngestionAnswer(BaseModel):
 
     dataset: ParsedDataset | None = None
     inputs: PredictionInputs | None = None
+    model: ModelFile | None = None
     refusal: Refusal | None = None
 
 
@@ -112,7 +126,13 @@ class Ingestor:
         assert answer.inputs is not None  # noqa: S101 - the answer to this request
         return answer.inputs
 
-    def _ask(self, request: DatasetRequest | PredictionRequest) -> IngestionAnswer:
+    def read_model(self, stream: IO[bytes], folder: Path) -> ModelFile:
+        """Read a model file of Keras, and write its arrays to the folder. Raises InvalidRequest or Overloaded."""
+        answer = self._ask(ModelRequest(file=_locate(stream, folder), folder=folder, limits=self.limits))
+        assert answer.model is not None  # noqa: S101 - the answer to this request
+        return answer.model
+
+    def _ask(self, request: Request) -> IngestionAnswer:
         """Convert a file in a process. Raises DatasetRefused, also if the process ends, or Overloaded."""
         head = IngestionRequest(request=request).model_dump_json().encode()
         try:

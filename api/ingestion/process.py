@@ -7,9 +7,10 @@ or hostile, and because reading it takes time in which the API could not answer 
 import traceback
 from collections.abc import Callable
 
-from api.ingestion.client import DatasetRequest, IngestionAnswer, IngestionRequest, PredictionRequest
+from api.ingestion.client import IngestionAnswer, IngestionRequest, ModelRequest, PredictionRequest, Request
 from api.ingestion.dataset_upload import ingest_dataset
 from api.ingestion.images.image_folders import THREADS
+from api.ingestion.models.model_files import read_model_file
 from api.ingestion.prediction_upload import ingest_prediction_inputs
 from api.ingestion.result import UploadLimits, dataset_error
 from shared.errors import DiskFull, ServiceError
@@ -64,7 +65,9 @@ def count_allowed_bytes(limits: UploadLimits) -> int:
     return BASE_BYTES + max(BYTES_PER_ROW * limits.rows, BYTES_PER_FILE * limits.files)
 
 
-def _ingest(request: DatasetRequest | PredictionRequest) -> IngestionAnswer:
+def _ingest(request: Request) -> IngestionAnswer:
+    if isinstance(request, ModelRequest):
+        return IngestionAnswer(model=read_model_file(request.file, request.limits, request.folder))
     with request.file.open("rb") as stream:
         if isinstance(request, PredictionRequest):
             inputs = ingest_prediction_inputs(

@@ -35,6 +35,7 @@ NAME, EXTENSIONS = "trainyard", ("binary_tensor_data", "classification", "model_
 MAX_MODELS = 1000
 """The most models in a list, and the most versions of a model."""
 READY = "READY"
+TRITON_TYPES = {"FP32": "TYPE_FP32", BYTES: "TYPE_STRING"}
 PASSED_STATUSES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE})
 """Statuses of errors that Triton also uses. All other errors are answered with 400, as in Triton."""
 
@@ -154,9 +155,7 @@ def show_config(model: str, version: str | None = None) -> Response:
     """Show the configuration of a model in the form of Triton."""
     servable = services().model_cache.get(model, version)
     signature = servable.manifest.signature
-
-    def tensors(all_: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - TensorSignatures
-        return [{"name": tensor.name, "data_type": "TYPE_FP32", "dims": tensor.shape} for tensor in all_]
+    described = [_describe_input(servable, tensor) for tensor in signature.inputs]
 
     return make_json_response(
         {
@@ -164,8 +163,13 @@ def show_config(model: str, version: str | None = None) -> Response:
             "platform": "onnxruntime_onnx",
             "backend": "onnxruntime",
             "max_batch_size": 0,  # 0 means in Triton that `dims` include the batch axis
-            "input": tensors(signature.inputs),
-            "output": tensors(signature.outputs),
+            "input": [
+                {"name": one["name"], "data_type": TRITON_TYPES[one["datatype"]], "dims": one["shape"]}
+                for one in described
+            ],
+            "output": [
+                {"name": tensor.name, "data_type": "TYPE_FP32", "dims": tensor.shape} for tensor in signature.outputs
+            ],
         },
         servable,
     )

@@ -1,4 +1,4 @@
-"""Create jobs: trainings, reproductions, retries, batch predictions, exports and baselines."""
+"""Create jobs: trainings, reproductions, retries, batch predictions, imports, exports and baselines."""
 
 import hashlib
 import json
@@ -47,6 +47,7 @@ from shared.spec.baselines import BaselineSpec
 from shared.spec.batch_prediction import BatchSpec
 from shared.spec.dataset import DatasetSpec, StoredInlineData, ValidationDataset
 from shared.spec.export import ExportSpec
+from shared.spec.model_import import ImportSpec
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore, StoredFile
@@ -54,12 +55,13 @@ from shared.storage.artifacts import ArtifactStore, StoredFile
 IDEMPOTENCY_HOURS = 24
 """After this time an idempotency key can be used for another job."""
 VersionJobSpec = ExportSpec | BaselineSpec
-Spec = TrainingSpec | BatchSpec | VersionJobSpec
+Spec = TrainingSpec | BatchSpec | ImportSpec | VersionJobSpec
 SPECS: dict[JobKind, type[Spec]] = {
     JobKind.TRAINING: TrainingSpec,
     JobKind.PREDICTION: BatchSpec,
     JobKind.EXPORT: ExportSpec,
     JobKind.BASELINES: BaselineSpec,
+    JobKind.IMPORT: ImportSpec,
 }
 NO_WEIGHTS = (
     "There are no such weights: they are deleted an hour after their upload if no job names them. Upload them again."
@@ -201,6 +203,9 @@ def create_retry(
         return running, False
     job.retry_of, job.training_digest = old.id, old.training_digest
     job.reproduces = old.reproduces
+    if old.kind == JobKind.IMPORT and old.weights_file is not None:
+        tracked_files.reference(session, [old.weights_file])
+        job.weights_file = old.weights_file
     session.add_all((job, _make_first_event(job)))
     if old.kind == JobKind.PREDICTION:
         batch_predictions.copy_to_retry(session, old, job, with_parts=not from_start)
@@ -257,6 +262,21 @@ def create_batch_prediction(
     session.add_all(
         BatchFile(job_id=job.id, name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files
     )
+    _check_limit(session, owner, max_queued)
+    return job
+
+
+def create_import(
+    session: Session, spec: ImportSpec, arrays: StoredFile, owner: str = ANONYMOUS, max_queued: int | None = None
+) -> Job:
+    """Create a job that imports a model. `arrays` is the file with its weights.
+
+    Raises TooManyJobs, or tracked_files.FilesCollected.
+    """
+    job = _make_job(session, spec, owner)
+    tracked_files.reference(session, [arrays.sha256])
+    job.weights_file = arrays.sha256
+    session.add_all((job, _make_first_event(job)))
     _check_limit(session, owner, max_queued)
     return job
 
@@ -356,7 +376,7 @@ def _find_data(session: Session, spec: Spec) -> tuple[int | None, str | None]:
 
     Raises DatasetNotFound if the revision was deleted.
     """
-    if isinstance(spec, VersionJobSpec):
+    if isinstance(spec, VersionJobSpec | ImportSpec):
         return None, None
     if isinstance(spec, BatchSpec):
         return revisions.lock_revision(session, spec.dataset) if spec.dataset is not None else None, None

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-PACKAGE = "trainyard"
+from shared.networks.allow_list import PACKAGE
 
 
 @keras.saving.register_keras_serializable(PACKAGE)  # type: ignore[untyped-decorator]
@@ -21,8 +21,6 @@ UNUSABLE_ACTIVATIONS = {
     "threshold": "it needs two numbers. Use the layer `ReLU` with `threshold`.",
 }
 """Functions of keras.activations that a network cannot compute, with the reason and the remedy."""
-SAVED_NAMES = {saved: name for name in OWN_ACTIVATIONS for saved in (f"{PACKAGE}>{name}", name)}
-"""The name in a spec for those that `model.to_json()` prints: ours, and that of a function which stands in for it."""
 
 
 def list_activations() -> list[str]:

@@ -41,6 +41,10 @@ PART_CLASSES = {
     "constraint": frozenset({"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"}),
 }
 """Classes that an argument may name as `{name: L2, l2: 0.001}`, by the last word of the argument's name."""
+PACKAGE = "trainyard"
+"""The package under which Keras saves activations of Trainyard."""
+SAVED_NAMES = {f"{PACKAGE}>heaviside": "heaviside", "heaviside": "heaviside"}
+"""The name in a spec for activations of Trainyard that `model.to_json()` prints."""
 FIXED_ARGUMENTS = {
     "dtype": "`training.precision` sets the precision of the whole network",
     "data_format": "images are always (height, width, channels)",

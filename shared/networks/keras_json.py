@@ -4,13 +4,12 @@ Nothing is deserialised by Keras: a document may name classes, functions and cod
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from shared.errors import Fault, InvalidRequest
-from shared.networks.activations import SAVED_NAMES
-from shared.networks.allow_list import WRAPPER_LAYERS
+from shared.networks.allow_list import SAVED_NAMES, WRAPPER_LAYERS
 from shared.networks.keras_operations import (
     MAX_NUMBERS,
     Tensor,
@@ -29,6 +28,7 @@ IGNORED_KEYS = frozenset(
         "batch_shape",
         "data_format",
         "dtype",
+        "implementation",
         "key_shape",
         "optional",
         "query_shape",
@@ -38,7 +38,11 @@ IGNORED_KEYS = frozenset(
     }
 )
 """Keys of a layer's `config` that do not become arguments: they are checked here, or follow from the data."""
-UNUSED = (("rms_scaling", False), ("renorm", False), ("fused", None), ("time_major", False))
+UNUSED_OF_SEPARABLE = frozenset({"kernel_initializer", "kernel_regularizer", "kernel_constraint"})
+"""Keys that Keras 2 writes for separable convolutions, which have two kernels with keys of their own."""
+ALIASES = {"OrthogonalInitializer": "Orthogonal"}
+"""Names of classes in Keras 3.0, and today."""
+UNUSED = (("rms_scaling", False), ("renorm", False), ("fused", None), ("time_major", False), ("groups", 1))
 """Keys of older releases with the value that changes nothing."""
 IGNORED_OPTIONS = frozenset({"mask", "training", "return_attention_scores", "initial_state", "name"})
 """Arguments of a call that have no effect if they are null or false."""
@@ -166,10 +170,11 @@ def _parse_layer(entry: dict[str, Any], pointer: str, max_layers: int, depth: in
     for key in keys:
         at = f"{pointer}/config/{key}"
         wrapped.append((key, _parse_layer(_check_mapping(config[key], at), at, max_layers, depth + 1)))
+    ignored = IGNORED_KEYS | (UNUSED_OF_SEPARABLE if class_name.startswith("Separable") else frozenset())
     arguments = {
         key: _parse_argument(key, value, f"{pointer}/config/{key}")
         for key, value in config.items()
-        if key not in IGNORED_KEYS and key not in keys and value is not None and (key, value) not in UNUSED
+        if key not in ignored and key not in keys and value is not None and (key, value) not in UNUSED
     }
     return LayerConfig(pointer, name, class_name, arguments, declared_shape, None, tuple(wrapped))
 
@@ -202,7 +207,7 @@ def _parse_argument(key: str, value: object, pointer: str) -> object:
             return own
         raise _build_error(pointer, f"{value.get('config')!r} is a custom function. Use only functions of Keras.")
     config = _check_mapping(value.get("config") or {}, f"{pointer}/config")
-    return {"name": name, **{inner: given for inner, given in config.items() if given is not None}}
+    return {"name": ALIASES.get(name, name), **{inner: given for inner, given in config.items() if given is not None}}
 
 
 def _connect_sequential(layers: tuple[LayerConfig, ...]) -> KerasJson:
@@ -234,7 +239,30 @@ def _connect_functional(
             for number, given in enumerate(inbound):
                 nodes[index, number] = _parse_node(given, indices, f"{at}/{index}/inbound_nodes/{number}")
         layers.append(layer)
+    nodes, output = _count_uses_from_0(nodes, output)
     return KerasJson(tuple(layers), _order_calls(nodes, start, output, at))
+
+
+def _count_uses_from_0(
+    nodes: dict[tuple[int, int], _Node], output: tuple[int, int]
+) -> tuple[dict[tuple[int, int], _Node], tuple[int, int]]:
+    """Return the uses and the output with numbers of uses that begin with 0.
+
+    Keras 2 counts the uses of a model inside of a network from 1: the model itself is its first.
+    """
+    counts: dict[int, int] = {}
+    for layer, _ in nodes:
+        counts[layer] = counts.get(layer, 0) + 1
+    highest: dict[int, int] = {}
+    for layer, use in (output, *(source for node in nodes.values() for source in node.sources)):
+        highest[layer] = max(use, highest.get(layer, 0))
+    shifts = {layer: use + 1 - counts[layer] for layer, use in highest.items() if 0 < counts.get(layer, 0) <= use}
+
+    def shift(use: tuple[int, int]) -> tuple[int, int]:
+        return use[0], max(0, use[1] - shifts.get(use[0], 0))
+
+    moved = {use: replace(node, sources=tuple(map(shift, node.sources))) for use, node in nodes.items()}
+    return moved, shift(output)
 
 
 def _name_entry(entry: dict[str, Any]) -> str:

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import islice
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import DatasetDoesNotFit
 from shared.preprocessing.normalisation import Normalisation
@@ -51,7 +51,7 @@ class TextContract(BaseModel):
     length: int
     pad: Edge
     truncate: Edge
-    vocabulary: tuple[str, ...] = ()
+    vocabulary: Annotated[tuple[str, ...], Field(exclude_if=lambda words: not words)] = ()
     needs_word: bool = False
 
     @property

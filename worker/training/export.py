@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,27 @@ def export_version(
 
     Raises ExportDisagrees if the ONNX file computes other outputs than Keras.
     """
-    inputs, samples = _choose_golden_samples(trained.contract, dataset, decoder)
-    outputs = trained.network(inputs, training=False).numpy()
+    return write_version(trained.network, manifest, *_choose_golden_samples(trained.contract, dataset, decoder), folder)
+
+
+def write_version(
+    network: keras.Model,
+    manifest: VersionManifest,
+    inputs: NDArray[np.float32],
+    samples: Sequence[GoldenSample],
+    folder: Path,
+) -> list[Path]:
+    """Write the files of a version to `folder`, and return their paths.
+
+    `inputs` are golden samples as the network takes them, (n, *input_shape), and `samples` as a client sends them.
+    Raises ExportDisagrees if the ONNX file computes other outputs than Keras.
+    """
+    outputs = network(inputs, training=False).numpy()
     paths = [folder / name for name in ("model.keras", "model.weights.h5", ONNX_FILE, MANIFEST_FILE)]
-    bare = keras.Model(trained.network.input, trained.network.output, name=trained.network.name)
+    bare = keras.Model(network.input, network.output, name=network.name)
     bare.save(paths[0])  # without the optimizer: the state of Adam is twice as large as the weights
     bare.save_weights(paths[1])
-    paths[2].write_bytes(_convert_to_onnx(trained.network))
+    paths[2].write_bytes(_convert_to_onnx(network))
     tolerance = check_agreement(paths[2], bare, inputs, outputs)
     file = ManifestFile(
         **dict(manifest),
@@ -118,19 +132,19 @@ def _shorten(text: str, contract: TextContract) -> str:
 def _encode_rows(rows: Part, contract: ImageContract, decoder: ImageDecoder) -> Iterator[bytes]:
     """Yield the images as file contents that are plainly safe: small uploaded files unchanged, all others as PNG."""
     if not isinstance(rows.x, EncodedImages):
-        yield from (_encode_png(image) for image in rows.array)
+        yield from (encode_png(image) for image in rows.array)
         return
     for row in range(len(rows)):
         data = rows.x.read_encoded(row)
         is_small = len(data) <= MAX_SAMPLE_BYTES and read_header(data, decoder.limits).is_plainly_safe
-        yield data if is_small else _encode_png(_transform(data, contract, decoder))
+        yield data if is_small else encode_png(_transform(data, contract, decoder))
 
 
 def _transform(data: bytes, contract: ImageContract, decoder: ImageDecoder) -> Pixels:
     return decoder.transform(data, read_header(data, decoder.limits), contract).pixels
 
 
-def _encode_png(image: NDArray[np.uint8]) -> bytes:
+def encode_png(image: NDArray[np.uint8]) -> bytes:
     """Encode an image, (height, width, 1 or 3) uint8 in gray or RGB, as PNG."""
     _, data = cv2.imencode(".png", image[..., ::-1])
     return data.tobytes()

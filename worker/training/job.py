@@ -134,7 +134,7 @@ def _make_manifest(job: Job, spec: TrainingSpec, inputs: _Inputs, result: "Train
         labels=result.objective.labels,
         columns=inputs.columns,
         preprocessing=result.contract,
-        signature=_make_signature(result.contract.input_shape, network.output_shape[1:]),
+        signature=make_signature(result.contract.input_shape, network.output_shape[1:]),
         parameters=network.count_params(),
         trainable_parameters=sum(math.prod(weight.shape) for weight in network.trainable_weights),
         layers=describe_layers(network),
@@ -224,7 +224,9 @@ def _publish(context: WorkerContext, job: Job, manifest: VersionManifest, paths:
         raise
 
 
-def _make_signature(input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> Signature:
+def make_signature(input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> Signature:
+    """Return the signature of a network with these shapes, without the batch axis."""
+
     def tensor(name: str, shape: tuple[int, ...]) -> TensorSignature:
         return TensorSignature(name=name, dtype="float32", shape=(-1, *shape))
 
@@ -238,11 +240,12 @@ def _make_lineage(job: Job, spec: TrainingSpec, dataset: splits.Dataset) -> Line
         spec=job.spec,
         dataset=DatasetUsed(name=spec.dataset.name, digest=dataset.digest, rows=rows),
         seed=spec.training.seed,
-        libraries=_list_library_versions(),
+        libraries=list_library_versions(),
     )
 
 
-def _list_library_versions() -> dict[str, str]:
+def list_library_versions() -> dict[str, str]:
+    """Return the installed versions of LIBRARIES."""
     versions = {}
     for name in LIBRARIES:
         try:

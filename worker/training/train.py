@@ -30,7 +30,7 @@ from worker.training.checkpoints.manager import CheckpointManager
 from worker.training.context import TrainingContext
 from worker.training.fit import MAX_FUSED_STEP_COST, PreparedPart, TrainingRun, fit
 from worker.training.input.pipeline import count_steps
-from worker.training.input.preparation import prepare_rows
+from worker.training.input.preparation import answers_empty_texts, prepare_rows
 from worker.training.memory_check import check_memory, get_available_bytes
 from worker.training.precision import choose_precision
 from worker.training.pretrained import InitialWeights, load_initial_weights
@@ -194,8 +194,7 @@ def _check_empty_texts(network: keras.Model, contract: TextContract, parts: Sequ
 
     An average over the words of a text, with `mask_zero`, is not a number if there is none.
     """
-    nothing = np.zeros((1, contract.length), np.float32)
-    if np.isfinite(network(nothing, training=False).numpy()).all():
+    if answers_empty_texts(network, contract):
         return contract
     empty = sum(int((~_find_words(part.x)).sum()) for part in parts)
     if empty:

@@ -23,7 +23,7 @@ MIN_DISTINCT_SHARE = 0.8
 MIN_SPACED_SHARE = 0.5
 """A column has texts if at most so many of its cells are numbers, at least so many differ and have a space."""
 MIN_CLASS_CELLS = 4
-"""A column of at least so many cells can show that the first row has its name."""
+"""A column of fewer cells does not show whether it has classes."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _check_roles(names: Sequence[str], label: int, weight: int | None, text: int
 
 
 def _swap_text_label(label: int, candidates: set[int], rest: Sequence[list[str]]) -> int:
-    """Return the other one of two columns if the last one, which would be the label, has texts and the other has not.
+    """Return the other one of two columns if the last one, which would be the label, has texts and the other classes.
 
     Tables of messages often begin with the label.
     """
@@ -167,7 +167,7 @@ def _swap_text_label(label: int, candidates: set[int], rest: Sequence[list[str]]
     if len(others) != 1 or label not in candidates or not _has_texts(_list_cells(rest, label)):
         return label
     (other,) = others
-    return label if _has_texts(_list_cells(rest, other)) else other
+    return other if _has_classes(_list_cells(rest, other)) else label
 
 
 def _list_cells(rest: Sequence[Sequence[str]], index: int) -> list[str]:
@@ -196,9 +196,14 @@ def _names_classes(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
         return False
     for index, name in enumerate(first):
         cells = _list_cells(rest, index)
-        if len(cells) >= MIN_CLASS_CELLS and name not in cells and 2 * len(set(cells)) <= len(cells):
+        if name not in cells and _has_classes(cells):
             return True
     return False
+
+
+def _has_classes(cells: Sequence[str]) -> bool:
+    """Return whether the cells of a column are few values, each of which occurs about twice or more."""
+    return len(cells) >= MIN_CLASS_CELLS and 2 * len(set(cells)) <= len(cells)
 
 
 def _choose_names(

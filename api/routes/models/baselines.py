@@ -23,6 +23,7 @@ from shared.jobs import submission
 from shared.registry import versions
 from shared.registry.baselines import BASELINES_FILE, Baselines
 from shared.registry.evaluation import read_evaluation_file
+from shared.registry.imports import check_has_data
 from shared.spec.baselines import BaselineSpec
 
 bp = APIBlueprint(
@@ -66,7 +67,8 @@ def compute_baselines(path: VersionPath) -> Response:
     services().disk.check()
     owners = services().owners
     with services().sessions.begin() as session:
-        version = versions.get_version(session, path.model, path.reference)
+        version = versions.get_described_version(session, path.model, path.reference)
+        check_has_data(version, "a baseline")
         spec = BaselineSpec(model=version.model, version=version.number, priority=0, tags={}, notes="")
         job, is_new = submission.create_version_job(session, spec, owners.get_current(), owners.max_queued)
     if is_new:

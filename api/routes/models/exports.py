@@ -25,6 +25,7 @@ from shared.errors import (
 )
 from shared.jobs import submission
 from shared.registry import versions
+from shared.registry.imports import check_has_data
 from shared.spec.export import NOT_FOR_TEXTS, ExportFormat, ExportSpec
 from shared.spec.fields import Notes, Priority, Tags
 
@@ -68,6 +69,8 @@ def export_version(path: VersionPath, body: ExportRequest) -> Response:
     owners = services().owners
     with services().sessions.begin() as session:
         version = versions.get_described_version(session, path.model, path.reference)
+        if body.format is ExportFormat.TFLITE_INT8:
+            check_has_data(version, "the choice of 8 bits")
         if body.format in NOT_FOR_TEXTS and version.manifest["preprocessing"]["kind"] == "texts":
             detail = f"`{body.format}` scales inputs, and those of this version are word indices. Use another format."
             raise InvalidRequest("The version cannot be exported.", (Fault("#/format", detail),))

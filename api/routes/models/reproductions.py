@@ -14,6 +14,7 @@ from shared.devices import Device
 from shared.errors import DatasetNotFound, JobNotFound, ModelNotFound, TooManyJobs, VersionNotFound
 from shared.jobs import submission
 from shared.registry import versions
+from shared.registry.imports import check_has_data
 from shared.spec.training import TrainingSpec
 
 bp = APIBlueprint(
@@ -36,7 +37,8 @@ def reproduce_version(path: VersionPath) -> Response:
     """
     owners = services().owners
     with services().sessions.begin() as session:
-        version = versions.get_version(session, path.model, path.reference)
+        version = versions.get_described_version(session, path.model, path.reference)
+        check_has_data(version, "a reproduction")
         spec = TrainingSpec.model_validate(version.manifest["lineage"]["spec"])
         job = submission.create_reproduction(
             session, spec, version.model, version.number, owners.get_current(), owners.max_queued

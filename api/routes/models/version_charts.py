@@ -38,6 +38,8 @@ from shared.registry.evaluation import (
     get_evaluation_file,
     read_evaluation_file,
 )
+from shared.registry.imports import IMPORTED, is_imported
+from shared.spec.dataset import DatasetSpec
 from shared.spec.training import TrainingSpec
 
 ANSWERS: dict[Any, Any] = {
@@ -160,8 +162,10 @@ def draw_surface(path: VersionPicturePath, query: PictureQuery) -> Response:
 
     def make() -> Drawing:
         servable = services().model_cache.get_or_load(version)
-        spec = TrainingSpec.model_validate(version.manifest["lineage"]["spec"])
-        surface = compute_surface(servable, read_stored_inline(spec.dataset, services().artifacts), names)
+        dataset = DatasetSpec(name=IMPORTED)  # without rows
+        if not is_imported(version.manifest):
+            dataset = TrainingSpec.model_validate(version.manifest["lineage"]["spec"]).dataset
+        surface = compute_surface(servable, read_stored_inline(dataset, services().artifacts), names)
         return drawings.draw_surface(_format_name(version), surface)
 
     return make_picture_response(services().pictures, path.picture_format, query, content, make)

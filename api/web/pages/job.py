@@ -38,7 +38,7 @@ def show_job(job_id: UUID) -> Response:
         is_training=job.kind == JobKind.TRAINING,
         has_ended=has_ended,
         adds_file=job.kind in ADDS_FILE,
-        can_stop=job.kind not in ADDS_FILE and job.status in (JobStatus.RUNNING, JobStatus.QUEUED),
+        can_stop=job.kind not in {*ADDS_FILE, JobKind.IMPORT} and job.status in (JobStatus.RUNNING, JobStatus.QUEUED),
         can_cancel=job.status in (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.STOPPING),
         can_retry=job.status in (JobStatus.FAILED, JobStatus.CANCELLED),
         has_classes=job.metrics is not None and any("accuracy" in name for name in job.metrics.test or {}),

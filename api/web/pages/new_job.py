@@ -124,7 +124,7 @@ def _choose_text() -> tuple[str, str]:
     if (reference := request.args.get("version")) is not None:
         model, _, number = reference.partition("@")
         found = services().get_version(model, number or "latest")
-        dataset = found.manifest["lineage"]["spec"]["dataset"].get("name") or "…"
+        dataset = found.manifest["lineage"]["spec"].get("dataset", {}).get("name") or "…"
         return FINE_TUNING.format(model=found.model, number=found.number, dataset=dataset), ""
     if (name := request.args.get("dataset")) is not None:
         return _write_spec_for(load_dataset(name).revisions[0]), ""

@@ -9,10 +9,18 @@ from flask import url_for
 from api.documents.recipes import RecipeDocument
 from api.web.words import choose_language, load_translations
 
-GROUPS = {"digits": "digits", "mnist": "digits", "fashion_mnist": "clothes", "cifar10": "photos", None: "neurons"}
+GROUPS = {
+    "digits": "digits",
+    "mnist": "digits",
+    "fashion_mnist": "clothes",
+    "cifar10": "photos",
+    "reviews_english": "texts",
+    "reviews_korean": "texts",
+    None: "neurons",
+}
 """The group of each data set. All others are tables."""
 OTHER_GROUP = "tables"
-ORDER = ("digits", "clothes", "photos", "tables", "neurons")
+ORDER = ("digits", "clothes", "photos", "texts", "tables", "neurons")
 PICTURES = {"digits": "mnist", "clothes": "fashion_mnist", "photos": "cifar10"}
 """The built-in data set that shows what a group is about."""
 MAX_PICTURES = 6

@@ -43,12 +43,13 @@ ANONYMOUS = "anonymous"
 
 
 class JobKind(StrEnum):
-    """Kind of a job: a training, a batch prediction, or one that adds a file to a version."""
+    """Kind of a job: a training, a batch prediction, an import, or one that adds a file to a version."""
 
     TRAINING = "training"
     PREDICTION = "prediction"
     EXPORT = "export"
     BASELINES = "baselines"
+    IMPORT = "import"
 
 
 class Owner(Base):
@@ -74,7 +75,7 @@ class Job(Base):
             the job has not ended; afterwards it clears the column.
         validation_revision_id: the revision that `validation` of the spec names, likewise.
         inline_file: digest of the file with the inline data of the spec, if they are too large for the database.
-        weights_file: digest of the uploaded weights that the spec names.
+        weights_file: digest of the uploaded weights that the spec names, or those of an import.
     """
 
     __tablename__ = "jobs"

@@ -5,7 +5,8 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from shared.networks.allow_list import LAYERS, OWN_LAYERS
+from shared.datasets.builtin import BUILTIN_DATASETS
+from shared.networks.allow_list import LAYERS, OWN_LAYERS, WRAPPER_LAYERS
 from shared.networks.augmentation import AUGMENTATIONS
 from shared.networks.objectives import LOSSES
 from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
@@ -35,12 +36,12 @@ def get_argument(catalog: Json, kind: str, entry: str, name: str) -> Json:
 
 
 def test_everything_a_spec_may_name_is_listed(catalog: Json) -> None:
-    assert list_names(catalog, "layers") == LAYERS | OWN_LAYERS
+    assert list_names(catalog, "layers") == LAYERS | OWN_LAYERS | WRAPPER_LAYERS
     assert list_names(catalog, "augmentation") == AUGMENTATIONS
     assert list_names(catalog, "optimizers") == set(OPTIMIZERS)
     assert list_names(catalog, "schedules") == set(SCHEDULES)
     assert list_names(catalog, "losses") == set(LOSSES)
-    assert list_names(catalog, "datasets") == {"digits", "iris", "breast_cancer", "mnist", "fashion_mnist", "cifar10"}
+    assert list_names(catalog, "datasets") == set(BUILTIN_DATASETS)
 
 
 @pytest.mark.parametrize(

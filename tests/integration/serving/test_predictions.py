@@ -156,7 +156,7 @@ def test_one_invalid_image_does_not_fail_the_others(digits: FlaskClient, digit: 
         (encoded(photo(), "JPEG")[:-200], "image/jpeg", 422, "cut off"),
         (png_header(50_000, 50_000), "image/png", 413, "50,000 × 50,000"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 2**20, "image/png", 413, "bytes"),
-        (b"x=1", "text/plain", 415, "text/plain"),
+        (b"x=1", "text/html", 415, "text/html"),
         (b"{", "application/json", 400, "not JSON"),
         (b"[" * 50_000, "application/json", 400, ""),
         (b'{"instances": []}', "application/json", 422, "1 to"),

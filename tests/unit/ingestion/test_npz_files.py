@@ -97,7 +97,7 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
         (npz(x_train=IMAGES, y_train=LABELS, x_test=IMAGES), "Only one of x_test and y_test"),
         (npz(x=IMAGES, y=LABELS[:3]), "x has 4 rows and y has 3"),
         (npz(x=IMAGES[:0], y=LABELS[:0]), "has the shape (0, 6, 5); at least one row"),
-        (npz(x=["a", "b"], y=[0, 1]), "contains text"),
+        (npz(x=[["a", "b"]], y=[0]), "Save one text for each row"),
         (npz(x=np.array([1j, 2]), y=[0, 1]), "has the dtype complex128"),
         (npz(x=np.array([[1.0], [np.nan]]), y=[0, 1]), "x, row 1"),
         (npz(x=np.array([[1.0], [2]]), y=[0, np.inf]), "y, row 1"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
@@ -51,6 +52,12 @@ def prepare_rows(
         return _encode(x, contract, check)
     assert isinstance(x, np.ndarray | MappedRows)  # noqa: S101 - images and texts have contracts of their own
     return x
+
+
+def answers_empty_texts(network: keras.Model, contract: TextContract) -> bool:
+    """Return whether a network has an output for a text without a known word."""
+    nothing = np.zeros((1, contract.length), np.float32)
+    return bool(np.isfinite(network(nothing, training=False).numpy()).all())
 
 
 def _encode(x: TextRows, contract: TextContract, check: Callable[[], None]) -> NDArray[Any] | MappedRows:

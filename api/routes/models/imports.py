@@ -1,0 +1,190 @@
+"""Import model files of Keras as versions."""
+
+import tempfile
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from flask import Response, request, url_for
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import Field
+
+from api.documents.jobs import JobDocument, load_job
+from api.http.bodies import parse_document
+from api.http.paths import ModelPath
+from api.http.requests import parse_request
+from api.http.responses import describe_problems, to_response
+from api.http.uploads import allow_upload, get_uploaded_file, read_form
+from api.http.validation import validate
+from api.ingestion.models.model_files import ARRAYS_FILE, ModelFile
+from api.planner.messages import PlanRequest
+from api.services import services
+from shared.database.tables.jobs import Job
+from shared.devices import Device
+from shared.errors import (
+    DiskFull,
+    Fault,
+    InvalidRequest,
+    MalformedRequest,
+    Overloaded,
+    PlanningUnavailable,
+    RequestTooLarge,
+    TooManyJobs,
+    UnsupportedContent,
+)
+from shared.jobs import submission
+from shared.registry.imports import build_import_contract, describe_import, make_plan_spec
+from shared.spec.fields import Notes, Priority, Tags
+from shared.spec.model_import import ImportMeaning, ImportSpec
+from shared.spec.network import NetworkSpec
+from shared.storage import tracked_files
+from shared.storage.artifacts import StoredFile
+
+MULTIPART = "multipart/form-data"
+DOCUMENTS = ("preprocessing", "scaling", "vocabulary", "classes", "labels", "samples", "network", "tags")
+"""Fields of the form that are JSON or YAML."""
+TEXT = {"type": "string"}
+
+bp = APIBlueprint("imports", __name__, url_prefix="/api/v1/models/<model>/imports", abp_tags=[Tag(name="Models")])
+
+BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        MULTIPART: {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "A `.keras`, a whole-model `.h5`, or a `.weights.h5` with `network`.",
+                    },
+                    "classes": {
+                        **TEXT,
+                        "description": 'The classes in the order of the outputs, `["cat", "dog"]`, or `10`.',
+                    },
+                    "labels": {**TEXT, "description": "Labels of which an input can have several, instead of classes."},
+                    "task": {
+                        **TEXT,
+                        "enum": ["regression"],
+                        "description": "The outputs are numbers, without classes.",
+                    },
+                    "kind": {**TEXT, "enum": ["images", "numbers", "texts"], "description": "Default: by the input."},
+                    "preprocessing": {**TEXT, "description": "As in a training spec, as JSON or YAML."},
+                    "scaling": {**TEXT, "description": "`{offset, divisor}` of `scale: standardize`."},
+                    "vocabulary": {
+                        **TEXT,
+                        "description": "For texts: a list of words, or `word_index` of a Tokenizer.",
+                    },
+                    "samples": {
+                        **TEXT,
+                        "description": "`{inputs, outputs}`: inputs as a client sends them, and the model's answers.",
+                    },
+                    "network": {**TEXT, "description": "As in a training spec; only for a `.weights.h5`."},
+                    "priority": {"type": "integer"},
+                    "tags": TEXT,
+                    "notes": TEXT,
+                },
+            }
+        }
+    },
+}
+
+
+class ImportForm(ImportMeaning):
+    """The fields of the form, except `file`."""
+
+    network: NetworkSpec | None = None
+    priority: Priority = 0
+    tags: Tags = Field(default={})
+    notes: Notes = ""
+
+
+@bp.post(
+    "",
+    responses={
+        202: JobDocument,
+        **describe_problems(
+            DiskFull,
+            MalformedRequest,
+            Overloaded,
+            PlanningUnavailable,
+            RequestTooLarge,
+            TooManyJobs,
+            UnsupportedContent,
+        ),
+    },
+    openapi_extensions={"requestBody": BODY},
+)
+@parse_request
+def import_model(path: ModelPath) -> Response:
+    """Import a model of Keras as a version.
+
+    Nothing of the file is executed: its network must consist of the layers of the catalog.
+    A job builds it, runs the samples, and publishes the version only if their outputs are equal.
+    """
+    limit = services().ingestor.limits.bytes
+    allow_upload(limit, services().disk)
+    if request.mimetype != MULTIPART:
+        raise UnsupportedContent(f"The Content-Type is {request.mimetype or 'missing'!r}. Send a form with a `file`.")
+    form = validate(ImportForm, _read_fields())
+    owners = services().owners
+    owner = owners.get_current()
+    with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
+        found = services().ingestor.read_model(get_uploaded_file(), Path(folder))
+        spec = _make_spec(path.model, form, found)
+        _check(spec, owner)
+
+        def submit(stored: list[StoredFile]) -> Job:
+            with services().sessions.begin() as session:
+                return submission.create_import(session, spec, stored[0], owner, owners.max_queued)
+
+        paths = [Path(folder, ARRAYS_FILE)]
+        job = tracked_files.store_and_reference(services().sessions, services().artifacts, paths, submit)
+    services().notifier.notify(Device(job.device))
+    location = url_for("jobs.show_job", job_id=job.id)
+    return to_response(load_job(services().sessions, job.id), HTTPStatus.ACCEPTED, {"Location": location})
+
+
+def _read_fields() -> dict[str, Any]:
+    """Return the fields of the form, those of DOCUMENTS parsed. Raises InvalidRequest or MalformedRequest."""
+    fields = read_form()
+    if (priority := fields.get("priority", "")).removeprefix("-").isdecimal():
+        fields["priority"] = int(priority[:10])
+    for name in DOCUMENTS:
+        if name in fields:
+            text = fields[name].strip()
+            fields[name] = parse_document(text.encode(), is_yaml=not text.startswith(("{", "[")))
+    return fields
+
+
+def _make_spec(model: str, form: ImportForm, found: ModelFile) -> ImportSpec:
+    """Build the spec of the import. Raises InvalidRequest if there is no network, or two."""
+    if (found.architecture is None) == (form.network is None):
+        detail = "The file has only weights. Send the network too, as in a training spec."
+        if form.network is not None:
+            detail = "The file has its own network. Remove `network`, or send a file of weights alone."
+        raise InvalidRequest("The request is invalid.", (Fault("#/network", detail),))
+    network = form.network or NetworkSpec(keras=found.architecture)
+    if network.from_ is not None or network.weights is not None or network.initial_weights is not None:
+        detail = "Only `layers` or `keras` describe the network of an import: its weights are in the file."
+        raise InvalidRequest("The request is invalid.", (Fault("#/network", detail),))
+    meaning = ImportMeaning.model_validate({key: getattr(form, key) for key in ImportMeaning.model_fields})
+    return ImportSpec(
+        model=model,
+        network=network,
+        file=found.file,
+        meaning=meaning,
+        priority=form.priority,
+        tags=form.tags,
+        notes=form.notes,
+    )
+
+
+def _check(spec: ImportSpec, owner: str) -> None:
+    """Check that the network can be built and answers what the form says. Raises InvalidRequest."""
+    info = describe_import(spec.meaning, spec.network)
+    contract = build_import_contract(spec.meaning, info)
+    plan_spec, plan_info = make_plan_spec(spec, info, contract)
+    services().planner.plan(PlanRequest(spec=plan_spec, uploaded=plan_info), owner)

@@ -1,0 +1,124 @@
+"""Define the spec of an import, which makes a version of a model file of another program."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.spec.fields import ModelName, Name, Notes, Priority, SpecPart, Tags
+from shared.spec.network import NetworkSpec
+from shared.spec.preprocessing import Preprocessing
+from shared.spec.text import MAX_VOCABULARY
+
+MAX_SAMPLES = 64
+MAX_CLASSES = 10_000
+Word = Annotated[str, Field(min_length=1, max_length=100)]
+Names = Annotated[list[Name], Field(min_length=1, max_length=MAX_CLASSES)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class ArrayPlace(SpecPart):
+    """The place of an array in the file.
+
+    Attributes:
+        path: the path of the layer, such as `layers/dense/vars`; the name of the layer in an HDF5 file of Keras 2.
+        index: the position among the arrays of the layer.
+        name: the name of the weight in an HDF5 file of Keras 2, such as `dense/kernel:0`; else empty.
+    """
+
+    path: str
+    index: int
+    name: str = ""
+
+
+class ImportedFile(SpecPart):
+    """The weights of a model file.
+
+    Attributes:
+        layout: `paths` is that of `.keras` and `.weights.h5` of Keras 3; `names` that of HDF5 files of Keras 2.
+        arrays: the places of the arrays, in the order of the stored file.
+    """
+
+    layout: Literal["paths", "names"]
+    arrays: tuple[ArrayPlace, ...]
+
+
+class Samples(SpecPart):
+    """Inputs as a client sends them, and what the model answers to them, for the self-test."""
+
+    inputs: Annotated[list[Any], Field(min_length=1, max_length=MAX_SAMPLES)]
+    outputs: Annotated[list[list[Number] | Number], Field(min_length=1, max_length=MAX_SAMPLES)]
+
+    @model_validator(mode="after")
+    def _check_count(self) -> Self:
+        if len(self.inputs) != len(self.outputs):
+            raise ValueError(
+                f"There are {len(self.inputs)} `inputs` and {len(self.outputs)} `outputs`. Give one output for each."
+            )
+        return self
+
+
+class Scaling(SpecPart):
+    """How values are scaled: (value - offset) / divisor, with one number, or one for each channel or column."""
+
+    offset: Annotated[tuple[Number, ...], Field(min_length=1, max_length=100_000)] = (0.0,)
+    divisor: Annotated[tuple[Number, ...], Field(min_length=1, max_length=100_000)] = (1.0,)
+
+    @model_validator(mode="after")
+    def _check_divisor(self) -> Self:
+        if 0 in self.divisor:
+            raise ValueError("`divisor` must not contain 0.")
+        return self
+
+
+class ImportMeaning(SpecPart):
+    """What the inputs and outputs of a model are."""
+
+    kind: Annotated[
+        Literal["images", "numbers", "texts"] | None,
+        Field(description="What the inputs are. Default: by the shape of the input; texts if `vocabulary` is given."),
+    ] = None
+    preprocessing: Annotated[
+        Preprocessing, Field(description="As in a training spec. Default of `size`: that of the network's input.")
+    ] = Preprocessing()
+    scaling: Annotated[
+        Scaling | None,
+        Field(description="The numbers of `scale: standardize`: the mean and the standard deviation of the training."),
+    ] = None
+    vocabulary: Annotated[
+        Annotated[list[Word], Field(min_length=1, max_length=MAX_VOCABULARY)]
+        | Annotated[dict[Word, Annotated[int, Field(strict=True)]], Field(min_length=1, max_length=MAX_VOCABULARY)]
+        | None,
+        Field(
+            description="For texts: the words, of which the first has the index 1; or `word_index` of a Tokenizer.",
+        ),
+    ] = None
+    classes: Annotated[
+        Names | Annotated[int, Field(strict=True, ge=2, le=MAX_CLASSES)] | None,
+        Field(description="The classes in the order of the outputs, or their number."),
+    ] = None
+    labels: Annotated[
+        Names | None, Field(description="Labels of which an input can have several, instead of classes.")
+    ] = None
+    task: Annotated[
+        Literal["regression"] | None, Field(description="`regression`: the outputs are numbers, without classes.")
+    ] = None
+    samples: Samples | None = None
+
+    @model_validator(mode="after")
+    def _check_outputs(self) -> Self:
+        given = [key for key in ("classes", "labels", "task") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError("Give one of `classes`, `labels` and `task: regression`: what the outputs are.")
+        return self
+
+
+class ImportSpec(SpecPart):
+    """The request for an import. `network` and `weights` are read from the file."""
+
+    model: ModelName
+    network: NetworkSpec
+    file: ImportedFile
+    meaning: ImportMeaning
+    priority: Priority
+    tags: Tags
+    notes: Notes
