@@ -41,6 +41,7 @@ from api.routes.models import (
     baselines,
     evaluations,
     exports,
+    further_evaluations,
     imports,
     layers,
     models,
@@ -65,6 +66,7 @@ from shared.preprocessing.image_decoder import ImageDecoder
 from shared.settings import Settings
 from shared.spec.baselines import BaselineSpec
 from shared.spec.batch_prediction import BatchSpec
+from shared.spec.evaluation import EvaluationSpec
 from shared.spec.export import ExportSpec
 from shared.spec.model_import import ImportSpec
 from shared.spec.training import TrainingSpec
@@ -99,6 +101,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         layers,
         evaluations,
         exports,
+        further_evaluations,
         imports,
         baselines,
         version_charts,
@@ -201,7 +204,7 @@ def _add_documentation(app: OpenAPI) -> None:
 
     @cache
     def make_document() -> dict[str, Any]:
-        further = (TrainingSpec, BatchSpec, ExportSpec, BaselineSpec, ImportSpec, JobProblem)
+        further = (TrainingSpec, BatchSpec, ExportSpec, BaselineSpec, ImportSpec, EvaluationSpec, JobProblem)
         return complete_document(app.api_doc, list_views(app), further, describe_foreign_paths())
 
     submit = app.paths["/api/v1/jobs"].post.requestBody.content

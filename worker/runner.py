@@ -20,6 +20,7 @@ from shared.jobs.outcomes import Cancelled, Failed, Finished, HandedBack, Outcom
 from shared.jobs.queue import scheduling
 from worker.baselines.job import run_baselines_job
 from worker.context import WorkerContext
+from worker.evaluations.job import run_evaluation_job
 from worker.exports.job import run_export_job
 from worker.imports.job import run_import_job
 from worker.lease import JobCancelled, Lease, WorkerShutdown
@@ -35,6 +36,7 @@ JOB_KINDS: dict[JobKind, Callable[[WorkerContext, Job, Lease, Path], None]] = {
     JobKind.EXPORT: run_export_job,
     JobKind.BASELINES: run_baselines_job,
     JobKind.IMPORT: run_import_job,
+    JobKind.EVALUATION: run_evaluation_job,
 }
 """The function for each kind of job. It gets an empty folder for its files, and writes the success of the job."""
 

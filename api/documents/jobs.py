@@ -23,6 +23,7 @@ from shared.registry.evaluation import EVALUATION_FILE
 from shared.registry.exports import ExportResult
 from shared.registry.manifest import Metrics
 from shared.registry.reproduction import Reproduction
+from shared.spec.evaluation import EvaluationSpec
 
 MAX_READ_EPOCHS = 5_000
 SHOWN_DIGITS = 6
@@ -299,6 +300,11 @@ def _list_links(job: Job) -> dict[str, str]:
     links = {"self": path, "events": f"{path}/events", "log": f"{path}/log"}
     if job.kind == JobKind.PREDICTION:
         return {**links, "predictions": f"{path}/predictions.jsonl"}
+    if job.kind == JobKind.EVALUATION:
+        version = f"/api/v1/models/{job.model}/versions/{job.spec['version']}"
+        key = EvaluationSpec.model_validate(job.spec).key
+        done = {"evaluation": f"{version}/evaluations/{key}"} if job.status == JobStatus.SUCCEEDED else {}
+        return {**links, "version": version, **done}
     if job.kind == JobKind.BASELINES:
         version = f"/api/v1/models/{job.model}/versions/{job.spec['version']}"
         return {**links, "version": version, "baselines": f"{version}/baselines"}

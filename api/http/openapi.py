@@ -172,7 +172,7 @@ def _complete_jobs(document: Json) -> None:
     schemas["JobDocument"]["properties"]["spec"] = {
         "anyOf": [
             {"$ref": f"{REFERENCE}{name}"}
-            for name in ("TrainingSpec", "BatchSpec", "ExportSpec", "BaselineSpec", "ImportSpec")
+            for name in ("TrainingSpec", "BatchSpec", "ExportSpec", "BaselineSpec", "ImportSpec", "EvaluationSpec")
         ],
         "description": schemas["JobDocument"]["properties"]["spec"]["description"],
     }

@@ -46,6 +46,7 @@ from shared.registry import pretrained
 from shared.spec.baselines import BaselineSpec
 from shared.spec.batch_prediction import BatchSpec
 from shared.spec.dataset import DatasetSpec, StoredInlineData, ValidationDataset
+from shared.spec.evaluation import EvaluationSpec
 from shared.spec.export import ExportSpec
 from shared.spec.model_import import ImportSpec
 from shared.spec.training import TrainingSpec
@@ -54,7 +55,7 @@ from shared.storage.artifacts import ArtifactStore, StoredFile
 
 IDEMPOTENCY_HOURS = 24
 """After this time an idempotency key can be used for another job."""
-VersionJobSpec = ExportSpec | BaselineSpec
+VersionJobSpec = ExportSpec | BaselineSpec | EvaluationSpec
 Spec = TrainingSpec | BatchSpec | ImportSpec | VersionJobSpec
 SPECS: dict[JobKind, type[Spec]] = {
     JobKind.TRAINING: TrainingSpec,
@@ -62,6 +63,7 @@ SPECS: dict[JobKind, type[Spec]] = {
     JobKind.EXPORT: ExportSpec,
     JobKind.BASELINES: BaselineSpec,
     JobKind.IMPORT: ImportSpec,
+    JobKind.EVALUATION: EvaluationSpec,
 }
 NO_WEIGHTS = (
     "There are no such weights: they are deleted an hour after their upload if no job names them. Upload them again."
@@ -297,6 +299,10 @@ def create_version_job(
     ]
     if isinstance(spec, ExportSpec):
         is_same.append(Job.spec["format"].as_string() == spec.format.value)
+    elif isinstance(spec, EvaluationSpec):
+        named = Job.spec["dataset"].as_string()
+        is_same.append(named.is_(None) if spec.dataset is None else named == spec.dataset)
+        is_same.append(Job.spec["part"].as_string() == spec.part)
     earlier = session.scalars(select(Job).where(*is_same).order_by(Job.created_at.desc()).limit(1)).one_or_none()
     if earlier is not None:
         return earlier, False
@@ -376,6 +382,9 @@ def _find_data(session: Session, spec: Spec) -> tuple[int | None, str | None]:
 
     Raises DatasetNotFound if the revision was deleted.
     """
+    if isinstance(spec, EvaluationSpec):
+        uploaded = spec.dataset if spec.dataset is not None and "@" in spec.dataset else None
+        return revisions.lock_revision(session, uploaded) if uploaded is not None else None, None
     if isinstance(spec, VersionJobSpec | ImportSpec):
         return None, None
     if isinstance(spec, BatchSpec):

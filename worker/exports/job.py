@@ -71,10 +71,9 @@ def run_export_job(context: WorkerContext, job: Job, lease: Lease, folder: Path)
 
 def _load_source(context: WorkerContext, version: Version, folder: Path) -> "ExportSource":
     """Load the network of a version by our own reader, and its golden samples. Raises ServiceError."""
-    from shared.networks.builder import build_network
-    from shared.spec.network import NetworkSpec
     from worker.exports.formats import ExportSource
     from worker.exports.samples import read_golden_inputs
+    from worker.training.stored_network import load_network
 
     def fetch(name: str) -> Path:
         path = folder / name
@@ -82,9 +81,7 @@ def _load_source(context: WorkerContext, version: Version, folder: Path) -> "Exp
         return path
 
     manifest = ManifestFile.model_validate_json(fetch(MANIFEST_FILE).read_text())
-    plain = NetworkSpec.model_construct(layers=None, keras=manifest.architecture, from_=None, freeze=())
-    network = build_network(plain, manifest.preprocessing.input_shape, manifest.model)
-    network.load_weights(fetch("model.weights.h5"))
+    network = load_network(version, manifest, context.artifacts, folder)
     exports = folder / "exports"
     exports.mkdir()
     inputs, raw = read_golden_inputs(manifest, context.decoder)

@@ -77,19 +77,11 @@ def write_evaluation(
             texts.
     """
     path = folder / EVALUATION_FILE
-    if objective.labels:
-        found = _report_labels(objective.encode_labels(y), outputs, objective.labels)
-        path.write_text(Evaluation(rows=len(y), metrics=dict(metrics), labels=found).model_dump_json())
-        return [path]
+    path.write_text(make_report(objective, y, outputs, metrics).model_dump_json())
     if not objective.classes:
-        report = _report_regression(objective.encode_labels(y), outputs)
-        path.write_text(Evaluation(rows=len(y), metrics=dict(metrics), regression=report).model_dump_json())
         return [path]
-    true = objective.to_class_indices(y)
-    probabilities = _to_probabilities(objective, outputs)
+    true, probabilities = objective.to_class_indices(y), _to_probabilities(objective, outputs)
     predicted = probabilities.argmax(axis=1)
-    report_of_classes = _report_classification(true, predicted, probabilities, objective.classes)
-    path.write_text(Evaluation(rows=len(y), metrics=dict(metrics), classification=report_of_classes).model_dump_json())
     answers = TestPredictions(true.astype(np.int32), predicted.astype(np.int32), probabilities.max(axis=1))
     answers_path = folder / ANSWERS_FILE
     answers_path.write_bytes(answers.to_bytes())
@@ -105,6 +97,21 @@ def write_evaluation(
         paths.append(folder / ROWS_FILE)
         paths[-1].write_bytes(TestRows(rows, kept.astype(np.float32)).to_bytes())
     return paths
+
+
+def make_report(
+    objective: Objective, y: NDArray[Any], outputs: NDArray[np.float32], metrics: Mapping[str, float | None]
+) -> Evaluation:
+    """Compare the labels `y`, (n,) int64 or (n, k) float32, with the outputs (n, width) float32."""
+    if objective.labels:
+        found = _report_labels(objective.encode_labels(y), outputs, objective.labels)
+        return Evaluation(rows=len(y), metrics=dict(metrics), labels=found)
+    if not objective.classes:
+        errors = _report_regression(objective.encode_labels(y), outputs)
+        return Evaluation(rows=len(y), metrics=dict(metrics), regression=errors)
+    true, probabilities = objective.to_class_indices(y), _to_probabilities(objective, outputs)
+    report = _report_classification(true, probabilities.argmax(axis=1), probabilities, objective.classes)
+    return Evaluation(rows=len(y), metrics=dict(metrics), classification=report)
 
 
 def _write_texts(rows: NDArray[np.int64], texts: TextRows, folder: Path) -> Path:

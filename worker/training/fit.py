@@ -194,7 +194,7 @@ def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
     network, options, state = run.network, run.options, run.state
     if state.batch:  # Keras makes the metrics in the first step, too late to restore their state: make them now
         nothing = np.zeros((1, *network.output_shape[1:]), np.float32)
-        _measure(network, run.objective.encode_labels(run.train.y[:1]), nothing)
+        measure_outputs(network, run.objective.encode_labels(run.train.y[:1]), nothing)
     with compute_in(network, run.precision), _skip_done_batches(network, state):
         network.fit(
             make_batches(run),
@@ -268,7 +268,7 @@ def _measure_part(
     """Compute the loss and the metrics of a part from its outputs; None without rows."""
     if outputs is None:
         return None
-    return _measure(run.network, run.objective.encode_labels(part.y), outputs)
+    return measure_outputs(run.network, run.objective.encode_labels(part.y), outputs)
 
 
 @contextmanager
@@ -335,7 +335,9 @@ def _fit_fused(run: TrainingRun, callbacks: Callbacks) -> None:
     )
 
 
-def _measure(network: keras.Model, labels: NDArray[Any], outputs: NDArray[np.float32]) -> dict[str, float | None]:
+def measure_outputs(
+    network: keras.Model, labels: NDArray[Any], outputs: NDArray[np.float32]
+) -> dict[str, float | None]:
     """Compute the loss and the metrics as `network.evaluate` does, but from known outputs."""
     network.reset_metrics()
     labels, answers = tf.constant(labels), tf.constant(outputs)

@@ -26,7 +26,6 @@ from shared.database.tables.datasets import Revision
 from shared.database.tables.jobs import Job, JobKind
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
-from shared.datasets.encodings import ColumnEncoding
 from shared.devices import Device
 from shared.errors import (
     ArtifactDamaged,
@@ -47,8 +46,8 @@ from shared.errors import (
 )
 from shared.jobs import batch_predictions, queries, submission
 from shared.jobs.batch_predictions import BatchState
-from shared.preprocessing.contract import NumbersContract
 from shared.registry import versions
+from shared.registry.compatibility import check_inputs
 from shared.registry.manifest import VersionManifest
 from shared.spec.batch_prediction import BatchSpec
 from shared.spec.fields import Notes, Priority, Tags
@@ -277,39 +276,9 @@ def _ingest_upload(description: VersionManifest, encoding: str | None, folder: P
 
 def _count_rows(revision: Revision, description: VersionManifest) -> int:
     """Return the number of rows of the data set. Raises InvalidRequest if the version cannot predict them."""
-    info, contract = revisions.to_dataset_info(revision), description.preprocessing
-    has_shape = not isinstance(contract, NumbersContract) or info.shape == contract.shape
-    if info.kind != contract.kind or not has_shape:
-        actual = f"numbers of shape {list(info.shape)}" if info.kind == "numbers" else info.kind
-        expected = (
-            f"numbers of shape {list(contract.shape)}" if isinstance(contract, NumbersContract) else contract.kind
-        )
-        detail = f"The data set contains {actual}. This version takes {expected}."
-        raise InvalidRequest("The data set does not fit the version.", (Fault("#/dataset", detail),))
-    if isinstance(contract, NumbersContract):
-        _check_columns(tuple(revision.description["columns"]), info.encodings, description.columns, contract.columns)
+    info = revisions.to_dataset_info(revision)
+    check_inputs(description, info, tuple(revision.description["columns"]))
     return info.rows
-
-
-def _check_columns(
-    names: tuple[str, ...],
-    encodings: tuple[ColumnEncoding, ...],
-    wanted_names: tuple[str, ...],
-    wanted_encodings: tuple[ColumnEncoding, ...],
-) -> None:
-    """Check that a table has the columns of the version, in their order. Raises InvalidRequest."""
-    width = len(names) or len(encodings) or len(wanted_encodings)
-    kinds, wanted_kinds = (
-        [(column.categories, column.words) for column in table] or [((), ())] * width
-        for table in (encodings, wanted_encodings)
-    )
-    if kinds == wanted_kinds and (names == wanted_names or not names or not wanted_names):
-        return
-    detail = "The data set has other columns than those that this version was trained on, or other categories in them."
-    if names != wanted_names:
-        detail = f"The data set has the columns {list(names[:20])}; this version takes {list(wanted_names[:20])}."
-    detail += " Send the rows as a file."
-    raise InvalidRequest("The data set does not fit the version.", (Fault("#/dataset", detail),))
 
 
 def _list_columns(description: VersionManifest) -> tuple[str, ...]:

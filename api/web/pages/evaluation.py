@@ -10,6 +10,7 @@ from api.documents.evaluations import describe_rows
 from api.http.mistakes import RowOrder, RowsFilter, select_rows
 from api.http.validation import validate
 from api.services import services
+from api.web.pages.new_job import list_dataset_names
 from api.web.pages.version import list_input_columns, load_version
 from api.web.rendering import render
 from shared.database.tables.registry import Version
@@ -23,6 +24,7 @@ from shared.registry.evaluation import (
     TestPredictions,
     read_evaluation_file,
 )
+from shared.registry.further_evaluations import FurtherEvaluation, find_key
 
 MAX_MATRIX_CLASSES = 40
 MAX_TILES = 48
@@ -54,6 +56,7 @@ def show_evaluation(model: str, number: int) -> Response:
     except EvaluationNotFound:
         baselines = None
     values: dict[str, Any] = {"version": version, "evaluation": evaluation, "report": None, "rows": [], "columns": []}
+    values |= {"further": _list_further(stored), "datasets": list_dataset_names()}
     values |= {"baselines": baselines, "data": {"model": version.model, "number": version.version}}
     if evaluation is not None and evaluation.classification is not None:
         answers = TestPredictions.from_bytes(read_evaluation_file(artifacts, stored, ANSWERS_FILE))
@@ -62,6 +65,13 @@ def show_evaluation(model: str, number: int) -> Response:
         values["columns"] = [name for name, _ in list_input_columns(version)][:MAX_COLUMNS]
         values["text_column"] = next(iter(version.columns), "text")
     return render("models/evaluation.html", "web.show_models", script="pages/evaluation.js", **values)
+
+
+def _list_further(version: Version) -> list[tuple[str, FurtherEvaluation]]:
+    """Return the evaluations on other rows, with their keys."""
+    keys = sorted((key, file.sha256) for file in version.files if (key := find_key(file.name)) is not None)
+    read = services().artifacts.read
+    return [(key, FurtherEvaluation.model_validate_json(read(digest))) for key, digest in keys]
 
 
 def _describe_classes(classes: list[str], report: ClassificationReport, answers: TestPredictions) -> dict[str, Any]:

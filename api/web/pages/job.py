@@ -15,7 +15,7 @@ MAX_POINTS = 400
 """The most epochs of the curves in the page: as many as a screen shows, and few to send."""
 MAX_ROWS = 60
 MAX_LOG_LINES = 200
-ADDS_FILE = frozenset({JobKind.EXPORT, JobKind.BASELINES})
+ADDS_FILE = frozenset({JobKind.EXPORT, JobKind.BASELINES, JobKind.EVALUATION})
 """The kinds of jobs that add a file to a version. They have no result before their end, so that none is stopped."""
 
 

@@ -87,7 +87,7 @@ def show_new_job() -> Response:
         script="pages/new_job.js",
         script_words=("new.script.",),
         groups=group_recipes(recipes.values()),
-        datasets=_list_datasets(),
+        datasets=list_dataset_names(),
         dataset=request.args.get("dataset", ""),
         chosen=source,
         text=text,
@@ -110,7 +110,7 @@ def _list_keys() -> dict[str, list[str]]:
     return {name: [field.alias or key for key, field in part.model_fields.items()] for name, part in parts.items()}
 
 
-def _list_datasets() -> list[str]:
+def list_dataset_names() -> list[str]:
     """List the names of the data sets to choose from: the uploaded ones, and those that are always there."""
     with services().sessions() as session:
         uploaded = [found.name for found in revisions.list_datasets(session, Page(MAX_DATASETS))]

@@ -50,6 +50,7 @@ class JobKind(StrEnum):
     EXPORT = "export"
     BASELINES = "baselines"
     IMPORT = "import"
+    EVALUATION = "evaluation"
 
 
 class Owner(Base):

@@ -1,4 +1,4 @@
-/** The evaluation: the confusion matrix is walked by the keyboard, and the baselines are computed. */
+/** The evaluation: the confusion matrix is walked by the keyboard, and baselines and evaluations on other rows are begun. */
 import { call, data, locate } from "../answers.js";
 import { attempt } from "../dialogs.js";
 import { navigate } from "../grid.js";
@@ -15,3 +15,15 @@ if (button) {
     location.assign(locate(`/ui/jobs/${job.id}`));
   }));
 }
+
+const form = document.querySelector("[data-further]");
+form.hidden = false;
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(document.querySelector("[data-further-problem]"), async () => {
+    const path = `/api/v1/models/${encodeURIComponent(data.model)}/versions/${data.number}/evaluations`;
+    const json = Object.fromEntries([...new FormData(form)].filter(([, value]) => value));
+    const job = await call(path, { method: "POST", json });
+    location.assign(locate(`/ui/jobs/${job.id}`));
+  });
+});
