@@ -98,17 +98,20 @@ class TensorBoard(SpecPart):
     """The content of the logs for TensorBoard. They always contain scalars.
 
     `histograms` is the number of epochs between two histograms of the weights; 0 means no histograms. `images` adds the
-    weights as images to each histogram. `graph` adds the graph of the network.
+    weights as images to each histogram, and `gradients` a histogram of the gradients of each weight. `graph` adds the
+    graph of the network.
     """
 
     histograms: Annotated[int, Field(strict=True, ge=0)] = 1
     images: Annotated[bool, Field(strict=True)] = False
+    gradients: Annotated[bool, Field(strict=True, exclude_if=lambda wanted: not wanted)] = False
     graph: Annotated[bool, Field(strict=True)] = True
 
     @model_validator(mode="after")
-    def _check_images_with_histograms(self) -> Self:
-        if self.images and not self.histograms:
-            raise ValueError("`images` are written together with the histograms. Set `histograms` to 1 or more.")
+    def _check_content_with_histograms(self) -> Self:
+        for name in ("images", "gradients"):
+            if getattr(self, name) and not self.histograms:
+                raise ValueError(f"`{name}` are written together with the histograms. Set `histograms` to 1 or more.")
         return self
 
 

@@ -207,7 +207,9 @@ def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
                 *callbacks.limits,
                 *callbacks.keepers,
                 *callbacks.plateaus,
-                *make_tensorboard_callbacks(network, options.tensorboard, run.context.logs_dir),
+                *make_tensorboard_callbacks(
+                    network, options.tensorboard, run.context.logs_dir, make_evaluation_batches(run, run.train)
+                ),
                 callbacks.checkpoint,  # last: it saves the state that the others have changed
             ],
             shuffle=False,  # `make_batches` has shuffled the rows

@@ -1,6 +1,7 @@
 """Write the logs for TensorBoard that the spec requests."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -10,18 +11,54 @@ from shared.registry.manifest import TENSORBOARD_FILE
 from shared.spec.training import TensorBoard
 
 
+class GradientHistograms(keras.callbacks.Callback):
+    """Writes a histogram of the gradients of each trainable weight: `gradients/<layer>/<weight>`.
+
+    The gradients are those of the mean loss of one batch, which is the same after every epoch, with the weights at the
+    end of the epoch. Dropout is off, so that the histograms change nothing in the training.
+    """
+
+    def __init__(self, batch: tuple[tf.Tensor, tf.Tensor], interval: int, folder: Path) -> None:
+        super().__init__()
+        self._batch = batch
+        self._interval = interval
+        self._folder = folder
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        if epoch % self._interval:
+            return
+        x, labels = self._batch
+        weights = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = self.model.compute_loss(x=x, y=labels, y_pred=self.model(x, training=False), training=False)
+        gradients = tape.gradient(loss, [weight.value for weight in weights])
+        with tf.summary.create_file_writer(str(self._folder), filename_suffix=".gradients").as_default() as writer:
+            for weight, gradient in zip(weights, gradients, strict=True):
+                if gradient is not None:
+                    tf.summary.histogram(f"gradients/{weight.path}", tf.convert_to_tensor(gradient), step=epoch)
+            writer.close()
+
+
 def make_tensorboard_callbacks(
-    network: keras.Model, wanted: TensorBoard | None, folder: Path
+    network: keras.Model, wanted: TensorBoard | None, folder: Path, train_batches: tf.data.Dataset
 ) -> list[keras.callbacks.Callback]:
-    """Make the callback that writes logs to `folder/train` and `folder/validation`, and write the graph.
+    """Make the callbacks that write logs to `folder/train` and `folder/validation`, and write the graph.
 
     The logs contain the scalars of every epoch, and what `wanted` requests. Returns no callback if `wanted` is None.
+
+    Args:
+        train_batches: the batches (x, labels) of the train part, in the order of its rows. The first gives the
+            gradients.
     """
     if wanted is None:
         return []
     if wanted.graph:
         _write_graph(network, folder / "train")
+    gradients = []
+    if wanted.gradients:
+        gradients.append(GradientHistograms(next(iter(train_batches)), wanted.histograms, folder / "train"))
     return [
+        *gradients,
         keras.callbacks.TensorBoard(
             folder,
             histogram_freq=wanted.histograms,

@@ -5,10 +5,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from flask.testing import FlaskClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.support.examples import DIGITS, changed
+from tests.support.examples import DENSE_SOFTMAX, DIGITS, changed
 from tests.support.jobs import train
 from tests.support.problems import assert_problem
 from tests.support.worker import InProcessWorker
@@ -43,6 +44,47 @@ def test_tensorboard_true_logs_every_epoch(http: FlaskClient, worker: InProcessW
     job = train(http, worker, changed(DIGITS, "training.tensorboard", value=True))
 
     assert len(read_logs(http, job["id"], tmp_path / "logs")["train"].Tensors("epoch_loss")) == 2
+
+
+def test_gradients_vanish_in_a_deep_network_of_sigmoids(
+    http: FlaskClient, worker: InProcessWorker, tmp_path: Path
+) -> None:
+    """The lesson of the exercise xor-deep: the first layer of many sigmoids learns almost nothing."""
+    hidden = [{"layer": "Dense", "units": 8, "activation": "sigmoid", "name": f"hidden_{number}"} for number in range(8)]
+    layers = [{"layer": "Flatten"}, *hidden, DENSE_SOFTMAX]
+    spec = changed(changed(DIGITS, "network.layers", layers), "training.tensorboard", {"gradients": True})
+
+    job = train(http, worker, spec)
+
+    events = read_logs(http, job["id"], tmp_path / "logs")["train"]
+    tags = [tag for tag in events.Tags()["tensors"] if tag.startswith("gradients/")]
+    assert len(tags) == 18, tags
+
+    def measure(layer: str) -> list[float]:
+        """Return the largest absolute gradient of a kernel after each epoch."""
+        histograms = [tf.make_ndarray(event.tensor_proto) for event in events.Tensors(f"gradients/{layer}/kernel")]
+        return [max(abs(rows[0, 0]), abs(rows[-1, 1])) for rows in histograms]
+
+    assert len(measure("hidden_0")) == 2
+    assert all(0 < first < last / 100 for first, last in zip(measure("hidden_0"), measure("hidden_7"), strict=True))
+
+
+def test_gradients_leave_the_training_as_it_is(http: FlaskClient, worker: InProcessWorker) -> None:
+    plain = changed(DIGITS, "training.deterministic", value=True)
+    logged = changed(plain, "training.tensorboard", {"gradients": True, "graph": False})
+
+    jobs = [train(http, worker, spec) for spec in (plain, logged)]
+
+    first, second = (http.get(f"/api/v1/jobs/{job['id']}").json["metrics"] for job in jobs)
+    assert first == second
+
+
+def test_gradients_without_histograms_are_refused(http: FlaskClient) -> None:
+    answer = http.post(
+        "/api/v1/jobs", json=changed(DIGITS, "training.tensorboard", {"gradients": True, "histograms": 0})
+    )
+
+    assert_problem(answer, 422, "invalid-request")
 
 
 @pytest.mark.parametrize("ended", [True, False], ids=["ended", "queued"])
