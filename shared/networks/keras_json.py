@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.errors import Fault, InvalidRequest
 from shared.networks.allow_list import SAVED_NAMES, WRAPPER_LAYERS
+from shared.networks.keras_masks import MASK_KEYS, find_masks
 from shared.networks.keras_operations import (
     MAX_NUMBERS,
     Tensor,
@@ -110,11 +111,12 @@ class KerasJson:
 
 @dataclass(frozen=True)
 class _Node:
-    """One use of a layer, with (layer, use) of its inputs."""
+    """One use of a layer, with (layer, use) of its inputs and of its masks."""
 
     sources: tuple[tuple[int, int], ...]
     form: CallForm = CallForm.ONE
     options: tuple[tuple[str, bool], ...] = ()
+    masks: tuple[tuple[int, int], ...] = ()
 
 
 def parse_keras_json(document: dict[str, Any], max_layers: int) -> KerasJson:
@@ -225,22 +227,53 @@ def _connect_functional(
     (output,) = _parse_ends(config.get("output_layers"), f"{pointer}/config/output_layers", indices)
     (start,) = _parse_ends(config.get("input_layers"), f"{pointer}/config/input_layers", indices)
     nodes: dict[tuple[int, int], _Node] = {}
-    layers = []
+    layers: dict[int, LayerConfig] = {}
+    operands: dict[int, list[Any]] = {}
     for index, entry in enumerate(entries):
         inbound = entry.get("inbound_nodes")
         inbound = inbound if isinstance(inbound, list) else []
         if len(nodes) + len(inbound) > max_layers:
             raise _build_error(at, f"The layers are used more than {max_layers} times, the limit. Use fewer layers.")
-        if is_operation(entry):
-            layer, node = _read_operation(entry, inbound, indices, f"{at}/{index}")
-            nodes[index, 0] = node
-        else:
-            layer = _parse_layer(entry, f"{at}/{index}", max_layers, depth)
+        if not is_operation(entry):
+            layers[index] = _parse_layer(entry, f"{at}/{index}", max_layers, depth)
             for number, given in enumerate(inbound):
                 nodes[index, number] = _parse_node(given, indices, f"{at}/{index}/inbound_nodes/{number}")
-        layers.append(layer)
+        elif len(inbound) == 1:
+            operands[index] = list(_iterate_operands(inbound[0], indices, f"{at}/{index}/inbound_nodes/0"))
+        else:
+            raise build_operation_error(name_operation(entry), f"{at}/{index}")
+    names = {index: name_operation(entries[index]) for index in operands}
+    masks = find_masks(names, operands, _list_masked_inputs(layers, nodes))
+    for index in operands.keys() - masks:
+        layers[index], nodes[index, 0] = _read_operation(entries[index], operands[index], f"{at}/{index}")
+    for index in masks:
+        layers[index] = LayerConfig(f"{at}/{index}", _name_entry(entries[index]), names[index], {}, None)
+    for (index, _), node in nodes.items():
+        if (wrong := next((source for source in node.sources if source[0] in masks), None)) is not None:
+            raise build_operation_error(names[wrong[0]], f"{at}/{wrong[0]}")
+        if any(source[0] not in masks for source in node.masks):
+            raise _build_error(
+                f"{at}/{index}",
+                "A layer must be called with only its inputs. Remove the argument 'mask': only the masks of "
+                "`Embedding(mask_zero=True)` and `Masking` are read, which layers pass on by themselves.",
+            )
     nodes, output = _count_uses_from_0(nodes, output)
-    return KerasJson(tuple(layers), _order_calls(nodes, start, output, at))
+    return KerasJson(tuple(layers[index] for index in range(len(entries))), _order_calls(nodes, start, output, at))
+
+
+def _list_masked_inputs(
+    layers: dict[int, LayerConfig], nodes: dict[tuple[int, int], _Node]
+) -> Iterator[tuple[tuple[int, int], float]]:
+    """Yield (layer, use) of each input of which a layer makes a mask, and the value that is masked."""
+    for (index, _), node in nodes.items():
+        arguments = layers[index].arguments
+        value: object = None
+        if layers[index].class_name == "Embedding" and arguments.get("mask_zero") is True:
+            value = 0.0
+        elif layers[index].class_name == "Masking":
+            value = arguments.get("mask_value", 0.0)
+        if isinstance(value, int | float):
+            yield from ((source, float(value)) for source in node.sources)
 
 
 def _count_uses_from_0(
@@ -270,16 +303,13 @@ def _name_entry(entry: dict[str, Any]) -> str:
     return str(config.get("name", entry.get("name", "")) if isinstance(config, dict) else entry.get("name", ""))
 
 
-def _read_operation(
-    entry: dict[str, Any], inbound: list[Any], indices: dict[str, int], pointer: str
-) -> tuple[LayerConfig, _Node]:
-    """Read an operation as the layer that computes it. Raises InvalidRequest."""
+def _read_operation(entry: dict[str, Any], values: list[Any], pointer: str) -> tuple[LayerConfig, _Node]:
+    """Read an operation on these operands as the layer that computes it. Raises InvalidRequest."""
     name, config = name_operation(entry), entry.get("config")
-    if len(inbound) != 1 or not isinstance(config, dict):
+    if not isinstance(config, dict):
         raise build_operation_error(name, pointer)
     operands = [
-        Tensor(*operand) if isinstance(operand, tuple) else _parse_number(operand, name, pointer)
-        for operand in _iterate_operands(inbound[0], indices, f"{pointer}/inbound_nodes/0")
+        Tensor(*operand) if isinstance(operand, tuple) else _parse_number(operand, name, pointer) for operand in values
     ]
     found = translate_operation(name, config, operands, pointer)
     sources = tuple((tensor.layer, tensor.use) for tensor in found.inputs)
@@ -343,6 +373,7 @@ def _parse_node(node: object, indices: dict[str, int], pointer: str) -> _Node:
     """Parse one use of a layer. Raises InvalidRequest for arguments of the call that are not read."""
     sources: list[tuple[int, int]] = []
     options: list[tuple[str, bool]] = []
+    masks: list[tuple[int, int]] = []
     if isinstance(node, list):  # Keras 2: [[layer, use, tensor, {arguments}], …]
         keywords: dict[str, Any] = {}
         for history in node:
@@ -362,11 +393,13 @@ def _parse_node(node: object, indices: dict[str, int], pointer: str) -> _Node:
         if key in TENSOR_KEYS and (found := _find_tensor(value, indices, pointer)) is not None:
             sources.append(found)
             form = CallForm.SEVERAL if len(sources) > 1 else CallForm.ONE
+        elif key in MASK_KEYS and (found := _find_tensor(value, indices, pointer)) is not None:
+            masks.append(found)
         elif key in CALL_OPTIONS and isinstance(value, bool):
             options.append((key, value))
         elif not (value in (None, False) and key in IGNORED_OPTIONS):
             raise _build_error(pointer, f"A layer must be called with only its inputs. Remove the argument {key!r}.")
-    return _Node(tuple(sources), form, tuple(options))
+    return _Node(tuple(sources), form, tuple(options), tuple(masks))
 
 
 def _iterate_operands(node: object, indices: dict[str, int], pointer: str) -> Iterator[tuple[int, int] | object]:
@@ -384,9 +417,11 @@ def _iterate_operands(node: object, indices: dict[str, int], pointer: str) -> It
     given = call.get("args")
     values = [*(given if isinstance(given, list) else []), *_check_mapping(call.get("kwargs") or {}, pointer).values()]
     for value in values:
-        if value is not None:
-            found = _find_tensor(value, indices, pointer)
-            yield found if found is not None else value
+        several = value if isinstance(value, list) and all(isinstance(one, dict) for one in value) else [value]
+        for one in several:
+            if one is not None:
+                found = _find_tensor(one, indices, pointer)
+                yield found if found is not None else one
 
 
 def _find_tensor(value: object, indices: dict[str, int], pointer: str) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ LAMBDA_OPERATIONS = {
     "math.add": "Add",
     "math.subtract": "Subtract",
     "math.negative": "Negative",
+    "math.not_equal": "NotEqual",
     "__operators__.add": "Add",
     "nn.relu": "Relu",
     "nn.relu6": "Relu6",
