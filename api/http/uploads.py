@@ -3,6 +3,7 @@
 from typing import IO, Any
 
 from flask import Request, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.http.bodies import check_values, escape_pointer
 from api.http.forms import FormParser
@@ -82,8 +83,15 @@ def allow_upload(limit: int, disk: DiskReserve) -> None:
 def read_form(*repeated: str) -> dict[str, Any]:
     """Return the fields of the form; those named `repeated` as lists.
 
-    Raises InvalidRequest for another field that occurs twice, and for a string that a database cannot store.
+    Raises InvalidRequest for another field that occurs twice, and for a string that a database cannot store; or
+    RequestTooLarge.
     """
+    try:
+        request.form  # noqa: B018 - it is read here
+    except RequestEntityTooLarge:
+        raise RequestTooLarge(
+            f"A field of the form is larger than {request.max_form_memory_size:,} bytes, the limit. Send less in it."
+        ) from None
     twice = sorted(name for name, values in request.form.lists() if len(values) > 1 and name not in repeated)
     if twice:
         faults = tuple(Fault(f"#/{escape_pointer(name)}", "The field occurs twice. Send it once.") for name in twice)

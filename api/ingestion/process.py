@@ -46,7 +46,7 @@ def prepare() -> Callable[[Message], Message]:
             error = refused
         except MemoryError:
             error = dataset_error(
-                f"The file takes more than {max_bytes // 2**20} MiB of memory to read. Send fewer rows or files."
+                f"The file takes more than {max_bytes // 2**20} MiB of memory to read. Send a smaller file."
             )
         except Exception as unexpected:  # noqa: BLE001 - NumPy and zipfile raise every kind for damaged files
             traceback.print_exc()

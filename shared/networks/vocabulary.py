@@ -26,7 +26,7 @@ def check_vocabulary(network: NetworkSpec, contract: Contract) -> None:
             raise build_error(
                 f"{pointer}/input_dim",
                 f"The Embedding has {size:,} vectors, and `preprocessing.text.vocabulary` is {contract.size:,}. Set "
-                f"`input_dim` to at least {contract.size}, or a smaller vocabulary.",
+                f"`input_dim` to at least {contract.size}, or `preprocessing.text.vocabulary` to {size}.",
             )
 
 

@@ -1,5 +1,6 @@
 """Describe the inputs and outputs of an imported model, and its preprocessing."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +13,11 @@ from shared.preprocessing.normalisation import Normalisation
 from shared.preprocessing.text import TextContract
 from shared.registry.manifest import VersionManifest
 from shared.spec.dataset import DatasetSpec
+from shared.spec.fields import MAX_SIDE
 from shared.spec.model_import import ImportMeaning, ImportSpec
 from shared.spec.network import MAX_LAYERS, NetworkSpec
-from shared.spec.preprocessing import Preprocessing, Scale
-from shared.spec.text import TextPreprocessing
+from shared.spec.preprocessing import Color, Preprocessing, Scale
+from shared.spec.text import MAX_LENGTH, TextPreprocessing, Unknown
 from shared.spec.training import TrainingSpec
 
 IMPORTED = "imported"
@@ -23,6 +25,8 @@ IMPORTED = "imported"
 IMAGE_RANK = 3
 IMAGE_CHANNELS = (1, 3)
 INPUT_LAYERS = ("Input", "InputLayer")
+MAX_NUMBERS = 2**18
+"""The most numbers of an input that is no image. Samples of it are in the document of the version, as JSON."""
 
 
 def is_imported(manifest: VersionManifest | dict[str, Any]) -> bool:
@@ -44,6 +48,7 @@ def check_has_data(version: Version, what: str) -> None:
 def describe_import(meaning: ImportMeaning, network: NetworkSpec) -> DatasetInfo:
     """Describe the data that an imported model takes, as one row. Raises InvalidRequest."""
     kind, shape = _choose_kind(meaning, find_declared_shape(network))
+    _check_size(kind, shape)
     common: dict[str, Any] = {"images": kind == "images", "texts": kind == "texts", "train_rows": 1, "test_rows": 0}
     if meaning.labels is not None:
         labels = tuple(meaning.labels)
@@ -56,14 +61,31 @@ def describe_import(meaning: ImportMeaning, network: NetworkSpec) -> DatasetInfo
     return DatasetInfo(shape, targets=TargetKind.CLASSES, classes=names, **common)
 
 
+def complete_meaning(meaning: ImportMeaning, info: DatasetInfo) -> ImportMeaning:
+    """Return the meaning with the keys of `preprocessing` that the network and the vocabulary determine.
+
+    Raises InvalidRequest for a key that has another value.
+    """
+    given = meaning.preprocessing
+    _check_preprocessing(given, info)
+    if info.images and given.size is None:
+        return meaning.model_copy(update={"preprocessing": given.model_copy(update={"size": "data"})})
+    if not info.texts:
+        return meaning
+    text = given.text or TextPreprocessing()
+    found: dict[str, int] = {"length": info.shape[0]}
+    if "vocabulary" not in text.model_fields_set:
+        words = meaning.vocabulary or []
+        has_unknown = isinstance(words, dict) and min(words.values()) == 1
+        found["vocabulary"] = len(words) + (2 if text.unknown is Unknown.TOKEN and not has_unknown else 1)
+    text = TextPreprocessing.model_validate(text.model_dump() | found)
+    return meaning.model_copy(update={"preprocessing": given.model_copy(update={"text": text})})
+
+
 def build_import_contract(meaning: ImportMeaning, info: DatasetInfo) -> Contract:
-    """Build the contract of an imported model. Raises InvalidRequest."""
+    """Build the contract of an imported model from a meaning of `complete_meaning`. Raises InvalidRequest."""
     wanted = meaning.preprocessing
-    if info.images and wanted.size is None:
-        wanted = wanted.model_copy(update={"size": "data"})
-    if info.texts and (wanted.text is None or "length" not in wanted.text.model_fields_set):
-        text = wanted.text or TextPreprocessing()
-        wanted = wanted.model_copy(update={"text": text.model_copy(update={"length": info.shape[0]})})
+    if info.texts:
         info = DatasetInfo((), images=False, targets=info.targets, train_rows=1, test_rows=0, texts=True)
     contract = build_contract(wanted, info)
     if isinstance(contract, TextContract):
@@ -149,24 +171,59 @@ def _choose_kind(meaning: ImportMeaning, shape: tuple[int, ...]) -> tuple[str, t
     return kind, shape
 
 
+def _check_size(kind: str, shape: tuple[int, ...]) -> None:
+    """Check that an input is not larger than those of networks that are trained here. Raises InvalidRequest."""
+    limit = ""
+    if kind == "images" and max(shape[:2]) > MAX_SIDE:
+        limit = f"images have at most {MAX_SIDE} × {MAX_SIDE} pixels"
+    elif kind == "texts" and shape[0] > MAX_LENGTH:
+        limit = f"texts have at most {MAX_LENGTH:,} word indices"
+    elif kind == "numbers" and math.prod(shape) > MAX_NUMBERS:
+        limit = f"inputs have at most {MAX_NUMBERS:,} numbers"
+    if limit:
+        raise _refuse("#/file", f"The network takes inputs of shape {list(shape)}, and {limit}. Make a smaller network.")
+
+
+def _check_preprocessing(given: Preprocessing, info: DatasetInfo) -> None:
+    """Check the keys that the input of the network determines. Raises InvalidRequest."""
+    text = given.text
+    if info.texts and text is not None and "length" in text.model_fields_set and text.length != info.shape[0]:
+        raise _refuse(
+            "#/preprocessing/text/length",
+            f"The network takes {info.shape[0]} word indices, not {text.length}. Set {info.shape[0]}, or leave the "
+            "key out.",
+        )
+    color = {1: Color.GRAYSCALE, 3: Color.RGB}.get(info.shape[-1]) if info.images else None
+    if color is not None and given.color not in (None, color):
+        raise _refuse(
+            "#/preprocessing/color",
+            f"The network takes images of {info.shape[-1]} channels. Set `{color}`, or leave the key out.",
+        )
+
+
 def _add_vocabulary(contract: TextContract, meaning: ImportMeaning) -> TextContract:
     """Return the contract with the words, which must have the indices of a Tokenizer of Keras."""
     given = meaning.vocabulary or []
     words = list(given)
+    first = contract.first_index
     if isinstance(given, dict):
         words = sorted(given, key=lambda word: given[word])
-        first = contract.first_index
-        if [given[word] for word in words] != list(range(first, first + len(words))):
-            detail = (
-                f"The indices must be {first}, {first + 1}, … without gaps. With `unknown: token`, leave its word out."
+        indices = [given[word] for word in words]
+        if first > 1 and indices[0] == 1:  # a Tokenizer counts `oov_token` among the words
+            words, indices = words[1:], indices[1:]
+        if indices != list(range(first, first + len(words))):
+            raise _refuse(
+                "#/vocabulary", f"The indices must be {first}, {first + 1}, … without gaps, as a Tokenizer numbers them."
             )
-            raise _refuse("#/vocabulary", detail)
     if len(set(words)) < len(words):
         raise _refuse("#/vocabulary", "A word is in the vocabulary twice.")
-    text = meaning.preprocessing.text
-    has_size = text is not None and "vocabulary" in text.model_fields_set
-    size = contract.size if has_size else len(words) + contract.first_index
-    return contract.model_copy(update={"size": size, "vocabulary": tuple(words[: size - contract.first_index])})
+    if contract.lower and (capital := next((word for word in words if word != word.lower()), None)) is not None:
+        raise _refuse(
+            "#/vocabulary",
+            f"{capital!r} has capital letters, and all letters of a text become small. Set `preprocessing.text.lower` "
+            "to false; or, if it stands for unknown words, `preprocessing.text.unknown` to `token`.",
+        )
+    return contract.model_copy(update={"vocabulary": tuple(words[: contract.size - first])})
 
 
 def _refuse(pointer: str, detail: str) -> InvalidRequest:

@@ -8,7 +8,8 @@ ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Fraction = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Pixel = Annotated[int, Field(strict=True, ge=0, le=255)]
-Side = Annotated[int, Field(strict=True, ge=1, le=1024)]
+MAX_SIDE = 1024
+Side = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Priority = Annotated[
     int, Field(strict=True, ge=-100, le=100, description="A job with a higher priority starts earlier.")

@@ -1,8 +1,9 @@
 """Define the spec of an import, which makes a version of a model file of another program."""
 
+from collections import Counter
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.spec.fields import ModelName, Name, Notes, Priority, SpecPart, Tags
 from shared.spec.network import NetworkSpec
@@ -11,9 +12,21 @@ from shared.spec.text import MAX_VOCABULARY
 
 MAX_SAMPLES = 64
 MAX_CLASSES = 10_000
+MIN_SCALE, MAX_SCALE = 1e-30, 1e30
+"""Numbers of a scaling stay in the range of float32, also after the division."""
+
+
+def _check_unique(names: list[str]) -> list[str]:
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is in the list twice. Give each output a name of its own.")
+    return names
+
+
 Word = Annotated[str, Field(min_length=1, max_length=100)]
-Names = Annotated[list[Name], Field(min_length=1, max_length=MAX_CLASSES)]
+Names = Annotated[list[Name], Field(min_length=1, max_length=MAX_CLASSES), AfterValidator(_check_unique)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+ScaleNumber = Annotated[float, Field(ge=-MAX_SCALE, le=MAX_SCALE, allow_inf_nan=False)]
 
 
 class ArrayPlace(SpecPart):
@@ -54,19 +67,21 @@ class Samples(SpecPart):
             raise ValueError(
                 f"There are {len(self.inputs)} `inputs` and {len(self.outputs)} `outputs`. Give one output for each."
             )
+        if len({len(output) if isinstance(output, list) else 1 for output in self.outputs}) > 1:
+            raise ValueError("The `outputs` have different lengths. Send what `model.predict` returns.")
         return self
 
 
 class Scaling(SpecPart):
     """How values are scaled: (value - offset) / divisor, with one number, or one for each channel or column."""
 
-    offset: Annotated[tuple[Number, ...], Field(min_length=1, max_length=100_000)] = (0.0,)
-    divisor: Annotated[tuple[Number, ...], Field(min_length=1, max_length=100_000)] = (1.0,)
+    offset: Annotated[tuple[ScaleNumber, ...], Field(min_length=1, max_length=100_000)] = (0.0,)
+    divisor: Annotated[tuple[ScaleNumber, ...], Field(min_length=1, max_length=100_000)] = (1.0,)
 
     @model_validator(mode="after")
     def _check_divisor(self) -> Self:
-        if 0 in self.divisor:
-            raise ValueError("`divisor` must not contain 0.")
+        if any(abs(number) < MIN_SCALE for number in self.divisor):
+            raise ValueError(f"`divisor` must not contain 0, or numbers nearer to it than {MIN_SCALE:g}.")
         return self
 
 
@@ -85,15 +100,15 @@ class ImportMeaning(SpecPart):
         Field(description="The numbers of `scale: standardize`: the mean and the standard deviation of the training."),
     ] = None
     vocabulary: Annotated[
-        Annotated[list[Word], Field(min_length=1, max_length=MAX_VOCABULARY)]
-        | Annotated[dict[Word, Annotated[int, Field(strict=True)]], Field(min_length=1, max_length=MAX_VOCABULARY)]
+        Annotated[list[Word], Field(min_length=2, max_length=MAX_VOCABULARY)]
+        | Annotated[dict[Word, Annotated[int, Field(strict=True)]], Field(min_length=2, max_length=MAX_VOCABULARY)]
         | None,
         Field(
             description="For texts: the words, of which the first has the index 1; or `word_index` of a Tokenizer.",
         ),
     ] = None
     classes: Annotated[
-        Names | Annotated[int, Field(strict=True, ge=2, le=MAX_CLASSES)] | None,
+        Annotated[Names, Field(min_length=2)] | Annotated[int, Field(strict=True, ge=2, le=MAX_CLASSES)] | None,
         Field(description="The classes in the order of the outputs, or their number."),
     ] = None
     labels: Annotated[

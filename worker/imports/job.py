@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from shared.database.tables.jobs import Job
 from shared.datasets.splits import PartSizes
 from shared.errors import ImportDisagrees, InvalidRequest, NetworkDoesNotFit
-from shared.inference.inputs import ImageInput, Input, NumbersInput, TextInput, parse_instance, preprocess_input
+from shared.inference.inputs import ImageInput, Input, NumbersInput, TextInput, preprocess_input
 from shared.inference.parity import TOLERANCE, compute_max_difference
+from shared.inference.samples import preprocess_samples
 from shared.jobs import publishing
 from shared.preprocessing.contract import Contract, ImageContract
 from shared.preprocessing.image_decoder import ImageDecoder
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GENERATED_SAMPLES = 4
+MAX_GENERATED_NUMBERS = 2**18
 WORDS_PER_SAMPLE = 8
 SEED = 0
 WHITE = 255
@@ -114,13 +116,17 @@ def _find_needs_word(network: "keras.Model", contract: TextContract) -> TextCont
 
 
 def _make_samples(spec: ImportSpec, contract: Contract, decoder: ImageDecoder) -> _Samples:
-    """Return the samples of the request, or some that are drawn at random. Raises NetworkDoesNotFit."""
+    """Return the samples of the request, or some that are drawn at random. Raises ImportDisagrees."""
     if spec.meaning.samples is None:
-        inputs = [_draw_input(contract, number) for number in range(GENERATED_SAMPLES)]
-    else:
-        given = spec.meaning.samples.inputs
-        inputs = [parse_instance(instance, f"samples/inputs/{index}", ()) for index, instance in enumerate(given)]
-    rows = np.stack([preprocess_input(one, contract, decoder).values for one in inputs])
+        count = min(GENERATED_SAMPLES, max(1, MAX_GENERATED_NUMBERS // math.prod(contract.input_shape)))
+        inputs = [_draw_input(contract, number) for number in range(count)]
+        rows = np.stack([preprocess_input(one, contract, decoder).values for one in inputs])
+        return _Samples([_to_golden(one) for one in inputs], rows)
+    try:
+        inputs, rows = preprocess_samples(spec.meaning.samples.inputs, contract, decoder)
+    except InvalidRequest as error:  # a text without a known word: only here it is known whether there must be one
+        faults = "; ".join(fault.detail for fault in error.faults)
+        raise ImportDisagrees(f"{error.detail} {faults}") from error
     return _Samples([_to_golden(one) for one in inputs], rows)
 
 
@@ -153,7 +159,7 @@ def _check_outputs(spec: ImportSpec, outputs: NDArray[np.float32]) -> None:
         logger.warning("no samples were sent, so that nobody knows whether the preprocessing is right")
         return
     given = spec.meaning.samples.outputs
-    expected = np.asarray([one if isinstance(one, list) else [one] for one in given if one is not None], np.float32)
+    expected = np.asarray([one if isinstance(one, list) else [one] for one in given], np.float32)
     if expected.shape != outputs.shape:
         raise ImportDisagrees(
             f"The outputs of the samples have the shape {list(expected.shape)}, and those of the network "

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ from worker.training.train import TrainingResult
 os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
 OPSET = 18
 GOLDEN_SAMPLES = 8
+MAX_GOLDEN_NUMBERS = 2**18
+"""Golden samples of numbers are JSON in the document of the version."""
 MAX_SAMPLE_BYTES = 2**17
 """A larger image file is resized and stored as PNG, so that the manifest stays small."""
 MAX_SAMPLE_CHARACTERS = 2000
@@ -107,7 +110,10 @@ def _choose_golden_samples(
     (n, *input_shape), and the same rows as a client sends them, still without outputs.
     """
     part = next(part for part in (dataset.test, dataset.validation, dataset.train) if len(part))
-    rows = part.select(np.linspace(0, len(part) - 1, min(GOLDEN_SAMPLES, len(part))).astype(np.int64))
+    count = min(GOLDEN_SAMPLES, len(part))
+    if isinstance(contract, NumbersContract):
+        count = max(1, min(count, MAX_GOLDEN_NUMBERS // math.prod(contract.shape)))
+    rows = part.select(np.linspace(0, len(part) - 1, count).astype(np.int64))
     if isinstance(contract, TextContract):
         assert isinstance(rows.x, TextRows)  # noqa: S101 - the contract is for texts
         texts = [_shorten(text, contract) for text in rows.x]

@@ -26,6 +26,8 @@ HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 MAX_CONFIG_BYTES = 8 * 2**20
 MAX_OBJECTS = 20_000
 MAX_DEPTH = 40
+MAX_LEVELS = 150
+"""The most nested levels in the JSON of a network; other processes read fewer than 200."""
 MAX_DIMENSIONS = 8
 KNOWN_FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
 """Filters of HDF5 itself. It would look for others among the libraries of this machine."""
@@ -213,12 +215,33 @@ def _check_attribute(group: h5py.Group, key: str) -> None:
 
 def _parse_architecture(content: bytes) -> dict[str, Any]:
     try:
-        architecture = json.loads(content)
+        architecture = json.loads(content, parse_constant=_refuse_constant)
+        _check_levels(architecture)
+        json.dumps(architecture, ensure_ascii=False).encode()  # raises UnicodeEncodeError for half of a character
     except (ValueError, RecursionError) as error:
         raise _refuse(f"The network of the file is no JSON: {error}. Save the model again.") from None
     if not isinstance(architecture, dict):
         raise _refuse("The network of the file is no object of JSON. Save the model again.")
     return architecture
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it contains {name}")
+
+
+def _check_levels(value: object) -> None:
+    """Check how deep a JSON value is nested. Raises ValueError."""
+    level = [value]
+    for _ in range(MAX_LEVELS):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise ValueError(f"it has more than {MAX_LEVELS} nested levels, the limit")
 
 
 def _check_sizes(datasets: list[h5py.Dataset], limits: UploadLimits) -> None:

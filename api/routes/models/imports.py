@@ -1,5 +1,6 @@
 """Import model files of Keras as versions."""
 
+import contextlib
 import tempfile
 from http import HTTPStatus
 from pathlib import Path
@@ -10,7 +11,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
 from api.documents.jobs import JobDocument, load_job
-from api.http.bodies import parse_document
+from api.http.bodies import MAX_YAML_BYTES, parse_document
 from api.http.paths import ModelPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
@@ -32,8 +33,9 @@ from shared.errors import (
     TooManyJobs,
     UnsupportedContent,
 )
+from shared.inference.samples import preprocess_samples
 from shared.jobs import submission
-from shared.registry.imports import build_import_contract, describe_import, make_plan_spec
+from shared.registry.imports import build_import_contract, complete_meaning, describe_import, make_plan_spec
 from shared.spec.fields import Notes, Priority, Tags
 from shared.spec.model_import import ImportMeaning, ImportSpec
 from shared.spec.network import NetworkSpec
@@ -43,6 +45,8 @@ from shared.storage.artifacts import StoredFile
 MULTIPART = "multipart/form-data"
 DOCUMENTS = ("preprocessing", "scaling", "vocabulary", "classes", "labels", "samples", "network", "tags")
 """Fields of the form that are JSON or YAML."""
+MAX_FIELD_BYTES = 16 * 2**20
+"""A vocabulary, or the images of samples, take megabytes."""
 TEXT = {"type": "string"}
 
 bp = APIBlueprint("imports", __name__, url_prefix="/api/v1/models/<model>/imports", abp_tags=[Tag(name="Models")])
@@ -128,6 +132,7 @@ def import_model(path: ModelPath) -> Response:
     allow_upload(limit, services().disk)
     if request.mimetype != MULTIPART:
         raise UnsupportedContent(f"The Content-Type is {request.mimetype or 'missing'!r}. Send a form with a `file`.")
+    request.max_form_memory_size = MAX_FIELD_BYTES
     form = validate(ImportForm, _read_fields())
     owners = services().owners
     owner = owners.get_current()
@@ -154,9 +159,20 @@ def _read_fields() -> dict[str, Any]:
         fields["priority"] = int(priority[:10])
     for name in DOCUMENTS:
         if name in fields:
-            text = fields[name].strip()
-            fields[name] = parse_document(text.encode(), is_yaml=not text.startswith(("{", "[")))
+            fields[name] = _parse_field(name, fields[name].strip())
     return fields
+
+
+def _parse_field(name: str, text: str) -> Any:  # noqa: ANN401 - JSON
+    """Parse a field that is JSON or YAML, of which `{a: b}` looks like JSON. Raises InvalidRequest or MalformedRequest."""
+    content, is_json = text.encode(), text.startswith(("{", "["))
+    try:
+        if is_json:
+            with contextlib.suppress(MalformedRequest):
+                return parse_document(content, is_yaml=False)
+        return parse_document(content, is_yaml=len(content) <= MAX_YAML_BYTES)
+    except MalformedRequest as error:
+        raise MalformedRequest(f"The field `{name}`: {error.detail}", error.faults) from None
 
 
 def _make_spec(model: str, form: ImportForm, found: ModelFile) -> ImportSpec:
@@ -171,6 +187,7 @@ def _make_spec(model: str, form: ImportForm, found: ModelFile) -> ImportSpec:
         detail = "Only `layers` or `keras` describe the network of an import: its weights are in the file."
         raise InvalidRequest("The request is invalid.", (Fault("#/network", detail),))
     meaning = ImportMeaning.model_validate({key: getattr(form, key) for key in ImportMeaning.model_fields})
+    meaning = complete_meaning(meaning, describe_import(meaning, network))
     return ImportSpec(
         model=model,
         network=network,
@@ -186,5 +203,7 @@ def _check(spec: ImportSpec, owner: str) -> None:
     """Check that the network can be built and answers what the form says. Raises InvalidRequest."""
     info = describe_import(spec.meaning, spec.network)
     contract = build_import_contract(spec.meaning, info)
+    if spec.meaning.samples is not None:
+        preprocess_samples(spec.meaning.samples.inputs, contract, services().decoder)
     plan_spec, plan_info = make_plan_spec(spec, info, contract)
     services().planner.plan(PlanRequest(spec=plan_spec, uploaded=plan_info), owner)

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import encode_multipart
 
 from api.ingestion.models.model_files import read_model_file
 from shared.errors import InvalidRequest
@@ -35,7 +37,9 @@ STORED = sorted(
 
 
 def post(http: FlaskClient, content: bytes, **fields: Any) -> Any:
-    return http.post("/api/v1/models/imported/imports", data={"file": (io.BytesIO(content), "model"), **fields})
+    boundary, body = encode_multipart({"file": FileStorage(io.BytesIO(content), "model"), **fields})
+    kind = f'multipart/form-data; boundary="{boundary}"'
+    return http.post("/api/v1/models/imported/imports", data=body, content_type=kind)
 
 
 def run(http: FlaskClient, worker: InProcessWorker, content: bytes, **fields: Any) -> Json:
@@ -226,7 +230,8 @@ def test_what_needs_the_data_of_a_training_is_refused(
         ({}, "#"),
         ({"classes": "2", "task": "regression"}, "#"),
         ({"classes": "3"}, "#/network/keras"),
-        ({"classes": '["a"]'}, "#/network/keras"),
+        ({"classes": '["a"]'}, "#/classes"),
+        ({"classes": '["a", "a"]'}, "#/classes"),
         ({"classes": "2", "kind": "images"}, "#/kind"),
         ({"classes": "2", "vocabulary": '["a"]', "kind": "numbers"}, "#/vocabulary"),
         ({"classes": "2", "kind": "texts"}, "#/vocabulary"),
@@ -234,6 +239,11 @@ def test_what_needs_the_data_of_a_training_is_refused(
         ({"classes": "2", "preprocessing": "scale: standardize"}, "#/scaling"),
         ({"classes": "2", "scaling": '{"divisor": [0]}'}, "#/scaling"),
         ({"classes": "2", "samples": '{"inputs": [1], "outputs": []}'}, "#/samples/outputs"),
+        ({"classes": "2", "samples": '{"inputs": [1, 2], "outputs": [[0.1, 0.9], [1]]}'}, "#/samples"),
+        ({"classes": "2", "samples": '{"inputs": [[1, 2]], "outputs": [[0.1, 0.9]]}'}, "#/samples/inputs/0"),
+        ({"classes": "2", "samples": '{"inputs": ["a"], "outputs": [[0.1, 0.9]]}'}, "#/samples/inputs/0"),
+        ({"classes": "2", "samples": '{"inputs": [[1, 2, 1e39]], "outputs": [[1, 0]]}'}, "#/samples/inputs/0"),
+        ({"classes": "2", "scaling": '{"offset": [1e308]}'}, "#/scaling"),
         ({"classes": "2", "network": '{"from": "a"}'}, "#/network"),
         ({"classes": "2", "colour": "red"}, "#/colour"),
     ],
@@ -243,6 +253,101 @@ def test_forms_that_do_not_fit_are_refused(http: FlaskClient, tmp_path: Path, fi
 
     assert_problem(answer, 422, "invalid-request")
     assert any(fault["pointer"].startswith(pointer) for fault in answer.json["errors"]), answer.json
+
+
+TEXTS = [keras.Input((4,)), keras.layers.Embedding(5, 3), keras.layers.Flatten()]
+SIDE = 2000
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("layers", "fields", "pointer"),
+    [
+        pytest.param([keras.Input((10**6, 1)), keras.layers.GlobalAveragePooling1D()], {}, "#/file", id="numbers"),
+        pytest.param([keras.Input((SIDE, SIDE, 3)), keras.layers.GlobalMaxPooling2D()], {}, "#/file", id="pixels"),
+        pytest.param(
+            [keras.Input((20_000,)), keras.layers.Embedding(5, 3), keras.layers.GlobalMaxPooling1D()],
+            {"vocabulary": '["a", "b"]'},
+            "#/file",
+            id="words",
+        ),
+        pytest.param(
+            [keras.Input((8, 8, 3)), keras.layers.Flatten()],
+            {"preprocessing": "{color: grayscale}"},
+            "#/preprocessing/color",
+            id="channels",
+        ),
+        pytest.param(TEXTS, {"vocabulary": '["a"]'}, "#/vocabulary", id="one word"),
+        pytest.param(TEXTS, {"vocabulary": '["a", "B"]'}, "#/vocabulary", id="a capital letter"),
+        pytest.param(
+            TEXTS,
+            {"vocabulary": '["a", "b"]', "preprocessing": "{text: {length: 7}}"},
+            "#/preprocessing/text/length",
+            id="another length",
+        ),
+    ],
+)
+def test_inputs_that_are_not_taken_are_refused(
+    http: FlaskClient, tmp_path: Path, layers: list[Any], fields: Json, pointer: str
+) -> None:
+    model = keras.Sequential([*layers, keras.layers.Dense(2, activation="softmax")])
+
+    answer = post(http, save(model, tmp_path, "keras"), classes="2", **fields)
+
+    assert_problem(answer, 422, "invalid-request")
+    assert any(fault["pointer"].startswith(pointer) for fault in answer.json["errors"]), answer.json
+
+
+@on_sqlite
+def test_a_word_index_has_the_unknown_word_and_words_beyond_num_words(
+    http: FlaskClient, worker: InProcessWorker, tmp_path: Path
+) -> None:
+    """`Tokenizer.word_index` is not cut at `num_words`, and `oov_token` has the index 1."""
+    model = keras.Sequential([*TEXTS, keras.layers.Dense(2, activation="softmax")])
+    index = {"<OOV>": 1, "a": 2, "b": 3, "c": 4, **{f"w{number}": number for number in range(5, 40_000)}}
+    fields = {"preprocessing": "{text: {unknown: token, vocabulary: 5}}", "vocabulary": json.dumps(index)}
+
+    job = run(http, worker, save(model, tmp_path, "keras"), classes="2", **fields)
+
+    assert job["status"] == "succeeded", job["error"]
+    found = http.post("/api/v1/text/sequences", json={"version": "imported", "texts": ["c b nobody w5 a"]}).json
+    assert found["sequences"] == [[4, 3, 1, 1, 2]]
+
+
+@on_sqlite
+def test_too_large_fields_and_fields_that_are_no_yaml_are_named(http: FlaskClient, tmp_path: Path) -> None:
+    content = save(make_model(), tmp_path, "keras")
+
+    large = post(http, content, classes="2", notes="x" * (16 * 2**20 + 1))
+    unreadable = post(http, content, classes="2", preprocessing="{scale: [}")
+
+    assert_problem(large, 413, "request-too-large")
+    assert_problem(unreadable, 400, "malformed-request")
+    assert "`preprocessing`" in unreadable.json["detail"]
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ('{"class_name": "Sequential", "config": ' + 230 * "[" + 230 * "]" + "}", "nested levels"),
+        ('{"class_name": "Sequential", "config": {"layers": [{"units": NaN}]}}', "NaN"),
+        ('{"class_name": "Sequential", "config": {"name": "\\ud800"}}', "surrogates"),
+    ],
+    ids=["deep", "not a number", "half a character"],
+)
+def test_networks_that_are_no_plain_json_are_refused(
+    http: FlaskClient, tmp_path: Path, text: str, detail: str
+) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("config.json", text)
+        archive.writestr("model.weights.h5", save(make_model(), tmp_path, "weights.h5"))
+
+    answer = post(http, buffer.getvalue(), classes="2")
+
+    assert_problem(answer, 422, "invalid-request")
+    assert detail in answer.text
 
 
 def _make_hdf5(write: Callable[[h5py.File, Path], None], folder: Path) -> bytes:
