@@ -30,7 +30,7 @@ from shared.datasets.cells import NumberFormat, is_header
 from shared.datasets.columns import find_positions
 from shared.datasets.encodings import ColumnEncoding, count_width, encode_row, read_cell
 from shared.datasets.row_files import CHUNK_BYTES, join_lines
-from shared.datasets.texts import find_text_fault
+from shared.datasets.texts import TEXT_COLUMN, find_text_fault, names_texts
 from shared.preprocessing.contract import Contract, ImageContract, NumbersContract
 from shared.preprocessing.text import TextContract
 
@@ -117,12 +117,20 @@ def _ingest_text_column(
     if not sample:
         raise dataset_error("The file contains no rows: all cells are empty. Send a CSV with texts.")
     first = sample[0][1]
-    has_names = bool(columns and set(columns) <= set(first))
+    columns = columns or (TEXT_COLUMN,)
+    has_names = set(columns) <= set(first)
+    if not has_names and len(first) == 1 and names_texts(first, [cells for _, cells in sample[1:]]):
+        raise dataset_error(
+            f"The first row, {first[0]!r}, looks like the name of the column, and the version takes {columns[0]!r}. "
+            f"Rename it to {columns[0]!r}; or, if it is a text, write {columns[0]!r} into a row above it."
+        )
     (index,) = _find_columns(first, columns if has_names else (), 1)
     faults: dict[int, str] = {}
     with TextWriter(folder, limits) as writer:
-        for row, (number, cells) in enumerate(islice(table.read_rows(), has_names, None)):
-            fault = f"has {len(cells)} cells; the first row has {len(first)}" if len(cells) != len(first) else None
+        for row, (number, cells) in enumerate(islice(table.read_rows(keeps_empty=True), has_names, None)):
+            fault = None
+            if len(cells) != len(first):
+                fault = f"has {len(cells)} cells; the first row has {len(first)}. Put a text with commas into quotes"
             fault = fault or find_text_fault(cells[index])
             writer.write("" if fault else cells[index])
             if fault:
@@ -256,7 +264,7 @@ def _find_columns(first: Sequence[str], columns: Sequence[str], width: int) -> l
         )
     if len(first) == width:
         return list(range(width))
-    wanted = f"{width} columns" + (f" ({', '.join(columns)})" if columns else "")
+    wanted = f"{width} column{'s' if width > 1 else ''}" + (f" ({', '.join(columns)})" if columns else "")
     raise dataset_error(
         f"The first row has {len(first)} cells; the version takes {wanted}. Send exactly these columns, "
         "or a header row that names all of them."

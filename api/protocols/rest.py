@@ -16,7 +16,7 @@ from api.protocols.tensors import make_meaning_header
 from api.services import Services, services
 from api.serving.predictor import dump_predictions
 from shared.errors import Fault, InvalidRequest, ServiceError, UnsupportedContent
-from shared.inference.inputs import ImageInput, Input, parse_instance
+from shared.inference.inputs import ImageInput, Input, TextInput, parse_instance
 from shared.inference.servable import Servable
 from shared.preprocessing.decoding import MEDIA_TYPES, ImageLimits
 
@@ -146,8 +146,11 @@ def read_inputs(request: Request, limits: ImageLimits, columns: Sequence[str]) -
         return _read_files(request, limits)
     if request.mimetype in JSON_TYPES:
         return parse_inputs(read_body(services().max_request_bytes), request.mimetype, services().bodies, columns)
+    charset = request.mimetype_params.get("charset")
+    if request.mimetype == TEXT and charset is not None:
+        return [_decode_text(read_body(limits.max_bytes), charset)]
     if request.mimetype.startswith("image/") or request.mimetype in (TEXT, *UNSPECIFIC_MEDIA_TYPES):
-        return [ImageInput("the image", read_body(limits.max_bytes))]
+        return parse_inputs(read_body(limits.max_bytes), request.mimetype, services().bodies, columns)
     raise UnsupportedContent(
         f"The Content-Type is {request.mimetype!r}. Send an image with its own type such as image/png, "
         'a text as text/plain, images as files in multipart/form-data, or {"instances": […]} as application/json.'
@@ -163,13 +166,24 @@ def parse_inputs(
     """
     if media_type in JSON_TYPES:
         return _parse_instances(reader.read_json(body, is_strict=True), columns)
-    return [ImageInput("the image", body)]
+    return [ImageInput("the text" if media_type == TEXT else "the image", body)]
+
+
+def _decode_text(body: bytes, charset: str) -> TextInput:
+    """Decode a text of another charset than UTF-8. Raises UnsupportedContent, or InvalidRequest for other bytes."""
+    try:
+        text = body.decode("utf-8-sig" if charset.lower() in ("utf-8", "utf8") else charset)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the text: it is not in {charset}: {error}. Send it in UTF-8.") from None
+    except (LookupError, ValueError):  # unknown, or no charset of texts
+        raise UnsupportedContent(f"The charset {charset[:40]!r} is not known. Send the text in UTF-8.") from None
+    return TextInput("the text", text)
 
 
 def _read_files(request: Request, limits: ImageLimits) -> list[Input | ServiceError]:
     files = [file for _, file in request.files.items(multi=True)]
     if unknown := sorted(request.form.keys())[:MAX_FAULTS]:
-        detail = "Unknown field: a form has only images as files. Parameters are in the query, such as `?top=3`."
+        detail = "Unknown field: a form has only files. Parameters are in the query, such as `?top=3`."
         faults = tuple(Fault(f"#/{escape_pointer(name)}", detail) for name in unknown)
         raise InvalidRequest("The request is invalid.", faults)
     if not files:

@@ -194,7 +194,9 @@ def _preprocess_image(
     given: Input, contract: ImageContract, decoder: ImageDecoder, budget: PixelBudget
 ) -> PreprocessedInput:
     if isinstance(given, TextInput):
-        raise InvalidRequest(f"{given.name}: this version takes images, not a text.")
+        raise InvalidRequest(
+            f'{given.name}: this version takes images, not a text. Send the base64 of an image as {{"b64": "…"}}.'
+        )
     is_transparent = False
     if isinstance(given, ImageInput):
         (pixels, inverted), header = _decode(given, contract, decoder, budget)
@@ -239,7 +241,7 @@ def read_text(given: Input) -> str | None:
         return given.text
     if isinstance(given, ImageInput):
         try:
-            return given.data.decode()
+            return given.data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise InvalidRequest(
                 f"{given.name}: this version takes texts in UTF-8, and this is none: {error}."

@@ -129,6 +129,10 @@ def _make_part(key: str, value: dict[str, Any], at: str) -> Any:  # noqa: ANN401
         return part_class(**convert_arguments(part_class, rest, at))
 
 
+GRAPH_ERROR = "Graph execution error"
+"""How the message of an error inside of a graph of TensorFlow begins."""
+
+
 @contextmanager
 def translate_keras_errors(what: str, pointer: str) -> Iterator[None]:
     """Convert an exception of Keras to InvalidRequest at `pointer`. Its detail is `what`, then Keras's message."""
@@ -145,6 +149,8 @@ def extract_keras_message(error: BaseException) -> str:
     text = re.sub(r"\x1b\[\d+m", "", str(error))
     text = re.sub(r"\AException encountered when calling [^\n]*\n\n", "", text)
     text = text.partition("\n\nArguments received by")[0].strip()
+    if text.startswith(GRAPH_ERROR):  # a trace of Python, and after it a blank line and the message of the operation
+        text = re.split(r"\n\n(?=\S)", text)[-1].partition("\n\t [[")[0].strip()
     if missing := re.search(r"missing \d+ required (?:positional|keyword-only) arguments?: (.+)", text):
         return f"{missing[1]} must be given."
     if unknown := re.fullmatch(r"Could not interpret activation function identifier: (.+)", text):

@@ -216,6 +216,7 @@ def _apply_keras_json(
                 tensors.append(layer(given, **dict(call.options)))
             else:
                 tensors.append(layer(*given, **dict(call.options)))
+        _check_one_output(config.class_name, tensors[-1], config.pointer)
         yield config.pointer, layer, tensors[-1]
 
 
@@ -302,7 +303,18 @@ def _apply_layers(
             layer = _check_unique_name(_make_declared(spec, tensor, pointer), names, pointer)
             with translate_keras_errors(f"{spec.layer} cannot take inputs of shape {tuple(tensor.shape[1:])}", pointer):
                 tensor = layer(tensor)
+            _check_one_output(spec.layer, tensor, pointer)
             yield pointer, layer, tensor
+
+
+def _check_one_output(class_name: str, output: object, pointer: str) -> None:
+    """Check that a layer has one output. Raises InvalidRequest."""
+    if isinstance(output, list | tuple):
+        detail = (
+            f"{class_name} has {len(output)} outputs with these arguments, and a layer must have one. Remove "
+            "`return_state: true` or `merge_mode: null`."
+        )
+        raise build_error(pointer, detail)
 
 
 def _make_declared(spec: LayerSpec, tensor: Any, pointer: str) -> keras.Layer:  # noqa: ANN401 - keras is untyped

@@ -248,6 +248,13 @@ def _connect_functional(
         layers[index], nodes[index, 0] = _read_operation(entries[index], operands[index], f"{at}/{index}")
     for index in masks:
         layers[index] = LayerConfig(f"{at}/{index}", _name_entry(entries[index]), names[index], {}, None)
+    _check_masks(nodes, masks, names, at)
+    nodes, output = _count_uses_from_0(nodes, output)
+    return KerasJson(tuple(layers[index] for index in range(len(entries))), _order_calls(nodes, start, output, at))
+
+
+def _check_masks(nodes: dict[tuple[int, int], _Node], masks: frozenset[int], names: dict[int, str], at: str) -> None:
+    """Check that masks are only masks, and that no call has another. Raises InvalidRequest."""
     for (index, _), node in nodes.items():
         if (wrong := next((source for source in node.sources if source[0] in masks), None)) is not None:
             raise build_operation_error(names[wrong[0]], f"{at}/{wrong[0]}")
@@ -257,8 +264,6 @@ def _connect_functional(
                 "A layer must be called with only its inputs. Remove the argument 'mask': only the masks of "
                 "`Embedding(mask_zero=True)` and `Masking` are read, which layers pass on by themselves.",
             )
-    nodes, output = _count_uses_from_0(nodes, output)
-    return KerasJson(tuple(layers[index] for index in range(len(entries))), _order_calls(nodes, start, output, at))
 
 
 def _list_masked_inputs(

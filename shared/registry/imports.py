@@ -181,7 +181,9 @@ def _check_size(kind: str, shape: tuple[int, ...]) -> None:
     elif kind == "numbers" and math.prod(shape) > MAX_NUMBERS:
         limit = f"inputs have at most {MAX_NUMBERS:,} numbers"
     if limit:
-        raise _refuse("#/file", f"The network takes inputs of shape {list(shape)}, and {limit}. Make a smaller network.")
+        raise _refuse(
+            "#/file", f"The network takes inputs of shape {list(shape)}, and {limit}. Make a smaller network."
+        )
 
 
 def _check_preprocessing(given: Preprocessing, info: DatasetInfo) -> None:
@@ -213,7 +215,8 @@ def _add_vocabulary(contract: TextContract, meaning: ImportMeaning) -> TextContr
             words, indices = words[1:], indices[1:]
         if indices != list(range(first, first + len(words))):
             raise _refuse(
-                "#/vocabulary", f"The indices must be {first}, {first + 1}, … without gaps, as a Tokenizer numbers them."
+                "#/vocabulary",
+                f"The indices must be {first}, {first + 1}, … without gaps, as a Tokenizer numbers them.",
             )
     if len(set(words)) < len(words):
         raise _refuse("#/vocabulary", "A word is in the vocabulary twice.")

@@ -170,6 +170,27 @@ def test_columns_of_a_table_are_chosen_before_it_is_sent(
         assert watched.messages == []
 
 
+@pytest.mark.parametrize(
+    ("names", "roles"),
+    [("label,text", ["label", "text"]), ("text,label", ["text", "label"])],
+    ids=["label first", "label last"],
+)
+def test_a_column_of_texts_is_recognised(
+    full: FullStack, open_page: Opener, tmp_path: Path, names: str, roles: list[str]
+) -> None:
+    rows = [(f'"film {number}, as usual"', ("good", "bad")[number % 2]) for number in range(20)]
+    table = tmp_path / "reviews.csv"
+    table.write_text("\n".join([names, *(",".join(row if roles[0] == "text" else row[::-1]) for row in rows)]))
+    with open_page() as watched:
+        page = watched.page
+        page.goto(f"{full.root}/ui/datasets/new")
+        page.set_input_files("[name=file]", table)
+        page.wait_for_selector("[data-columns] [data-name]")
+        selects = "[data-name] td:nth-of-type(2) select"
+        assert page.eval_on_selector_all(selects, "all => all.map(one => one.value)") == roles
+        assert watched.messages == []
+
+
 def test_an_epoch_is_in_the_page_soon_and_the_lists_follow(full: FullStack, open_page: Opener) -> None:
     job = train_long(full.stack)
     with open_page() as watched, open_page() as other:

@@ -1,6 +1,7 @@
 """Write a network in the formats of other systems, and run the written files."""
 
 import gzip
+import json
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from shared.networks.keras_json import parse_keras_json
 from shared.preprocessing.contract import ImageContract
 from shared.registry.manifest import INPUT_NAME, OUTPUT_NAME, ManifestFile
 from shared.spec.export import FILE_NAMES, ExportFormat
+from shared.spec.network import MAX_LAYERS
 from shared.system import silence_openvino
 
 SIGNATURE = "serving_default"
@@ -51,9 +54,22 @@ class ExportSource:
 def write_h5(source: ExportSource) -> NDArray[np.float32]:
     """Write the whole model as HDF5, and return the outputs of the file for the golden samples."""
     path = source.get_path(ExportFormat.H5)
-    source.network.save(path)
+    _omit_masks(source.network).save(path)
     loaded = keras.models.load_model(path, compile=False)
     return np.asarray(loaded(source.inputs, training=False))
+
+
+def _omit_masks(network: keras.Model) -> keras.Model:
+    """Return a network whose layers are a chain as a Sequential, which makes the masks of padding by itself.
+
+    Keras saves masks of other networks as operations, which it does not read from HDF5.
+    """
+    if all(isinstance(operation, keras.Layer) for operation in network.operations):
+        return network
+    calls = parse_keras_json(json.loads(network.to_json()), MAX_LAYERS).calls
+    if any(call.inputs != (index - 1,) for index, call in enumerate(calls) if index):
+        return network
+    return keras.Sequential([keras.Input(network.input_shape[1:]), *network.layers[1:]], name=network.name)
 
 
 def write_saved_model(source: ExportSource) -> NDArray[np.float32]:

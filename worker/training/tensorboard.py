@@ -1,7 +1,6 @@
 """Write the logs for TensorBoard that the spec requests."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -11,7 +10,7 @@ from shared.registry.manifest import TENSORBOARD_FILE
 from shared.spec.training import TensorBoard
 
 
-class GradientHistograms(keras.callbacks.Callback):
+class GradientHistograms(keras.callbacks.Callback):  # type: ignore[misc]
     """Writes a histogram of the gradients of each trainable weight: `gradients/<layer>/<weight>`.
 
     The gradients are those of the mean loss of one batch, which is the same after every epoch, with the weights at the
@@ -24,7 +23,7 @@ class GradientHistograms(keras.callbacks.Callback):
         self._interval = interval
         self._folder = folder
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         if epoch % self._interval:
             return
         x, labels = self._batch
@@ -66,7 +65,7 @@ def make_tensorboard_callbacks(
             write_images=wanted.images,
             update_freq="epoch",
             profile_batch=0,
-        )
+        ),
     ]
 
 

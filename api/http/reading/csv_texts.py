@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from api.http.reading.csv_numbers import find_columns
 from api.ingestion.tables.csv_reader import open_table
+from shared.datasets.texts import TEXT_COLUMN
 from shared.errors import DatasetRefused, InvalidRequest, MalformedRequest
 
 
@@ -16,17 +17,20 @@ def parse_text_csv(body: bytes, columns: Sequence[str]) -> list[str]:
     Raises MalformedRequest, or InvalidRequest for another number of cells.
     """
     try:
-        rows = [cells for _, cells in open_table(io.BytesIO(body), "utf-8-sig").read_rows()]
+        rows = [cells for _, cells in open_table(io.BytesIO(body), "utf-8-sig").read_rows(keeps_empty=True)]
     except DatasetRefused as refused:
         raise MalformedRequest(f"Invalid input. {refused.faults[0].detail}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise MalformedRequest(f"Invalid input. The CSV cannot be read: {error}.") from None
     indices = None
-    if rows and columns and set(columns) <= set(rows[0]):
+    columns = columns or (TEXT_COLUMN,)
+    if rows and set(columns) <= set(rows[0]):
         indices, rows = find_columns(rows[0], columns), rows[1:]
     index = indices[0] if indices else 0
     for number, cells in enumerate(rows, 1):
         if len(cells) <= index or (indices is None and len(cells) != 1):
-            wanted = f", or a line of names with {columns[0]!r}" if columns else ""
-            raise InvalidRequest(f"Row {number} of the CSV has {len(cells)} cells. Send one text in a row{wanted}.")
+            raise InvalidRequest(
+                f"Row {number} of the CSV has {len(cells)} cells. Send one text in a row, or a line of names with "
+                f"{columns[0]!r}."
+            )
     return [cells[index] for cells in rows]

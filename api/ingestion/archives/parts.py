@@ -260,13 +260,15 @@ def _find_class_faults(rows: Sequence[ClassFile], folders: Iterable[str], kind: 
 def _count_common_folders(paths: Sequence[tuple[str, ...]], kind: FileKind, *, stops_at_parts: bool) -> int:
     """Return the number of folders around all classes, or around all parts with `stops_at_parts`.
 
-    Such a folder contains a single folder, and directly below it are no files of the kind.
+    Such a folder contains a single folder, and directly below it are no files of the kind, but for loose ones beside
+    folders with files, such as a README.
     """
     depth = 0
     while True:
         inner = [path for path in paths if len(path) > depth + 1]
         tops = {path[depth] for path in inner}
-        deep_enough = all(len(path) > depth + 2 or not kind.matches(path[-1]) for path in inner)
+        deep = [len(path) > depth + 2 for path in inner if kind.matches(path[-1])]
+        deep_enough = all(deep) or (kind.may_be_loose and any(deep))
         if len(tops) != 1 or not deep_enough or (stops_at_parts and find_part(next(iter(tops))) in PARTS):
             return depth
         depth += 1

@@ -55,10 +55,11 @@ class TableText:
             return []
         return [f"The text was read as {self.encoding}, which was guessed. If it is wrong, send `encoding`."]
 
-    def read_rows(self) -> Iterator[Line]:
+    def read_rows(self, *, keeps_empty: bool = False) -> Iterator[Line]:
         """Yield each row that is not empty, from the beginning of the file. The line of a row is its last one.
 
-        Spaces around a cell are removed. Raises DatasetRefused.
+        With `keeps_empty`, rows of empty cells are yielded too, such as `""`; blank lines never are. Spaces around a
+        cell are removed. Raises DatasetRefused.
         """
         lines = _CountedLines(_open_text(self.stream, self.encoding))
         with _translate_csv_errors(self.encoding, lines):
@@ -69,7 +70,7 @@ class TableText:
                         f"Line {lines.read} has {len(cells):,} cells; the limit is {MAX_COLUMNS:,}. Leave out columns."
                     )
                 stripped = [cell.strip() for cell in cells]
-                if any(stripped):
+                if any(stripped) or (keeps_empty and stripped):
                     yield lines.read, stripped
 
     def detect_number_format(

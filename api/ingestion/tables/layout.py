@@ -7,8 +7,9 @@ from itertools import pairwise
 
 from api.ingestion.result import LABEL_NAMES, MAX_FAULTS, ONE_HOT, ColumnOptions, TableOptions, dataset_error
 from api.ingestion.tables.csv_reader import Line
-from shared.datasets.cells import MISSING_VALUES, is_header, is_number
+from shared.datasets.cells import is_header, is_number
 from shared.datasets.columns import find_positions
+from shared.datasets.texts import has_texts, names_texts
 from shared.errors import DatasetRefused, Fault, list_names
 
 MIN_COLUMNS = 2
@@ -18,10 +19,6 @@ MIN_COUNTED_ROWS, MIN_NAMELESS_ROWS = 5, 2
 """A column counts the rows if all numbers rise by 1, from so many rows on: with a name, and without one."""
 ROW_NAMES = frozenset({"", "unnamed: 0"})
 """Names of a column of row numbers, in lower case, as R and pandas write them."""
-MAX_NUMBER_SHARE = 0.1
-MIN_DISTINCT_SHARE = 0.8
-MIN_SPACED_SHARE = 0.5
-"""A column has texts if at most so many of its cells are numbers, at least so many differ and have a space."""
 MIN_CLASS_CELLS = 4
 """A column of fewer cells does not show whether it has classes."""
 
@@ -111,7 +108,7 @@ def _detect_text(
     features: Sequence[int], names: Sequence[str], rest: Sequence[list[str]], warnings: list[str]
 ) -> int | None:
     """Return the only input column if it has texts, with a warning; else None."""
-    if len(features) != 1 or not _has_texts(_list_cells(rest, features[0])):
+    if len(features) != 1 or not has_texts(_list_cells(rest, features[0])):
         return None
     name = names[features[0]]
     warnings.append(
@@ -164,7 +161,7 @@ def _swap_text_label(label: int, candidates: set[int], rest: Sequence[list[str]]
     Tables of messages often begin with the label.
     """
     others = candidates - {label}
-    if len(others) != 1 or label not in candidates or not _has_texts(_list_cells(rest, label)):
+    if len(others) != 1 or label not in candidates or not has_texts(_list_cells(rest, label)):
         return label
     (other,) = others
     return other if _has_classes(_list_cells(rest, other)) else label
@@ -172,19 +169,6 @@ def _swap_text_label(label: int, candidates: set[int], rest: Sequence[list[str]]
 
 def _list_cells(rest: Sequence[Sequence[str]], index: int) -> list[str]:
     return [cells[index] for cells in rest if index < len(cells)]
-
-
-def _has_texts(cells: Sequence[str]) -> bool:
-    """Return whether the cells of a column are texts: hardly any numbers, nearly all different, many with a space."""
-    present = [cell for cell in cells if cell.lower() not in MISSING_VALUES]
-    if not present:
-        return False
-    count = len(present)
-    return (
-        sum(map(is_number, present)) <= MAX_NUMBER_SHARE * count
-        and len(set(present)) >= MIN_DISTINCT_SHARE * count
-        and sum(" " in cell for cell in present) >= MIN_SPACED_SHARE * count
-    )
 
 
 def _names_classes(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
@@ -218,18 +202,22 @@ def _choose_names(
             "commas, semicolons, tabs or vertical bars (|)."
         )
     has_names = has_header(first, rest, options)
+    is_guessed = False
     if options.header is None and not has_names:
         has_names = _names_classes(first, rest)
+        is_guessed = not has_names and names_texts(first, rest)
+    has_names = has_names or is_guessed
     names = tuple(first) if has_names else tuple(f"column {index}" for index in range(len(first)))
     duplicates = sorted(name for name, times in Counter(names).items() if name and times > 1)
     if duplicates:
         raise dataset_error(
             *[f"More than one column is named {name!r}. Rename all but one." for name in duplicates[:MAX_FAULTS]]
         )
-    if not has_names or options.header is not None or sum(map(is_number, first)) < MIN_COLUMNS:
+    is_guessed = is_guessed or (has_names and options.header is None and sum(map(is_number, first)) >= MIN_COLUMNS)
+    if not is_guessed:
         return names, has_names, []
-    shown = ", ".join(map(repr, first[:MIN_COLUMNS]))
-    return names, True, [f"The first row, {shown}, …, was read as names. If it is data, send `header=false`."]
+    shown = ", ".join(map(repr, first[:MIN_COLUMNS])) + (", …" if len(first) > MIN_COLUMNS else "")
+    return names, True, [f"The first row, {shown}, was read as names. If it is data, send `header=false`."]
 
 
 def _find_unnamed(names: Sequence[str], rest: Sequence[Sequence[str]]) -> set[int]:

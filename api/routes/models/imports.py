@@ -164,7 +164,7 @@ def _read_fields() -> dict[str, Any]:
 
 
 def _parse_field(name: str, text: str) -> Any:  # noqa: ANN401 - JSON
-    """Parse a field that is JSON or YAML, of which `{a: b}` looks like JSON. Raises InvalidRequest or MalformedRequest."""
+    """Parse a field that is JSON or YAML, as `{a: b}` is. Raises InvalidRequest or MalformedRequest."""
     content, is_json = text.encode(), text.startswith(("{", "["))
     try:
         if is_json:

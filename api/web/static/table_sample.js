@@ -23,20 +23,45 @@ export async function readSample(file, encoding) {
 }
 
 /**
- * Guess the role of a column: `number`, `one-hot`, `text`, `leave_out` or `label`; and whether cells are missing.
- * @param {string} name
- * @param {string[]} cells
- * @param {boolean} isLast
+ * Guess the roles of all columns, as the service does: a text is the only input, and of two columns the classes are the label.
+ * @param {string[]} names
+ * @param {string[][]} columns the cells of each column
+ * @returns {{role: string, hasMissing: boolean}[]}
  */
-export function guessRole(name, cells, isLast) {
-  const known = cells.filter((cell) => !isMissing(cell)), kinds = new Set(known);
+export function guessRoles(names, columns) {
+  const last = names.length - 1;
+  const isLabelFirst = names.length === 2 && hasTexts(columns[1]) && hasClasses(columns[0]);
+  const guesses = columns.map((cells, index) => guessRole(cells, isLabelFirst ? index === 0 : index === last));
+  const text = guesses.findIndex(({ role }) => role === "text");
+  return guesses.map((guess, index) => (text < 0 || index === text || guess.role === "label" ? guess : { ...guess, role: "leave_out" }));
+}
+
+/** Guess the role of a column: `number`, `one-hot`, `text`, `leave_out` or `label`; and whether cells are missing. */
+function guessRole(cells, isLabel) {
+  const known = findKnown(cells), kinds = new Set(known);
   const hasMissing = known.length < cells.length;
-  if (isLast) return { role: "label", hasMissing };
+  if (isLabel) return { role: "label", hasMissing };
   const isWords = [...kinds].every((cell) => /^(true|false|yes|no)$/i.test(cell));
   if (known.every(isNumber) || isWords) return { role: "number", hasMissing };
-  if (known.filter((cell) => cell.includes(" ")).length * 2 >= known.length && kinds.size >= 0.8 * known.length) return { role: "text", hasMissing };
+  if (hasTexts(cells)) return { role: "text", hasMissing };
   const isName = kinds.size > MAX_CATEGORIES || (known.length > 5 && kinds.size === known.length);
   return { role: isName ? "leave_out" : "one-hot", hasMissing };
+}
+
+function findKnown(cells) {
+  return cells.filter((cell) => !isMissing(cell));
+}
+
+/** Whether hardly any cells are numbers, nearly all differ, and many have a space. */
+function hasTexts(cells) {
+  const known = findKnown(cells);
+  const isMostly = (share, test) => known.filter(test).length >= share * known.length;
+  return known.length > 0 && isMostly(0.9, (cell) => !isNumber(cell)) && isMostly(0.5, (cell) => cell.includes(" ")) && new Set(known).size >= 0.8 * known.length;
+}
+
+/** Whether the cells are few values, each of which occurs about twice or more. */
+function hasClasses(cells) {
+  return cells.length >= 4 && 2 * new Set(cells).size <= cells.length;
 }
 
 /** @param {string} cell */

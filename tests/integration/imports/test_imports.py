@@ -336,9 +336,7 @@ def test_too_large_fields_and_fields_that_are_no_yaml_are_named(http: FlaskClien
     ],
     ids=["deep", "not a number", "half a character"],
 )
-def test_networks_that_are_no_plain_json_are_refused(
-    http: FlaskClient, tmp_path: Path, text: str, detail: str
-) -> None:
+def test_networks_that_are_no_plain_json_are_refused(http: FlaskClient, tmp_path: Path, text: str, detail: str) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("config.json", text)

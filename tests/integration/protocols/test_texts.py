@@ -173,6 +173,12 @@ def test_mlflow_takes_texts_in_every_form(named: FlaskClient, model: str) -> Non
     assert len(answers[0]["predictions"]) == 2
 
 
+def test_the_first_row_of_a_csv_names_the_texts_of_a_version_without_names(http: FlaskClient) -> None:
+    answer = http.post("/models/reviews/invocations", data='text\n"good, film"\n""\nbad\n', content_type="text/csv")
+
+    assert len(answer.json["predictions"]) == 3
+
+
 def test_a_csv_of_several_columns_without_the_name_is_refused(named: FlaskClient) -> None:
     answer = named.post("/models/named/invocations", data=b"1,good film\n", content_type="text/csv")
 

@@ -50,7 +50,9 @@ def test_gradients_vanish_in_a_deep_network_of_sigmoids(
     http: FlaskClient, worker: InProcessWorker, tmp_path: Path
 ) -> None:
     """The lesson of the exercise xor-deep: the first layer of many sigmoids learns almost nothing."""
-    hidden = [{"layer": "Dense", "units": 8, "activation": "sigmoid", "name": f"hidden_{number}"} for number in range(8)]
+    hidden = [
+        {"layer": "Dense", "units": 8, "activation": "sigmoid", "name": f"hidden_{number}"} for number in range(8)
+    ]
     layers = [{"layer": "Flatten"}, *hidden, DENSE_SOFTMAX]
     spec = changed(changed(DIGITS, "network.layers", layers), "training.tensorboard", {"gradients": True})
 

@@ -249,6 +249,46 @@ def test_specs_that_do_not_fit_texts_are_refused(http: FlaskClient, change: tupl
 
 
 @on_sqlite
+@pytest.mark.parametrize(
+    ("layers", "pointer"),
+    [
+        ([{"layer": "Dropout", "rate": 0.1}, {**EMBEDDING, "input_dim": 3}], "#/network/layers/1/input_dim"),
+        (
+            [{"layer": "TimeDistributed", "layers": [{**EMBEDDING, "input_dim": 3}]}],
+            "#/network/layers/0/layers/0/input_dim",
+        ),
+        ([EMBEDDING, {"layer": "LSTM", "units": 3, "return_state": True}], "#/network/layers/1"),
+    ],
+    ids=["behind a layer", "inside of a layer", "several outputs"],
+)
+def test_networks_that_do_not_fit_texts_are_refused(http: FlaskClient, layers: list[Json], pointer: str) -> None:
+    spec = changed(REVIEWS, "network.layers", [*layers, {"layer": "Flatten"}, {"layer": "Dense", "units": 2}])
+
+    answer = http.post("/api/v1/jobs?dry_run=true", json=spec)
+
+    assert_problem(answer, 422, "invalid-request")
+    assert pointer in [fault["pointer"] for fault in answer.json["errors"]]
+
+
+@on_sqlite
+@pytest.mark.parametrize("layer", [{"layer": "GlobalAveragePooling1D"}, {"layer": "LSTM", "units": 3}])
+def test_a_network_with_masks_is_exported_trained_on_and_compared(
+    http: FlaskClient, worker: InProcessWorker, layer: Json
+) -> None:
+    """Keras saves the masks of `mask_zero` as operations beside the layers."""
+    layers = [EMBEDDING, layer, {"layer": "Dense", "units": 2, "activation": "softmax"}]
+    train(http, worker, changed(changed(INLINE, "network.layers", layers), "training.epochs", 1))
+    version = "/api/v1/models/reviews/versions/1"
+
+    exported = http.post(f"{version}/exports", json={"format": "h5"}).json
+    compared = http.post(f"{version}/baselines").json
+    tuned = train(http, worker, {**INLINE, "network": {"from": "reviews@1"}, "training": {"epochs": 1}})
+
+    jobs = [http.get(f"/api/v1/jobs/{job['id']}").json for job in (exported, compared, tuned)]
+    assert [job["status"] for job in jobs] == 3 * ["succeeded"], [job["error"] for job in jobs]
+
+
+@on_sqlite
 def test_the_key_text_is_for_texts(http: FlaskClient) -> None:
     spec = changed(REVIEWS, "dataset", {"name": "iris"})
 
@@ -313,6 +353,65 @@ def test_batches_of_texts_are_predicted(
     first, second = map(json.loads, lines)
     assert first["label"] == "positive"
     assert "it is not text" in second["problem"]["detail"] if kind == "zip" else second["label"] == "negative"
+
+
+@on_sqlite
+def test_empty_texts_keep_their_places_and_an_unknown_name_is_refused(
+    http: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
+) -> None:
+    published(REVIEWS).publish(sessions, worker.context.artifacts)
+
+    def post(content: str) -> Any:
+        files = {"file": (io.BytesIO(content.encode()), "inputs.csv")}
+        return http.post("/api/v1/models/reviews/batch-predictions", data=files)
+
+    empty = post('text\ngreat film\n""\nboring film\n')
+    unknown = post("문장\n정말 좋은 영화\n아주 지루한 영화\n")
+    worker.run_all()
+
+    lines = http.get(f"/api/v1/jobs/{empty.json['id']}/predictions.jsonl").text.splitlines()
+    assert [json.loads(line).get("label") for line in lines][::2] == ["positive", "negative"]
+    assert len(lines) == 3
+    assert_problem(unknown, 422, "dataset-refused")
+    assert "Rename it to 'text'" in unknown.text
+
+
+@on_sqlite
+def test_a_small_table_of_texts_has_names(http: FlaskClient) -> None:
+    table = "review,emotion\nI like it,happy\nit is grey,sad\nnot again,angry\nsee you soon,calm\n"
+
+    answer = http.post("/api/v1/datasets", data={"name": "small", "file": (io.BytesIO(table.encode()), "a.csv")})
+
+    assert [one["label"] for one in answer.json["classes"]] == ["angry", "calm", "happy", "sad"]
+    assert any("was read as names" in warning for warning in answer.json["warnings"])
+
+
+@on_sqlite
+def test_a_file_beside_the_class_folders_is_ignored(http: FlaskClient) -> None:
+    members = [(f"reviews/{label}/{text}.txt", text.encode()) for text, label in zip(TEXTS, LABELS, strict=True)]
+    content = zipped(dict([("reviews/README.txt", b"About these reviews"), *members]))
+
+    answer = http.post("/api/v1/datasets", data={"name": "loose", "file": (io.BytesIO(content), "a.zip")})
+
+    assert [one["label"] for one in answer.json["classes"]] == ["bad", "good"]
+
+
+@on_sqlite
+def test_the_charset_of_a_text_holds(reviews: FlaskClient) -> None:
+    def post(body: bytes, kind: str) -> Any:
+        return reviews.post("/api/v1/models/reviews/predictions", data=body, content_type=kind)
+
+    plain = post(GOOD.encode(), "text/plain").json
+    same = [
+        post(GOOD.encode("utf-16"), "text/plain; charset=utf-16").json,
+        post(GOOD.encode("utf-8-sig"), "text/plain").json,
+        post(GOOD.encode("utf-8-sig"), "text/plain; charset=utf-8").json,
+    ]
+
+    assert same == 3 * [plain]
+    assert_problem(post(GOOD.encode(), "text/plain; charset=base64"), 415, "unsupported-content")
+    assert_problem(post("좋아요".encode("cp949"), "text/plain"), 422, "invalid-request")
+    assert_problem(post("좋아요".encode("cp949"), "text/plain; charset=ascii"), 422, "invalid-request")
 
 
 @on_sqlite

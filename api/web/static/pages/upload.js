@@ -1,7 +1,7 @@
 /** Upload a data set, and tell how much of it is sent. */
 
 import { announce, data, locate, make, Problem, say, showProblem } from "../answers.js";
-import { guessRole, readSample } from "../table_sample.js";
+import { guessRoles, readSample } from "../table_sample.js";
 
 const form = document.querySelector("[data-upload]");
 const place = document.querySelector("[data-problem]");
@@ -32,9 +32,10 @@ async function showColumns() {
   if (!file || !/\.(csv|tsv|txt)$/i.test(file.name)) return;
   const sample = await readSample(file, form.elements.encoding.value);
   if (!sample || sample.names.length > 200) return;
+  const columns = sample.names.map((_, index) => sample.rows.map((row) => row[index]));
+  const guesses = guessRoles(sample.names, columns);
   const rows = sample.names.map((name, index) => {
-    const cells = sample.rows.map((row) => row[index]);
-    const { role, hasMissing } = guessRole(name, cells, index === sample.names.length - 1);
+    const cells = columns[index], { role, hasMissing } = guesses[index];
     const select = make("select", { "aria-label": say("upload.script.role_of", { name }) }, ...ROLES.map((one) => make("option", { value: one }, say(`upload.script.role.${one}`))));
     select.value = role;
     const fill = make("select", { "aria-label": say("upload.script.fill_of", { name }) }, ...["", "median", "mean", "most-frequent"].map((one) => make("option", { value: one }, say(`upload.script.fill.${one || "none"}`))));
