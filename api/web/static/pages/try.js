@@ -40,6 +40,7 @@ async function predict(input) {
     const query = data.isImage || data.isText || data.columns.length ? `?top=${TOP}` : "";
     const asked = [call(address(data.version, `predictions${query}`), { method: "POST", ...input, signal })];
     if (beside?.value) asked.push(call(address(beside.value, `predictions${query}`), { method: "POST", ...input, signal }));
+    if (data.isText) showWords(input, signal); // also of a text that is refused: its words tell why
     const [first, second] = await Promise.all([asked[0], asked[1]?.catch((problem) => problem)]);
     if (second?.name === "AbortError") return;
     find("[data-took]").textContent = say("try.script.took", { milliseconds: Math.round(performance.now() - startedAt) });
@@ -47,7 +48,6 @@ async function predict(input) {
     answer.replaceChildren(...showAnswer(first.predictions[0]));
     find("[data-answer-beside]").replaceChildren(...(second ? showBeside(second) : []));
     if (data.isImage) await showSeen(input, signal);
-    if (data.isText) await showWords(input, signal);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     if (!(problem instanceof Problem)) throw problem;
@@ -92,11 +92,13 @@ function showAnswer(prediction) {
 /** Show the words that the network saw, as indices, and those that it does not know. */
 async function showWords(input, signal) {
   const version = `${data.model}@${data.version}`;
-  const answer = await call("/api/v1/text/sequences", { method: "POST", json: { version, texts: input.json.instances }, signal });
+  const place = find("[data-words]");
+  const answer = await call("/api/v1/text/sequences", { method: "POST", json: { version, texts: input.json.instances }, signal }).catch(() => null);
+  if (signal.aborted) return;
+  place.hidden = answer === null;
+  if (answer === null) return;
   const [{ sequence, unknown }] = answer.texts, words = new Map(Object.entries(answer.vocabulary).map(([word, index]) => [index, word]));
-  const line = find("[data-words] .words");
-  line.replaceChildren(...sequence.slice(0, MAX_WORDS).map((index) => make("span", { title: String(index) }, words.get(index) ?? String(index))), ...unknown.map((word) => make("del", {}, word)));
-  find("[data-words]").hidden = false;
+  place.querySelector(".words").replaceChildren(...sequence.slice(0, MAX_WORDS).map((index) => make("span", { title: String(index) }, words.get(index) ?? String(index))), ...unknown.map((word) => make("del", {}, word)));
 }
 
 async function showSeen(input, signal) {

@@ -25,7 +25,7 @@ document.querySelector("[data-test]").addEventListener("click", ({ target }) => 
   }
 }));
 
-document.querySelector("[data-again]").addEventListener("click", () => attempt(place, async () => {
+document.querySelector("[data-again]")?.addEventListener("click", () => attempt(place, async () => {
   const job = await call(`${path}/reproduction`, { method: "POST" });
   location.assign(locate(`/ui/jobs/${job.id}`));
 }));
