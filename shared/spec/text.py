@@ -1,9 +1,9 @@
 """Define the preprocessing of texts in a training spec."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.spec.fields import SpecPart
 
@@ -62,6 +62,12 @@ class Tokenization(SpecPart):
     filters: Annotated[str, Field(max_length=200, description="Characters that separate words, besides the space.")] = (
         KERAS_FILTERS
     )
+
+    @model_validator(mode="after")
+    def _check_filters(self) -> Self:
+        if self.tokenizer is Tokenizer.CHARACTERS and self.filters != KERAS_FILTERS:
+            raise ValueError("`filters` separate words, and the tokenizer is `characters`. Remove the key.")
+        return self
 
 
 class TextPreprocessing(Tokenization):

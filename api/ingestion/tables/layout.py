@@ -107,14 +107,15 @@ def detect_layout(sample: Sequence[Line], options: TableOptions) -> TableLayout:
 def _detect_text(
     features: Sequence[int], names: Sequence[str], rest: Sequence[list[str]], warnings: list[str]
 ) -> int | None:
-    """Return the only input column if it has texts, with a warning; else None."""
-    if len(features) != 1 or not has_texts(_list_cells(rest, features[0])):
+    """Return the only input column, beside one that counts the rows, if it has texts, with a warning; else None."""
+    inputs = [index for index in features if not _counts_rows(_list_cells(rest, index))]
+    if len(inputs) != 1 or not has_texts(_list_cells(rest, inputs[0])):
         return None
-    name = names[features[0]]
+    name = names[inputs[0]]
     warnings.append(
         f'Column {name!r} was read as texts. If it has categories, send `columns` as {{"{name}": "{ONE_HOT}"}}.'
     )
-    return features[0]
+    return inputs[0]
 
 
 def _choose_text(text: int, features: Sequence[int], names: Sequence[str], warnings: list[str]) -> list[int]:

@@ -232,6 +232,7 @@ def test_a_training_goes_on_with_the_vocabulary_of_a_version(
         (("preprocessing", {"scale": "unit"}), "#/preprocessing/scale"),
         (("preprocessing.text.vocabulary", 2), "#/preprocessing/text/vocabulary"),
         (("preprocessing.text.tokenizer", "syllables"), "#/preprocessing/text/tokenizer"),
+        (("preprocessing.text", {"tokenizer": "characters", "filters": "."}), "#/preprocessing/text"),
         (("dataset", {"inline": {"x": ["a", 1], "y": [0, 1]}}), "#/dataset/inline/x/1"),
         (("dataset", {"inline": {"x": ["a\0", "b"], "y": [0, 1]}}), "#/dataset/inline/x/0"),
         (("network.layers.1", {"layer": "Bidirectional", "units": 3}), "#/network/layers/1"),
@@ -384,6 +385,17 @@ def test_a_small_table_of_texts_has_names(http: FlaskClient) -> None:
 
     assert [one["label"] for one in answer.json["classes"]] == ["angry", "calm", "happy", "sad"]
     assert any("was read as names" in warning for warning in answer.json["warnings"])
+
+
+@on_sqlite
+def test_a_column_that_counts_the_rows_is_no_text(http: FlaskClient) -> None:
+    rows = [f'{number},"{text}, yes",{label}' for number, (text, label) in enumerate(zip(TEXTS, LABELS, strict=True))]
+    table = "\n".join(["id,review,sentiment", *rows])
+
+    answer = http.post("/api/v1/datasets", data={"name": "counted", "file": (io.BytesIO(table.encode()), "a.csv")})
+
+    assert answer.json["kind"] == "texts"
+    assert any("'id'" in warning for warning in answer.json["warnings"])
 
 
 @on_sqlite
