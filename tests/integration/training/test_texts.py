@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from markupsafe import escape
 
 from shared.database.engine import Sessions
 from shared.registry import versions
@@ -137,6 +138,8 @@ def test_test_rows_are_shown_as_texts(reviews: FlaskClient) -> None:
 
     assert len(rows) == 40
     assert all(isinstance(row["text"], str) and row["values"] is None and row["image"] is None for row in rows)
+    page = reviews.get("/ui/models/reviews/try").text
+    assert sum(escape(row["text"]) in page for row in rows if len(row["text"]) < 40) > 9
 
 
 LAYERS = {
