@@ -1,5 +1,6 @@
 """Show what becomes of texts before a network sees them."""
 
+from itertools import islice
 from typing import Annotated, Self
 
 from flask import Response
@@ -25,7 +26,7 @@ from shared.spec.text import MAX_LENGTH, MAX_VOCABULARY, TextPreprocessing, Toke
 
 MAX_TEXTS = 1000
 MAX_INDICES = 1_000_000
-MAX_UNKNOWN, MAX_WORD = 20, 40
+MAX_WORDS, MAX_UNKNOWN, MAX_WORD = 100, 20, 40
 
 bp = APIBlueprint("text", __name__, url_prefix="/api/v1/text", abp_tags=[Tag(name="Data sets")])
 
@@ -76,11 +77,19 @@ class SequencesRequest(Tokenization):
         return self
 
 
+class TextWord(Document):
+    """A word of a text, or a character, as the tokenizer separates them."""
+
+    word: str = Field(description="At most 40 characters of it.")
+    index: int | None = Field(description="Its index in the vocabulary; null for an unknown word.")
+
+
 class TextSequence(Document):
     """What becomes of a text."""
 
     sequence: list[int] = Field(description="The indices of its words.")
     padded: list[int] = Field(description="The sequence as the network gets it: cut off, or filled with 0.")
+    words: list[TextWord] = Field(description="The first 100 words, in their order.")
     unknown: list[str] = Field(description="Words that are not in the vocabulary, at most 20.")
 
 
@@ -122,7 +131,9 @@ def show_sequences(body: SequencesRequest) -> Response:
         raise InvalidRequest("The request is invalid.", (Fault("#/length", detail),))
     padded = [pad_sequence(contract, sequence, longest) for sequence in sequences]
     found = [
-        TextSequence(sequence=sequence, padded=row, unknown=_list_unknown(contract, text))
+        TextSequence(
+            sequence=sequence, padded=row, words=_list_words(contract, text), unknown=_list_unknown(contract, text)
+        )
         for text, sequence, row in zip(texts, sequences, padded, strict=True)
     ]
     vocabulary = list_vocabulary(contract, MAX_VOCABULARY)
@@ -146,6 +157,12 @@ def _load_contract(reference: str) -> TextContract:
         fault = Fault("#/version", f"{reference} takes {contract.kind}, not texts. Name a version of texts.")
         raise InvalidRequest("The request is invalid.", (fault,))
     return contract
+
+
+def _list_words(contract: TextContract, text: str) -> list[TextWord]:
+    """Return the first words of a text with their indices."""
+    words = islice(contract.iterate_tokens(text), MAX_WORDS)
+    return [TextWord(word=word[:MAX_WORD], index=contract.indices.get(word)) for word in words]
 
 
 def _list_unknown(contract: TextContract, text: str) -> list[str]:

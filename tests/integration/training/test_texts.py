@@ -110,6 +110,15 @@ def test_word_indices_are_the_network_input(reviews: FlaskClient) -> None:
 
 
 @on_sqlite
+def test_words_are_shown_in_their_order(http: FlaskClient) -> None:
+    asked = {"fit": ["good film"], "texts": ["A good, xyzzy film"]}
+
+    words = http.post("/api/v1/text/sequences", json=asked).json["texts"][0]["words"]
+
+    assert [(one["word"], one["index"]) for one in words] == [("a", None), ("good", 1), ("xyzzy", None), ("film", 2)]
+
+
+@on_sqlite
 def test_an_image_version_refuses_a_text(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
 ) -> None:

@@ -4,7 +4,7 @@ import { announce, call, data, fetchImage, make, Problem, say, showProblem } fro
 import { attempt } from "../dialogs.js";
 import { Pad } from "../pad.js";
 
-const PAUSE_MILLISECONDS = 150, MAX_SIDE = 2048, TOP = 5, MAX_WORDS = 200;
+const PAUSE_MILLISECONDS = 150, MAX_SIDE = 2048, TOP = 5;
 const find = (selector) => document.querySelector(selector);
 const place = find("[data-problem]");
 for (const element of document.querySelectorAll("[data-without-script]")) element.hidden = true;
@@ -89,7 +89,12 @@ function showAnswer(prediction) {
   return [list, ...warnings];
 }
 
-/** Show the words that the network saw, as indices, and those that it does not know. */
+/** Return a word, or a sign for a space. @param {string} word */
+function show(word) {
+  return word.trim() || "␣";
+}
+
+/** Show the words of a text in their order, and cross out those that the network does not know. */
 async function showWords(input, signal) {
   const version = `${data.model}@${data.version}`;
   const place = find("[data-words]");
@@ -97,8 +102,8 @@ async function showWords(input, signal) {
   if (signal.aborted) return;
   place.hidden = answer === null;
   if (answer === null) return;
-  const [{ sequence, unknown }] = answer.texts, words = new Map(Object.entries(answer.vocabulary).map(([word, index]) => [index, word]));
-  place.querySelector(".words").replaceChildren(...sequence.slice(0, MAX_WORDS).map((index) => make("span", { title: String(index) }, words.get(index) ?? String(index))), ...unknown.map((word) => make("del", {}, word)));
+  const words = answer.texts[0].words.map(({ word, index }) => (index === null ? make("del", {}, show(word)) : make("span", { title: String(index) }, show(word))));
+  place.querySelector(".words").replaceChildren(...words);
 }
 
 async function showSeen(input, signal) {
