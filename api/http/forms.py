@@ -57,7 +57,10 @@ class _PartParser(MultiPartParser):
     """Collects the fields and files of a form, with a decoder that it is given."""
 
     def parse_parts(self, stream: IO[bytes], decoder: MultipartDecoder, content_length: int | None) -> Any:  # noqa: ANN401
-        """Return the fields and the files. Raises ValueError, or RequestEntityTooLarge for too large fields."""
+        """Return the fields and the files.
+
+        Raises ValueError, or RequestEntityTooLarge for fields that are too large together.
+        """
         fields: list[tuple[str, str]] = []
         files: list[tuple[str, FileStorage]] = []
         part: Field | File | None = None
@@ -68,7 +71,7 @@ class _PartParser(MultiPartParser):
             decoder.receive_data(received or None)
             while not isinstance(event := decoder.next_event(), Epilogue | NeedData):
                 if isinstance(event, Field | File):
-                    part, size = event, 0
+                    part = event
                     content = (
                         bytearray() if isinstance(event, Field) else self.start_file_streaming(event, content_length)
                     )

@@ -90,7 +90,7 @@ def read_form(*repeated: str) -> dict[str, Any]:
         request.form  # noqa: B018 - it is read here
     except RequestEntityTooLarge:
         raise RequestTooLarge(
-            f"A field of the form is larger than {request.max_form_memory_size:,} bytes, the limit. Send less in it."
+            f"The fields of the form have more than {request.max_form_memory_size:,} bytes, the limit. Shorten them."
         ) from None
     twice = sorted(name for name, values in request.form.lists() if len(values) > 1 and name not in repeated)
     if twice:

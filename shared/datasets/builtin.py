@@ -27,7 +27,7 @@ FETCH_TIMEOUT_SECONDS = 60.0
 TEXTS = Path(__file__).with_name("texts")
 SENTIMENTS = ("negative", "positive")
 TEST_STEP = 5
-"""Of the texts, every fifth is a test row."""
+"""Every fifth text is a test row."""
 SAMPLES = Path(__file__).with_name("samples.npz")
 """Some training rows of each data set, for pictures: the API has neither scikit-learn nor the downloads."""
 

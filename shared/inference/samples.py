@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from shared.errors import Fault, InvalidRequest, Overloaded, ServiceError
 from shared.inference.inputs import Input, parse_instance, preprocess_input
 from shared.preprocessing.contract import Contract
+from shared.preprocessing.decoding import PixelBudget
 from shared.preprocessing.image_decoder import ImageDecoder
 
 MAX_FAULTS = 10
+TOO_MANY_PIXELS = "the samples have more pixels together than one image may have; send fewer or smaller ones"
 
 
 def preprocess_samples(
@@ -22,10 +24,11 @@ def preprocess_samples(
     Raises InvalidRequest with the inputs that cannot be read, or Overloaded.
     """
     inputs, rows, faults = [], [], []
+    budget = PixelBudget(decoder.limits.max_pixels, TOO_MANY_PIXELS)
     for index, instance in enumerate(instances):
         try:
             given = parse_instance(instance, f"sample {index}", ())
-            rows.append(preprocess_input(given, contract, decoder).values)
+            rows.append(preprocess_input(given, contract, decoder, budget).values)
             inputs.append(given)
         except Overloaded:
             raise

@@ -422,7 +422,9 @@ def _iterate_operands(node: object, indices: dict[str, int], pointer: str) -> It
     given = call.get("args")
     values = [*(given if isinstance(given, list) else []), *_check_mapping(call.get("kwargs") or {}, pointer).values()]
     for value in values:
-        several = value if isinstance(value, list) and all(isinstance(one, dict) for one in value) else [value]
+        several = (
+            value if isinstance(value, list) and value and all(isinstance(one, dict) for one in value) else [value]
+        )
         for one in several:
             if one is not None:
                 found = _find_tensor(one, indices, pointer)

@@ -22,7 +22,7 @@ Source = tuple[int, int]
 def find_masks(
     names: Mapping[int, str], operands: Mapping[int, list[Any]], masked: Iterable[tuple[Source, float]]
 ) -> frozenset[int]:
-    """Return the indices of the operations that compute masks.
+    """Return the indices of the operations that compute masks, of which each has a layer that makes it.
 
     Args:
         names: the operations by index.
@@ -30,21 +30,19 @@ def find_masks(
         masked: the inputs of the layers that make masks, each with the value that is masked.
     """
     made = set(masked)
-    found = {
-        index
-        for index, name in names.items()
-        if name in BLANK or (name == COMPARING and _find_comparison(operands[index]) in made)
-    }
+    blank = {index for index, name in names.items() if name in BLANK}
+    found = {index for index, name in names.items() if name == COMPARING and _find_comparison(operands[index]) in made}
     grows = True
     while grows:
         new = {
             index
             for index, name in names.items()
-            if index not in found and name in COMBINING and _are_masks(operands[index], found)
+            if index not in found and name in COMBINING and _combines(operands[index], found, blank)
         }
         found |= new
         grows = bool(new)
-    return frozenset(found)
+    used = {source[0] for index in found for source in operands[index] if isinstance(source, tuple)}
+    return frozenset(found | (blank & used))
 
 
 def _find_comparison(operands: list[Any]) -> tuple[Source, float] | None:
@@ -55,7 +53,7 @@ def _find_comparison(operands: list[Any]) -> tuple[Source, float] | None:
     return None
 
 
-def _are_masks(operands: list[Any], found: set[int]) -> bool:
-    """Return whether all operands that are tensors are masks."""
-    sources = [operand for operand in operands if isinstance(operand, tuple)]
-    return bool(sources) and all(source[0] in found for source in sources)
+def _combines(operands: list[Any], found: set[int], blank: set[int]) -> bool:
+    """Return whether the tensors are masks, at least one of them of a layer."""
+    sources = {operand[0] for operand in operands if isinstance(operand, tuple)}
+    return not sources.isdisjoint(found) and sources <= found | blank

@@ -86,7 +86,7 @@ class Scaling(SpecPart):
 
 
 class ImportMeaning(SpecPart):
-    """What the inputs and outputs of a model are."""
+    """The meaning of the inputs and outputs of a model."""
 
     kind: Annotated[
         Literal["images", "numbers", "texts"] | None,

@@ -32,7 +32,7 @@ class Edge(StrEnum):
 
 
 class Unknown(StrEnum):
-    """What happens to a word that is not in the vocabulary. Default: `drop`.
+    """How to convert a word that is not in the vocabulary. Default: `drop`.
 
     `drop` leaves it out. `token` gives all of them the index 1, and the vocabulary begins with 2.
     """

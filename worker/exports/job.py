@@ -35,7 +35,7 @@ MAX_CALIBRATION_ROWS = 200
 MAX_TEST_ROWS = 10_000
 MAX_REASON = 300
 REFUSALS = (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
-"""What the libraries of the formats raise for a network that they cannot write or compute."""
+"""Exceptions of the libraries of the formats for a network that they cannot write or compute."""
 
 
 def run_export_job(context: WorkerContext, job: Job, lease: Lease, folder: Path) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -189,6 +190,14 @@ def make_evaluation_batches(run: TrainingRun, part: PreparedPart) -> tf.data.Dat
     return make_ordered_batches(part.x, labels, run.contract.normalisation, run.evaluation_batch_size)
 
 
+def _take_first_batch(run: TrainingRun) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the first rows of the training part as one batch: x as the network takes it, and the labels."""
+    first = _select(run.train, np.arange(min(len(run.train), run.options.batch_size)))
+    labels = run.objective.encode_labels(first.y)
+    x, encoded = next(iter(make_ordered_batches(first.x, labels, run.contract.normalisation, len(first))))
+    return x, encoded
+
+
 def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
     """Train with `Model.fit`, and skip the batches that the checkpoint contains."""
     network, options, state = run.network, run.options, run.state
@@ -208,7 +217,7 @@ def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
                 *callbacks.keepers,
                 *callbacks.plateaus,
                 *make_tensorboard_callbacks(
-                    network, options.tensorboard, run.context.logs_dir, make_evaluation_batches(run, run.train)
+                    network, options.tensorboard, run.context.logs_dir, partial(_take_first_batch, run)
                 ),
                 callbacks.checkpoint,  # last: it saves the state that the others have changed
             ],
@@ -251,7 +260,10 @@ def _take_sample(part: PreparedPart) -> PreparedPart:
     count = max(1, min(MAX_MEASURED_ROWS, MAX_MEASURED_BYTES // row_bytes))
     if len(part) <= count:
         return part
-    rows = np.linspace(0, len(part) - 1, count).astype(np.int64)
+    return _select(part, np.linspace(0, len(part) - 1, count).astype(np.int64))
+
+
+def _select(part: PreparedPart, rows: NDArray[np.int64]) -> PreparedPart:
     return PreparedPart(part.x.read(rows) if isinstance(part.x, MappedRows) else part.x[rows], part.y[rows])
 
 

@@ -1,6 +1,7 @@
 """Write the logs for TensorBoard that the spec requests."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -21,7 +22,7 @@ class GradientHistograms(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._batch = batch
         self._interval = interval
-        self._folder = folder
+        self._writer = tf.summary.create_file_writer(str(folder), filename_suffix=".gradients")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         if epoch % self._interval:
@@ -31,23 +32,28 @@ class GradientHistograms(keras.callbacks.Callback):  # type: ignore[misc]
         with tf.GradientTape() as tape:
             loss = self.model.compute_loss(x=x, y=labels, y_pred=self.model(x, training=False), training=False)
         gradients = tape.gradient(loss, [weight.value for weight in weights])
-        with tf.summary.create_file_writer(str(self._folder), filename_suffix=".gradients").as_default() as writer:
+        with self._writer.as_default():
             for weight, gradient in zip(weights, gradients, strict=True):
                 if gradient is not None:
                     tf.summary.histogram(f"gradients/{weight.path}", tf.convert_to_tensor(gradient), step=epoch)
-            writer.close()
+        self._writer.flush()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._writer.close()
 
 
 def make_tensorboard_callbacks(
-    network: keras.Model, wanted: TensorBoard | None, folder: Path, train_batches: tf.data.Dataset
+    network: keras.Model,
+    wanted: TensorBoard | None,
+    folder: Path,
+    take_batch: Callable[[], tuple[tf.Tensor, tf.Tensor]],
 ) -> list[keras.callbacks.Callback]:
     """Make the callbacks that write logs to `folder/train` and `folder/validation`, and write the graph.
 
     The logs contain the scalars of every epoch, and what `wanted` requests. Returns no callback if `wanted` is None.
 
     Args:
-        train_batches: the batches (x, labels) of the train part, in the order of its rows. The first gives the
-            gradients.
+        take_batch: returns the rows (x, labels) whose gradients are logged. It is called only for them.
     """
     if wanted is None:
         return []
@@ -55,7 +61,7 @@ def make_tensorboard_callbacks(
         _write_graph(network, folder / "train")
     gradients = []
     if wanted.gradients:
-        gradients.append(GradientHistograms(next(iter(train_batches)), wanted.histograms, folder / "train"))
+        gradients.append(GradientHistograms(take_batch(), wanted.histograms, folder / "train"))
     return [
         *gradients,
         keras.callbacks.TensorBoard(

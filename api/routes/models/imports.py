@@ -21,6 +21,7 @@ from api.ingestion.models.model_files import ARRAYS_FILE, ModelFile
 from api.planner.messages import PlanRequest
 from api.services import services
 from shared.database.tables.jobs import Job
+from shared.datasets.info import DatasetInfo
 from shared.devices import Device
 from shared.errors import (
     DiskFull,
@@ -45,7 +46,7 @@ from shared.storage.artifacts import StoredFile
 MULTIPART = "multipart/form-data"
 DOCUMENTS = ("preprocessing", "scaling", "vocabulary", "classes", "labels", "samples", "network", "tags")
 """Fields of the form that are JSON or YAML."""
-MAX_FIELD_BYTES = 16 * 2**20
+MAX_FIELDS_BYTES = 16 * 2**20
 """A vocabulary, or the images of samples, take megabytes."""
 TEXT = {"type": "string"}
 
@@ -132,14 +133,14 @@ def import_model(path: ModelPath) -> Response:
     allow_upload(limit, services().disk)
     if request.mimetype != MULTIPART:
         raise UnsupportedContent(f"The Content-Type is {request.mimetype or 'missing'!r}. Send a form with a `file`.")
-    request.max_form_memory_size = MAX_FIELD_BYTES
+    request.max_form_memory_size = MAX_FIELDS_BYTES
     form = validate(ImportForm, _read_fields())
     owners = services().owners
     owner = owners.get_current()
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         found = services().ingestor.read_model(get_uploaded_file(), Path(folder))
-        spec = _make_spec(path.model, form, found)
-        _check(spec, owner)
+        spec, info = _make_spec(path.model, form, found)
+        _check(spec, info, owner)
 
         def submit(stored: list[StoredFile]) -> Job:
             with services().sessions.begin() as session:
@@ -175,8 +176,8 @@ def _parse_field(name: str, text: str) -> Any:  # noqa: ANN401 - JSON
         raise MalformedRequest(f"The field `{name}`: {error.detail}", error.faults) from None
 
 
-def _make_spec(model: str, form: ImportForm, found: ModelFile) -> ImportSpec:
-    """Build the spec of the import. Raises InvalidRequest if there is no network, or two."""
+def _make_spec(model: str, form: ImportForm, found: ModelFile) -> tuple[ImportSpec, DatasetInfo]:
+    """Build the spec of the import, and describe the data that the model takes. Raises InvalidRequest."""
     if (found.architecture is None) == (form.network is None):
         detail = "The file has only weights. Send the network too, as in a training spec."
         if form.network is not None:
@@ -187,21 +188,21 @@ def _make_spec(model: str, form: ImportForm, found: ModelFile) -> ImportSpec:
         detail = "Only `layers` or `keras` describe the network of an import: its weights are in the file."
         raise InvalidRequest("The request is invalid.", (Fault("#/network", detail),))
     meaning = ImportMeaning.model_validate({key: getattr(form, key) for key in ImportMeaning.model_fields})
-    meaning = complete_meaning(meaning, describe_import(meaning, network))
-    return ImportSpec(
+    info = describe_import(meaning, network)
+    spec = ImportSpec(
         model=model,
         network=network,
         file=found.file,
-        meaning=meaning,
+        meaning=complete_meaning(meaning, info),
         priority=form.priority,
         tags=form.tags,
         notes=form.notes,
     )
+    return spec, info
 
 
-def _check(spec: ImportSpec, owner: str) -> None:
+def _check(spec: ImportSpec, info: DatasetInfo, owner: str) -> None:
     """Check that the network can be built and answers what the form says. Raises InvalidRequest."""
-    info = describe_import(spec.meaning, spec.network)
     contract = build_import_contract(spec.meaning, info)
     if spec.meaning.samples is not None:
         preprocess_samples(spec.meaning.samples.inputs, contract, services().decoder)

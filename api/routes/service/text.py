@@ -85,7 +85,7 @@ class TextWord(Document):
 
 
 class TextSequence(Document):
-    """What becomes of a text."""
+    """The indices of the words of a text."""
 
     sequence: list[int] = Field(description="The indices of its words.")
     padded: list[int] = Field(description="The sequence as the network gets it: cut off, or filled with 0.")

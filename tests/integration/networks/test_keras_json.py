@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
+from shared.errors import InvalidRequest
 from shared.networks.builder import build_network
+from shared.networks.keras_json import parse_keras_json
 from shared.spec.network import NetworkSpec
 from tests.support.examples import DIGITS, Json, changed
 from tests.support.worker import InProcessWorker
@@ -226,3 +228,17 @@ def test_invalid_keras_json_is_refused_with_a_pointer(
     assert answer.status_code == 422, answer.text
     assert answer.json["errors"][0]["pointer"] == pointer
     assert detail in answer.json["errors"][0]["detail"]
+
+
+def test_a_mask_that_no_layer_makes_is_refused() -> None:
+    """A network without it would compute something else."""
+    indices = keras.Input((4,))
+    vectors = keras.layers.Embedding(5, 3)(indices)
+    nowhere = keras.ops.zeros_like(indices, dtype="bool")
+    pooled = keras.layers.GlobalAveragePooling1D()(vectors, mask=nowhere)
+    document = json.loads(keras.Model(indices, keras.layers.Dense(2)(pooled)).to_json())
+
+    with pytest.raises(InvalidRequest) as refused:
+        parse_keras_json(document, 100)
+
+    assert "ZerosLike" in refused.value.faults[0].detail or "mask" in refused.value.faults[0].detail

@@ -265,14 +265,19 @@ def test_specs_that_do_not_fit_texts_are_refused(http: FlaskClient, change: tupl
 @pytest.mark.parametrize(
     ("layers", "pointer"),
     [
-        ([{"layer": "Dropout", "rate": 0.1}, {**EMBEDDING, "input_dim": 3}], "#/network/layers/1/input_dim"),
+        (
+            [{"layer": "Reshape", "target_shape": [4, 4]}, {**EMBEDDING, "input_dim": 3}],
+            "#/network/layers/1/input_dim",
+        ),
+        ([{"layer": "Dropout", "rate": 0.1}, EMBEDDING], "#/network/layers/1"),
+        ([{"layer": "Rescaling", "scale": 2.0}, EMBEDDING], "#/network/layers/1"),
         (
             [{"layer": "TimeDistributed", "layers": [{**EMBEDDING, "input_dim": 3}]}],
             "#/network/layers/0/layers/0/input_dim",
         ),
         ([EMBEDDING, {"layer": "LSTM", "units": 3, "return_state": True}], "#/network/layers/1"),
     ],
-    ids=["behind a layer", "inside of a layer", "several outputs"],
+    ids=["too small", "of changed indices", "of scaled indices", "inside of a layer", "several outputs"],
 )
 def test_networks_that_do_not_fit_texts_are_refused(http: FlaskClient, layers: list[Json], pointer: str) -> None:
     spec = changed(REVIEWS, "network.layers", [*layers, {"layer": "Flatten"}, {"layer": "Dense", "units": 2}])
