@@ -30,7 +30,7 @@ from shared.datasets.cells import NumberFormat, is_header
 from shared.datasets.columns import find_positions
 from shared.datasets.encodings import ColumnEncoding, count_width, encode_row, read_cell
 from shared.datasets.row_files import CHUNK_BYTES, join_lines
-from shared.datasets.texts import TEXT_COLUMN, find_text_fault, names_texts
+from shared.datasets.texts import TEXT_COLUMN, describe_unknown_name, find_text_fault, names_texts
 from shared.preprocessing.contract import Contract, ImageContract, NumbersContract
 from shared.preprocessing.text import TextContract
 
@@ -113,17 +113,14 @@ def _ingest_text_column(
 
     Raises DatasetRefused.
     """
-    sample = read_sample(table.read_rows())
+    sample = read_sample(table.read_rows(keeps_empty=True))
     if not sample:
-        raise dataset_error("The file contains no rows: all cells are empty. Send a CSV with texts.")
+        raise dataset_error("The file contains no rows. Send a CSV with texts.")
     first = sample[0][1]
     columns = columns or (TEXT_COLUMN,)
     has_names = set(columns) <= set(first)
     if not has_names and len(first) == 1 and names_texts(first, [cells for _, cells in sample[1:]]):
-        raise dataset_error(
-            f"The first row, {first[0]!r}, looks like the name of the column, and the version takes {columns[0]!r}. "
-            f"Rename it to {columns[0]!r}; or, if it is a text, write {columns[0]!r} into a row above it."
-        )
+        raise dataset_error(describe_unknown_name(first[0], columns[0]))
     (index,) = _find_columns(first, columns if has_names else (), 1)
     faults: dict[int, str] = {}
     with TextWriter(folder, limits) as writer:

@@ -49,3 +49,11 @@ def names_texts(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
         return False
     columns = [[cells[index] for cells in rest if index < len(cells)] for index in range(len(first))]
     return any(map(has_texts, columns)) and not any(name in cells for name, cells in zip(first, columns, strict=True))
+
+
+def describe_unknown_name(name: str, wanted: str) -> str:
+    """Say what to do with a first row that looks like the name of another column than that of a version."""
+    return (
+        f"The first row, {name!r}, looks like the name of the column, and the version takes {wanted!r}. Rename it to "
+        f"{wanted!r}; or, if it is a text, write {wanted!r} into a row above it."
+    )

@@ -4,9 +4,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from api.http.reading.csv_numbers import find_columns
 from api.ingestion.tables.csv_reader import open_table
-from shared.datasets.texts import TEXT_COLUMN
+from shared.datasets.texts import TEXT_COLUMN, describe_unknown_name, names_texts
 from shared.errors import DatasetRefused, InvalidRequest, MalformedRequest
 
 
@@ -22,15 +21,15 @@ def parse_text_csv(body: bytes, columns: Sequence[str]) -> list[str]:
         raise MalformedRequest(f"Invalid input. {refused.faults[0].detail}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise MalformedRequest(f"Invalid input. The CSV cannot be read: {error}.") from None
-    indices = None
     columns = columns or (TEXT_COLUMN,)
-    if rows and set(columns) <= set(rows[0]):
-        indices, rows = find_columns(rows[0], columns), rows[1:]
-    index = indices[0] if indices else 0
-    for number, cells in enumerate(rows, 1):
-        if len(cells) <= index or (indices is None and len(cells) != 1):
+    has_names = bool(rows) and set(columns) <= set(rows[0])
+    if rows and not has_names and len(rows[0]) == 1 and names_texts(rows[0], rows[1:]):
+        raise InvalidRequest(describe_unknown_name(rows[0][0], columns[0]))
+    index = rows[0].index(columns[0]) if has_names else 0
+    for number, cells in enumerate(rows[has_names:], 1):
+        if len(cells) <= index or (not has_names and len(cells) != 1):
             raise InvalidRequest(
                 f"Row {number} of the CSV has {len(cells)} cells. Send one text in a row, or a line of names with "
                 f"{columns[0]!r}."
             )
-    return [cells[index] for cells in rows]
+    return [cells[index] for cells in rows[has_names:]]

@@ -179,6 +179,15 @@ def test_the_first_row_of_a_csv_names_the_texts_of_a_version_without_names(http:
     assert len(answer.json["predictions"]) == 3
 
 
+def test_the_name_of_another_column_is_refused(http: FlaskClient) -> None:
+    body = "문장\n정말 좋은 영화\n아주 지루한 영화\n".encode()
+
+    answer = http.post("/models/reviews/invocations", data=body, content_type="text/csv")
+
+    assert answer.status_code == 400
+    assert "Rename it to 'text'" in answer.json["message"]
+
+
 def test_a_csv_of_several_columns_without_the_name_is_refused(named: FlaskClient) -> None:
     answer = named.post("/models/named/invocations", data=b"1,good film\n", content_type="text/csv")
 
