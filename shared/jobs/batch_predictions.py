@@ -1,5 +1,7 @@
-"""Read and write the input files and the results of batch predictions. Results are stored in parts."""
+"""Create batch predictions, and read and write their input files and results. Results are stored in parts."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -7,9 +9,10 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from shared.database.tables.base import now
-from shared.database.tables.jobs import ENDED, BatchFile, BatchPart, Job
+from shared.database.tables.jobs import ANONYMOUS, ENDED, BatchFile, BatchPart, Job
 from shared.errors import JobCannotBeRetried
-from shared.jobs import lifecycle
+from shared.jobs import creation, lifecycle
+from shared.spec.batch_prediction import BatchSpec
 from shared.spec.fields import SpecPart
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
@@ -31,6 +34,37 @@ class BatchState(SpecPart):
     done: int = 0
     failed: int = 0
     columns: tuple[str, ...]
+
+
+def create(
+    session: Session,
+    spec: BatchSpec,
+    state: BatchState,
+    files: Sequence[StoredFile],
+    key: str | None = None,
+    owner: str = ANONYMOUS,
+    max_queued: int | None = None,
+) -> Job:
+    """Create a queued batch prediction.
+
+    Args:
+        files: the stored input files; none if the spec names a data set.
+        key: idempotency key, as in `create_job`; None without one.
+
+    Raises DatasetNotFound, IdempotencyKeyReused, TooManyJobs, or tracked_files.FilesCollected.
+    """
+    job = creation.make_job(session, spec, owner)
+    content = [spec.model_dump(mode="json"), sorted((file.name, file.sha256) for file in files)]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    if key is not None and (first := creation.find_by_key(session, job, key, digest)) is not None:
+        return first
+    job.batch = state.model_dump(mode="json")
+    tracked_files.reference(session, [file.sha256 for file in files])
+    creation.add(session, [job], max_queued)
+    session.add_all(
+        BatchFile(job_id=job.id, name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files
+    )
+    return job
 
 
 def list_files(session: Session, job_id: UUID) -> list[StoredFile]:

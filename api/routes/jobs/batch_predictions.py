@@ -44,7 +44,7 @@ from shared.errors import (
     UnsupportedContent,
     VersionNotFound,
 )
-from shared.jobs import batch_predictions, queries, submission
+from shared.jobs import batch_predictions, queries
 from shared.jobs.batch_predictions import BatchState
 from shared.registry import versions
 from shared.registry.compatibility import check_inputs
@@ -183,7 +183,7 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
 
         def submit(files: list[StoredFile]) -> Job:
             with services().sessions.begin() as session:
-                return submission.create_batch_prediction(
+                return batch_predictions.create(
                     session, spec, batch, files, header.idempotency_key, owner, owners.max_queued
                 )
 

@@ -42,7 +42,7 @@ from shared.errors import (
     TooManyListeners,
     UnsupportedContent,
 )
-from shared.jobs import deletion, editing, events, queries, submission
+from shared.jobs import creation, deletion, editing, events, queries, submission
 from shared.networks.weights_file import POINTER, describe_weights_file
 from shared.registry import pretrained, versions
 from shared.registry.manifest import TENSORBOARD_FILE
@@ -169,7 +169,7 @@ def _read_weight_shapes(spec: TrainingSpec, folder: Path) -> list[tuple[int, ...
         path = services().artifacts.get_local_path(digest, folder)
         return [array.shape for array in describe_weights_file(path, services().ingestor.limits.bytes)]
     except (ArtifactDamaged, InvalidRequest):  # no such file, or one of something else
-        raise InvalidRequest("The request is invalid.", (Fault(POINTER, submission.NO_WEIGHTS),)) from None
+        raise InvalidRequest("The request is invalid.", (Fault(POINTER, creation.NO_WEIGHTS),)) from None
 
 
 @bp.post(

@@ -19,7 +19,7 @@ from shared.errors import (
     TooManyJobs,
     VersionNotFound,
 )
-from shared.jobs import submission
+from shared.jobs import version_jobs
 from shared.registry import versions
 from shared.registry.baselines import BASELINES_FILE, Baselines
 from shared.registry.evaluation import read_evaluation_file
@@ -70,7 +70,7 @@ def compute_baselines(path: VersionPath) -> Response:
         version = versions.get_described_version(session, path.model, path.reference)
         check_has_data(version, "a baseline")
         spec = BaselineSpec(model=version.model, version=version.number, priority=0, tags={}, notes="")
-        job, is_new = submission.create_version_job(session, spec, owners.get_current(), owners.max_queued)
+        job, is_new = version_jobs.create_version_job(session, spec, owners.get_current(), owners.max_queued)
     if is_new:
         services().notifier.notify(Device(job.device))
     status = HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK

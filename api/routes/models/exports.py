@@ -23,7 +23,7 @@ from shared.errors import (
     UnsupportedContent,
     VersionNotFound,
 )
-from shared.jobs import submission
+from shared.jobs import version_jobs
 from shared.registry import versions
 from shared.registry.imports import check_has_data
 from shared.spec.export import NOT_FOR_TEXTS, ExportFormat, ExportSpec
@@ -75,7 +75,7 @@ def export_version(path: VersionPath, body: ExportRequest) -> Response:
             detail = f"`{body.format}` scales inputs, and those of this version are word indices. Use another format."
             raise InvalidRequest("The version cannot be exported.", (Fault("#/format", detail),))
         spec = ExportSpec(**body.model_dump(), model=version.model, version=version.number)
-        job, is_new = submission.create_version_job(session, spec, owners.get_current(), owners.max_queued)
+        job, is_new = version_jobs.create_version_job(session, spec, owners.get_current(), owners.max_queued)
     if is_new:
         services().notifier.notify(Device(job.device))
     status = HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK

@@ -27,7 +27,7 @@ from shared.errors import (
     UnsupportedContent,
     VersionNotFound,
 )
-from shared.jobs import submission
+from shared.jobs import version_jobs
 from shared.registry import versions
 from shared.registry.compatibility import check_inputs, check_labels
 from shared.registry.further_evaluations import FurtherEvaluation, find_key, get_file_name
@@ -129,7 +129,7 @@ def evaluate_version(path: VersionPath, body: EvaluationRequest) -> Response:
             part=body.part or ("test" if dataset is None else "all"),
             **body.model_dump(include={"priority", "tags", "notes"}),
         )
-        job, is_new = submission.create_version_job(session, spec, owners.get_current(), owners.max_queued)
+        job, is_new = version_jobs.create_version_job(session, spec, owners.get_current(), owners.max_queued)
     if is_new:
         services().notifier.notify(Device(job.device))
     status = HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK

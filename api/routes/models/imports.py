@@ -35,7 +35,7 @@ from shared.errors import (
     UnsupportedContent,
 )
 from shared.inference.samples import preprocess_samples
-from shared.jobs import submission
+from shared.jobs import version_jobs
 from shared.registry.imports import build_import_contract, complete_meaning, describe_import, make_plan_spec
 from shared.spec.fields import Notes, Priority, Tags
 from shared.spec.model_import import ImportMeaning, ImportSpec
@@ -144,7 +144,7 @@ def import_model(path: ModelPath) -> Response:
 
         def submit(stored: list[StoredFile]) -> Job:
             with services().sessions.begin() as session:
-                return submission.create_import(session, spec, stored[0], owner, owners.max_queued)
+                return version_jobs.create_import(session, spec, stored[0], owner, owners.max_queued)
 
         paths = [Path(folder, ARRAYS_FILE)]
         job = tracked_files.store_and_reference(services().sessions, services().artifacts, paths, submit)

@@ -14,7 +14,7 @@ from shared.database.tables.base import Base
 from shared.database.tables.jobs import Job
 from shared.datasets import revisions
 from shared.datasets.info import DatasetInfo, TargetKind
-from shared.jobs import submission
+from shared.jobs import batch_predictions, submission
 from shared.jobs.batch_predictions import BatchState
 from shared.settings import Settings
 from shared.spec.batch_prediction import BatchSpec
@@ -59,7 +59,7 @@ def test_jobs_of_an_earlier_release_refer_to_their_data(
         submission.create_job(session, TrainingSpec.model_validate(XOR))
         submission.create_job(session, TrainingSpec.model_validate(changed(DIGITS, "dataset.name", "flowers@2")))
         spec = BatchSpec.model_validate({**common, "version": 1, "dataset": "flowers@2", "top": 1})
-        submission.create_batch_prediction(session, spec, batch, [])
+        batch_predictions.create(session, spec, batch, [])
     monkeypatch.setenv("TRAINYARD_DATABASE_URL", settings.database_url)
     config = Config(toml_file=ROOT / "pyproject.toml")
 
