@@ -10,10 +10,10 @@ from tests.support.stacks import Stack
 from tests.support.waiting import wait_for
 
 
-def run(command: str, stack: Stack) -> str:
-    """Run a command of a page as a reader would, in a shell. Raises CalledProcessError if the answer is an error."""
+def run(command: str, stack: Stack, folder: Path = ROOT) -> str:
+    """Run a command of a page as a reader would, in a shell in this folder. Raises CalledProcessError for an error."""
     command = command.replace("127.0.0.1:8000", f"127.0.0.1:{stack.port}").replace("curl -s", "curl --fail -s")
-    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, check=True, text=True)  # noqa: S602
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, check=True, text=True)  # noqa: S602
     return done.stdout
 
 
@@ -35,4 +35,4 @@ def test_commands_of_the_readme_and_the_models_page_work_in_their_order(stack: S
     assert (prediction["model"], prediction["predictions"][0]["label"]) == ("digits-cnn", "6")
     for command, shown in find_commands("docs/models.md"):
         entry = shown.partition("[")[2] or shown  # other tests have models too, which a list can show first
-        assert entry in run(command.replace("-o ", f"-o {tmp_path}/"), stack)
+        assert entry in run(command, stack, tmp_path)
