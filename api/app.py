@@ -36,7 +36,7 @@ from api.protocols import hugging_face, mlflow, open_inference, tf_serving
 from api.protocols.descriptions import describe_foreign_paths
 from api.protocols.fast_path import with_fast_path
 from api.routes.datasets import dataset_rows, datasets
-from api.routes.jobs import batch_predictions, job_actions, job_changes, job_metrics, jobs, queue
+from api.routes.jobs import batch_predictions, cross_validations, job_actions, job_changes, job_metrics, jobs, queue
 from api.routes.models import (
     baselines,
     evaluations,
@@ -93,6 +93,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     app.config[CONFIG_KEY] = services.reader
     for routes in (
         jobs,
+        cross_validations,
         job_actions,
         job_metrics,
         job_changes,

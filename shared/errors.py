@@ -219,7 +219,7 @@ class FileNotFound(ServiceError):
 
 
 class EvaluationNotFound(ServiceError):
-    """Raised when a version has no evaluation, or not the requested part of it."""
+    """Raised when a version has no such evaluation, or a job is no fold of a cross-validation."""
 
     kind = "evaluation-not-found"
 

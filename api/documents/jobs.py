@@ -137,7 +137,8 @@ class JobDocument(JobSummary):
         default=None, description="The interval in which the wait probably lies; null without an estimate."
     )
     metrics: Metrics | None = Field(
-        default=None, description="Loss and metrics of the version that a training has published; else null."
+        default=None,
+        description="Loss and metrics of the version that a training has published, or of a fold; else null.",
     )
     links: dict[str, str] = Field(
         default={},
@@ -283,7 +284,7 @@ def load_job(sessions: Sessions, job_id: UUID) -> JobDocument:
     with sessions() as session:
         job = queries.get_job(session, job_id)
         standing = wait_estimate.get_queue_position(session, job, VANISHED_AFTER_SECONDS)
-        metrics = versions.get_metrics(session, [job.version])[0] if job.version is not None else None
+        metrics = versions.get_metrics(session, [job.version])[0] if job.version is not None else job.metrics
         links = _list_links(job)
     known: dict[str, object] = {"links": links, "metrics": metrics}
     if standing is not None:
@@ -313,6 +314,8 @@ def _list_links(job: Job) -> dict[str, str]:
         file = {"file": f"{version}/files/{job.export['file']}"} if job.export is not None else {}
         return {**links, "version": version, **file}
     links["metrics"] = f"{path}/metrics"
+    if job.cross_validation is not None:
+        links["cross_validation"] = f"{path}/cross-validation"
     if (job.progress or {}).get("epoch"):
         links["curves"] = f"{path}/curves.svg"
     if job.version is None:

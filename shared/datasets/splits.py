@@ -1,6 +1,7 @@
 """Load the data set of a spec and split it into training, validation and test rows."""
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from shared.datasets.row_files import MappedRows, TextRows
 from shared.datasets.uploaded import Rows, UploadedDataset
 from shared.datasets.validation import check_validation_inputs, convert_labels
 from shared.errors import DatasetDoesNotFit, Fault, InvalidRequest
-from shared.spec.dataset import DatasetSpec, ValidationDataset, ValidationSplit
+from shared.spec.dataset import DatasetSpec, ValidationDataset, ValidationFolds, ValidationSplit
 
 DEFAULT_VALIDATION = ValidationSplit(split=0.1)
 
@@ -126,6 +127,8 @@ def compute_part_sizes(spec: DatasetSpec, info: DatasetInfo, other: DatasetInfo 
             raise InvalidRequest("The data set is unknown.", (Fault("#/dataset/validation/dataset", detail),))
         check_validation_inputs(info, other, validation_spec.dataset)
         return PartSizes(train=rows, validation=other.rows, test=info.test_rows)
+    if isinstance(validation_spec, ValidationFolds):
+        return _compute_fold_sizes(validation_spec, rows, info)
     if not isinstance(validation_spec, ValidationSplit):
         held_out = info.validation_rows if validation_spec == "part" else info.test_rows
         if not held_out:
@@ -145,7 +148,19 @@ def compute_part_sizes(spec: DatasetSpec, info: DatasetInfo, other: DatasetInfo 
     return PartSizes(train=rows - validation, validation=validation, test=info.test_rows)
 
 
-def choose_validation(spec: DatasetSpec, info: DatasetInfo | None) -> ValidationSplit | ValidationDataset | str:
+def _compute_fold_sizes(folds: ValidationFolds, rows: int, info: DatasetInfo) -> PartSizes:
+    if rows < folds.folds:
+        detail = f"The training part has {rows} rows, which is too few for {folds.folds} folds. Lower `folds`."
+        raise InvalidRequest("The data cannot be split as requested.", (Fault("#/dataset/validation/folds", detail),))
+    if folds.stratify:
+        _check_stratifiable(info, "#/dataset/validation/stratify")
+    validation = len(range((folds.fold or 1) - 1, rows, folds.folds))
+    return PartSizes(train=rows - validation, validation=validation, test=info.test_rows)
+
+
+def choose_validation(
+    spec: DatasetSpec, info: DatasetInfo | None
+) -> ValidationSplit | ValidationFolds | ValidationDataset | str:
     """Return the validation of the spec, or the default one if it gives none: `part`, or a split of the training rows.
 
     `info` describes an upload; None for other data, which never has a validation part.
@@ -199,6 +214,8 @@ def load_dataset(
         validation_digest = other.digest
     elif isinstance(chosen, ValidationSplit):
         train, validation = _split(all_rows, chosen, sizes, seed)
+    elif isinstance(chosen, ValidationFolds):
+        train, validation = _leave_fold_out(all_rows, chosen, seed)
     else:
         train, validation = all_rows, own_validation if chosen == "part" else test
     if train.weights is not None and not train.weights.any():
@@ -337,6 +354,22 @@ def _split(all_rows: Part, validation_spec: ValidationSplit, sizes: PartSizes, s
         train, validation = np.split(rows, [sizes.train])
     else:
         train, validation = _draw_split(rows, sizes.validation, seed, all_rows.y if validation_spec.stratify else None)
+    return all_rows.select(train), all_rows.select(validation)
+
+
+def _leave_fold_out(all_rows: Part, folds: ValidationFolds, seed: int) -> tuple[Part, Part]:
+    """Return the rows outside of a fold and those of the fold, as scikit-learn's KFold or StratifiedKFold draws it."""
+    from sklearn.model_selection import KFold, StratifiedKFold  # heavy, as below
+
+    splitter = (StratifiedKFold if folds.stratify else KFold)(folds.folds, shuffle=True, random_state=seed)
+    try:
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            drawn = list(splitter.split(np.zeros(len(all_rows)), all_rows.y))
+    except (ValueError, UserWarning) as error:  # a class has fewer rows than there are folds
+        raise DatasetDoesNotFit(
+            f"The rows cannot be stratified ({error}). Lower `folds`, or remove `stratify`."
+        ) from error
+    train, validation = drawn[(folds.fold or 1) - 1]
     return all_rows.select(train), all_rows.select(validation)
 
 

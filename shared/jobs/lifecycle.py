@@ -178,6 +178,14 @@ def finish_reproduction(session: Session, job_id: UUID, attempt: int, reproducti
     _transition_attempt(session, SUCCEED, job_id, attempt, checkpoint_file=None, reproduction=reproduction)
 
 
+def finish_fold(session: Session, job_id: UUID, attempt: int, metrics: Document) -> None:
+    """End a fold of a cross-validation as succeeded, with its metrics. It publishes no version.
+
+    Raises LeaseLost, also when the job is being cancelled.
+    """
+    _transition_attempt(session, SUCCEED, job_id, attempt, checkpoint_file=None, metrics=metrics)
+
+
 def finish_batch(session: Session, job_id: UUID, attempt: int) -> None:
     """End a batch prediction as succeeded, because all inputs are done or the job was stopped.
 

@@ -26,7 +26,7 @@ from shared.errors import (
     JobNotFound,
     list_names,
 )
-from shared.jobs import batch_predictions, creation, events, queries
+from shared.jobs import batch_predictions, creation, cross_validation, events, queries
 from shared.jobs.events import format_epoch
 from shared.registry import pretrained
 from shared.spec.dataset import DatasetSpec, StoredInlineData
@@ -101,7 +101,7 @@ def create_job(
     sent: TrainingSpec | None = None,
     inline: StoredFile | None = None,
 ) -> Job:
-    """Create a queued training.
+    """Create a queued training, or one for each fold of a cross-validation. Returns the first of them.
 
     Args:
         max_queued: how many jobs the owner can have in the queue; None for no limit.
@@ -114,19 +114,23 @@ def create_job(
     Raises IdempotencyKeyReused if the key belongs to another spec, TooManyJobs, DatasetNotFound if the revision was
     deleted, or tracked_files.FilesCollected.
     """
+    jobs = [_make_training(session, each, owner, inline) for each in cross_validation.list_fold_specs(spec)]
+    first, digest = jobs[0], creation.compute_spec_digest(sent or spec)
+    if key is not None and (earlier := creation.find_by_key(session, first, key, digest)) is not None:
+        return earlier
+    for job in jobs[1:]:
+        job.cross_validation = first.cross_validation = first.id
+    creation.add(session, jobs, max_queued)
+    return first
+
+
+def _make_training(session: Session, spec: TrainingSpec, owner: str, inline: StoredFile | None) -> Job:
     if inline is None:
-        job = creation.make_job(session, spec, owner)
-    else:
-        tracked_files.reference(session, [inline.sha256])
-        dataset = replace_inline(spec.dataset, inline)
-        job = creation.make_job(session, spec.model_copy(update={"dataset": dataset}), owner)
-        job.training_digest = creation.compute_training_digest(spec)
-    if (
-        key is not None
-        and (first := creation.find_by_key(session, job, key, creation.compute_spec_digest(sent or spec))) is not None
-    ):
-        return first
-    creation.add(session, [job], max_queued)
+        return creation.make_job(session, spec, owner)
+    tracked_files.reference(session, [inline.sha256])
+    stored = spec.model_copy(update={"dataset": replace_inline(spec.dataset, inline)})
+    job = creation.make_job(session, stored, owner)
+    job.training_digest = creation.compute_training_digest(spec)
     return job
 
 
@@ -169,7 +173,7 @@ def create_retry(
     if (running := session.scalars(unended).one_or_none()) is not None:
         return running, False
     job.retry_of, job.training_digest = old.id, old.training_digest
-    job.reproduces = old.reproduces
+    job.reproduces, job.cross_validation = old.reproduces, old.cross_validation
     if old.kind == JobKind.IMPORT and old.weights_file is not None:
         tracked_files.reference(session, [old.weights_file])
         job.weights_file = old.weights_file

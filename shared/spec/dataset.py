@@ -6,6 +6,8 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from shared.spec.fields import Count, Fraction, Name, SpecPart
 
+MAX_FOLDS = 20
+
 
 class InlineData(SpecPart):
     """Small data inside the spec. Each row has one entry in `x` and one entry in `y`.
@@ -66,6 +68,24 @@ class ValidationSplit(SpecPart):
         return self
 
 
+class ValidationFolds(SpecPart):
+    """A cross-validation: the training rows are drawn into `folds` parts of equal size, with the random seed.
+
+    Each of as many jobs trains on all parts but one, its `fold`, and is measured on this one. `stratify` keeps the
+    proportions of the classes. With `fold`, only this part is left out, in one job.
+    """
+
+    folds: Annotated[int, Field(strict=True, ge=2, le=MAX_FOLDS)]
+    fold: Annotated[int, Field(strict=True, ge=1, description="Default: each in turn.")] | None = None
+    stratify: Annotated[bool, Field(strict=True)] = False
+
+    @model_validator(mode="after")
+    def _check_fold(self) -> Self:
+        if self.fold is not None and self.fold > self.folds:
+            raise ValueError(f"`fold` is {self.fold}, and there are {self.folds}. Leave it out for all of them.")
+        return self
+
+
 class ValidationDataset(SpecPart):
     """All rows of another uploaded data set, such as `flowers-2025@2`, monitor the training."""
 
@@ -75,12 +95,15 @@ class ValidationDataset(SpecPart):
 def _choose_validation_form(value: object) -> str:
     if isinstance(value, str):
         return "named"
-    is_dataset = isinstance(value, ValidationDataset) or (isinstance(value, dict) and "dataset" in value)
-    return "dataset" if is_dataset else "split"
+    if isinstance(value, ValidationDataset) or (isinstance(value, dict) and "dataset" in value):
+        return "dataset"
+    is_folds = isinstance(value, ValidationFolds) or (isinstance(value, dict) and "folds" in value)
+    return "folds" if is_folds else "split"
 
 
 Validation = Annotated[
     Annotated[ValidationDataset, Tag("dataset")]
+    | Annotated[ValidationFolds, Tag("folds")]
     | Annotated[ValidationSplit, Tag("split")]
     | Annotated[Literal["part", "test"], Tag("named")],
     Discriminator(_choose_validation_form),
@@ -114,9 +137,9 @@ class DatasetSpec(SpecPart):
         Validation | None,
         Field(
             description="The rows that monitor the training: `part` is the validation part that the data set has, "
-            "`test` is its test part, and an object takes rows from the training part, or names "
-            "another data set. Default: the validation part, "
-            "or a tenth of the training rows if there is none.",
+            "`test` is its test part, and an object takes rows from the training part, names another data set, or "
+            "asks for a cross-validation. Default: the validation part, or a tenth of the training rows if there is "
+            "none.",
             examples=[{"split": 0.2}],
         ),
     ] = None

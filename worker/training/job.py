@@ -30,6 +30,7 @@ from shared.registry.manifest import (
     VersionManifest,
 )
 from shared.registry.reproduction import compare_versions
+from shared.spec.dataset import ValidationFolds
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
@@ -68,6 +69,8 @@ class _Inputs:
 def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Path) -> None:
     """Train the network of a job and publish it, or compare it with the version that the job reproduces.
 
+    A fold of a cross-validation is only measured.
+
     Raises LeaseLost, JobCancelled, WorkerShutdown, TrainingFailure, ServiceError or OSError.
     """
     from worker.training.context import TrainingContext
@@ -93,7 +96,9 @@ def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Pat
     result = train(spec, inputs.dataset, training, inputs.initial)
     logger.info("trained %d of %d epochs, in %s", result.epochs.trained, result.epochs.asked, result.precision)
     manifest = _make_manifest(job, spec, inputs, result)
-    if job.reproduces is not None:
+    if isinstance(spec.dataset.validation, ValidationFolds):
+        _finish_fold(job, result, lease)
+    elif job.reproduces is not None:
         _finish_reproduction(job, job.reproduces, manifest, lease)
     else:
         paths = [
@@ -186,6 +191,13 @@ def _finish_reproduction(job: Job, reproduces: Document, again: VersionManifest,
     lease.flush()
     lease.write_with_retry(finish)
     logger.info("version %s/%s reproduced", reproduces["model"], reproduces["version"])
+
+
+def _finish_fold(job: Job, result: "TrainingResult", lease: Lease) -> None:
+    metrics = result.metrics.model_dump(mode="json")
+    lease.flush()
+    lease.write_with_retry(partial(lifecycle.finish_fold, job_id=job.id, attempt=job.attempt, metrics=metrics))
+    logger.info("this fold is measured; a cross-validation publishes no version")
 
 
 def _load_initial_weights(context: WorkerContext, version: Version | None, folder: Path) -> "InitialWeights | None":

@@ -28,7 +28,7 @@ from shared.networks.vocabulary import check_vocabulary
 from shared.networks.weights_file import check_weights
 from shared.preprocessing.contract import Contract, ImageContract, build_contract
 from shared.registry.pretrained import PretrainedVersion
-from shared.spec.dataset import ValidationDataset
+from shared.spec.dataset import ValidationDataset, ValidationFolds
 from shared.spec.network import LayerSpec
 from shared.spec.training import TrainingSpec
 
@@ -121,6 +121,7 @@ def _plan(
     training = spec.training
     metrics = list(map(name_metric, make_metrics(training.metrics, objective)))
     check_monitors(training, metrics, rows.validation)
+    check_publishes(spec)
     check_class_weight(training.class_weight, objective)
     steps_per_epoch = ceil(rows.train / training.batch_size)
     return Plan(
@@ -138,6 +139,16 @@ def _plan(
         rows=rows,
         steps_per_epoch=steps_per_epoch,
     )
+
+
+def check_publishes(spec: TrainingSpec) -> None:
+    """Check that a cross-validation asks for no file of a version. Raises InvalidRequest."""
+    if not isinstance(spec.dataset.validation, ValidationFolds):
+        return
+    for pointer, is_asked in (("baselines", spec.baselines), ("training/tensorboard", spec.training.tensorboard)):
+        if is_asked:
+            detail = "A cross-validation publishes no version, and so it has no such file. Leave this out."
+            raise InvalidRequest("The spec contradicts itself.", (Fault(f"#/{pointer}", detail),))
 
 
 def check_prepared_size(contract: Contract, rows: PartSizes, info: DatasetInfo, max_bytes: int) -> None:

@@ -29,10 +29,9 @@ def show_compare() -> Response:
         published = [job.version for job in jobs if job.version is not None]
         metrics = versions.get_metrics(session, published)
         rows = _list_differences([(job, queries.get_job(session, job.id).spec) for job in jobs])
-    headlines = {
-        version.job_id: Metrics.model_validate(measured).choose_headline()
-        for version, measured in zip(published, metrics, strict=True)
-    }
+    measured = {version.job_id: found for version, found in zip(published, metrics, strict=True)}
+    measured |= {job.id: job.metrics for job in jobs if job.metrics is not None}  # of the folds of a cross-validation
+    headlines = {job_id: Metrics.model_validate(found).choose_headline() for job_id, found in measured.items()}
     return render(
         "jobs/compare.html",
         "web.show_jobs",

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from flask import Response
 
+from api.documents.cross_validation import CrossValidationDocument
 from api.documents.jobs import load_columns, load_job
 from api.services import services
 from api.streaming.job_log import format_log
@@ -22,8 +23,10 @@ ADDS_FILE = frozenset({JobKind.EXPORT, JobKind.BASELINES, JobKind.EVALUATION})
 def show_job(job_id: UUID) -> Response:
     """Show a job. Raises JobNotFound."""
     with services().sessions() as session:  # what is read after `last_event` may be newer, and the stream repeats it
-        columns = load_columns(session, queries.get_job(session, job_id), MAX_POINTS)
+        row = queries.get_job(session, job_id)
+        columns = load_columns(session, row, MAX_POINTS)
         rows = events.list_epochs(session, job_id, max(0, columns.trained - MAX_ROWS), MAX_ROWS)
+        folds = CrossValidationDocument.load(session, row) if row.cross_validation is not None else None
         logged = events.list_log_events(session, job_id, MAX_LOG_LINES)
     job = load_job(services().sessions, job_id)
     lines = "".join(format_log(event for event in logged if event.number <= columns.last_event))
@@ -35,6 +38,7 @@ def show_job(job_id: UUID) -> Response:
         script="pages/job.js",
         script_words=("job.script.", "status.", "chart."),
         job=job,
+        folds=folds,
         is_training=job.kind == JobKind.TRAINING,
         has_ended=has_ended,
         adds_file=job.kind in ADDS_FILE,

@@ -76,6 +76,7 @@ class Job(Base):
             the job has not ended; afterwards it clears the column.
         validation_revision_id: the revision that `validation` of the spec names, likewise.
         inline_file: digest of the file with the inline data of the spec, if they are too large for the database.
+        cross_validation: the id of the first job of the same cross-validation; None for other jobs.
         weights_file: digest of the uploaded weights that the spec names, or those of an import.
     """
 
@@ -93,6 +94,7 @@ class Job(Base):
         Index(None, "inline_file"),
         Index(None, "weights_file"),
         Index(None, "retry_of"),
+        Index(None, "cross_validation"),
         Index(None, "events_trimmed", "ended_at"),
     )
 
@@ -126,6 +128,8 @@ class Job(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     spec_digest: Mapped[str] = mapped_column(String(64))
     training_digest: Mapped[str] = mapped_column(String(64))
+    cross_validation: Mapped[UUID | None]
+    metrics: Mapped[Document | None]  # of a fold of a cross-validation that has succeeded: the fields of `Metrics`
     reproduces: Mapped[Document | None]  # model and number of the version that this job trains again
     reproduction: Mapped[Document | None]  # the fields of `Reproduction`, the result of that comparison
     batch: Mapped[Document | None]  # of a batch prediction: the fields of `BatchState`
