@@ -130,6 +130,14 @@ class TrainingOptions(SpecPart):
         ),
     ] = 1
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
+    shuffle: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Shuffle the training rows before each epoch. With `false`, they are taken in their order.",
+            exclude_if=lambda shuffles: shuffles,
+        ),
+    ] = True
     optimizer: Annotated[
         OptimizerSpec, BeforeValidator(lambda given: given, json_schema_input_type=Name | OptimizerSpec)
     ] = OptimizerSpec(name="Adam")

@@ -24,7 +24,13 @@ from worker.training.checkpoints.format import TrainingState
 from worker.training.checkpoints.manager import CheckpointManager
 from worker.training.context import TrainingContext
 from worker.training.fused_fit import MAX_FUSED_BYTES, fit_fused
-from worker.training.input.pipeline import count_steps, make_ordered_batches, make_shuffled_batches
+from worker.training.input.pipeline import (
+    EpochOrder,
+    count_steps,
+    draw_shuffled_order,
+    make_ordered_batches,
+    make_training_batches,
+)
 from worker.training.memory_check import FLOAT_BYTES
 from worker.training.precision import compute_in
 from worker.training.tensorboard import make_tensorboard_callbacks
@@ -169,17 +175,26 @@ def make_callbacks(run: TrainingRun) -> Callbacks:
 
 
 def make_batches(run: TrainingRun) -> tf.data.Dataset:
-    """Make one stream with the batches of all remaining epochs. (seed, epoch) determines the order of an epoch."""
-    return make_shuffled_batches(
+    """Make one stream with the batches of all remaining epochs."""
+    return make_training_batches(
         run.train.x,
         run.make_columns(),
         run.contract.normalisation,
         run.options.batch_size,
         run.options.seed,
         run.options.epochs,
+        _make_order(run),
         make_augmentation_layers(run.spec.augmentation, run.contract),
         (run.state.epoch, run.state.batch),
     )
+
+
+def _make_order(run: TrainingRun) -> EpochOrder:
+    """Make the order of the rows of each epoch: shuffled with (seed, epoch), or that of the data."""
+    rows = len(run.train)
+    if not run.options.shuffle:
+        return lambda _: np.arange(rows)
+    return partial(draw_shuffled_order, seed=run.options.seed, rows=rows)
 
 
 def make_evaluation_batches(run: TrainingRun, part: PreparedPart) -> tf.data.Dataset | None:
@@ -221,7 +236,7 @@ def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
                 ),
                 callbacks.checkpoint,  # last: it saves the state that the others have changed
             ],
-            shuffle=False,  # `make_batches` has shuffled the rows
+            shuffle=False,  # `make_batches` orders the rows
             verbose=0,
         )
 
@@ -340,7 +355,7 @@ def _fit_fused(run: TrainingRun, callbacks: Callbacks) -> None:
         validation,
         batch_size=run.options.batch_size,
         evaluation_batch_size=run.evaluation_batch_size,
-        seed=run.options.seed,
+        draw_order=_make_order(run),
         epochs=run.options.epochs,
         seconds_per_call=run.context.progress_seconds,
         on_epoch_end=on_epoch_end,

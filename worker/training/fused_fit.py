@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from worker.training.input.pipeline import draw_epoch_order
+from worker.training.input.pipeline import EpochOrder
 
 Logs = dict[str, float]
 Columns = Sequence[NDArray[Any]]
@@ -33,7 +33,7 @@ def fit_fused(
     validation: Columns | None,
     batch_size: int,
     evaluation_batch_size: int,
-    seed: int,
+    draw_order: EpochOrder,
     epochs: int,
     seconds_per_call: float,
     on_epoch_end: Callable[[int, float, float, Logs], None],
@@ -45,6 +45,7 @@ def fit_fused(
     Args:
         train: x float32 (n, *input_shape), labels (n, ...) and, if rows are weighted, weights (n,) float32.
         validation: x and labels, or None.
+        draw_order: takes the number of an epoch, and returns the row indices in its order, (n,) int64.
         seconds_per_call: about how long one call of the function may take.
         on_epoch_end: called with epoch (from 1), seconds, learning rate and metrics; may raise to end the training.
         should_continue: called between two calls of the function. The weights are those of the last reported epoch.
@@ -56,7 +57,7 @@ def fit_fused(
     while completed_epochs < epochs:
         count = min(epochs_per_call, epochs - completed_epochs)
         began = time.monotonic()
-        orders = [draw_epoch_order(seed, completed_epochs + index + 1, rows) for index in range(count)]
+        orders = [draw_order(completed_epochs + index + 1) for index in range(count)]
         table = run(tf.constant(np.stack(orders))).numpy()
         seconds = (time.monotonic() - began) / count
         for values in table.tolist():

@@ -18,23 +18,27 @@ from shared.preprocessing.normalisation import Normalisation
 from worker.training.input.augmentation import augment
 
 PREFETCHED_BATCHES = 2
+EpochOrder = Callable[[int], NDArray[np.int64]]
 
 
-def make_shuffled_batches(
+def make_training_batches(
     x: NDArray[Any] | MappedRows,
     columns: Sequence[NDArray[Any]],
     normalisation: Normalisation,
     batch_size: int,
     seed: int,
     epochs: int,
+    draw_order: EpochOrder,
     augmentation: Sequence[keras.layers.Layer] = (),
     done: tuple[int, int] = (0, 0),
 ) -> tf.data.Dataset:
-    """Make one stream with the batches of all epochs. Only (seed, epoch) determines the order of the rows of an epoch.
+    """Make one stream with the batches of all epochs.
 
     Args:
         columns: the labels and, if rows are weighted, the weights (n,) float32.
+        seed: random seed of the augmentation.
         epochs: number of the last epoch; epochs count from 1.
+        draw_order: takes the number of an epoch, and returns the row indices in its order, (rows,) int64.
         augmentation: layers that change the images at random.
         done: number of complete epochs, and of batches of the next epoch, that the stream leaves out.
 
@@ -47,7 +51,7 @@ def make_shuffled_batches(
     def epoch_orders() -> Iterator[NDArray[np.int64]]:
         skipped = batches_done * batch_size
         for epoch in range(epochs_done + 1, epochs + 1):
-            yield draw_epoch_order(seed, epoch, rows)[skipped:]
+            yield draw_order(epoch)[skipped:]
             skipped = 0
 
     orders = tf.data.Dataset.from_generator(epoch_orders, output_signature=tf.TensorSpec((None,), tf.int64)).flat_map(
@@ -68,8 +72,8 @@ def make_ordered_batches(
     return _make_batches(orders, x, [labels], lambda _, values: normalisation.apply(values))
 
 
-def draw_epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
-    """Return the row indices in the order of an epoch, (rows,) int64. Epochs count from 1."""
+def draw_shuffled_order(epoch: int, seed: int, rows: int) -> NDArray[np.int64]:
+    """Return the row indices in the order of an epoch, (rows,) int64. Only (seed, epoch) determines it."""
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
