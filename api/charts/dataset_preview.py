@@ -12,7 +12,7 @@ from api.charts import drawings
 from api.charts.drawings import Tile, shorten
 from api.charts.kinds import Drawing
 from shared.database.tables.datasets import Revision
-from shared.datasets.builtin import BUILTIN_DATASETS, read_samples
+from shared.datasets.builtin import BUILTIN_DATASETS, read_samples, select_rows
 from shared.datasets.encodings import expand_names
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.datasets.revisions import to_dataset_info
@@ -66,7 +66,9 @@ def make_preview(reference: str, revision: Revision, artifacts: ArtifactStore, d
 
 def make_builtin_preview(name: str, decoder: ImageDecoder) -> Drawing:
     """Draw images of the first MAX_CLASSES classes of a built-in data set, or the histograms of its columns."""
-    info, (x, y) = BUILTIN_DATASETS[name].info, read_samples(name)
+    info, samples = BUILTIN_DATASETS[name].info, read_samples(name)
+    train = np.arange(samples.train_rows)
+    x, y = select_rows(samples.x, train), samples.y[train]
     if info.images:
         title = f"{name}: {info.rows:,} images"
         return drawings.draw_gallery(title, _make_tiles(x, y, info, decoder), IMAGES_PER_CLASS)

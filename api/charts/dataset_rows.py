@@ -137,11 +137,12 @@ class OpenDatasets:
         self._lock = threading.Lock()
 
     def open_builtin(self, name: str) -> OpenDataset:
-        """Open the samples of a built-in data set. They count as training rows."""
+        """Open the samples of a built-in data set."""
         with self._lock:
             if name not in self._open:
-                x, y = read_samples(name)
-                self._open[name] = OpenDataset(BUILTIN_DATASETS[name].info, x, y, (len(y),) * 3)
+                found = read_samples(name)
+                ends = (found.train_rows, found.train_rows, len(found.y))
+                self._open[name] = OpenDataset(BUILTIN_DATASETS[name].info, found.x, found.y, ends)
             return self._open[name]
 
     def open_revision(self, revision: Revision) -> OpenDataset:

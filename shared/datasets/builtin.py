@@ -29,7 +29,7 @@ SENTIMENTS = ("negative", "positive")
 TEST_STEP = 5
 """Every fifth text is a test row."""
 SAMPLES = Path(__file__).with_name("samples.npz")
-"""Some training rows of each data set, for pictures: the API has neither scikit-learn nor the downloads."""
+"""Some rows of each data set, to look at: the API has neither scikit-learn nor the downloads."""
 
 Arrays = dict[str, Any]
 """x_train, y_train, x_test, y_test. Also `place`, if the data has no test part and it was split here.
@@ -96,16 +96,34 @@ def _exists(path: Path) -> bool:
         ) from error
 
 
-def read_samples(name: str) -> tuple[NDArray[Any] | TextRows, NDArray[np.int64]]:
-    """Return training rows x of a built-in data set and their class indices y, for a picture; reads nothing else.
+@dataclass(frozen=True)
+class Samples:
+    """Rows of a built-in data set, to look at.
 
-    They are the first 6 images of each class, or all training rows of a table or of texts.
+    Attributes:
+        x: training rows, then test rows.
+        y: their class indices, (n,) int64.
+        train_rows: how many are training rows.
+    """
+
+    x: NDArray[Any] | TextRows
+    y: NDArray[np.int64]
+    train_rows: int
+
+
+def read_samples(name: str) -> Samples:
+    """Return rows of a built-in data set; reads no other file than that of the samples.
+
+    Of images, they are the first 40 training rows in the order of the data set, further ones up to 6 of each class, and
+    the first 16 test rows. Of tables and of texts, they are all rows.
     """
     if BUILTIN_DATASETS[name].info.texts:
         texts, y, is_test = _read_text_file(name)
-        return texts.select(np.flatnonzero(~is_test)), y[~is_test]
+        order = np.argsort(is_test, kind="stable")
+        return Samples(texts.select(order), y[order], int((~is_test).sum()))
     with np.load(SAMPLES, allow_pickle=False) as archive:
-        return archive[f"{name}_x"], archive[f"{name}_y"]
+        train, test = ((archive[f"{name}_x{part}"], archive[f"{name}_y{part}"]) for part in ("", "_test"))
+    return Samples(np.concatenate([train[0], test[0]]), np.concatenate([train[1], test[1]]), len(train[1]))
 
 
 def _open_npz(path: Path) -> Arrays:

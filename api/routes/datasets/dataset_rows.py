@@ -77,7 +77,8 @@ def list_dataset_rows(path: DatasetPath, query: RowsQuery) -> Response:
 
     A row of images has the path of its picture, and a row of a table its cells.
     Of a long text, the first 1,000 characters are listed.
-    Of a built-in data set, some samples are listed.
+    Of built-in images, the first 40 training rows are listed, further ones up to 6 of each class, and the first 16 test
+    rows.
     """
     document, opened = _open(path.name)
     page = parse_page(query.limit, query.cursor, NUMBER_KEY)

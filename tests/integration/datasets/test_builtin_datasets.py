@@ -50,12 +50,36 @@ def test_a_built_in_data_set_has_a_preview_without_its_files(http: FlaskClient, 
 def test_the_samples_are_rows_of_the_data_set(settings: Settings, name: str) -> None:
     info = BUILTIN_DATASETS[name].info
     arrays = BUILTIN_DATASETS[name].read(name, info, settings.datasets_dir)
-    rows = {(row.tobytes(), int(label)) for row, label in zip(arrays["x_train"], arrays["y_train"], strict=True)}
 
-    x, y = read_samples(name)
+    samples = read_samples(name)
 
-    assert {(row.tobytes(), int(label)) for row, label in zip(x, y, strict=True)} <= rows
-    assert len(np.unique(y)) == len(info.classes)
+    assert isinstance(samples.x, np.ndarray)
+    for part, x, y in (
+        ("train", samples.x[: samples.train_rows], samples.y[: samples.train_rows]),
+        ("test", samples.x[samples.train_rows :], samples.y[samples.train_rows :]),
+    ):
+        all_x, all_y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        first = min(40 if part == "train" else 16, len(y))
+        assert (x[:first].tolist(), y[:first].tolist()) == (all_x[:first].tolist(), all_y[:first].tolist())
+        rows = {(row.tobytes(), int(label)) for row, label in zip(all_x, all_y, strict=True)}
+        assert {(row.tobytes(), int(label)) for row, label in zip(x, y, strict=True)} <= rows
+    assert len(np.unique(samples.y[: samples.train_rows])) == len(info.classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [
+        ("mnist", "5 0 4 1", "7 2 1 0"),
+        ("fashion_mnist", "9 0 0 3 0 2 7 2 5 5", "9 2 1 1"),
+        ("cifar10", "6 9 9 4", "3 8 8 0"),
+    ],
+)
+def test_the_first_rows_are_those_of_keras(http: FlaskClient, name: str, train: str, test: str) -> None:
+    classes = BUILTIN_DATASETS[name].info.classes
+    for part, expected in (("train", train), ("test", test)):
+        found = http.get(f"/api/v1/datasets/{name}/rows", query_string={"part": part, "limit": 50}).json
+        labels = [str(classes.index(row["label"])) for row in found["rows"]]
+        assert " ".join(labels[: len(expected.split())]) == expected
 
 
 def test_quantities_are_not_listed_as_classes(http: FlaskClient) -> None:
