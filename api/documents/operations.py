@@ -60,6 +60,20 @@ class LossList(Document):
     losses: list[LossDocument]
 
 
+class MetricDocument(Document):
+    """A metric. In its formula, y is the label and p the output; TP, FP, TN and FN count right and wrong decisions."""
+
+    name: str
+    formula: str
+    use: str = Field(description="When to use it.")
+
+
+class MetricList(Document):
+    """All metrics."""
+
+    metrics: list[MetricDocument]
+
+
 class ActivationDocument(Document):
     """An activation. In its formula, x is the input."""
 

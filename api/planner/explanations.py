@@ -1,4 +1,4 @@
-"""Explain losses and activations: their formulas, and when to use them."""
+"""Explain losses, metrics and activations: their formulas, and when to use them."""
 
 import tomllib
 from functools import cache
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Explanation(BaseModel):
-    """The formula of a loss or an activation, and when to use it. y is the label, p the output, x the input."""
+    """The formula of a loss, a metric or an activation, and when to use it. y is the label, p the output, x the input."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -18,6 +18,6 @@ class Explanation(BaseModel):
 
 @cache
 def read_explanations(kind: str) -> dict[str, Explanation]:
-    """Read the explanations of `losses` or `activations`, by name."""
+    """Read the explanations of `losses`, `metrics` or `activations`, by name."""
     document = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
     return {name: Explanation.model_validate(entry) for name, entry in document[kind].items()}

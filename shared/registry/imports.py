@@ -135,6 +135,11 @@ def find_declared_shape(network: NetworkSpec) -> tuple[int, ...]:
     else:
         sides = list(parse_keras_json(network.keras or {}, MAX_LAYERS).layers[0].declared_shape or [None])
     if not sides or not all(type(side) is int and 0 < side < 2**31 for side in sides):
+        if network.layers is not None:
+            detail = (
+                "The network does not say what it takes. Give its first layer an `input_shape`, such as [28, 28, 1]."
+            )
+            raise _refuse("#/network/layers/0", detail)
         detail = (
             f"The network declares the input shape {sides}. Give each side a size in its first layer, and save again."
         )

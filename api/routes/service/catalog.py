@@ -1,4 +1,4 @@
-"""Show the catalog: everything that a spec can name, and what losses and activations compute."""
+"""Show the catalog: everything that a spec can name, and what losses, metrics and activations compute."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from api.charts import drawings
 from api.charts.kinds import Drawing, PictureFormat
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
-from api.documents.operations import ActivationDocument, ActivationList, LossDocument, LossList
+from api.documents.operations import (
+    ActivationDocument,
+    ActivationList,
+    LossDocument,
+    LossList,
+    MetricDocument,
+    MetricList,
+)
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.planner.catalog import Catalog
@@ -103,6 +110,21 @@ def compute_loss(path: EntryPath, body: LossBody) -> Response:
     return to_response(services().planner.compute_loss(loss_request))
 
 
+@bp.get("/metrics", responses={200: MetricList})
+@parse_request
+def list_metrics() -> Response:
+    """List the metrics, each with its formula and when to use it."""
+    return to_response(MetricList(metrics=[_format_metric(name) for name in read_explanations("metrics")]))
+
+
+@bp.get("/metrics/<name>", responses={200: MetricDocument, **describe_problems(FileNotFound)})
+@parse_request
+def show_metric(path: EntryPath) -> Response:
+    """Show the formula of a metric, and when to use it."""
+    _find("metrics", path.name)
+    return to_response(_format_metric(path.name))
+
+
 @bp.get("/activations", responses={200: ActivationList})
 @parse_request
 def list_activations() -> Response:
@@ -149,6 +171,10 @@ def _check_body(name: str, body: LossBody) -> None:
 
 def _format_loss(name: str) -> LossDocument:
     return LossDocument(name=name, **read_explanations("losses")[name].model_dump())
+
+
+def _format_metric(name: str) -> MetricDocument:
+    return MetricDocument(name=name, **read_explanations("metrics")[name].model_dump())
 
 
 def _format_activation(name: str) -> ActivationDocument:

@@ -1,4 +1,4 @@
-"""Show what losses and activations compute, and when to use them."""
+"""Show what losses, metrics and activations compute, and when to use them."""
 
 from flask import Response, request
 
@@ -18,7 +18,7 @@ DEFAULT = "binary_crossentropy"
 
 
 def show_functions() -> Response:
-    """Show the losses and the activations. `?loss=` chooses the loss in the form."""
+    """Show the losses, the metrics and the activations. `?loss=` chooses the loss in the form."""
     chosen = request.args.get("loss", "")
     loss = chosen if chosen in read_explanations("losses") else DEFAULT
     return render(
@@ -28,12 +28,13 @@ def show_functions() -> Response:
         loss=loss,
         example=EXAMPLES.get(loss, EXAMPLES[DEFAULT]),
         losses=_describe("losses"),
+        metrics=_describe("metrics"),
         activations=_describe("activations"),
     )
 
 
 def _describe(kind: str) -> list[tuple[str, str, str]]:
-    """Return the name, the formula and the use of each loss or activation, in the language of the request."""
+    """Return the name, the formula and the use of each of them, in the language of the request."""
     translations = load_translations("functions", choose_language())
     return [
         (name, one.formula, translations.get(f"{kind}.{name}", one.use))

@@ -132,9 +132,11 @@ def test_weights_alone_need_the_network(
         }
 
     refused = post(http, content, classes=classes)
+    shapeless = post(http, content, classes=classes, network='{"layers": [{"layer": "Dense", "units": 2}]}')
     job = run(http, worker, content, classes=classes, network=json.dumps(network))
 
     assert refused.json["errors"][0]["pointer"] == "#/network"
+    assert shapeless.json["errors"][0]["pointer"] == "#/network/layers/0"
     assert job["status"] == "succeeded", job["error"]
 
 

@@ -21,8 +21,10 @@ def compute(http: FlaskClient, name: str, y_true: Any, y_pred: Any, **rest: Any)
     return answer.json
 
 
-def test_every_loss_and_activation_is_explained(http: FlaskClient) -> None:  # noqa: ARG001 - for the database
+def test_every_loss_metric_and_activation_is_explained(http: FlaskClient) -> None:
     assert set(read_explanations("losses")) == set(LOSSES)
+    metrics = {entry["name"] for entry in http.get("/api/v1/catalog").json["metrics"]} - {"acc", "ce"}  # short names
+    assert set(read_explanations("metrics")) == metrics
     assert sorted(read_explanations("activations")) == list_activations()
 
 
@@ -75,6 +77,14 @@ def test_what_a_loss_does_not_accept_is_refused(http: FlaskClient, name: str, bo
     assert found in answer.get_data(as_text=True)
 
 
+def test_every_use_is_told_in_korean(http: FlaskClient) -> None:
+    page = http.get("/ui/functions", headers={"Accept-Language": "ko"}).text
+
+    for kind in ("losses", "metrics", "activations"):
+        for name, one in read_explanations(kind).items():
+            assert one.use not in page, name
+
+
 @pytest.mark.parametrize("name", ["relu", "heaviside", "softmax", "exponential"])
 def test_an_activation_is_drawn_with_its_derivative(http: FlaskClient, name: str) -> None:
     answer = http.get(f"/api/v1/catalog/activations/{name}.svg")
@@ -87,9 +97,12 @@ def test_an_activation_is_drawn_with_its_derivative(http: FlaskClient, name: str
 
 def test_entries_have_formulas_and_links(http: FlaskClient) -> None:
     losses = http.get("/api/v1/catalog/losses").json["losses"]
+    metrics = http.get("/api/v1/catalog/metrics").json["metrics"]
     activations = http.get("/api/v1/catalog/activations").json["activations"]
 
+    assert http.get("/api/v1/catalog/metrics/Recall").json in metrics
+    assert http.get("/api/v1/catalog/metrics/recal").status_code == 404
     assert http.get("/api/v1/catalog/losses/huber").json in losses
-    assert all(one["formula"] and one["use"] for one in (*losses, *activations))
+    assert all(one["formula"] and one["use"] for one in (*losses, *metrics, *activations))
     assert http.get(activations[0]["picture"]).status_code == 200
     assert http.get("/api/v1/catalog/activations/glu.svg").status_code == 404
