@@ -18,7 +18,7 @@ from shared.spec.model_import import ImportMeaning, ImportSpec
 from shared.spec.network import MAX_LAYERS, NetworkSpec
 from shared.spec.preprocessing import Color, Preprocessing, Scale
 from shared.spec.text import MAX_LENGTH, TextPreprocessing, Unknown
-from shared.spec.training import TrainingSpec
+from shared.spec.training import LossSpec, TrainingSpec
 
 IMPORTED = "imported"
 """The key of `lineage.spec` that tells an imported version."""
@@ -106,6 +106,15 @@ def build_import_contract(meaning: ImportMeaning, info: DatasetInfo) -> Contract
     return contract.model_copy(update={"normalisation": Normalisation(offset=offset, divisor=divisor)})
 
 
+def find_import_loss(meaning: ImportMeaning, network: NetworkSpec) -> LossSpec | None:
+    """Return the loss of logits, which tells what activation is appended to the network; None for other outputs."""
+    if not meaning.from_logits:
+        return None
+    is_binary = meaning.labels is not None or _find_output_width(meaning, network) == 1
+    name = "binary_crossentropy" if is_binary else "sparse_categorical_crossentropy"
+    return LossSpec.model_validate({"name": name, "from_logits": True})
+
+
 def make_plan_spec(spec: ImportSpec, info: DatasetInfo, contract: Contract) -> tuple[TrainingSpec, DatasetInfo]:
     """Return a training of no epoch whose plan checks the network of an import, and the data that it is planned for."""
     preprocessing = Preprocessing()
@@ -120,7 +129,10 @@ def make_plan_spec(spec: ImportSpec, info: DatasetInfo, contract: Contract) -> t
             "dataset": DatasetSpec(name=IMPORTED),
             "preprocessing": preprocessing,
             "network": spec.network,
-            "training": {"epochs": 0, **({"loss": "mse"} if info.targets is TargetKind.NUMBERS else {})},
+            "training": {
+                "epochs": 0,
+                "loss": "mse" if info.targets is TargetKind.NUMBERS else find_import_loss(spec.meaning, spec.network),
+            },
         }
     )
     return planned, info

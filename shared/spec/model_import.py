@@ -117,6 +117,15 @@ class ImportMeaning(SpecPart):
     task: Annotated[
         Literal["regression"] | None, Field(description="`regression`: the outputs are numbers, without classes.")
     ] = None
+    from_logits: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="The outputs are logits, as a loss with `from_logits=True` takes them: a softmax or a sigmoid "
+            "is appended. Those of `samples` are the logits.",
+            exclude_if=lambda has_logits: not has_logits,
+        ),
+    ] = False
     samples: Samples | None = None
 
     @model_validator(mode="after")
@@ -124,6 +133,8 @@ class ImportMeaning(SpecPart):
         given = [key for key in ("classes", "labels", "task") if getattr(self, key) is not None]
         if len(given) != 1:
             raise ValueError("Give one of `classes`, `labels` and `task: regression`: what the outputs are.")
+        if self.from_logits and self.task is not None:
+            raise ValueError("`from_logits` is for `classes` and `labels`: numbers have no logits. Remove it.")
         return self
 
 

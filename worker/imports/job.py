@@ -21,7 +21,7 @@ from shared.jobs import publishing
 from shared.preprocessing.contract import Contract, ImageContract
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.preprocessing.text import TextContract
-from shared.registry.imports import IMPORTED, build_import_contract, describe_import
+from shared.registry.imports import IMPORTED, build_import_contract, describe_import, find_import_loss
 from shared.registry.manifest import DatasetUsed, Epochs, GoldenSample, Lineage, Metrics, VersionManifest
 from shared.spec.model_import import ImportSpec
 from shared.spec.training import Precision
@@ -67,7 +67,7 @@ def run_import_job(context: WorkerContext, job: Job, lease: Lease, folder: Path)
         contract = _find_needs_word(network, contract)
     samples = _make_samples(spec, contract, context.decoder)
     outputs = network(samples.rows, training=False).numpy()
-    _check_outputs(spec, outputs)
+    _check_outputs(spec, _find_model_outputs(spec, network, samples.rows, outputs))
     manifest = _make_manifest(job, spec, contract, network)
     paths = write_version(network, manifest, samples.rows, samples.golden, folder)
     lease.flush()
@@ -95,12 +95,14 @@ def _build_network(
     import keras
 
     from shared.networks.builder import build_network
+    from shared.networks.objectives import find_appended_activation
     from worker.imports.weights import load_imported_weights
 
     assert job.weights_file is not None  # noqa: S101 - `create_import` sets it
     keras.utils.clear_session()
     try:
-        network = build_network(spec.network, contract.input_shape, spec.model)
+        appended = find_appended_activation(find_import_loss(spec.meaning, spec.network), spec.network)
+        network = build_network(spec.network, contract.input_shape, spec.model, appended)
         load_imported_weights(network, spec.file, context.artifacts.get_local_path(job.weights_file, folder))
     except InvalidRequest as error:  # a fault that the API did not find
         faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in error.faults)
@@ -151,6 +153,18 @@ def _to_golden(given: Input) -> GoldenSample:
     if isinstance(given, TextInput):
         return GoldenSample(text=given.text, outputs=())
     return GoldenSample(numbers=given.values if isinstance(given.values, list) else [given.values], outputs=())
+
+
+def _find_model_outputs(
+    spec: ImportSpec, network: "keras.Model", rows: NDArray[np.float32], outputs: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return what the model itself answers: the outputs of the network, or the logits before its last activation."""
+    import keras
+
+    if not spec.meaning.from_logits:
+        return outputs
+    logits = keras.Model(network.input, network.layers[-1].input)
+    return np.asarray(logits(rows, training=False))
 
 
 def _check_outputs(spec: ImportSpec, outputs: NDArray[np.float32]) -> None:

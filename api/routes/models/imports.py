@@ -44,7 +44,7 @@ from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 
 MULTIPART = "multipart/form-data"
-DOCUMENTS = ("preprocessing", "scaling", "vocabulary", "classes", "labels", "samples", "network", "tags")
+DOCUMENTS = ("preprocessing", "scaling", "vocabulary", "classes", "labels", "samples", "network", "tags", "from_logits")
 """Fields of the form that are JSON or YAML."""
 MAX_FIELDS_BYTES = 16 * 2**20
 """A vocabulary, or the images of samples, take megabytes."""
@@ -85,6 +85,10 @@ BODY: dict[str, Any] = {
                     "samples": {
                         **TEXT,
                         "description": "`{inputs, outputs}`: inputs as a client sends them, and the model's answers.",
+                    },
+                    "from_logits": {
+                        "type": "boolean",
+                        "description": "The outputs are logits: an activation is appended.",
                     },
                     "network": {**TEXT, "description": "As in a training spec; only for a `.weights.h5`."},
                     "priority": {"type": "integer"},

@@ -162,6 +162,36 @@ def test_samples_that_are_answered_otherwise_fail_the_import(
 
 
 @on_sqlite
+@pytest.mark.parametrize(
+    ("units", "outputs"), [(3, {"classes": "3"}), (1, {"classes": "2"}), (2, {"labels": '["a", "b"]'})]
+)
+def test_models_that_end_in_logits_get_their_activation(
+    http: FlaskClient, worker: InProcessWorker, tmp_path: Path, units: int, outputs: Json
+) -> None:
+    keras.utils.set_random_seed(5)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(units)])
+    logits = model.predict(np.array([[1.0, 2.0, 3.0]]), verbose=0)
+    activation = keras.activations.softmax if units == 3 else keras.activations.sigmoid
+    content = save(model, tmp_path, "keras")
+    samples = json.dumps({"inputs": [[1, 2, 3]], "outputs": logits.tolist()})
+
+    job = run(http, worker, content, **outputs, from_logits="true", samples=samples)
+
+    assert job["status"] == "succeeded", job["error"]
+    expected = np.asarray(activation(keras.ops.convert_to_tensor(logits)))
+    np.testing.assert_allclose(predict(http, [[1.0, 2.0, 3.0]]), expected, atol=1e-6)
+
+
+@on_sqlite
+def test_probabilities_are_no_logits(http: FlaskClient, tmp_path: Path) -> None:
+    refused = post(http, save(make_model(), tmp_path, "keras"), classes="2", from_logits="true")
+    numbers = post(http, save(make_model(), tmp_path, "keras"), task="regression", from_logits="true")
+
+    assert "The network ends in `softmax`" in refused.text
+    assert "numbers have no logits" in numbers.text
+
+
+@on_sqlite
 def test_the_preprocessing_of_the_form_holds(http: FlaskClient, worker: InProcessWorker, tmp_path: Path) -> None:
     model = make_model()
     x = np.array([[10.0, 20.0, 30.0]], np.float32)
