@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test web pictures check e2e e2e-compose bench chaos fuzz audit recipes tidy migrate lock
+.PHONY: help install demo run test web pictures check e2e e2e-compose bench chaos fuzz audit recipes course tidy migrate lock
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,7 +26,7 @@ $(VENV)/installed $(AUDIT)/installed:
 		$$pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement $<
 	@touch $@
 
-$(VENV)/browser-installed: requirements/browser.txt $(VENV)/installed
+$(VENV)/browser-installed $(VENV)/course-installed: $(VENV)/%-installed: requirements/%.txt $(VENV)/installed
 	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement $<
 	@touch $@
 
@@ -53,7 +53,7 @@ check: install ## Check lint, formatting, import contracts and types
 	$(BIN)/mypy
 
 e2e: install ## Run the end-to-end tests against processes on this machine
-	@exec $(BIN)/python -m pytest tests/e2e
+	@exec $(BIN)/python -m pytest tests/e2e $(if $(KEYWORDS),-k '$(KEYWORDS)')
 
 e2e-compose: install ## Run the end-to-end tests against `docker compose up`
 	@exec $(BIN)/python -m pytest tests/e2e --stack=compose
@@ -73,6 +73,9 @@ audit: $(AUDIT)/installed ## Look up known vulnerabilities of the locked package
 recipes: install ## Train all recipes and write docs/recipes.md, about an hour; TABLES=folder of CSV files, ONLY="and or"
 	@exec $(BIN)/python -m local.recipes $(if $(TABLES),--tables $(TABLES)) $(ONLY)
 
+course: $(VENV)/course-installed ## Execute the notebooks of docs/course; TABLES=folder PHOTOS=folder SHORT=1 WRITE=1
+	@exec $(BIN)/python -m local.course $(if $(TABLES),--tables $(TABLES)) $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(SHORT),--short) $(if $(WRITE),--write) $(ONLY)
+
 tidy: install ## Delete old checkpoints and events and unreferenced files, as the scheduler does
 	@exec $(BIN)/python -m worker.tidy
 
@@ -80,7 +83,7 @@ migrate: install ## Migrate the database
 	@exec $(BIN)/alembic upgrade head
 
 lock: ## Write the lock files (needs uv)
-	@set -e; for name in development api worker worker-gpu browser audit; do \
+	@set -e; for name in development api worker worker-gpu browser course audit; do \
 		platform=$$(test $$name = worker-gpu && echo "--python-platform x86_64-manylinux_2_28 --python-version 3.11" || echo "--universal --python-version 3.11"); \
 		constraint=$$(test $$name = development -o $$name = audit || echo "--constraint $(LOCK)"); \
 		uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \

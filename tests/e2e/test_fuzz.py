@@ -10,7 +10,7 @@ from tests.support.clients import await_end, submit
 from tests.support.examples import DIGITS, changed
 from tests.support.stacks import local_stack
 
-EXAMPLES = 20
+EXAMPLES = 12
 MAX_SECONDS = 300
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
