@@ -20,6 +20,7 @@ from tests.support.problems import assert_problem
 from tests.support.uploads import BLUE, TABLE, colors, flat, npz, upload_dataset, zipped
 from tests.support.worker import InProcessWorker
 
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 TRAIN_COLORS: Json = {
     "model": "colors",
     "dataset": {"name": "colors", "validation": {"split": 0.2}, "test": {"split": 0.2, "stratify": True}},
@@ -34,6 +35,7 @@ TRAIN_COLORS: Json = {
 }
 
 
+@on_sqlite
 def test_a_zip_of_image_folders_is_trained_and_served(http: FlaskClient, worker: InProcessWorker) -> None:
     answer = upload_dataset(http, zipped(colors(20)))
     assert answer.status_code == 201, answer.text
@@ -72,6 +74,7 @@ def test_a_table_with_named_labels_is_trained_and_served(http: FlaskClient, work
     assert [prediction["label"] for prediction in predicted["predictions"]] == ["wide", "high"]
 
 
+@on_sqlite
 def test_class_numbers_need_not_start_at_0(http: FlaskClient, worker: InProcessWorker) -> None:
     upload_dataset(http, b"a,y\n" + b"\n".join(b"%d,%d" % (n % 3, n % 3 + 1) for n in range(60)), "wine")
     spec = {
@@ -88,6 +91,7 @@ def test_class_numbers_need_not_start_at_0(http: FlaskClient, worker: InProcessW
     assert [prediction["label"] for prediction in predicted["predictions"]] == ["1", "3"]
 
 
+@on_sqlite
 def test_classes_of_a_table_can_be_chosen(http: FlaskClient) -> None:
     upload_dataset(http, b"a,y\n" + b"\n".join(b"%d,%d" % (n, n % 3 + 1) for n in range(60)), "wine")
     spec = {
@@ -161,6 +165,7 @@ def test_images_of_different_sizes_need_a_size_in_the_spec(http: FlaskClient) ->
     assert answer.json["errors"][0]["pointer"] == "#/preprocessing/size"
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("fields", "pointer"),
     [
@@ -190,6 +195,7 @@ def test_a_refused_upload_creates_no_data_set(http: FlaskClient) -> None:
     assert list_uploaded(http) == []
 
 
+@on_sqlite
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"%PDF-1.7", b"\x1f\x8b\x08\x00", b"\x00\x01\x02"])
 def test_files_of_other_types_are_refused(http: FlaskClient, content: bytes) -> None:
     assert upload_dataset(http, content).status_code == 422
@@ -212,6 +218,7 @@ def test_an_upload_over_the_limit_is_refused(http: FlaskClient, app: Flask, inge
     assert_problem(answer, 413, "request-too-large")
 
 
+@on_sqlite
 def test_arrays_train_the_same_from_memory_and_from_their_file(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +243,7 @@ def test_arrays_train_the_same_from_memory_and_from_their_file(
     assert metrics[:2] == metrics[2:]
 
 
+@on_sqlite
 def test_photos_are_decoded_once_for_all_epochs_and_jobs(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from shared import errors
 from shared.errors import TrainingFailure
 from tests.support.problems import assert_problem
 
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 FAILURES = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, TrainingFailure)]
 KINDS = sorted({error.kind for error in [*STATUS, *FAILURES] if hasattr(error, "kind")})
 

@@ -272,7 +272,7 @@ def test_jobs_follow_the_table_in_any_order_of_operations(sessions: Sessions) ->
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
