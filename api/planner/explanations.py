@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Explanation(BaseModel):
-    """The formula of a loss, a metric or an activation, and when to use it. y is the label, p the output, x the input."""
+    """The formula of an entry, and when to use it. y is the label, p the output, x the input of an activation."""
 
     model_config = ConfigDict(frozen=True)
 
