@@ -42,7 +42,7 @@ from shared.errors import (
     TooManyListeners,
     UnsupportedContent,
 )
-from shared.jobs import creation, deletion, editing, events, queries, submission
+from shared.jobs import creation, cross_validation, deletion, editing, events, queries, submission
 from shared.networks.weights_file import POINTER, describe_weights_file
 from shared.registry import pretrained, versions
 from shared.registry.manifest import TENSORBOARD_FILE
@@ -193,7 +193,7 @@ def _read_weight_shapes(spec: TrainingSpec, folder: Path) -> list[tuple[int, ...
 @with_all_faults(_check_spec)
 @parse_request
 def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> Response:
-    """Submit a training job.
+    """Submit a training job, or one for each fold of a cross-validation.
 
     With `dry_run`, no job is submitted: the response is the plan of the training.
     With `reuse` in the spec, the response is an earlier job with the same training, with status 200, if there is one.
@@ -213,8 +213,8 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
                 )
 
         job, is_reused = tracked_files.store_and_reference(services().sessions, services().artifacts, inline, submit)
-    if not is_reused:
-        services().notifier.notify(Device(job.device))  # after the commit: workers see the row only then
+    for _ in () if is_reused else cross_validation.list_fold_specs(resolved.spec):
+        services().notifier.notify(Device(job.device))  # after the commit: workers see the rows only then
     status = HTTPStatus.OK if is_reused else HTTPStatus.ACCEPTED
     location = url_for("jobs.show_job", job_id=job.id)
     return to_response(load_job(services().sessions, job.id), status, {"Location": location})

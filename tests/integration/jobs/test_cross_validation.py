@@ -13,7 +13,7 @@ from shared.datasets.splits import load_dataset
 from shared.spec.dataset import DatasetSpec
 from tests.support.examples import IRIS, Json, changed
 from tests.support.problems import assert_problem
-from tests.support.worker import InProcessWorker
+from tests.support.worker import InProcessWorker, RecordingNotifier
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 FOLDS: Any = changed(IRIS, "dataset.validation", {"folds": 3})
@@ -32,9 +32,12 @@ def show(http: FlaskClient, job: Json) -> Json:
     return document
 
 
-def test_each_fold_is_a_job_and_their_mean_and_deviation_are_shown(http: FlaskClient, worker: InProcessWorker) -> None:
+def test_each_fold_is_a_job_and_their_mean_and_deviation_are_shown(
+    http: FlaskClient, worker: InProcessWorker, notifier: RecordingNotifier
+) -> None:
     first = submit(http, {**FOLDS, "tags": {"lesson": "2"}})
 
+    assert len(notifier.notified) == 3
     queued = show(http, first)
     worker.run_all()
     ended = show(http, first)
