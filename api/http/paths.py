@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from api.charts.kinds import PictureFormat
 from shared.registry import versions
+from shared.spec.fields import ModelName
 
 
 def _check_not_latest(alias: str) -> str:
@@ -31,6 +32,12 @@ Reference = Annotated[str, Field(description="The version: its number, `latest` 
 
 class ModelPath(BaseModel):
     model: str = Field(max_length=200)
+
+
+class NewModelPath(BaseModel):
+    """The path of a model that the request may create."""
+
+    model: ModelName
 
 
 class VersionPath(ModelPath):

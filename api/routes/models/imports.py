@@ -12,7 +12,7 @@ from pydantic import Field
 
 from api.documents.jobs import JobDocument, load_job
 from api.http.bodies import MAX_YAML_BYTES, parse_document
-from api.http.paths import ModelPath
+from api.http.paths import NewModelPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.http.uploads import allow_upload, get_uploaded_file, read_form
@@ -127,7 +127,7 @@ class ImportForm(ImportMeaning):
     openapi_extensions={"requestBody": BODY},
 )
 @parse_request
-def import_model(path: ModelPath) -> Response:
+def import_model(path: NewModelPath) -> Response:
     """Import a model of Keras as a version.
 
     Nothing of the file is executed: its network must consist of the layers of the catalog.

@@ -183,6 +183,17 @@ def test_models_that_end_in_logits_get_their_activation(
 
 
 @on_sqlite
+@pytest.mark.parametrize("name", ["Iris-Mine", "my model", "-a", "a" * 101])
+def test_a_name_that_no_model_can_have_is_refused(http: FlaskClient, tmp_path: Path, name: str) -> None:
+    form = {"file": (io.BytesIO(save(make_model(), tmp_path, "keras")), "model.keras"), "classes": "2"}
+
+    answer = http.post(f"/api/v1/models/{name}/imports", data=form)
+
+    assert answer.status_code == 422, answer.text
+    assert answer.json["errors"][0]["pointer"] == "#/model"
+
+
+@on_sqlite
 def test_probabilities_are_no_logits(http: FlaskClient, tmp_path: Path) -> None:
     refused = post(http, save(make_model(), tmp_path, "keras"), classes="2", from_logits="true")
     numbers = post(http, save(make_model(), tmp_path, "keras"), task="regression", from_logits="true")
