@@ -46,7 +46,7 @@ def test_the_table_has_the_figures_of_the_notebooks() -> None:
     page = README.read_text()
 
     assert make_page(page) == page
-    assert page.count("\n| ") == 90 + 3 + 1 + 5, "rows of exercises, of tables, and heads"
+    assert page.count("\n| ") == 90 + 5 * 2 + 5, "the exercises, five heads of two lines, and the table of the files"
 
 
 def test_the_notebooks_were_executed_whole_and_without_an_error() -> None:
