@@ -54,7 +54,7 @@ def run(settings: Settings, names: Sequence[str], environment: dict[str, str], *
     from nbclient.exceptions import CellExecutionError
 
     with run_stack(settings) as http:
-        os.environ.update(environment, TRAINYARD_URL=str(http.base_url).rstrip("/"))
+        kernel = {**os.environ, **environment, "TRAINYARD_URL": str(http.base_url).rstrip("/")}
         for path in list_notebooks():
             if names and path.stem not in names:
                 continue
@@ -62,7 +62,7 @@ def run(settings: Settings, names: Sequence[str], environment: dict[str, str], *
             notebook = nbformat.read(path, as_version=4)
             client = NotebookClient(notebook, timeout=CELL_SECONDS, resources={"metadata": {"path": str(FOLDER)}})
             try:
-                client.execute()
+                client.execute(env=kernel)
             except CellExecutionError as error:
                 raise StackFailed(f"{path.relative_to(ROOT)}: {error}") from error
             print(f"{path.relative_to(ROOT)}: executed in {time.monotonic() - began:.0f} s", flush=True)

@@ -45,6 +45,7 @@ def test_only_the_entry_points_read_the_settings() -> None:
     assert builders == {
         "api/__main__.py",
         "api/wsgi.py",
+        "local/course.py",
         "local/demo.py",
         "local/recipes.py",
         "local/stack.py",
