@@ -35,13 +35,16 @@ def _collect_faults(errors: list[ErrorDetails], document: object, model: type[Ba
             break
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
-            message = f"Unknown key.{suggest(str(error['loc'][-1]), _find_keys(model))}"
+            key = str(error["loc"][-1])
+            message = f"Unknown key.{suggest(key, _find_keys(model) - {key})}"  # it can be a key of another place
         if error["type"] in ("model_type", "dict_type"):
             keys = f" with keys such as {list_names(list(model.model_fields)[:3])}" if not error["loc"] else ""
             message = f"{_show(error['input'])} is not a mapping. Write a mapping{keys}."
         if error["type"] == "string_pattern_mismatch":
             message = f"{_show(error['input'])} does not match the pattern {error['ctx']['pattern']}"
-        details.setdefault(_build_pointer(error["loc"], document), []).append(message)
+        details.setdefault(_build_pointer(error["loc"], document, is_missing=error["type"] == "missing"), []).append(
+            message
+        )
     return [
         Fault(pointer, "; or ".join(dict.fromkeys(messages)))
         for pointer, messages in details.items()
@@ -61,11 +64,11 @@ def _find_keys(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(key for part in parts for key in part.get("properties", {}))
 
 
-def _build_pointer(location: tuple[int | str, ...], document: object) -> str:
+def _build_pointer(location: tuple[int | str, ...], document: object, *, is_missing: bool) -> str:
     """Convert a location of pydantic to a JSON Pointer into the document.
 
     A location also contains the names of the union members that pydantic tried. They are omitted, because they are not
-    keys of the document.
+    keys of the document. The last part is no key of it either if the key is missing.
     """
     pointer = "#"
     current: Any = document
@@ -75,7 +78,7 @@ def _build_pointer(location: tuple[int | str, ...], document: object) -> str:
         )
         if inside:
             current = current[part]
-        elif not (isinstance(current, dict) and index == len(location) - 1 and part != "[key]"):
+        elif not (is_missing and isinstance(current, dict) and index == len(location) - 1):
             continue
         pointer += f"/{escape_pointer(str(part))}"
     return pointer

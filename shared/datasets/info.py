@@ -43,7 +43,8 @@ class DatasetInfo:
         classes: names of the classes. For integer labels: the integers that occur, or empty if they are not known. For
             labels with a column for each class: their names, or empty without names.
         target_width: number of columns of y; 1 if y has the shape (n,).
-        class_rows: (training rows, test rows) of each class; empty if they are not known before the data is read.
+        class_rows: (training rows, test rows) of each class, or of each integer of inline data; empty if they are not
+            known before the data is read.
         encodings: how the cells of each column of a table become numbers; empty if all are plain numbers.
         validation_class_rows: those rows of each class; empty without a validation part.
         weighted: whether each row has a weight in the loss.

@@ -1,6 +1,7 @@
 """Convert the inline data of a spec, nested lists of numbers or texts, to rows and check each entry."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,17 @@ def read_inline(data: Inline) -> tuple[DatasetInfo, NDArray[Any] | TextRows, NDA
     if isinstance(data.x[0], str):
         texts = _read_texts(data.x)
         info = DatasetInfo((), False, targets, len(texts), 0, classes, width, weighted=weighted, texts=True)  # noqa: FBT003
-        return info, texts, y
+        return replace(info, class_rows=_count_class_rows(y, targets)), texts, y
     x, images = _read_x(data.x)
-    return DatasetInfo(x.shape[1:], images, targets, len(x), 0, classes, width, weighted=weighted), x, y
+    info = DatasetInfo(x.shape[1:], images, targets, len(x), 0, classes, width, weighted=weighted)
+    return replace(info, class_rows=_count_class_rows(y, targets)), x, y
+
+
+def _count_class_rows(y: NDArray[Any], targets: TargetKind) -> tuple[tuple[int, int], ...]:
+    """Count the training and test rows of each class or integer label, in their order; nothing for other labels."""
+    if targets not in (TargetKind.CLASSES, TargetKind.INTEGERS):
+        return ()
+    return tuple((count, 0) for count in np.unique(y, return_counts=True)[1].tolist())
 
 
 def read_inline_weights(data: Inline) -> NDArray[np.float32] | None:

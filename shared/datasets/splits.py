@@ -154,6 +154,16 @@ def _compute_fold_sizes(folds: ValidationFolds, rows: int, info: DatasetInfo) ->
         raise InvalidRequest("The data cannot be split as requested.", (Fault("#/dataset/validation/folds", detail),))
     if folds.stratify:
         _check_stratifiable(info, "#/dataset/validation/stratify")
+        available = [train if info.own_test else train + test for train, test in info.class_rows]
+        rarest = min((number for number in available if number), default=folds.folds)
+        if rarest < folds.folds:
+            detail = (
+                f"The rarest class has {rarest} rows, and each of {folds.folds} folds needs one of them. "
+                "Lower `folds`, or remove `stratify`."
+            )
+            raise InvalidRequest(
+                "The data cannot be split as requested.", (Fault("#/dataset/validation/folds", detail),)
+            )
     validation = len(range((folds.fold or 1) - 1, rows, folds.folds))
     return PartSizes(train=rows - validation, validation=validation, test=info.test_rows)
 

@@ -84,7 +84,8 @@ def add(session: Session, jobs: Sequence[Job], max_queued: int | None) -> None:
     for job in jobs:
         session.add_all((job, _make_first_event(job)))
     session.flush()
-    _check_limit(session, jobs[0].owner, max_queued)
+    if max_queued is not None:
+        _check_limit(session, jobs[0].owner, max_queued, len(jobs))
 
 
 def find_by_key(session: Session, job: Job, key: str, digest: str) -> Job | None:
@@ -171,15 +172,19 @@ def _lock_owner(session: Session, owner: str) -> None:
         session.execute(locked)
 
 
-def _check_limit(session: Session, owner: str, max_queued: int | None) -> None:
-    if max_queued is None:
-        return
+def _check_limit(session: Session, owner: str, max_queued: int, added: int) -> None:
     mine = select(func.count()).select_from(Job).where(Job.owner == owner, Job.status == JobStatus.QUEUED)
-    if session.scalars(mine).one() > max_queued:
-        raise TooManyJobs(
-            f"{owner!r} has {max_queued} queued jobs, the limit (TRAINYARD_MAX_QUEUED_PER_OWNER). "
-            "Wait until a job has started, or cancel one."
-        )
+    queued = session.scalars(mine).one() - added
+    if queued + added <= max_queued:
+        return
+    asked = f"{added} jobs" if added > 1 else "a job"
+    remedy = "Wait until a job has started, or cancel one."
+    if added > max_queued:
+        remedy = "Lower `folds`, or ask who runs the service to raise the limit."
+    raise TooManyJobs(
+        f"{owner!r} has {queued} queued jobs and asks for {asked}; the limit is {max_queued} "
+        f"(TRAINYARD_MAX_QUEUED_PER_OWNER). {remedy}"
+    )
 
 
 def _make_first_event(job: Job) -> JobEvent:

@@ -7,7 +7,7 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.database.tables.jobs import Job
+from shared.database.tables.jobs import Job, JobStatus
 from shared.errors import EvaluationNotFound
 from shared.registry.manifest import Metrics, Part
 from shared.spec.dataset import ValidationFolds
@@ -41,16 +41,18 @@ def read_folds(job: Job) -> ValidationFolds:
 
 
 def list_folds(session: Session, job: Job) -> dict[int, Job]:
-    """Return the newest job of each fold of the cross-validation that a job is part of, by the number of the fold.
+    """Return the job of each fold of the cross-validation that a job is part of, by the number of the fold.
 
-    A deleted job is left out. Raises EvaluationNotFound.
+    Of retries, it is the newest one that has succeeded, or the newest if none has. A deleted job is left out.
+    Raises EvaluationNotFound.
     """
     own = read_folds(job)
     if job.cross_validation is None:
         return {own.fold or 1: job}
     found = select(Job).where(Job.cross_validation == job.cross_validation).order_by(Job.created_at)
-    newest = {read_folds(other).fold or 1: other for other in session.scalars(found)}
-    return {number: newest[number] for number in sorted(newest)}
+    by_success = sorted(session.scalars(found), key=lambda other: other.status == JobStatus.SUCCEEDED)
+    chosen = {read_folds(other).fold or 1: other for other in by_success}  # the last of a fold wins
+    return {number: chosen[number] for number in sorted(chosen)}
 
 
 def summarise(measured: Sequence[Metrics]) -> dict[Part, dict[str, Spread]]:

@@ -29,7 +29,7 @@ from shared.errors import (
 from shared.jobs import batch_predictions, creation, cross_validation, events, queries
 from shared.jobs.events import format_epoch
 from shared.registry import pretrained
-from shared.spec.dataset import DatasetSpec, StoredInlineData
+from shared.spec.dataset import DatasetSpec, StoredInlineData, ValidationFolds
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore, StoredFile
@@ -130,7 +130,8 @@ def _make_training(session: Session, spec: TrainingSpec, owner: str, inline: Sto
     tracked_files.reference(session, [inline.sha256])
     stored = spec.model_copy(update={"dataset": replace_inline(spec.dataset, inline)})
     job = creation.make_job(session, stored, owner)
-    job.training_digest = creation.compute_training_digest(spec)
+    if not isinstance(spec.dataset.validation, ValidationFolds):  # nobody looks for a fold by its data
+        job.training_digest = creation.compute_training_digest(spec)
     return job
 
 

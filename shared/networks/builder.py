@@ -178,11 +178,15 @@ def _apply_network(
         steps = _apply_layers(network.layers, inputs, LAYERS_POINTER, {inputs.name})
     else:
         steps = _apply_keras_json(parse_keras_json(network.keras or {}, MAX_LAYERS), inputs, network.freeze)
+    names = {inputs.name}
     for pointer, layer, output in steps:
         _freeze(layer, network.freeze)
+        names.add(layer.name)
         yield pointer, layer, output
     if appended is not None:
         layer = keras.layers.Activation(appended)
+        while layer.name in names:  # the sender's own layers can have the names that Keras gives
+            layer = keras.layers.Activation(appended, name=f"{layer.name}_of_logits")
         yield pointer, layer, layer(output)
 
 

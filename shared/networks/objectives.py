@@ -187,7 +187,8 @@ def choose_objective(
     _check_width(name, info, classes, width, last_layer_pointer)
     if classes and activation not in PROBABILITY_ACTIVATIONS:
         detail = f"A classifier must output probabilities, and this one ends in `{activation}`. Give the last layer "
-        raise _build_error(last_layer_pointer, detail + f"`activation: {'sigmoid' if width == 1 else 'softmax'}`.")
+        detail += f"`activation: {'sigmoid' if width == 1 else 'softmax'}`, or say `from_logits: true`."
+        raise _build_error(last_layer_pointer, detail)
     numbers = classes if classes == info.classes and info.targets is TargetKind.INTEGERS else ()
     labels = _choose_labels(name, info, classes, activation, last_layer_pointer)
     return Objective(name, classes, width, tuple(int(number) for number in numbers), arguments, activation, labels)

@@ -32,13 +32,17 @@ class StoredInlineData(SpecPart):
     ]
 
 
+# The tags of unions are in the places of faults. They are names of classes, which no document has as a key.
+
+
 def _choose_form(value: object) -> str:
     is_stored = isinstance(value, StoredInlineData) or (isinstance(value, dict) and "sha256" in value)
-    return "stored" if is_stored else "data"
+    return StoredInlineData.__name__ if is_stored else InlineData.__name__
 
 
 Inline = Annotated[
-    Annotated[InlineData, Tag("data")] | Annotated[StoredInlineData, Tag("stored")], Discriminator(_choose_form)
+    Annotated[InlineData, Tag(InlineData.__name__)] | Annotated[StoredInlineData, Tag(StoredInlineData.__name__)],
+    Discriminator(_choose_form),
 ]
 
 
@@ -92,20 +96,23 @@ class ValidationDataset(SpecPart):
     dataset: Annotated[str, Field(min_length=1, max_length=200, examples=["flowers-2025@2"])]
 
 
+NAMED = "NamedPart"
+
+
 def _choose_validation_form(value: object) -> str:
     if isinstance(value, str):
-        return "named"
+        return NAMED
     if isinstance(value, ValidationDataset) or (isinstance(value, dict) and "dataset" in value):
-        return "dataset"
+        return ValidationDataset.__name__
     is_folds = isinstance(value, ValidationFolds) or (isinstance(value, dict) and "folds" in value)
-    return "folds" if is_folds else "split"
+    return ValidationFolds.__name__ if is_folds else ValidationSplit.__name__
 
 
 Validation = Annotated[
-    Annotated[ValidationDataset, Tag("dataset")]
-    | Annotated[ValidationFolds, Tag("folds")]
-    | Annotated[ValidationSplit, Tag("split")]
-    | Annotated[Literal["part", "test"], Tag("named")],
+    Annotated[ValidationDataset, Tag(ValidationDataset.__name__)]
+    | Annotated[ValidationFolds, Tag(ValidationFolds.__name__)]
+    | Annotated[ValidationSplit, Tag(ValidationSplit.__name__)]
+    | Annotated[Literal["part", "test"], Tag(NAMED)],
     Discriminator(_choose_validation_form),
 ]
 

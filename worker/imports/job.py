@@ -184,7 +184,8 @@ def _check_outputs(spec: ImportSpec, outputs: NDArray[np.float32]) -> None:
         row = int(np.abs(outputs - expected).max(axis=1).argmax())
         raise ImportDisagrees(
             f"The outputs of the samples differ by {difference:.2g}, and the limit is {TOLERANCE:g}. For sample {row}, "
-            f"{_show(expected[row])} was sent, and the network answers {_show(outputs[row])}. Check `preprocessing`."
+            f"{_show(expected[row])} was sent, and the network answers {_show(outputs[row])}. Check `preprocessing`"
+            f"{', and that `outputs` are logits, not probabilities' if spec.meaning.from_logits else ''}."
         )
     logger.info("the outputs of %d samples differ by %.2g", len(outputs), difference)
 

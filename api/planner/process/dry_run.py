@@ -142,12 +142,13 @@ def _plan(
 
 
 def check_publishes(spec: TrainingSpec) -> None:
-    """Check that a cross-validation asks for no file of a version. Raises InvalidRequest."""
+    """Check that a cross-validation asks for nothing that needs a version. Raises InvalidRequest."""
     if not isinstance(spec.dataset.validation, ValidationFolds):
         return
-    for pointer, is_asked in (("baselines", spec.baselines), ("training/tensorboard", spec.training.tensorboard)):
+    asked = {"baselines": spec.baselines, "reuse": spec.reuse, "training/tensorboard": spec.training.tensorboard}
+    for pointer, is_asked in asked.items():
         if is_asked:
-            detail = "A cross-validation publishes no version, and so it has no such file. Leave this out."
+            detail = "This needs a version, and a cross-validation publishes none. Leave it out."
             raise InvalidRequest("The spec contradicts itself.", (Fault(f"#/{pointer}", detail),))
 
 

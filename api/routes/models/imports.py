@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -211,4 +212,8 @@ def _check(spec: ImportSpec, info: DatasetInfo, owner: str) -> None:
     if spec.meaning.samples is not None:
         preprocess_samples(spec.meaning.samples.inputs, contract, services().decoder)
     plan_spec, plan_info = make_plan_spec(spec, info, contract)
-    services().planner.plan(PlanRequest(spec=plan_spec, uploaded=plan_info), owner)
+    try:
+        services().planner.plan(PlanRequest(spec=plan_spec, uploaded=plan_info), owner)
+    except InvalidRequest as error:  # the form has `from_logits` in place of a loss
+        faults = (replace(one, pointer=one.pointer.replace("#/training/loss/", "#/")) for one in error.faults)
+        raise InvalidRequest(error.detail, tuple(faults)) from None

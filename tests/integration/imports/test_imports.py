@@ -169,7 +169,8 @@ def test_models_that_end_in_logits_get_their_activation(
     http: FlaskClient, worker: InProcessWorker, tmp_path: Path, units: int, outputs: Json
 ) -> None:
     keras.utils.set_random_seed(5)
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(units)])
+    hidden = [keras.layers.Dense(4), keras.layers.Activation("relu", name="activation")]  # a name that Keras gives
+    model = keras.Sequential([keras.Input((3,)), *hidden, keras.layers.Dense(units)])
     logits = model.predict(np.array([[1.0, 2.0, 3.0]]), verbose=0)
     activation = keras.activations.softmax if units == 3 else keras.activations.sigmoid
     content = save(model, tmp_path, "keras")
@@ -198,6 +199,7 @@ def test_probabilities_are_no_logits(http: FlaskClient, tmp_path: Path) -> None:
     refused = post(http, save(make_model(), tmp_path, "keras"), classes="2", from_logits="true")
     numbers = post(http, save(make_model(), tmp_path, "keras"), task="regression", from_logits="true")
 
+    assert refused.json["errors"][0]["pointer"] == "#/from_logits"
     assert "The network ends in `softmax`" in refused.text
     assert "numbers have no logits" in numbers.text
 
