@@ -13,10 +13,13 @@ from shared.registry.manifest import Metrics, Part
 
 
 class SpreadDocument(Document):
-    """The mean of a metric over the folds, and its standard deviation √(Σ(value − mean)² / n)."""
+    """The mean of a metric over the folds, and its standard deviation √(Σ(value − mean)² / n).
+
+    The deviation is null while only one fold has succeeded.
+    """
 
     mean: float
-    deviation: float
+    deviation: float | None
 
 
 class FoldDocument(Document):

@@ -96,7 +96,7 @@ class MlflowProtocol:
         else:
             rows = _parse_json(self._services.bodies, body, columns)
         if not encodings and isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
-            return _format_reply(predict_images(predictor, servable, images_from_base64(rows)))
+            return _format_reply(predict_images(predictor, servable, images_from_base64(rows, servable)))
         return _format_reply(predict_numbers(predictor, servable, rows))
 
     def _predict_texts(self, servable: Servable, body: bytes, media_type: str) -> Predicted:

@@ -157,7 +157,7 @@ def _compute_outputs(predictor: Predictor, servable: Servable, document: dict[st
     if datatype == BYTES and isinstance(contract, NumbersContract):
         return predict_numbers(predictor, servable, _read_text_rows(given, shape, contract, raw))
     if datatype == BYTES:
-        return predict_images(predictor, servable, _read_elements(given, shape, raw))
+        return predict_images(predictor, servable, _read_elements(given, shape, raw, servable))
     try:
         meaning = _find_meaning(datatype, servable)
         tensor = _parse_tensor(given, shape, datatype, raw)
@@ -178,7 +178,7 @@ def _compute_text_outputs(
         raise InvalidRequest(f"The texts have the shape {shape}. Send BYTES of the shape [n] or [n, 1].")
     parameters = given.get("parameters")
     if isinstance(parameters, dict) and parameters.get("content_type") == BASE64:
-        return predict_images(predictor, servable, images_from_base64(texts))  # they are bytes of UTF-8
+        return predict_images(predictor, servable, images_from_base64(texts, servable))  # they are bytes of UTF-8
     return predict_texts(predictor, servable, texts)
 
 
@@ -324,13 +324,13 @@ def _parse_binary_size(given: dict[str, Any], raw: memoryview) -> int | None:
     return size
 
 
-def _read_elements(given: dict[str, Any], shape: list[int], raw: memoryview) -> list[bytes]:
+def _read_elements(given: dict[str, Any], shape: list[int], raw: memoryview, servable: Servable) -> list[bytes]:
     """Read the encoded images of a BYTES tensor. In JSON they are base64. Raises InvalidRequest or InvalidImage."""
     if _parse_binary_size(given, raw) is not None:
         elements = list(_split_bytes(raw))
     else:
         texts = given["data"]
-        elements = images_from_base64(texts if isinstance(texts, list) else [texts])
+        elements = images_from_base64(texts if isinstance(texts, list) else [texts], servable)
     if not elements or len(elements) != np.prod(shape, dtype=object):
         raise InvalidRequest(f"The input has {len(elements)} elements, which does not match the shape {shape}.")
     return elements

@@ -198,19 +198,24 @@ def transpose_columns(values: list[Any]) -> list[Any] | NDArray[Any]:
     return [list(row) for row in zip(*values, strict=True)]
 
 
-def images_from_base64(texts: Iterable[object]) -> list[bytes]:
-    """Decode images from base64. Raises InvalidImage, which names the index of the image."""
-    return [decode_base64(text, f"image {index}") for index, text in enumerate(texts)]
+def images_from_base64(texts: Iterable[object], servable: Servable) -> list[bytes]:
+    """Decode images, or texts in UTF-8, from base64. Raises InvalidImage, which names the index of the image."""
+    return [decode_base64(text, f"{_name_input(servable)} {index}") for index, text in enumerate(texts)]
 
 
 def predict_images(predictor: Predictor, servable: Servable, images: Iterable[bytes]) -> Predicted:
-    """Predict encoded images.
+    """Predict encoded images, or the bytes of texts.
 
     Raises Overloaded, or the error of the first image that cannot be read: these protocols cannot return an error for
     one image and predictions for the others.
     """
-    inputs = [ImageInput(f"image {index}", image) for index, image in enumerate(images)]
+    name = _name_input(servable)
+    inputs = [ImageInput(f"{name} {index}", image) for index, image in enumerate(images)]
     return Predicted(_raise_first(predictor.predict(servable, inputs)))
+
+
+def _name_input(servable: Servable) -> str:
+    return "text" if isinstance(servable.manifest.preprocessing, TextContract) else "image"
 
 
 def _raise_first(outputs: PredictionOutputs) -> NDArray[np.float32]:

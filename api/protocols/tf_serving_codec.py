@@ -141,7 +141,7 @@ def _compute_outputs(
             raise InvalidRequest(" ".join((*_find_fault(tensors), error.detail))) from None
     if not all(are_images) or any(value.keys() != {"b64"} for value in values):
         raise MalformedRequest('Either all values are tensors, or all are images. An image is {"b64": "…"}.')
-    return predict_images(predictor, servable, images_from_base64(value["b64"] for value in values))
+    return predict_images(predictor, servable, images_from_base64((value["b64"] for value in values), servable))
 
 
 def _find_fault(tensors: list[Any] | NDArray[Any]) -> Iterator[str]:

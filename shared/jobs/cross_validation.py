@@ -15,10 +15,13 @@ from shared.spec.training import TrainingSpec
 
 
 class Spread(NamedTuple):
-    """The mean of a metric over the folds, and its standard deviation √(Σ(value − mean)² / n), as `numpy.std`."""
+    """The mean of a metric over the folds, and its standard deviation √(Σ(value − mean)² / n), as `numpy.std`.
+
+    One value has no deviation: None.
+    """
 
     mean: float
-    deviation: float
+    deviation: float | None
 
 
 def list_fold_specs(spec: TrainingSpec) -> list[TrainingSpec]:
@@ -68,7 +71,7 @@ def _summarise_part(measured: Sequence[dict[str, float | None] | None]) -> dict[
     columns = {name: [(one or {}).get(name) for one in measured] for name in (measured[0] or {})} if measured else {}
     finite = {name: [value for value in values if value is not None] for name, values in columns.items()}
     return {
-        name: Spread(float(np.mean(values)), float(np.std(values)))
+        name: Spread(float(np.mean(values)), float(np.std(values)) if len(values) > 1 else None)
         for name, values in finite.items()
         if len(values) == len(measured)
     }

@@ -20,8 +20,9 @@ MAX_POINTS = 200
 
 
 def show_compare() -> Response:
-    """Show up to MAX_JOBS trainings. A job that is gone is named. Raises InvalidRequest for what is no id."""
-    ids = _read_ids()
+    """Show the first MAX_JOBS trainings. A job that is gone is named. Raises InvalidRequest for what is no id."""
+    given = _read_ids()
+    ids = given[:MAX_JOBS]
     with services().sessions() as session:
         found = {job: session.get(Job, job) for job in ids}
         jobs = [job for job in found.values() if job is not None and job.kind == JobKind.TRAINING]
@@ -38,6 +39,7 @@ def show_compare() -> Response:
         script="pages/compare.js",
         script_words=("chart.", "compare.script."),
         jobs=jobs,
+        shown=(len(ids), len(given)),
         headlines=headlines,
         missing=[str(job_id) for job_id, job in found.items() if job is None or job.kind != JobKind.TRAINING],
         rows=rows,
@@ -54,7 +56,7 @@ def _read_ids() -> list[UUID]:
     """Return the ids of `?jobs=`, repeated or separated by commas. Raises InvalidRequest."""
     given = [text for value in request.args.getlist("jobs") for text in value.split(",") if text]
     try:
-        return list(dict.fromkeys(UUID(text) for text in given))[:MAX_JOBS]
+        return list(dict.fromkeys(UUID(text) for text in given))
     except ValueError:
         raise InvalidRequest("`jobs` has something that is not the id of a job.") from None
 

@@ -8,7 +8,7 @@ import shlex
 import zipfile
 from collections.abc import Callable
 from html.parser import HTMLParser
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -300,6 +300,13 @@ def test_a_problem_of_a_page_says_what_to_do_in_korean(http: FlaskClient) -> Non
 
     assert load_translations("problems", "ko")["model-not-found"] in text
     assert load_translations("problems", "ko")["model-not-found"] in meaning
+
+
+@ON_SQLITE
+def test_a_comparison_of_more_than_eight_jobs_says_so(http: FlaskClient) -> None:
+    text, _ = read_page(http, f"/compare?jobs={','.join(str(uuid4()) for _ in range(9))}")
+
+    assert "The first 8 of 9 jobs are shown." in text
 
 
 @ON_SQLITE

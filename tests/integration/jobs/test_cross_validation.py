@@ -72,6 +72,9 @@ def test_a_failed_fold_is_replaced_by_its_retry(http: FlaskClient, worker: InPro
     first = submit(http, FOLDS)
     second: str = show(http, first)["jobs"][1]["job"]
     http.post(f"/api/v1/jobs/{second}/cancellation")
+    worker.run_next()
+    alone = show(http, first)
+    page = http.get(f"/ui/jobs/{first['id']}").text
     worker.run_all()
     without = show(http, first)
 
@@ -79,6 +82,9 @@ def test_a_failed_fold_is_replaced_by_its_retry(http: FlaskClient, worker: InPro
     worker.run_all()
     ended = show(http, first)
 
+    assert alone["succeeded"] == 1
+    assert alone["metrics"]["validation"]["accuracy"]["deviation"] is None
+    assert "</strong> ±" not in page
     assert [fold["status"] for fold in without["jobs"]] == ["succeeded", "cancelled", "succeeded"]
     assert without["succeeded"] == 2
     assert [fold["job"] for fold in ended["jobs"]][1] == again["id"]

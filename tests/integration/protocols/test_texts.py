@@ -143,6 +143,14 @@ def test_tensorflow_serving_takes_texts(http: FlaskClient, expected: np.ndarray,
     assert np.allclose(answer["predictions" if key == "instances" else "outputs"], expected, atol=1e-4)
 
 
+def test_a_text_that_is_no_utf8_is_named(http: FlaskClient) -> None:
+    good, bad = (base64.b64encode(text).decode() for text in (b"good", b"\xff"))
+
+    answer = http.post("/v1/models/reviews:predict", data=json.dumps({"instances": [{"b64": good}, {"b64": bad}]}))
+
+    assert answer.json["error"].startswith("text 1")
+
+
 def test_mlflow_scores_frames_of_texts(server: str, expected: np.ndarray) -> None:
     client = ScoringServerClient("127.0.0.1", int(server.rpartition(":")[2]))
     client.url_prefix = f"http://{server}/models/reviews"
