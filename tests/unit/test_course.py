@@ -42,4 +42,5 @@ def test_the_notebooks_were_executed_whole_and_without_an_error() -> None:
         assert all(cell["execution_count"] for cell in cells if cell["cell_type"] == "code"), path
         outputs = [output for cell in cells for output in cell.get("outputs", [])]
         assert not [output for output in outputs if output["output_type"] == "error"], path
+        assert "(cut)" not in json.dumps(outputs), f"{path} was written with SHORT=1"
         assert str(FOLDER.parents[1]) not in path.read_text(), "the path of a machine"
