@@ -95,6 +95,8 @@ class Settings(BaseSettings):
     reserved_disk_bytes: Annotated[int, Field(ge=0)] = 2**30
     max_cache_bytes: Annotated[int, Field(ge=0)] = 20 * 2**30
     max_parameters: Annotated[int, Field(ge=1)] = 500_000_000
+    worker_slots: Annotated[int, Field(ge=1, le=64)] = 1
+    spare_memory_bytes: Annotated[int, Field(ge=0)] = 2 * 2**30
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     progress_seconds: Annotated[float, Field(gt=0)] = 0.5
     reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0

@@ -1,4 +1,4 @@
-"""Run a worker (`python -m worker`). It runs one job at a time, from the queues that its machine can serve."""
+"""Run a worker (`python -m worker`). It runs jobs from the queues that its machine can serve."""
 
 from shared.settings import Settings
 from shared.system import limit_image_libraries
@@ -13,12 +13,12 @@ if __name__ == "__main__":
     worker = Worker(settings)
     connect_worker(worker)
     worker.scratch.open()
+    worker.processes.start()
     create_celery(worker).worker_main(
         [
             "--quiet",
             "worker",
-            "--pool=prefork",
-            "--concurrency=1",
+            f"--concurrency={len(worker.slots)}",
             f"--queues={','.join(worker.queues)}",
             f"--hostname={worker.name}",
             "--without-gossip",

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO
 
 from shared.processes.messages import READY, Message, read_message, write_message
 
@@ -40,11 +41,13 @@ class ChildProcess:
     Args:
         work: what it does, for messages: `planning`.
         command: its command line. It writes READY to its standard output before the first answer.
+        start_seconds: the longest time until it is ready.
     """
 
-    def __init__(self, work: str, command: Sequence[str]) -> None:
+    def __init__(self, work: str, command: Sequence[str], start_seconds: float = START_TIMEOUT_SECONDS) -> None:
         self._work = work
         self._command = command
+        self._start_seconds = start_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self.is_ready = False
 
@@ -61,8 +64,27 @@ class ChildProcess:
                 raise ChildNotStarted(f"the process for {self._work} did not start: {error}") from error
             logger.info("started the process for %s", self._work)
 
-    def ask(self, message: Message, seconds: float) -> Message:
-        """Send a message and return the answer.
+    @property
+    def pid(self) -> int | None:
+        """Return the process id; None while it does not run."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if it runs. A signal handler can call this."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def look_whether_ready(self) -> bool:
+        """Return whether the process is ready, without waiting for it.
+
+        Raises ChildNotStarted if it has ended before it was ready.
+        """
+        if not self.is_ready and self._can_read(0):
+            self._await_readiness()
+        return self.is_ready
+
+    def ask(self, message: Message, seconds: float | None) -> Message:
+        """Send a message and return the answer. Waits without a limit if `seconds` is None.
 
         Raises ChildNotStarted, or ChildFailed after `seconds` and if the process ends. The process must then be ended.
         """
@@ -89,19 +111,17 @@ class ChildProcess:
         if self.is_ready:
             return
         try:
-            self._read(START_TIMEOUT_SECONDS)
+            self._read(self._start_seconds)
         except ChildFailed as failure:
             raise ChildNotStarted(f"the process for {self._work} did not start") from failure
         self.is_ready = True
 
-    def _read(self, seconds: float) -> Message:
+    def _read(self, seconds: float | None) -> Message:
         """Read one message. Raises ChildFailed at the end of the output and after the timeout."""
+        if not self._can_read(seconds):
+            raise ChildTimedOut(f"{self._work} took longer than {seconds:g} s")
         assert self._process is not None  # noqa: S101 - it was started
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            if not selector.select(seconds):
-                raise ChildTimedOut(f"{self._work} took longer than {seconds:g} s")
         message = read_message(self._process.stdout)
         if message is None:
             self._process.kill()
@@ -109,6 +129,14 @@ class ChildProcess:
                 raise ChildFailed(f"{self._work} took more processor time than its limit")
             raise ChildFailed(f"the process for {self._work} ended without an answer")
         return message
+
+    def _can_read(self, seconds: float | None) -> bool:
+        """Wait for output of the process, or for its end."""
+        assert self._process is not None  # noqa: S101 - it was started
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            return bool(selector.select(seconds))
 
 
 def serve_messages(prepare: Callable[[], Callable[[Message], Message]]) -> None:
@@ -118,12 +146,19 @@ def serve_messages(prepare: Callable[[], Callable[[Message], Message]]) -> None:
     standard error, so that standard output contains only answers.
     """
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
-    with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)
+    with open_answers() as answers:
         respond = prepare()
         write_message(answers, READY)
         while (message := read_message(sys.stdin.buffer)) is not None:
             write_message(answers, respond(message))
+
+
+@contextlib.contextmanager
+def open_answers() -> Iterator[IO[bytes]]:
+    """Open the stream for the messages of this child process. What is printed goes to standard error from now on."""
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)
+        yield answers
 
 
 def _end_with_parent(parent: int) -> None:

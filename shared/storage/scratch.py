@@ -1,6 +1,5 @@
 """Manage the temporary folders of processes. The files of a killed process are deleted by its successor."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -34,11 +33,10 @@ class Scratch:
         self._lock.acquire()
         self._own.mkdir()
 
-    def enter(self) -> None:
-        """Make a new folder the `tempfile.tempdir` of this process, and delete those of earlier processes."""
-        for left in self._own.iterdir():
-            shutil.rmtree(left, ignore_errors=True)
-        own = self._own / str(os.getpid())
+    def enter(self, process: str = "main") -> None:
+        """Make a new folder the `tempfile.tempdir` of this process, in place of that of its predecessor."""
+        own = self._own / process
+        shutil.rmtree(own, ignore_errors=True)
         own.mkdir()
         tempfile.tempdir = str(own)
 

@@ -83,13 +83,13 @@ class ChaosStack:
             return None
 
     def training_process(self, worker: str) -> psutil.Process | None:
-        """Return the child process in which the worker trains; None while there is none."""
+        """Return a process of the worker that trains or is ready to; None while there is none."""
         parent = self.process(worker)
         try:
             children = parent.children() if parent is not None else []
+            return max(children, key=lambda child: sum(child.cpu_times()[:2]), default=None)
         except psutil.NoSuchProcess:
             return None
-        return children[0] if children else None
 
     def kill_database(self) -> None:
         pid = self._database.get_pid()

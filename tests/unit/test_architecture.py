@@ -53,6 +53,7 @@ def test_only_the_entry_points_read_the_settings() -> None:
         "worker/__main__.py",
         "worker/scheduler.py",
         "worker/tidy.py",
+        "worker/training_process.py",
     }
 
 

@@ -77,7 +77,7 @@ def write_version(
     bare = keras.Model(network.input, network.output, name=network.name)
     bare.save(paths[0])  # without the optimizer: the state of Adam is twice as large as the weights
     bare.save_weights(paths[1])
-    paths[2].write_bytes(_convert_to_onnx(network))
+    paths[2].write_bytes(convert_to_onnx(network))
     tolerance = check_agreement(paths[2], bare, inputs, outputs)
     file = ManifestFile(
         **dict(manifest),
@@ -156,7 +156,7 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     return data.tobytes()
 
 
-def _convert_to_onnx(network: keras.Model) -> bytes:
+def convert_to_onnx(network: keras.Model) -> bytes:
     signature = [tf.TensorSpec(network.input_shape, tf.float32, name=INPUT_NAME)]
 
     normalizations = list(_find_normalizations(network))

@@ -1,17 +1,14 @@
 """Check before a training whether the memory is large enough, so that the kernel does not kill the process."""
 
 import math
-from pathlib import Path
 
 import keras
-import psutil
 
 from shared.errors import OutOfMemory
 
 FLOAT_BYTES = 4
 COPIES_OF_PARAMETERS = 3  # the weights, their gradients, and one state variable of the optimizer
 GIB = 2**30
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def check_memory(network: keras.Model, batch_size: int, available_bytes: int) -> None:
@@ -27,13 +24,3 @@ def check_memory(network: keras.Model, batch_size: int, available_bytes: int) ->
             f"are available. Decrease `batch_size` ({batch_size}), or use a network with fewer parameters "
             f"({network.count_params():,}) or smaller layer outputs ({outputs:,} values for each input)."
         )
-
-
-def get_available_bytes() -> int:
-    """Return the available memory of the machine, or of its container (cgroup v2) if that is less."""
-    free = int(psutil.virtual_memory().available)
-    try:
-        limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
-    except OSError:  # not a container with cgroup v2
-        return free
-    return free if limit == "max" else min(free, int(limit) - int(used))

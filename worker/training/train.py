@@ -26,12 +26,13 @@ from shared.preprocessing.contract import Contract, build_contract, fit_polarity
 from shared.preprocessing.text import TextContract, fit_vocabulary
 from shared.registry.manifest import Epochs, Metrics
 from shared.spec.training import Precision, TrainingOptions, TrainingSpec
+from worker.process.memory import get_available_bytes
 from worker.training.checkpoints.manager import CheckpointManager
 from worker.training.context import TrainingContext
 from worker.training.fit import MAX_FUSED_STEP_COST, PreparedPart, TrainingRun, fit
 from worker.training.input.pipeline import count_steps
 from worker.training.input.preparation import answers_empty_texts, prepare_rows
-from worker.training.memory_check import check_memory, get_available_bytes
+from worker.training.memory_check import check_memory
 from worker.training.precision import choose_precision
 from worker.training.pretrained import InitialWeights, load_initial_weights
 

@@ -21,7 +21,7 @@ from shared.spec.training import TrainingSpec
 from tests.support.databases import ROOT
 from tests.support.examples import DENSE_SOFTMAX, IRIS, changed
 from tests.support.layer_stacks import STACKS
-from worker.training.export import _convert_to_onnx
+from worker.training.export import convert_to_onnx
 
 
 def test_every_allowed_layer_has_a_test_network() -> None:
@@ -51,7 +51,7 @@ def test_onnx_computes_what_keras_computes(shape: tuple[int, ...], layer: dict[s
     if layer["layer"] == "Embedding":
         inputs = random.integers(0, 50, (3, *shape)).astype(np.float32)
 
-    session = onnxruntime.InferenceSession(_convert_to_onnx(network), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(convert_to_onnx(network), providers=["CPUExecutionProvider"])
     (outputs,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})
     (first,) = session.run([OUTPUT_NAME], {INPUT_NAME: inputs[:1]})
 

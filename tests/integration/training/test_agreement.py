@@ -13,7 +13,7 @@ from tests.support.examples import DIGITS, changed
 from tests.support.jobs import train
 from tests.support.worker import InProcessWorker
 from worker.training.agreement import check_agreement
-from worker.training.export import _convert_to_onnx
+from worker.training.export import convert_to_onnx
 
 SIDE = 1024
 
@@ -27,7 +27,7 @@ def make_mean(offset: float = 0) -> keras.Model:
 
 def write_onnx(network: keras.Model, folder: Path) -> Path:
     path = folder / "model.onnx"
-    path.write_bytes(_convert_to_onnx(network))
+    path.write_bytes(convert_to_onnx(network))
     return path
 
 

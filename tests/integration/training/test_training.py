@@ -374,8 +374,8 @@ def test_a_wrong_onnx_export_is_not_published(
 ) -> None:
     from worker.training import export
 
-    convert = export._convert_to_onnx
-    monkeypatch.setattr(export, "_convert_to_onnx", lambda network: convert(damage(network)))
+    convert = export.convert_to_onnx
+    monkeypatch.setattr(export, "convert_to_onnx", lambda network: convert(damage(network)))
 
     def damage(network: Any) -> Any:
         network.set_weights([weights + 0.5 for weights in network.get_weights()])

@@ -54,13 +54,15 @@ def test_the_files_of_a_running_worker_are_kept(folder: Path) -> None:
     run_killed_worker(folder, "with another")
 
 
-def test_the_next_training_removes_the_files_of_a_killed_process(folder: Path) -> None:
+def test_the_next_training_process_removes_the_files_of_its_killed_predecessor(folder: Path) -> None:
     scratch = Scratch(folder, "worker-1")
     scratch.open()
-    (folder / "worker-1" / "12345" / "trainyard-x").mkdir(parents=True)
+    (folder / "worker-1" / "0" / "trainyard-x").mkdir(parents=True)
+    (folder / "worker-1" / "1" / "trainyard-y").mkdir(parents=True)
 
-    scratch.enter()
+    scratch.enter("0")
 
-    (own,) = (folder / "worker-1").iterdir()
-    assert Path(tempfile.mkdtemp()).parent == own
+    assert list((folder / "worker-1" / "0").iterdir()) == []
+    assert (folder / "worker-1" / "1" / "trainyard-y").exists(), "that process runs"
+    assert Path(tempfile.mkdtemp()).parent == folder / "worker-1" / "0"
     scratch.close()

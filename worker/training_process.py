@@ -1,0 +1,102 @@
+"""Run a training process (`python -m worker.training_process <worker> <number>`): one job after another.
+
+Standard input has a message for each job, with the name under which the process claims it. The answer comes when the
+job has ended. A worker starts this process (worker/processes.py); it imports TensorFlow, which the worker never does.
+"""
+
+import gc
+import os
+import signal
+import sys
+from dataclasses import replace
+
+from shared import logs
+from shared.database.engine import make_engine, make_sessions
+from shared.jobs.broker import JobNotifier
+from shared.jobs.lifecycle import RetryPolicy
+from shared.preprocessing.decoding import ImageLimits
+from shared.preprocessing.image_decoder import ImageDecoder
+from shared.processes.child import open_answers
+from shared.processes.messages import READY, Message, read_message, write_message
+from shared.settings import Settings
+from shared.storage.artifacts import ArtifactStore
+from shared.storage.scratch import Scratch
+from shared.system import end_with_parent, limit_image_libraries
+from worker.context import WorkerContext
+from worker.process.devices import choose_queues, has_gpu
+from worker.process.memory import trim_memory
+from worker.runner import run_next_job
+
+MAX_WAITING_IMAGES = 10_000
+DECODING_WAIT_SECONDS = 3600.0
+"""Limits of the queue for the decoding processes: only the threads of this process wait for them."""
+
+
+class ShutdownFlag:
+    """Whether the worker shuts down. A signal sets it, so that a running job saves a checkpoint and is handed back."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._set)
+
+    def _set(self, *_: object) -> None:
+        self.is_set = True
+
+
+def main(worker: str, number: str) -> None:
+    end_with_parent()
+    shutdown = ShutdownFlag()
+    settings = Settings()
+    logs.configure_logging(settings.log_level)
+    limit_image_libraries(settings.max_image_pixels)
+    with open_answers() as answers:
+        Scratch(settings.data_dir / "scratch", worker).enter(number)
+        context = make_context(settings, worker, shutdown)
+        write_message(answers, READY)
+        while (message := read_message(sys.stdin.buffer)) is not None:
+            run_next_job(replace(context, worker=message.head.decode()))
+            write_message(answers, Message(b"ended"))
+            trim_memory()
+
+
+def make_context(settings: Settings, worker: str, shutdown: ShutdownFlag) -> WorkerContext:
+    """Build the dependencies of the jobs, and import what the first job needs."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras and TensorFlow read both when they are imported
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    import tensorflow as tf
+
+    from worker.warm_up import warm_up
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:  # otherwise one process takes the whole memory
+        tf.config.experimental.set_memory_growth(gpu, enable=True)
+    if not gpus:
+        warm_up()
+    gc.freeze()  # the garbage collection after each job then skips the objects of TensorFlow
+    return WorkerContext(
+        sessions=make_sessions(make_engine(settings.database_url)),
+        artifacts=ArtifactStore(settings.artifacts_url),
+        notifier=JobNotifier(settings.redis_url),
+        worker=worker,
+        queues=choose_queues(settings.device, gpu_here=has_gpu()),
+        datasets_dir=settings.datasets_dir,
+        cache_dir=settings.data_dir / "cache",
+        decoder=ImageDecoder(
+            ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+            parallel_here=os.cpu_count() or 1,
+            max_waiting=MAX_WAITING_IMAGES,
+            wait_seconds=DECODING_WAIT_SECONDS,
+        ),
+        lease_seconds=settings.lease_seconds,
+        progress_seconds=settings.progress_seconds,
+        retry_policy=RetryPolicy(settings.max_attempts, settings.retry_seconds),
+        max_running=settings.max_running_per_owner,
+        is_shutting_down=lambda: shutdown.is_set,
+        count_gpus=lambda: len(gpus),
+        end_process=lambda: os.kill(os.getpid(), signal.SIGKILL),
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
