@@ -71,12 +71,13 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         self._monitor.check()
-        if self._epoch * self._batches + batch + 1 <= self._done_before:
+        done = min(batch + 1, self._batches)  # Keras tells the last batch of a full call
+        if self._epoch * self._batches + done <= self._done_before:
             return
         if not math.isfinite(logs["loss"]):
-            raise build_loss_error(logs["loss"], f"epoch {self._epoch + 1}, batch {batch + 1}")
+            raise build_loss_error(logs["loss"], f"epoch {self._epoch + 1}, batch {done}")
         if time.monotonic() - self._last_reported_at >= self._progress_seconds:
-            self._report(batch + 1, logs)
+            self._report(done, logs)
         if self._first_batch_ended is None:
             self._first_batch_ended = time.monotonic()
 

@@ -1,8 +1,7 @@
 """Fit one network: make its callbacks and batches, train the epochs, and summarise the result."""
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +18,7 @@ from shared.preprocessing.contract import Contract
 from shared.registry.manifest import Epochs, Metrics
 from shared.spec.training import Precision, TrainingOptions, TrainingSpec
 from worker.training.callbacks import PlateauCallback, ProgressCallback, TimeLimitCallback, replace_non_finite
-from worker.training.checkpoints.callback import CheckpointCallback, skip_executions
+from worker.training.checkpoints.callback import CheckpointCallback
 from worker.training.checkpoints.format import TrainingState
 from worker.training.checkpoints.manager import CheckpointManager
 from worker.training.context import TrainingContext
@@ -33,6 +32,7 @@ from worker.training.input.pipeline import (
 )
 from worker.training.memory_check import FLOAT_BYTES
 from worker.training.precision import compute_in
+from worker.training.stepping import choose_steps, run_steps_in_calls
 from worker.training.tensorboard import make_tensorboard_callbacks
 
 MAX_MEASURED_ROWS = 10_000
@@ -170,7 +170,7 @@ def make_callbacks(run: TrainingRun) -> Callbacks:
         limits=[TimeLimitCallback(limit, state.seconds)] if limit is not None else [],
         keepers=keepers,
         plateaus=plateaus,
-        checkpoint=CheckpointCallback(run.checkpoints, [*keepers, *plateaus], monitor),
+        checkpoint=CheckpointCallback(run.checkpoints, [*keepers, *plateaus], monitor, run.steps_per_epoch),
     )
 
 
@@ -219,7 +219,11 @@ def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
     if state.batch:  # Keras makes the metrics in the first step, too late to restore their state: make them now
         nothing = np.zeros((1, *network.output_shape[1:]), np.float32)
         measure_outputs(network, run.objective.encode_labels(run.train.y[:1]), nothing)
-    with compute_in(network, run.precision), _skip_done_batches(network, state):
+    steps = choose_steps(network, options.batch_size)
+    with (
+        compute_in(network, run.precision),
+        run_steps_in_calls(network, steps, run.steps_per_epoch, state.batch, state.batch_logs) as stepping,
+    ):
         network.fit(
             make_batches(run),
             initial_epoch=options.epochs if state.finished else state.epoch,
@@ -227,6 +231,7 @@ def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
             steps_per_epoch=run.steps_per_epoch,
             validation_data=make_evaluation_batches(run, run.validation),
             callbacks=[
+                stepping,
                 callbacks.progress,
                 *callbacks.limits,
                 *callbacks.keepers,
@@ -298,19 +303,6 @@ def _measure_part(
     if outputs is None:
         return None
     return measure_outputs(run.network, run.objective.encode_labels(part.y), outputs)
-
-
-@contextmanager
-def _skip_done_batches(network: keras.Model, state: TrainingState) -> Iterator[None]:
-    """Replace the training function by one that skips the batches of the checkpoint's incomplete epoch."""
-    network.make_train_function()
-    whole = network.train_function
-    if state.batch:
-        network.train_function = skip_executions(whole, state.batch // network.steps_per_execution, state.batch_logs)
-    try:
-        yield
-    finally:
-        network.train_function = whole
 
 
 def _can_fuse(run: TrainingRun) -> bool:

@@ -29,7 +29,7 @@ from shared.spec.training import Precision, TrainingOptions, TrainingSpec
 from worker.process.memory import get_available_bytes
 from worker.training.checkpoints.manager import CheckpointManager
 from worker.training.context import TrainingContext
-from worker.training.fit import MAX_FUSED_STEP_COST, PreparedPart, TrainingRun, fit
+from worker.training.fit import PreparedPart, TrainingRun, fit
 from worker.training.input.pipeline import count_steps
 from worker.training.input.preparation import answers_empty_texts, prepare_rows
 from worker.training.memory_check import check_memory
@@ -37,9 +37,6 @@ from worker.training.precision import choose_precision
 from worker.training.pretrained import InitialWeights, load_initial_weights
 
 logger = logging.getLogger(__name__)
-
-MAX_STEPS_PER_EXECUTION = 32
-"""Maximum number of steps in one call of the training function. A cancellation takes effect only between two calls."""
 
 
 @dataclass(frozen=True)
@@ -117,34 +114,23 @@ def _make_run(
         options.precision, network, options.batch_size, context.device
     )
     checkpoints.state.precision = precision
-    _compile(network, objective, options, precision, count_steps(len(parts[0]), options.batch_size))
+    _compile(network, objective, options, precision, options.epochs * count_steps(len(parts[0]), options.batch_size))
     checkpoints.restore(network)
     return TrainingRun(network, *parts, contract, objective, spec, precision, context, checkpoints)
 
 
 def _compile(
-    network: keras.Model, objective: Objective, options: TrainingOptions, precision: Precision, steps_per_epoch: int
+    network: keras.Model, objective: Objective, options: TrainingOptions, precision: Precision, steps: int
 ) -> None:
-    optimizer = make_optimizer(options, options.epochs * steps_per_epoch)
+    optimizer = make_optimizer(options, steps)
     if precision is Precision.MIXED_FLOAT16:  # small gradients would be 0 in float16
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     network.compile(
         optimizer=optimizer,
         loss=objective.make_loss(),
         metrics=make_metrics(options.metrics, objective),
-        steps_per_execution=_choose_steps_per_execution(network, options.batch_size, steps_per_epoch),
     )
     network.optimizer.build(network.trainable_variables)  # otherwise Keras traces the first step twice
-
-
-def _choose_steps_per_execution(network: keras.Model, batch_size: int, steps_per_epoch: int) -> int:
-    """Choose the number of steps in one call: the return to Python takes longer than a step of a few microseconds.
-
-    The number divides the steps of an epoch. Otherwise the last call of an epoch takes batches of the next epoch.
-    """
-    if network.count_params() * batch_size > MAX_FUSED_STEP_COST:
-        return 1
-    return max(count for count in range(1, MAX_STEPS_PER_EXECUTION + 1) if steps_per_epoch % count == 0)
 
 
 def _prepare_parts(

@@ -1,7 +1,6 @@
 """Save checkpoints during `Model.fit`."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 
@@ -14,6 +13,10 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # ker
 
     It must be the last callback: it saves the state that the others have changed. When the process shuts down, it
     writes a checkpoint and ends the training.
+
+    Args:
+        monitoring: the callbacks whose state belongs to the checkpoint.
+        batches: number of batches of one epoch.
     """
 
     def __init__(
@@ -21,11 +24,13 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # ker
         checkpoints: CheckpointManager,
         monitoring: Sequence[keras.callbacks.Callback],
         monitor: TrainingMonitor,
+        batches: int,
     ) -> None:
         super().__init__()
         self._checkpoints = checkpoints
         self._monitoring = monitoring
         self._monitor = monitor
+        self._batches = batches
         self._skipped = checkpoints.state.batch
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
@@ -36,9 +41,10 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # ker
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         state = self._checkpoints.state
-        if batch + 1 <= self._skipped:
+        done = min(batch + 1, self._batches)  # Keras tells the last batch of a full call
+        if done <= self._skipped:
             return
-        state.batch, state.batch_logs = batch + 1, {name: float(value) for name, value in logs.items()}
+        state.batch, state.batch_logs = done, {name: float(value) for name, value in logs.items()}
         self._write_if_due(inside_epoch=True)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
@@ -56,22 +62,3 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # ker
             self._monitor.shut_down()
         if self._checkpoints.is_due(inside_epoch=inside_epoch):
             self._checkpoints.write()
-
-
-def skip_executions(step: Callable[[Any], Any], executions: int, logs: dict[str, float]) -> Callable[[Any], Any]:
-    """Wrap Keras's training function so that its first calls do nothing: their batches are in the checkpoint.
-
-    Args:
-        executions: number of calls to skip. They consume no batch.
-        logs: the metrics that a skipped call returns.
-    """
-    left = executions
-
-    def run(batches: Any) -> Any:  # noqa: ANN401 - an iterator of Keras, without a type
-        nonlocal left
-        if left > 0:
-            left -= 1
-            return logs
-        return step(batches)
-
-    return run
