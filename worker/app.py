@@ -104,17 +104,17 @@ def create_celery(worker: Worker) -> Celery:
         worker_pool="worker.slot_pool:SlotPool",
         worker_disable_prefetch=True,  # a busy worker must not reserve a message while another worker is idle
     )
-    free: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for slot in worker.slots:
-        free.put(slot)
+    free: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in range(len(worker.slots)):
+        free.put(number)
 
     @celery.task(name=TRAIN)
     def run_job() -> None:
-        slot = free.get()
+        number = free.get()
         try:
-            worker.processes.run_job(slot)
+            worker.processes.run_job(worker.slots[number], number)
         finally:
-            free.put(slot)
+            free.put(number)
 
     @celery.task(name=RECONCILE)
     def rescue() -> None:

@@ -62,13 +62,16 @@ class TrainingProcesses:
         """Start the thread, which starts the processes. They end with it."""
         self._thread.start()
 
-    def run_job(self, slot: str) -> None:
-        """Let a process run the next job under the name `slot`, once one is ready. Returns when the job has ended."""
+    def run_job(self, slot: str, number: int) -> None:
+        """Let a process run the next job under the name `slot`, once one is ready. Returns when the job has ended.
+
+        `number` is that of the slot, from 0: each slot has its GPU.
+        """
         process = self._take()
         if process is None:
             return
         try:
-            process.child.ask(Message(slot.encode()), seconds=None)
+            process.child.ask(Message(slot.encode(), str(number).encode()), seconds=None)
         except ChildFailed as failure:
             logger.warning("the training process of %s is gone: %s", slot, failure)
             process.child.end()

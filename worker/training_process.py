@@ -1,7 +1,8 @@
 """Run a training process (`python -m worker.training_process <worker> <number>`): one job after another.
 
-Standard input has a message for each job, with the name under which the process claims it. The answer comes when the
-job has ended. A worker starts this process (worker/processes.py); it imports TensorFlow, which the worker never does.
+Standard input has a message for each job, with the name and the number of the slot for which the process claims it. The
+answer comes when the job has ended. A worker starts this process (worker/processes.py). It imports TensorFlow, which
+the worker never does.
 """
 
 import gc
@@ -55,6 +56,7 @@ def main(worker: str, number: str) -> None:
         context = make_context(settings, worker, shutdown)
         write_message(answers, READY)
         while (message := read_message(sys.stdin.buffer)) is not None:
+            choose_gpu(int(message.payload))
             run_next_job(replace(context, worker=message.head.decode()))
             write_message(answers, Message(b"ended"))
             trim_memory()
@@ -96,6 +98,15 @@ def make_context(settings: Settings, worker: str, shutdown: ShutdownFlag) -> Wor
         count_gpus=lambda: len(gpus),
         end_process=lambda: os.kill(os.getpid(), signal.SIGKILL),
     )
+
+
+def choose_gpu(slot: int) -> None:
+    """Let this process use one GPU alone: that of its slot. It serves one job then, and has not used a GPU before."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        tf.config.set_visible_devices(gpus[slot % len(gpus)], "GPU")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -56,11 +55,13 @@ def make(tmp_path: Path, lost: list[str]) -> Iterator[Make]:
         slots: int = 1,
         spare_memory_bytes: int = 0,
         program: str = PROGRAM,
-        **options: Any,
+        *,
+        one_job_each: bool = False,
     ) -> TrainingProcesses:
         command = [sys.executable, "-c", program, str(tmp_path)]
-        options = {"one_job_each": False, "on_lost": lost.append} | options
-        made.append(TrainingProcesses(command, slots, spare_memory_bytes, **options))
+        made.append(
+            TrainingProcesses(command, slots, spare_memory_bytes, one_job_each=one_job_each, on_lost=lost.append)
+        )
         made[-1].start()
         return made[-1]
 
@@ -87,7 +88,7 @@ def test_jobs_of_several_slots_run_at_the_same_time(make: Make, tmp_path: Path) 
 
     with ThreadPoolExecutor(2) as threads:
         for slot in ("wait 1", "wait 2"):
-            threads.submit(processes.run_job, slot)
+            threads.submit(processes.run_job, slot, 0)
         wait_for(lambda: len(list(tmp_path.glob("wait *"))) == 2)
         (tmp_path / "go").touch()
 
@@ -99,8 +100,8 @@ def test_a_spare_process_takes_the_job_after_a_lost_one(make: Make, tmp_path: Pa
     wait_for(lambda: count_ready(processes) == 2)
     ready = find_pids(tmp_path, "started")
 
-    processes.run_job("die")
-    processes.run_job("next")
+    processes.run_job("die", 0)
+    processes.run_job("next", 0)
 
     assert lost == ["die"]
     assert {*find_pids(tmp_path, "die in"), *find_pids(tmp_path, "next in")} == {*ready}
@@ -116,8 +117,8 @@ def test_a_process_that_holds_much_memory_is_replaced_beside_the_next_job(
     wait_for(lambda: count_ready(processes) == 2)
 
     with ThreadPoolExecutor(1) as threads:
-        processes.run_job("grow")
-        threads.submit(processes.run_job, "wait")
+        processes.run_job("grow", 0)
+        threads.submit(processes.run_job, "wait", 0)
         wait_for(lambda: not psutil.pid_exists(*find_pids(tmp_path, "grow in")))
         wait_for(lambda: count_ready(processes) == 1)
         (tmp_path / "go").touch()
@@ -129,8 +130,8 @@ def test_a_process_that_holds_much_memory_is_replaced_beside_the_next_job(
 def test_there_is_no_spare_process_without_memory_for_it(make: Make, tmp_path: Path) -> None:
     processes = make(spare_memory_bytes=MUCH_MEMORY)
 
-    processes.run_job("first")
-    processes.run_job("second")
+    processes.run_job("first", 0)
+    processes.run_job("second", 0)
 
     assert find_pids(tmp_path, "first in") == find_pids(tmp_path, "second in") == find_pids(tmp_path, "started")
 
@@ -148,7 +149,7 @@ def test_a_process_of_a_gpu_runs_one_job(make: Make, tmp_path: Path) -> None:
     processes = make(one_job_each=True)
 
     for job in ("first", "second", "third"):
-        processes.run_job(job)
+        processes.run_job(job, 0)
 
     assert len({pid for job in ("first", "second", "third") for pid in find_pids(tmp_path, f"{job} in")}) == 3
 
@@ -160,7 +161,7 @@ def test_a_shutdown_is_told_to_all_processes_and_starts_none(make: Make, tmp_pat
     processes.announce_shutdown()
 
     wait_for(lambda: len(list(tmp_path.glob("told *"))) == 2)
-    processes.run_job("late")
+    processes.run_job("late", 0)
     assert find_pids(tmp_path, "late in") == []
 
 
@@ -174,6 +175,6 @@ def test_a_process_that_does_not_start_is_tried_again(
     processes = make(program=f"{fails_once}; sys.exit(1)", spare_memory_bytes=MUCH_MEMORY)
     wait_for(works)
     processes._processes[0].child._command[2] = PROGRAM
-    processes.run_job("first")
+    processes.run_job("first", 0)
 
     assert len(find_pids(tmp_path, "first in")) == 1
