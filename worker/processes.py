@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 START_SECONDS = 300.0
 """The longest time until a process is ready: it has to import TensorFlow first."""
-KEEP_SECONDS = 0.5
+KEEP_SECONDS = 0.2
 """Time between two looks at the processes that run no job."""
 LOOK_SECONDS = 0.02
 """Time between two looks for a process that is ready, while a job waits for it."""
@@ -55,11 +55,12 @@ class TrainingProcesses:
         self._on_lost = on_lost
         self._processes = [_TrainingProcess([*command, str(number)]) for number in range(slots + 1)]
         self._changing = threading.Lock()  # guards what runs and `is_busy`
-        self._ending = threading.Event()
+        self._shutting_down = False
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="training-processes", daemon=True)
 
     def start(self) -> None:
-        """Start the thread, which starts the processes. They end with it."""
+        """Start the thread, which starts the processes. The kernel ends them with it."""
         self._thread.start()
 
     def run_job(self, slot: str, number: int) -> None:
@@ -85,19 +86,20 @@ class TrainingProcesses:
 
     def announce_shutdown(self) -> None:
         """Tell the processes to save checkpoints and to hand their jobs back. Safe in a signal handler."""
-        self._ending.set()
+        self._shutting_down = True
         for process in self._processes:
             process.child.send_signal(SIGTERM)
 
     def close(self) -> None:
         """End all processes."""
-        self._ending.set()
+        self._shutting_down = True
+        self._closed.set()
         for process in self._processes:
             process.child.end()
 
     def _take(self) -> "_TrainingProcess | None":
         """Take a process that is ready, the one that is idle for the longest time. Returns None at the shutdown."""
-        while not self._ending.is_set():
+        while not self._shutting_down:
             with self._changing:
                 ready = [process for process in self._processes if self._is_ready(process)]
                 if ready:
@@ -122,20 +124,18 @@ class TrainingProcesses:
         return ready
 
     def _keep(self) -> None:
-        while True:
+        while not self._closed.wait(KEEP_SECONDS):
             with self._changing:
-                self._replace_large()
-                self._start_missing()
-            if self._ending.wait(KEEP_SECONDS):
-                return
+                if not self._shutting_down:
+                    self._replace_large()
+                    self._start_missing()
 
     def _replace_large(self) -> None:
         """End the idle processes that hold too much memory."""
         rested = time.monotonic() - REST_SECONDS
         for process in self._processes:
-            pid = process.child.pid
-            if pid is not None and self._is_ready(process) and process.idle_since < rested:
-                held = psutil.Process(pid).memory_info().rss
+            if self._is_ready(process) and process.idle_since < rested:
+                held = _read_resident_bytes(process.child.pid)
                 if held > MAX_PROCESS_BYTES:
                     logger.info("replaced a training process that holds %d MiB", held // 2**20)
                     process.child.end()
@@ -169,6 +169,14 @@ class TrainingProcesses:
             process.child.start()
         except ChildNotStarted as failure:
             logger.error("%s", failure)
+
+
+def _read_resident_bytes(pid: int | None) -> int:
+    """Return the resident memory of a process, 0 if it has ended."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss) if pid is not None else 0
+    except psutil.NoSuchProcess:
+        return 0
 
 
 class _TrainingProcess:

@@ -33,21 +33,29 @@ DECODING_WAIT_SECONDS = 3600.0
 """Limits of the queue for the decoding processes: only the threads of this process wait for them."""
 
 
-class ShutdownFlag:
-    """Whether the worker shuts down. A signal sets it, so that a running job saves a checkpoint and is handed back."""
+class Shutdown:
+    """The shutdown of this process, which a signal asks for: at once, or after a running job is handed back.
+
+    Attributes:
+        is_asked: whether a job must save a checkpoint and hand itself back.
+        has_job: whether a job runs.
+    """
 
     def __init__(self) -> None:
-        self.is_set = False
+        self.is_asked = False
+        self.has_job = False
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._set)
+            signal.signal(number, self._ask)
 
-    def _set(self, *_: object) -> None:
-        self.is_set = True
+    def _ask(self, *_: object) -> None:
+        self.is_asked = True
+        if not self.has_job:
+            sys.exit()
 
 
 def main(worker: str, number: str) -> None:
     end_with_parent()
-    shutdown = ShutdownFlag()
+    shutdown = Shutdown()
     settings = Settings()
     logs.configure_logging(settings.log_level)
     limit_image_libraries(settings.max_image_pixels)
@@ -56,13 +64,17 @@ def main(worker: str, number: str) -> None:
         context = make_context(settings, worker, shutdown)
         write_message(answers, READY)
         while (message := read_message(sys.stdin.buffer)) is not None:
+            shutdown.has_job = True
             choose_gpu(int(message.payload))
             run_next_job(replace(context, worker=message.head.decode()))
             write_message(answers, Message(b"ended"))
+            shutdown.has_job = False
+            if shutdown.is_asked:
+                return
             trim_memory()
 
 
-def make_context(settings: Settings, worker: str, shutdown: ShutdownFlag) -> WorkerContext:
+def make_context(settings: Settings, worker: str, shutdown: Shutdown) -> WorkerContext:
     """Build the dependencies of the jobs, and import what the first job needs."""
     os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras and TensorFlow read both when they are imported
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
@@ -94,7 +106,7 @@ def make_context(settings: Settings, worker: str, shutdown: ShutdownFlag) -> Wor
         progress_seconds=settings.progress_seconds,
         retry_policy=RetryPolicy(settings.max_attempts, settings.retry_seconds),
         max_running=settings.max_running_per_owner,
-        is_shutting_down=lambda: shutdown.is_set,
+        is_shutting_down=lambda: shutdown.is_asked,
         count_gpus=lambda: len(gpus),
         end_process=lambda: os.kill(os.getpid(), signal.SIGKILL),
     )

@@ -1,6 +1,7 @@
 """Test that a worker keeps its training processes: one for each slot, and a spare one."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,9 +17,11 @@ MUCH_MEMORY = 2**62
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
+from shared.system import end_with_parent
 from shared.processes.child import open_answers
 from shared.processes.messages import READY, Message, read_message, write_message
 
+end_with_parent()
 folder, number = Path(sys.argv[1]), sys.argv[2]
 signal.signal(signal.SIGTERM, lambda *_: (folder / f"told {number}").touch())
 (folder / f"started {os.getpid()}").touch()
@@ -163,6 +166,20 @@ def test_a_shutdown_is_told_to_all_processes_and_starts_none(make: Make, tmp_pat
     wait_for(lambda: len(list(tmp_path.glob("told *"))) == 2)
     processes.run_job("late", 0)
     assert find_pids(tmp_path, "late in") == []
+
+
+def test_a_job_that_runs_at_the_shutdown_can_end(make: Make, tmp_path: Path, lost: list[str]) -> None:
+    processes = make()
+
+    with ThreadPoolExecutor(1) as threads:
+        ending = threads.submit(processes.run_job, "wait", 0)
+        wait_for(lambda: len(find_pids(tmp_path, "wait in")) == 1)
+        processes.announce_shutdown()
+        time.sleep(3 * worker.processes.KEEP_SECONDS)
+        (tmp_path / "go").touch()
+
+    assert ending.exception() is None
+    assert lost == []
 
 
 def test_a_process_that_does_not_start_is_tried_again(
