@@ -38,7 +38,7 @@ def run_stack(settings: Settings) -> Iterator[httpx.Client]:
     print(f"Starting Redis, API, worker and scheduler; their logs are in {log_dir}.", flush=True)
     with (
         _start_stack(log_dir) as stack,
-        httpx.Client(base_url=f"http://{settings.host}:{settings.port}", timeout=30) as http,
+        httpx.Client(base_url=f"http://{settings.host}:{settings.port}", timeout=120) as http,
     ):
         _await_readiness(http, stack, log_dir)
         yield http
