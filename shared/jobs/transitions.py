@@ -39,7 +39,7 @@ HAND_BACK = Transition(
 )
 LOSE = Transition(
     "lose",
-    "the reconciler, the parent of a training process that is gone, or an attempt that cannot store its files",
+    "the reconciler, the worker whose training process is gone, or an attempt that cannot store its files",
     {RUNNING: QUEUED, STOPPING: QUEUED, CANCELLING: CANCELLED},
 )
 GIVE_UP = Transition("give up", "the same, when no attempt is left", {RUNNING: FAILED, STOPPING: FAILED})

@@ -205,6 +205,14 @@ def worker(settings: Settings, sessions: Sessions, notifier: RecordingNotifier) 
 
 
 @pytest.fixture
+def one_step_in_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a training check after each batch whether it has to end, so that a test can count batches."""
+    from worker.training import stepping  # it imports TensorFlow
+
+    monkeypatch.setattr(stepping, "MAX_STEPS", 1)
+
+
+@pytest.fixture
 def digits(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions, published: Callable[[Json], PublishedVersion]
 ) -> FlaskClient:

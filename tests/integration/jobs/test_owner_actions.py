@@ -83,6 +83,7 @@ def test_a_job_that_has_not_trained_cannot_be_stopped(http: FlaskClient) -> None
     assert_problem(answer, 409, "job-not-started")
 
 
+@pytest.mark.usefixtures("one_step_in_a_call")
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_queued_job_with_a_checkpoint_stops_once_it_is_claimed(http: FlaskClient, worker: InProcessWorker) -> None:
     job_id = submit(http, KEEP_BEST)
@@ -96,6 +97,7 @@ def test_a_queued_job_with_a_checkpoint_stops_once_it_is_claimed(http: FlaskClie
     assert http.get("/api/v1/models/best/versions/1").json["epochs"]["trained"] == 2
 
 
+@pytest.mark.usefixtures("one_step_in_a_call")
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_retry_continues_from_the_checkpoint(http: FlaskClient, worker: InProcessWorker) -> None:
     train(http, worker, KEEP_BEST)

@@ -171,6 +171,7 @@ def test_a_failed_write_leaves_no_file(artifacts: ArtifactStore, file: Path, mon
     assert list_files(artifacts) == []
 
 
+@pytest.mark.usefixtures("one_step_in_a_call")
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_checkpoint_is_deleted_after_its_retention(
     http: FlaskClient, worker: InProcessWorker, sessions: Sessions

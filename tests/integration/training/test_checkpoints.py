@@ -26,7 +26,10 @@ from worker.training import stepping
 from worker.training.checkpoints import manager as checkpoints
 from worker.training.checkpoints.store import ArtifactCheckpointStore
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = [
+    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
+    pytest.mark.usefixtures("one_step_in_a_call"),
+]
 WITH_EVERYTHING: Json = {
     **DIGITS,
     "model": "everything",
@@ -58,12 +61,6 @@ PLATEAU = changed(
 """The learning rate is halved after the epochs 3 and 5."""
 LIGHT: Json = {**DIGITS, "model": "light", "training": {**DETERMINISTIC_TRAINING, "epochs": 9}}
 """The only one of these specs that the fused fit trains."""
-
-
-@pytest.fixture(autouse=True)
-def check_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run one step in a call, so that tests can count batches."""
-    monkeypatch.setattr(stepping, "MAX_STEPS", 1)
 
 
 @pytest.mark.parametrize(
