@@ -4,6 +4,7 @@ Keras has `steps_per_execution` for this. Its last call of an epoch takes batche
 divide the steps, and an evaluation takes as many batches in a call, which can last too long to be cancelled.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,21 +12,34 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from worker.training.precision import count_products
-
 MAX_STEPS = 32
 """The most steps in one call. A job can be cancelled and writes checkpoints only between two calls."""
-MAX_CALL_PRODUCTS = 2_500_000_000
-"""Multiplications of the forward passes of one call: about a quarter of a second on two cores."""
-MAX_CALL_COST = 10_000_000
-"""Parameters × rows of the batches of one call: what the other layers and the optimizer do."""
+MAX_CALL_COST = 2_500_000_000
+"""Multiplications of the forward passes of one call: up to half a second on two slow cores."""
+COST_OF_A_NUMBER = 16
+"""What it costs to write a number and to read it again, in multiplications."""
 
 
 def choose_steps(network: keras.Model, batch_size: int) -> int:
     """Return the number of steps in one call: many for a light network, one for a heavy one."""
-    by_products = MAX_CALL_PRODUCTS // max(1, count_products(network) * batch_size)
-    by_cost = MAX_CALL_COST // max(1, network.count_params() * batch_size)
-    return int(max(1, min(MAX_STEPS, max(by_products, by_cost))))
+    cost = batch_size * sum(_estimate_cost(layer) for layer in network.layers)
+    return max(1, min(MAX_STEPS, MAX_CALL_COST // max(1, cost)))
+
+
+def _estimate_cost(layer: keras.Layer) -> int:
+    """Estimate what a layer does for one row: weights of a kernel × positions, and the numbers of its output.
+
+    The positions are those of the input or of the output, if these are more: a recurrent layer has one output, and
+    multiplies at each step.
+    """
+    if isinstance(layer, keras.Model):
+        return sum(_estimate_cost(inner) for inner in layer.layers)
+    outputs = [tensor.shape[1:] for tensor in keras.tree.flatten(layer.output)]
+    positions = [shape[:-1] for shape in (*outputs, *(tensor.shape[1:] for tensor in keras.tree.flatten(layer.input)))]
+    numbers = sum(math.prod(shape) for shape in outputs)
+    kernels = [] if isinstance(layer, keras.layers.Embedding) else layer.weights  # an Embedding only reads its rows
+    weights = sum(math.prod(weight.shape) for weight in kernels if len(weight.shape) > 1)
+    return int(weights * max(map(math.prod, positions)) + COST_OF_A_NUMBER * numbers)
 
 
 @contextmanager

@@ -97,3 +97,13 @@ def test_a_light_network_takes_many_steps_in_a_call_and_a_heavy_one_takes_one() 
 
     assert choose_steps(light, 32) == MAX_STEPS
     assert choose_steps(heavy, 32) == 1
+
+
+def test_the_steps_of_a_recurrent_layer_and_large_images_count() -> None:
+    recurrent = keras.Sequential([keras.Input((500, 64)), keras.layers.Bidirectional(keras.layers.LSTM(128))])
+    pooling = keras.Sequential([keras.Input((512, 512, 3)), keras.layers.MaxPooling2D(1), keras.layers.Flatten()])
+    words = keras.Sequential([keras.Input((100,)), keras.layers.Embedding(20_000, 16), keras.layers.Flatten()])
+
+    assert choose_steps(recurrent, 64) == 1
+    assert choose_steps(pooling, 32) < 4
+    assert choose_steps(words, 64) == MAX_STEPS
