@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from shared.networks.builder import build_network
+from shared.spec.network import NetworkSpec
+from tests.support.layer_stacks import STACKS
 from worker.training.stepping import MAX_STEPS, choose_steps, run_steps_in_calls
 
 BATCHES = 7
@@ -107,3 +110,10 @@ def test_the_steps_of_a_recurrent_layer_and_large_images_count() -> None:
     assert choose_steps(recurrent, 64) == 1
     assert choose_steps(pooling, 32) < 4
     assert choose_steps(words, 64) == MAX_STEPS
+
+
+def test_every_layer_has_a_cost() -> None:
+    for shape, layer in STACKS:
+        network = build_network(NetworkSpec.model_validate({"layers": [layer]}), shape, "network")
+        assert choose_steps(network, 1) == MAX_STEPS, layer
+        assert choose_steps(network, 10**9) == 1, layer
