@@ -12,7 +12,7 @@ from shared.jobs.workers import Usage
 
 
 class WorkerDocument(Document):
-    """A worker process. `job` is the job that it runs; null if it runs none."""
+    """A worker, or one slot of a worker that runs several jobs. `job` is the job that it runs; null if it runs none."""
 
     name: str
     host: str

@@ -23,8 +23,8 @@ def trim_memory() -> None:
 def _forget_gradients() -> None:
     """Forget the custom gradients of graphs that are no longer used.
 
-    TensorFlow registers the gradient of a function such as the sigmoid cross-entropy once for each graph, for ever, and
-    with it the whole graph: ten megabytes for each training.
+    TensorFlow registers the gradient of each traced function with a custom gradient until the process ends, and with it
+    the whole graph: ten megabytes for each training.
     """
     from tensorflow.python.framework import ops  # the worker itself never imports TensorFlow
 

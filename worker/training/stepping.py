@@ -17,7 +17,7 @@ MAX_STEPS = 32
 MAX_CALL_COST = 2_500_000_000
 """Multiplications of the forward passes of one call: up to half a second on two slow cores."""
 COST_OF_A_NUMBER = 16
-"""What it costs to write a number and to read it again, in multiplications."""
+"""Multiplications that take as long as to write a number and to read it again."""
 
 
 def choose_steps(network: keras.Model, batch_size: int) -> int:
