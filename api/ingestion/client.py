@@ -138,7 +138,9 @@ class Ingestor:
         try:
             answer = IngestionAnswer.model_validate_json(self._pool.ask(Message(head), INGESTION_SECONDS).head)
         except ChildFailed as failure:
-            raise dataset_error(f"The file cannot be read: {failure}. Send a smaller file.") from failure
+            raise dataset_error(
+                f"The file cannot be read: {failure}. It is damaged or too large: create it again, or send less of it."
+            ) from failure
         if answer.refusal is not None:
             raise answer.refusal.to_error()
         return answer

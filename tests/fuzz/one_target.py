@@ -17,7 +17,6 @@ from shared.processes.limits import ProcessLimits
 from tests.fuzz.targets import Target, make_targets
 
 MAX_BYTES = 512 * 2**20
-MAX_SECONDS = 5
 EXAMPLES = 200
 """Inputs of one run of Hypothesis. The time is checked between two runs."""
 INTERESTING = (
@@ -73,7 +72,7 @@ def fuzz(target: Target, seconds: float, first_seed: int, file: Path) -> int:
         count += 1
         data = mutate(start, edits)
         file.write_bytes(data)
-        signal.alarm(MAX_SECONDS)  # the default action ends the process
+        signal.alarm(target.max_seconds)  # the default action ends the process
         with contextlib.suppress(ServiceError), limits.hold(MAX_BYTES, None):
             target.read(data)
         signal.alarm(0)

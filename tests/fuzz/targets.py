@@ -1,6 +1,7 @@
 """Define what is fuzzed: functions that read bytes, and seeds from which the inputs are mutated.
 
-A function may return anything, and raise a ServiceError. Everything else is a fault.
+A function may return anything, and raise a ServiceError. Everything else is a fault. Parquet is read in a process of
+its own, as in the service: arro3 ends the process for some damaged files.
 """
 
 import base64
@@ -21,6 +22,7 @@ from api.http.reading.body_reader import parse_json
 from api.http.reading.csv_numbers import parse_csv
 from api.http.reading.json_arrays import dump_values, join_arrays, load_values, split_arrays
 from api.http.validation import validate
+from api.ingestion.client import Ingestor
 from api.ingestion.dataset_upload import ingest_dataset
 from api.ingestion.result import TableOptions
 from shared.preprocessing.decoding import ImageLimits, read_header
@@ -40,6 +42,8 @@ CONTRACT = build_image_contract()
 class Target:
     read: Callable[[bytes], object]
     seeds: tuple[bytes, ...]
+    max_seconds: int = 5
+    """The longest time to read one input."""
 
 
 @cache
@@ -54,6 +58,16 @@ def read_image(data: bytes) -> object:
 def read_upload(data: bytes) -> object:
     with tempfile.TemporaryDirectory() as folder:
         return ingest_dataset(io.BytesIO(data), TableOptions(), LIMITS, get_decoder(), Path(folder))
+
+
+@cache
+def get_ingestor() -> Ingestor:
+    return Ingestor(LIMITS)
+
+
+def read_parquet(data: bytes) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        return get_ingestor().ingest_dataset(io.BytesIO(data), TableOptions(), Path(folder))
 
 
 def read_table(data: bytes) -> object:
@@ -129,7 +143,8 @@ def make_targets() -> dict[str, Target]:
     return {
         "images": Target(read_image, _make_images()),
         "csv": Target(read_upload, tables),
-        "table": Target(read_table, (b"s,n,y\nm,1,0\nf,,1\n", table_file, korean)),
+        "table": Target(read_table, (b"s,n,y\nm,1,0\nf,,1\n", korean)),
+        "parquet": Target(read_parquet, (table_file,), max_seconds=60),  # a process of its own starts in some seconds
         "npz": Target(read_upload, (npz(**arrays), npz(x=np.zeros((4, 5, 5), np.uint8), y=np.array(["a", "b"] * 2)))),
         "zip": Target(read_upload, (zipped(colors()), compressed.getvalue())),
         "json": Target(read_spec, (*specs, b'{"a": [1, 1e308, "\\u00e9"], "b": {"c": null}}')),

@@ -18,7 +18,7 @@ from shared.errors import DatasetRefused
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.processes.pool import ProcessPool
 from tests.support.images import encoded, photo
-from tests.support.uploads import TABLE, make_upload_limits, npz, zipped
+from tests.support.uploads import TABLE, make_upload_limits, npz, parquet, zipped
 
 LIMITS = make_upload_limits()
 IMAGES: dict[str | zipfile.ZipInfo, bytes] = {
@@ -94,3 +94,16 @@ def test_a_file_that_ends_the_process_is_refused(failing: Ingestor, tmp_path: Pa
         failing.ingest_dataset(io.BytesIO(b"a,b\n1,2\n"), TableOptions(), tmp_path)
 
     assert "ended without an answer" in refused.value.faults[0].detail
+
+
+def test_a_damaged_parquet_file_is_refused_that_ends_the_process(ingestion_pool: ProcessPool, tmp_path: Path) -> None:
+    """arro3 ends the process for this file: a wrong byte and 320 bytes too many in its first column."""
+    whole = parquet(s=np.arange(6.0), n=np.arange(6), y=np.array([0, 1] * 3))
+    damaged = whole[:87] + b"\xff" + whole[88:151] + 4 * whole[87:151] + whole[87:]
+    ingestor = Ingestor(LIMITS, ingestion_pool)
+
+    with pytest.raises(DatasetRefused) as refused:
+        ingestor.ingest_dataset(io.BytesIO(damaged), TableOptions(), tmp_path)
+
+    assert "ended without an answer. It is damaged or too large" in refused.value.faults[0].detail
+    assert ingestor.ingest_dataset(io.BytesIO(whole), TableOptions(), tmp_path).info.train_rows > 0
