@@ -2,8 +2,9 @@
 
 import keras
 import numpy as np
+import sklearn.model_selection  # noqa: F401 - the first job then need not wait for the imports
 
-import worker.training.evaluation  # noqa: F401 - the first job then need not wait for the import
+import worker.training.evaluation  # noqa: F401
 from worker.training.export import convert_to_onnx
 
 

@@ -36,11 +36,23 @@ def make_optimizer(training: TrainingOptions, steps: int) -> keras.optimizers.Op
                 f"The learning rate must be greater than 0, not {arguments['learning_rate']}.",
             )
         optimizer = optimizer_class(**arguments)
+        if optimizer.use_ema:
+            _check_averages(training, at)
         if training.learning_rate_schedule is None:
             return optimizer
         initial_rate = float(optimizer.get_config()["learning_rate"])
         schedule = _make_schedule(training.learning_rate_schedule, initial_rate, steps)
         return optimizer_class(**{**arguments, "learning_rate": schedule})
+
+
+def _check_averages(training: TrainingOptions, at: str) -> None:
+    """Raise InvalidRequest if the weights of an epoch are to be kept: Keras takes the averages after the last one."""
+    stopping = training.early_stopping
+    if training.keep == "last" and not (stopping and stopping.restore_best):
+        return
+    key = "training.early_stopping.restore_best" if training.keep == "last" else "training.keep"
+    detail = f"The averages are published after the last epoch, and `{key}` publishes the best one. Remove one of them."
+    raise _build_error(f"{at}/use_ema", detail)
 
 
 def _make_schedule(spec: ScheduleSpec, initial_rate: float, steps: int) -> Any:  # noqa: ANN401 - keras

@@ -63,7 +63,8 @@ class Metrics(_Value):
     """Loss and metrics by name, for each part of the data; None for a part without rows.
 
     Attributes:
-        train: those of the kept weights on at most 10,000 training rows. Older versions have `last_epoch` here.
+        train: those of the kept weights on up to 10,000 training rows (2,500 after a short training). Older versions
+            have `last_epoch` here.
         last_epoch: the running means of the epoch whose weights were kept; None for older versions.
     """
 

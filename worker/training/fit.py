@@ -35,9 +35,12 @@ from worker.training.precision import compute_in
 from worker.training.stepping import choose_steps, run_steps_in_calls
 from worker.training.tensorboard import make_tensorboard_callbacks
 
-MAX_MEASURED_ROWS = 10_000
+MIN_MEASURED_ROWS, MAX_MEASURED_ROWS = 2_500, 10_000
 MAX_MEASURED_BYTES = 256 * 2**20
-"""After the training, at most so many rows of the training and of the validation part are measured, evenly spaced."""
+MEASURED_SHARE = 20
+"""After the training, rows of the training and of the validation part are measured, evenly spaced: one for each
+MEASURED_SHARE rows that the training has read, within these limits.
+"""
 MIN_EVALUATION_BATCH = 256
 """Minimum batch size of an evaluation: larger batches are faster."""
 MAX_FUSED_STEP_COST = 300_000
@@ -88,6 +91,12 @@ class TrainingRun:
     @property
     def steps_per_epoch(self) -> int:
         return count_steps(len(self.train), self.options.batch_size)
+
+    @property
+    def has_averages(self) -> bool:
+        """Whether the averages of the weights over the steps are published, which Keras takes at the end."""
+        optimizer = self.network.optimizer
+        return bool(getattr(optimizer, "inner_optimizer", optimizer).use_ema)  # of a LossScaleOptimizer
 
     @property
     def evaluation_batch_size(self) -> int:
@@ -205,7 +214,7 @@ def make_evaluation_batches(run: TrainingRun, part: PreparedPart) -> tf.data.Dat
     return make_ordered_batches(part.x, labels, run.contract.normalisation, run.evaluation_batch_size)
 
 
-def _take_first_batch(run: TrainingRun) -> tuple[tf.Tensor, tf.Tensor]:
+def take_first_batch(run: TrainingRun) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the first rows of the training part as one batch: x as the network takes it, and the labels."""
     first = _select(run.train, np.arange(min(len(run.train), run.options.batch_size)))
     labels = run.objective.encode_labels(first.y)
@@ -237,7 +246,7 @@ def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
                 *callbacks.keepers,
                 *callbacks.plateaus,
                 *make_tensorboard_callbacks(
-                    network, options.tensorboard, run.context.logs_dir, partial(_take_first_batch, run)
+                    network, options.tensorboard, run.context.logs_dir, partial(take_first_batch, run)
                 ),
                 callbacks.checkpoint,  # last: it saves the state that the others have changed
             ],
@@ -252,12 +261,12 @@ def summarise(run: TrainingRun, callbacks: Callbacks) -> FitSummary:
     restoring = [callback for callback in callbacks.keepers if callback.restore_best_weights]
     kept = restoring[-1].best_epoch if restoring and trained else trained - 1
     values = replace_non_finite({name: values[kept] for name, values in run.state.history.items()})
-    train, validation = _take_sample(run.train), _take_sample(run.validation)
+    train, validation = _take_sample(run, run.train), _take_sample(run, run.validation)
     train_outputs, validation_outputs, test_outputs = (
         _predict(run, callbacks, part) for part in (train, validation, run.test)
     )
     monitored = {name.removeprefix("val_"): values[name] for name in values if name.startswith("val_")}
-    if not trained:
+    if not trained or run.has_averages:
         monitored = _measure_part(run, validation, validation_outputs) or {}
     metrics = Metrics(
         train=_measure_part(run, train, train_outputs) or {},
@@ -274,10 +283,13 @@ def summarise(run: TrainingRun, callbacks: Callbacks) -> FitSummary:
     return FitSummary(metrics, epochs, test_outputs, held_out)
 
 
-def _take_sample(part: PreparedPart) -> PreparedPart:
+def _take_sample(run: TrainingRun, part: PreparedPart) -> PreparedPart:
     """Return the part, or evenly spaced rows of it if it is large."""
     row_bytes = max(1, part.x.dtype.itemsize * math.prod(part.x.shape[1:]))
-    count = max(1, min(MAX_MEASURED_ROWS, MAX_MEASURED_BYTES // row_bytes))
+    count = MAX_MEASURED_ROWS
+    if run.options.epochs:
+        count = min(count, max(MIN_MEASURED_ROWS, run.state.epoch * len(run.train) // MEASURED_SHARE))
+    count = max(1, min(count, MAX_MEASURED_BYTES // row_bytes))
     if len(part) <= count:
         return part
     return _select(part, np.linspace(0, len(part) - 1, count).astype(np.int64))
@@ -310,7 +322,8 @@ def _can_fuse(run: TrainingRun) -> bool:
     options, x = run.options, run.train.x
     between_epochs = options.early_stopping, options.reduce_lr_on_plateau, options.tensorboard, *run.spec.augmentation
     return (
-        run.network.count_params() * options.batch_size <= MAX_FUSED_STEP_COST
+        not run.has_averages
+        and run.network.count_params() * options.batch_size <= MAX_FUSED_STEP_COST
         and isinstance(x, np.ndarray)
         and x.size * FLOAT_BYTES <= MAX_FUSED_BYTES
         and options.keep == "last"

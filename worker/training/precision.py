@@ -1,10 +1,15 @@
 """Choose the precision of a training: float32, or mixed precision if the device computes faster with it.
 
 The weights are float32 in both cases. Evaluation and export after the training use only float32.
+
+Before a long training, some steps are timed: a CPU with instructions for bfloat16 can save processor time with them and
+still take longer.
 """
 
+import logging
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,8 +18,17 @@ import tensorflow as tf
 
 from shared.spec.training import Precision
 
+logger = logging.getLogger(__name__)
+
 MIN_PRODUCTS = 100_000_000
 """Multiplications in one step. Below this number, the conversions take more time than the shorter type saves."""
+MIN_TRIED_PRODUCTS = 10_000_000_000_000
+"""Multiplications of the forward passes of a training, at least some minutes. A trial takes a few seconds."""
+TRIED_ROUNDS = 3
+ROUND_SECONDS = 0.1
+MAX_ROUND_STEPS = 10
+MIN_GAIN = 0.03
+"""So much faster must a step in mixed_bfloat16 be."""
 FAST_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 """Flags in /proc/cpuinfo of CPUs that compute with bfloat16."""
 FAST_CAPABILITY = (8, 0)
@@ -36,6 +50,57 @@ def choose_precision(asked: Precision, network: keras.Model, batch_size: int, de
     if of_images and worth_it and not has_places and has_fast_bfloat16(device):
         return Precision.MIXED_BFLOAT16
     return Precision.FLOAT32
+
+
+def is_worth_a_trial(network: keras.Model, rows: int) -> bool:
+    """Return whether a training that reads so many rows, over all epochs, lasts much longer than a trial."""
+    return count_products(network) * rows >= MIN_TRIED_PRODUCTS
+
+
+def try_precisions(network: keras.Model, batch: tuple[tf.Tensor, ...]) -> Precision:
+    """Time training steps in float32 and in mixed_bfloat16, and return the precision to train in.
+
+    `batch` is what `train_step` takes, of the size of the training. The network, with its state and that of the
+    optimizer, is afterwards as it was before.
+    """
+    variables = [*network.variables, *network.optimizer.variables]
+    usual = [tf.identity(variable.value) for variable in variables]
+    steps = {
+        precision: _trace_step(network, batch, precision) for precision in (Precision.FLOAT32, Precision.MIXED_BFLOAT16)
+    }
+    seconds = dict.fromkeys(steps, math.inf)
+    count = 1
+    for _ in range(TRIED_ROUNDS):
+        for precision, step in steps.items():  # in turn: other work on the machine slows both
+            seconds[precision] = min(seconds[precision], _time_steps(step, count))
+        count = max(1, min(MAX_ROUND_STEPS, int(ROUND_SECONDS / min(seconds.values()))))
+    for variable, value in zip(variables, usual, strict=True):
+        variable.assign(value)
+    network.reset_metrics()
+    wide, short = seconds[Precision.FLOAT32], seconds[Precision.MIXED_BFLOAT16]
+    chosen = Precision.MIXED_BFLOAT16 if short * (1 + MIN_GAIN) < wide else Precision.FLOAT32
+    logger.info("a step takes %.4f s in float32 and %.4f s in mixed_bfloat16: %s is used", wide, short, chosen)
+    return chosen
+
+
+def _trace_step(network: keras.Model, batch: tuple[tf.Tensor, ...], precision: Precision) -> Callable[[], object]:
+    """Return a function that runs a training step, which has been run once."""
+
+    @tf.function(autograph=False, jit_compile=network.jit_compile)  # type: ignore[untyped-decorator]
+    def step() -> dict[str, tf.Tensor]:
+        return network.train_step(batch)  # type: ignore[no-any-return]
+
+    with compute_in(network, precision):
+        step()
+    return step  # type: ignore[no-any-return]
+
+
+def _time_steps(step: Callable[[], object], count: int) -> float:
+    """Return the seconds of a step, the mean of `count` steps."""
+    began = time.perf_counter()
+    for _ in range(count):
+        keras.tree.map_structure(lambda value: value.numpy(), step())  # waits for the device
+    return (time.perf_counter() - began) / count
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -29,11 +29,11 @@ from shared.spec.training import Precision, TrainingOptions, TrainingSpec
 from worker.process.memory import get_available_bytes
 from worker.training.checkpoints.manager import CheckpointManager
 from worker.training.context import TrainingContext
-from worker.training.fit import PreparedPart, TrainingRun, fit
+from worker.training.fit import PreparedPart, TrainingRun, fit, take_first_batch
 from worker.training.input.pipeline import count_steps
 from worker.training.input.preparation import answers_empty_texts, prepare_rows
 from worker.training.memory_check import check_memory
-from worker.training.precision import choose_precision
+from worker.training.precision import choose_precision, is_worth_a_trial, try_precisions
 from worker.training.pretrained import InitialWeights, load_initial_weights
 
 logger = logging.getLogger(__name__)
@@ -110,13 +110,16 @@ def _make_run(
     elif context.weights_path is not None:
         network.set_weights(read_weights_file(context.weights_path, describe_weights(network)))
     checkpoints = CheckpointManager(context.store, context.logs_dir, context.checkpoint_policy)
-    precision = checkpoints.state.precision or choose_precision(
-        options.precision, network, options.batch_size, context.device
-    )
-    checkpoints.state.precision = precision
+    wanted = checkpoints.state.precision or options.precision
+    precision = choose_precision(wanted, network, options.batch_size, context.device)
     _compile(network, objective, options, precision, options.epochs * count_steps(len(parts[0]), options.batch_size))
+    run = TrainingRun(network, *parts, contract, objective, spec, precision, context, checkpoints)
+    may_try = wanted is Precision.AUTO and precision is Precision.MIXED_BFLOAT16 and not options.deterministic
+    if may_try and is_worth_a_trial(network, options.epochs * len(run.train)):
+        run = replace(run, precision=try_precisions(network, take_first_batch(run)))
+    checkpoints.state.precision = run.precision
     checkpoints.restore(network)
-    return TrainingRun(network, *parts, contract, objective, spec, precision, context, checkpoints)
+    return run
 
 
 def _compile(

@@ -59,12 +59,22 @@ PLATEAU = changed(
     },
 )
 """The learning rate is halved after the epochs 3 and 5."""
+AVERAGED: Json = {
+    **DIGITS,
+    "model": "averaged",
+    "training": {
+        **DETERMINISTIC_TRAINING,
+        "optimizer": {"name": "Adam", "learning_rate": 0.01, "use_ema": True, "ema_momentum": 0.9},
+    },
+}
 LIGHT: Json = {**DIGITS, "model": "light", "training": {**DETERMINISTIC_TRAINING, "epochs": 9}}
 """The only one of these specs that the fused fit trains."""
 
 
 @pytest.mark.parametrize(
-    "spec", [WITH_EVERYTHING, KEEP_BEST, MIXED, STOPPED_EARLY, PLATEAU, LIGHT], ids=lambda spec: spec["model"]
+    "spec",
+    [WITH_EVERYTHING, KEEP_BEST, MIXED, STOPPED_EARLY, PLATEAU, AVERAGED, LIGHT],
+    ids=lambda spec: spec["model"],
 )
 def test_an_interrupted_training_ends_with_the_same_weights(
     http: FlaskClient, worker: InProcessWorker, spec: Json, monkeypatch: pytest.MonkeyPatch

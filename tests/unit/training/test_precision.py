@@ -3,10 +3,19 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from shared.spec.training import Precision
-from worker.training.precision import choose_precision, compute_in, count_products, has_fast_bfloat16
+from worker.training import precision
+from worker.training.precision import (
+    choose_precision,
+    compute_in,
+    count_products,
+    has_fast_bfloat16,
+    is_worth_a_trial,
+    try_precisions,
+)
 
 
 def build_convolutional_network() -> keras.Model:
@@ -71,6 +80,47 @@ def test_large_steps_on_images_use_bfloat16_where_it_is_fast() -> None:
     expected = Precision.MIXED_BFLOAT16 if has_fast_bfloat16("/CPU:0") else Precision.FLOAT32
 
     assert choose_precision(Precision.AUTO, build_convolutional_network(), 100_000, "/CPU:0") is expected
+
+
+def test_only_a_long_training_is_worth_a_trial() -> None:
+    network = build_convolutional_network()
+
+    assert not is_worth_a_trial(network, 10**9)
+    assert is_worth_a_trial(network, 10**10)
+
+
+@pytest.mark.parametrize(
+    ("min_gain", "chosen"), [(-1.0, Precision.MIXED_BFLOAT16), (float("inf"), Precision.FLOAT32)], ids=str
+)
+def test_a_trial_leaves_the_network_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, min_gain: float, chosen: Precision
+) -> None:
+    """The layers draw random numbers and have a state, and so has the optimizer."""
+    monkeypatch.setattr(precision, "MIN_GAIN", min_gain)
+    random = np.random.default_rng(1)
+    batch = tf.constant(random.random((6, 8, 8, 1), np.float32)), tf.constant([0, 1] * 3)
+    networks = [build_convolutional_network_with_state() for _ in range(2)]
+    with caplog.at_level("INFO"):
+        found = try_precisions(networks[1], batch)
+    for network in networks:
+        network.fit(*batch, epochs=3, batch_size=6, shuffle=False, verbose=0)
+
+    assert found is chosen
+    assert "in float32 and" in caplog.text
+    assert networks[0].history.history == networks[1].history.history
+    for expected, weight in zip(networks[0].get_weights(), networks[1].get_weights(), strict=True):
+        assert np.array_equal(expected, weight)
+
+
+def build_convolutional_network_with_state() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    [*layers, last] = build_convolutional_network().layers
+    network = keras.Sequential(
+        [keras.Input((8, 8, 1)), *layers, keras.layers.BatchNormalization(), keras.layers.Dropout(0.5), last]
+    )
+    network.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    network.optimizer.build(network.trainable_variables)
+    return network
 
 
 def predict(network: keras.Model, images: NDArray[np.float32]) -> NDArray[np.float32]:
