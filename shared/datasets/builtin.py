@@ -5,13 +5,13 @@ import socket
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from shared.datasets.info import DatasetInfo, TargetKind
@@ -127,13 +127,27 @@ def read_samples(name: str) -> Samples:
 
 
 def _open_npz(path: Path) -> Arrays:
+    """Read the four arrays. A compressed file is replaced by one without compression, which is read in a quarter."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
+            arrays = {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
+            is_compressed = any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetUnavailable(
             f"{path} cannot be read ({error}). Delete the file: the next job downloads it again."
         ) from error
+    if is_compressed:
+        with suppress(OSError, Timeout), FileLock(f"{path}.lock", timeout=0):  # another job does it, or nobody can
+            _write_npz(path, arrays)
+    return arrays
+
+
+def _write_npz(path: Path, arrays: Arrays) -> None:
+    """Write the arrays without compression, atomically. The caller holds the lock of the file."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    partial.replace(path)
 
 
 def _fetch(name: str, path: Path) -> None:
@@ -143,11 +157,7 @@ def _fetch(name: str, path: Path) -> None:
         with FileLock(f"{path}.lock"):
             if path.exists():  # another process fetched it while this one waited
                 return
-            arrays = _download(name, path)
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-            partial.replace(path)
+            _write_npz(path, _download(name, path))
     except OSError as error:
         raise DatasetUnavailable(
             f"{path} does not exist and cannot be written ({error}). Put the file there, "

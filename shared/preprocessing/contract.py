@@ -26,6 +26,9 @@ DEFAULT_SIZE = (32, 32)
 
 POLARITY_SAMPLE_ROWS = 500
 MIN_POLARITY_SHARE = 0.95
+LEVELS = 256
+COUNTED_IMAGES = 64
+"""Images whose levels are counted at once."""
 
 
 class Decoding(StrEnum):
@@ -144,7 +147,7 @@ def fit_statistics(contract: Contract, x: NDArray[Any] | MappedRows) -> Contract
     """
     if isinstance(contract, TextContract) or contract.scale is not Scale.STANDARDIZE:
         return contract
-    mean, deviation = _compute_file_statistics(x) if isinstance(x, MappedRows) else _compute_statistics(x)
+    mean, deviation = _compute_statistics(x)
     divisor = np.where(deviation > 0, deviation, 1)  # a constant column has deviation 0: dividing by 1 keeps it at 0
     normalisation = Normalisation(offset=tuple(mean), divisor=tuple(divisor))
     return contract.model_copy(update={"normalisation": normalisation})
@@ -168,9 +171,29 @@ def fit_polarity(contract: Contract, x: NDArray[Any] | MappedRows) -> Contract:
     return contract.model_copy(update={"ground": ground})
 
 
-def _compute_statistics(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _compute_statistics(x: NDArray[Any] | MappedRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each channel or column, each (channels,)."""
+    if x.dtype == np.uint8:
+        return _compute_level_statistics(x)
+    if isinstance(x, MappedRows):
+        return _compute_file_statistics(x)
     axes = tuple(range(x.ndim - 1))
     return x.mean(axis=axes, dtype=np.float64), x.std(axis=axes, dtype=np.float64)
+
+
+def _compute_level_statistics(x: NDArray[Any] | MappedRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Count the pixels of each level: NumPy's own `std` makes arrays of float64, eight times as large as the images."""
+    counts = np.zeros((x.shape[-1], LEVELS), np.int64)
+    for start in range(0, len(x), COUNTED_IMAGES):
+        rows = np.arange(start, min(start + COUNTED_IMAGES, len(x)))
+        images = x.read(rows) if isinstance(x, MappedRows) else x[rows]
+        for channel in range(len(counts)):
+            counts[channel] += np.bincount(images[..., channel].ravel(), minlength=LEVELS)
+    levels = np.arange(LEVELS, dtype=np.float64)
+    pixels = counts.sum(axis=1)
+    mean = counts @ levels / pixels
+    variance = (counts * (levels - mean[:, np.newaxis]) ** 2).sum(axis=1) / pixels
+    return mean, np.sqrt(variance)
 
 
 def _compute_file_statistics(x: MappedRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,32 @@ def test_a_failed_download_names_the_file_to_provide(tmp_path: Path, monkeypatch
     assert str(tmp_path / "mnist.npz") in refused.value.detail
     assert "put a mnist.npz there" in refused.value.detail
     assert os.listdir(tmp_path) == ["mnist.npz.lock"]  # noqa: PTH208
+
+
+def test_a_compressed_file_is_replaced_by_one_that_is_read_faster(
+    small_mnist: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    path = tmp_path / "mnist.npz"
+    np.savez_compressed(path, **small_mnist)  # type: ignore[arg-type]
+
+    first, second = (splits.load_dataset(make_spec("mnist"), SEED, tmp_path) for _ in range(2))
+
+    with zipfile.ZipFile(path) as archive:
+        assert {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_STORED}
+    assert first.digest == second.digest
+    assert np.array_equal(first.train.array, second.train.array)
+
+
+def test_a_compressed_file_in_a_folder_of_others_is_read_where_it_is(
+    small_mnist: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    np.savez_compressed(tmp_path / "mnist.npz", **small_mnist)  # type: ignore[arg-type]
+    monkeypatch.setattr("shared.datasets.builtin._write_npz", refuse)
+
+    assert len(splits.load_dataset(make_spec("mnist"), SEED, tmp_path).test) == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"hello"])

@@ -1,6 +1,7 @@
 import io
 import random
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.datasets.info import DatasetInfo, TargetKind
+from shared.datasets.row_files import MappedRows
 from shared.errors import ImageTooLarge, InvalidImage, InvalidRequest
 from shared.preprocessing.contract import ImageContract, NumbersContract, build_contract, fit_statistics
 from shared.preprocessing.decoding import ImageLimits, _read_header_with_pillow, decode_image, read_header
@@ -310,6 +312,21 @@ def test_standardized_channels_have_mean_0_and_deviation_1() -> None:
     scaled = contract.normalisation.apply(x.astype(np.float32))
     assert scaled.mean(axis=(0, 1, 2)) == pytest.approx([0, 0, 0], abs=1e-4)
     assert scaled.std(axis=(0, 1, 2)) == pytest.approx([1, 1, 1], abs=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_statistics_of_images_are_those_of_numpy(tmp_path: Path, channels: int) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (150, 8, 9, channels), dtype=np.uint8)
+    x[..., -1] = 7
+    np.save(tmp_path / "x.npy", x)
+    rows = np.arange(0, 150, 2)
+    contract = build_image_contract(scale="standardize")
+
+    for images in (x[rows], MappedRows(tmp_path / "x.npy", rows)):
+        normalisation = fit_statistics(contract, images).normalisation
+        assert normalisation.offset == pytest.approx(x[rows].mean(axis=(0, 1, 2)), rel=1e-12)
+        assert normalisation.divisor[:-1] == pytest.approx(x[rows].std(axis=(0, 1, 2))[:-1], rel=1e-12)
+        assert normalisation.divisor[-1] == 1
 
 
 @pytest.mark.parametrize(
