@@ -4,7 +4,7 @@ Only the rows of a batch become float32: images stay uint8 until then, and array
 their file.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
 
@@ -48,15 +48,15 @@ def make_training_batches(
     rows = len(x)
     epochs_done, batches_done = done
 
-    def epoch_orders() -> Iterator[NDArray[np.int64]]:
-        skipped = batches_done * batch_size
-        for epoch in range(epochs_done + 1, epochs + 1):
-            yield draw_order(epoch)[skipped:]
-            skipped = 0
+    def draw_rest(epoch: np.int64) -> NDArray[np.int64]:
+        return draw_order(int(epoch))[batches_done * batch_size if epoch == epochs_done + 1 else 0 :]
 
-    orders = tf.data.Dataset.from_generator(epoch_orders, output_signature=tf.TensorSpec((None,), tf.int64)).flat_map(
-        lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-    )
+    def make_order(epoch: tf.Tensor) -> tf.data.Dataset:
+        # Not `from_generator`: it makes malloc return each block of 128 KiB to the system, in the whole process.
+        order = tf.ensure_shape(tf.numpy_function(draw_rest, [epoch], tf.int64, stateful=False), (None,))
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+
+    orders = tf.data.Dataset.range(epochs_done + 1, epochs + 1).flat_map(make_order)
 
     def prepare(step: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         return normalisation.apply(augment(augmentation, values, seed, step) if augmentation else values)
