@@ -127,7 +127,7 @@ def read_samples(name: str) -> Samples:
 
 
 def _open_npz(path: Path) -> Arrays:
-    """Read the four arrays. A compressed file is replaced by one without compression, which is read in a quarter."""
+    """Read the four arrays. Replaces a compressed file by an uncompressed one, which takes a third of the time."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
@@ -145,9 +145,13 @@ def _open_npz(path: Path) -> Arrays:
 def _write_npz(path: Path, arrays: Arrays) -> None:
     """Write the arrays without compression, atomically. The caller holds the lock of the file."""
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        partial.replace(path)
+    except OSError:  # the disk is full
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _fetch(name: str, path: Path) -> None:

@@ -36,6 +36,8 @@ from tests.support.uploads import TABLE, colors, make_upload_limits, npz, parque
 LIMITS = make_upload_limits(bytes=2**26, rows=10**5)
 IMAGE_LIMITS = ImageLimits(max_bytes=2**20, max_pixels=2_000_000)
 CONTRACT = build_image_contract()
+COLUMNS = TableOptions.model_validate({"columns": {"0": "one-hot", "1": {"fill": "median"}}})
+"""A column of categories, and one whose missing values are filled."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,12 @@ def get_ingestor() -> Ingestor:
 
 def read_parquet(data: bytes) -> object:
     with tempfile.TemporaryDirectory() as folder:
-        return get_ingestor().ingest_dataset(io.BytesIO(data), TableOptions(), Path(folder))
+        return get_ingestor().ingest_dataset(io.BytesIO(data), COLUMNS, Path(folder))
 
 
 def read_table(data: bytes) -> object:
-    """Read a table with a column of categories and one whose missing values are filled."""
-    options = TableOptions.model_validate({"columns": {"0": "one-hot", "1": {"fill": "median"}}})
     with tempfile.TemporaryDirectory() as folder:
-        return ingest_dataset(io.BytesIO(data), options, LIMITS, get_decoder(), Path(folder))
+        return ingest_dataset(io.BytesIO(data), COLUMNS, LIMITS, get_decoder(), Path(folder))
 
 
 def read_spec(data: bytes) -> object:

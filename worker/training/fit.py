@@ -94,7 +94,7 @@ class TrainingRun:
 
     @property
     def has_averages(self) -> bool:
-        """Whether the averages of the weights over the steps are published, which Keras takes at the end."""
+        """Return whether the averages of the weights over the steps are published. Keras takes them at the end."""
         optimizer = self.network.optimizer
         return bool(getattr(optimizer, "inner_optimizer", optimizer).use_ema)  # of a LossScaleOptimizer
 

@@ -23,12 +23,15 @@ logger = logging.getLogger(__name__)
 MIN_PRODUCTS = 100_000_000
 """Multiplications in one step. Below this number, the conversions take more time than the shorter type saves."""
 MIN_TRIED_PRODUCTS = 10_000_000_000_000
-"""Multiplications of the forward passes of a training, at least some minutes. A trial takes a few seconds."""
+"""Multiplications of the forward passes of a training that is worth a trial: some minutes on two cores.
+
+A trial takes eight steps of a heavy network, more of a light one, and the time to trace two of them.
+"""
 TRIED_ROUNDS = 3
 ROUND_SECONDS = 0.1
 MAX_ROUND_STEPS = 10
 MIN_GAIN = 0.03
-"""So much faster must a step in mixed_bfloat16 be."""
+"""Mixed_bfloat16 is used if its steps are faster by this share."""
 FAST_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 """Flags in /proc/cpuinfo of CPUs that compute with bfloat16."""
 FAST_CAPABILITY = (8, 0)
@@ -53,7 +56,7 @@ def choose_precision(asked: Precision, network: keras.Model, batch_size: int, de
 
 
 def is_worth_a_trial(network: keras.Model, rows: int) -> bool:
-    """Return whether a training that reads so many rows, over all epochs, lasts much longer than a trial."""
+    """Return whether a training that reads `rows` rows, over all epochs, lasts much longer than a trial."""
     return count_products(network) * rows >= MIN_TRIED_PRODUCTS
 
 

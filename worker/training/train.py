@@ -114,8 +114,8 @@ def _make_run(
     precision = choose_precision(wanted, network, options.batch_size, context.device)
     _compile(network, objective, options, precision, options.epochs * count_steps(len(parts[0]), options.batch_size))
     run = TrainingRun(network, *parts, contract, objective, spec, precision, context, checkpoints)
-    may_try = wanted is Precision.AUTO and precision is Precision.MIXED_BFLOAT16 and not options.deterministic
-    if may_try and is_worth_a_trial(network, options.epochs * len(run.train)):
+    is_open = wanted is Precision.AUTO and precision is Precision.MIXED_BFLOAT16 and not options.deterministic
+    if is_open and is_worth_a_trial(network, options.epochs * len(run.train)):
         run = replace(run, precision=try_precisions(network, take_first_batch(run)))
     checkpoints.state.precision = run.precision
     checkpoints.restore(network)

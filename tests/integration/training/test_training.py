@@ -385,3 +385,39 @@ def test_a_wrong_onnx_export_is_not_published(
 
     assert job["error"]["type"] == "/problems/export-disagrees"
     assert http.get("/api/v1/models/xor").status_code == 404
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("training", "precision", "is_tried"),
+    [
+        ({}, "float32", True),
+        ({"deterministic": True}, "mixed_bfloat16", False),
+        ({"precision": "mixed_bfloat16"}, "mixed_bfloat16", False),
+    ],
+    ids=["auto", "deterministic", "asked"],
+)
+def test_precisions_are_tried_where_the_choice_is_open(
+    http: FlaskClient,
+    worker: InProcessWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    training: Json,
+    precision: str,
+    *,
+    is_tried: bool,
+) -> None:
+    """The processor seems to have instructions for bfloat16, and float32 wins each trial."""
+    from worker.training import precision as precisions  # it imports TensorFlow
+
+    monkeypatch.setattr(precisions, "has_fast_bfloat16", lambda _: True)
+    monkeypatch.setattr(precisions, "MIN_PRODUCTS", 0)
+    monkeypatch.setattr(precisions, "MIN_TRIED_PRODUCTS", 0)
+    monkeypatch.setattr(precisions, "MIN_GAIN", float("inf"))
+
+    with caplog.at_level("INFO"):
+        job = train(http, worker, {**DIGITS, "training": {**DIGITS["training"], **training}})
+
+    assert job["status"] == "succeeded", job["error"]
+    assert http.get("/api/v1/models/digits/versions/1").json["precision"] == precision
+    assert ("s in mixed_bfloat16" in caplog.text) is is_tried

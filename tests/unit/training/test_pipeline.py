@@ -31,7 +31,7 @@ print(libc.mallinfo2().hblks - before)
 """Print how many blocks of 29 MiB malloc maps, of one, after an epoch was read."""
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+@pytest.mark.skipif(sys.platform != "linux", reason="mallinfo2 is a function of glibc")
 def test_the_heap_keeps_the_memory_of_a_step() -> None:
     """tf.data's `from_generator` would change that, and each step would map and unmap its tensors anew."""
     done = subprocess.run(
