@@ -1,6 +1,10 @@
-"""Define the command line option `--stack` of the tests."""
+"""Define the command line option `--stack` of the tests, and let TensorFlow start as in a worker."""
 
 import pytest
+
+from worker.process.environment import set_tensorflow_environment
+
+set_tensorflow_environment()  # tests train in their own process too
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

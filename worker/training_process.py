@@ -25,6 +25,7 @@ from shared.storage.scratch import Scratch
 from shared.system import end_with_parent, limit_image_libraries
 from worker.context import WorkerContext
 from worker.process.devices import choose_queues, has_gpu
+from worker.process.environment import set_tensorflow_environment
 from worker.process.memory import trim_memory
 from worker.runner import run_next_job
 
@@ -76,8 +77,7 @@ def main(worker: str, number: str) -> None:
 
 def make_context(settings: Settings, worker: str, shutdown: Shutdown) -> WorkerContext:
     """Build the dependencies of the jobs, and import what the first job needs."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras and TensorFlow read both when they are imported
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    set_tensorflow_environment()
     import tensorflow as tf
 
     from worker.warm_up import warm_up
