@@ -14,7 +14,7 @@ LAYERS = frozenset(
     """.split()
 )
 """Layers that `network` may use. None of them runs code from a spec or reads a file."""
-OWN_LAYERS = frozenset({"Maxout", "Residual"})
+OWN_LAYERS = frozenset({"Maxout", "Residual", "Whitening"})
 """Layers of Trainyard, which are made of layers of Keras."""
 MERGE_LAYERS = frozenset("Add Average Concatenate Dot Maximum Minimum Multiply Subtract".split())
 """Layers with several inputs. Only `network.keras` can connect them."""

@@ -22,13 +22,20 @@ from shared.networks.allow_list import (
 )
 from shared.networks.arguments import build_error, translate_keras_errors
 from shared.networks.keras_json import CallForm, KerasJson, LayerConfig, parse_keras_json
-from shared.networks.layer_factory import MAXOUT, check_class, make_layer, split_maxout
+from shared.networks.layer_factory import (
+    FIRST_LAYER_POINTER,
+    LAYERS_POINTER,
+    MAXOUT,
+    WHITENING,
+    check_class,
+    make_layer,
+    make_whitening,
+    split_maxout,
+)
 from shared.networks.layer_row import LayerRow, WeightShape
 from shared.spec.network import MAX_LAYERS, LayerSpec, NetworkSpec
 
 RESIDUAL = "Residual"
-LAYERS_POINTER = "#/network/layers"
-FIRST_LAYER_POINTER = f"{LAYERS_POINTER}/0"
 MAX_ELEMENTS = 2**31
 """Limit on the elements of one layer's output for one input. No device has memory for more."""
 
@@ -322,7 +329,9 @@ def _check_one_output(class_name: str, output: object, pointer: str) -> None:
 
 
 def _make_declared(spec: LayerSpec, tensor: Any, pointer: str) -> keras.Layer:  # noqa: ANN401 - keras is untyped
-    """Make a layer of Keras, or a wrapper with the one layer in its `layers`."""
+    """Make a layer of Keras, a wrapper with the one layer in its `layers`, or the convolution of a `Whitening`."""
+    if spec.layer == WHITENING:
+        return make_whitening(spec.arguments, tuple(tensor.shape[1:]), pointer)
     if spec.layers is None:
         return make_layer(spec.layer, spec.arguments, tensor, pointer)
     inner, place = spec.layers[0], f"{pointer}/layers/0"

@@ -9,9 +9,16 @@ import keras
 from shared.errors import suggest
 from shared.networks.arguments import build_error, convert_arguments, translate_keras_errors
 
+LAYERS_POINTER = "#/network/layers"
+FIRST_LAYER_POINTER = f"{LAYERS_POINTER}/0"
+IMAGE_RANK = 3
+"""Height, width and channels."""
 MAXOUT = "Maxout"
 MIN_PIECES = 2
 MAX_PIECES = 16
+WHITENING = "Whitening"
+WHITENING_ARGUMENTS = ("filters", "kernel_size", "strides", "padding", "name")
+WHITENING_KERNEL_SIZE = 3
 
 
 def check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
@@ -29,6 +36,8 @@ def check_layer(class_name: str, arguments: dict[str, Any], allowed: frozenset[s
     if class_name == MAXOUT:
         pieces, _ = split_maxout(own, pointer)
         _create("Dense", pieces[0], pointer, shown=MAXOUT)
+    elif class_name == WHITENING:
+        _create_whitening(own, pointer)
     else:
         check_class(class_name, allowed, f"{pointer}/layer")
         _create(class_name, own, pointer)
@@ -53,6 +62,44 @@ def split_maxout(arguments: dict[str, Any], pointer: str) -> tuple[list[dict[str
     _check_name(arguments["name"], pointer)
     names = [{"name": f"{arguments['name']}_{number}"} for number in range(1, pieces + 1)]
     return [{**rest, **name} for name in names], {"name": arguments["name"]}
+
+
+def make_whitening(arguments: dict[str, Any], shape: tuple[int, ...], pointer: str) -> keras.Layer:
+    """Make the Conv2D of a `Whitening` for inputs (height, width, channels).
+
+    The worker computes its filters from training images: worker/training/whitening.py. They come in pairs of opposite
+    sign, at most two for each number of a patch. Raises InvalidRequest.
+    """
+    if pointer != FIRST_LAYER_POINTER:
+        raise build_error(
+            pointer, f"The filters of `Whitening` come from the images. Make it the first layer, {FIRST_LAYER_POINTER}."
+        )
+    if len(shape) != IMAGE_RANK:
+        raise build_error(pointer, f"`Whitening` is for images, and the input has the shape {list(shape)}. Remove it.")
+    layer = _create_whitening(arguments, pointer)
+    most = 2 * math.prod(layer.kernel_size) * shape[-1]
+    if arguments.get("filters") is None:
+        return _create_whitening({**arguments, "filters": most}, pointer)
+    if layer.filters > most or layer.filters % 2:
+        raise build_error(
+            f"{pointer}/filters",
+            f"The filters are {layer.filters}, and a patch of {' × '.join(map(str, layer.kernel_size))} pixels with "
+            f"{shape[-1]} channels has at most {most}, in pairs. Use an even number up to {most}.",
+        )
+    return layer
+
+
+def _create_whitening(arguments: dict[str, Any], pointer: str) -> keras.Layer:
+    for key in arguments:
+        if key not in WHITENING_ARGUMENTS:
+            raise build_error(
+                f"{pointer}/{key}", f"`Whitening` takes {', '.join(WHITENING_ARGUMENTS)}. Remove this argument."
+            )
+    given = {key: value for key, value in arguments.items() if value is not None}
+    if "name" in given:
+        _check_name(given["name"], pointer)
+    settled = {"filters": 2, "kernel_size": WHITENING_KERNEL_SIZE, **given, "use_bias": False, "trainable": False}
+    return _create("Conv2D", settled, pointer, shown=WHITENING)
 
 
 def make_layer(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.networks.arguments import build_error
-from shared.networks.builder import LAYERS_POINTER
 from shared.networks.keras_json import parse_keras_json
+from shared.networks.layer_factory import LAYERS_POINTER
 from shared.preprocessing.contract import Contract
 from shared.preprocessing.text import TextContract
 from shared.spec.network import MAX_LAYERS, LayerSpec, NetworkSpec

@@ -86,6 +86,8 @@ STACKS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ),
     (ROW, {"layer": "Maxout", "units": 5, "name": "hidden"}),
     (IMAGE, {"layer": "Maxout", "units": 5, "pieces": 4, "kernel_initializer": {"name": "HeNormal", "seed": 1}}),
+    (IMAGE, {"layer": "Whitening", "kernel_size": [2, 3], "strides": 2, "padding": "same", "name": "patches"}),
+    (IMAGE, {"layer": "Whitening", "filters": 8}),
     (ROW, {"layer": "Residual", "layers": [{"layer": "Dense", "units": 8}, {"layer": "ReLU"}]}),
     (ROW, {"layer": "Residual", "layers": [{"layer": "Dense", "units": 5}]}),
     (IMAGE, {"layer": "Residual", "layers": [CONVOLUTION, {"layer": "BatchNormalization"}, CONVOLUTION]}),

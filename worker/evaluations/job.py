@@ -47,7 +47,7 @@ def run_evaluation_job(context: WorkerContext, job: Job, lease: Lease, folder: P
     Raises LeaseLost, JobCancelled, WorkerShutdown, TrainingFailure, ServiceError or OSError.
     """
     from worker.training.evaluation import make_report
-    from worker.training.fit import measure_outputs
+    from worker.training.measuring import measure_outputs
     from worker.training.stored_network import load_network
 
     spec = EvaluationSpec.model_validate(job.spec)

@@ -1,115 +1,29 @@
-"""Fit one network: make its callbacks and batches, train the epochs, and summarise the result."""
+"""Fit one network: make its callbacks and batches, and train the epochs."""
 
-import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from shared.datasets.row_files import MappedRows
 from shared.networks.augmentation import make_augmentation_layers
-from shared.networks.objectives import Objective
-from shared.preprocessing.contract import Contract
-from shared.registry.manifest import Epochs, Metrics
-from shared.spec.training import Precision, TrainingOptions, TrainingSpec
-from worker.training.callbacks import PlateauCallback, ProgressCallback, TimeLimitCallback, replace_non_finite
+from shared.spec.training import Precision, TrainingOptions
+from worker.training.callbacks import PlateauCallback, ProgressCallback, TimeLimitCallback
 from worker.training.checkpoints.callback import CheckpointCallback
-from worker.training.checkpoints.format import TrainingState
-from worker.training.checkpoints.manager import CheckpointManager
-from worker.training.context import TrainingContext
 from worker.training.fused_fit import MAX_FUSED_BYTES, fit_fused
-from worker.training.input.pipeline import (
-    EpochOrder,
-    count_steps,
-    draw_shuffled_order,
-    make_ordered_batches,
-    make_training_batches,
-)
+from worker.training.input.pipeline import EpochOrder, draw_shuffled_order, make_training_batches
+from worker.training.measuring import FitSummary, measure_outputs, summarise
 from worker.training.memory_check import FLOAT_BYTES
 from worker.training.precision import compute_in
+from worker.training.run import PreparedPart, TrainingRun, make_evaluation_batches, take_first_batch
 from worker.training.stepping import choose_steps, run_steps_in_calls
 from worker.training.tensorboard import make_tensorboard_callbacks
 
-MIN_MEASURED_ROWS, MAX_MEASURED_ROWS = 2_500, 10_000
-MAX_MEASURED_BYTES = 256 * 2**20
-MEASURED_SHARE = 20
-"""After the training, rows of the training and of the validation part are measured, evenly spaced: one for each
-MEASURED_SHARE rows that the training has read, within these limits.
-"""
-MIN_EVALUATION_BATCH = 256
-"""Minimum batch size of an evaluation: larger batches are faster."""
 MAX_FUSED_STEP_COST = 300_000
 """Parameters × rows of a batch. A step up to this cost takes much less than a millisecond on one CPU core."""
-
-
-@dataclass(frozen=True)
-class PreparedPart:
-    """A part of the data set, preprocessed except for the normalisation of x.
-
-    Attributes:
-        x: (n, *input_shape), uint8 for images, int32 for texts, else float32.
-        y: the labels of the data set, (n,) int64 or (n, k) float32.
-        weights: the weight of each row in the loss, (n,) float32; None if all weigh the same.
-    """
-
-    x: NDArray[Any] | MappedRows
-    y: NDArray[Any]
-    weights: NDArray[np.float32] | None = None
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """The network, the data and the options of one training."""
-
-    network: keras.Model
-    train: PreparedPart
-    validation: PreparedPart
-    test: PreparedPart
-    contract: Contract
-    objective: Objective
-    spec: TrainingSpec
-    precision: Precision
-    context: TrainingContext
-    checkpoints: CheckpointManager
-
-    @property
-    def options(self) -> TrainingOptions:
-        return self.spec.training
-
-    @property
-    def state(self) -> TrainingState:
-        return self.checkpoints.state
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return count_steps(len(self.train), self.options.batch_size)
-
-    @property
-    def has_averages(self) -> bool:
-        """Return whether the averages of the weights over the steps are published. Keras takes them at the end."""
-        optimizer = self.network.optimizer
-        return bool(getattr(optimizer, "inner_optimizer", optimizer).use_ema)  # of a LossScaleOptimizer
-
-    @property
-    def evaluation_batch_size(self) -> int:
-        return max(self.options.batch_size, MIN_EVALUATION_BATCH)
-
-    def make_columns(self) -> list[NDArray[Any]]:
-        """Return the labels of the training part and, if rows or classes are weighted, the row weights (n,) float32."""
-        weights = self.train.weights
-        if self.options.class_weight is not None:
-            of_classes = self.objective.compute_weights(self.train.y, self.options.class_weight)
-            weights = of_classes if weights is None else weights * of_classes
-        labels = self.objective.encode_labels(self.train.y)
-        return [labels] if weights is None else [labels, weights]
 
 
 @dataclass(frozen=True)
@@ -128,22 +42,6 @@ class Callbacks:
     checkpoint: CheckpointCallback
 
 
-@dataclass(frozen=True)
-class FitSummary:
-    """The result of a training.
-
-    Attributes:
-        test_outputs: (n, width) float32, the predictions for the test part; None without test rows.
-        held_out: labels and outputs of the validation part, else of the test part, at most MAX_MEASURED_ROWS; None
-            without such rows.
-    """
-
-    metrics: Metrics
-    epochs: Epochs
-    test_outputs: NDArray[np.float32] | None
-    held_out: tuple[NDArray[Any], NDArray[np.float32]] | None
-
-
 def fit(run: TrainingRun) -> FitSummary:
     """Fit the network, starting from its checkpoint if it has one.
 
@@ -159,7 +57,7 @@ def fit(run: TrainingRun) -> FitSummary:
             _fit_fused(run, callbacks)
         else:
             fit_epochs(run, callbacks)
-    return summarise(run, callbacks)
+    return summarise(run, _find_kept_epoch(run, callbacks), callbacks.progress)
 
 
 def make_callbacks(run: TrainingRun) -> Callbacks:
@@ -206,22 +104,6 @@ def _make_order(run: TrainingRun) -> EpochOrder:
     return partial(draw_shuffled_order, seed=run.options.seed, rows=rows)
 
 
-def make_evaluation_batches(run: TrainingRun, part: PreparedPart) -> tf.data.Dataset | None:
-    """Make the batches of a part, in the order of its rows. Returns None for a part without rows."""
-    if not len(part):
-        return None
-    labels = run.objective.encode_labels(part.y)
-    return make_ordered_batches(part.x, labels, run.contract.normalisation, run.evaluation_batch_size)
-
-
-def take_first_batch(run: TrainingRun) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the first rows of the training part as one batch: x as the network takes it, and the labels."""
-    first = _select(run.train, np.arange(min(len(run.train), run.options.batch_size)))
-    labels = run.objective.encode_labels(first.y)
-    x, encoded = next(iter(make_ordered_batches(first.x, labels, run.contract.normalisation, len(first))))
-    return x, encoded
-
-
 def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
     """Train with `Model.fit`, and skip the batches that the checkpoint contains."""
     network, options, state = run.network, run.options, run.state
@@ -255,66 +137,11 @@ def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
         )
 
 
-def summarise(run: TrainingRun, callbacks: Callbacks) -> FitSummary:
-    """Evaluate the test part, and collect the metrics of the epoch whose weights the network now has."""
+def _find_kept_epoch(run: TrainingRun, callbacks: Callbacks) -> int:
+    """Return the epoch whose weights the network has after the training, from 0; -1 without an epoch."""
     trained = run.state.epoch
     restoring = [callback for callback in callbacks.keepers if callback.restore_best_weights]
-    kept = restoring[-1].best_epoch if restoring and trained else trained - 1
-    values = replace_non_finite({name: values[kept] for name, values in run.state.history.items()})
-    train, validation = _take_sample(run, run.train), _take_sample(run, run.validation)
-    train_outputs, validation_outputs, test_outputs = (
-        _predict(run, callbacks, part) for part in (train, validation, run.test)
-    )
-    monitored = {name.removeprefix("val_"): values[name] for name in values if name.startswith("val_")}
-    if not trained or run.has_averages:
-        monitored = _measure_part(run, validation, validation_outputs) or {}
-    metrics = Metrics(
-        train=_measure_part(run, train, train_outputs) or {},
-        last_epoch={name: value for name, value in values.items() if not name.startswith("val_")} or None,
-        validation=monitored or None,
-        test=_measure_part(run, run.test, test_outputs),
-    )
-    held_out = None
-    if validation_outputs is not None:
-        held_out = validation.y, validation_outputs
-    elif test_outputs is not None:
-        held_out = run.test.y, test_outputs
-    epochs = Epochs(asked=run.options.epochs, trained=trained, kept=kept + 1)
-    return FitSummary(metrics, epochs, test_outputs, held_out)
-
-
-def _take_sample(run: TrainingRun, part: PreparedPart) -> PreparedPart:
-    """Return the part, or evenly spaced rows of it if it is large."""
-    row_bytes = max(1, part.x.dtype.itemsize * math.prod(part.x.shape[1:]))
-    count = MAX_MEASURED_ROWS
-    if run.options.epochs:
-        count = min(count, max(MIN_MEASURED_ROWS, run.state.epoch * len(run.train) // MEASURED_SHARE))
-    count = max(1, min(count, MAX_MEASURED_BYTES // row_bytes))
-    if len(part) <= count:
-        return part
-    return _select(part, np.linspace(0, len(part) - 1, count).astype(np.int64))
-
-
-def _select(part: PreparedPart, rows: NDArray[np.int64]) -> PreparedPart:
-    return PreparedPart(part.x.read(rows) if isinstance(part.x, MappedRows) else part.x[rows], part.y[rows])
-
-
-def _predict(run: TrainingRun, callbacks: Callbacks, part: PreparedPart) -> NDArray[np.float32] | None:
-    """Return the outputs for a part, (n, width); None without rows."""
-    batches = make_evaluation_batches(run, part)
-    if batches is None:
-        return None
-    outputs: NDArray[np.float32] = run.network.predict(batches, callbacks=[callbacks.progress], verbose=0)
-    return outputs
-
-
-def _measure_part(
-    run: TrainingRun, part: PreparedPart, outputs: NDArray[np.float32] | None
-) -> dict[str, float | None] | None:
-    """Compute the loss and the metrics of a part from its outputs; None without rows."""
-    if outputs is None:
-        return None
-    return measure_outputs(run.network, run.objective.encode_labels(part.y), outputs)
+    return int(restoring[-1].best_epoch) if restoring and trained else trained - 1
 
 
 def _can_fuse(run: TrainingRun) -> bool:
@@ -367,17 +194,6 @@ def _fit_fused(run: TrainingRun, callbacks: Callbacks) -> None:
         should_continue=should_continue,
         completed_epochs=state.epoch,
     )
-
-
-def measure_outputs(
-    network: keras.Model, labels: NDArray[Any], outputs: NDArray[np.float32]
-) -> dict[str, float | None]:
-    """Compute the loss and the metrics as `network.evaluate` does, but from known outputs."""
-    network.reset_metrics()
-    labels, answers = tf.constant(labels), tf.constant(outputs)
-    loss = network.compute_loss(y=labels, y_pred=answers, training=False)
-    measured = network.compute_metrics(None, labels, answers)
-    return replace_non_finite({name: float(value) for name, value in {**measured, "loss": loss}.items()})
 
 
 def _make_early_stopping(training: TrainingOptions) -> list[keras.callbacks.EarlyStopping]:

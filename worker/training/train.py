@@ -29,12 +29,14 @@ from shared.spec.training import Precision, TrainingOptions, TrainingSpec
 from worker.process.memory import get_available_bytes
 from worker.training.checkpoints.manager import CheckpointManager
 from worker.training.context import TrainingContext
-from worker.training.fit import PreparedPart, TrainingRun, fit, take_first_batch
+from worker.training.fit import fit
 from worker.training.input.pipeline import count_steps
 from worker.training.input.preparation import answers_empty_texts, prepare_rows
 from worker.training.memory_check import check_memory
 from worker.training.precision import choose_precision, is_worth_a_trial, try_precisions
 from worker.training.pretrained import InitialWeights, load_initial_weights
+from worker.training.run import PreparedPart, TrainingRun, take_first_batch
+from worker.training.whitening import has_whitening, whiten
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +111,8 @@ def _make_run(
         network.set_weights(read_initial_weights(declared.initial_weights, describe_weights(network)))
     elif context.weights_path is not None:
         network.set_weights(read_weights_file(context.weights_path, describe_weights(network)))
+    elif has_whitening(declared):
+        whiten(network, parts[0].x, contract.normalisation)
     checkpoints = CheckpointManager(context.store, context.logs_dir, context.checkpoint_policy)
     wanted = checkpoints.state.precision or options.precision
     precision = choose_precision(wanted, network, options.batch_size, context.device)

@@ -12,7 +12,7 @@ from shared.networks.activations import list_activations
 from shared.networks.allow_list import FIXED_ARGUMENTS, LAYERS, PART_CLASSES, WRAPPER_LAYERS
 from shared.networks.augmentation import AUGMENTATIONS
 from shared.networks.augmentation import FIXED_ARGUMENTS as SETTLED_FOR_AUGMENTATION
-from shared.networks.layer_factory import MAX_PIECES, MIN_PIECES
+from shared.networks.layer_factory import MAX_PIECES, MIN_PIECES, WHITENING_ARGUMENTS, WHITENING_KERNEL_SIZE
 from shared.networks.metrics import CHOSEN_BY_SHAPE, list_metric_names
 from shared.networks.metrics import FIXED_ARGUMENTS as SETTLED_FOR_METRICS
 from shared.networks.objectives import FIXED_LOSS_ARGUMENTS, LOSS_CLASSES
@@ -32,6 +32,14 @@ TYPE_WORDS = {
     "tuple": "list",
 }
 """The type in JSON for a word in the description of an argument."""
+CHANGED_FOR_WHITENING: dict[str, dict[str, Any]] = {
+    "filters": {
+        "required": False,
+        "description": "Even integer, the number of filters: by default two for each number of a patch of the image.",
+    },
+    "kernel_size": {"required": False, "default": WHITENING_KERNEL_SIZE},
+}
+"""What differs from Conv2D in the arguments of `Whitening`."""
 FIRST_WORDS = 5
 """Keras names the type of an argument in the first words of its description. Later words are not searched."""
 JSON_TYPES = {bool: "boolean", float: "number", str: "string", tuple: "list", list: "list"}
@@ -66,8 +74,18 @@ def read_catalog() -> Catalog:
             *(argument for argument in dense.arguments if argument.name != "activation"),
         ],
     )
+    convolution = _describe(keras.layers, "Conv2D")
+    whitening = CatalogEntry(
+        name="Whitening",
+        description="Conv2D, as the first layer, whose filters come from the training images and are not trained.",
+        arguments=[
+            argument.model_copy(update=CHANGED_FOR_WHITENING.get(argument.name, {}))
+            for argument in convolution.arguments
+            if argument.name in WHITENING_ARGUMENTS
+        ],
+    )
     return Catalog(
-        layers=[*sorted((*layers, *wrappers), key=lambda entry: entry.name), maxout, residual],
+        layers=[*sorted((*layers, *wrappers), key=lambda entry: entry.name), maxout, residual, whitening],
         augmentation=[
             _describe(keras.layers, name, frozenset(SETTLED_FOR_AUGMENTATION)) for name in sorted(AUGMENTATIONS)
         ],

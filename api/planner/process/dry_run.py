@@ -12,9 +12,9 @@ from shared.datasets.validation import check_validation_labels
 from shared.errors import MAX_FAULTS, Fault, InvalidRequest, overlaps
 from shared.networks.allow_list import LAYERS, OWN_LAYERS
 from shared.networks.augmentation import make_augmentation_layers
-from shared.networks.builder import LAYERS_POINTER, compute_layer_table, list_weights
+from shared.networks.builder import compute_layer_table, list_weights
 from shared.networks.initial_weights import read_initial_weights
-from shared.networks.layer_factory import check_layer
+from shared.networks.layer_factory import LAYERS_POINTER, check_layer
 from shared.networks.layer_row import LayerRow
 from shared.networks.metrics import make_metrics, name_metric
 from shared.networks.objectives import (

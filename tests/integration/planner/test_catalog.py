@@ -10,7 +10,7 @@ from shared.networks.allow_list import LAYERS, OWN_LAYERS, WRAPPER_LAYERS
 from shared.networks.augmentation import AUGMENTATIONS
 from shared.networks.objectives import LOSSES
 from shared.networks.optimizers import OPTIMIZERS, SCHEDULES
-from tests.support.examples import DIGITS, LINE, XOR, Json, changed
+from tests.support.examples import DIGITS, IRIS, LINE, XOR, Json, changed
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -145,6 +145,40 @@ def test_layers_of_maxout_have_its_name(http: FlaskClient) -> None:
 
     names = [row["name"] for row in answer.json["layers"]]
     assert names == ["flatten", "hidden_1", "hidden_2", "hidden", "dense", "dense_1", "maximum", "dense_2"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "pointer", "found"),
+    [
+        (
+            [{"layer": "Whitening", "filters": 20}],
+            "0/filters",
+            "a patch of 3 × 3 pixels with 1 channels has at most 18",
+        ),
+        ([{"layer": "Whitening", "filters": 7}], "0/filters", "in pairs. Use an even number up to 18."),
+        ([{"layer": "Whitening", "filters": 0}], "0", "Whitening cannot be created"),
+        ([{"layer": "Whitening", "use_bias": True}], "0/use_bias", "`Whitening` takes filters, kernel_size"),
+        ([{"layer": "Whitening", "kernel_size": 9}], "0", "Whitening cannot take inputs of shape (8, 8, 1)"),
+        ([{"layer": "Whitening", "name": "a b"}], "0/name", "'a b' is not a layer name"),
+        ([{"layer": "ReLU"}, {"layer": "Whitening"}], "1", "Make it the first layer, #/network/layers/0."),
+        ([{"layer": "Residual", "layers": [{"layer": "Whitening"}]}], "0/layers/0", "Make it the first layer"),
+    ],
+)
+def test_a_whitening_that_cannot_be_is_refused(http: FlaskClient, layers: list[Json], pointer: str, found: str) -> None:
+    tail = [{"layer": "Flatten"}, {"layer": "Dense", "units": 10, "activation": "softmax"}]
+    answer = http.post("/api/v1/jobs?dry_run=true", json=changed(DIGITS, "network.layers", [*layers, *tail]))
+
+    assert answer.status_code == 422, answer.text
+    assert answer.json["errors"][0]["pointer"] == f"#/network/layers/{pointer}"
+    assert found in answer.json["errors"][0]["detail"]
+
+
+def test_a_whitening_is_not_for_rows_of_numbers(http: FlaskClient) -> None:
+    layers = [{"layer": "Whitening"}, {"layer": "Dense", "units": 3, "activation": "softmax"}]
+    answer = http.post("/api/v1/jobs?dry_run=true", json=changed(IRIS, "network.layers", layers))
+
+    assert answer.status_code == 422
+    assert "`Whitening` is for images, and the input has the shape [4]" in answer.json["errors"][0]["detail"]
 
 
 @pytest.mark.parametrize("saved", ["heaviside", "trainyard>heaviside"])
