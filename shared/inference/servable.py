@@ -16,6 +16,7 @@ from shared.database.tables.registry import Version
 from shared.errors import VersionNotServable
 from shared.inference.inputs import ImageInput, Input, NumbersInput, TextInput, preprocess_input
 from shared.inference.parity import TOLERANCE, compute_max_difference
+from shared.preprocessing.contract import answers_with_mirror_images
 from shared.preprocessing.decoding import ImageLimits
 from shared.preprocessing.image_decoder import ImageDecoder
 from shared.registry.manifest import INPUT_NAME, MANIFEST_FILE, ONNX_FILE, OUTPUT_NAME, GoldenSample, ManifestFile
@@ -76,6 +77,7 @@ class Servable:
         self.is_faster_in_batches = False
         """Return whether one run of several inputs takes less time than one run for each."""
         self._session = session
+        self._mirrors = answers_with_mirror_images(manifest.preprocessing)
 
     @property
     def tolerance(self) -> float:
@@ -95,6 +97,17 @@ class Servable:
         self.size_bytes += MANIFEST_FACTOR * len(self.manifest.model_dump_json())
 
     def run(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the answers for rows (n, *input_shape): (n, outputs) float32.
+
+        They are the outputs of the network, or the mean of those for each image and its mirror image.
+        """
+        if not self._mirrors:
+            return self.run_network(rows)
+        answers = self.run_network(np.concatenate([rows, rows[:, :, ::-1]]))
+        means: NDArray[np.float32] = np.mean(np.split(answers, 2), axis=0, dtype=np.float32)
+        return means
+
+    def run_network(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on rows (n, *input_shape). Returns (n, outputs) float32."""
         if len(rows) <= MAX_ROWS_PER_RUN:
             return self._session.run([OUTPUT_NAME], {INPUT_NAME: rows})[0]  # type: ignore[no-any-return]
@@ -149,7 +162,7 @@ def compute_golden_difference(servable: Servable) -> float:
     samples, contract = servable.manifest.golden_samples, servable.manifest.preprocessing
     rows = np.stack([preprocess_input(_to_input(sample), contract, _DECODER).values for sample in samples])
     expected = np.asarray([sample.outputs for sample in samples], np.float32)
-    return compute_max_difference(servable.run(rows), expected)
+    return compute_max_difference(servable.run_network(rows), expected)
 
 
 def _is_faster_in_batches(servable: Servable) -> bool:

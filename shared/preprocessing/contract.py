@@ -49,7 +49,8 @@ class ImageContract(BaseModel):
     """The preprocessing of images.
 
     `size` is (height, width). `background` is one level from 0 to 255 for each channel. `ground` is the background of
-    nearly all training images, None if it varies or the images have colour.
+    nearly all training images, None if it varies or the images have colour. With `mirror`, the answer is the mean of
+    the outputs for the image and for its mirror image.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,6 +66,7 @@ class ImageContract(BaseModel):
     scale: Scale
     normalisation: Normalisation
     ground: Polarity | None = None
+    mirror: Annotated[bool, Field(exclude_if=lambda mirror: not mirror)] = False
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -106,6 +108,11 @@ class NumbersContract(BaseModel):
 
 
 Contract = Annotated[ImageContract | NumbersContract | TextContract, Field(discriminator="kind")]
+
+
+def answers_with_mirror_images(contract: Contract) -> bool:
+    """Return whether the network is run on each input and on its mirror image."""
+    return isinstance(contract, ImageContract) and contract.mirror
 
 
 KEYS_BY_KIND = {"numbers": frozenset({"scale"}), "texts": frozenset({"text"})}
@@ -230,6 +237,7 @@ def _build_image_contract(preprocessing: Preprocessing, info: DatasetInfo) -> Im
         invert=preprocessing.invert or Invert.NEVER,
         scale=scale,
         normalisation=Normalisation(offset=(offset,), divisor=(divisor,)),
+        mirror=bool(preprocessing.mirror),
     )
 
 

@@ -179,6 +179,7 @@ def _fill_defaults(preprocessing: Preprocessing, own: Contract) -> Preprocessing
         "background": own.background if len(own.background) > 1 else own.background[0],
         "scale": own.scale,
         "invert": own.invert,
+        "mirror": own.mirror,
     }
     return preprocessing.model_copy(
         update={key: value for key, value in kept.items() if getattr(preprocessing, key) is None}

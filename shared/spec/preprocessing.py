@@ -89,6 +89,14 @@ class Preprocessing(SpecPart):
         Scale | None, Field(description="Range of the input values. Default: `unit` for images, `none` for numbers.")
     ] = None
     invert: Invert | None = None
+    mirror: Annotated[
+        bool | None,
+        Field(
+            description="Answer with the mean of the outputs for an image and for its mirror image. Each prediction "
+            "takes twice the time. Default: false.",
+            exclude_if=lambda mirror: mirror is None,
+        ),
+    ] = None
     text: Annotated[
         TextPreprocessing | None,
         Field(

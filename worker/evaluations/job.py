@@ -144,10 +144,10 @@ def _predict(
 
     from worker.training.input.pipeline import make_ordered_batches
     from worker.training.input.preparation import prepare_rows
+    from worker.training.measuring import predict_as_served
 
     folder = context.cache_dir / "prepared"
     x = prepare_rows(part.x, manifest.preprocessing, dataset.digest, context.decoder, folder, lease.check)
     batches = make_ordered_batches(x, np.zeros(len(part)), manifest.preprocessing.normalisation, BATCH_SIZE)
     check = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda *_, **__: lease.check())
-    outputs: NDArray[np.float32] = network.predict(batches, callbacks=[check], verbose=0)
-    return outputs
+    return predict_as_served(network, batches, manifest.preprocessing, check)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from shared.preprocessing.contract import Contract, answers_with_mirror_images
 from shared.registry.manifest import Epochs, Metrics
 from worker.training.callbacks import replace_non_finite
 from worker.training.run import PreparedPart, TrainingRun, make_evaluation_batches, select_rows
@@ -49,7 +50,7 @@ def summarise(run: TrainingRun, kept: int, progress: keras.callbacks.Callback) -
         _predict(run, part, progress) for part in (train, validation, run.test)
     )
     monitored = {name.removeprefix("val_"): values[name] for name in values if name.startswith("val_")}
-    if not trained or run.has_averages:
+    if not trained or run.has_averages or answers_with_mirror_images(run.contract):
         monitored = _measure_part(run, validation, validation_outputs) or {}
     metrics = Metrics(
         train=_measure_part(run, train, train_outputs) or {},
@@ -83,7 +84,17 @@ def _predict(run: TrainingRun, part: PreparedPart, progress: keras.callbacks.Cal
     batches = make_evaluation_batches(run, part)
     if batches is None:
         return None
-    outputs: NDArray[np.float32] = run.network.predict(batches, callbacks=[progress], verbose=0)
+    return predict_as_served(run.network, batches, run.contract, progress)
+
+
+def predict_as_served(
+    network: keras.Model, batches: tf.data.Dataset, contract: Contract, callback: keras.callbacks.Callback
+) -> NDArray[np.float32]:
+    """Return the answers for batches (x, labels): (n, width). With `mirror` in the contract, they are means of two."""
+    outputs: NDArray[np.float32] = network.predict(batches, callbacks=[callback], verbose=0)
+    if answers_with_mirror_images(contract):
+        mirrored = batches.map(lambda x, _: x[:, :, ::-1])
+        outputs = (outputs + network.predict(mirrored, callbacks=[callback], verbose=0)) / 2
     return outputs
 
 
