@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any
 
@@ -75,8 +75,15 @@ from shared.storage.disk import DiskReserve
 from shared.version import VERSION
 
 
-def create_app(settings: Settings, **replaced: object) -> Flask:
-    """Build the API. `replaced` are fields of Services that replace those made from the settings."""
+def create_app(settings: Settings) -> Flask:
+    """Build the API."""
+    app = build_application()
+    connect_services(app, settings)
+    return app
+
+
+def build_application() -> Flask:
+    """Build the API without its services: its routes, error handlers and documentation."""
     app = OpenAPI(
         "api",
         info=Info(title="Trainyard", version=VERSION, description="Trains and serves small Keras networks."),
@@ -86,11 +93,7 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
         validation_error_model=Problem,
     )
     app.request_class = UploadRequest
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # no validator on the internet
-    services = replace(_build_services(settings), **replaced)  # type: ignore[arg-type]  # each field has its own type
-    app.extensions[EXTENSION] = services
-    app.config[CONFIG_KEY] = services.reader
     for routes in (
         jobs,
         cross_validations,
@@ -134,12 +137,24 @@ def create_app(settings: Settings, **replaced: object) -> Flask:
     for status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
         app.register_error_handler(status, answer_unrouted)
     _add_documentation(app)
-    limited = limit_clients(app.wsgi_app, services.clients, problems.answer_service_error)
+    return app
+
+
+def connect_services(app: Flask, settings: Settings, **replaced: object) -> None:
+    """Give an application its services, which replace those that it has.
+
+    `replaced` are fields of Services that are taken in place of those made from the settings.
+    """
+    services = replace(_build_services(settings), **replaced)  # type: ignore[arg-type]  # each field has its own type
+    app.extensions[EXTENSION] = services
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    app.config[CONFIG_KEY] = services.reader
+    inner = partial(Flask.wsgi_app, app)
+    limited = limit_clients(inner, services.clients, problems.answer_service_error)
     application = with_fast_path(add_request_ids(limited), services)
     sites = Sites(settings.host, settings.hosts, settings.allowed_origins)
     checked = check_sites(application, sites)
     app.wsgi_app = log_requests(checked) if settings.request_log else checked  # type: ignore[method-assign, assignment]  # as in Flask's docs
-    return app
 
 
 def _add_security_headers(response: Response) -> Response:
