@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     max_cache_bytes: Annotated[int, Field(ge=0)] = 20 * 2**30
     max_parameters: Annotated[int, Field(ge=1)] = 500_000_000
     worker_slots: Annotated[int, Field(ge=1, le=64)] = 1
+    onednn: bool = True
     spare_memory_bytes: Annotated[int, Field(ge=0)] = 2 * 2**30
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     progress_seconds: Annotated[float, Field(gt=0)] = 0.5

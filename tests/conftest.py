@@ -4,7 +4,7 @@ import pytest
 
 from worker.process.environment import set_tensorflow_environment
 
-set_tensorflow_environment()  # tests train in their own process too
+set_tensorflow_environment(onednn=True)  # tests train in their own process too
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

