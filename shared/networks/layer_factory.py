@@ -19,6 +19,8 @@ MAX_PIECES = 16
 WHITENING = "Whitening"
 WHITENING_ARGUMENTS = ("filters", "kernel_size", "strides", "padding", "name")
 WHITENING_KERNEL_SIZE = 3
+MAX_PATCH_NUMBERS = 1_000
+"""Limit on the numbers of a patch: the worker computes the eigenvectors of their covariance."""
 
 
 def check_class(name: str, allowed: frozenset[str], pointer: str) -> None:
@@ -77,7 +79,14 @@ def make_whitening(arguments: dict[str, Any], shape: tuple[int, ...], pointer: s
     if len(shape) != IMAGE_RANK:
         raise build_error(pointer, f"`Whitening` is for images, and the input has the shape {list(shape)}. Remove it.")
     layer = _create_whitening(arguments, pointer)
-    most = 2 * math.prod(layer.kernel_size) * shape[-1]
+    numbers = math.prod(layer.kernel_size) * shape[-1]
+    if numbers > MAX_PATCH_NUMBERS:
+        raise build_error(
+            f"{pointer}/kernel_size",
+            f"A patch of {' × '.join(map(str, layer.kernel_size))} pixels with {shape[-1]} channels has {numbers:,} "
+            f"numbers, the limit for `Whitening` is {MAX_PATCH_NUMBERS:,}. Use a smaller kernel.",
+        )
+    most = 2 * numbers
     if arguments.get("filters") is None:
         return _create_whitening({**arguments, "filters": most}, pointer)
     if layer.filters > most or layer.filters % 2:

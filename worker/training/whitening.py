@@ -1,5 +1,6 @@
 """Compute the filters of a first layer that whitens the patches of images."""
 
+from math import ceil, sqrt
 from typing import Any
 
 import keras
@@ -39,13 +40,15 @@ def compute_patch_covariance(
 ) -> NDArray[np.float64]:
     """Return the covariance of the patches of some rows of x, (patch, patch).
 
-    A patch has height × width × channels numbers, in the order of a kernel of Conv2D. Rows that are smaller than the
-    kernel get a border of zeros.
+    A patch has height × width × channels numbers, in the order of a kernel of Conv2D. Of an image with more than
+    CHUNK_NUMBERS in its patches, patches at regular distances are taken. Rows that are smaller than the kernel get a
+    border of zeros.
     """
     height, width = kernel_size
     size = height * width * x.shape[3]
     total, products, count = np.zeros(size), np.zeros((size, size)), 0
-    per_chunk = max(1, CHUNK_NUMBERS // (x.shape[1] * x.shape[2] * size))
+    per_image = x.shape[1] * x.shape[2] * size
+    per_chunk, distance = max(1, CHUNK_NUMBERS // per_image), ceil(sqrt(per_image / CHUNK_NUMBERS))
     for start in range(0, len(rows), per_chunk):
         chunk = rows[start : start + per_chunk]
         taken = x.read(chunk) if isinstance(x, MappedRows) else x[chunk]
@@ -53,7 +56,7 @@ def compute_patch_covariance(
         borders = [(0, max(0, side - own)) for side, own in zip(kernel_size, images.shape[1:3], strict=True)]
         images = np.pad(images, [(0, 0), *borders, (0, 0)])
         windows = sliding_window_view(images, kernel_size, axis=(1, 2))  # (n, rows, columns, channels, height, width)
-        patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size)
+        patches = windows[:, ::distance, ::distance].transpose(0, 1, 2, 4, 5, 3).reshape(-1, size)
         total += patches.sum(axis=0, dtype=np.float64)
         products += patches.T @ patches
         count += len(patches)

@@ -159,6 +159,11 @@ def test_layers_of_maxout_have_its_name(http: FlaskClient) -> None:
         ([{"layer": "Whitening", "filters": 0}], "0", "Whitening cannot be created"),
         ([{"layer": "Whitening", "use_bias": True}], "0/use_bias", "`Whitening` takes filters, kernel_size"),
         ([{"layer": "Whitening", "kernel_size": 9}], "0", "Whitening cannot take inputs of shape (8, 8, 1)"),
+        (
+            [{"layer": "Whitening", "kernel_size": 32, "padding": "same"}],
+            "0/kernel_size",
+            "has 1,024 numbers, the limit",
+        ),
         ([{"layer": "Whitening", "name": "a b"}], "0/name", "'a b' is not a layer name"),
         ([{"layer": "ReLU"}, {"layer": "Whitening"}], "1", "Make it the first layer, #/network/layers/0."),
         ([{"layer": "Residual", "layers": [{"layer": "Whitening"}]}], "0/layers/0", "Make it the first layer"),

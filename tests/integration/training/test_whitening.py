@@ -70,6 +70,17 @@ def test_images_smaller_than_the_kernel_have_a_border(images: np.ndarray) -> Non
     assert not covariance.diagonal().reshape(3, 3, 3)[2].any()
 
 
+def test_patches_of_large_images_are_taken_at_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (400, 16, 16, 3), np.uint8)
+    of_all = compute_patch_covariance(noise, np.arange(400), NORMALISATION, (2, 2))
+    monkeypatch.setattr("worker.training.whitening.CHUNK_NUMBERS", 1000)  # an image has 3,072
+
+    of_some = compute_patch_covariance(noise, np.arange(400), NORMALISATION, (2, 2))
+
+    np.testing.assert_allclose(of_some, of_all, atol=0.1)
+    assert not np.array_equal(of_some, of_all)
+
+
 def test_rows_in_a_file_and_in_chunks_give_the_same(
     images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
