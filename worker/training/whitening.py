@@ -13,10 +13,11 @@ from shared.networks.layer_factory import WHITENING
 from shared.preprocessing.normalisation import Normalisation
 from shared.spec.network import NetworkSpec
 
-SAMPLED_PIXELS = 5_000_000
-"""Pixels of the training images that the filters are computed from."""
+SAMPLED_ROWS = 5_000
+SAMPLED_NUMBERS = 100_000_000
+"""Limit on the numbers in the patches of SAMPLED_ROWS training images that the filters are computed from."""
 CHUNK_NUMBERS = 10_000_000
-"""Numbers of the patches that are in memory at once."""
+"""Numbers of the images that are read at once."""
 LEAST_VARIANCE = 5e-4
 """Added to the variance along each direction. A direction without variance would have filters without bound."""
 
@@ -29,7 +30,7 @@ def has_whitening(network: NetworkSpec) -> bool:
 def whiten(network: keras.Model, x: NDArray[Any] | MappedRows, normalisation: Normalisation) -> None:
     """Set the filters of the first layer, a Conv2D, from the training images x, (n, height, width, channels)."""
     layer = network.layers[1]  # the input is a layer too
-    rows = np.linspace(0, len(x) - 1, min(len(x), max(1, SAMPLED_PIXELS // (x.shape[1] * x.shape[2])))).astype(np.int64)
+    rows = np.linspace(0, len(x) - 1, min(len(x), SAMPLED_ROWS)).astype(np.int64)
     covariance = compute_patch_covariance(x, rows, normalisation, layer.kernel_size)
     filters = compute_whitening_filters(covariance, layer.filters)
     layer.set_weights([filters.reshape((*layer.kernel_size, x.shape[3], layer.filters))])
@@ -40,15 +41,15 @@ def compute_patch_covariance(
 ) -> NDArray[np.float64]:
     """Return the covariance of the patches of some rows of x, (patch, patch).
 
-    A patch has height × width × channels numbers, in the order of a kernel of Conv2D. Of an image with more than
-    CHUNK_NUMBERS in its patches, patches at regular distances are taken. Rows that are smaller than the kernel get a
-    border of zeros.
+    A patch has height × width × channels numbers, in the order of a kernel of Conv2D. If the patches have more than
+    SAMPLED_NUMBERS, some at regular distances are taken. Images that are smaller than the kernel get a border of zeros.
     """
     height, width = kernel_size
     size = height * width * x.shape[3]
     total, products, count = np.zeros(size), np.zeros((size, size)), 0
-    per_image = x.shape[1] * x.shape[2] * size
-    per_chunk, distance = max(1, CHUNK_NUMBERS // per_image), ceil(sqrt(per_image / CHUNK_NUMBERS))
+    pixels = x.shape[1] * x.shape[2]
+    per_chunk = max(1, CHUNK_NUMBERS // (pixels * x.shape[3]))
+    distance = ceil(sqrt(len(rows) * pixels * size / SAMPLED_NUMBERS))
     for start in range(0, len(rows), per_chunk):
         chunk = rows[start : start + per_chunk]
         taken = x.read(chunk) if isinstance(x, MappedRows) else x[chunk]

@@ -39,7 +39,7 @@ CHANGED_FOR_WHITENING: dict[str, dict[str, Any]] = {
     },
     "kernel_size": {"required": False, "default": WHITENING_KERNEL_SIZE},
 }
-"""What differs from Conv2D in the arguments of `Whitening`."""
+"""Changes to the arguments of Conv2D, by name: those of `Whitening` have other defaults."""
 FIRST_WORDS = 5
 """Keras names the type of an argument in the first words of its description. Later words are not searched."""
 JSON_TYPES = {bool: "boolean", float: "number", str: "string", tuple: "list", list: "list"}

@@ -70,10 +70,10 @@ def test_images_smaller_than_the_kernel_have_a_border(images: np.ndarray) -> Non
     assert not covariance.diagonal().reshape(3, 3, 3)[2].any()
 
 
-def test_patches_of_large_images_are_taken_at_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_patches_some_at_distances_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (400, 16, 16, 3), np.uint8)
     of_all = compute_patch_covariance(noise, np.arange(400), NORMALISATION, (2, 2))
-    monkeypatch.setattr("worker.training.whitening.CHUNK_NUMBERS", 1000)  # an image has 3,072
+    monkeypatch.setattr("worker.training.whitening.SAMPLED_NUMBERS", 400_000)  # the patches have 1,228,800
 
     of_some = compute_patch_covariance(noise, np.arange(400), NORMALISATION, (2, 2))
 
