@@ -44,6 +44,20 @@ def test_answers_are_means(http: FlaskClient, models: list[Json]) -> None:  # no
     assert np.abs(own - flipped).max() > 1e-3, "the images are not symmetric"
 
 
+def test_other_formats_answer_the_same(http: FlaskClient, models: list[Json]) -> None:  # noqa: ARG001
+    image = np.random.default_rng(1).integers(0, 256, (8, 8), np.uint8)
+    pixels = (image[np.newaxis, ..., np.newaxis] / 255).tolist()
+    sent = {"name": "input", "shape": [1, 8, 8, 1], "datatype": "FP32", "data": pixels}
+
+    tensors = http.post("/v2/models/mirrored/infer", json={"inputs": [sent]}).json["outputs"][0]["data"]
+    encoded_image = {"instances": [{"b64": base64.b64encode(encoded(image)).decode()}]}
+    listed = http.post("/v1/models/mirrored:predict", json=encoded_image).json["predictions"][0]
+
+    expected = predict(http, "mirrored", image)[0]
+    np.testing.assert_allclose(tensors, expected, atol=1e-5)
+    np.testing.assert_allclose(listed, expected, atol=1e-5)
+
+
 def test_metrics_are_those_of_the_answers(http: FlaskClient, worker: InProcessWorker, models: list[Json]) -> None:
     for part in ("validation", "test"):
         http.post("/api/v1/models/mirrored/versions/1/evaluations", json={"part": part})
