@@ -80,6 +80,78 @@ class OriginNotAllowed(ServiceError):
     kind = "origin-not-allowed"
 
 
+class NotAuthenticated(ServiceError):
+    """Raised when a request needs a key, and has none that is valid."""
+
+    kind = "not-authenticated"
+
+
+class KeyExpired(ServiceError):
+    """Raised when the time of a key is over."""
+
+    kind = "key-expired"
+
+
+class NotAllowed(ServiceError):
+    """Raised when the role or the key of a caller does not allow a request."""
+
+    kind = "not-allowed"
+
+
+class NoAdminYet(ServiceError):
+    """Raised for every request until the first admin has accepted its invitation."""
+
+    kind = "no-admin-yet"
+
+
+class LastAdmin(ServiceError):
+    """Raised when a change would leave the service without an admin."""
+
+    kind = "last-admin"
+
+
+class AccessIsOff(ServiceError):
+    """Raised by requests for users and keys where nobody signs in."""
+
+    kind = "access-is-off"
+
+
+class LoginTaken(ServiceError):
+    """Raised when the login of a new user is that of another one."""
+
+    kind = "login-taken"
+
+
+class UserNotFound(ServiceError):
+    """Raised when there is no such user."""
+
+    kind = "user-not-found"
+
+
+class KeyNotFound(ServiceError):
+    """Raised when there is no such key that the caller may see."""
+
+    kind = "key-not-found"
+
+
+class TooManyKeys(ServiceError):
+    """Raised when a user would have more valid keys than the limit."""
+
+    kind = "too-many-keys"
+
+
+class InvitationNotFound(ServiceError):
+    """Raised when there is no such open invitation."""
+
+    kind = "invitation-not-found"
+
+
+class InvitationUnusable(ServiceError):
+    """Raised when the link of an invitation was used, has expired or was withdrawn."""
+
+    kind = "invitation-unusable"
+
+
 class InvalidRequest(ServiceError):
     """Raised when a request can be parsed but its content is invalid. Each fault names a place."""
 

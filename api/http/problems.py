@@ -31,8 +31,10 @@ TRANSIENT_ERRORS = (
     errors.TooManyListeners,
 )
 """Errors after which the same request can succeed later. Their responses have a `Retry-After` header."""
+CHALLENGE = 'Bearer realm="trainyard"'
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[ServiceError], HTTPStatus] = {
+    errors.AccessIsOff: HTTPStatus.CONFLICT,
     errors.AliasNotFound: HTTPStatus.NOT_FOUND,
     errors.ArtifactDamaged: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -46,16 +48,25 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.InvitationNotFound: HTTPStatus.NOT_FOUND,
     errors.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.InvitationUnusable: HTTPStatus.GONE,
     errors.JobCannotBeRetried: HTTPStatus.CONFLICT,
     errors.JobHasEnded: HTTPStatus.CONFLICT,
     errors.JobInUse: HTTPStatus.CONFLICT,
     errors.JobNotFound: HTTPStatus.NOT_FOUND,
     errors.JobHasStarted: HTTPStatus.CONFLICT,
     errors.JobNotStarted: HTTPStatus.CONFLICT,
+    errors.KeyExpired: HTTPStatus.UNAUTHORIZED,
+    errors.KeyNotFound: HTTPStatus.NOT_FOUND,
+    errors.LastAdmin: HTTPStatus.CONFLICT,
     errors.LayerNotFound: HTTPStatus.NOT_FOUND,
+    errors.LoginTaken: HTTPStatus.CONFLICT,
     errors.MalformedRequest: HTTPStatus.BAD_REQUEST,
     errors.ModelNotFound: HTTPStatus.NOT_FOUND,
+    errors.NoAdminYet: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.NotAllowed: HTTPStatus.FORBIDDEN,
+    errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     errors.OriginNotAllowed: HTTPStatus.FORBIDDEN,
     errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.PictureNotFound: HTTPStatus.NOT_FOUND,
@@ -63,7 +74,9 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.TooManyListeners: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TooManyJobs: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyKeys: HTTPStatus.CONFLICT,
     errors.UnsupportedContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.UserNotFound: HTTPStatus.NOT_FOUND,
     errors.VersionInUse: HTTPStatus.CONFLICT,
     errors.VersionNotFound: HTTPStatus.NOT_FOUND,
     errors.VersionNotServable: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -105,8 +118,11 @@ def to_problem(error: ServiceError) -> Problem:
 
 
 def choose_headers(error: ServiceError) -> dict[str, str]:
-    """Return further headers of the response: `Retry-After` for a transient error, otherwise none."""
-    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, TRANSIENT_ERRORS) else {}
+    """Return further headers: `Retry-After` for a transient error, `WWW-Authenticate` for status 401."""
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, TRANSIENT_ERRORS) else {}
+    if STATUS[type(error)] is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = CHALLENGE
+    return headers
 
 
 def log_defect(error: ServiceError) -> None:

@@ -44,6 +44,7 @@ def test_only_the_entry_points_read_the_settings() -> None:
 
     assert builders == {
         "api/__main__.py",
+        "api/admin.py",
         "api/wsgi.py",
         "local/course.py",
         "local/demo.py",

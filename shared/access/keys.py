@@ -1,0 +1,247 @@
+"""Create, find, rotate and revoke keys, and sign browsers in with them."""
+
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from shared.access.audit import Actor, count_change, record
+from shared.access.key_text import compute_digest, find_key_id, make_key, make_token
+from shared.access.rights import SCOPES_OF_ROLE, Role, Scope, sort_scopes
+from shared.database.tables.access import BrowserSession, Key, User
+from shared.database.tables.base import now
+from shared.errors import Fault, InvalidRequest, KeyExpired, KeyNotFound, NotAuthenticated, TooManyKeys
+
+DEFAULT_DAYS = 90
+MAX_KEYS = 20
+"""Limit on the keys of one user that are neither revoked nor expired."""
+SESSION_HOURS = 12
+"""A browser session ends when no request has come for this time."""
+SESSION_DAYS = 7
+"""A browser session ends after this time."""
+
+
+@dataclass(frozen=True)
+class KeyRequest:
+    """A key that is to be created.
+
+    Attributes:
+        scopes: None for all scopes of the user's role.
+        models: patterns of names of models; None for all models.
+        expires_at: None for DEFAULT_DAYS.
+        never_expires: whether the key is valid for ever. `expires_at` is then None.
+    """
+
+    name: str
+    scopes: frozenset[Scope] | None = None
+    models: tuple[str, ...] | None = None
+    expires_at: datetime | None = None
+    never_expires: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """A valid key or session with its user.
+
+    Attributes:
+        scopes: those that both the key and the role of the user have.
+        seconds: seconds until the key expires, by the clock of the database; None if it does not.
+        session: the sha256 of the token of the browser session; None for a key.
+    """
+
+    login: str
+    role: Role
+    key_id: str
+    scopes: frozenset[Scope]
+    models: tuple[str, ...] | None
+    seconds: float | None
+    session: str | None = None
+
+
+def create_key(session: Session, actor: Actor, user: User, asked: KeyRequest) -> tuple[Key, str]:
+    """Create a key of a user. Returns it with its text, which nobody can read again.
+
+    Raises InvalidRequest for scopes that the role does not have or a time that is over, or TooManyKeys.
+    """
+    count_change(session)
+    allowed = SCOPES_OF_ROLE[Role(user.role)]
+    scopes = asked.scopes if asked.scopes is not None else allowed
+    if asked.models is not None:
+        scopes = scopes if asked.scopes is not None else frozenset({Scope.PREDICT})
+    faults = []
+    if missing := sort_scopes(scopes - allowed):
+        faults.append(Fault("#/scopes", f"{user.login!r} is a {user.role!r}, without {', '.join(map(repr, missing))}."))
+    if asked.models is not None and scopes != {Scope.PREDICT}:
+        faults.append(Fault("#/models", "Only a key whose one scope is `predict` can be limited to some models."))
+    time = session.scalars(select(now())).one()
+    if asked.expires_at is not None and asked.expires_at <= time:
+        faults.append(Fault("#/expires_at", f"The time is over: it is {time:%Y-%m-%dT%H:%M:%SZ} now."))
+    if faults:
+        raise InvalidRequest("The key cannot be created.", tuple(faults))
+    _check_count(session, user.login)
+    new = make_key()
+    key = Key(
+        id=new.id,
+        login=user.login,
+        name=asked.name,
+        secret_sha256=new.digest,
+        last4=new.text[-4:],
+        scopes=list(sort_scopes(scopes)),
+        models=list(asked.models) if asked.models is not None else None,
+        created_at=time,
+        expires_at=None if asked.never_expires else asked.expires_at or time + timedelta(days=DEFAULT_DAYS),
+    )
+    session.add(key)
+    session.flush()
+    described = {"user": user.login, "name": key.name, "scopes": key.scopes, "models": key.models}
+    record(session, actor, "key-created", "key", key.id, after=described)
+    return key, new.text
+
+
+def rotate_key(session: Session, actor: Actor, key: Key, grace: timedelta) -> str:
+    """Give a key a new secret. The old one is valid for the time `grace`. Returns the new text."""
+    count_change(session)
+    new = make_key(key.id)
+    key.previous_sha256, key.previous_until = key.secret_sha256, session.scalars(select(now())).one() + grace
+    key.secret_sha256, key.last4 = new.digest, new.text[-4:]
+    record(session, actor, "key-rotated", "key", key.id, after={"grace_hours": grace.total_seconds() / 3600})
+    return new.text
+
+
+def revoke_key(session: Session, actor: Actor, key: Key) -> None:
+    """Revoke a key and end its browser sessions. A second call has no effect."""
+    if key.revoked_at is not None:
+        return
+    count_change(session)
+    key.revoked_at = session.scalars(select(now())).one()
+    session.execute(delete(BrowserSession).where(BrowserSession.key_id == key.id))
+    record(session, actor, "key-revoked", "key", key.id, before={"user": key.login, "name": key.name})
+
+
+def get_key(session: Session, key_id: str, login: str | None) -> Key:
+    """Return a key of the user `login`; with None, of any user. Raises KeyNotFound."""
+    key = session.get(Key, key_id)
+    if key is None or (login is not None and key.login != login):
+        raise KeyNotFound(f"There is no key {key_id!r} that you may see. GET /api/v1/keys lists yours.")
+    return key
+
+
+def list_keys(session: Session, login: str) -> list[Key]:
+    """Return the keys of a user, the newest first. Revoked and expired ones are among them."""
+    return list(session.scalars(select(Key).where(Key.login == login).order_by(Key.created_at.desc(), Key.id)))
+
+
+def find_by_text(session: Session, text: str) -> Found:
+    """Find the key with this text. Raises NotAuthenticated, or KeyExpired."""
+    key_id = find_key_id(text)
+    if key_id is None:
+        raise NotAuthenticated("The key has a typing error: its checksum is wrong. Copy all of it again.")
+    row = _load(session, Key.id == key_id)
+    unknown = NotAuthenticated("The key is not known. Check that it belongs to this service.")
+    if row is None:
+        raise unknown
+    key, user, time = row
+    digest = compute_digest(text)
+    if hmac.compare_digest(key.secret_sha256, digest):
+        return _check(key, user, time)
+    if key.previous_sha256 is None or not hmac.compare_digest(key.previous_sha256, digest):
+        raise unknown
+    return _check_previous(key, user, time)
+
+
+def find_by_session(session: Session, token: str) -> Found:
+    """Find the key with which a browser is signed in. Raises NotAuthenticated, or KeyExpired."""
+    digest = compute_digest(token)
+    ended = NotAuthenticated("The session has ended. Sign in again.")
+    signed_in = session.get(BrowserSession, digest)
+    if signed_in is None:
+        raise ended
+    row = _load(session, Key.id == signed_in.key_id)
+    if row is None:
+        raise ended
+    key, user, time = row
+    too_late = min(
+        signed_in.seen_at + timedelta(hours=SESSION_HOURS), signed_in.created_at + timedelta(days=SESSION_DAYS)
+    )
+    if time >= too_late:
+        raise ended
+    found = _check(key, user, time)
+    left = (too_late - time).total_seconds()
+    seconds = left if found.seconds is None else min(left, found.seconds)
+    return replace(found, seconds=seconds, session=digest)
+
+
+def sign_in(session: Session, actor: Actor, key_id: str) -> str:
+    """Sign a browser in with a key. Returns the token of the session, for its cookie."""
+    token = make_token()
+    session.add(BrowserSession(token_sha256=compute_digest(token), key_id=key_id))
+    record(session, actor, "signed-in", "user", actor.login)
+    return token
+
+
+def sign_out(session: Session, actor: Actor, digest: str) -> None:
+    """End a browser session. `digest` is the sha256 of its token."""
+    count_change(session)
+    session.execute(delete(BrowserSession).where(BrowserSession.token_sha256 == digest))
+    record(session, actor, "signed-out", "user", actor.login)
+
+
+def remember_use(session: Session, used: Mapping[str, str | None], seen: Iterable[str]) -> None:
+    """Write when keys and sessions were used last: now.
+
+    Args:
+        used: the address of the client by the id of the key.
+        seen: sha256 of the tokens of sessions.
+    """
+    for key_id, address in sorted(used.items()):  # in one order: two processes cannot wait for each other
+        session.execute(update(Key).where(Key.id == key_id).values(last_used_at=now(), last_used_from=address))
+    for digest in sorted(seen):
+        session.execute(update(BrowserSession).where(BrowserSession.token_sha256 == digest).values(seen_at=now()))
+
+
+def _load(session: Session, condition: object) -> tuple[Key, User, datetime] | None:
+    """Load a key with its user and the time of the database."""
+    query = select(Key, User, now()).join(User, User.login == Key.login).where(condition)  # type: ignore[arg-type]
+    row = session.execute(query).one_or_none()
+    return (row[0], row[1], row[2]) if row is not None else None
+
+
+def _check_previous(key: Key, user: User, time: datetime) -> Found:
+    """Return what a key may do whose secret was replaced. Raises NotAuthenticated, or KeyExpired after the grace."""
+    assert key.previous_until is not None  # noqa: S101 - written together with the digest
+    left = (key.previous_until - time).total_seconds()
+    if left <= 0:
+        raise KeyExpired(f"The key {key.id!r} has a new secret since its rotation. Use that one.")
+    found = _check(key, user, time)
+    return replace(found, seconds=left if found.seconds is None else min(left, found.seconds))
+
+
+def _check(key: Key, user: User, time: datetime) -> Found:
+    """Return what a key may do. Raises NotAuthenticated or KeyExpired if it is no longer valid."""
+    if key.revoked_at is not None:
+        raise NotAuthenticated(f"The key {key.id!r} was revoked.")
+    if user.disabled_at is not None:
+        raise NotAuthenticated(f"The user {user.login!r} is disabled. Ask an admin.")
+    seconds = None
+    if key.expires_at is not None:
+        seconds = (key.expires_at - time).total_seconds()
+        if seconds <= 0:
+            raise KeyExpired(f"The key {key.id!r} expired at {key.expires_at:%Y-%m-%dT%H:%M:%SZ}. Create a new one.")
+    role = Role(user.role)
+    scopes = SCOPES_OF_ROLE[role] & frozenset(Scope(scope) for scope in key.scopes)
+    models = tuple(key.models) if key.models is not None else None
+    return Found(user.login, role, key.id, scopes, models, seconds)
+
+
+def _check_count(session: Session, login: str) -> None:
+    """Check that a user can have one more key. Raises TooManyKeys."""
+    valid: Sequence[str] = session.scalars(
+        select(Key.id).where(
+            Key.login == login, Key.revoked_at.is_(None), (Key.expires_at.is_(None)) | (Key.expires_at > now())
+        )
+    ).all()
+    if len(valid) >= MAX_KEYS:
+        raise TooManyKeys(f"{login!r} has {len(valid)} valid keys, the limit. Revoke one that is no longer used.")

@@ -1,0 +1,45 @@
+"""Define what a caller may do: the role of a user, and the scopes of a key."""
+
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """A kind of request. A view needs one scope; a caller has those of its key that its role has too.
+
+    `read`: see everything of the service. `predict`: ask models. `train`: submit jobs and upload data. `manage`: change
+    what others own, and delete. `admin`: users, keys and the audit log. `metrics`: the metrics of the service.
+    """
+
+    READ = "read"
+    PREDICT = "predict"
+    TRAIN = "train"
+    MANAGE = "manage"
+    ADMIN = "admin"
+    METRICS = "metrics"
+
+
+class Role(StrEnum):
+    """The role of a user, from the fewest rights to all of them."""
+
+    VIEWER = "viewer"
+    MEMBER = "member"
+    MAINTAINER = "maintainer"
+    ADMIN = "admin"
+
+
+SCOPES_OF_ROLE: dict[Role, frozenset[Scope]] = {
+    Role.VIEWER: frozenset({Scope.READ, Scope.PREDICT}),
+    Role.MEMBER: frozenset({Scope.READ, Scope.PREDICT, Scope.TRAIN}),
+    Role.MAINTAINER: frozenset({Scope.READ, Scope.PREDICT, Scope.TRAIN, Scope.MANAGE, Scope.METRICS}),
+    Role.ADMIN: frozenset(Scope),
+}
+
+
+def find_least_role(scope: Scope) -> Role:
+    """Return the role with the fewest rights that has a scope."""
+    return next(role for role in Role if scope in SCOPES_OF_ROLE[role])
+
+
+def sort_scopes(scopes: frozenset[Scope]) -> list[Scope]:
+    """Return scopes in the order in which they are declared."""
+    return [scope for scope in Scope if scope in scopes]

@@ -1,0 +1,80 @@
+"""Create, change and list users."""
+
+import re
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.access.audit import Actor, count_change, record
+from shared.access.rights import Role
+from shared.database.tables.access import User, UserKind
+from shared.database.tables.base import now
+from shared.errors import LastAdmin, LoginTaken, UserNotFound, suggest
+
+LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{1,31}")
+LOGIN_RULE = "2 to 32 characters of a-z, 0-9, dot, hyphen and underscore, and begin with a letter or a digit"
+
+
+def get_user(session: Session, login: str) -> User:
+    """Return a user. Raises UserNotFound."""
+    user = session.get(User, login)
+    if user is None:
+        known = session.scalars(select(User.login).order_by(User.login).limit(1000))
+        raise UserNotFound(f"There is no user {login!r}.{suggest(login, known)}")
+    return user
+
+
+def list_users(session: Session, after: str, limit: int) -> list[User]:
+    """Return users by login, beginning after the login `after`."""
+    return list(session.scalars(select(User).where(User.login > after).order_by(User.login).limit(limit)))
+
+
+def has_admin(session: Session) -> bool:
+    """Return whether there is an admin who is not disabled."""
+    return _count_admins(session) > 0
+
+
+def create_service(session: Session, actor: Actor, login: str, name: str, role: Role) -> User:
+    """Create a service account: the user of a program, which never signs in. Raises LoginTaken."""
+    count_change(session)
+    if session.get(User, login) is not None:
+        raise LoginTaken(f"There is a user {login!r} already. Choose another login.")
+    user = User(login=login, name=name, kind=UserKind.SERVICE, role=role)
+    session.add(user)
+    session.flush()
+    record(session, actor, "user-created", "user", login, after={"kind": user.kind, "role": role})
+    return user
+
+
+def change_user(
+    session: Session, actor: Actor, login: str, *, role: Role | None = None, disabled: bool | None = None
+) -> User:
+    """Change the role of a user, disable or enable it. None leaves something as it is.
+
+    The keys and sessions of a disabled user are refused until it is enabled again. Raises UserNotFound, or LastAdmin
+    if no admin would be left.
+    """
+    count_change(session)  # two admins who disable each other wait here
+    user = get_user(session, login)
+    before = {"role": user.role, "disabled": user.disabled_at is not None}
+    if role is not None:
+        user.role = role
+    if disabled is not None and disabled != before["disabled"]:
+        user.disabled_at = _read_clock(session) if disabled else None
+    session.flush()
+    if not has_admin(session):
+        raise LastAdmin(f"{login!r} is the last admin. Make somebody else an admin first.")
+    after = {"role": user.role, "disabled": user.disabled_at is not None}
+    if after != before:
+        record(session, actor, "user-changed", "user", login, before=before, after=after)
+    return user
+
+
+def _count_admins(session: Session) -> int:
+    admins = select(func.count()).select_from(User).where(User.role == Role.ADMIN, User.disabled_at.is_(None))
+    return session.scalars(admins).one()
+
+
+def _read_clock(session: Session) -> datetime:
+    return session.scalars(select(now())).one()

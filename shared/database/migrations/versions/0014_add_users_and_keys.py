@@ -1,0 +1,137 @@
+"""add users, keys, browser sessions, invitations and audit events"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0014"
+down_revision = "0013"
+branch_labels = None
+depends_on = None
+
+TIME = sa.DateTime(timezone=True)
+AUDIT_DAYS = 400
+MESSAGE = "audit events cannot be changed"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "users",
+        sa.Column("login", sa.String(255), nullable=False),
+        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("kind", sa.String(20), nullable=False),
+        sa.Column("role", sa.String(20), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("disabled_at", TIME, nullable=True),
+        sa.PrimaryKeyConstraint("login", name=op.f("pk_users")),
+    )
+    op.create_table(
+        "keys",
+        sa.Column("id", sa.String(8), nullable=False),
+        sa.Column("login", sa.String(255), nullable=False),
+        sa.Column("name", sa.String(100), nullable=False),
+        sa.Column("secret_sha256", sa.String(64), nullable=False),
+        sa.Column("previous_sha256", sa.String(64), nullable=True),
+        sa.Column("previous_until", TIME, nullable=True),
+        sa.Column("last4", sa.String(4), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("models", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=True),
+        sa.Column("revoked_at", TIME, nullable=True),
+        sa.Column("last_used_at", TIME, nullable=True),
+        sa.Column("last_used_from", sa.String(45), nullable=True),
+        sa.ForeignKeyConstraint(["login"], ["users.login"], name=op.f("fk_keys_login")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_keys")),
+    )
+    op.create_index("ix_keys_login", "keys", ["login"])
+    op.create_table(
+        "browser_sessions",
+        sa.Column("token_sha256", sa.String(64), nullable=False),
+        sa.Column("key_id", sa.String(8), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("seen_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(["key_id"], ["keys.id"], name=op.f("fk_browser_sessions_key_id")),
+        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_browser_sessions")),
+    )
+    op.create_index("ix_browser_sessions_key_id", "browser_sessions", ["key_id"])
+    op.create_table(
+        "invitations",
+        sa.Column("id", sa.String(8), nullable=False),
+        sa.Column("token_sha256", sa.String(64), nullable=False),
+        sa.Column("login", sa.String(255), nullable=False),
+        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("role", sa.String(20), nullable=False),
+        sa.Column("created_by", sa.String(255), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
+        sa.Column("key_expires_at", TIME, nullable=True),
+        sa.Column("used_at", TIME, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_invitations")),
+        sa.UniqueConstraint("token_sha256", name=op.f("uq_invitations_token_sha256")),
+    )
+    op.create_index("ix_invitations_login", "invitations", ["login"])
+    op.create_table(
+        "access_state",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_access_state")),
+    )
+    op.create_table(
+        "audit_events",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("at", TIME, nullable=False),
+        sa.Column("actor", sa.String(255), nullable=False),
+        sa.Column("key_id", sa.String(8), nullable=True),
+        sa.Column("via", sa.String(20), nullable=False),
+        sa.Column("action", sa.String(50), nullable=False),
+        sa.Column("object_kind", sa.String(20), nullable=False),
+        sa.Column("object", sa.String(300), nullable=False),
+        sa.Column("before", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("after", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("request_id", sa.String(200), nullable=True),
+        sa.Column("address", sa.String(45), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_events")),
+    )
+    op.create_index("ix_audit_events_at", "audit_events", ["at"])
+    op.create_index("ix_audit_events_actor_id", "audit_events", ["actor", "id"])
+    op.create_index("ix_audit_events_object_kind_object_id", "audit_events", ["object_kind", "object", "id"])
+    op.execute("INSERT INTO access_state (id, generation) VALUES (1, 0)")
+    op.execute(
+        "INSERT INTO users (login, name, kind, role, created_at) SELECT name, '', 'external', 'member', "
+        "CURRENT_TIMESTAMP FROM owners WHERE name <> 'anonymous'"
+    )
+    _protect_audit_events()
+
+
+def _protect_audit_events() -> None:
+    """Create triggers that refuse every change of an audit event, and the deletion of all but very old ones."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{MESSAGE}'; END $$"
+        )
+        for name, event in (
+            ("update", "BEFORE UPDATE ON audit_events FOR EACH ROW"),
+            (
+                "delete",
+                f"BEFORE DELETE ON audit_events FOR EACH ROW WHEN (OLD.at > now() - interval '{AUDIT_DAYS} days')",
+            ),
+            ("truncate", "BEFORE TRUNCATE ON audit_events FOR EACH STATEMENT"),
+        ):
+            op.execute(f"CREATE TRIGGER audit_events_{name} {event} EXECUTE FUNCTION refuse_audit_change()")
+        return
+    for name, event in (
+        ("update", "BEFORE UPDATE ON audit_events"),
+        (
+            "delete",
+            f"BEFORE DELETE ON audit_events WHEN OLD.at > strftime('%Y-%m-%d %H:%M:%f', 'now', '-{AUDIT_DAYS} days')",
+        ),
+    ):
+        op.execute(f"CREATE TRIGGER audit_events_{name} {event} BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END")
+
+
+def downgrade() -> None:
+    for name in ("audit_events", "access_state", "invitations", "browser_sessions", "keys", "users"):
+        op.drop_table(name)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION refuse_audit_change")

@@ -1,0 +1,134 @@
+"""Define the tables of users, their keys and browser sessions, of invitations, and of audit events."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.database.tables.base import Base, Document, now
+
+AUDIT_DAYS = 400
+"""Triggers of the database refuse to delete younger audit events. They refuse every change."""
+
+
+class UserKind(StrEnum):
+    """Kind of a user. `external`: an owner of jobs from before there were users. A `service` is a program."""
+
+    PERSON = "person"
+    SERVICE = "service"
+    EXTERNAL = "external"
+
+
+class User(Base):
+    """A user. `login` is also the name of the owner of the jobs that the user submits."""
+
+    __tablename__ = "users"
+
+    login: Mapped[str] = mapped_column(String(255), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), default="")
+    kind: Mapped[str] = mapped_column(String(20), default=UserKind.PERSON)
+    role: Mapped[str] = mapped_column(String(20))
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    disabled_at: Mapped[datetime | None]
+
+
+class Key(Base):
+    """A key of a user. The secret itself is not stored.
+
+    Attributes:
+        secret_sha256: sha256 of the whole text of the key.
+        previous_sha256: that of the text before the last rotation, which is valid until `previous_until`.
+        last4: the last four characters, by which a person recognises the key.
+        scopes: what the key may do, of all that its user may.
+        models: patterns of the names of models that it may ask, such as `digits-*`; None for all.
+        last_used_at: a time not more than about a minute before its last use.
+    """
+
+    __tablename__ = "keys"
+    __table_args__ = (Index(None, "login"),)
+
+    id: Mapped[str] = mapped_column(String(8), primary_key=True)
+    login: Mapped[str] = mapped_column(ForeignKey("users.login"))
+    name: Mapped[str] = mapped_column(String(100))
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    previous_sha256: Mapped[str | None] = mapped_column(String(64))
+    previous_until: Mapped[datetime | None]
+    last4: Mapped[str] = mapped_column(String(4))
+    scopes: Mapped[list[str]]
+    models: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    last_used_from: Mapped[str | None] = mapped_column(String(45))
+
+
+class BrowserSession(Base):
+    """A browser that is signed in with a key. It has the rights of this key, and ends with it.
+
+    `seen_at` is a time not more than about a minute before its last request.
+    """
+
+    __tablename__ = "browser_sessions"
+    __table_args__ = (Index(None, "key_id"),)
+
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("keys.id"))
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    seen_at: Mapped[datetime] = mapped_column(default=now())
+
+
+class Invitation(Base):
+    """A link with which a person becomes a user, or gets a new key, once."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (Index(None, "login"),)
+
+    id: Mapped[str] = mapped_column(String(8), primary_key=True)
+    token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    login: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(String(200), default="")
+    role: Mapped[str] = mapped_column(String(20))
+    created_by: Mapped[str] = mapped_column(String(255))
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    expires_at: Mapped[datetime]
+    key_expires_at: Mapped[datetime | None]  # of the key that the acceptance makes; None for its usual time
+    used_at: Mapped[datetime | None]
+
+
+class AccessState(Base):
+    """One row, with a number that each change of users, keys, sessions and rights increases."""
+
+    __tablename__ = "access_state"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    generation: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class AuditEvent(Base):
+    """A change that somebody made, written in the transaction of the change.
+
+    Attributes:
+        via: `key`, `session`, `invitation` or `command`.
+        object_kind: the kind of what was changed, such as `job`.
+        object: its name or id.
+        before: what it was, as far as it tells something; None for new things.
+        after: what it is now; None for deleted things.
+    """
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index(None, "at"), Index(None, "actor", "id"), Index(None, "object_kind", "object", "id"))
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    at: Mapped[datetime] = mapped_column(default=now())
+    actor: Mapped[str] = mapped_column(String(255))
+    key_id: Mapped[str | None] = mapped_column(String(8))
+    via: Mapped[str] = mapped_column(String(20))
+    action: Mapped[str] = mapped_column(String(50))
+    object_kind: Mapped[str] = mapped_column(String(20))
+    object: Mapped[str] = mapped_column(String(300))
+    before: Mapped[Document | None]
+    after: Mapped[Document | None]
+    request_id: Mapped[str | None] = mapped_column(String(200))
+    address: Mapped[str | None] = mapped_column(String(45))
