@@ -10,6 +10,8 @@ from flask import Flask, Response, request
 from flask_openapi3 import Info, OpenAPI
 from flask_openapi3_swagger.plugins import RegisterPlugin
 
+from api.access.gate import Gate, KeyGate
+from api.access.needs import admit
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
 from api.charts.dataset_rows import OpenDatasets
@@ -35,6 +37,7 @@ from api.planner.client import Planner
 from api.protocols import hugging_face, mlflow, open_inference, tf_serving
 from api.protocols.descriptions import describe_foreign_paths
 from api.protocols.fast_path import with_fast_path
+from api.routes.access import audit, keys, people, sessions
 from api.routes.datasets import dataset_rows, datasets
 from api.routes.jobs import batch_predictions, cross_validations, job_actions, job_changes, job_metrics, jobs, queue
 from api.routes.models import (
@@ -52,7 +55,7 @@ from api.routes.models import (
     weights,
 )
 from api.routes.service import catalog, health, me, metrics, problem_types, recipes, text, workers
-from api.services import EXTENSION, Services
+from api.services import EXTENSION, Services, services
 from api.serving.metrics import Metrics
 from api.serving.model_cache import ModelCache
 from api.serving.predictor import Predictor
@@ -121,6 +124,10 @@ def build_application() -> Flask:
         text,
         workers,
         me,
+        keys,
+        people,
+        sessions,
+        audit,
         health,
         metrics,
         problem_types,
@@ -129,6 +136,7 @@ def build_application() -> Flask:
     app.register_blueprint(pages)
     for protocol in (tf_serving, open_inference, mlflow, hugging_face):
         app.register_blueprint(protocol.bp)
+    app.before_request(_admit)
     app.before_request(check_url)
     app.before_request(check_encoding)
     app.after_request(finish_response)
@@ -145,16 +153,20 @@ def connect_services(app: Flask, settings: Settings, **replaced: object) -> None
 
     `replaced` are fields of Services that are taken in place of those made from the settings.
     """
-    services = replace(_build_services(settings), **replaced)  # type: ignore[arg-type]  # each field has its own type
-    app.extensions[EXTENSION] = services
+    made = replace(_build_services(settings), **replaced)  # type: ignore[arg-type]  # each field has its own type
+    app.extensions[EXTENSION] = made
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
-    app.config[CONFIG_KEY] = services.reader
+    app.config[CONFIG_KEY] = made.reader
     inner = partial(Flask.wsgi_app, app)
-    limited = limit_clients(inner, services.clients, problems.answer_service_error)
-    application = with_fast_path(add_request_ids(limited), services)
+    limited = limit_clients(inner, made.clients, problems.answer_service_error)
+    application = with_fast_path(add_request_ids(limited), made)
     sites = Sites(settings.host, settings.hosts, settings.allowed_origins)
     checked = check_sites(application, sites)
     app.wsgi_app = log_requests(checked) if settings.request_log else checked  # type: ignore[method-assign, assignment]  # as in Flask's docs
+
+
+def _admit() -> None:
+    admit(services().gate)
 
 
 def _add_security_headers(response: Response) -> Response:
@@ -165,16 +177,16 @@ def _add_security_headers(response: Response) -> Response:
 
 def _build_services(settings: Settings) -> Services:
     artifacts = ArtifactStore(settings.artifacts_url)
-    sessions = make_sessions(make_engine(settings.database_url))
-    model_cache = ModelCache(sessions, artifacts, settings.serving_memory_bytes)
+    database = make_sessions(make_engine(settings.database_url))
+    model_cache = ModelCache(database, artifacts, settings.serving_memory_bytes)
     disk = DiskReserve(settings.data_dir, settings.reserved_disk_bytes)
-    metrics = Metrics((MemoryCollector(model_cache), JobCollector(sessions), DiskCollector(disk)))
+    metrics = Metrics((MemoryCollector(model_cache), JobCollector(database), DiskCollector(disk)))
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     decoder = ImageDecoder(
         limits, parallel_here=max(1, (os.cpu_count() or 1) - 1), max_waiting=max(2, settings.api_threads // 16)
     )
     return Services(
-        sessions=sessions,
+        sessions=database,
         artifacts=artifacts,
         notifier=JobNotifier(settings.redis_url),
         planner=Planner(
@@ -210,8 +222,9 @@ def _build_services(settings: Settings) -> Services:
         test_images=TestImageCache(),
         datasets=OpenDatasets(artifacts),
         owners=Owners(settings.owner_header, settings.max_queued_per_owner),
+        gate=KeyGate(database) if settings.auth == "keys" else Gate(),
         clients=SlowClients(max_reads=settings.api_threads, max_sends=max(1, settings.api_threads // 4)),
-        feeds=JobFeeds(sessions, FeedLimits(listeners=max(1, settings.api_threads // 2)), write_change),
+        feeds=JobFeeds(database, FeedLimits(listeners=max(1, settings.api_threads // 2)), write_change),
     )
 
 

@@ -5,6 +5,7 @@ from typing import cast
 
 from flask import current_app
 
+from api.access.gate import Gate
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
 from api.charts.dataset_rows import OpenDatasets
@@ -68,6 +69,7 @@ class Services:
     test_images: TestImageCache
     datasets: OpenDatasets
     owners: Owners
+    gate: Gate
     feeds: JobFeeds
     clients: SlowClients
 

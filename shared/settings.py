@@ -1,7 +1,8 @@
 """Define the settings: `TRAINYARD_…` in the environment or in a `.env` file."""
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
@@ -44,6 +45,13 @@ Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute(
 def _split(value: object) -> object:
     """Split names at commas, and remove spaces and empty names."""
     return [name.strip().lower() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 NameList = Annotated[frozenset[str], NoDecode, BeforeValidator(_split)]
@@ -103,6 +111,8 @@ class Settings(BaseSettings):
     reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0
     max_attempts: Annotated[int, Field(ge=1)] = 3
     retry_seconds: Annotated[float, Field(ge=0)] = 10.0
+    auth: Literal["off", "keys"] | None = None
+    published_on: str | None = None
     owner_header: str | None = None
     max_queued_per_owner: Annotated[int, Field(ge=1)] = 10_000
     max_running_per_owner: Annotated[int | None, Field(ge=1)] = None
@@ -110,6 +120,11 @@ class Settings(BaseSettings):
     retain_events_days: Annotated[float, Field(ge=0)] = 30.0
     retain_predictions_days: Annotated[float, Field(ge=0)] = 90.0
     sweep_after_seconds: Annotated[float, Field(gt=0)] = 3600.0
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Return whether other machines reach the API, and nobody chose whether people sign in."""
+        return self.auth is None and not _is_loopback(self.published_on or self.host)
 
     @model_validator(mode="after")
     def _check_lease(self) -> Self:

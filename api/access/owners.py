@@ -1,12 +1,13 @@
-"""Determine the owner of a request from a header that an authenticating proxy sets.
+"""Determine the owner of the jobs of a request: the user that the gate found, or who a proxy's header names.
 
-The API itself does not authenticate. The proxy must remove this header from the requests of its clients.
+Without keys, the API itself does not authenticate. The proxy must remove this header from the requests of its clients.
 """
 
 from dataclasses import dataclass
 
 from flask import request
 
+from api.access.callers import get_caller
 from shared.database.tables.jobs import ANONYMOUS
 from shared.errors import InvalidRequest
 
@@ -18,7 +19,7 @@ class Owners:
     """Source of the owner of a request, and the limit per owner.
 
     Attributes:
-        header: name of the header that contains the owner. None: every owner is `anonymous`.
+        header: name of the header that contains the owner where nobody signs in. None: every owner is `anonymous`.
         max_queued: maximum number of queued jobs of one owner.
     """
 
@@ -26,11 +27,14 @@ class Owners:
     max_queued: int
 
     def get_current(self) -> str:
-        """Return the owner of the current request; `anonymous` without a header.
+        """Return the owner of the current request: its caller, else who the header names, else `anonymous`.
 
         Raises InvalidRequest for a name that is empty, is too long or has unprintable characters. The server passes
         on a header with other characters than ASCII as empty; its sender must not become `anonymous`.
         """
+        caller = get_caller()
+        if caller.via != "open":
+            return caller.login
         if self.header is None or self.header not in request.headers:
             return ANONYMOUS
         name = request.headers[self.header].strip()

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from api.documents.base import Document
+from shared.access.rights import Role, Scope
 from shared.database.tables.jobs import Job, WorkerProcess
 from shared.jobs.workers import Usage
 
@@ -135,9 +136,20 @@ class Limits(Document):
     queued_jobs: int = Field(description="The queued jobs of one owner.")
 
 
+class SignedIn(Document):
+    """The user of the request."""
+
+    login: str
+    role: Role
+    scopes: list[Scope] = Field(description="What the key of the request may do.")
+    models: list[str] | None = Field(description="Patterns of the models that the key may ask; null for all.")
+    key_id: str | None = Field(description="The key of the request, or the one with which the browser signed in.")
+
+
 class Identity(Document):
     """The caller, and the limits that hold for it. `version` is the version of Trainyard."""
 
     owner: str
+    user: SignedIn | None = Field(description="Null where nobody signs in.")
     version: str
     limits: Limits

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from flask import Response
 
+from api.access.callers import get_caller
 from api.http.bodies import read_body
 from api.http.problems import choose_headers, log_defect
 from api.protocols.call import VERSION_HEADER, PredictionCall, Reply
@@ -38,13 +39,20 @@ def answer_call(protocol: InferenceProtocol[Call], call: Call) -> Response:
     """Answer the current request of Flask, and count it under the call's route. Raises ServiceError."""
     return answer_in_flask(
         call.route,
+        call.model,
         lambda: services().model_cache.get(call.model, call.reference),
         lambda servable: protocol.answer(call, servable, read_body(call.max_bytes)),
     )
 
 
-def answer_in_flask(route: str, find: Callable[[], Servable], answer: Callable[[Servable], Reply]) -> Response:
-    """Find the version, answer the request, and count it under `route`. Raises what `find` and `answer` raise."""
+def answer_in_flask(
+    route: str, model: str, find: Callable[[], Servable], answer: Callable[[Servable], Reply]
+) -> Response:
+    """Find a version of `model`, answer the request, and count it under `route`.
+
+    Raises ModelNotFound for a model that the caller may not ask, and what `find` and `answer` raise.
+    """
+    get_caller().check_model(model)
     with services().metrics.count_request(route) as counted:
         servable = find()
         counted.model, counted.version = servable.model, str(servable.number)

@@ -45,6 +45,9 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
         if parsed is None:
             return application(environ, start_response)
         protocol, call = parsed
+        caller = services.gate.find_cached(environ)
+        if caller is None or not caller.may_predict(call.model):
+            return application(environ, start_response)
         servable = services.model_cache.find_cached(call.model, call.reference)
         if servable is None:
             return application(environ, start_response)

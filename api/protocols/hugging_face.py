@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
+from api.access.needs import needs
 from api.http.reading.body_reader import BodyReader
 from api.protocols.base import answer_call, make_error_reply, to_flask_response
 from api.protocols.call import JSON, Reply
@@ -11,6 +12,7 @@ from api.protocols.mlflow import MlflowCall, MlflowProtocol, split_model_name
 from api.protocols.tensors import dump_json, find_texts
 from api.services import Services, services
 from api.serving.predictor import format_predictions
+from shared.access.rights import Scope
 from shared.errors import InvalidRequest, MalformedRequest, ServiceError
 from shared.inference.inputs import ImageInput, Input, TextInput, decode_base64
 from shared.inference.predictions import PredictionDict
@@ -85,6 +87,7 @@ def answer_error(error: ServiceError) -> Response:
 
 
 @bp.post("/models/<name>")
+@needs(Scope.PREDICT)
 def classify(name: str) -> Response:
     """Classify an image or texts.
 

@@ -10,6 +10,7 @@ import numpy as np
 from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
+from api.access.needs import needs, open_to_all
 from api.http.problems import STATUS
 from api.http.reading.body_reader import BodyReader
 from api.http.reading.csv_numbers import find_columns
@@ -25,6 +26,7 @@ from api.protocols.tensors import (
     transpose_columns,
 )
 from api.services import Services, services
+from shared.access.rights import Scope
 from shared.errors import InvalidRequest, MalformedRequest, ModelNotFound, ServiceError, UnsupportedContent
 from shared.inference.inputs import order_row
 from shared.inference.servable import Servable
@@ -127,6 +129,10 @@ class MlflowProtocol:
             code = {"error_code": "RESOURCE_DOES_NOT_EXIST"}
         elif status is HTTPStatus.SERVICE_UNAVAILABLE:
             code = {"error_code": "TEMPORARILY_UNAVAILABLE"}
+        elif status is HTTPStatus.UNAUTHORIZED:
+            code = {"error_code": "UNAUTHENTICATED"}
+        elif status is HTTPStatus.FORBIDDEN:
+            code = {"error_code": "PERMISSION_DENIED"}
         else:
             code = {"error_code": "INTERNAL_ERROR"}
         return Reply(dump_json({**code, "message": error.detail}), status=status)
@@ -139,6 +145,7 @@ def answer_error(error: ServiceError) -> Response:
 
 @bp.get("/ping")
 @bp.get("/health")
+@open_to_all
 def show_health() -> Response:
     """Report that the server is alive.
 
@@ -148,6 +155,7 @@ def show_health() -> Response:
 
 
 @bp.get("/version")
+@needs(Scope.PREDICT)
 def show_version() -> Response:
     """Show the version of ONNX Runtime.
 
@@ -157,6 +165,7 @@ def show_version() -> Response:
 
 
 @bp.post("/invocations")
+@needs(Scope.PREDICT)
 def invoke_default() -> Response:
     """Predict with the default model.
 
@@ -171,6 +180,7 @@ def invoke_default() -> Response:
 
 
 @bp.post("/models/<name>/invocations")
+@needs(Scope.PREDICT)
 def invoke(name: str) -> Response:
     """Predict with a model.
 

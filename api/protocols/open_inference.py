@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
+from api.access.needs import needs, open_to_all
 from api.http.bodies import read_body
 from api.http.problems import STATUS
 from api.protocols.base import answer_call, make_error_reply, to_flask_response
@@ -16,6 +17,7 @@ from api.protocols.call import Reply
 from api.protocols.open_inference_codec import BYTES, OpenInferenceCall, answer_inference, read_object
 from api.protocols.tensors import dump_json, make_json_response
 from api.services import Services, services
+from shared.access.rights import Scope
 from shared.database.engine import DATABASE_ERRORS
 from shared.database.pagination import Page
 from shared.database.tables.registry import Version
@@ -36,8 +38,16 @@ MAX_MODELS = 1000
 """The most models in a list, and the most versions of a model."""
 READY = "READY"
 TRITON_TYPES = {"FP32": "TYPE_FP32", BYTES: "TYPE_STRING"}
-PASSED_STATUSES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE})
-"""Statuses of errors that Triton also uses. All other errors are answered with 400, as in Triton."""
+PASSED_STATUSES = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    }
+)
+"""Statuses of errors that Triton, or a proxy before it, also uses. All other errors get 400, as in Triton."""
 
 bp = Blueprint("open_inference", __name__)
 
@@ -83,12 +93,14 @@ def answer_error(error: ServiceError) -> Response:
 
 
 @bp.get("/v2/health/live")
+@open_to_all
 def show_liveness() -> Response:
     """Report that the server is alive."""
     return make_json_response({"live": True})
 
 
 @bp.get("/v2/health/ready")
+@open_to_all
 def show_readiness() -> Response:
     """Report that the server is ready.
 
@@ -98,12 +110,14 @@ def show_readiness() -> Response:
 
 
 @bp.get("/v2", strict_slashes=False)
+@needs(Scope.PREDICT)
 def show_server() -> Response:
     """Show the name and the extensions of the server."""
     return make_json_response({"name": NAME, "version": "1", "extensions": EXTENSIONS})
 
 
 @bp.get("/v2/models")
+@needs(Scope.READ)
 def list_models() -> Response:
     """List the names of the models."""
     with services().sessions() as session:
@@ -112,6 +126,7 @@ def list_models() -> Response:
 
 @bp.get("/v2/models/<model>")
 @bp.get("/v2/models/<model>/versions/<version>")
+@needs(Scope.PREDICT)
 def show_model(model: str, version: str | None = None) -> Response:
     """Show the inputs and outputs of a model.
 
@@ -138,6 +153,7 @@ def show_model(model: str, version: str | None = None) -> Response:
 
 @bp.get("/v2/models/<model>/ready")
 @bp.get("/v2/models/<model>/versions/<version>/ready")
+@needs(Scope.PREDICT)
 def show_model_readiness(model: str, version: str | None = None) -> Response:
     """Report that a model is ready.
 
@@ -151,6 +167,7 @@ def show_model_readiness(model: str, version: str | None = None) -> Response:
 
 @bp.get("/v2/models/<model>/config")
 @bp.get("/v2/models/<model>/versions/<version>/config")
+@needs(Scope.PREDICT)
 def show_config(model: str, version: str | None = None) -> Response:
     """Show the configuration of a model in the form of Triton."""
     servable = services().model_cache.get(model, version)
@@ -178,6 +195,7 @@ def show_config(model: str, version: str | None = None) -> Response:
 @bp.get("/v2/models/stats")
 @bp.get("/v2/models/<model>/stats")
 @bp.get("/v2/models/<model>/versions/<version>/stats")
+@needs(Scope.READ)
 def show_statistics(model: str | None = None, version: str | None = None) -> Response:
     """Show the statistics of a model.
 
@@ -194,6 +212,7 @@ def show_statistics(model: str | None = None, version: str | None = None) -> Res
 
 
 @bp.post("/v2/repository/index")
+@needs(Scope.READ)
 def show_repository() -> Response:
     """List the models and their states.
 
@@ -208,6 +227,7 @@ def show_repository() -> Response:
 
 
 @bp.post("/v2/repository/models/<model>/load")
+@needs(Scope.MANAGE)
 def load_model(model: str) -> Response:
     """Load a model into memory.
 
@@ -218,6 +238,7 @@ def load_model(model: str) -> Response:
 
 
 @bp.post("/v2/repository/models/<model>/unload")
+@needs(Scope.MANAGE)
 def unload_model(model: str) -> Response:
     """Remove a model from memory.
 
@@ -229,6 +250,7 @@ def unload_model(model: str) -> Response:
 
 @bp.post("/v2/models/<model>/infer")
 @bp.post("/v2/models/<model>/versions/<version>/infer")
+@needs(Scope.PREDICT)
 def infer(model: str, version: str | None = None) -> Response:
     """Predict tensors, images or texts.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import Blueprint, Response, redirect, request, url_for
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
+from api.access.callers import get_caller
+from api.access.needs import needs, open_to_all
 from api.http.bodies import read_body
 from api.http.problems import STATUS
 from api.protocols.base import answer_in_flask, make_error_reply, to_flask_response
@@ -16,6 +18,7 @@ from api.protocols.decompression import decompress
 from api.protocols.tensors import dump_json, make_json_response
 from api.protocols.tf_serving_codec import SIGNATURE, VERBS, TfServingCall, parse_document
 from api.services import Services, services
+from shared.access.rights import Scope
 from shared.database.pagination import Page
 from shared.database.tables.registry import Version
 from shared.errors import MalformedRequest, ModelNotFound, ServiceError, VersionNotFound
@@ -127,6 +130,7 @@ def answer_error(error: ServiceError) -> Response:
 
 
 @bp.get("/")
+@open_to_all
 def show_liveness() -> Response:
     """Report that the server is alive.
 
@@ -141,12 +145,14 @@ def show_liveness() -> Response:
 
 
 @bp.get("/monitoring/prometheus/metrics")
+@needs(Scope.METRICS)
 def show_metrics() -> Response:
     """Show the metrics for Prometheus."""
     return Response(services().metrics.render(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @bp.get("/v1/config")
+@needs(Scope.READ)
 def show_config() -> Response:
     """Show the status of each model.
 
@@ -160,6 +166,7 @@ def show_config() -> Response:
 
 
 @bp.get("/v1/models")
+@needs(Scope.READ)
 def list_models() -> Response:
     """List the names of the models.
 
@@ -171,6 +178,7 @@ def list_models() -> Response:
 
 
 @bp.get("/<any(v1, V1):_>/<path:rest>")
+@needs(Scope.PREDICT)
 def show(_: str, rest: str) -> Response:
     """Show status or metadata.
 
@@ -179,10 +187,12 @@ def show(_: str, rest: str) -> Response:
     target, verb, wants_metadata = _parse_path(rest)
     if verb is not None:
         raise _build_malformed_error()
+    get_caller().check_model(target.model)
     return _show_metadata(target) if wants_metadata else _show_status(target)
 
 
 @bp.post("/<any(v1, V1):_>/<path:rest>")
+@needs(Scope.PREDICT)
 def predict(_: str, rest: str) -> Response:
     """Predict, classify or regress.
 
@@ -194,7 +204,10 @@ def predict(_: str, rest: str) -> Response:
     protocol = TfServingProtocol(services())
     call = protocol.make_call(target, verb, request.environ)
     return answer_in_flask(
-        call.route, target.find, lambda servable: protocol.answer(call, servable, read_body(call.max_bytes))
+        call.route,
+        target.model,
+        target.find,
+        lambda servable: protocol.answer(call, servable, read_body(call.max_bytes)),
     )
 
 

@@ -154,11 +154,17 @@ def create_reproduction(
 
 
 def create_retry(
-    session: Session, job_id: UUID, max_queued: int | None = None, *, from_start: bool = False
+    session: Session,
+    job_id: UUID,
+    owner: str | None = None,
+    max_queued: int | None = None,
+    *,
+    from_start: bool = False,
 ) -> tuple[Job, bool]:
     """Create a job with the spec of a failed or cancelled job. It resumes from the checkpoint or the results so far.
 
-    With `from_start` it starts from the beginning. If an earlier retry has not ended yet, no job is created.
+    With `from_start` it starts from the beginning. If an earlier retry has not ended yet, no job is created. `owner` is
+    the owner of the new job; None for that of the old one.
 
     Returns:
         The new job and True, or the earlier retry and False.
@@ -169,7 +175,7 @@ def create_retry(
     if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise JobCannotBeRetried(f"Job {job_id} is {old.status}. Only a failed or cancelled job can be retried.")
     spec = creation.SPECS[JobKind(old.kind)].model_validate(old.spec)
-    job = creation.make_job(session, spec, old.owner)
+    job = creation.make_job(session, spec, owner or old.owner)
     unended = select(Job).where(Job.retry_of == job_id, Job.status.not_in(ENDED)).order_by(Job.created_at).limit(1)
     if (running := session.scalars(unended).one_or_none()) is not None:
         return running, False

@@ -6,6 +6,7 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from api.access.needs import needs
 from api.charts import drawings
 from api.charts.dataset_rows import OpenDataset
 from api.charts.kinds import Drawing
@@ -24,6 +25,7 @@ from api.http.paths import DatasetPath, PreviewPath
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.database.pagination import Key
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
@@ -71,6 +73,7 @@ class RowPictureQuery(BaseModel):
 
 
 @bp.get("/<name>/rows", responses={200: DatasetRowList, **describe_problems(DatasetNotFound, ArtifactDamaged)})
+@needs(Scope.READ)
 @parse_request
 def list_dataset_rows(path: DatasetPath, query: RowsQuery) -> Response:
     """List the rows of a data set.
@@ -99,6 +102,7 @@ def list_dataset_rows(path: DatasetPath, query: RowsQuery) -> Response:
         **describe_problems(DatasetNotFound, FileNotFound, ArtifactDamaged, InvalidImage, ImageTooLarge),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def show_dataset_row(path: RowPath) -> Response:
     """Show a row of a data set: its label, and its pixels, its cells or its text."""
@@ -120,6 +124,7 @@ def show_dataset_row(path: RowPath) -> Response:
     "/<name>/scatter.<picture_format>",
     responses={200: PICTURE, **describe_problems(DatasetNotFound, PictureNotFound, ArtifactDamaged)},
 )
+@needs(Scope.READ)
 @parse_request
 def draw_scatter(path: PreviewPath, query: ScatterQuery) -> Response:
     """Draw the rows of a table as points, by two or three of its columns.
@@ -146,6 +151,7 @@ def draw_scatter(path: PreviewPath, query: ScatterQuery) -> Response:
         **describe_problems(DatasetNotFound, FileNotFound, ArtifactDamaged, InvalidImage, ImageTooLarge),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def draw_dataset_row(path: RowPath, query: RowPictureQuery) -> Response:
     """Show the image of a row of a data set."""

@@ -9,6 +9,8 @@ from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from api.access import objects
+from api.access.needs import needs
 from api.charts.dataset_preview import make_builtin_preview, make_preview
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
 from api.documents.datasets import (
@@ -29,6 +31,7 @@ from api.http.validation import validate
 from api.ingestion.result import ColumnOptions, ParsedDataset, TableOptions
 from api.ingestion.targets import Task
 from api.services import services
+from shared.access.rights import Scope
 from shared.database.tables.datasets import Revision
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
@@ -171,6 +174,7 @@ class DeletionQuery(BaseModel):
     },
     openapi_extensions={"requestBody": UPLOAD},
 )
+@needs(Scope.TRAIN)
 @parse_request
 def upload_dataset() -> Response:
     """Upload a data set.
@@ -206,6 +210,7 @@ def upload_dataset() -> Response:
 
 
 @bp.get("", responses={200: DatasetList, **describe_problems()})
+@needs(Scope.READ)
 @parse_request
 def list_datasets(query: PageQuery) -> Response:
     """List the data sets, uploaded and built-in.
@@ -227,6 +232,7 @@ def list_datasets(query: PageQuery) -> Response:
 
 
 @bp.get("/<name>", responses={200: DatasetDocument, **describe_problems(DatasetNotFound)})
+@needs(Scope.READ)
 @parse_request
 def show_dataset(path: DatasetPath) -> Response:
     """Show a data set.
@@ -244,6 +250,7 @@ def show_dataset(path: DatasetPath) -> Response:
 
 
 @bp.delete("/<name>", responses={204: None, **describe_problems(DatasetNotFound, DatasetInUse)})
+@needs(Scope.MANAGE)
 @parse_request
 def delete_dataset(path: DatasetPath, query: DeletionQuery) -> Response:
     """Delete an uploaded data set.
@@ -260,6 +267,7 @@ def delete_dataset(path: DatasetPath, query: DeletionQuery) -> Response:
         if query.versions is None:
             revisions.check_not_trained_on(session, chosen)
         digests = revisions.delete_revisions(session, chosen)
+        objects.record(session, "dataset-deleted", "dataset", path.name)
     for digest in digests:
         tracked_files.delete_unreferenced(services().sessions, services().artifacts, digest)
     return Response(status=HTTPStatus.NO_CONTENT)
@@ -269,6 +277,7 @@ def delete_dataset(path: DatasetPath, query: DeletionQuery) -> Response:
     "/<name>/preview.<picture_format>",
     responses={200: PICTURE, **describe_problems(DatasetNotFound, PictureNotFound, ArtifactDamaged)},
 )
+@needs(Scope.READ)
 @parse_request
 def draw_preview(path: PreviewPath, query: PictureQuery) -> Response:
     """Draw a preview of a data set.

@@ -11,6 +11,8 @@ from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access import objects
+from api.access.needs import needs
 from api.documents.jobs import JobDocument, load_job
 from api.http.bodies import parse_document
 from api.http.headers import SubmitHeader
@@ -22,6 +24,7 @@ from api.http.uploads import ENCODING_FIELD, allow_upload, get_uploaded_file, re
 from api.http.validation import validate
 from api.services import services
 from api.streaming.predictions_csv import format_csv
+from shared.access.rights import Scope
 from shared.database.tables.datasets import Revision
 from shared.database.tables.jobs import Job, JobKind
 from shared.datasets import revisions
@@ -149,6 +152,7 @@ REQUEST_BODY: dict[str, Any] = {
     },
     openapi_extensions={"requestBody": REQUEST_BODY},
 )
+@needs(Scope.TRAIN)
 @parse_request
 def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
     """Submit a batch prediction.
@@ -172,6 +176,7 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
         version=version.number,
         dataset=f"{revision.dataset}@{revision.number}" if revision is not None else None,
     )
+    objects.check_priority(body.priority)
     owners = services().owners
     owner = owners.get_current()
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
@@ -206,6 +211,7 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
         **describe_problems(JobNotFound, FileNotFound, ArtifactDamaged),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def download_predictions(path: PredictionsPath, query: PredictionsQuery) -> Response:
     """Download the results of a batch prediction.

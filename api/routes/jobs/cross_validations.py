@@ -3,11 +3,13 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from api.access.needs import needs
 from api.documents.cross_validation import CrossValidationDocument
 from api.http.paths import JobPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.errors import EvaluationNotFound, JobNotFound
 from shared.jobs import queries
 
@@ -18,6 +20,7 @@ bp = APIBlueprint("cross_validations", __name__, url_prefix="/api/v1/jobs", abp_
     "/<uuid:job_id>/cross-validation",
     responses={200: CrossValidationDocument, **describe_problems(JobNotFound, EvaluationNotFound)},
 )
+@needs(Scope.READ)
 @parse_request
 def show_cross_validation(path: JobPath) -> Response:
     """Show the cross-validation that a job is a fold of.

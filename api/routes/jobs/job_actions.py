@@ -7,11 +7,15 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from api.access import objects
+from api.access.callers import get_caller
+from api.access.needs import needs
 from api.documents.jobs import JobDocument, load_job
 from api.http.paths import JobPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.database.tables.jobs import JobStatus
 from shared.devices import Device
 from shared.errors import (
@@ -39,6 +43,7 @@ class RetryQuery(BaseModel):
     "/<uuid:job_id>/cancellation",
     responses={202: JobDocument, 200: JobDocument, **describe_problems(JobNotFound, JobHasEnded)},
 )
+@needs(Scope.TRAIN)
 @parse_request
 def cancel_job(path: JobPath) -> Response:
     """Cancel a job.
@@ -47,6 +52,7 @@ def cancel_job(path: JobPath) -> Response:
     The checkpoint of the job is kept for a retry.
     """
     with services().sessions.begin() as session:
+        objects.check_job(session, path.job_id, "job-cancelled")
         job = lifecycle.cancel(session, path.job_id)
     status = HTTPStatus.ACCEPTED if job.status == JobStatus.CANCELLING else HTTPStatus.OK
     return to_response(load_job(services().sessions, job.id), status)
@@ -55,6 +61,7 @@ def cancel_job(path: JobPath) -> Response:
 @bp.post(
     "/<uuid:job_id>/stop", responses={202: JobDocument, **describe_problems(JobNotFound, JobHasEnded, JobNotStarted)}
 )
+@needs(Scope.TRAIN)
 @parse_request
 def stop_job(path: JobPath) -> Response:
     """Stop a job early and keep its result.
@@ -63,6 +70,7 @@ def stop_job(path: JobPath) -> Response:
     A batch prediction keeps the results so far.
     """
     with services().sessions.begin() as session:
+        objects.check_job(session, path.job_id, "job-stopped")
         job = lifecycle.stop(session, path.job_id)
     return to_response(load_job(services().sessions, job.id), HTTPStatus.ACCEPTED)
 
@@ -75,16 +83,24 @@ def stop_job(path: JobPath) -> Response:
         **describe_problems(JobNotFound, DatasetNotFound, JobCannotBeRetried, TooManyJobs),
     },
 )
+@needs(Scope.TRAIN)
 @parse_request
 def retry_job(path: JobPath, query: RetryQuery) -> Response:
     """Retry a failed or cancelled job.
 
     A new job with the same spec resumes from the checkpoint, or starts from the beginning.
     If an earlier retry has not ended yet, the response is that job, with status 200.
+    Where people sign in, the new job belongs to who retries it.
     """
+    owner = services().owners.get_current()
     with services().sessions.begin() as session:
+        objects.check_job(session, path.job_id, "job-retried")
         job, is_new = submission.create_retry(
-            session, path.job_id, services().owners.max_queued, from_start=query.from_ == "start"
+            session,
+            path.job_id,
+            owner if get_caller().via != "open" else None,
+            services().owners.max_queued,
+            from_start=query.from_ == "start",
         )
     services().notifier.notify(Device(job.device))
     location = url_for("jobs.show_job", job_id=job.id)

@@ -1,11 +1,14 @@
 """Follow the changes of all jobs."""
 
-from flask import Response
+from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
+from api.access.needs import needs
+from api.access.streams import AdmittedStream
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems
 from api.services import services
+from shared.access.rights import Scope
 from shared.errors import TooManyListeners
 
 bp = APIBlueprint("job_changes", __name__, url_prefix="/api/v1/events", abp_tags=[Tag(name="Jobs")])
@@ -18,6 +21,7 @@ bp = APIBlueprint("job_changes", __name__, url_prefix="/api/v1/events", abp_tags
         **describe_problems(TooManyListeners),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def follow_jobs() -> Response:
     """Stream the changes of all jobs.
@@ -29,7 +33,7 @@ def follow_jobs() -> Response:
     A client that reconnects gets `jobs` again.
     """
     return Response(
-        services().feeds.follow_all(),
+        AdmittedStream(services().feeds.follow_all(), services().gate, request.environ),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

@@ -7,6 +7,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from api.access.needs import needs
 from api.charts import drawings
 from api.charts.kinds import Drawing
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
@@ -17,6 +18,7 @@ from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, to_response
 from api.services import services
 from api.streaming.tables import write_rows
+from shared.access.rights import Scope
 from shared.database.engine import Sessions
 from shared.errors import JobNotFound, PictureNotFound
 from shared.jobs import events, queries
@@ -39,6 +41,7 @@ class ColumnsQuery(BaseModel):
 
 
 @bp.get("/<uuid:job_id>/metrics", responses={200: EpochList, **describe_problems(JobNotFound)})
+@needs(Scope.READ)
 @parse_request
 def show_metrics(path: JobPath, query: PageQuery) -> Response:
     """List the metrics of each epoch, the first epoch first."""
@@ -52,6 +55,7 @@ def show_metrics(path: JobPath, query: PageQuery) -> Response:
 
 
 @bp.get("/<uuid:job_id>/metrics/columns", responses={200: EpochColumns, **describe_problems(JobNotFound)})
+@needs(Scope.READ)
 @parse_request
 def show_metric_columns(path: JobPath, query: ColumnsQuery) -> Response:
     """Show the metrics of all epochs as columns, for charts.
@@ -71,6 +75,7 @@ def show_metric_columns(path: JobPath, query: ColumnsQuery) -> Response:
         **describe_problems(JobNotFound),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def download_metrics(path: JobPath) -> Response:
     """Download the metrics of all epochs as CSV."""
@@ -103,6 +108,7 @@ def _write_csv(sessions: Sessions, job_id: UUID) -> Iterator[str]:
     "/<uuid:job_id>/curves.<picture_format>",
     responses={200: PICTURE, **describe_problems(JobNotFound, PictureNotFound)},
 )
+@needs(Scope.READ)
 @parse_request
 def draw_curves(path: JobPicturePath, query: PictureQuery) -> Response:
     """Draw the learning curves of a job.

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from flask import Response, url_for
+from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access import objects
+from api.access.needs import needs
+from api.access.streams import AdmittedStream
 from api.documents.jobs import JobDocument, JobList, JobSummary, load_job
 from api.http.headers import SubmitHeader
 from api.http.pagination import TIME_KEY, PageQuery, make_next_cursor, parse_page
@@ -21,6 +24,7 @@ from api.http.validation import validate
 from api.planner.messages import Plan, PlanRequest
 from api.services import services
 from api.streaming.job_log import format_log
+from shared.access.rights import Scope
 from shared.database.tables.jobs import ENDED, Job, JobKind, JobStatus
 from shared.datasets.stored_inline import write_inline
 from shared.devices import Device
@@ -191,6 +195,7 @@ def _read_weight_shapes(spec: TrainingSpec, folder: Path) -> list[tuple[int, ...
     },
 )
 @with_all_faults(_check_spec)
+@needs(Scope.TRAIN)
 @parse_request
 def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> Response:
     """Submit a training job, or one for each fold of a cross-validation.
@@ -198,6 +203,7 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
     With `dry_run`, no job is submitted: the response is the plan of the training.
     With `reuse` in the spec, the response is an earlier job with the same training, with status 200, if there is one.
     """
+    objects.check_priority(body.resources.priority)
     if not query.dry_run:
         services().disk.check()
     owner, max_queued = services().owners.get_current(), services().owners.max_queued
@@ -221,6 +227,7 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
 
 
 @bp.get("", responses={200: JobList, **describe_problems()})
+@needs(Scope.READ)
 @parse_request
 def list_jobs(query: JobQuery) -> Response:
     """List the jobs, the newest first."""
@@ -233,6 +240,7 @@ def list_jobs(query: JobQuery) -> Response:
 
 
 @bp.get("/<uuid:job_id>", responses={200: JobDocument, **describe_problems(JobNotFound)})
+@needs(Scope.READ)
 @parse_request
 def show_job(path: JobPath) -> Response:
     """Show a job.
@@ -249,18 +257,22 @@ def show_job(path: JobPath) -> Response:
         **describe_problems(JobNotFound, JobHasStarted, MalformedRequest, RequestTooLarge, UnsupportedContent),
     },
 )
+@needs(Scope.TRAIN)
 @parse_request
 def edit_job(path: JobPath, body: JobEdit) -> Response:
     """Change the notes, the tags or the priority of a job.
 
     The spec of the job keeps what was sent.
     """
+    objects.check_priority(body.priority)
     with services().sessions.begin() as session:
+        objects.check_job(session, path.job_id, "job-edited")
         editing.edit_job(session, path.job_id, **body.model_dump())
     return to_response(load_job(services().sessions, path.job_id))
 
 
 @bp.delete("/<uuid:job_id>", responses={204: None, **describe_problems(JobNotFound, JobInUse)})
+@needs(Scope.TRAIN)
 @parse_request
 def delete_job(path: JobPath) -> Response:
     """Delete a job that has ended.
@@ -269,6 +281,7 @@ def delete_job(path: JobPath) -> Response:
     A job that has not ended, and one whose version exists, cannot be deleted (status 409).
     """
     with services().sessions.begin() as session:
+        objects.check_job(session, path.job_id, "job-deleted")
         digests = deletion.delete_job(session, path.job_id)
     for digest in digests:
         tracked_files.delete_unreferenced(services().sessions, services().artifacts, digest)
@@ -285,6 +298,7 @@ def delete_job(path: JobPath) -> Response:
         **describe_problems(JobNotFound, FileNotFound, ArtifactDamaged),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def download_inline_data(path: JobPath) -> Response:
     """Download the inline data of a job.
@@ -306,6 +320,7 @@ def download_inline_data(path: JobPath) -> Response:
         **describe_problems(JobNotFound, TooManyListeners),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def follow_job(path: JobPath, query: EventsQuery, header: EventsHeader) -> Response:
     """Stream the events of a job.
@@ -319,7 +334,8 @@ def follow_job(path: JobPath, query: EventsQuery, header: EventsHeader) -> Respo
     seen = min(max(query.after, header.last_event_id), job.last_event)  # a client cannot have received later events
     if job.status in ENDED and seen == job.last_event:
         return Response(status=HTTPStatus.NO_CONTENT)  # stops the reconnection of a browser's EventSource
-    stream = services().feeds.follow(path.job_id, seen)
+    feed = services().feeds.follow(path.job_id, seen)
+    stream = AdmittedStream(feed, services().gate, request.environ)
     return Response(
         stream, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
@@ -332,6 +348,7 @@ def follow_job(path: JobPath, query: EventsQuery, header: EventsHeader) -> Respo
         **describe_problems(JobNotFound),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def show_log(path: JobPath) -> Response:
     """Show the log of a job.
@@ -351,6 +368,7 @@ def show_log(path: JobPath) -> Response:
         **describe_problems(JobNotFound, FileNotFound, ArtifactDamaged),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def download_tensorboard(path: JobPath) -> Response:
     """Download the TensorBoard logs of a job.

@@ -4,10 +4,12 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access.needs import needs
 from api.documents.jobs import JobQueue, format_queued
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.jobs.queue.order import count_queue, list_queue
 from shared.jobs.workers import VANISHED_AFTER_SECONDS
 
@@ -21,6 +23,7 @@ class QueueQuery(BaseModel):
 
 
 @bp.get("", responses={200: JobQueue, **describe_problems()})
+@needs(Scope.READ)
 @parse_request
 def show_queue(query: QueueQuery) -> Response:
     """Show the queue.

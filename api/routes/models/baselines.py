@@ -5,11 +5,13 @@ from http import HTTPStatus
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
+from api.access.needs import needs
 from api.documents.jobs import JobDocument, load_job
 from api.http.paths import VersionPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.devices import Device
 from shared.errors import (
     ArtifactDamaged,
@@ -41,6 +43,7 @@ bp = APIBlueprint(
         **describe_problems(ModelNotFound, VersionNotFound, EvaluationNotFound, ArtifactDamaged),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def show_baselines(path: VersionPath) -> Response:
     """Show how simple models do on the data of a version."""
@@ -57,6 +60,7 @@ def show_baselines(path: VersionPath) -> Response:
         **describe_problems(DiskFull, ModelNotFound, TooManyJobs, VersionNotFound),
     },
 )
+@needs(Scope.TRAIN)
 @parse_request
 def compute_baselines(path: VersionPath) -> Response:
     """Compute the baselines of a version.

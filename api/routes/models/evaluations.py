@@ -5,6 +5,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from api.access.needs import needs
 from api.charts.evaluation_tiles import encode_tile
 from api.documents.evaluations import Calibration, EvaluationRowList, Mistake, MistakeList, describe_rows
 from api.http.mistakes import MistakesFilter, RowsFilter, select_mistakes, select_rows
@@ -13,6 +14,7 @@ from api.http.paths import TilePath, VersionPath
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.database.pagination import Key
 from shared.errors import (
     ArtifactDamaged,
@@ -53,6 +55,7 @@ class TileQuery(BaseModel):
 
 
 @bp.get("/evaluation", responses={200: Evaluation, **FAILURES})
+@needs(Scope.READ)
 @parse_request
 def show_evaluation(path: VersionPath) -> Response:
     """Show the evaluation of a version.
@@ -66,6 +69,7 @@ def show_evaluation(path: VersionPath) -> Response:
 
 
 @bp.get("/evaluation/mistakes", responses={200: MistakeList, **FAILURES})
+@needs(Scope.READ)
 @parse_request
 def list_mistakes(path: VersionPath, query: MistakesQuery) -> Response:
     """List the misclassified test rows."""
@@ -90,6 +94,7 @@ def list_mistakes(path: VersionPath, query: MistakesQuery) -> Response:
 
 
 @bp.get("/evaluation/rows", responses={200: EvaluationRowList, **FAILURES})
+@needs(Scope.READ)
 @parse_request
 def list_evaluation_rows(path: VersionPath, query: RowsQuery) -> Response:
     """List the test rows with their predictions: those of a cell of the confusion matrix, for example."""
@@ -105,6 +110,7 @@ def list_evaluation_rows(path: VersionPath, query: RowsQuery) -> Response:
 
 
 @bp.get("/evaluation/calibration", responses={200: Calibration, **FAILURES})
+@needs(Scope.READ)
 @parse_request
 def show_calibration(path: VersionPath) -> Response:
     """Show how often predictions of a probability are right."""
@@ -124,6 +130,7 @@ def show_calibration(path: VersionPath) -> Response:
         **describe_problems(ModelNotFound, VersionNotFound, EvaluationNotFound, FileNotFound, ArtifactDamaged),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def draw_test_image(path: TilePath, query: TileQuery) -> Response:
     """Show the image of a test row."""

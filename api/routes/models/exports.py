@@ -6,12 +6,15 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict
 
+from api.access import objects
+from api.access.needs import needs
 from api.documents.exports import ExportList, list_exports
 from api.documents.jobs import JobDocument, load_job
 from api.http.paths import VersionPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.devices import Device
 from shared.errors import (
     DiskFull,
@@ -58,6 +61,7 @@ class ExportRequest(BaseModel):
         ),
     },
 )
+@needs(Scope.TRAIN)
 @parse_request
 def export_version(path: VersionPath, body: ExportRequest) -> Response:
     """Export a version to the format of another system.
@@ -65,6 +69,7 @@ def export_version(path: VersionPath, body: ExportRequest) -> Response:
     A job writes the file, runs it on the golden samples, and adds it to the files of the version.
     If such a job exists already, the answer is that job, with status 200.
     """
+    objects.check_priority(body.priority)
     services().disk.check()
     owners = services().owners
     with services().sessions.begin() as session:
@@ -84,6 +89,7 @@ def export_version(path: VersionPath, body: ExportRequest) -> Response:
 
 
 @bp.get("", responses={200: ExportList, **describe_problems(ModelNotFound, VersionNotFound)})
+@needs(Scope.READ)
 @parse_request
 def list_version_exports(path: VersionPath) -> Response:
     """List the formats to which a version can be exported, and the files that there are."""

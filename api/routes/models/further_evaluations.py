@@ -7,12 +7,15 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access import objects
+from api.access.needs import needs
 from api.documents.base import Document
 from api.documents.jobs import JobDocument, load_job
 from api.http.paths import VersionPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.devices import Device
@@ -98,6 +101,7 @@ class EvaluationList(Document):
         ),
     },
 )
+@needs(Scope.TRAIN)
 @parse_request
 def evaluate_version(path: VersionPath, body: EvaluationRequest) -> Response:
     """Evaluate a version on other rows than its test part.
@@ -105,6 +109,7 @@ def evaluate_version(path: VersionPath, body: EvaluationRequest) -> Response:
     A job predicts all rows of a part or of another data set, whose classes the version must know.
     If such a job exists already, the answer is that job, with status 200.
     """
+    objects.check_priority(body.priority)
     services().disk.check()
     owners = services().owners
     with services().sessions.begin() as session:
@@ -138,6 +143,7 @@ def evaluate_version(path: VersionPath, body: EvaluationRequest) -> Response:
 
 
 @bp.get("", responses={200: EvaluationList, **describe_problems(ModelNotFound, VersionNotFound, ArtifactDamaged)})
+@needs(Scope.READ)
 @parse_request
 def list_further_evaluations(path: VersionPath) -> Response:
     """List the evaluations of a version on other rows than its test part."""
@@ -168,6 +174,7 @@ def list_further_evaluations(path: VersionPath) -> Response:
         **describe_problems(ModelNotFound, VersionNotFound, EvaluationNotFound, ArtifactDamaged),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def show_further_evaluation(path: EvaluationPath) -> Response:
     """Show an evaluation of a version on other rows than its test part."""

@@ -11,6 +11,8 @@ from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
+from api.access import objects
+from api.access.needs import needs
 from api.documents.jobs import JobDocument, load_job
 from api.http.bodies import MAX_YAML_BYTES, parse_document
 from api.http.paths import NewModelPath
@@ -21,6 +23,7 @@ from api.http.validation import validate
 from api.ingestion.models.model_files import ARRAYS_FILE, ModelFile
 from api.planner.messages import PlanRequest
 from api.services import services
+from shared.access.rights import Scope
 from shared.database.tables.jobs import Job
 from shared.datasets.info import DatasetInfo
 from shared.devices import Device
@@ -127,6 +130,7 @@ class ImportForm(ImportMeaning):
     },
     openapi_extensions={"requestBody": BODY},
 )
+@needs(Scope.TRAIN)
 @parse_request
 def import_model(path: NewModelPath) -> Response:
     """Import a model of Keras as a version.
@@ -140,6 +144,7 @@ def import_model(path: NewModelPath) -> Response:
         raise UnsupportedContent(f"The Content-Type is {request.mimetype or 'missing'!r}. Send a form with a `file`.")
     request.max_form_memory_size = MAX_FIELDS_BYTES
     form = validate(ImportForm, _read_fields())
+    objects.check_priority(form.priority)
     owners = services().owners
     owner = owners.get_current()
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:

@@ -13,6 +13,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from numpy.typing import NDArray
 
+from api.access.needs import needs
 from api.charts import drawings
 from api.charts.kinds import Drawing
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
@@ -24,6 +25,7 @@ from api.http.responses import describe_bytes, describe_problems, to_response
 from api.planner.messages import LayerOutputRequest
 from api.protocols.rest import REQUEST_BODY, read_inputs
 from api.services import services
+from shared.access.rights import Scope
 from shared.database.tables.registry import Version
 from shared.errors import (
     ArtifactDamaged,
@@ -75,6 +77,7 @@ POSTED: dict[Any, Any] = describe_problems(
 
 
 @bp.get("", responses={200: LayerList, **describe_problems(ModelNotFound, VersionNotFound)})
+@needs(Scope.READ)
 @parse_request
 def list_layers(path: VersionPath) -> Response:
     """List the layers of a version.
@@ -86,6 +89,7 @@ def list_layers(path: VersionPath) -> Response:
 
 
 @bp.get("/<layer>/weights", responses={200: LayerWeights, **WEIGHTS})
+@needs(Scope.READ)
 @parse_request
 def show_weights(path: LayerPath) -> Response:
     """Show the weights of a layer: their statistics and histograms, and the numbers of a small layer.
@@ -101,6 +105,7 @@ def show_weights(path: LayerPath) -> Response:
     "/<layer>/weights.npz",
     responses={200: describe_bytes("application/zip", "The arrays by their place and name."), **WEIGHTS},
 )
+@needs(Scope.READ)
 @parse_request
 def download_weights(path: LayerPath) -> Response:
     """Download all weights of a layer as npz.
@@ -115,6 +120,7 @@ def download_weights(path: LayerPath) -> Response:
 
 
 @bp.get("/<layer>/kernels.<picture_format>", responses={200: PICTURE, **FAILURES})
+@needs(Scope.READ)
 @parse_request
 def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
     """Draw the kernels of a convolution.
@@ -154,6 +160,7 @@ def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
     responses={200: PICTURE, **POSTED},
     openapi_extensions={"requestBody": REQUEST_BODY},
 )
+@needs(Scope.READ)
 @parse_request
 def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
     """Draw the feature maps of an image.

@@ -5,6 +5,8 @@ from http import HTTPStatus
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
+from api.access import objects
+from api.access.needs import needs
 from api.documents.registry import (
     AliasDocument,
     AliasTarget,
@@ -25,6 +27,7 @@ from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, make_download, to_response
 from api.services import services
 from api.serving.self_test import run_self_test
+from shared.access.rights import Scope
 from shared.errors import (
     AliasNotFound,
     ArtifactDamaged,
@@ -45,6 +48,7 @@ bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag
 
 
 @bp.get("", responses={200: ModelList, **describe_problems()})
+@needs(Scope.READ)
 @parse_request
 def list_models(query: PageQuery) -> Response:
     """List the models, ordered by name."""
@@ -56,6 +60,7 @@ def list_models(query: PageQuery) -> Response:
 
 
 @bp.get("/<model>", responses={200: ModelDocument, **describe_problems(ModelNotFound)})
+@needs(Scope.READ)
 @parse_request
 def show_model(path: ModelPath) -> Response:
     """Show a model.
@@ -73,17 +78,20 @@ def show_model(path: ModelPath) -> Response:
         **describe_problems(ModelNotFound, MalformedRequest, RequestTooLarge, UnsupportedContent),
     },
 )
+@needs(Scope.MANAGE)
 @parse_request
 def edit_model(path: ModelPath, body: ModelEdit) -> Response:
     """Describe a model."""
     with services().sessions.begin() as session:
         model = versions.get_model(session, path.model)
+        objects.record(session, "model-described", "model", path.model)
         model.description = body.description
         session.flush()
         return to_response(format_model(session, model))
 
 
 @bp.get("/<model>/versions", responses={200: VersionList, **describe_problems(ModelNotFound)})
+@needs(Scope.READ)
 @parse_request
 def list_versions(path: ModelPath, query: PageQuery) -> Response:
     """List the versions of a model, newest first."""
@@ -106,6 +114,7 @@ def list_versions(path: ModelPath, query: PageQuery) -> Response:
     "/<model>/versions/<reference>",
     responses={200: VersionDocument, **describe_problems(ModelNotFound, VersionNotFound)},
 )
+@needs(Scope.READ)
 @parse_request
 def show_version(path: VersionPath) -> Response:
     """Show a version.
@@ -133,6 +142,7 @@ def show_version(path: VersionPath) -> Response:
     "/<model>/versions/<reference>",
     responses={204: None, **describe_problems(ModelNotFound, VersionNotFound, VersionInUse)},
 )
+@needs(Scope.MANAGE)
 @parse_request
 def delete_version(path: VersionPath) -> Response:
     """Delete a version.
@@ -146,6 +156,7 @@ def delete_version(path: VersionPath) -> Response:
         raise InvalidRequest(detail, (Fault("#/reference", "Must be an integer."),))
     with services().sessions.begin() as session:
         version = versions.delete_version(session, path.model, parse_version_number(path.reference))
+        objects.record(session, "version-deleted", "version", f"{version.model}/{version.number}")
     services().model_cache.evict(version)
     return Response(status=HTTPStatus.NO_CONTENT)
 
@@ -154,6 +165,7 @@ def delete_version(path: VersionPath) -> Response:
     "/<model>/versions/<reference>/self-test",
     responses={200: SelfTest, **describe_problems(ModelNotFound, VersionNotFound)},
 )
+@needs(Scope.READ)
 @parse_request
 def test_version(path: VersionPath) -> Response:
     """Run the self-test of a version.
@@ -173,6 +185,7 @@ def test_version(path: VersionPath) -> Response:
         **describe_problems(ModelNotFound, VersionNotFound, FileNotFound, ArtifactDamaged),
     },
 )
+@needs(Scope.READ)
 @parse_request
 def download_file(path: FilePath) -> Response:
     """Download a file of a version.
@@ -195,6 +208,7 @@ def download_file(path: FilePath) -> Response:
         **describe_problems(ModelNotFound, VersionNotFound, MalformedRequest, UnsupportedContent),
     },
 )
+@needs(Scope.MANAGE)
 @parse_request
 def set_alias(path: AliasPath, body: AliasTarget) -> Response:
     """Set an alias of a model.
@@ -202,12 +216,22 @@ def set_alias(path: AliasPath, body: AliasTarget) -> Response:
     The alias is created, or moved if it points to another version.
     """
     with services().sessions.begin() as session:
+        before = aliases.list_aliases(session, path.model).get(path.alias)
         alias = aliases.set_alias(session, path.model, path.alias, body.version)
+        objects.record(
+            session,
+            "alias-moved",
+            "alias",
+            f"{alias.model}@{alias.alias}",
+            before={"version": before} if before is not None else None,
+            after={"version": alias.number},
+        )
     services().model_cache.invalidate(path.model)
     return to_response(AliasDocument(model=alias.model, alias=alias.alias, version=alias.number))
 
 
 @bp.delete("/<model>/aliases/<alias>", responses={204: None, **describe_problems(AliasNotFound)})
+@needs(Scope.MANAGE)
 @parse_request
 def delete_alias(path: AliasPath) -> Response:
     """Delete an alias.
@@ -215,6 +239,8 @@ def delete_alias(path: AliasPath) -> Response:
     The version that it points to is kept.
     """
     with services().sessions.begin() as session:
+        before = aliases.list_aliases(session, path.model).get(path.alias)
         aliases.delete_alias(session, path.model, path.alias)
+        objects.record(session, "alias-deleted", "alias", f"{path.model}@{path.alias}", before={"version": before})
     services().model_cache.invalidate(path.model)
     return Response(status=HTTPStatus.NO_CONTENT)

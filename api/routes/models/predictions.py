@@ -6,6 +6,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from api.access.needs import needs
 from api.documents.predictions import Predictions
 from api.http.paths import ModelPath, VersionPath
 from api.http.requests import parse_request
@@ -13,6 +14,7 @@ from api.http.responses import describe_problems
 from api.protocols.base import answer_in_flask
 from api.protocols.rest import REQUEST_BODY, ROUTE, RestProtocol, read_inputs
 from api.services import services
+from shared.access.rights import Scope
 from shared.errors import (
     ArtifactDamaged,
     ImageTooLarge,
@@ -50,6 +52,7 @@ class PredictionQuery(BaseModel):
 
 
 @bp.post("/<model>/predictions", responses=ANSWERS, openapi_extensions={"requestBody": REQUEST_BODY})
+@needs(Scope.PREDICT)
 @parse_request
 def predict_with_model(path: ModelPath, query: PredictionQuery) -> Response:
     """Classify images or rows.
@@ -65,6 +68,7 @@ def predict_with_model(path: ModelPath, query: PredictionQuery) -> Response:
 @bp.post(
     "/<model>/versions/<reference>/predictions", responses=ANSWERS, openapi_extensions={"requestBody": REQUEST_BODY}
 )
+@needs(Scope.PREDICT)
 @parse_request
 def predict_with_version(path: VersionPath, query: PredictionQuery) -> Response:
     """Classify images or rows with a version.
@@ -79,6 +83,7 @@ def _predict(model: str, reference: str | None, top: int) -> Response:
     protocol = RestProtocol(services())
     return answer_in_flask(
         ROUTE,
+        model,
         lambda: services().model_cache.get(model, reference),
         lambda servable: protocol.answer_inputs(
             top, servable, read_inputs(request, services().decoder.limits, servable.manifest.columns)

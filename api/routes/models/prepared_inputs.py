@@ -5,12 +5,14 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access.needs import needs
 from api.charts.evaluation_tiles import encode_tile
 from api.http.paths import VersionPath
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems
 from api.protocols.rest import REQUEST_BODY, read_inputs
 from api.services import services
+from shared.access.rights import Scope
 from shared.errors import (
     ImageTooLarge,
     InvalidImage,
@@ -59,6 +61,7 @@ class PreparedQuery(BaseModel):
     },
     openapi_extensions={"requestBody": REQUEST_BODY},
 )
+@needs(Scope.READ)
 @parse_request
 def draw_prepared_input(path: VersionPath, query: PreparedQuery) -> Response:
     """Show what a version sees of an image.

@@ -5,11 +5,13 @@ from http import HTTPStatus
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
+from api.access.needs import needs
 from api.documents.jobs import JobDocument, load_job
 from api.http.paths import VersionPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.devices import Device
 from shared.errors import DatasetNotFound, JobNotFound, ModelNotFound, TooManyJobs, VersionNotFound
 from shared.jobs import submission
@@ -28,6 +30,7 @@ bp = APIBlueprint(
 @bp.post(
     "", responses={202: JobDocument, **describe_problems(ModelNotFound, VersionNotFound, DatasetNotFound, TooManyJobs)}
 )
+@needs(Scope.TRAIN)
 @parse_request
 def reproduce_version(path: VersionPath) -> Response:
     """Train a version again.
@@ -49,6 +52,7 @@ def reproduce_version(path: VersionPath) -> Response:
 
 
 @bp.get("", responses={200: JobDocument, **describe_problems(ModelNotFound, VersionNotFound, JobNotFound)})
+@needs(Scope.READ)
 @parse_request
 def show_reproduction(path: VersionPath) -> Response:
     """Show the newest reproduction of a version."""

@@ -7,6 +7,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
+from api.access.needs import needs
 from api.charts import drawings
 from api.charts.decision_surface import compute_surface
 from api.charts.drawings import Tile
@@ -17,6 +18,7 @@ from api.http.paths import VersionPicturePath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems
 from api.services import services
+from shared.access.rights import Scope
 from shared.database.tables.registry import Version
 from shared.datasets.stored_inline import read_stored_inline
 from shared.errors import (
@@ -74,6 +76,7 @@ class SampleQuery(PictureQuery):
 
 
 @bp.get("/evaluation/confusion.<picture_format>", responses=ANSWERS)
+@needs(Scope.READ)
 @parse_request
 def draw_confusion(path: VersionPicturePath, query: PictureQuery) -> Response:
     """Draw the confusion matrix of a version.
@@ -96,6 +99,7 @@ def draw_confusion(path: VersionPicturePath, query: PictureQuery) -> Response:
 
 
 @bp.get("/evaluation/mistakes.<picture_format>", responses=ANSWERS)
+@needs(Scope.READ)
 @parse_request
 def draw_mistakes(path: VersionPicturePath, query: GalleryQuery) -> Response:
     """Draw misclassified test images."""
@@ -119,6 +123,7 @@ def draw_mistakes(path: VersionPicturePath, query: GalleryQuery) -> Response:
 
 
 @bp.get("/evaluation/sample.<picture_format>", responses=ANSWERS)
+@needs(Scope.READ)
 @parse_request
 def draw_sample(path: VersionPicturePath, query: SampleQuery) -> Response:
     """Draw the first test images with their predictions, or with `seed` others, drawn at random.
@@ -150,6 +155,7 @@ def draw_sample(path: VersionPicturePath, query: SampleQuery) -> Response:
 
 
 @bp.get("/decision-surface.<picture_format>", responses=ANSWERS)
+@needs(Scope.READ)
 @parse_request
 def draw_surface(path: VersionPicturePath, query: PictureQuery) -> Response:
     """Draw the decision surface of a version.

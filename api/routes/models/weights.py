@@ -11,11 +11,13 @@ from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from api.access.needs import needs
 from api.documents.base import Document
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.http.uploads import allow_upload, get_uploaded_file
 from api.services import services
+from shared.access.rights import Scope
 from shared.errors import (
     ArtifactDamaged,
     DiskFull,
@@ -83,6 +85,7 @@ class WeightsPath(BaseModel):
     },
     openapi_extensions={"requestBody": BODY},
 )
+@needs(Scope.TRAIN)
 @parse_request
 def upload_weights() -> Response:
     """Upload the weights with which a network begins.
@@ -110,6 +113,7 @@ def upload_weights() -> Response:
 
 
 @bp.get("/<digest>", responses={200: WeightsDocument, **describe_problems(FileNotFound, InvalidRequest)})
+@needs(Scope.READ)
 @parse_request
 def show_uploaded_weights(path: WeightsPath) -> Response:
     """Show the arrays of uploaded weights."""

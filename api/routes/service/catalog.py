@@ -6,6 +6,7 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from api.access.needs import needs
 from api.charts import drawings
 from api.charts.kinds import Drawing, PictureFormat
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
@@ -23,6 +24,7 @@ from api.planner.catalog import Catalog
 from api.planner.explanations import Explanation, read_explanations
 from api.planner.messages import LossRequest, LossValue
 from api.services import services
+from shared.access.rights import Scope
 from shared.errors import FileNotFound, InvalidRequest, PlanningUnavailable, suggest
 from shared.version import VERSION
 
@@ -72,6 +74,7 @@ class LossBody(BaseModel):
 
 
 @bp.get("", responses={200: Catalog, **describe_problems(PlanningUnavailable)})
+@needs(Scope.READ)
 @parse_request
 def show_catalog() -> Response:
     """List everything that a spec can name.
@@ -83,6 +86,7 @@ def show_catalog() -> Response:
 
 
 @bp.get("/losses", responses={200: LossList})
+@needs(Scope.READ)
 @parse_request
 def list_losses() -> Response:
     """List the losses, each with its formula and when to use it."""
@@ -90,6 +94,7 @@ def list_losses() -> Response:
 
 
 @bp.get("/losses/<name>", responses={200: LossDocument, **describe_problems(FileNotFound)})
+@needs(Scope.READ)
 @parse_request
 def show_loss(path: EntryPath) -> Response:
     """Show the formula of a loss, and when to use it."""
@@ -101,6 +106,7 @@ def show_loss(path: EntryPath) -> Response:
     "/losses/<name>",
     responses={200: LossValue, **describe_problems(FileNotFound, InvalidRequest, PlanningUnavailable)},
 )
+@needs(Scope.READ)
 @parse_request
 def compute_loss(path: EntryPath, body: LossBody) -> Response:
     """Compute a loss of given labels and outputs, as a training computes it: the mean, and that of each row."""
@@ -111,6 +117,7 @@ def compute_loss(path: EntryPath, body: LossBody) -> Response:
 
 
 @bp.get("/metrics", responses={200: MetricList})
+@needs(Scope.READ)
 @parse_request
 def list_metrics() -> Response:
     """List the metrics, each with its formula and when to use it."""
@@ -118,6 +125,7 @@ def list_metrics() -> Response:
 
 
 @bp.get("/metrics/<name>", responses={200: MetricDocument, **describe_problems(FileNotFound)})
+@needs(Scope.READ)
 @parse_request
 def show_metric(path: EntryPath) -> Response:
     """Show the formula of a metric, and when to use it."""
@@ -126,6 +134,7 @@ def show_metric(path: EntryPath) -> Response:
 
 
 @bp.get("/activations", responses={200: ActivationList})
+@needs(Scope.READ)
 @parse_request
 def list_activations() -> Response:
     """List the activations, each with its formula, when to use it, and its picture."""
@@ -138,6 +147,7 @@ def list_activations() -> Response:
     "/activations/<name>.<picture_format>",
     responses={200: PICTURE, **describe_problems(FileNotFound, PlanningUnavailable)},
 )
+@needs(Scope.READ)
 @parse_request
 def draw_activation(path: EntryPicturePath, query: PictureQuery) -> Response:
     """Draw an activation and its derivative for inputs from -5 to 5."""

@@ -9,10 +9,13 @@ from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.access.callers import get_caller
+from api.access.needs import open_to_all
 from api.documents.operations import HealthCheck, Liveness, Readiness
 from api.http.requests import parse_request
 from api.http.responses import to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.errors import DiskFull
 from shared.jobs.broker import BrokerUnreachable
 from shared.version import VERSION
@@ -23,6 +26,7 @@ bp = APIBlueprint("health", __name__, url_prefix="/health", abp_tags=[Tag(name="
 
 
 @bp.get("/live", responses={200: Liveness})
+@open_to_all
 @parse_request
 def show_liveness() -> Response:
     """Check that the process runs."""
@@ -30,12 +34,14 @@ def show_liveness() -> Response:
 
 
 @bp.get("/ready", responses={200: Readiness, 503: Readiness})
+@open_to_all
 @parse_request
 def show_readiness() -> Response:
     """Check that the API is ready.
 
     It checks the database, Redis and the artifact store, and returns 503 if it cannot reach one of them, or if the disk
     is full.
+    The checks are shown only to who may `read`.
     If this process has versions that it cannot serve, the check `versions` lists them.
     """
     checks = {
@@ -48,7 +54,8 @@ def show_readiness() -> Response:
     if failures := services().model_cache.list_failures():  # `ready` ignores it: other versions are served
         checks["versions"] = HealthCheck(ready=False, detail=" ".join(failures))
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return to_response(Readiness(ready=ready, version=VERSION, checks=checks), status)
+    shown = checks if get_caller().may(Scope.READ) else {}
+    return to_response(Readiness(ready=ready, version=VERSION, checks=shown), status)
 
 
 def _query_database() -> None:

@@ -3,16 +3,20 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from api.documents.operations import Identity, Limits
+from api.access.callers import get_caller
+from api.access.needs import signed_in
+from api.documents.operations import Identity, Limits, SignedIn
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
+from shared.access.rights import sort_scopes
 from shared.version import VERSION
 
 bp = APIBlueprint("me", __name__, url_prefix="/api/v1/me", abp_tags=[Tag(name="Service")])
 
 
 @bp.get("", responses={200: Identity, **describe_problems()})
+@signed_in
 @parse_request
 def show_me() -> Response:
     """Tell who the caller is, and which limits hold for what it sends."""
@@ -27,4 +31,14 @@ def show_me() -> Response:
         dataset_rows=uploads.rows,
         queued_jobs=current.owners.max_queued,
     )
-    return to_response(Identity(owner=current.owners.get_current(), version=VERSION, limits=limits))
+    caller, user = get_caller(), None
+    if caller.role is not None:
+        models = list(caller.models) if caller.models is not None else None
+        user = SignedIn(
+            login=caller.login,
+            role=caller.role,
+            scopes=sort_scopes(caller.scopes),
+            models=models,
+            key_id=caller.key_id,
+        )
+    return to_response(Identity(owner=current.owners.get_current(), user=user, version=VERSION, limits=limits))

@@ -6,6 +6,7 @@ from flask import Response, make_response, redirect, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel
 
+from api.access.needs import open_to_all
 from api.documents.problem_types import load_problem_types
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
@@ -31,6 +32,7 @@ class ProblemTypePath(BaseModel):
         **describe_problems(FileNotFound),
     },
 )
+@open_to_all
 @parse_request
 def explain_problem_type(path: ProblemTypePath) -> Response:
     """Explain a type of problem: the `type` of an error is the path of this explanation."""

@@ -4,9 +4,11 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from api.access.needs import needs
 from api.documents.recipes import Recipe, RecipeDocument, RecipeList, load_recipes
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
+from shared.access.rights import Scope
 from shared.errors import FileNotFound, suggest
 
 bp = APIBlueprint("recipes", __name__, url_prefix="/api/v1/recipes", abp_tags=[Tag(name="Catalog")])
@@ -17,6 +19,7 @@ class RecipePath(BaseModel):
 
 
 @bp.get("", responses={200: RecipeList, **describe_problems()})
+@needs(Scope.READ)
 @parse_request
 def list_recipes() -> Response:
     """List the recipes, ordered by name."""
@@ -24,6 +27,7 @@ def list_recipes() -> Response:
 
 
 @bp.get("/<name>", responses={200: RecipeDocument, **describe_problems(FileNotFound)})
+@needs(Scope.READ)
 @parse_request
 def show_recipe(path: RecipePath) -> Response:
     """Show a recipe, with its spec as YAML and as JSON."""

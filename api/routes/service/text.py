@@ -7,10 +7,12 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field, model_validator
 
+from api.access.needs import needs
 from api.documents.base import Document
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.errors import ArtifactDamaged, Fault, InvalidRequest, ModelNotFound, VersionNotFound
 from shared.preprocessing.text import (
     TextContract,
@@ -109,6 +111,7 @@ class SequencesDocument(Document):
     "/sequences",
     responses={200: SequencesDocument, **describe_problems(ModelNotFound, VersionNotFound, ArtifactDamaged)},
 )
+@needs(Scope.READ)
 @parse_request
 def show_sequences(body: SequencesRequest) -> Response:
     """Convert texts to sequences of word indices, as a training and a version do.

@@ -3,16 +3,19 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from api.access.needs import needs
 from api.documents.operations import WorkerDocument, WorkerList
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
+from shared.access.rights import Scope
 from shared.jobs import workers
 
 bp = APIBlueprint("workers", __name__, url_prefix="/api/v1/workers", abp_tags=[Tag(name="Service")])
 
 
 @bp.get("", responses={200: WorkerList, **describe_problems()})
+@needs(Scope.READ)
 @parse_request
 def list_workers() -> Response:
     """List the workers, the newest first.

@@ -1,0 +1,231 @@
+"""Find the caller of a request: from memory for predictions, from the database for everything that is not known yet.
+
+What is in memory is dropped when the number of changes in the database moves (`shared.access.audit.count_change`).
+Every process looks at this number while it serves requests, once in POLL_SECONDS at the most, so that a revoked key
+ends everywhere within a second.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from api.access.callers import EVERYBODY, Caller
+from api.access.credentials import Credential, read_credential
+from shared.access import audit, keys, users
+from shared.database.engine import DATABASE_ERRORS, Sessions
+from shared.errors import KeyExpired, NoAdminYet, NotAuthenticated, OriginNotAllowed
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+logger = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+POLL_SECONDS = 0.5
+MAX_STALE_SECONDS = 1.0
+"""With an older number of changes, requests wait until it is read again."""
+UNKNOWN_SECONDS = 1.0
+MAX_REMEMBERED = 10_000
+"""The most callers, and the most refused credentials, that a process remembers."""
+SESSION_CHECK_SECONDS = 60.0
+"""A browser session is looked up again after this time, so that its last use is written."""
+USE_SECONDS = 60.0
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+NO_ADMIN = (
+    "Nobody can sign in yet. On the machine of the service, run `python -m api.admin invite <login> --role admin`, and "
+    "open the link that it prints."
+)
+
+
+class Gate:
+    """Finds the callers of requests. This one is open: everybody may do everything."""
+
+    is_closed = False
+
+    def find_cached(self, environ: "WSGIEnvironment") -> Caller | None:  # noqa: ARG002 - of the closed gate
+        """Return the caller of a request if it is in memory. Never raises."""
+        return EVERYBODY
+
+    def identify(self, environ: "WSGIEnvironment") -> Caller:  # noqa: ARG002 - of the closed gate
+        """Return the caller of a request."""
+        return EVERYBODY
+
+    def forget(self) -> None:
+        """Forget all callers, after a change that this process has made."""
+
+
+class KeyGate(Gate):
+    """Finds the callers of requests by their keys and sessions. Safe for threads."""
+
+    is_closed = True
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._callers: dict[bytes, Caller] = {}  # by the sha256 of the header
+        self._refused: dict[bytes, tuple[float, NotAuthenticated | KeyExpired]] = {}  # until when, and why
+        self._generation: int | None = None  # the number of changes when the callers were looked up
+        self._memory_lock = threading.Lock()  # for writes of the four above
+        self._checked_at = float("-inf")
+        self._check_lock = threading.Lock()
+        self._is_database_away = False
+        self._used: dict[str, str | None] = {}  # addresses by the ids of keys, since the last writing
+        self._seen: set[str] = set()  # sha256 of tokens of sessions, likewise
+        self._written_at = time.monotonic()
+        self._has_admin = False
+
+    def find_cached(self, environ: "WSGIEnvironment") -> Caller | None:
+        """Return the caller of a request with a key if it is in memory. Never raises."""
+        header, other = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
+        if (header is None) == (other is None):
+            return None
+        time_now = time.monotonic()
+        if time_now - self._checked_at > POLL_SECONDS:
+            self._check_changes(time_now)
+        caller = self._callers.get(_hash_header(header or other or ""))
+        if caller is None or time_now >= caller.until:
+            return None
+        if caller.key_id is not None:
+            self._used[caller.key_id] = environ.get("REMOTE_ADDR")
+        return caller
+
+    def identify(self, environ: "WSGIEnvironment") -> Caller:
+        """Return the caller of a request. It is looked up in the database if it is not in memory.
+
+        Raises NotAuthenticated, KeyExpired or NoAdminYet; InvalidRequest for two different keys; OriginNotAllowed for a
+        session whose request does not come from a page of the service.
+        """
+        cached = self.find_cached(environ)
+        if cached is not None:
+            return cached
+        credential = read_credential(environ, with_cookie=_takes_cookies(environ))
+        if credential is None:
+            self._check_admin()
+            raise NotAuthenticated("This needs a key. Send it in the header `Authorization: Bearer <key>`.")
+        if credential.kind == "session":
+            _check_origin(environ)
+        caller = self._look_up(environ, credential)
+        if caller.key_id is not None:
+            self._used[caller.key_id] = environ.get("REMOTE_ADDR")
+        return caller
+
+    def forget(self) -> None:
+        """Forget all callers, after a change that this process has made."""
+        self._forget(None)
+
+    def _forget(self, generation: int | None) -> None:
+        with self._memory_lock:
+            self._callers, self._refused, self._generation = {}, {}, generation
+            self._checked_at = float("-inf") if generation is None else self._checked_at
+
+    def _look_up(self, environ: "WSGIEnvironment", credential: Credential) -> Caller:
+        is_key = credential.kind == "key"
+        header = environ.get("HTTP_AUTHORIZATION") or environ.get("HTTP_X_API_KEY") or ""
+        place = _hash_header(header if is_key else f"session {credential.text}")
+        asked_at = time.monotonic()
+        if asked_at - self._checked_at > POLL_SECONDS:
+            self._check_changes(asked_at)
+        if (known := self._callers.get(place)) is not None and asked_at < known.until:
+            return known
+        if (refused := self._refused.get(place)) is not None and asked_at < refused[0]:
+            raise type(refused[1])(refused[1].detail)
+        try:
+            with self._sessions() as session:
+                generation = audit.read_generation(session)
+                found = (keys.find_by_text if is_key else keys.find_by_session)(session, credential.text)
+        except (NotAuthenticated, KeyExpired) as error:
+            with self._memory_lock:
+                _remember(self._refused, place, (asked_at + UNKNOWN_SECONDS, error))
+            raise
+        seconds = found.seconds if found.seconds is not None else float("inf")
+        if found.session is not None:
+            seconds = min(seconds, SESSION_CHECK_SECONDS)
+            self._seen.add(found.session)
+        via = credential.kind
+        caller = Caller(
+            found.login, found.role, found.scopes, found.models, found.key_id, via, asked_at + seconds, found.session
+        )
+        with self._memory_lock:
+            if generation == self._generation:  # otherwise a change in between would be missed
+                _remember(self._callers, place, caller)
+        return caller
+
+    def _check_changes(self, time_now: float) -> None:
+        """Read the number of changes, and forget all callers if it moved. One thread reads it, and others go on.
+
+        Others wait for it only if the number is older than MAX_STALE_SECONDS. Without the database, known callers stay.
+        """
+        is_stale = time_now - self._checked_at > MAX_STALE_SECONDS
+        if not self._check_lock.acquire(blocking=is_stale and not self._is_database_away):
+            return
+        try:
+            if self._checked_at >= time_now:  # another thread has read it while this one waited
+                return
+            with self._sessions() as session:
+                generation = audit.read_generation(session)
+            self._is_database_away = False
+            if generation != self._generation:
+                self._forget(generation)
+        except DATABASE_ERRORS as error:
+            self._is_database_away = True
+            logger.warning("changes of users and keys could not be read: %s", error)
+        finally:
+            self._checked_at = time.monotonic()
+            self._check_lock.release()
+        if (self._used or self._seen) and time_now - self._written_at > USE_SECONDS:
+            self._written_at = time_now
+            threading.Thread(target=self.write_uses, daemon=True, name="uses of keys").start()
+
+    def write_uses(self) -> None:
+        """Write which keys and sessions were used since the last time."""
+        used, self._used = self._used, {}
+        seen, self._seen = self._seen, set()
+        try:
+            with self._sessions.begin() as session:
+                keys.remember_use(session, used, seen)
+        except DATABASE_ERRORS as error:
+            logger.warning("the last uses of keys could not be written: %s", error)
+
+    def _check_admin(self) -> None:
+        """Raise NoAdminYet until there is an admin."""
+        if self._has_admin:
+            return
+        with self._sessions() as session:
+            self._has_admin = users.has_admin(session)
+        if not self._has_admin:
+            raise NoAdminYet(NO_ADMIN)
+
+
+def _hash_header(header: str) -> bytes:
+    return hashlib.sha256(header.encode("latin-1", "replace")).digest()
+
+
+def _remember(known: dict[bytes, Value], place: bytes, value: Value) -> None:
+    """Put a value into a dict that is emptied when it is full."""
+    if len(known) >= MAX_REMEMBERED:
+        known.clear()
+    known[place] = value
+
+
+def _takes_cookies(environ: "WSGIEnvironment") -> bool:
+    """Return whether a session is accepted at this address: at the pages and our own API, not by wire formats."""
+    path: str = environ.get("PATH_INFO", "")
+    return path.startswith(("/ui/", "/api/v1/", "/docs", "/metrics"))
+
+
+def _check_origin(environ: "WSGIEnvironment") -> None:
+    """Check that a request with a session that changes something comes from a page of the service.
+
+    Raises OriginNotAllowed.
+    """
+    if environ["REQUEST_METHOD"] in SAFE_METHODS:
+        return
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN", "")
+    is_own = site == "same-origin" if site is not None else origin.partition("://")[2] == environ.get("HTTP_HOST")
+    if not is_own:
+        raise OriginNotAllowed(
+            "The request comes with the cookie of a session, and not from a page of this service. Programs send a key "
+            "in the header `Authorization: Bearer <key>`."
+        )

@@ -1,0 +1,111 @@
+"""Define the documents of users, keys, invitations and audit events."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from api.documents.base import Document
+from shared.access.rights import Role, Scope
+
+
+class KeyDocument(Document):
+    """A key, without its secret."""
+
+    id: str = Field(description="The 8 characters after `ty_`, by which the key can be recognised.")
+    login: str = Field(description="The user of the key.")
+    name: str
+    last4: str = Field(description="The last four characters of the key.")
+    scopes: list[Scope]
+    models: list[str] | None = Field(description="Patterns of the models that it may ask; null for all.")
+    created_at: datetime
+    expires_at: datetime | None = Field(description="Null: never.")
+    revoked_at: datetime | None
+    previous_until: datetime | None = Field(description="The secret before the last rotation is valid until then.")
+    last_used_at: datetime | None = Field(description="At most about a minute before its last use.")
+    last_used_from: str | None = Field(description="The address of the client that used it last.")
+
+
+class NewKeyDocument(KeyDocument):
+    """A key with its secret, which is shown only this once."""
+
+    key: str
+
+
+class KeyList(Document):
+    keys: list[KeyDocument]
+
+
+class UserDocument(Document):
+    """A user. `external` is the owner of jobs from before people signed in."""
+
+    login: str
+    name: str
+    kind: str
+    role: Role
+    created_at: datetime
+    disabled_at: datetime | None
+
+
+class UserList(Document):
+    users: list[UserDocument]
+    next: str | None = Field(description="The cursor of the next page; null on the last page.")
+
+
+class InvitationDocument(Document):
+    """An open invitation."""
+
+    id: str
+    login: str
+    name: str
+    role: Role
+    created_by: str
+    created_at: datetime
+    expires_at: datetime
+
+
+class InvitationList(Document):
+    invitations: list[InvitationDocument]
+
+
+class LinkDocument(Document):
+    """The invitation of one person. `link` is shown only this once; null for a user who accepted before."""
+
+    login: str
+    name: str
+    role: Role
+    link: str | None
+    expires_at: datetime | None
+
+
+class LinkList(Document):
+    invitations: list[LinkDocument]
+
+
+class Accepted(Document):
+    """A new user with its first key, which is shown only this once."""
+
+    user: UserDocument
+    key: NewKeyDocument
+
+
+class AuditEventDocument(Document):
+    """A change that somebody made."""
+
+    id: int
+    at: datetime
+    actor: str
+    key_id: str | None
+    via: str
+    action: str
+    object_kind: str
+    object: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    request_id: str | None
+    address: str | None
+
+
+class AuditList(Document):
+    events: list[AuditEventDocument]
+    next: str | None = Field(description="The cursor of the next page; null on the last page.")

@@ -1,0 +1,355 @@
+"""Invite people, and list and change users."""
+
+import csv
+import io
+import re
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from flask import Response, request
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel, field_validator
+
+from api.access.callers import get_signed_in, make_actor
+from api.access.cookies import set_session_cookie
+from api.access.needs import needs, open_to_all
+from api.documents.access import (
+    Accepted,
+    InvitationDocument,
+    InvitationList,
+    KeyDocument,
+    LinkDocument,
+    LinkList,
+    NewKeyDocument,
+    UserDocument,
+    UserList,
+)
+from api.http.bodies import read_body
+from api.http.pagination import TEXT_KEY, PageQuery, make_next_cursor, parse_page
+from api.http.requests import parse_request
+from api.http.responses import describe_bytes, describe_problems, to_response
+from api.http.validation import validate
+from api.services import services
+from shared import logs
+from shared.access import invitations, keys, users
+from shared.access.audit import Actor
+from shared.access.invitations import MAX_ROWS, Guest, Invited
+from shared.access.rights import Role, Scope
+from shared.access.users import LOGIN, LOGIN_RULE
+from shared.errors import (
+    Fault,
+    InvalidRequest,
+    InvitationNotFound,
+    InvitationUnusable,
+    LastAdmin,
+    LoginTaken,
+    MalformedRequest,
+    NotAllowed,
+    NotAuthenticated,
+    UserNotFound,
+)
+
+CSV = "text/csv"
+MAX_CSV_BYTES = 2**20
+COLUMNS = ("login", "name", "role", "expires_at")
+ACCESS = (NotAuthenticated, NotAllowed)
+
+bp = APIBlueprint("people", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="Access")])
+
+
+def _check_login(login: str) -> str:
+    if LOGIN.fullmatch(login) is None:
+        raise ValueError(f"A login must have {LOGIN_RULE}.")
+    return login
+
+
+class Guests(BaseModel):
+    """One person to invite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    login: Annotated[str, Field(max_length=255, description=f"It must have {LOGIN_RULE}.", examples=["ada"])]
+    name: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    role: Role = Role.MEMBER
+    expires_at: Annotated[
+        AwareDatetime | None, Field(description="When the first key expires, such as the end of a course.")
+    ] = None
+
+    _check = field_validator("login")(_check_login)
+
+    def to_guest(self) -> Guest:
+        return Guest(self.login, self.name, self.role, self.expires_at)
+
+
+class InvitationRequest(RootModel[list[Guests]]):
+    """The people to invite."""
+
+    root: Annotated[list[Guests], Field(min_length=1, max_length=MAX_ROWS)]
+
+
+class Acceptance(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token: Annotated[str, Field(min_length=1, max_length=200, description="What stands after `#` in the link.")]
+
+
+class UserCreation(BaseModel):
+    """A service account: the user of a program."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    login: Annotated[str, Field(max_length=255, description=f"It must have {LOGIN_RULE}.", examples=["web-shop"])]
+    name: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    role: Role = Role.VIEWER
+
+    _check = field_validator("login")(_check_login)
+
+
+class UserChange(BaseModel):
+    """The changes of a user. A key that is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Role | None = None
+    disabled: bool | None = Field(default=None, description="A disabled user has no access: its keys are refused.")
+
+
+class UserPath(BaseModel):
+    login: str = Field(max_length=255)
+
+
+class InvitationPath(BaseModel):
+    invitation_id: str = Field(max_length=20)
+
+
+@bp.post(
+    "/invitations",
+    responses={
+        201: {
+            "description": "The links, as JSON, or as CSV with `Accept: text/csv`.",
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/LinkList"}},
+                **describe_bytes(CSV, "")["content"],
+            },
+        },
+        **describe_problems(*ACCESS, MalformedRequest),
+    },
+    openapi_extensions={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/InvitationRequest"}},
+                CSV: {"schema": {"type": "string"}, "example": "login,name,role\nada,Ada Lovelace,member\n"},
+            },
+        }
+    },
+)
+@needs(Scope.ADMIN)
+@parse_request
+def invite() -> Response:
+    """Invite people: a JSON list, or a CSV table of a class.
+
+    Each gets a link, with which it becomes a user and gets its first key, once.
+    Who was invited before and did not accept gets a new link; who accepted stays as it is.
+    If one row is wrong, nobody is invited.
+    """
+    get_signed_in()
+    guests = _read_guests()
+    actor = make_actor()
+    with services().sessions.begin() as session:
+        made = invitations.invite(session, actor, guests)
+    links = [_format_link(one) for one in made]
+    if request.accept_mimetypes.best_match(("application/json", CSV)) == CSV:
+        return Response(_write_csv(links), HTTPStatus.CREATED, content_type=f"{CSV}; charset=utf-8")
+    return to_response(LinkList(invitations=links), HTTPStatus.CREATED)
+
+
+@bp.get("/invitations", responses={200: InvitationList, **describe_problems(*ACCESS)})
+@needs(Scope.ADMIN)
+@parse_request
+def list_invitations() -> Response:
+    """List the open invitations, without their links."""
+    with services().sessions() as session:
+        found = invitations.list_invitations(session)
+    return to_response(InvitationList(invitations=[InvitationDocument.model_validate(one) for one in found]))
+
+
+@bp.delete("/invitations/<invitation_id>", responses={204: None, **describe_problems(*ACCESS, InvitationNotFound)})
+@needs(Scope.ADMIN)
+@parse_request
+def withdraw_invitation(path: InvitationPath) -> Response:
+    """Withdraw an invitation: its link no longer works."""
+    get_signed_in()
+    actor = make_actor()
+    with services().sessions.begin() as session:
+        invitations.withdraw(session, actor, path.invitation_id)
+    return Response(status=HTTPStatus.NO_CONTENT)
+
+
+@bp.post(
+    "/invitations/acceptance", responses={201: Accepted, **describe_problems(InvitationUnusable, MalformedRequest)}
+)
+@open_to_all
+@parse_request
+def accept_invitation(body: Acceptance) -> Response:
+    """Accept an invitation.
+
+    The response has the user and its first key, which is shown only this once. It also signs the browser in.
+    """
+    with services().sessions.begin() as session:
+        user, key, text = invitations.accept(session, request.remote_addr, logs.get_context("request_id"), body.token)
+        actor = Actor(user.login, "invitation", key.id, logs.get_context("request_id"), request.remote_addr)
+        token = keys.sign_in(session, actor, key.id)
+        document = Accepted(
+            user=UserDocument.model_validate(user),
+            key=NewKeyDocument(**KeyDocument.model_validate(key).model_dump(), key=text),
+        )
+    services().gate.forget()
+    response = to_response(document, HTTPStatus.CREATED)
+    set_session_cookie(response, token)
+    return response
+
+
+@bp.get("/users", responses={200: UserList, **describe_problems(*ACCESS)})
+@needs(Scope.ADMIN)
+@parse_request
+def list_users(query: PageQuery) -> Response:
+    """List the users by login."""
+    page = parse_page(query.limit, query.cursor, TEXT_KEY)
+    with services().sessions() as session:
+        found = users.list_users(session, page.after[0] if page.after else "", page.limit)
+    following = make_next_cursor(page, [(user.login,) for user in found])
+    return to_response(UserList(users=[UserDocument.model_validate(user) for user in found], next=following))
+
+
+@bp.post("/users", responses={201: UserDocument, **describe_problems(*ACCESS, LoginTaken, MalformedRequest)})
+@needs(Scope.ADMIN)
+@parse_request
+def create_service_account(body: UserCreation) -> Response:
+    """Create a service account, whose keys outlive people.
+
+    `POST /api/v1/keys` with `user` creates its keys. People are invited instead.
+    """
+    get_signed_in()
+    actor = make_actor()
+    with services().sessions.begin() as session:
+        user = users.create_service(session, actor, body.login, body.name, body.role)
+        document = UserDocument.model_validate(user)
+    return to_response(document, HTTPStatus.CREATED)
+
+
+@bp.get("/users/<login>", responses={200: UserDocument, **describe_problems(*ACCESS, UserNotFound)})
+@needs(Scope.ADMIN)
+@parse_request
+def show_user(path: UserPath) -> Response:
+    """Show a user."""
+    with services().sessions() as session:
+        return to_response(UserDocument.model_validate(users.get_user(session, path.login)))
+
+
+@bp.patch(
+    "/users/<login>",
+    responses={200: UserDocument, **describe_problems(*ACCESS, UserNotFound, LastAdmin, MalformedRequest)},
+)
+@needs(Scope.ADMIN)
+@parse_request
+def change_user(path: UserPath, body: UserChange) -> Response:
+    """Change the role of a user, disable or enable it.
+
+    The keys and sessions of a disabled user are refused within a second.
+    """
+    get_signed_in()
+    actor = make_actor()
+    with services().sessions.begin() as session:
+        user = users.change_user(session, actor, path.login, role=body.role, disabled=body.disabled)
+        document = UserDocument.model_validate(user)
+    services().gate.forget()
+    return to_response(document)
+
+
+@bp.post("/users/<login>/reset", responses={201: LinkDocument, **describe_problems(*ACCESS, UserNotFound)})
+@needs(Scope.ADMIN)
+@parse_request
+def reset_user(path: UserPath) -> Response:
+    """Make a link with which a user gets a new key, after all others were lost.
+
+    The earlier keys end when the link is used. No admin ever sees the key.
+    """
+    get_signed_in()
+    actor = make_actor()
+    with services().sessions.begin() as session:
+        made = invitations.reset(session, actor, path.login)
+    return to_response(_format_link(made), HTTPStatus.CREATED)
+
+
+def _format_link(made: Invited) -> LinkDocument:
+    link = f"{request.host_url}ui/join#{made.token}" if made.token is not None else None
+    guest = made.guest
+    return LinkDocument(login=guest.login, name=guest.name, role=guest.role, link=link, expires_at=made.expires_at)
+
+
+def _write_csv(links: list[LinkDocument]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["login", "name", "role", "link", "link_expires_at"])
+    for link in links:
+        expires = f"{link.expires_at:%Y-%m-%dT%H:%M:%SZ}" if link.expires_at is not None else ""
+        writer.writerow([link.login, _neutralise(link.name), link.role, link.link or "", expires])
+    return out.getvalue()
+
+
+def _neutralise(text: str) -> str:
+    """Put an apostrophe before a text that a spreadsheet would take for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _read_guests() -> list[Guest]:
+    """Read the guests of the body. Raises InvalidRequest, which names the row and the column, or MalformedRequest."""
+    body = read_body(MAX_CSV_BYTES)
+    if request.mimetype == CSV:
+        document: Any = _parse_csv(body)
+    else:
+        try:
+            document = services().bodies.read_json(body)
+        except (ValueError, RecursionError) as error:
+            raise MalformedRequest(f"The body is not valid JSON: {error}") from None
+    asked = validate(InvitationRequest, document).root
+    places: dict[str, int] = {}
+    for index, guest in enumerate(asked):
+        if guest.login in places:
+            detail = f"{guest.login!r} is already in entry {places[guest.login]}. Each person needs its own login."
+            raise InvalidRequest("The request is invalid.", (Fault(f"#/{index}/login", detail),))
+        places[guest.login] = index
+    return [guest.to_guest() for guest in asked]
+
+
+def _parse_csv(body: bytes) -> list[dict[str, str]]:
+    """Parse a table with the columns `login`, and maybe `name`, `role` and `expires_at`.
+
+    Commas, semicolons and tabs separate, as spreadsheets write them. Raises MalformedRequest or InvalidRequest.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise MalformedRequest("The table is not in UTF-8. Choose `CSV UTF-8` when you save it.") from None
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    lines = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
+    if not lines:
+        raise MalformedRequest("The table is empty. Its first line must name the columns, such as `login,name,role`.")
+    header = [name.strip().lower() for name in lines[0]]
+    unknown = [name for name in header if name not in COLUMNS]
+    if unknown or "login" not in header or len(set(header)) < len(header):
+        raise InvalidRequest(
+            f"The columns are {header[:20]}. They must be `login`, and may be {', '.join(COLUMNS[1:])}, each once."
+        )
+    rows = []
+    for number, cells in enumerate(lines[1:]):
+        if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
+            detail = f"The row has {len(cells)} cells, and the table has {len(header)} columns."
+            raise InvalidRequest("The request is invalid.", (Fault(f"#/{number}", detail),))
+        row = {name: cell.strip() for name, cell in zip(header, cells, strict=False) if cell.strip()}
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", row.get("expires_at", "")):
+            row["expires_at"] += "T23:59:59Z"
+        rows.append({"login": "", **row})
+    return rows
