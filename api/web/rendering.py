@@ -10,9 +10,11 @@ from urllib.parse import urlencode
 from flask import Response, make_response, render_template, request, url_for
 from markupsafe import Markup, escape
 
+from api.access.callers import get_caller
 from api.services import services
 from api.web import words
 from api.web.static_files import compute_digest
+from shared.access.rights import Scope
 from shared.errors import InvalidRequest
 from shared.version import VERSION
 
@@ -65,6 +67,9 @@ def render(
         show_number=format_number,
         show_seconds=partial(format_seconds, language),
         owner=_get_owner(),
+        signed_in=get_caller().role is not None,
+        is_admin=get_caller().role is not None and get_caller().may(Scope.ADMIN),
+        is_closed=services().gate.is_closed,
         release=VERSION,
         root=request.script_root,
         api=f"{request.script_root}/api/v1",

@@ -1,15 +1,18 @@
 """Define the blueprint of the pages: their addresses, headers and errors."""
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, jsonify, make_response, redirect, request, url_for
 from werkzeug.exceptions import HTTPException, NotFound
 
+from api.access.needs import needs, open_to_all
 from api.http.problems import STATUS, answer_http_exception, to_problem
 from api.web import words
 from api.web.pages import (
+    access,
     compare,
     datasets,
     evaluation,
@@ -27,8 +30,9 @@ from api.web.pages import (
 )
 from api.web.rendering import THEME_COOKIE, THEMES, loss_first, mark_code, render, shorten
 from api.web.static_files import answer_file
+from shared.access.rights import Scope
 from shared.database.engine import DATABASE_ERRORS
-from shared.errors import DatabaseUnavailable, FileNotFound, ServiceError
+from shared.errors import DatabaseUnavailable, FileNotFound, KeyExpired, NotAuthenticated, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +157,11 @@ PAGES = (
     ("/datasets", datasets.show_datasets),
     ("/datasets/new", datasets.show_new_dataset),
     ("/datasets/<name>", datasets.show_dataset),
+    ("/sign-in", access.show_sign_in),
+    ("/join", access.show_join),
+    ("/account", access.show_account),
+    ("/people", access.show_people),
+    ("/audit", access.show_audit),
     ("/functions", functions.show_functions),
     ("/faults", show_faults),
     ("/problems", problem_types.show_problem_types),
@@ -161,9 +170,23 @@ PAGES = (
     ("/<path:rest>", show_missing),
 )
 
+OPEN_PAGES = {
+    access.show_join,
+    access.show_sign_in,
+    show_faults,
+    show_missing,
+    show_static,
+    problem_types.show_problem_types,
+    problem_types.show_problem_type,
+}
+
+ADMIN_PAGES = {access.show_people, access.show_audit}
+
 bp = Blueprint("web", __name__, url_prefix="/ui", template_folder="templates")
 for path, view in PAGES:
-    bp.add_url_rule(path, view_func=view)
+    scope = Scope.ADMIN if view in ADMIN_PAGES else Scope.READ
+    declare: Callable[..., Callable[..., Response]] = open_to_all if view in OPEN_PAGES else needs(scope)
+    bp.add_url_rule(path, view_func=declare(view))
 bp.add_app_template_filter(mark_code, "code")
 bp.add_app_template_filter(shorten)
 bp.add_app_template_filter(loss_first)
@@ -172,6 +195,8 @@ bp.add_app_template_filter(words.translate_fault)
 bp.before_request(remember_choice)
 bp.after_request(add_headers)
 bp.register_error_handler(ServiceError, show_problem)
+for refusal in (NotAuthenticated, KeyExpired):
+    bp.register_error_handler(refusal, lambda _: access.ask_to_sign_in())
 bp.register_error_handler(HTTPException, show_http_problem)
 for database_error in DATABASE_ERRORS:
     bp.register_error_handler(database_error, show_outage)

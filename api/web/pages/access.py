@@ -1,0 +1,90 @@
+"""Sign in, accept an invitation, and show one's keys, the users and the audit log."""
+
+from urllib.parse import urlencode
+
+from flask import Response, make_response, redirect, request, url_for
+from sqlalchemy import select
+
+from api.access.callers import get_caller
+from api.http.pagination import NUMBER_KEY, make_next_cursor, parse_page
+from api.services import services
+from api.web.rendering import render
+from shared.access import audit, invitations, keys, users
+from shared.access.keys import DEFAULT_DAYS
+from shared.access.rights import SCOPES_OF_ROLE, Role, sort_scopes
+from shared.database.tables.base import now
+from shared.errors import AccessIsOff
+
+PAGE_LENGTH = 50
+MAX_USERS = 1000
+
+
+def show_sign_in() -> Response:
+    """Show the form with which a browser signs in."""
+    return render("access/sign_in.html", script="pages/sign_in.js", script_words=("access.script.",))
+
+
+def show_join() -> Response:
+    """Show the page of an invitation. Its token stands behind `#` in the address, which no browser sends."""
+    return render("access/join.html", script="pages/join.js", script_words=("access.script.",))
+
+
+def show_account() -> Response:
+    """Show the keys of the caller. Raises AccessIsOff where nobody signs in."""
+    caller = get_caller()
+    if caller.role is None:
+        raise AccessIsOff("There are no users: everybody may do everything. Set TRAINYARD_AUTH=keys and start again.")
+    with services().sessions() as session:
+        time = session.scalars(select(now())).one()
+        found = keys.list_keys(session, caller.login)
+    return render(
+        "access/account.html",
+        script="pages/account.js",
+        script_words=("access.script.",),
+        caller=caller,
+        scopes=sort_scopes(caller.scopes),
+        keys=found,
+        time=time,
+        days=DEFAULT_DAYS,
+    )
+
+
+def show_people() -> Response:
+    """Show the users and the open invitations, to an admin."""
+    with services().sessions() as session:
+        found = users.list_users(session, "", MAX_USERS)
+        invited = invitations.list_invitations(session)
+    return render(
+        "access/people.html",
+        script="pages/people.js",
+        script_words=("access.script.",),
+        users=found,
+        invited=invited,
+        roles=list(Role),
+        scopes_of_role={role: sort_scopes(scopes) for role, scopes in SCOPES_OF_ROLE.items()},
+    )
+
+
+def show_audit() -> Response:
+    """Show a page of the audit log, to an admin."""
+    page = parse_page(PAGE_LENGTH, request.args.get("cursor"), NUMBER_KEY)
+    given = {name: request.args.get(name, "")[:300] for name in ("actor", "object")}
+    filters = audit.AuditFilters(actor=given["actor"] or None, object=given["object"] or None)
+    with services().sessions() as session:
+        events = audit.list_events(session, filters, page.after[0] if page.after else None, page.limit)
+    cursor = make_next_cursor(page, [(event.id,) for event in events])
+    following = url_for("web.show_audit", cursor=cursor, actor=given["actor"], object=given["object"])
+    return render(
+        "access/audit.html",
+        script="pages/times.js",
+        events=events,
+        given=given,
+        next_page=following if cursor else None,
+    )
+
+
+def ask_to_sign_in() -> Response:
+    """Send a browser that is not signed in to the form, which leads back to the page that was asked for."""
+    wanted = request.full_path.rstrip("?") if request.method == "GET" else url_for("web.show_home")
+    query = urlencode({"next": wanted})
+    return make_response(redirect(f"{url_for('web.show_sign_in')}?{query}", 303))

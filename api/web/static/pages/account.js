@@ -1,0 +1,49 @@
+/** One's keys: create and revoke them, and sign out. */
+
+import { call, locate, say } from "../answers.js";
+import { ask, attempt } from "../dialogs.js";
+import { showSecret } from "../secrets.js";
+
+const place = document.querySelector("[data-problem]");
+const dialog = document.querySelector("[data-ask]");
+const form = document.querySelector("[data-create]");
+const out = document.querySelector("[data-sign-out]");
+
+form.hidden = false;
+out.hidden = false;
+out.addEventListener("click", () => attempt(place, async () => {
+  await call("/api/v1/sessions/current", { method: "DELETE" });
+  location.assign(locate("/ui/sign-in"));
+}));
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const fields = new FormData(form);
+  const models = String(fields.get("models")).split(/[\s,]+/).filter(Boolean);
+  attempt(place, async () => {
+    const made = await call("/api/v1/keys", {
+      method: "POST",
+      json: {
+        name: fields.get("name"),
+        scopes: models.length ? ["predict"] : fields.getAll("scopes"),
+        ...(models.length ? { models } : {}),
+        expires_at: new Date(Date.now() + Number(fields.get("days")) * 86_400_000).toISOString(),
+      },
+    });
+    form.reset();
+    showSecret(document.querySelector("[data-made]"), made.key);
+  });
+});
+
+for (const button of document.querySelectorAll("[data-revoke]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    dialog.querySelector("h2").textContent = say("access.script.revoke_title", { name: button.dataset.name });
+    dialog.querySelector("[data-text]").textContent = say("access.script.revoke_text");
+    if (!await ask(dialog)) return;
+    attempt(place, async () => {
+      await call(`/api/v1/keys/${button.dataset.revoke}`, { method: "DELETE" });
+      location.reload();
+    });
+  });
+}

@@ -1,0 +1,21 @@
+/** Accept an invitation. Its token is never in the address that is sent. */
+
+import { call, say } from "../answers.js";
+import { attempt } from "../dialogs.js";
+import { showSecret } from "../secrets.js";
+
+const place = document.querySelector("[data-problem]");
+const button = document.querySelector("[data-accept]");
+
+button.addEventListener("click", async () => {
+  button.disabled = true;
+  const isDone = await attempt(place, async () => {
+    const { user, key } = await call("/api/v1/invitations/acceptance", { method: "POST", json: { token: location.hash.slice(1) || "-" } });
+    history.replaceState(null, "", location.pathname); // the link is used
+    document.querySelector("[data-invited]").hidden = true;
+    const accepted = document.querySelector("[data-accepted]");
+    accepted.querySelector("h2").textContent = say("access.script.welcome", { login: user.login });
+    showSecret(accepted, key.key);
+  });
+  if (!isDone) button.disabled = false;
+});
