@@ -73,7 +73,7 @@ def create_key(session: Session, actor: Actor, user: User, asked: KeyRequest) ->
         scopes = scopes if asked.scopes is not None else frozenset({Scope.PREDICT})
     faults = []
     if missing := sort_scopes(scopes - allowed):
-        faults.append(Fault("#/scopes", f"{user.login!r} is a {user.role!r}, without {', '.join(map(repr, missing))}."))
+        faults.append(Fault("#/scopes", f"{user.login!r} is a {user.role!r}, without {', '.join(missing)}."))
     if asked.models is not None and scopes != {Scope.PREDICT}:
         faults.append(Fault("#/models", "Only a key whose one scope is `predict` can be limited to some models."))
     time = session.scalars(select(now())).one()

@@ -61,9 +61,10 @@ class LocalStack(Stack):
         "redis": "redis-server",
     }
 
-    def __init__(self, port: int, folder: Path) -> None:
+    def __init__(self, port: int, folder: Path, **settings: str) -> None:
         super().__init__(port)
         self._folder = folder
+        self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -73,6 +74,7 @@ class LocalStack(Stack):
             "TRAINYARD_PORT": str(self.port),
             "TRAINYARD_DATA_DIR": str(self._folder),
             "TRAINYARD_DATASETS_DIR": str(datasets_dir()),
+            **self._settings,
         }
         command = [sys.executable, "-m", "local.stack", "--log-dir", str(self._folder / "logs")]
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment)
@@ -159,8 +161,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def local_stack(folder: Path) -> Iterator[LocalStack]:
-    stack = LocalStack(free_port(), folder)
+def local_stack(folder: Path, **settings: str) -> Iterator[LocalStack]:
+    stack = LocalStack(free_port(), folder, **settings)
     with stack.http:
         try:
             stack.start()

@@ -192,4 +192,4 @@ def _choose_login() -> str | None:
 def _check_within(caller: Caller, scopes: list[str]) -> None:
     """Check that a key may not do more than the one that creates or changes it. Raises NotAllowed."""
     if more := sort_scopes(frozenset(map(Scope, scopes)) - caller.scopes):
-        raise NotAllowed(f"The key of this request does not have {', '.join(map(repr, more))} itself.")
+        raise NotAllowed(f"The key of this request does not have {', '.join(more)} itself.")

@@ -1,0 +1,153 @@
+"""Test how people join, sign in and out, and what each sees, in a real browser."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.stacks import ROOT, LocalStack, local_stack
+from tests.web.conftest import Opener
+from tests.web.test_every_page import look
+
+
+@dataclass(frozen=True)
+class ClosedStack:
+    """A service in which people sign in, and the key of its admin."""
+
+    stack: LocalStack
+    key: str
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.stack.port}"
+
+    def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
+        return httpx.request(method, self.root + path, headers=headers, **options)
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClosedStack]:
+    folder = tmp_path_factory.mktemp("closed")
+    with local_stack(folder, TRAINYARD_AUTH="keys") as stack:
+        token = invite(folder, stack, "ada", "--role", "admin").partition("#")[2]
+        answer = stack.http.post("/api/v1/invitations/acceptance", json={"token": token})
+        yield ClosedStack(stack, answer.json()["key"]["key"])
+
+
+def invite(folder: Path, stack: LocalStack, *arguments: str) -> str:
+    """Return the link that the command prints."""
+    environment = {
+        **os.environ,
+        "TRAINYARD_AUTH": "keys",
+        "TRAINYARD_DATA_DIR": str(folder),
+        "TRAINYARD_PORT": str(stack.port),
+    }
+    command = [sys.executable, "-m", "api.admin", "invite", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def sign_in(page: Any, closed: ClosedStack, key: str, path: str = "/ui/") -> None:
+    page.goto(f"{closed.root}{path}")
+    page.fill("[name=key]", key)
+    page.click("[data-sign-in] button")
+    page.wait_for_url(f"{closed.root}{path}")
+
+
+@pytest.mark.parametrize("view", ["wide", "phone"])
+@pytest.mark.parametrize("path", ["/ui/account", "/ui/people", "/ui/audit", "/ui/join", "/ui/sign-in"])
+def test_a_page_of_a_closed_service(closed: ClosedStack, open_page: Opener, view: str, path: str) -> None:
+    with open_page(view) as watched:
+        sign_in(watched.page, closed, closed.key)
+        watched.requests.clear()
+        watched.finished.clear()
+        look(watched, closed.root + path)
+
+
+def test_a_student_joins_by_a_link_and_sees_who_they_are(closed: ClosedStack, open_page: Opener) -> None:
+    table = "login,name,role\nkim,김민준,member\n"
+    made = closed.call("POST", "/api/v1/invitations", content=table.encode(), headers={"Content-Type": "text/csv"})
+    (invited,) = made.json()["invitations"]
+    with open_page() as watched:
+        page = watched.page
+        page.goto(invited["link"])
+        page.click("[data-accept]")
+        page.wait_for_selector("[data-accepted]:not([hidden])")
+        key = page.text_content("[data-accepted] [data-key]")
+        assert page.evaluate("location.hash") == ""
+        page.click("[data-accepted] a.primary")
+        page.wait_for_url(f"{closed.root}/ui/")
+        assert page.text_content("header .choices a[href='/ui/account']") == "kim"
+        page.goto(f"{closed.root}/ui/people")
+        assert "This needs the role 'admin'" in page.text_content("main")
+        assert page.text_content("main h1") == "This did not work"
+        token = invited["link"].partition("#")[2]
+        assert not [address for address in watched.requests if token in address]
+    assert key.startswith("ty_")
+    with open_page() as watched:
+        watched.page.goto(invited["link"])
+        watched.page.click("[data-accept]")
+        watched.page.wait_for_selector("[data-problem] [role=alert]")
+        assert "Invitation unusable" in watched.page.text_content("[data-problem]")
+
+
+def test_signing_out_ends_the_session_also_for_the_back_button(closed: ClosedStack, open_page: Opener) -> None:
+    with open_page() as watched:
+        page = watched.page
+        sign_in(page, closed, closed.key, "/ui/jobs")
+        (cookie,) = [one for one in page.context.cookies() if one["name"] == "trainyard-session"]
+        assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Lax", "/")
+        assert page.evaluate("document.cookie").count("trainyard-session") == 0
+        page.goto(f"{closed.root}/ui/account")
+        page.click("[data-sign-out]")
+        page.wait_for_url(f"{closed.root}/ui/sign-in")
+        page.go_back()
+        page.wait_for_url("**/ui/sign-in?next=*")
+        page.context.add_cookies([cookie])
+        page.goto(f"{closed.root}/ui/jobs")
+        assert "/ui/sign-in" in page.url
+
+
+def test_a_page_of_another_site_cannot_use_the_session(closed: ClosedStack, open_page: Opener, tmp_path: Path) -> None:
+    trap = tmp_path / "trap.html"
+    trap.write_text(
+        f"<form method='post' action='{closed.root}/api/v1/users' enctype='text/plain'>"
+        '<input name=\'{"login": "eve", "x": "\' value=\'"}\'></form><button onclick=\'document.forms[0].submit()\'>win'
+    )
+    with open_page() as watched:
+        page = watched.page
+        sign_in(page, closed, closed.key)
+        page.goto(trap.as_uri())
+        answer = page.evaluate(
+            "root => fetch(`${root}/api/v1/me`, {credentials: 'include'}).then(() => 'read', () => 'refused')",
+            closed.root,
+        )
+        with page.expect_response("**/api/v1/users") as caught:
+            page.click("button")
+        assert caught.value.status == 403
+        assert answer == "refused"
+
+
+def test_a_key_is_made_shown_once_and_revoked(closed: ClosedStack, open_page: Opener) -> None:
+    with open_page() as watched:
+        page = watched.page
+        sign_in(page, closed, closed.key, "/ui/account")
+        page.fill("[data-create] [name=name]", "demo")
+        page.fill("[data-create] [name=models]", "digits-*")
+        page.click("[data-create] button[type=submit]")
+        page.wait_for_selector("[data-made]:not([hidden])")
+        key = page.text_content("[data-made] [data-key]")
+        page.reload()
+        assert key not in page.content()
+        row = page.locator("tr", has_text="demo")
+        assert "digits-*" in row.text_content()
+        row.locator("[data-revoke]").click()
+        page.click("dialog [data-yes]")
+        page.wait_for_selector("tr:has-text('demo') .tag:has-text('revoked')")
+    assert httpx.get(f"{closed.root}/api/v1/me", headers={"X-Api-Key": key}).status_code == 401
