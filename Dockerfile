@@ -44,7 +44,7 @@ USER trainyard
 ENV TRAINYARD_HOST=0.0.0.0 TRAINYARD_PORT=8000
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
+  CMD ["python", "-c", "import os, ssl, urllib.request as http; scheme = 'https' if os.environ.get('TRAINYARD_TLS_CERTIFICATE') else 'http'; http.urlopen(scheme + '://127.0.0.1:8000/health/ready', timeout=4, context=ssl._create_unverified_context())"]
 CMD ["python", "-m", "api"]
 
 FROM service AS worker-code

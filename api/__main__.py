@@ -33,5 +33,7 @@ if __name__ == "__main__":
         blocking_threads=3 * settings.api_threads,
         backpressure=MAX_CONNECTIONS,
         respawn_failed_workers=True,
+        ssl_cert=settings.tls_certificate,
+        ssl_key=settings.tls_key,
         log_enabled=False,  # granian uses the root logger, which is configured above
     ).serve()

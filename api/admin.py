@@ -35,7 +35,7 @@ def main() -> None:
     except (ServiceError, SQLAlchemyError, ValueError) as error:
         sys.exit(f"trainyard: {error}")
     host = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
-    address = (arguments.url or f"http://{host}:{settings.port}").rstrip("/")
+    address = (arguments.url or f"{settings.scheme}://{host}:{settings.port}").rstrip("/")
     print(f"{address}/ui/join#{token}")
     if settings.auth == "off":
         print("trainyard: TRAINYARD_AUTH is off, so that nobody needs this link.", file=sys.stderr)

@@ -10,7 +10,7 @@ from flask import Flask, Response, request
 from flask_openapi3 import Info, OpenAPI
 from flask_openapi3_swagger.plugins import RegisterPlugin
 
-from api.access.gate import Gate, KeyGate
+from api.access.gate import Gate, KeyGate, ProxyRule
 from api.access.needs import admit
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
@@ -27,7 +27,8 @@ from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import CONFIG_KEY, DocumentReader
 from api.http.requests import check_encoding, check_url
 from api.http.uploads import UploadRequest
-from api.http.wsgi.cross_site import NO_SNIFF, PAGE_HEADERS, SAFE_METHODS, Sites, check_sites
+from api.http.wsgi.cross_site import HTTPS_ONLY, NO_SNIFF, PAGE_HEADERS, SAFE_METHODS, Sites, check_sites
+from api.http.wsgi.proxies import parse_networks, trust_proxies
 from api.http.wsgi.request_ids import add_request_ids
 from api.http.wsgi.request_log import log_requests
 from api.http.wsgi.slow_clients import SlowClients, limit_clients
@@ -62,7 +63,8 @@ from api.serving.predictor import Predictor
 from api.streaming.job_events import FeedLimits, JobFeeds
 from api.web.site import answer_unrouted
 from api.web.site import bp as pages
-from shared.database.engine import make_engine, make_sessions
+from shared.access.rights import Role
+from shared.database.engine import Sessions, make_engine, make_sessions
 from shared.jobs.broker import JobNotifier
 from shared.preprocessing.decoding import ImageLimits
 from shared.preprocessing.image_decoder import ImageDecoder
@@ -162,6 +164,8 @@ def connect_services(app: Flask, settings: Settings, **replaced: object) -> None
     application = with_fast_path(add_request_ids(limited), made)
     sites = Sites(settings.host, settings.hosts, settings.allowed_origins)
     checked = check_sites(application, sites)
+    if networks := parse_networks(settings.trusted_proxies):
+        checked = trust_proxies(checked, networks)
     app.wsgi_app = log_requests(checked) if settings.request_log else checked  # type: ignore[method-assign, assignment]  # as in Flask's docs
 
 
@@ -170,6 +174,8 @@ def _admit() -> None:
 
 
 def _add_security_headers(response: Response) -> Response:
+    if request.is_secure:
+        response.headers.setdefault(*HTTPS_ONLY)
     for name, value in PAGE_HEADERS if request.method in SAFE_METHODS else (NO_SNIFF,):
         response.headers.setdefault(name, value)
     return response
@@ -222,10 +228,19 @@ def _build_services(settings: Settings) -> Services:
         test_images=TestImageCache(),
         datasets=OpenDatasets(artifacts),
         owners=Owners(settings.owner_header, settings.max_queued_per_owner),
-        gate=KeyGate(database) if settings.auth == "keys" else Gate(),
+        gate=_make_gate(settings, database),
         clients=SlowClients(max_reads=settings.api_threads, max_sends=max(1, settings.api_threads // 4)),
         feeds=JobFeeds(database, FeedLimits(listeners=max(1, settings.api_threads // 2)), write_change),
     )
+
+
+def _make_gate(settings: Settings, sessions: Sessions) -> Gate:
+    if settings.auth not in ("keys", "proxy"):
+        return Gate()
+    rule = None
+    if settings.auth == "proxy" and settings.owner_header is not None:
+        rule = ProxyRule(settings.owner_header, Role(settings.proxy_role))
+    return KeyGate(sessions, rule)
 
 
 def _add_documentation(app: OpenAPI) -> None:

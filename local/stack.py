@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -157,9 +158,10 @@ def _make_programs(log_dir: Path) -> list[Program]:
 
 def _say_when_ready(settings: Settings) -> bool:
     """Log the address if the API is ready. Returns whether it is."""
-    address = f"http://{settings.host}:{settings.port}"
+    address = f"{settings.scheme}://{settings.host}:{settings.port}"
+    context = ssl._create_unverified_context() if settings.scheme == "https" else None  # noqa: S323, SLF001 - itself
     try:
-        with urllib.request.urlopen(f"{address}/health/ready", timeout=5):  # noqa: S310 - the address of the API
+        with urllib.request.urlopen(f"{address}/health/ready", timeout=5, context=context):  # noqa: S310 - the address of the API
             logger.info(
                 "trainyard is ready: its pages are at %s/ui/, the API documentation is at %s/docs", address, address
             )

@@ -111,8 +111,12 @@ class Settings(BaseSettings):
     reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0
     max_attempts: Annotated[int, Field(ge=1)] = 3
     retry_seconds: Annotated[float, Field(ge=0)] = 10.0
-    auth: Literal["off", "keys"] | None = None
+    auth: Literal["off", "keys", "proxy"] | None = None
+    proxy_role: Literal["viewer", "member", "maintainer"] = "member"
+    trusted_proxies: NameList = frozenset()
     published_on: str | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     owner_header: str | None = None
     max_queued_per_owner: Annotated[int, Field(ge=1)] = 10_000
     max_running_per_owner: Annotated[int | None, Field(ge=1)] = None
@@ -120,6 +124,29 @@ class Settings(BaseSettings):
     retain_events_days: Annotated[float, Field(ge=0)] = 30.0
     retain_predictions_days: Annotated[float, Field(ge=0)] = 90.0
     sweep_after_seconds: Annotated[float, Field(gt=0)] = 3600.0
+
+    @model_validator(mode="after")
+    def _check_access(self) -> Self:
+        for name in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(name, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"TRAINYARD_TRUSTED_PROXIES has {name!r}, which is no address and no network such as 10.0.0.0/8."
+                ) from None
+        if self.auth == "proxy" and not (self.trusted_proxies and self.owner_header):
+            raise ValueError(
+                "TRAINYARD_AUTH=proxy needs TRAINYARD_TRUSTED_PROXIES, the addresses of the proxy, and "
+                "TRAINYARD_OWNER_HEADER, the header in which it names the user."
+            )
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("TRAINYARD_TLS_CERTIFICATE and TRAINYARD_TLS_KEY belong together. Set both or neither.")
+        return self
+
+    @property
+    def scheme(self) -> str:
+        """Return the scheme of the API's addresses: `https` with a certificate."""
+        return "https" if self.tls_certificate is not None else "http"
 
     @property
     def is_open_to_others(self) -> bool:

@@ -23,7 +23,7 @@ class Caller:
     Attributes:
         role: None where nobody signs in.
         models: patterns of the models that it may ask; None for all.
-        key_id: the key of the request or of its session; None where nobody signs in.
+        key_id: the key of the request or of its session; None for others.
         via: `open` where nobody signs in, and `nobody` for one who did not.
         until: time of `time.monotonic` until which this is known to be true.
         session: the sha256 of the token of the browser session; None for others.
@@ -34,7 +34,7 @@ class Caller:
     scopes: frozenset[Scope]
     models: tuple[str, ...] | None = None
     key_id: str | None = None
-    via: Literal["open", "nobody", "key", "session"] = "open"
+    via: Literal["open", "nobody", "key", "session", "proxy"] = "open"
     until: float = float("inf")
     session: str | None = None
     _may_predict: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)

@@ -9,12 +9,17 @@ import hashlib
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from api.access.callers import EVERYBODY, Caller
 from api.access.credentials import Credential, read_credential
+from api.access.owners import check_owner
+from api.http.wsgi.proxies import FROM_PROXY
 from shared.access import audit, keys, users
+from shared.access.rights import SCOPES_OF_ROLE, Role
 from shared.database.engine import DATABASE_ERRORS, Sessions
+from shared.database.tables.access import User
 from shared.errors import KeyExpired, NoAdminYet, NotAuthenticated, OriginNotAllowed
 
 if TYPE_CHECKING:
@@ -57,13 +62,30 @@ class Gate:
         """Forget all callers, after a change that this process has made."""
 
 
+@dataclass(frozen=True)
+class ProxyRule:
+    """How an authenticating proxy names users.
+
+    Attributes:
+        header: name of the header, which counts only in requests that trusted proxies pass on.
+        role: the role of users who come for the first time.
+    """
+
+    header: str
+    role: Role
+
+
 class KeyGate(Gate):
-    """Finds the callers of requests by their keys and sessions. Safe for threads."""
+    """Finds the callers of requests by their keys and sessions, and by what a proxy says. Safe for threads.
+
+    `rule` is how a proxy names users; None without one.
+    """
 
     is_closed = True
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, rule: ProxyRule | None = None) -> None:
         self._sessions = sessions
+        self._rule = rule
         self._callers: dict[bytes, Caller] = {}  # by the sha256 of the header
         self._refused: dict[bytes, tuple[float, NotAuthenticated | KeyExpired]] = {}  # until when, and why
         self._generation: int | None = None  # the number of changes when the callers were looked up
@@ -101,6 +123,10 @@ class KeyGate(Gate):
         if cached is not None:
             return cached
         credential = read_credential(environ, with_cookie=_takes_cookies(environ))
+        if self._rule is not None and FROM_PROXY in environ and (credential is None or credential.kind == "session"):
+            name = environ.get(f"HTTP_{self._rule.header.upper().replace('-', '_')}")
+            if name is not None:
+                return self._look_up_proxied(environ, name, self._rule)
         if credential is None:
             self._check_admin()
             raise NotAuthenticated("This needs a key. Send it in the header `Authorization: Bearer <key>`.")
@@ -149,6 +175,31 @@ class KeyGate(Gate):
         )
         with self._memory_lock:
             if generation == self._generation:  # otherwise a change in between would be missed
+                _remember(self._callers, place, caller)
+        return caller
+
+    def _look_up_proxied(self, environ: "WSGIEnvironment", name: str, rule: ProxyRule) -> Caller:
+        """Return the caller that a proxy names. One who comes for the first time becomes a user."""
+        login = check_owner(name, rule.header)
+        place = _hash_header(f"proxy {login}")
+        asked_at = time.monotonic()
+        if asked_at - self._checked_at > POLL_SECONDS:
+            self._check_changes(asked_at)
+        if (known := self._callers.get(place)) is not None and asked_at < known.until:
+            return known
+        actor = audit.Actor(login, "proxy", address=environ.get("REMOTE_ADDR"))
+        with self._sessions() as session:
+            generation = audit.read_generation(session)
+            user = session.get(User, login)
+        if user is None:
+            with self._sessions.begin() as session:
+                user = users.admit_external(session, actor, login, rule.role)
+        if user.disabled_at is not None:
+            raise NotAuthenticated(f"The user {login!r} is disabled. Ask an admin.")
+        own = Role(user.role)
+        caller = Caller(login, own, SCOPES_OF_ROLE[own], via="proxy", until=asked_at + SESSION_CHECK_SECONDS)
+        with self._memory_lock:
+            if generation == self._generation:
                 _remember(self._callers, place, caller)
         return caller
 

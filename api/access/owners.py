@@ -37,10 +37,15 @@ class Owners:
             return caller.login
         if self.header is None or self.header not in request.headers:
             return ANONYMOUS
-        name = request.headers[self.header].strip()
-        if not name or len(name) > MAX_OWNER_CHARACTERS or not name.isprintable():
-            raise InvalidRequest(
-                f"The header {self.header} has {len(name)} characters that can be read. It must have 1 to "
-                f"{MAX_OWNER_CHARACTERS} characters, all of them printable ASCII, such as a percent-encoded name."
-            )
-        return name
+        return check_owner(request.headers[self.header], self.header)
+
+
+def check_owner(name: str, header: str) -> str:
+    """Return the name of an owner from a header, without spaces around it. Raises InvalidRequest."""
+    name = name.strip()
+    if not name or len(name) > MAX_OWNER_CHARACTERS or not name.isprintable():
+        raise InvalidRequest(
+            f"The header {header} has {len(name)} characters that can be read. It must have 1 to "
+            f"{MAX_OWNER_CHARACTERS} characters, all of them printable ASCII, such as a percent-encoded name."
+        )
+    return name

@@ -47,6 +47,18 @@ def create_service(session: Session, actor: Actor, login: str, name: str, role: 
     return user
 
 
+def admit_external(session: Session, actor: Actor, login: str, role: Role) -> User:
+    """Return the user that a proxy names, and create it if it comes for the first time."""
+    count_change(session)
+    user = session.get(User, login)
+    if user is None:
+        user = User(login=login, kind=UserKind.EXTERNAL, role=role)
+        session.add(user)
+        session.flush()
+        record(session, actor, "user-created", "user", login, after={"kind": user.kind, "role": role})
+    return user
+
+
 def change_user(
     session: Session, actor: Actor, login: str, *, role: Role | None = None, disabled: bool | None = None
 ) -> User:

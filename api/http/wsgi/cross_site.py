@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 NO_SNIFF = ("X-Content-Type-Options", "nosniff")
 """Header of every answer: a browser guesses no other content type."""
+HTTPS_ONLY = ("Strict-Transport-Security", "max-age=31536000")
+"""Header of answers under HTTPS: a browser does not use HTTP for a year."""
 PAGE_HEADERS = (
     NO_SNIFF,
     ("Referrer-Policy", "no-referrer"),
