@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shared.networks.augmentation import make_augmentation_layers
 from shared.spec.training import Precision, TrainingOptions
+from worker.training.batch_norm import fuse_batch_normalisations
 from worker.training.callbacks import PlateauCallback, ProgressCallback, TimeLimitCallback
 from worker.training.checkpoints.callback import CheckpointCallback
 from worker.training.fused_fit import MAX_FUSED_BYTES, fit_fused
@@ -113,6 +114,7 @@ def fit_epochs(run: TrainingRun, callbacks: Callbacks) -> None:
     steps = choose_steps(network, options.batch_size)
     with (
         compute_in(network, run.precision),
+        fuse_batch_normalisations(network, run.context.device),
         run_steps_in_calls(network, steps, run.steps_per_epoch, state.batch, state.batch_logs) as stepping,
     ):
         network.fit(

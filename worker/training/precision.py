@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from shared.spec.training import Precision
+from worker.training.batch_norm import fuse_batch_normalisations
 
 logger = logging.getLogger(__name__)
 
@@ -60,16 +61,17 @@ def is_worth_a_trial(network: keras.Model, rows: int) -> bool:
     return count_products(network) * rows >= MIN_TRIED_PRODUCTS
 
 
-def try_precisions(network: keras.Model, batch: tuple[tf.Tensor, ...]) -> Precision:
+def try_precisions(network: keras.Model, batch: tuple[tf.Tensor, ...], device: str) -> Precision:
     """Time training steps in float32 and in mixed_bfloat16, and return the precision to train in.
 
-    `batch` is what `train_step` takes, of the size of the training. The network, with its state and that of the
-    optimizer, is afterwards as it was before.
+    `batch` is what `train_step` takes, of the size of the training. `device` is TensorFlow's name of the device. The
+    network, with its state and that of the optimizer, is afterwards as it was before.
     """
     variables = [*network.variables, *network.optimizer.variables]
     usual = [tf.identity(variable.value) for variable in variables]
     steps = {
-        precision: _trace_step(network, batch, precision) for precision in (Precision.FLOAT32, Precision.MIXED_BFLOAT16)
+        precision: _trace_step(network, batch, precision, device)
+        for precision in (Precision.FLOAT32, Precision.MIXED_BFLOAT16)
     }
     seconds = dict.fromkeys(steps, math.inf)
     count = 1
@@ -86,14 +88,16 @@ def try_precisions(network: keras.Model, batch: tuple[tf.Tensor, ...]) -> Precis
     return chosen
 
 
-def _trace_step(network: keras.Model, batch: tuple[tf.Tensor, ...], precision: Precision) -> Callable[[], object]:
+def _trace_step(
+    network: keras.Model, batch: tuple[tf.Tensor, ...], precision: Precision, device: str
+) -> Callable[[], object]:
     """Return a function that runs a training step, which has been run once."""
 
     @tf.function(autograph=False, jit_compile=network.jit_compile)  # type: ignore[untyped-decorator]
     def step() -> dict[str, tf.Tensor]:
         return network.train_step(batch)  # type: ignore[no-any-return]
 
-    with compute_in(network, precision):
+    with compute_in(network, precision), fuse_batch_normalisations(network, device):
         step()
     return step  # type: ignore[no-any-return]
 

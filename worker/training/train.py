@@ -120,7 +120,7 @@ def _make_run(
     run = TrainingRun(network, *parts, contract, objective, spec, precision, context, checkpoints)
     is_open = wanted is Precision.AUTO and precision is Precision.MIXED_BFLOAT16 and not options.deterministic
     if is_open and is_worth_a_trial(network, options.epochs * len(run.train)):
-        run = replace(run, precision=try_precisions(network, take_first_batch(run)))
+        run = replace(run, precision=try_precisions(network, take_first_batch(run), context.device))
     checkpoints.state.precision = run.precision
     checkpoints.restore(network)
     return run

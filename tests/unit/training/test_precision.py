@@ -101,7 +101,7 @@ def test_a_trial_leaves_the_network_as_it_was(
     batch = tf.constant(random.random((6, 8, 8, 1), np.float32)), tf.constant([0, 1] * 3)
     networks = [build_convolutional_network_with_state() for _ in range(2)]
     with caplog.at_level("INFO"):
-        found = try_precisions(networks[1], batch)
+        found = try_precisions(networks[1], batch, "/CPU:0")
     for network in networks:
         network.fit(*batch, epochs=3, batch_size=6, shuffle=False, verbose=0)
 
