@@ -227,7 +227,9 @@ def _build_services(settings: Settings) -> Services:
         pictures=PictureCache(),
         test_images=TestImageCache(),
         datasets=OpenDatasets(artifacts),
-        owners=Owners(settings.owner_header, settings.max_queued_per_owner),
+        owners=Owners(
+            settings.owner_header, settings.max_queued_per_owner, names_per_user=settings.model_names == "per-user"
+        ),
         gate=_make_gate(settings, database),
         clients=SlowClients(max_reads=settings.api_threads, max_sends=max(1, settings.api_threads // 4)),
         feeds=JobFeeds(database, FeedLimits(listeners=max(1, settings.api_threads // 2)), write_change),

@@ -116,6 +116,12 @@ class AccessIsOff(ServiceError):
     kind = "access-is-off"
 
 
+class NameTaken(ServiceError):
+    """Raised when a user wants to publish or upload under a name of somebody else."""
+
+    kind = "name-taken"
+
+
 class LoginTaken(ServiceError):
     """Raised when the login of a new user is that of another one."""
 

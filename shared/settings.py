@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     retry_seconds: Annotated[float, Field(ge=0)] = 10.0
     auth: Literal["off", "keys", "proxy"] | None = None
     proxy_role: Literal["viewer", "member", "maintainer"] = "member"
+    model_names: Literal["shared", "per-user"] = "shared"
     trusted_proxies: NameList = frozenset()
     published_on: str | None = None
     tls_certificate: Path | None = None

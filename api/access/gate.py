@@ -17,6 +17,7 @@ from api.access.credentials import Credential, read_credential
 from api.access.owners import check_owner
 from api.http.wsgi.proxies import FROM_PROXY
 from shared.access import audit, keys, users
+from shared.access.keys import check_form
 from shared.access.rights import SCOPES_OF_ROLE, Role
 from shared.database.engine import DATABASE_ERRORS, Sessions
 from shared.database.tables.access import User
@@ -158,6 +159,8 @@ class KeyGate(Gate):
         if (refused := self._refused.get(place)) is not None and asked_at < refused[0]:
             raise type(refused[1])(refused[1].detail)
         try:
+            if is_key:
+                check_form(credential.text)  # a flood of nonsense does not reach the database
             with self._sessions() as session:
                 generation = audit.read_generation(session)
                 found = (keys.find_by_text if is_key else keys.find_by_session)(session, credential.text)

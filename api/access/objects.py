@@ -5,9 +5,11 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from api.access.callers import get_caller, make_actor
-from shared.access import audit
+from shared.access import audit, names
 from shared.access.rights import Scope
 from shared.database.tables.base import Document
+from shared.database.tables.datasets import DatasetName
+from shared.database.tables.registry import Model
 from shared.errors import NotAllowed
 from shared.jobs import queries
 
@@ -32,6 +34,30 @@ def check_priority(priority: int | None) -> None:
     """Check that the caller may give a job a priority. Above 0, it needs the scope `admin`. Raises NotAllowed."""
     if priority is not None and priority > 0:
         get_caller().check(Scope.ADMIN)
+
+
+def claim_model(session: Session, model: str) -> None:
+    """Reserve the name of a model for the caller, in the transaction that creates its job. Raises NameTaken."""
+    _claim(session, Model, model)
+
+
+def claim_dataset(session: Session, name: str) -> None:
+    """Reserve the name of a data set for the caller, in the transaction that adds its revision. Raises NameTaken."""
+    _claim(session, DatasetName, name)
+
+
+def _claim(session: Session, table: names.Named, name: str) -> None:
+    caller = get_caller()
+    if caller.via != "open":
+        names.claim_name(session, table, name, caller.login, may_use_all=caller.may(Scope.MANAGE))
+
+
+def choose_model_name(model: str, *, per_user: bool) -> str:
+    """Return the name under which a caller publishes: with `per_user`, a member's own, such as `mnist-cnn.ada`."""
+    caller = get_caller()
+    if not per_user or caller.via == "open" or caller.may(Scope.MANAGE):
+        return model
+    return names.make_own_name(model, caller.login)
 
 
 def record(

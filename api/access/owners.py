@@ -21,10 +21,12 @@ class Owners:
     Attributes:
         header: name of the header that contains the owner where nobody signs in. None: every owner is `anonymous`.
         max_queued: maximum number of queued jobs of one owner.
+        names_per_user: whether a member publishes under names that end with its login.
     """
 
     header: str | None
     max_queued: int
+    names_per_user: bool = False
 
     def get_current(self) -> str:
         """Return the owner of the current request: its caller, else who the header names, else `anonymous`.

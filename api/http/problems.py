@@ -64,6 +64,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.LoginTaken: HTTPStatus.CONFLICT,
     errors.MalformedRequest: HTTPStatus.BAD_REQUEST,
     errors.ModelNotFound: HTTPStatus.NOT_FOUND,
+    errors.NameTaken: HTTPStatus.CONFLICT,
     errors.NoAdminYet: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NotAllowed: HTTPStatus.FORBIDDEN,
     errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,

@@ -136,9 +136,7 @@ def list_keys(session: Session, login: str) -> list[Key]:
 
 def find_by_text(session: Session, text: str) -> Found:
     """Find the key with this text. Raises NotAuthenticated, or KeyExpired."""
-    key_id = find_key_id(text)
-    if key_id is None:
-        raise NotAuthenticated("The key has a typing error: its checksum is wrong. Copy all of it again.")
+    key_id = check_form(text)
     row = _load(session, Key.id == key_id)
     unknown = NotAuthenticated("The key is not known. Check that it belongs to this service.")
     if row is None:
@@ -150,6 +148,14 @@ def find_by_text(session: Session, text: str) -> Found:
     if key.previous_sha256 is None or not hmac.compare_digest(key.previous_sha256, digest):
         raise unknown
     return _check_previous(key, user, time)
+
+
+def check_form(text: str) -> str:
+    """Return the id in the text of a key. Raises NotAuthenticated if its form or its checksum is wrong."""
+    key_id = find_key_id(text)
+    if key_id is None:
+        raise NotAuthenticated("The key has a typing error: its checksum is wrong. Copy all of it again.")
+    return key_id
 
 
 def find_by_session(session: Session, token: str) -> Found:
@@ -177,6 +183,7 @@ def find_by_session(session: Session, token: str) -> Found:
 def sign_in(session: Session, actor: Actor, key_id: str) -> str:
     """Sign a browser in with a key. Returns the token of the session, for its cookie."""
     token = make_token()
+    session.execute(delete(BrowserSession).where(BrowserSession.created_at < now(-SESSION_DAYS * 24 * 3600)))
     session.add(BrowserSession(token_sha256=compute_digest(token), key_id=key_id))
     record(session, actor, "signed-in", "user", actor.login)
     return token

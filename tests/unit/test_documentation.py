@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from api.http.problems import STATUS
 from api.planner.process.dry_run import plan_training
 from shared import errors
+from shared.access.rights import SCOPES_OF_ROLE, Role, Scope
 from shared.errors import TrainingFailure
 from shared.settings import Settings
 from shared.spec.training import TrainingSpec
@@ -73,6 +74,13 @@ def test_the_architecture_page_names_every_folder() -> None:
 
     page = PAGES["architecture.md"]
     assert [str(folder) for folder in folders if f"{folder}/" not in page and f"`{folder.name}/`" not in page] == []
+
+
+def test_the_access_page_has_the_rights_of_each_role() -> None:
+    rows = re.findall(r"^\| `(\w+)`:[^|]*((?:\| ?✓? ?)+)\|$", PAGES["access.md"], re.MULTILINE)
+
+    told = {scope: [mark.strip() == "✓" for mark in marks[1:].split("|")] for scope, marks in rows}
+    assert told == {scope.value: [scope in SCOPES_OF_ROLE[role] for role in Role] for scope in Scope}
 
 
 def test_image_labels_and_changelog_name_the_present_version() -> None:

@@ -63,7 +63,7 @@ def _check_login(login: str) -> str:
     return login
 
 
-class Guests(BaseModel):
+class GuestRequest(BaseModel):
     """One person to invite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,10 +81,10 @@ class Guests(BaseModel):
         return Guest(self.login, self.name, self.role, self.expires_at)
 
 
-class InvitationRequest(RootModel[list[Guests]]):
+class InvitationRequest(RootModel[list[GuestRequest]]):
     """The people to invite."""
 
-    root: Annotated[list[Guests], Field(min_length=1, max_length=MAX_ROWS)]
+    root: Annotated[list[GuestRequest], Field(min_length=1, max_length=MAX_ROWS)]
 
 
 class Acceptance(BaseModel):

@@ -199,6 +199,7 @@ def upload_dataset() -> Response:
 
         def add(stored: list[StoredFile]) -> tuple[Revision, bool]:
             with services().sessions.begin() as session:
+                objects.claim_dataset(session, form.name)
                 return revisions.add_revision(session, form.name, digest, ingested.info, _describe(ingested), stored)
 
         revision, is_new = tracked_files.store_and_reference(

@@ -40,6 +40,7 @@ from shared.errors import (
     JobInUse,
     JobNotFound,
     MalformedRequest,
+    NameTaken,
     PlanningUnavailable,
     RequestTooLarge,
     TooManyJobs,
@@ -187,6 +188,7 @@ def _read_weight_shapes(spec: TrainingSpec, folder: Path) -> list[tuple[int, ...
             DiskFull,
             IdempotencyKeyReused,
             MalformedRequest,
+            NameTaken,
             PlanningUnavailable,
             RequestTooLarge,
             TooManyJobs,
@@ -204,6 +206,8 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
     With `reuse` in the spec, the response is an earlier job with the same training, with status 200, if there is one.
     """
     objects.check_priority(body.resources.priority)
+    own_name = objects.choose_model_name(body.model, per_user=services().owners.names_per_user)
+    body = body.model_copy(update={"model": own_name})
     if not query.dry_run:
         services().disk.check()
     owner, max_queued = services().owners.get_current(), services().owners.max_queued
@@ -214,6 +218,7 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
 
         def submit(stored: list[StoredFile]) -> tuple[Job, bool]:
             with services().sessions.begin() as session:
+                objects.claim_model(session, resolved.spec.model)
                 return submission.submit(
                     session, resolved, owner, max_queued, header.idempotency_key, stored[0] if stored else None
                 )

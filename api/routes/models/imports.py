@@ -149,11 +149,13 @@ def import_model(path: NewModelPath) -> Response:
     owner = owners.get_current()
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         found = services().ingestor.read_model(get_uploaded_file(), Path(folder))
-        spec, info = _make_spec(path.model, form, found)
+        model = objects.choose_model_name(path.model, per_user=owners.names_per_user)
+        spec, info = _make_spec(model, form, found)
         _check(spec, info, owner)
 
         def submit(stored: list[StoredFile]) -> Job:
             with services().sessions.begin() as session:
+                objects.claim_model(session, spec.model)
                 return version_jobs.create_import(session, spec, stored[0], owner, owners.max_queued)
 
         paths = [Path(folder, ARRAYS_FILE)]

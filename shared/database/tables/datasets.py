@@ -19,12 +19,14 @@ class DatasetName(Base):
 
     Attributes:
         last_number: number of the newest revision. It never decreases.
+        created_by: the user who used the name first; None if nobody signed in then.
     """
 
     __tablename__ = "datasets"
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     last_number: Mapped[int] = mapped_column(default=0)
+    created_by: Mapped[str | None] = mapped_column(String(255))
 
 
 class Revision(Base):

@@ -21,7 +21,9 @@ class Model(Base):
     """A registered name that has versions.
 
     Attributes:
-        last_number: number of the newest version so far. It never decreases, so no number is used twice.
+        last_number: number of the newest version so far. It never decreases, so no number is used twice. A name that is
+            only reserved has 0.
+        created_by: the user who used the name first; None if nobody signed in then.
     """
 
     __tablename__ = "models"
@@ -29,6 +31,7 @@ class Model(Base):
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     last_number: Mapped[int] = mapped_column(default=0)
     description: Mapped[str] = mapped_column(Text, default="", server_default="")
+    created_by: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(default=now())
 
 

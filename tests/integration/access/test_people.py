@@ -1,6 +1,7 @@
 """Test invitations, users, keys and the audit log, from their requests to what they change."""
 
 import csv
+import dataclasses
 import io
 import threading
 from collections.abc import Callable
@@ -355,3 +356,44 @@ def test_an_event_stream_ends_with_its_key(
     assert first == ":\n\n"
     assert list(stream) == []
     assert inner.is_closed
+
+
+def test_a_model_belongs_to_who_uses_its_name_first(http: FlaskClient, admin: Person, join: Join) -> None:
+    ann, bob, tea = join("ann", Role.MEMBER), join("bob", Role.MEMBER), join("tea", Role.MAINTAINER)
+
+    statuses = [
+        http.post("/api/v1/jobs", json=DIGITS, headers=person.headers).status_code for person in (ann, ann, bob, tea)
+    ]
+    refused = http.post("/api/v1/jobs", json=DIGITS, headers=bob.headers)
+
+    assert statuses == [202, 202, 409, 202]
+    assert "'digits.bob'" in assert_problem(refused, 409, "name-taken")["detail"]
+    assert len(http.get("/api/v1/jobs", headers=admin.headers).json["jobs"]) == 3
+    assert http.get("/api/v1/models", headers=admin.headers).json["models"] == []  # reserved only
+
+
+def test_a_data_set_belongs_to_who_uploads_it_first(http: FlaskClient, admin: Person, join: Join) -> None:
+    ann, bob = join("ann", Role.MEMBER), join("bob", Role.MEMBER)
+
+    def upload(person: Person, rows: str) -> Any:
+        form = {"name": "flowers", "file": (io.BytesIO(f"a,label\n{rows}".encode()), "a.csv")}
+        return http.post("/api/v1/datasets", data=form, headers=person.headers)
+
+    assert upload(ann, "1,x\n2,y\n").status_code == HTTPStatus.CREATED
+    assert_problem(upload(bob, "3,x\n4,y\n"), 409, "name-taken")
+    assert upload(admin, "3,x\n4,y\n").status_code == HTTPStatus.CREATED
+    assert http.get("/api/v1/datasets/flowers@2", headers=bob.headers).status_code == HTTPStatus.OK
+
+
+def test_thirty_students_post_one_recipe(http: FlaskClient, app: Flask, admin: Person, join: Join) -> None:
+    services = app.extensions[EXTENSION]
+    owners = dataclasses.replace(services.owners, names_per_user=True)
+    app.extensions[EXTENSION] = dataclasses.replace(services, owners=owners)
+    ann = join("ann", Role.MEMBER)
+
+    planned = http.post("/api/v1/jobs?dry_run=true", json=DIGITS, headers=ann.headers).json["model"]
+    models = [http.post("/api/v1/jobs", json=DIGITS, headers=one.headers).json["model"] for one in (ann, admin)]
+    own = {**DIGITS, "model": "digits.ann"}
+
+    assert (planned, models) == ("digits.ann", ["digits.ann", "digits"])
+    assert http.post("/api/v1/jobs", json=own, headers=ann.headers).json["model"] == "digits.ann"

@@ -95,6 +95,12 @@ def upgrade() -> None:
     op.create_index("ix_audit_events_at", "audit_events", ["at"])
     op.create_index("ix_audit_events_actor_id", "audit_events", ["actor", "id"])
     op.create_index("ix_audit_events_object_kind_object_id", "audit_events", ["object_kind", "object", "id"])
+    for table in ("models", "datasets"):
+        op.add_column(table, sa.Column("created_by", sa.String(255), nullable=True))
+    op.execute(
+        "UPDATE models SET created_by = (SELECT jobs.owner FROM versions JOIN jobs ON jobs.id = versions.job_id "
+        "WHERE versions.model = models.name AND jobs.owner <> 'anonymous' ORDER BY versions.number LIMIT 1)"
+    )
     op.execute("INSERT INTO access_state (id, generation) VALUES (1, 0)")
     op.execute(
         "INSERT INTO users (login, name, kind, role, created_at) SELECT name, '', 'external', 'member', "
@@ -131,6 +137,8 @@ def _protect_audit_events() -> None:
 
 
 def downgrade() -> None:
+    for table in ("models", "datasets"):
+        op.drop_column(table, "created_by")
     for name in ("audit_events", "access_state", "invitations", "browser_sessions", "keys", "users"):
         op.drop_table(name)
     if op.get_bind().dialect.name == "postgresql":
