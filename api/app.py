@@ -242,7 +242,8 @@ def _make_gate(settings: Settings, sessions: Sessions) -> Gate:
     rule = None
     if settings.auth == "proxy" and settings.owner_header is not None:
         rule = ProxyRule(settings.owner_header, Role(settings.proxy_role))
-    return KeyGate(sessions, rule)
+    watching = make_sessions(make_engine(settings.database_url, pool_size=1, max_overflow=0))
+    return KeyGate(sessions, watching, rule)
 
 
 def _add_documentation(app: OpenAPI) -> None:

@@ -72,11 +72,13 @@ class Caller:
 
 EVERYBODY = Caller(ANONYMOUS, None, frozenset(Scope))
 """The caller of every request where nobody signs in."""
+NOBODY = Caller("", None, frozenset(), via="nobody")
+"""The caller of a view that is open to everybody, and of an address that does not exist."""
 
 
 def get_caller() -> Caller:
-    """Return the caller of the current request of Flask."""
-    caller: Caller = g.get("caller", EVERYBODY)
+    """Return the caller of the current request of Flask; NOBODY before `admit` has found it."""
+    caller: Caller = g.get("caller", NOBODY)
     return caller
 
 

@@ -32,7 +32,7 @@ Value = TypeVar("Value")
 
 POLL_SECONDS = 0.5
 MAX_STALE_SECONDS = 1.0
-"""With an older number of changes, requests wait until it is read again."""
+"""With an older number of changes, requests wait until it is read again, at most for this time too."""
 UNKNOWN_SECONDS = 1.0
 MAX_REMEMBERED = 10_000
 """The most callers, and the most refused credentials, that a process remembers."""
@@ -62,6 +62,9 @@ class Gate:
     def forget(self) -> None:
         """Forget all callers, after a change that this process has made."""
 
+    def close(self) -> None:
+        """Close the connection to the database."""
+
 
 @dataclass(frozen=True)
 class ProxyRule:
@@ -79,13 +82,17 @@ class ProxyRule:
 class KeyGate(Gate):
     """Finds the callers of requests by their keys and sessions, and by what a proxy says. Safe for threads.
 
-    `rule` is how a proxy names users; None without one.
+    Args:
+        watching: sessions of a connection that nothing else uses. The number of changes is read with it, so that known
+            callers do not wait for requests that occupy the database.
+        rule: how a proxy names users; None without one.
     """
 
     is_closed = True
 
-    def __init__(self, sessions: Sessions, rule: ProxyRule | None = None) -> None:
+    def __init__(self, sessions: Sessions, watching: Sessions, rule: ProxyRule | None = None) -> None:
         self._sessions = sessions
+        self._watching = watching
         self._rule = rule
         self._callers: dict[bytes, Caller] = {}  # by the sha256 of the header
         self._refused: dict[bytes, tuple[float, NotAuthenticated | KeyExpired]] = {}  # until when, and why
@@ -141,6 +148,10 @@ class KeyGate(Gate):
     def forget(self) -> None:
         """Forget all callers, after a change that this process has made."""
         self._forget(None)
+
+    def close(self) -> None:
+        """Close the connection to the database."""
+        self._watching.kw["bind"].dispose()
 
     def _forget(self, generation: int | None) -> None:
         with self._memory_lock:
@@ -209,15 +220,17 @@ class KeyGate(Gate):
     def _check_changes(self, time_now: float) -> None:
         """Read the number of changes, and forget all callers if it moved. One thread reads it, and others go on.
 
-        Others wait for it only if the number is older than MAX_STALE_SECONDS. Without the database, known callers stay.
+        Others wait for it only if the number is older than MAX_STALE_SECONDS. Without the database, or if it does not
+        answer, known callers stay.
         """
-        is_stale = time_now - self._checked_at > MAX_STALE_SECONDS
-        if not self._check_lock.acquire(blocking=is_stale and not self._is_database_away):
+        waits = time_now - self._checked_at > MAX_STALE_SECONDS and not self._is_database_away
+        if not self._check_lock.acquire(waits, MAX_STALE_SECONDS if waits else -1):
+            self._is_database_away = self._is_database_away or waits
             return
         try:
             if self._checked_at >= time_now:  # another thread has read it while this one waited
                 return
-            with self._sessions() as session:
+            with self._watching() as session:
                 generation = audit.read_generation(session)
             self._is_database_away = False
             if generation != self._generation:
@@ -238,7 +251,7 @@ class KeyGate(Gate):
         seen, self._seen = self._seen, set()
         try:
             with self._sessions.begin() as session:
-                keys.remember_use(session, used, seen)
+                keys.remember_use(session, dict(used), set(seen))  # another thread can still write into them
         except DATABASE_ERRORS as error:
             logger.warning("the last uses of keys could not be written: %s", error)
 

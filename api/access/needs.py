@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from flask import Flask, current_app, g, request
 
-from api.access.callers import Caller
+from api.access.callers import EVERYBODY, NOBODY, Caller
 from api.access.gate import Gate
 from shared.access.rights import Scope
 from shared.database.engine import DATABASE_ERRORS
@@ -58,6 +58,7 @@ def admit(gate: Gate) -> None:
 
     Raises what `Gate.identify` raises, NotAllowed, and ModelNotFound for a model that the key may not ask.
     """
+    g.caller = NOBODY if gate.is_closed else EVERYBODY
     if not gate.is_closed or request.endpoint is None:  # an address that does not exist is answered with 404
         return
     need = find_need(current_app, request.endpoint)
@@ -83,7 +84,3 @@ def _find_anyone(gate: Gate) -> Caller:
         return gate.identify(request.environ)
     except (ServiceError, *DATABASE_ERRORS):
         return NOBODY
-
-
-NOBODY = Caller("", None, frozenset(), via="nobody")
-"""The caller of a view that is open to everybody."""

@@ -161,6 +161,7 @@ def app(
     yield application
     services.decoder.close()
     services.bodies.close()
+    services.gate.close()
     services.sessions.kw["bind"].dispose()
 
 

@@ -229,7 +229,8 @@ def test_a_revoked_key_ends_here_at_once_and_elsewhere_within_a_second(
     http: FlaskClient, app: Flask, settings: Settings, admin: Person, join: Join
 ) -> None:
     bob = join("bob", Role.MEMBER)
-    elsewhere = gate.KeyGate(app.extensions[EXTENSION].sessions)
+    sessions = app.extensions[EXTENSION].sessions
+    elsewhere = gate.KeyGate(sessions, sessions)
     environ = {"HTTP_AUTHORIZATION": f"Bearer {bob.key}", "REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/me"}
     assert http.get("/api/v1/me", headers=bob.headers).status_code == HTTPStatus.OK
     assert elsewhere.identify(environ).login == "bob"
