@@ -67,7 +67,7 @@ class Caller:
         least = find_least_role(scope)
         if self.role is not None and list(Role).index(self.role) < list(Role).index(least):
             raise NotAllowed(f"This needs the role '{least}', and {self.login!r} is a '{self.role}'. Ask an admin.")
-        raise NotAllowed(f"This needs a key with the scope '{scope}'. Create one with POST /api/v1/keys.")
+        raise NotAllowed(f"This needs a key with the scope '{scope}'. Use another key.")
 
 
 EVERYBODY = Caller(ANONYMOUS, None, frozenset(Scope))

@@ -5,8 +5,9 @@ from base64 import b64decode
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote
 
-from shared.access.key_text import KEY, PREFIX
+from shared.access.key_text import KEY
 from shared.errors import InvalidRequest, NotAuthenticated
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def read_credential(environ: "WSGIEnvironment", *, with_cookie: bool) -> Credent
     Raises NotAuthenticated for a header that contains no key, and InvalidRequest for two keys that differ or a key in
     the address.
     """
-    if PREFIX in environ.get("QUERY_STRING", "") and KEY.search(environ["QUERY_STRING"]):
+    query = environ.get("QUERY_STRING", "")
+    if query and KEY.search(unquote(query)):
         raise InvalidRequest(
             "The address contains a key. Addresses stand in logs: revoke this key, and send a new one in the header "
             "`Authorization: Bearer <key>`."

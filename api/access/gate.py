@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from api.access.callers import EVERYBODY, Caller
 from api.access.credentials import Credential, read_credential
@@ -21,7 +21,7 @@ from shared.access.keys import check_form
 from shared.access.rights import SCOPES_OF_ROLE, Role
 from shared.database.engine import DATABASE_ERRORS, Sessions
 from shared.database.tables.access import User
-from shared.errors import KeyExpired, NoAdminYet, NotAuthenticated, OriginNotAllowed
+from shared.errors import InvalidRequest, KeyExpired, NoAdminYet, NotAuthenticated, OriginNotAllowed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -41,8 +41,8 @@ SESSION_CHECK_SECONDS = 60.0
 USE_SECONDS = 60.0
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 NO_ADMIN = (
-    "Nobody can sign in yet. On the machine of the service, run `python -m api.admin invite <login> --role admin`, and "
-    "open the link that it prints."
+    "Nobody can sign in yet. On the machine of the service, run `.venv/bin/python -m api.admin invite <login> --role "
+    "admin` in its folder, or `docker compose exec api python -m api.admin …`, and open the link that it prints."
 )
 
 
@@ -94,7 +94,7 @@ class KeyGate(Gate):
         self._sessions = sessions
         self._watching = watching
         self._rule = rule
-        self._callers: dict[bytes, Caller] = {}  # by the sha256 of the header
+        self._callers: dict[bytes, Caller] = {}  # by `_hash_header`
         self._refused: dict[bytes, tuple[float, NotAuthenticated | KeyExpired]] = {}  # until when, and why
         self._generation: int | None = None  # the number of changes when the callers were looked up
         self._memory_lock = threading.Lock()  # for writes of the four above
@@ -114,7 +114,7 @@ class KeyGate(Gate):
         time_now = time.monotonic()
         if time_now - self._checked_at > POLL_SECONDS:
             self._check_changes(time_now)
-        caller = self._callers.get(_hash_header(header or other or ""))
+        caller = self._callers.get(_hash_header("key", header or other or ""))
         if caller is None or time_now >= caller.until:
             return None
         if caller.key_id is not None:
@@ -161,7 +161,7 @@ class KeyGate(Gate):
     def _look_up(self, environ: "WSGIEnvironment", credential: Credential) -> Caller:
         is_key = credential.kind == "key"
         header = environ.get("HTTP_AUTHORIZATION") or environ.get("HTTP_X_API_KEY") or ""
-        place = _hash_header(header if is_key else f"session {credential.text}")
+        place = _hash_header(credential.kind, header if is_key else credential.text)
         asked_at = time.monotonic()
         if asked_at - self._checked_at > POLL_SECONDS:
             self._check_changes(asked_at)
@@ -195,7 +195,11 @@ class KeyGate(Gate):
     def _look_up_proxied(self, environ: "WSGIEnvironment", name: str, rule: ProxyRule) -> Caller:
         """Return the caller that a proxy names. One who comes for the first time becomes a user."""
         login = check_owner(name, rule.header)
-        place = _hash_header(f"proxy {login}")
+        if "," in login:
+            raise InvalidRequest(
+                f"The header {rule.header} came twice. The proxy must remove it from the requests of its clients."
+            )
+        place = _hash_header("proxy", login)
         asked_at = time.monotonic()
         if asked_at - self._checked_at > POLL_SECONDS:
             self._check_changes(asked_at)
@@ -265,8 +269,9 @@ class KeyGate(Gate):
             raise NoAdminYet(NO_ADMIN)
 
 
-def _hash_header(header: str) -> bytes:
-    return hashlib.sha256(header.encode("latin-1", "replace")).digest()
+def _hash_header(kind: Literal["key", "session", "proxy"], text: str) -> bytes:
+    """Return the place of a caller in memory. The kind keeps headers, tokens and names apart."""
+    return hashlib.sha256(f"{kind} {text}".encode("utf-8", "surrogateescape")).digest()
 
 
 def _remember(known: dict[bytes, Value], place: bytes, value: Value) -> None:
@@ -279,7 +284,7 @@ def _remember(known: dict[bytes, Value], place: bytes, value: Value) -> None:
 def _takes_cookies(environ: "WSGIEnvironment") -> bool:
     """Return whether a session is accepted at this address: at the pages and our own API, not by wire formats."""
     path: str = environ.get("PATH_INFO", "")
-    return path.startswith(("/ui/", "/api/v1/", "/docs", "/metrics"))
+    return path.startswith(("/ui/", "/api/v1/"))
 
 
 def _check_origin(environ: "WSGIEnvironment") -> None:

@@ -9,6 +9,7 @@ from shared.access import audit, names
 from shared.access.rights import Scope
 from shared.database.tables.base import Document
 from shared.database.tables.datasets import DatasetName
+from shared.database.tables.jobs import Job, JobKind
 from shared.database.tables.registry import Model
 from shared.errors import NotAllowed
 from shared.jobs import queries
@@ -36,9 +37,29 @@ def check_priority(priority: int | None) -> None:
         get_caller().check(Scope.ADMIN)
 
 
+def limit_priority(job: Job) -> None:
+    """Take a priority above 0 from a job that repeats another one, unless the caller may give it."""
+    if not get_caller().may(Scope.ADMIN):
+        job.priority = min(job.priority, 0)
+
+
+def claim_repeated(session: Session, job_id: UUID) -> None:
+    """Reserve the name under which a retry of a job publishes. Raises JobNotFound or NameTaken."""
+    job = queries.get_job(session, job_id)
+    if job.kind in (JobKind.TRAINING, JobKind.IMPORT) and job.reproduces is None:
+        claim_model(session, job.model)
+
+
 def claim_model(session: Session, model: str) -> None:
     """Reserve the name of a model for the caller, in the transaction that creates its job. Raises NameTaken."""
     _claim(session, Model, model)
+
+
+def check_model_name(session: Session, model: str) -> None:
+    """Check that the caller may publish under a name, without reserving it. Raises NameTaken."""
+    caller = get_caller()
+    if caller.via != "open":
+        names.check_name(session, Model, model, caller.login, may_use_all=caller.may(Scope.MANAGE))
 
 
 def claim_dataset(session: Session, name: str) -> None:

@@ -44,6 +44,7 @@ class UserDocument(Document):
     kind: str
     role: Role
     created_at: datetime
+    expires_at: datetime | None = Field(description="No key of the user is valid after this time; null: no limit.")
     disabled_at: datetime | None
 
 
@@ -69,13 +70,14 @@ class InvitationList(Document):
 
 
 class LinkDocument(Document):
-    """The invitation of one person. `link` is shown only this once; null for a user who accepted before."""
+    """The invitation of one person. `link` is shown only this once; null for who joined before, and stays as it is."""
 
     login: str
     name: str
     role: Role
+    joined: bool
     link: str | None
-    expires_at: datetime | None
+    expires_at: datetime | None = Field(description="When the link ends.")
 
 
 class LinkList(Document):

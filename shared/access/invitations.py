@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, count_change, record
@@ -14,7 +14,7 @@ from shared.access.rights import Role
 from shared.access.users import get_user
 from shared.database.tables.access import Invitation, Key, User, UserKind
 from shared.database.tables.base import now
-from shared.errors import InvitationNotFound, InvitationUnusable
+from shared.errors import InvalidRequest, InvitationNotFound, InvitationUnusable
 
 MAX_ROWS = 500
 DEFAULT_HOURS = 7 * 24
@@ -26,18 +26,23 @@ class Guest:
     """A person to invite.
 
     Attributes:
-        key_expires_at: when the first key expires, such as the end of a course; None for the usual time.
+        expires_at: when the access of the user ends, such as the end of a course; None for no limit.
     """
 
     login: str
     name: str
     role: Role
-    key_expires_at: datetime | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Invited:
-    """A guest with the token of the new link; None for one who has accepted before, and needs no link."""
+    """A guest with the token of the new link.
+
+    Attributes:
+        token: None for one who has joined before, and needs no link. `guest` then has what the user is.
+        expires_at: when the link ends.
+    """
 
     guest: Guest
     token: str | None
@@ -55,10 +60,15 @@ def invite(session: Session, actor: Actor, guests: Sequence[Guest], hours: float
 
 
 def reset(session: Session, actor: Actor, login: str, hours: float = 24) -> Invited:
-    """Make a link with which a user gets a new key. Its keys end when the link is used. Raises UserNotFound."""
+    """Make a link with which a user gets a new key. Its keys end when the link is used.
+
+    Raises UserNotFound, or InvalidRequest for a disabled user.
+    """
     count_change(session)
     user = get_user(session, login)
-    guest = Guest(login, user.name, Role(user.role))
+    if user.disabled_at is not None:
+        raise InvalidRequest(f"The user {login!r} is disabled. Enable it first.")
+    guest = Guest(login, user.name, Role(user.role), user.expires_at)
     return _make_link(session, actor, guest, session.scalars(select(now(hours * 3600))).one(), "user-reset")
 
 
@@ -73,15 +83,16 @@ def accept(session: Session, actor_address: str | None, request_id: str | None, 
             Invitation.token_sha256 == compute_digest(token),
             Invitation.used_at.is_(None),
             Invitation.expires_at > now(),
+            or_(Invitation.user_expires_at.is_(None), Invitation.user_expires_at > now()),
         )
     ).one_or_none()
-    if invitation is None:
+    user = session.get(User, invitation.login) if invitation is not None else None
+    if invitation is None or (user is not None and user.disabled_at is not None):
         raise InvitationUnusable(
             "The link was used already, has expired, or was withdrawn. Ask the person who sent it for a new one."
         )
     invitation.used_at = session.scalars(select(now())).one()
     actor = Actor(invitation.login, "invitation", None, request_id, actor_address)
-    user = session.get(User, invitation.login)
     if user is None:
         user = User(login=invitation.login, name=invitation.name, kind=UserKind.PERSON, role=invitation.role)
         session.add(user)
@@ -91,11 +102,9 @@ def accept(session: Session, actor_address: str | None, request_id: str | None, 
     else:
         for key in list_keys(session, user.login):
             revoke_key(session, actor, key)
+    user.expires_at = invitation.user_expires_at
     record(session, actor, "invitation-accepted", "user", user.login, after={"role": user.role})
-    expires_at = invitation.key_expires_at
-    if expires_at is not None and expires_at <= invitation.used_at:
-        expires_at = None
-    key, text = create_key(session, actor, user, KeyRequest(FIRST_KEY, expires_at=expires_at))
+    key, text = create_key(session, actor, user, KeyRequest(FIRST_KEY, expires_at=user.expires_at))
     return user, key, text
 
 
@@ -118,7 +127,7 @@ def withdraw(session: Session, actor: Actor, invitation_id: str) -> None:
 def _invite(session: Session, actor: Actor, guest: Guest, expires_at: datetime) -> Invited:
     user = session.get(User, guest.login)
     if user is not None and user.kind != UserKind.EXTERNAL:
-        return Invited(guest, None, None)
+        return Invited(Guest(user.login, user.name, Role(user.role), user.expires_at), None, None)
     return _make_link(session, actor, guest, expires_at, "invited")
 
 
@@ -135,7 +144,7 @@ def _make_link(session: Session, actor: Actor, guest: Guest, expires_at: datetim
             role=guest.role,
             created_by=actor.login,
             expires_at=expires_at,
-            key_expires_at=guest.key_expires_at,
+            user_expires_at=guest.expires_at,
         )
     )
     session.flush()

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, count_change, record
-from shared.access.key_text import compute_digest, find_key_id, make_key, make_token
+from shared.access.key_text import PREFIX, compute_digest, find_key_id, make_key, make_token
 from shared.access.rights import SCOPES_OF_ROLE, Role, Scope, sort_scopes
 from shared.database.tables.access import BrowserSession, Key, User
 from shared.database.tables.base import now
@@ -18,6 +18,10 @@ from shared.errors import Fault, InvalidRequest, KeyExpired, KeyNotFound, NotAut
 DEFAULT_DAYS = 90
 MAX_KEYS = 20
 """Limit on the keys of one user that are neither revoked nor expired."""
+MAX_SESSIONS = 20
+"""Limit on the browsers that are signed in with one key. One more signs out the one that signed in first."""
+MAX_DAYS = 366
+"""Limit on the time until a key expires that its user chooses. Admins choose freely."""
 SESSION_HOURS = 12
 """A browser session ends when no request has come for this time."""
 SESSION_DAYS = 7
@@ -79,6 +83,13 @@ def create_key(session: Session, actor: Actor, user: User, asked: KeyRequest) ->
     time = session.scalars(select(now())).one()
     if asked.expires_at is not None and asked.expires_at <= time:
         faults.append(Fault("#/expires_at", f"The time is over: it is {time:%Y-%m-%dT%H:%M:%SZ} now."))
+    expires_at = None if asked.never_expires else asked.expires_at or time + timedelta(days=DEFAULT_DAYS)
+    if user.expires_at is not None:
+        is_later = asked.never_expires or (asked.expires_at is not None and asked.expires_at > user.expires_at)
+        if is_later:
+            end = f"{user.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+            faults.append(Fault("#/expires_at", f"The access of {user.login!r} ends at {end}. Send an earlier time."))
+        expires_at = min(expires_at, user.expires_at) if expires_at is not None else user.expires_at
     if faults:
         raise InvalidRequest("The key cannot be created.", tuple(faults))
     _check_count(session, user.login)
@@ -92,7 +103,7 @@ def create_key(session: Session, actor: Actor, user: User, asked: KeyRequest) ->
         scopes=list(sort_scopes(scopes)),
         models=list(asked.models) if asked.models is not None else None,
         created_at=time,
-        expires_at=None if asked.never_expires else asked.expires_at or time + timedelta(days=DEFAULT_DAYS),
+        expires_at=expires_at,
     )
     session.add(key)
     session.flush()
@@ -101,9 +112,14 @@ def create_key(session: Session, actor: Actor, user: User, asked: KeyRequest) ->
     return key, new.text
 
 
-def rotate_key(session: Session, actor: Actor, key: Key, grace: timedelta) -> str:
-    """Give a key a new secret. The old one is valid for the time `grace`. Returns the new text."""
+def rotate_key(session: Session, actor: Actor, key: Key, grace: timedelta, kept_session: str | None = None) -> str:
+    """Give a key a new secret. The old one is valid for the time `grace`. Returns the new text.
+
+    Browsers that signed in with the key are signed out, but the one with the session `kept_session`.
+    """
     count_change(session)
+    others = delete(BrowserSession).where(BrowserSession.key_id == key.id)
+    session.execute(others.where(BrowserSession.token_sha256 != (kept_session or "")))
     new = make_key(key.id)
     key.previous_sha256, key.previous_until = key.secret_sha256, session.scalars(select(now())).one() + grace
     key.secret_sha256, key.last4 = new.digest, new.text[-4:]
@@ -153,6 +169,8 @@ def find_by_text(session: Session, text: str) -> Found:
 def check_form(text: str) -> str:
     """Return the id in the text of a key. Raises NotAuthenticated if its form or its checksum is wrong."""
     key_id = find_key_id(text)
+    if key_id is None and not text.startswith(PREFIX):
+        raise NotAuthenticated(f"This is no key: keys begin with `{PREFIX}`.")
     if key_id is None:
         raise NotAuthenticated("The key has a typing error: its checksum is wrong. Copy all of it again.")
     return key_id
@@ -184,6 +202,10 @@ def sign_in(session: Session, actor: Actor, key_id: str) -> str:
     """Sign a browser in with a key. Returns the token of the session, for its cookie."""
     token = make_token()
     session.execute(delete(BrowserSession).where(BrowserSession.created_at < now(-SESSION_DAYS * 24 * 3600)))
+    newest = select(BrowserSession.token_sha256).where(BrowserSession.key_id == key_id)
+    kept = newest.order_by(BrowserSession.created_at.desc()).limit(MAX_SESSIONS - 1)
+    others = delete(BrowserSession).where(BrowserSession.key_id == key_id)
+    session.execute(others.where(BrowserSession.token_sha256.not_in(list(session.scalars(kept)))))
     session.add(BrowserSession(token_sha256=compute_digest(token), key_id=key_id))
     record(session, actor, "signed-in", "user", actor.login)
     return token
@@ -232,11 +254,10 @@ def _check(key: Key, user: User, time: datetime) -> Found:
         raise NotAuthenticated(f"The key {key.id!r} was revoked.")
     if user.disabled_at is not None:
         raise NotAuthenticated(f"The user {user.login!r} is disabled. Ask an admin.")
-    seconds = None
-    if key.expires_at is not None:
-        seconds = (key.expires_at - time).total_seconds()
-        if seconds <= 0:
-            raise KeyExpired(f"The key {key.id!r} expired at {key.expires_at:%Y-%m-%dT%H:%M:%SZ}. Create a new one.")
+    ends = [end for end in (key.expires_at, user.expires_at) if end is not None]
+    seconds = (min(ends) - time).total_seconds() if ends else None
+    if seconds is not None and seconds <= 0:
+        raise KeyExpired(f"The key {key.id!r} expired at {min(ends):%Y-%m-%dT%H:%M:%SZ}. Ask an admin for a new one.")
     role = Role(user.role)
     scopes = SCOPES_OF_ROLE[role] & frozenset(Scope(scope) for scope in key.scopes)
     models = tuple(key.models) if key.models is not None else None

@@ -32,14 +32,26 @@ def claim_name(session: Session, table: Named, name: str, login: str, *, may_use
             found = session.execute(find).one()
         else:
             return
-    if found.created_by != login and not may_use_all:
-        owner = f"{found.created_by!r}" if found.created_by is not None else "nobody who is known"
-        raise NameTaken(
-            f"The name {name!r} is that of a {NOUNS[table]} of {owner}. Choose another name, such as "
-            f"{make_own_name(name, login)!r}, or ask a maintainer."
-        )
+    _check_owner(table, name, found.created_by, login, may_use_all=may_use_all)
     if found.created_by is None:
         session.execute(update(table).where(table.name == name).values(created_by=login))
+
+
+def check_name(session: Session, table: Named, name: str, login: str, *, may_use_all: bool) -> None:
+    """Check that a user may use a name, without reserving it. Raises NameTaken."""
+    found = session.execute(select(table.created_by).where(table.name == name)).one_or_none()
+    if found is not None:
+        _check_owner(table, name, found.created_by, login, may_use_all=may_use_all)
+
+
+def _check_owner(table: Named, name: str, created_by: str | None, login: str, *, may_use_all: bool) -> None:
+    if created_by == login or may_use_all:
+        return
+    owner = f"{created_by!r}" if created_by is not None else "nobody who is known"
+    raise NameTaken(
+        f"The name {name!r} is that of a {NOUNS[table]} of {owner}. Choose another name, such as "
+        f"{make_own_name(name, login)!r}, or ask a maintainer."
+    )
 
 
 def make_own_name(name: str, login: str) -> str:

@@ -3,17 +3,19 @@
 import re
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, count_change, record
 from shared.access.rights import Role
-from shared.database.tables.access import User, UserKind
-from shared.database.tables.base import now
+from shared.database.tables.access import Invitation, User, UserKind
+from shared.database.tables.base import Document, now
 from shared.errors import LastAdmin, LoginTaken, UserNotFound, suggest
 
-LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{1,31}")
-LOGIN_RULE = "2 to 32 characters of a-z, 0-9, dot, hyphen and underscore, and begin with a letter or a digit"
+LOGIN = re.compile(r"(?!anonymous$)[a-z0-9][a-z0-9._-]{1,31}")
+LOGIN_RULE = (
+    "2 to 32 characters of a-z, 0-9, dot, hyphen and underscore, begin with a letter or a digit, and not be `anonymous`"
+)
 
 
 def get_user(session: Session, login: str) -> User:
@@ -60,31 +62,47 @@ def admit_external(session: Session, actor: Actor, login: str, role: Role) -> Us
 
 
 def change_user(
-    session: Session, actor: Actor, login: str, *, role: Role | None = None, disabled: bool | None = None
+    session: Session,
+    actor: Actor,
+    login: str,
+    *,
+    role: Role | None = None,
+    disabled: bool | None = None,
+    expires_at: datetime | None = None,
 ) -> User:
-    """Change the role of a user, disable or enable it. None leaves something as it is.
+    """Change the role of a user, disable or enable it, or change when its access ends. None leaves it as it is.
 
     The keys and sessions of a disabled user are refused until it is enabled again. Raises UserNotFound, or LastAdmin
     if no admin would be left.
     """
     count_change(session)  # two admins who disable each other wait here
     user = get_user(session, login)
-    before = {"role": user.role, "disabled": user.disabled_at is not None}
+    before = _describe(user)
     if role is not None:
         user.role = role
     if disabled is not None and disabled != before["disabled"]:
         user.disabled_at = _read_clock(session) if disabled else None
+    if expires_at is not None:
+        user.expires_at = expires_at
+    if user.disabled_at is not None or user.role != Role.ADMIN:  # links that an admin made do not outlive its rights
+        session.execute(delete(Invitation).where(Invitation.created_by == login, Invitation.used_at.is_(None)))
     session.flush()
     if not has_admin(session):
         raise LastAdmin(f"{login!r} is the last admin. Make somebody else an admin first.")
-    after = {"role": user.role, "disabled": user.disabled_at is not None}
+    after = _describe(user)
     if after != before:
         record(session, actor, "user-changed", "user", login, before=before, after=after)
     return user
 
 
+def _describe(user: User) -> Document:
+    end = f"{user.expires_at:%Y-%m-%dT%H:%M:%SZ}" if user.expires_at is not None else None
+    return {"role": user.role, "disabled": user.disabled_at is not None, "expires_at": end}
+
+
 def _count_admins(session: Session) -> int:
     admins = select(func.count()).select_from(User).where(User.role == Role.ADMIN, User.disabled_at.is_(None))
+    admins = admins.where(or_(User.expires_at.is_(None), User.expires_at > now()))
     return session.scalars(admins).one()
 
 

@@ -1,6 +1,6 @@
 """Create, list, rotate and revoke keys."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
 
@@ -15,8 +15,11 @@ from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
 from shared.access import keys, users
-from shared.access.rights import Scope, sort_scopes
+from shared.access.rights import SCOPES_OF_ROLE, Scope, sort_scopes
+from shared.database.tables.access import Key, UserKind
 from shared.errors import (
+    Fault,
+    InvalidRequest,
     KeyExpired,
     KeyNotFound,
     NotAllowed,
@@ -95,10 +98,16 @@ def create_key(body: KeyCreation) -> Response:
     """Create a key.
 
     The response is the only one that contains the key: the service stores only its hash.
-    A key cannot create one that may do more than itself.
+    Only a key that may do all that its user may creates others.
     """
     caller, actor = get_signed_in(), make_actor()
+    if caller.role is not None and caller.scopes != SCOPES_OF_ROLE[caller.role]:
+        raise NotAllowed("Only a key that may do all that its user may creates others. Use such a key.")
     never = "expires_at" in body.model_fields_set and body.expires_at is None
+    is_later = body.expires_at is not None and body.expires_at > datetime.now(UTC) + timedelta(days=keys.MAX_DAYS)
+    if is_later and not caller.may(Scope.ADMIN):
+        fault = Fault("#/expires_at", f"The time must be at most {keys.MAX_DAYS} days ahead. Only an admin sends more.")
+        raise InvalidRequest("The key cannot be created.", (fault,))
     if never or (body.user is not None and body.user != caller.login):
         caller.check(Scope.ADMIN)
     asked = keys.KeyRequest(
@@ -110,8 +119,11 @@ def create_key(body: KeyCreation) -> Response:
     )
     with services().sessions.begin() as session:
         user = users.get_user(session, body.user or caller.login)
+        if user.login != caller.login and user.kind != UserKind.SERVICE:
+            raise NotAllowed(
+                f"{user.login!r} is a person. Nobody else sees the key of a person: reset the user instead."
+            )
         key, text = keys.create_key(session, actor, user, asked)
-        _check_within(caller, key.scopes)
         document = NewKeyDocument(**KeyDocument.model_validate(key).model_dump(), key=text)
     services().gate.forget()
     return to_response(document, HTTPStatus.CREATED, {"Location": url_for("keys.show_key", key_id=key.id)})
@@ -153,7 +165,8 @@ def revoke_key(path: KeyPath) -> Response:
     caller, actor = get_signed_in(), make_actor()
     with services().sessions.begin() as session:
         key = keys.get_key(session, path.key_id, _choose_login())
-        _check_within(caller, key.scopes)
+        if not caller.may(Scope.ADMIN):
+            _check_within(caller, key)
         keys.revoke_key(session, actor, key)
     services().gate.forget()
     return Response(status=HTTPStatus.NO_CONTENT)
@@ -174,10 +187,10 @@ def rotate_key(path: KeyPath, body: Rotation) -> Response:
     caller, actor = get_signed_in(), make_actor()
     with services().sessions.begin() as session:
         key = keys.get_key(session, path.key_id, caller.login)
-        _check_within(caller, key.scopes)
+        _check_within(caller, key)
         if key.revoked_at is not None:
             raise KeyNotFound(f"The key {key.id!r} was revoked. Create a new one.")
-        text = keys.rotate_key(session, actor, key, timedelta(hours=body.grace_hours))
+        text = keys.rotate_key(session, actor, key, timedelta(hours=body.grace_hours), caller.session)
         document = NewKeyDocument(**KeyDocument.model_validate(key).model_dump(), key=text)
     services().gate.forget()
     return to_response(document)
@@ -189,7 +202,8 @@ def _choose_login() -> str | None:
     return None if caller.may(Scope.ADMIN) else caller.login
 
 
-def _check_within(caller: Caller, scopes: list[str]) -> None:
-    """Check that a key may not do more than the one that creates or changes it. Raises NotAllowed."""
-    if more := sort_scopes(frozenset(map(Scope, scopes)) - caller.scopes):
+def _check_within(caller: Caller, key: Key) -> None:
+    """Check that a key of the caller may not do more than the one that changes it. Raises NotAllowed."""
+    allowed = SCOPES_OF_ROLE[caller.role] if caller.role is not None else frozenset()
+    if more := sort_scopes((frozenset(map(Scope, key.scopes)) & allowed) - caller.scopes):
         raise NotAllowed(f"The key of this request does not have {', '.join(more)} itself.")

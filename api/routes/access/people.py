@@ -3,12 +3,14 @@
 import csv
 import io
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, RootModel, field_validator
 
 from api.access.callers import get_signed_in, make_actor
 from api.access.cookies import set_session_cookie
@@ -37,6 +39,7 @@ from shared.access.invitations import MAX_ROWS, Guest, Invited
 from shared.access.rights import Role, Scope
 from shared.access.users import LOGIN, LOGIN_RULE
 from shared.errors import (
+    MAX_FAULTS,
     Fault,
     InvalidRequest,
     InvitationNotFound,
@@ -47,6 +50,7 @@ from shared.errors import (
     NotAllowed,
     NotAuthenticated,
     UserNotFound,
+    list_names,
 )
 
 CSV = "text/csv"
@@ -63,16 +67,26 @@ def _check_login(login: str) -> str:
     return login
 
 
+def _check_name(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("A name must have visible characters only.")
+    return name
+
+
+PersonName = Annotated[str, Field(max_length=200), AfterValidator(_check_name)]
+
+
 class GuestRequest(BaseModel):
     """One person to invite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     login: Annotated[str, Field(max_length=255, description=f"It must have {LOGIN_RULE}.", examples=["ada"])]
-    name: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    name: PersonName = ""
     role: Role = Role.MEMBER
     expires_at: Annotated[
-        AwareDatetime | None, Field(description="When the first key expires, such as the end of a course.")
+        AwareDatetime | None,
+        Field(description="When the access ends, such as the end of a course.", examples=["2027-07-31T23:59:59Z"]),
     ] = None
 
     _check = field_validator("login")(_check_login)
@@ -99,7 +113,7 @@ class UserCreation(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     login: Annotated[str, Field(max_length=255, description=f"It must have {LOGIN_RULE}.", examples=["web-shop"])]
-    name: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    name: PersonName = ""
     role: Role = Role.VIEWER
 
     _check = field_validator("login")(_check_login)
@@ -112,6 +126,9 @@ class UserChange(BaseModel):
 
     role: Role | None = None
     disabled: bool | None = Field(default=None, description="A disabled user has no access: its keys are refused.")
+    expires_at: AwareDatetime | None = Field(
+        default=None, description="When the access ends. It can be changed, and not removed."
+    )
 
 
 class UserPath(BaseModel):
@@ -261,7 +278,9 @@ def change_user(path: UserPath, body: UserChange) -> Response:
     get_signed_in()
     actor = make_actor()
     with services().sessions.begin() as session:
-        user = users.change_user(session, actor, path.login, role=body.role, disabled=body.disabled)
+        user = users.change_user(
+            session, actor, path.login, role=body.role, disabled=body.disabled, expires_at=body.expires_at
+        )
         document = UserDocument.model_validate(user)
     services().gate.forget()
     return to_response(document)
@@ -285,16 +304,25 @@ def reset_user(path: UserPath) -> Response:
 def _format_link(made: Invited) -> LinkDocument:
     link = f"{request.host_url}ui/join#{made.token}" if made.token is not None else None
     guest = made.guest
-    return LinkDocument(login=guest.login, name=guest.name, role=guest.role, link=link, expires_at=made.expires_at)
+    return LinkDocument(
+        login=guest.login,
+        name=guest.name,
+        role=guest.role,
+        joined=made.token is None,
+        link=link,
+        expires_at=made.expires_at,
+    )
 
 
 def _write_csv(links: list[LinkDocument]) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["login", "name", "role", "link", "link_expires_at"])
+    writer.writerow(["login", "name", "role", "joined", "link", "link_expires_at"])
     for link in links:
         expires = f"{link.expires_at:%Y-%m-%dT%H:%M:%SZ}" if link.expires_at is not None else ""
-        writer.writerow([link.login, _neutralise(link.name), link.role, link.link or "", expires])
+        writer.writerow(
+            [link.login, _neutralise(link.name), link.role, str(link.joined).lower(), link.link or "", expires]
+        )
     return out.getvalue()
 
 
@@ -307,24 +335,45 @@ def _read_guests() -> list[Guest]:
     """Read the guests of the body. Raises InvalidRequest, which names the row and the column, or MalformedRequest."""
     body = read_body(MAX_CSV_BYTES)
     if request.mimetype == CSV:
-        document: Any = _parse_csv(body)
-    else:
+        rows = _parse_csv(body)
         try:
-            document = services().bodies.read_json(body)
-        except (ValueError, RecursionError) as error:
-            raise MalformedRequest(f"The body is not valid JSON: {error}") from None
+            return _check_guests([row for _, row in rows])
+        except InvalidRequest as error:  # a spreadsheet counts lines, and the first one has the names of the columns
+            faults = tuple(_add_line(fault, rows) for fault in error.faults)
+            raise InvalidRequest(error.detail, faults) from None
+    try:
+        document = services().bodies.read_json(body)
+    except (ValueError, RecursionError) as error:
+        detail = f"The body is not valid JSON: {error}. A table has the Content-Type text/csv."
+        raise MalformedRequest(detail) from None
+    return _check_guests(document)
+
+
+def _add_line(fault: Fault, rows: list[tuple[int, dict[str, str]]]) -> Fault:
+    index = fault.pointer.split("/")[1] if "/" in fault.pointer else ""
+    if not index.isdecimal():
+        return fault
+    line, row = rows[int(index)]
+    return replace(fault, line=line, detail=f"Line {line}, {row['login']!r}: {fault.detail}")
+
+
+def _check_guests(document: object) -> list[Guest]:
+    """Check all guests. Raises InvalidRequest."""
     asked = validate(InvitationRequest, document).root
-    places: dict[str, int] = {}
+    faults, seen = [], set()
     for index, guest in enumerate(asked):
-        if guest.login in places:
-            detail = f"{guest.login!r} is already in entry {places[guest.login]}. Each person needs its own login."
-            raise InvalidRequest("The request is invalid.", (Fault(f"#/{index}/login", detail),))
-        places[guest.login] = index
+        if guest.login in seen:
+            faults.append(Fault(f"#/{index}/login", f"{guest.login!r} stands above already. Each login occurs once."))
+        seen.add(guest.login)
+        if guest.expires_at is not None and guest.expires_at <= datetime.now(UTC):
+            faults.append(Fault(f"#/{index}/expires_at", f"{guest.login!r}: the time is over. Send one to come."))
+    if faults:
+        raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS]))
     return [guest.to_guest() for guest in asked]
 
 
-def _parse_csv(body: bytes) -> list[dict[str, str]]:
-    """Parse a table with the columns `login`, and maybe `name`, `role` and `expires_at`.
+def _parse_csv(body: bytes) -> list[tuple[int, dict[str, str]]]:
+    """Parse a table with the columns `login`, and maybe `name`, `role` and `expires_at`: lines, and rows by columns.
 
     Commas, semicolons and tabs separate, as spreadsheets write them. Raises MalformedRequest or InvalidRequest.
     """
@@ -332,24 +381,35 @@ def _parse_csv(body: bytes) -> list[dict[str, str]]:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise MalformedRequest("The table is not in UTF-8. Choose `CSV UTF-8` when you save it.") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    lines = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
-    if not lines:
-        raise MalformedRequest("The table is empty. Its first line must name the columns, such as `login,name,role`.")
-    header = [name.strip().lower() for name in lines[0]]
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    try:
+        lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise MalformedRequest(f"The table cannot be read at line {reader.line_num}: {error}.") from None
+    if len(lines) <= 1:
+        raise MalformedRequest(
+            "The table has no row. Its first line must name the columns, such as `login,name,role`, and each further "
+            "line is a person."
+        )
+    header = [name.strip().lower() for name in lines[0][1]]
     unknown = [name for name in header if name not in COLUMNS]
     if unknown or "login" not in header or len(set(header)) < len(header):
         raise InvalidRequest(
-            f"The columns are {header[:20]}. They must be `login`, and may be {', '.join(COLUMNS[1:])}, each once."
+            f"The first line must name the columns: `login`, and maybe {', '.join(COLUMNS[1:])}, each once. It is "
+            f"{list_names(header)}."
         )
     rows = []
-    for number, cells in enumerate(lines[1:]):
+    for number, (line, cells) in enumerate(lines[1:]):
         if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
             detail = f"The row has {len(cells)} cells, and the table has {len(header)} columns."
             raise InvalidRequest("The request is invalid.", (Fault(f"#/{number}", detail),))
         row = {name: cell.strip() for name, cell in zip(header, cells, strict=False) if cell.strip()}
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", row.get("expires_at", "")):
             row["expires_at"] += "T23:59:59Z"
-        rows.append({"login": "", **row})
+        if "role" in row:
+            row["role"] = row["role"].lower()
+        rows.append((line, {"login": "", **row}))
     return rows

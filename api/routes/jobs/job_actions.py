@@ -24,6 +24,7 @@ from shared.errors import (
     JobHasEnded,
     JobNotFound,
     JobNotStarted,
+    NameTaken,
     TooManyJobs,
 )
 from shared.jobs import lifecycle, submission
@@ -80,7 +81,7 @@ def stop_job(path: JobPath) -> Response:
     responses={
         201: JobDocument,
         200: JobDocument,
-        **describe_problems(JobNotFound, DatasetNotFound, JobCannotBeRetried, TooManyJobs),
+        **describe_problems(JobNotFound, DatasetNotFound, JobCannotBeRetried, NameTaken, TooManyJobs),
     },
 )
 @needs(Scope.TRAIN)
@@ -95,6 +96,7 @@ def retry_job(path: JobPath, query: RetryQuery) -> Response:
     owner = services().owners.get_current()
     with services().sessions.begin() as session:
         objects.check_job(session, path.job_id, "job-retried")
+        objects.claim_repeated(session, path.job_id)
         job, is_new = submission.create_retry(
             session,
             path.job_id,
@@ -102,6 +104,8 @@ def retry_job(path: JobPath, query: RetryQuery) -> Response:
             services().owners.max_queued,
             from_start=query.from_ == "start",
         )
+        if is_new:
+            objects.limit_priority(job)
     services().notifier.notify(Device(job.device))
     location = url_for("jobs.show_job", job_id=job.id)
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK

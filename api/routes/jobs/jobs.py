@@ -214,6 +214,8 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         resolved, inline, plan = _plan(body, Path(folder))
         if query.dry_run:
+            with services().sessions() as session:
+                objects.check_model_name(session, resolved.spec.model)
             return to_response(plan)
 
         def submit(stored: list[StoredFile]) -> tuple[Job, bool]:

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
+from api.access import objects
 from api.access.needs import needs
 from api.documents.jobs import JobDocument, load_job
 from api.http.paths import VersionPath
@@ -46,6 +47,7 @@ def reproduce_version(path: VersionPath) -> Response:
         job = submission.create_reproduction(
             session, spec, version.model, version.number, owners.get_current(), owners.max_queued
         )
+        objects.limit_priority(job)
     services().notifier.notify(Device(job.device))
     location = url_for("jobs.show_job", job_id=job.id)
     return to_response(load_job(services().sessions, job.id), HTTPStatus.ACCEPTED, {"Location": location})

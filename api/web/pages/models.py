@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from flask import Response, request, url_for
 
+from api.access.callers import get_caller
 from api.documents.registry import VersionSummary, format_model, format_version
 from api.http.pagination import NUMBER_KEY, TEXT_KEY, make_next_cursor, parse_page
 from api.services import services
 from api.web.rendering import render
+from shared.access.rights import Scope
 from shared.registry import aliases, versions
 
 PAGE_LENGTH = 50
@@ -81,5 +83,5 @@ def show_model(model: str) -> Response:
         history=_draw_history(listed),
         aliases=sorted(numbers.items()),
         next_page=url_for("web.show_model", model=model, cursor=cursor) if cursor else None,
-        data={"model": model},
+        data={"model": model, "may_manage": get_caller().may(Scope.MANAGE)},
     )

@@ -21,7 +21,11 @@ class UserKind(StrEnum):
 
 
 class User(Base):
-    """A user. `login` is also the name of the owner of the jobs that the user submits."""
+    """A user. `login` is also the name of the owner of the jobs that the user submits.
+
+    Attributes:
+        expires_at: no key of the user is valid after this time, such as the end of a course; None for no limit.
+    """
 
     __tablename__ = "users"
 
@@ -30,6 +34,7 @@ class User(Base):
     kind: Mapped[str] = mapped_column(String(20), default=UserKind.PERSON)
     role: Mapped[str] = mapped_column(String(20))
     created_at: Mapped[datetime] = mapped_column(default=now())
+    expires_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
 
 
@@ -93,7 +98,7 @@ class Invitation(Base):
     created_by: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(default=now())
     expires_at: Mapped[datetime]
-    key_expires_at: Mapped[datetime | None]  # of the key that the acceptance makes; None for its usual time
+    user_expires_at: Mapped[datetime | None]  # `User.expires_at` of who accepts
     used_at: Mapped[datetime | None]
 
 

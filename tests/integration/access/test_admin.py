@@ -30,10 +30,14 @@ def test_the_command_prints_a_link_with_which_the_first_admin_joins(http: FlaskC
     again = run(settings, "invite", "ada")
     wrong = run(settings, "invite", "Ada Lovelace")
     unknown = run(settings, "reset", "bob")
+    nowhere = run(settings.model_copy(update={"database_url": "sqlite:////nowhere/x.db"}), "invite", "bob")
+    bare = run(settings, "invite", "bob", "--url", "gpu-box:8000")
 
     assert (address, made.stderr) == ("https://gpu-box:8443/ui/join", "")
     assert joined.json["user"]["role"] == "admin"
     assert "`reset` makes a link" in again.stderr
     assert "2 to 32 characters" in wrong.stderr
     assert "There is no user 'bob'" in unknown.stderr
+    assert "no database of Trainyard at sqlite:////nowhere/x.db" in nowhere.stderr
+    assert "must begin with http" in bare.stderr
     assert (again.returncode, wrong.returncode, unknown.returncode) == (1, 1, 1)

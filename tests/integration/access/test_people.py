@@ -54,6 +54,7 @@ def test_a_class_is_invited_by_a_table_and_joins(http: FlaskClient, admin: Perso
     joined = http.post("/api/v1/invitations/acceptance", json={"token": get_token(rows[0]["link"])})
     assert joined.status_code == HTTPStatus.CREATED
     assert joined.json["user"]["name"] == "김민준"
+    assert joined.json["user"]["expires_at"].startswith("2099-07-31T23:59:59")
     assert joined.json["key"]["expires_at"].startswith("2099-07-31T23:59:59")
     assert joined.json["key"]["scopes"] == ["read", "predict", "train"]
     key = joined.json["key"]["key"]
@@ -68,7 +69,7 @@ def test_a_second_table_leaves_those_who_joined_and_renews_the_links_of_others(
 
     second = invite(http, admin, "login\nkim\nlee\n").json["invitations"]
 
-    assert second[0]["link"] is None
+    assert (second[0]["joined"], second[0]["link"]) == (True, None)
     assert second[1]["link"] not in (None, first[1]["link"])
     old = http.post("/api/v1/invitations/acceptance", json={"token": get_token(first[1]["link"])})
     assert_problem(old, 410, "invitation-unusable")
@@ -83,6 +84,9 @@ def test_a_second_table_leaves_those_who_joined_and_renews_the_links_of_others(
         ("login,name\nkim,a,b\n", "#/0"),
         ("login\nADA\n", "#/0/login"),
         ("login\n=cmd()\n", "#/0/login"),
+        ("login\nanonymous\n", "#/0/login"),
+        ("login,name\nkim,a\u202eb\n", "#/0/name"),
+        ("login,expires_at\nkim,2001-01-01\n", "#/0/expires_at"),
     ],
 )
 def test_a_table_with_a_fault_invites_nobody(http: FlaskClient, admin: Person, table: str, pointer: str) -> None:
@@ -92,7 +96,18 @@ def test_a_table_with_a_fault_invites_nobody(http: FlaskClient, admin: Person, t
     assert http.get("/api/v1/invitations", headers=admin.headers).json["invitations"] == []
 
 
-@pytest.mark.parametrize("table", ["", "name\nKim\n", "login,login\na,b\n", "login,color\nkim,red\n"])
+def test_a_fault_of_a_table_names_its_line(http: FlaskClient, admin: Person) -> None:
+    problem = assert_problem(
+        invite(http, admin, "login,role\n\nkim, Member\rkim,chef\rmax,boss"), 422, "invalid-request"
+    )
+
+    assert [(fault["pointer"], fault["line"]) for fault in problem["errors"]] == [("#/1/role", 4), ("#/2/role", 5)]
+    assert problem["errors"][0]["detail"].startswith("Line 4, 'kim': ")
+
+
+@pytest.mark.parametrize(
+    "table", ["", "login\n", "name\nKim\n", "login,login\na,b\n", "login,color\nkim,red\n", 'login\n"kim\n']
+)
 def test_a_table_needs_its_columns(http: FlaskClient, admin: Person, table: str) -> None:
     assert invite(http, admin, table).status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 
@@ -149,6 +164,59 @@ def test_a_reset_ends_the_old_keys_when_its_link_is_used(http: FlaskClient, admi
     assert http.get("/api/v1/me", headers={"X-Api-Key": new}).status_code == HTTPStatus.OK
 
 
+def test_a_disabled_user_gets_no_new_key(http: FlaskClient, admin: Person, join: Join) -> None:
+    join("kim", Role.MEMBER)
+    link = http.post("/api/v1/users/kim/reset", headers=admin.headers).json["link"]
+    http.patch("/api/v1/users/kim", json={"disabled": True}, headers=admin.headers)
+
+    again = http.post("/api/v1/users/kim/reset", headers=admin.headers)
+    accepted = http.post("/api/v1/invitations/acceptance", json={"token": get_token(link)})
+
+    assert_problem(again, 422, "invalid-request")
+    assert_problem(accepted, 410, "invitation-unusable")
+
+
+@pytest.mark.parametrize("change", [{"disabled": True}, {"role": "maintainer"}])
+def test_the_links_of_an_admin_end_with_its_rights(
+    http: FlaskClient, admin: Person, join: Join, change: dict[str, Any]
+) -> None:
+    eve = join("eve", Role.ADMIN)
+    (invited,) = invite(http, eve, "login,role\nbackdoor,admin\n").json["invitations"]
+
+    http.patch("/api/v1/users/eve", json=change, headers=admin.headers)
+
+    accepted = http.post("/api/v1/invitations/acceptance", json={"token": get_token(invited["link"])})
+    assert_problem(accepted, 410, "invitation-unusable")
+
+
+def test_no_key_of_a_user_outlives_its_access(http: FlaskClient, app: Flask, sessions: Sessions, admin: Person) -> None:
+    (invited,) = invite(http, admin, "login,expires_at\nkim,2027-01-31\n").json["invitations"]
+    first = http.post("/api/v1/invitations/acceptance", json={"token": get_token(invited["link"])}).json["key"]
+    headers = {"X-Api-Key": first["key"]}
+    late = http.post("/api/v1/keys", json={"name": "x", "expires_at": "2027-02-28T00:00:00Z"}, headers=headers)
+    second = http.post("/api/v1/keys", json={"name": "x"}, headers=headers).json
+    link = http.post("/api/v1/users/kim/reset", headers=admin.headers).json["link"]
+    third = http.post("/api/v1/invitations/acceptance", json={"token": get_token(link)}).json["key"]
+
+    assert_problem(late, 422, "invalid-request")
+    assert second["expires_at"] == third["expires_at"] == first["expires_at"]
+    http.patch("/api/v1/users/kim", json={"expires_at": "2027-12-31T00:00:00Z"}, headers=admin.headers)
+    with sessions.begin() as session:
+        session.execute(update(User).where(User.login == "kim").values(expires_at=now(-1)))
+    app.extensions[EXTENSION].gate.forget()
+    assert_problem(http.get("/api/v1/me", headers={"X-Api-Key": third["key"]}), 401, "key-expired")
+
+
+def test_times_are_those_of_their_zone(http: FlaskClient, admin: Person) -> None:
+    made = http.post(
+        "/api/v1/keys", json={"name": "x", "expires_at": "2027-01-01T22:00:00+09:00"}, headers=admin.headers
+    ).json
+
+    shown = http.get(f"/api/v1/keys/{made['id']}", headers=admin.headers).json
+
+    assert shown["expires_at"] == "2027-01-01T13:00:00Z"
+
+
 def test_the_last_admin_stays(http: FlaskClient, admin: Person, join: Join) -> None:
     for change in ({"disabled": True}, {"role": "member"}):
         refused = http.patch("/api/v1/users/ada", json=change, headers=admin.headers)
@@ -186,9 +254,16 @@ def test_a_key_makes_none_that_may_do_more(http: FlaskClient, admin: Person, joi
     kim = join("kim", Role.MEMBER)
     narrow = http.post("/api/v1/keys", json={"name": "x", "scopes": ["read"]}, headers=admin.headers).json
     by_narrow = {"X-Api-Key": narrow["key"]}
+    far = "2199-01-01T00:00:00Z"
+    assert_problem(
+        http.post("/api/v1/keys", json={"name": "y", "expires_at": far}, headers=kim.headers), 422, "invalid-request"
+    )
+    assert http.post("/api/v1/keys", json={"name": "y", "expires_at": far}, headers=admin.headers).status_code == 201
 
     for path, body, headers in (
         ("/api/v1/keys", {"name": "y"}, by_narrow),
+        ("/api/v1/keys", {"name": "y", "scopes": ["read"]}, by_narrow),
+        ("/api/v1/keys", {"name": "y", "user": "kim"}, admin.headers),
         ("/api/v1/keys", {"name": "y", "scopes": ["admin"]}, by_narrow),
         (f"/api/v1/keys/{admin.key_id}/rotation", {}, by_narrow),
         ("/api/v1/keys", {"name": "y", "user": "ada"}, kim.headers),
@@ -268,6 +343,49 @@ def test_a_browser_signs_in_and_out(http: FlaskClient, app: Flask, admin: Person
     browser.set_cookie("trainyard-session", cookie.partition("=")[2].partition(";")[0])
     assert browser.get("/ui/jobs").status_code == HTTPStatus.SEE_OTHER  # also with the old cookie
     assert http.get("/api/v1/me", headers=admin.headers).status_code == HTTPStatus.OK
+
+
+def test_one_who_lost_rights_can_still_revoke_its_key(http: FlaskClient, admin: Person, join: Join) -> None:
+    tea = join("tea", Role.MAINTAINER)
+    http.patch("/api/v1/users/tea", json={"role": "viewer"}, headers=admin.headers)
+
+    rotated = http.post(f"/api/v1/keys/{tea.key_id}/rotation", json={}, headers=tea.headers)
+    revoked = http.delete(f"/api/v1/keys/{tea.key_id}", headers=tea.headers)
+
+    assert (rotated.status_code, revoked.status_code) == (HTTPStatus.OK, HTTPStatus.NO_CONTENT)
+
+
+def test_a_rotation_signs_the_other_browsers_out(http: FlaskClient, app: Flask, admin: Person) -> None:
+    own, other, page = app.test_client(), app.test_client(), {"Sec-Fetch-Site": "same-origin"}
+    for browser in (own, other):
+        browser.post("/api/v1/sessions", json={"key": admin.key})
+    http.get("/api/v1/me")
+
+    own.post(f"/api/v1/keys/{admin.key_id}/rotation", json={"grace_hours": 0}, headers=page)
+
+    assert own.get("/ui/jobs").status_code == HTTPStatus.OK
+    assert other.get("/ui/jobs").status_code == HTTPStatus.SEE_OTHER
+
+
+def test_only_so_many_browsers_are_signed_in_with_a_key(http: FlaskClient, app: Flask, admin: Person) -> None:
+    browsers = [app.test_client() for _ in range(keys.MAX_SESSIONS + 1)]
+    for browser in browsers:
+        browser.post("/api/v1/sessions", json={"key": admin.key})
+
+    statuses = [browser.get("/ui/jobs").status_code for browser in (browsers[0], browsers[1], browsers[-1])]
+
+    assert statuses == [HTTPStatus.SEE_OTHER, HTTPStatus.OK, HTTPStatus.OK]
+    assert http.get("/api/v1/me", headers=admin.headers).status_code == HTTPStatus.OK
+
+
+def test_the_token_of_a_session_is_no_key(http: FlaskClient, app: Flask, admin: Person) -> None:
+    browser = app.test_client()
+    cookie = browser.post("/api/v1/sessions", json={"key": admin.key}).headers["Set-Cookie"]
+    browser.get("/ui/jobs")  # now it is in memory
+    token = cookie.partition("=")[2].partition(";")[0]
+
+    for headers in ({"Authorization": f"session {token}"}, {"X-Api-Key": f"session {token}"}, {"X-Api-Key": token}):
+        assert_problem(http.get("/api/v1/jobs", headers=headers), 401, "not-authenticated")
 
 
 def test_a_session_ends_with_its_key(http: FlaskClient, app: Flask, admin: Person, join: Join) -> None:
@@ -364,6 +482,8 @@ def test_a_model_belongs_to_who_uses_its_name_first(http: FlaskClient, admin: Pe
     statuses = [
         http.post("/api/v1/jobs", json=DIGITS, headers=person.headers).status_code for person in (ann, ann, bob, tea)
     ]
+    planned = http.post("/api/v1/jobs?dry_run=true", json=DIGITS, headers=bob.headers)
+    assert_problem(planned, 409, "name-taken")
     refused = http.post("/api/v1/jobs", json=DIGITS, headers=bob.headers)
 
     assert statuses == [202, 202, 409, 202]

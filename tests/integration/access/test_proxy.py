@@ -49,6 +49,15 @@ def test_a_header_from_elsewhere_means_nothing(http: FlaskClient, admin: Person)
     assert with_key.json["owner"] == "ada"
 
 
+def test_the_name_of_a_user_of_the_proxy_is_no_key(http: FlaskClient, admin: Person) -> None:
+    assert http.get("/api/v1/me", headers={HEADER: "ada"}).json["user"]["role"] == "admin"  # now it is in memory
+
+    for headers in ({"Authorization": "proxy ada"}, {"X-Api-Key": "proxy ada"}, {"X-Api-Key": "key ada"}):
+        assert_problem(http.get("/api/v1/users", headers=headers), 401, "not-authenticated")
+    assert admin.key
+    assert_problem(http.get("/api/v1/me", headers={HEADER: "kim,ada"}), 422, "invalid-request")
+
+
 def test_without_a_name_nobody_is_anonymous(http: FlaskClient, admin: Person) -> None:
     assert admin.key
     assert_problem(http.get("/api/v1/me"), 401, "not-authenticated")

@@ -7,10 +7,15 @@ import { showSecret } from "../secrets.js";
 const place = document.querySelector("[data-problem]");
 const button = document.querySelector("[data-accept]");
 
+if (location.hash.length < 2) {
+  button.disabled = true;
+  document.querySelector("[data-cut]").hidden = false;
+}
+
 button.addEventListener("click", async () => {
   button.disabled = true;
   const isDone = await attempt(place, async () => {
-    const { user, key } = await call("/api/v1/invitations/acceptance", { method: "POST", json: { token: location.hash.slice(1) || "-" } });
+    const { user, key } = await call("/api/v1/invitations/acceptance", { method: "POST", json: { token: location.hash.slice(1) } });
     history.replaceState(null, "", location.pathname); // the link is used
     document.querySelector("[data-invited]").hidden = true;
     const accepted = document.querySelector("[data-accepted]");

@@ -16,9 +16,12 @@ function question(title, text, yes, isLoss = true) {
   return ask(dialog);
 }
 
-for (const cell of document.querySelectorAll("[data-actions]")) cell.hidden = false;
-form.hidden = false;
-document.querySelector("[data-description]").hidden = true;
+if (data.may_manage) {
+  for (const cell of document.querySelectorAll("[data-actions], [data-unset]")) cell.hidden = false;
+  form.hidden = false;
+  document.querySelector("[data-description]").hidden = true;
+  document.querySelector("[data-alias]").hidden = false;
+}
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(place, async () => {
@@ -28,7 +31,6 @@ form.addEventListener("submit", (event) => {
 });
 
 const aliases = document.querySelector("[data-alias]");
-aliases.hidden = false;
 aliases.addEventListener("submit", (event) => {
   event.preventDefault();
   const fields = new FormData(aliases);
@@ -38,7 +40,6 @@ aliases.addEventListener("submit", (event) => {
   });
 });
 for (const button of document.querySelectorAll("[data-unset]")) {
-  button.hidden = false;
   button.addEventListener("click", async () => {
     const alias = button.dataset.unset;
     if (!await question(say("model.script.unset_title", { alias }), say(alias === "production" ? "model.script.unset_production" : "model.script.unset_text"), say("model.script.unset"))) return;

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(20), nullable=False),
         sa.Column("role", sa.String(20), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=True),
         sa.Column("disabled_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("login", name=op.f("pk_users")),
     )
@@ -64,7 +65,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.String(255), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("expires_at", TIME, nullable=False),
-        sa.Column("key_expires_at", TIME, nullable=True),
+        sa.Column("user_expires_at", TIME, nullable=True),
         sa.Column("used_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invitations")),
         sa.UniqueConstraint("token_sha256", name=op.f("uq_invitations_token_sha256")),
