@@ -11,7 +11,7 @@ from flask_openapi3 import Info, OpenAPI
 from flask_openapi3_swagger.plugins import RegisterPlugin
 
 from api.access.gate import Gate, KeyGate, ProxyRule
-from api.access.needs import admit
+from api.access.needs import admit, is_open
 from api.access.owners import Owners
 from api.charts.cache import PictureCache
 from api.charts.dataset_rows import OpenDatasets
@@ -22,7 +22,7 @@ from api.documents.base import JobProblem, Problem
 from api.documents.jobs import write_change
 from api.http import problems
 from api.http.bodies import YAML_TYPES
-from api.http.openapi import complete_document, list_views
+from api.http.openapi import complete_document, describe_keys, list_views
 from api.http.reading.body_reader import BodyReader
 from api.http.reading.document_reader import CONFIG_KEY, DocumentReader
 from api.http.requests import check_encoding, check_url
@@ -252,7 +252,8 @@ def _add_documentation(app: OpenAPI) -> None:
     @cache
     def make_document() -> dict[str, Any]:
         further = (TrainingSpec, BatchSpec, ExportSpec, BaselineSpec, ImportSpec, EvaluationSpec, JobProblem)
-        return complete_document(app.api_doc, list_views(app), further, describe_foreign_paths())
+        document = complete_document(app.api_doc, list_views(app), further, describe_foreign_paths())
+        return describe_keys(document, partial(is_open, app))
 
     submit = app.paths["/api/v1/jobs"].post.requestBody.content
     submit[YAML_TYPES[0]] = submit["application/json"]  # flask-openapi3 documents only JSON bodies

@@ -4,10 +4,13 @@ A view that declares nothing is refused to everybody who has to sign in. So a ne
 about it.
 """
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
 from flask import Flask, current_app, g, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing.exceptions import RoutingException
 
 from api.access.callers import EVERYBODY, NOBODY, Caller
 from api.access.gate import Gate
@@ -51,6 +54,16 @@ def find_need(app: Flask, endpoint: str) -> Scope | str | None:
     """Return what a view needs: a scope, `open` or `signed-in`; None for a view that declares nothing."""
     need: Scope | str | None = getattr(app.view_functions[endpoint], ATTRIBUTE, None)
     return OPEN if endpoint in OPEN_ENDPOINTS else need
+
+
+def is_open(app: Flask, path: str, method: str) -> bool:
+    """Return whether a path, written as in OpenAPI, answers everybody to this method."""
+    written = re.sub(r"{(\w+)}", "0", path)
+    try:
+        endpoint, _ = app.url_map.bind("").match(written, method.upper())
+    except (HTTPException, RoutingException):
+        return False
+    return find_need(app, endpoint) == OPEN
 
 
 def admit(gate: Gate) -> None:

@@ -5,7 +5,7 @@ are taken from pydantic again.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flask import Flask
@@ -28,6 +28,11 @@ HEADERS: dict[str, str] = {
     "Trainyard-Input": "What the numbers of images were: `pixels`, or the input of the `network`.",
     "Trainyard-Version": "The version that predicted, as `model/number`.",
     "X-Request-ID": "The id of the request, as the log has it. A request can bring its own.",
+}
+SECURITY_SCHEMES: Json = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key, where people sign in: docs/access.md."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same key."},
+    "basic": {"type": "http", "scheme": "basic", "description": "The same key as the password, with any user name."},
 }
 EVENT_SCHEMAS: Json = {
     "status": {"$ref": f"{REFERENCE}JobStatus"},
@@ -77,6 +82,20 @@ def complete_document(
                 _complete_operation(path, method, operation)
     _complete_jobs(document)
     _use_integers(document)
+    return document
+
+
+def describe_keys(document: Json, is_open: Callable[[str, str], bool]) -> Json:
+    """Describe how a key is sent, and which operations need none. Changes and returns the document.
+
+    `is_open` takes the path and the method of an operation.
+    """
+    document["components"]["securitySchemes"] = SECURITY_SCHEMES
+    document["security"] = [{name: []} for name in SECURITY_SCHEMES]
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method in METHODS and is_open(path, method):
+                operation["security"] = []
     return document
 
 

@@ -8,13 +8,32 @@ from pydantic import BaseModel
 from werkzeug.wsgi import FileWrapper
 
 from api.http.problems import MEDIA_TYPE, STATUS
-from shared.errors import DatabaseUnavailable, HostNotAllowed, InvalidRequest, OriginNotAllowed, ServiceError
+from shared.errors import (
+    DatabaseUnavailable,
+    HostNotAllowed,
+    InvalidRequest,
+    KeyExpired,
+    NoAdminYet,
+    NotAllowed,
+    NotAuthenticated,
+    OriginNotAllowed,
+    ServiceError,
+)
 
 CHUNK_BYTES = 2**18
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
-EVERYWHERE: tuple[type[ServiceError], ...] = (InvalidRequest, OriginNotAllowed, HostNotAllowed, DatabaseUnavailable)
+EVERYWHERE: tuple[type[ServiceError], ...] = (
+    InvalidRequest,
+    OriginNotAllowed,
+    HostNotAllowed,
+    DatabaseUnavailable,
+    NotAuthenticated,
+    KeyExpired,
+    NotAllowed,
+    NoAdminYet,
+)
 """The problems that every route can answer."""
 
 

@@ -15,7 +15,6 @@ from api.services import services
 from shared.access import audit
 from shared.access.rights import Scope
 from shared.database.engine import Sessions
-from shared.errors import NotAllowed, NotAuthenticated
 
 EXPORTED_AT_ONCE = 1000
 
@@ -33,7 +32,7 @@ class AuditQuery(PageQuery):
         return audit.AuditFilters(self.actor, self.action, self.object)
 
 
-@bp.get("/audit", responses={200: AuditList, **describe_problems(NotAuthenticated, NotAllowed)})
+@bp.get("/audit", responses={200: AuditList, **describe_problems()})
 @needs(Scope.ADMIN)
 @parse_request
 def list_audit_events(query: AuditQuery) -> Response:
@@ -49,7 +48,7 @@ def list_audit_events(query: AuditQuery) -> Response:
     "/audit.jsonl",
     responses={
         200: describe_bytes("application/jsonl", "One event in each line, the newest first."),
-        **describe_problems(NotAuthenticated, NotAllowed),
+        **describe_problems(),
     },
 )
 @needs(Scope.ADMIN)

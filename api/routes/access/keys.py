@@ -18,12 +18,11 @@ from shared.access import keys, users
 from shared.access.rights import SCOPES_OF_ROLE, Scope, sort_scopes
 from shared.database.tables.access import Key, UserKind
 from shared.errors import (
+    AccessIsOff,
     Fault,
     InvalidRequest,
-    KeyExpired,
     KeyNotFound,
     NotAllowed,
-    NotAuthenticated,
     TooManyKeys,
     UserNotFound,
 )
@@ -89,7 +88,7 @@ class Rotation(BaseModel):
     "",
     responses={
         201: NewKeyDocument,
-        **describe_problems(NotAuthenticated, KeyExpired, NotAllowed, TooManyKeys, UserNotFound),
+        **describe_problems(AccessIsOff, TooManyKeys, UserNotFound),
     },
 )
 @needs(Scope.READ)
@@ -129,7 +128,7 @@ def create_key(body: KeyCreation) -> Response:
     return to_response(document, HTTPStatus.CREATED, {"Location": url_for("keys.show_key", key_id=key.id)})
 
 
-@bp.get("", responses={200: KeyList, **describe_problems(NotAuthenticated, KeyExpired, NotAllowed)})
+@bp.get("", responses={200: KeyList, **describe_problems(AccessIsOff)})
 @needs(Scope.READ)
 @parse_request
 def list_keys(query: KeysQuery) -> Response:
@@ -145,7 +144,7 @@ def list_keys(query: KeysQuery) -> Response:
     return to_response(KeyList(keys=[KeyDocument.model_validate(key) for key in found]))
 
 
-@bp.get("/<key_id>", responses={200: KeyDocument, **describe_problems(NotAuthenticated, KeyExpired, KeyNotFound)})
+@bp.get("/<key_id>", responses={200: KeyDocument, **describe_problems(AccessIsOff, KeyNotFound)})
 @needs(Scope.READ)
 @parse_request
 def show_key(path: KeyPath) -> Response:
@@ -154,7 +153,7 @@ def show_key(path: KeyPath) -> Response:
         return to_response(KeyDocument.model_validate(keys.get_key(session, path.key_id, _choose_login())))
 
 
-@bp.delete("/<key_id>", responses={204: None, **describe_problems(NotAuthenticated, KeyExpired, KeyNotFound)})
+@bp.delete("/<key_id>", responses={204: None, **describe_problems(AccessIsOff, KeyNotFound)})
 @needs(Scope.READ)
 @parse_request
 def revoke_key(path: KeyPath) -> Response:
@@ -174,7 +173,7 @@ def revoke_key(path: KeyPath) -> Response:
 
 @bp.post(
     "/<key_id>/rotation",
-    responses={200: NewKeyDocument, **describe_problems(NotAuthenticated, KeyExpired, KeyNotFound)},
+    responses={200: NewKeyDocument, **describe_problems(AccessIsOff, KeyNotFound)},
 )
 @needs(Scope.READ)
 @parse_request

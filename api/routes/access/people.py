@@ -40,6 +40,7 @@ from shared.access.rights import Role, Scope
 from shared.access.users import LOGIN, LOGIN_RULE
 from shared.errors import (
     MAX_FAULTS,
+    AccessIsOff,
     Fault,
     InvalidRequest,
     InvitationNotFound,
@@ -47,8 +48,6 @@ from shared.errors import (
     LastAdmin,
     LoginTaken,
     MalformedRequest,
-    NotAllowed,
-    NotAuthenticated,
     UserNotFound,
     list_names,
 )
@@ -56,7 +55,7 @@ from shared.errors import (
 CSV = "text/csv"
 MAX_CSV_BYTES = 2**20
 COLUMNS = ("login", "name", "role", "expires_at")
-ACCESS = (NotAuthenticated, NotAllowed)
+
 
 bp = APIBlueprint("people", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="Access")])
 
@@ -149,7 +148,7 @@ class InvitationPath(BaseModel):
                 **describe_bytes(CSV, "")["content"],
             },
         },
-        **describe_problems(*ACCESS, MalformedRequest),
+        **describe_problems(AccessIsOff, MalformedRequest),
     },
     openapi_extensions={
         "requestBody": {
@@ -181,7 +180,7 @@ def invite() -> Response:
     return to_response(LinkList(invitations=links), HTTPStatus.CREATED)
 
 
-@bp.get("/invitations", responses={200: InvitationList, **describe_problems(*ACCESS)})
+@bp.get("/invitations", responses={200: InvitationList, **describe_problems()})
 @needs(Scope.ADMIN)
 @parse_request
 def list_invitations() -> Response:
@@ -191,7 +190,7 @@ def list_invitations() -> Response:
     return to_response(InvitationList(invitations=[InvitationDocument.model_validate(one) for one in found]))
 
 
-@bp.delete("/invitations/<invitation_id>", responses={204: None, **describe_problems(*ACCESS, InvitationNotFound)})
+@bp.delete("/invitations/<invitation_id>", responses={204: None, **describe_problems(AccessIsOff, InvitationNotFound)})
 @needs(Scope.ADMIN)
 @parse_request
 def withdraw_invitation(path: InvitationPath) -> Response:
@@ -227,7 +226,7 @@ def accept_invitation(body: Acceptance) -> Response:
     return response
 
 
-@bp.get("/users", responses={200: UserList, **describe_problems(*ACCESS)})
+@bp.get("/users", responses={200: UserList, **describe_problems()})
 @needs(Scope.ADMIN)
 @parse_request
 def list_users(query: PageQuery) -> Response:
@@ -239,7 +238,7 @@ def list_users(query: PageQuery) -> Response:
     return to_response(UserList(users=[UserDocument.model_validate(user) for user in found], next=following))
 
 
-@bp.post("/users", responses={201: UserDocument, **describe_problems(*ACCESS, LoginTaken, MalformedRequest)})
+@bp.post("/users", responses={201: UserDocument, **describe_problems(AccessIsOff, LoginTaken, MalformedRequest)})
 @needs(Scope.ADMIN)
 @parse_request
 def create_service_account(body: UserCreation) -> Response:
@@ -255,7 +254,7 @@ def create_service_account(body: UserCreation) -> Response:
     return to_response(document, HTTPStatus.CREATED)
 
 
-@bp.get("/users/<login>", responses={200: UserDocument, **describe_problems(*ACCESS, UserNotFound)})
+@bp.get("/users/<login>", responses={200: UserDocument, **describe_problems(AccessIsOff, UserNotFound)})
 @needs(Scope.ADMIN)
 @parse_request
 def show_user(path: UserPath) -> Response:
@@ -266,7 +265,7 @@ def show_user(path: UserPath) -> Response:
 
 @bp.patch(
     "/users/<login>",
-    responses={200: UserDocument, **describe_problems(*ACCESS, UserNotFound, LastAdmin, MalformedRequest)},
+    responses={200: UserDocument, **describe_problems(AccessIsOff, UserNotFound, LastAdmin, MalformedRequest)},
 )
 @needs(Scope.ADMIN)
 @parse_request
@@ -286,7 +285,7 @@ def change_user(path: UserPath, body: UserChange) -> Response:
     return to_response(document)
 
 
-@bp.post("/users/<login>/reset", responses={201: LinkDocument, **describe_problems(*ACCESS, UserNotFound)})
+@bp.post("/users/<login>/reset", responses={201: LinkDocument, **describe_problems(AccessIsOff, UserNotFound)})
 @needs(Scope.ADMIN)
 @parse_request
 def reset_user(path: UserPath) -> Response:

@@ -18,7 +18,7 @@ from shared import logs
 from shared.access import keys, users
 from shared.access.audit import Actor
 from shared.access.rights import Scope
-from shared.errors import KeyExpired, MalformedRequest, NotAllowed, NotAuthenticated
+from shared.errors import AccessIsOff, MalformedRequest, NotAllowed
 
 bp = APIBlueprint("sessions", __name__, url_prefix="/api/v1/sessions", abp_tags=[Tag(name="Access")])
 
@@ -31,7 +31,7 @@ class SignIn(BaseModel):
 
 @bp.post(
     "",
-    responses={201: UserDocument, **describe_problems(NotAuthenticated, KeyExpired, NotAllowed, MalformedRequest)},
+    responses={201: UserDocument, **describe_problems(AccessIsOff, MalformedRequest)},
 )
 @open_to_all
 @parse_request
@@ -54,7 +54,7 @@ def sign_in(body: SignIn) -> Response:
     return response
 
 
-@bp.delete("/current", responses={204: None, **describe_problems(NotAuthenticated)})
+@bp.delete("/current", responses={204: None, **describe_problems()})
 @signed_in
 @parse_request
 def sign_out() -> Response:

@@ -63,7 +63,7 @@ def test_every_operation_describes_its_request_and_response(http: FlaskClient) -
             assert named == set(re.findall(r"{(\w+)}", path)), path
             assert operation["summary"], path
             assert any(status.startswith("2") for status in operation["responses"]), path
-            without = ("/baselines", "/cancellation", "/reproduction", "/retry", "/stop", "load")
+            without = ("/baselines", "/cancellation", "/reproduction", "/reset", "/retry", "/stop", "load")
             takes_body = method in ("post", "put", "patch") and not path.endswith(without)
             assert ("requestBody" in operation) == takes_body, path
 
@@ -240,3 +240,19 @@ def iterate_schemas(part: Any) -> Iterator[Json]:
     if isinstance(part, list):
         for inner in part:
             yield from iterate_schemas(inner)
+
+
+def test_what_needs_a_key_is_described(http: FlaskClient) -> None:
+    document = http.get("/openapi.json").json
+    paths = document["paths"]
+
+    assert document["security"] == [{"bearer": []}, {"header": []}, {"basic": []}]
+    for path, method, is_open in (
+        ("/health/live", "get", True),
+        ("/api/v1/invitations/acceptance", "post", True),
+        ("/v2/health/ready", "get", True),
+        ("/api/v1/jobs/{job_id}", "get", False),
+        ("/api/v1/models/{model}/predictions", "post", False),
+        ("/v2/models/{model}/infer", "post", False),
+    ):
+        assert (paths[path][method].get("security") == []) == is_open, path
