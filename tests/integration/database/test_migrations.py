@@ -9,9 +9,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 
+from shared.access import audit
 from shared.database.engine import Sessions, make_engine
+from shared.database.tables.access import User
 from shared.database.tables.base import Base
-from shared.database.tables.jobs import Job
+from shared.database.tables.jobs import ANONYMOUS, Job
+from shared.database.tables.registry import Model, Version
 from shared.datasets import revisions
 from shared.datasets.info import DatasetInfo, TargetKind
 from shared.jobs import batch_predictions, submission
@@ -69,3 +72,29 @@ def test_jobs_of_an_earlier_release_refer_to_their_data(
     with sessions() as session:
         found = {job.model: job.dataset_revision_id for job in session.scalars(select(Job))}
     assert found == {"xor": None, "digits": revision.id, "flowers": revision.id}
+
+
+def test_owners_of_an_earlier_release_become_users_and_own_their_models(
+    settings: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sessions.begin() as session:
+        for owner, model in (("kim@lab", "digits"), (ANONYMOUS, "other")):
+            spec = TrainingSpec.model_validate(changed(DIGITS, "model", model))
+            job = submission.create_job(session, spec, owner)
+            session.add(Model(name=model, last_number=1))
+            session.flush()
+            session.add(Version(model=model, number=1, job_id=job.id, manifest={}))
+    sessions.kw["bind"].dispose()
+    monkeypatch.setenv("TRAINYARD_DATABASE_URL", settings.database_url)
+    config = Config(toml_file=ROOT / "pyproject.toml")
+
+    command.downgrade(config, "0013")
+    command.upgrade(config, "head")
+
+    with sessions() as session:
+        users = [(user.login, user.kind, user.role, user.disabled_at) for user in session.scalars(select(User))]
+        created_by = {model.name: model.created_by for model in session.scalars(select(Model))}
+        generation = audit.read_generation(session)
+    assert users == [("kim@lab", "external", "member", None)]
+    assert created_by == {"digits": "kim@lab", "other": None}
+    assert generation == 0
