@@ -517,3 +517,15 @@ def test_thirty_students_post_one_recipe(http: FlaskClient, app: Flask, admin: P
 
     assert (planned, models) == ("digits.ann", ["digits.ann", "digits"])
     assert http.post("/api/v1/jobs", json=own, headers=ann.headers).json["model"] == "digits.ann"
+
+
+def test_a_retry_publishes_only_under_a_name_that_is_free_or_own(http: FlaskClient, admin: Person, join: Join) -> None:
+    ann, tea = join("ann", Role.MEMBER), join("tea", Role.MAINTAINER)
+    http.post("/api/v1/jobs", json=DIGITS, headers=ann.headers)
+    job = http.post("/api/v1/jobs", json=DIGITS, headers=tea.headers).json
+    http.post(f"/api/v1/jobs/{job['id']}/cancellation", headers=tea.headers)
+    http.patch("/api/v1/users/tea", json={"role": "member"}, headers=admin.headers)
+
+    retried = http.post(f"/api/v1/jobs/{job['id']}/retry", headers=tea.headers)
+
+    assert_problem(retried, 409, "name-taken")
