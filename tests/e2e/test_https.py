@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_the_service_speaks_https_and_nothing_else(certificate: tuple[Path, Path
 
 def invite(stack: LocalStack, folder: Path, settings: dict[str, str]) -> str:
     environment = {**os.environ, **settings, "TRAINYARD_DATA_DIR": str(folder), "TRAINYARD_PORT": str(stack.port)}
-    command = [str(ROOT / ".venv/bin/python"), "-m", "api.admin", "invite", "ada", "--role", "admin"]
+    command = [sys.executable, "-m", "api.admin", "invite", "ada", "--role", "admin"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
