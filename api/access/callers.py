@@ -91,6 +91,6 @@ def get_signed_in() -> Caller:
 
 
 def make_actor() -> Actor:
-    """Return the caller of the current request as the actor of a change."""
-    caller = get_caller()
+    """Return the caller of the current request as the actor of a change. Raises AccessIsOff where nobody signs in."""
+    caller = get_signed_in()
     return Actor(caller.login, caller.via, caller.key_id, logs.get_context("request_id"), request.remote_addr)

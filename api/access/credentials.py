@@ -20,7 +20,7 @@ SECURE_COOKIE = f"__Host-{COOKIE}"
 
 @dataclass(frozen=True)
 class Credential:
-    """What a request brings to say who sends it. `text` is the key, or the token of the session."""
+    """A key, or the token of a session, which says who sends a request. `text` is the key or the token."""
 
     kind: Literal["key", "session"]
     text: str

@@ -207,13 +207,12 @@ class KeyGate(Gate):
             return known
         actor = audit.Actor(login, "proxy", address=environ.get("REMOTE_ADDR"))
         with self._sessions() as session:
-            generation = audit.read_generation(session)
+            generation, time_now = audit.read_generation(session), users.read_clock(session)
             user = session.get(User, login)
         if user is None:
             with self._sessions.begin() as session:
                 user = users.admit_external(session, actor, login, rule.role)
-        if user.disabled_at is not None:
-            raise NotAuthenticated(f"The user {login!r} is disabled. Ask an admin.")
+        users.check_access(user, time_now)
         own = Role(user.role)
         caller = Caller(login, own, SCOPES_OF_ROLE[own], via="proxy", until=asked_at + SESSION_CHECK_SECONDS)
         with self._memory_lock:

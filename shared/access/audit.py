@@ -16,7 +16,7 @@ class Actor:
     """Who makes a change, and on which way.
 
     Attributes:
-        via: `key`, `session`, `invitation` or `command`.
+        via: `key`, `session`, `proxy`, `invitation` or `command`.
         address: the address of the client; None for a command.
     """
 
@@ -29,7 +29,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class AuditFilters:
-    """What a list of audit events is limited to; None for everything."""
+    """The limits of a list of audit events; None for everything."""
 
     actor: str | None = None
     action: str | None = None

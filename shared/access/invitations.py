@@ -8,7 +8,7 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, count_change, record
-from shared.access.key_text import ID_LENGTH, compute_digest, make_key, make_token
+from shared.access.key_text import compute_digest, make_id, make_token
 from shared.access.keys import KeyRequest, create_key, list_keys, revoke_key
 from shared.access.rights import Role
 from shared.access.users import get_user
@@ -137,7 +137,7 @@ def _make_link(session: Session, actor: Actor, guest: Guest, expires_at: datetim
     token = make_token()
     session.add(
         Invitation(
-            id=make_key().id[:ID_LENGTH],
+            id=make_id(),
             token_sha256=compute_digest(token),
             login=guest.login,
             name=guest.name,

@@ -29,7 +29,7 @@ class NewKey(NamedTuple):
 
 def make_key(key_id: str | None = None) -> NewKey:
     """Make a key. `key_id` is that of a key which gets a new secret; None for a new key."""
-    chosen = key_id or _choose(ID_LENGTH)
+    chosen = key_id or make_id()
     body = f"{PREFIX}{chosen}_{_choose(SECRET_LENGTH)}"
     text = body + _compute_checksum(body)
     return NewKey(chosen, text, compute_digest(text))
@@ -41,6 +41,11 @@ def find_key_id(text: str) -> str | None:
     if match is None or _compute_checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
         return None
     return match[1]
+
+
+def make_id() -> str:
+    """Make a random id of a key or an invitation: 8 base62 characters."""
+    return _choose(ID_LENGTH)
 
 
 def make_token() -> str:

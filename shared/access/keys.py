@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from shared.access.audit import Actor, count_change, record
 from shared.access.key_text import PREFIX, compute_digest, find_key_id, make_key, make_token
 from shared.access.rights import SCOPES_OF_ROLE, Role, Scope, sort_scopes
+from shared.access.users import check_access
 from shared.database.tables.access import BrowserSession, Key, User
 from shared.database.tables.base import now
 from shared.errors import Fault, InvalidRequest, KeyExpired, KeyNotFound, NotAuthenticated, TooManyKeys
@@ -252,8 +253,7 @@ def _check(key: Key, user: User, time: datetime) -> Found:
     """Return what a key may do. Raises NotAuthenticated or KeyExpired if it is no longer valid."""
     if key.revoked_at is not None:
         raise NotAuthenticated(f"The key {key.id!r} was revoked.")
-    if user.disabled_at is not None:
-        raise NotAuthenticated(f"The user {user.login!r} is disabled. Ask an admin.")
+    check_access(user, time)
     ends = [end for end in (key.expires_at, user.expires_at) if end is not None]
     seconds = (min(ends) - time).total_seconds() if ends else None
     if seconds is not None and seconds <= 0:

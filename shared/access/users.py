@@ -10,7 +10,7 @@ from shared.access.audit import Actor, count_change, record
 from shared.access.rights import Role
 from shared.database.tables.access import Invitation, User, UserKind
 from shared.database.tables.base import Document, now
-from shared.errors import LastAdmin, LoginTaken, UserNotFound, suggest
+from shared.errors import KeyExpired, LastAdmin, LoginTaken, NotAuthenticated, UserNotFound, suggest
 
 LOGIN = re.compile(r"(?!anonymous$)[a-z0-9][a-z0-9._-]{1,31}")
 LOGIN_RULE = (
@@ -35,6 +35,14 @@ def list_users(session: Session, after: str, limit: int) -> list[User]:
 def has_admin(session: Session) -> bool:
     """Return whether there is an admin who is not disabled."""
     return _count_admins(session) > 0
+
+
+def check_access(user: User, time: datetime) -> None:
+    """Check that a user has access at a time of the database. Raises NotAuthenticated or KeyExpired."""
+    if user.disabled_at is not None:
+        raise NotAuthenticated(f"The user {user.login!r} is disabled. Ask an admin.")
+    if user.expires_at is not None and user.expires_at <= time:
+        raise KeyExpired(f"The access of {user.login!r} ended at {user.expires_at:%Y-%m-%dT%H:%M:%SZ}. Ask an admin.")
 
 
 def create_service(session: Session, actor: Actor, login: str, name: str, role: Role) -> User:
@@ -81,7 +89,7 @@ def change_user(
     if role is not None:
         user.role = role
     if disabled is not None and disabled != before["disabled"]:
-        user.disabled_at = _read_clock(session) if disabled else None
+        user.disabled_at = read_clock(session) if disabled else None
     if expires_at is not None:
         user.expires_at = expires_at
     if user.disabled_at is not None or user.role != Role.ADMIN:  # links that an admin made do not outlive its rights
@@ -106,5 +114,6 @@ def _count_admins(session: Session) -> int:
     return session.scalars(admins).one()
 
 
-def _read_clock(session: Session) -> datetime:
+def read_clock(session: Session) -> datetime:
+    """Return the time of the database."""
     return session.scalars(select(now())).one()

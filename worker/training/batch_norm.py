@@ -1,7 +1,7 @@
 """Compute the batch normalisation of images with TensorFlow's fused operation while a network trains on a CPU.
 
 Keras computes mean, variance and outputs with a dozen operations on the whole tensor, and twice as many backwards. One
-fused operation does the same in a third of the processor time: docs/performance.md.
+fused operation does the same in less time: docs/performance.md.
 """
 
 from collections.abc import Iterator

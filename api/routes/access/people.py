@@ -12,7 +12,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, RootModel, field_validator
 
-from api.access.callers import get_signed_in, make_actor
+from api.access.callers import make_actor
 from api.access.cookies import set_session_cookie
 from api.access.needs import needs, open_to_all
 from api.documents.access import (
@@ -169,9 +169,7 @@ def invite() -> Response:
     Who was invited before and did not accept gets a new link; who accepted stays as it is.
     If one row is wrong, nobody is invited.
     """
-    get_signed_in()
-    guests = _read_guests()
-    actor = make_actor()
+    actor, guests = make_actor(), _read_guests()
     with services().sessions.begin() as session:
         made = invitations.invite(session, actor, guests)
     links = [_format_link(one) for one in made]
@@ -195,7 +193,6 @@ def list_invitations() -> Response:
 @parse_request
 def withdraw_invitation(path: InvitationPath) -> Response:
     """Withdraw an invitation: its link no longer works."""
-    get_signed_in()
     actor = make_actor()
     with services().sessions.begin() as session:
         invitations.withdraw(session, actor, path.invitation_id)
@@ -246,7 +243,6 @@ def create_service_account(body: UserCreation) -> Response:
 
     `POST /api/v1/keys` with `user` creates its keys. People are invited instead.
     """
-    get_signed_in()
     actor = make_actor()
     with services().sessions.begin() as session:
         user = users.create_service(session, actor, body.login, body.name, body.role)
@@ -274,7 +270,6 @@ def change_user(path: UserPath, body: UserChange) -> Response:
 
     The keys and sessions of a disabled user are refused within a second.
     """
-    get_signed_in()
     actor = make_actor()
     with services().sessions.begin() as session:
         user = users.change_user(
@@ -293,7 +288,6 @@ def reset_user(path: UserPath) -> Response:
 
     The earlier keys end when the link is used. No admin ever sees the key.
     """
-    get_signed_in()
     actor = make_actor()
     with services().sessions.begin() as session:
         made = invitations.reset(session, actor, path.login)

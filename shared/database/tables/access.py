@@ -8,9 +8,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database.tables.base import Base, Document, now
 
-AUDIT_DAYS = 400
-"""Triggers of the database refuse to delete younger audit events. They refuse every change."""
-
 
 class UserKind(StrEnum):
     """Kind of a user. `external`: an owner of jobs from before there were users. A `service` is a program."""
@@ -114,8 +111,10 @@ class AccessState(Base):
 class AuditEvent(Base):
     """A change that somebody made, written in the transaction of the change.
 
+    Triggers of the database refuse to change a row, and to delete one that is younger than 400 days.
+
     Attributes:
-        via: `key`, `session`, `invitation` or `command`.
+        via: `key`, `session`, `proxy`, `invitation` or `command`.
         object_kind: the kind of what was changed, such as `job`.
         object: its name or id.
         before: what it was, as far as it tells something; None for new things.

@@ -1,20 +1,17 @@
 """Test that the clients of other systems predict with a predict-only key, and how each tells that it was revoked."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import numpy as np
 import ovmsclient
 import pytest
 import tritonclient.http as triton
-from flask import Flask
 from flask.testing import FlaskClient
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from tritonclient.utils import InferenceServerException
-from werkzeug.serving import make_server
 
 from tests.integration.access.conftest import Person
 from tests.support.images import encoded
@@ -25,18 +22,6 @@ pytestmark = [
 ]
 ROWS = np.zeros((1, 8, 8, 1), np.float32)
 Predict = Callable[[], object]
-
-
-@pytest.fixture
-def server(app: Flask, digits: FlaskClient) -> Iterator[str]:  # noqa: ARG001 - publishes the model
-    """Provide "host:port" of a server on this machine."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def by_triton(server: str, key: str) -> Predict:

@@ -4,10 +4,16 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import ValidationError
+from sqlalchemy import update
 
+from api.services import EXTENSION
 from shared.access.rights import Role
+from shared.database.engine import Sessions
+from shared.database.tables.access import User
+from shared.database.tables.base import now
 from shared.settings import Settings
 from tests.integration.access.conftest import Person
 from tests.support.examples import DIGITS
@@ -88,3 +94,15 @@ def test_a_disabled_user_of_the_proxy_has_no_access(
 def test_settings_that_do_not_fit_are_refused(values: dict[str, str], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Settings(_env_file=None, **values)  # type: ignore[arg-type]
+
+
+def test_a_user_of_the_proxy_whose_access_ended_is_refused(
+    http: FlaskClient, sessions: Sessions, app: Flask, admin: Person
+) -> None:
+    assert http.get("/api/v1/me", headers={HEADER: "kim"}).status_code == HTTPStatus.OK
+    with sessions.begin() as session:
+        session.execute(update(User).where(User.login == "kim").values(expires_at=now(-1)))
+    app.extensions[EXTENSION].gate.forget()
+
+    assert_problem(http.get("/api/v1/me", headers={HEADER: "kim"}), 401, "key-expired")
+    assert admin.key

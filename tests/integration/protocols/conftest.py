@@ -1,13 +1,10 @@
 """Provide models for the protocols of other systems, and a server for the clients of these systems."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.serving import make_server
 
 from shared.database.engine import Sessions
 from shared.datasets import splits
@@ -51,15 +48,3 @@ def expected(http: FlaskClient, digit: np.ndarray) -> np.ndarray:
     return np.array(
         [found["probability"] for found in sorted(answer["predictions"][0]["top"], key=lambda p: p["class"])]
     )
-
-
-@pytest.fixture
-def server(app: Flask, http: FlaskClient) -> Iterator[str]:  # noqa: ARG001 - publishes the models
-    """Provide "host:port" of a server on this machine, for clients that need a socket."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
