@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +21,7 @@ from shared.access.rights import SCOPES_OF_ROLE, Role, Scope
 from shared.database.engine import DATABASE_ERRORS, Sessions
 from shared.database.tables.base import Base
 from shared.errors import NotAuthenticated
+from shared.registry import versions
 from shared.settings import Settings
 from tests.integration.access.conftest import Person
 from tests.support.examples import DIGITS
@@ -339,3 +341,19 @@ def test_no_secret_is_stored_or_answered(http: FlaskClient, sessions: Sessions, 
     answers = [http.get(path, headers=admin.headers).text for path in ("/api/v1/keys", "/api/v1/audit", "/api/v1/me")]
 
     assert not any(admin.key in one or admin.key[12:] in one for one in rows + answers)
+
+
+def test_a_reproduction_does_not_overtake_others(
+    digits: FlaskClient, sessions: Sessions, admin: Person, join: Join
+) -> None:
+    with sessions.begin() as session:
+        version = versions.get_described_version(session, "digits", "1")
+        manifest = deepcopy(version.manifest)
+        manifest["lineage"]["spec"]["resources"]["priority"] = 90
+        version.manifest = manifest
+    bob, path = join("bob", Role.MEMBER), "/api/v1/models/digits/versions/1/reproduction"
+
+    by_member = digits.post(path, headers=bob.headers).json["priority"]
+    by_admin = digits.post(path, headers=admin.headers).json["priority"]
+
+    assert (by_member, by_admin) == (0, 90)
