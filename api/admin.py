@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.access import invitations, users
 from shared.access.audit import Actor
 from shared.access.invitations import Guest
-from shared.access.rights import Role
+from shared.access.rights import DEFAULT_PROJECT, Role
 from shared.database.engine import make_engine, make_sessions
 from shared.errors import ServiceError
 from shared.settings import Settings
@@ -24,6 +24,7 @@ def main() -> None:
     invite = commands.add_parser("invite", help="print a link with which a person becomes a user")
     invite.add_argument("login", help=users.LOGIN_RULE)
     invite.add_argument("--name", default="", help="the name of the person")
+    invite.add_argument("--project", default=DEFAULT_PROJECT, help="the project that the person joins")
     invite.add_argument("--role", choices=[role.value for role in Role], default=Role.MEMBER.value)
     reset = commands.add_parser("reset", help="print a link with which a user gets a new key; the old keys end then")
     reset.add_argument("login")
@@ -63,7 +64,7 @@ def _make_link(settings: Settings, arguments: argparse.Namespace) -> str:
         else:
             if users.LOGIN.fullmatch(arguments.login) is None:
                 raise ValueError(f"A login must have {users.LOGIN_RULE}.")
-            guest = Guest(arguments.login, arguments.name, Role(arguments.role))
+            guest = Guest(arguments.login, arguments.name, Role(arguments.role), project=arguments.project)
             (made,) = invitations.invite(session, ACTOR, [guest], arguments.hours)
     if made.token is None:
         raise ValueError(f"{arguments.login!r} is a user already. `reset` makes a link for a new key.")

@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from flask_openapi3 import Info, OpenAPI
 from flask_openapi3_swagger.plugins import RegisterPlugin
 
+from api.access.callers import find_viewer
 from api.access.gate import Gate, KeyGate, ProxyRule
 from api.access.needs import admit, is_open
 from api.access.owners import Owners
@@ -38,7 +39,7 @@ from api.planner.client import Planner
 from api.protocols import hugging_face, mlflow, open_inference, tf_serving
 from api.protocols.descriptions import describe_foreign_paths
 from api.protocols.fast_path import with_fast_path
-from api.routes.access import audit, keys, people, sessions
+from api.routes.access import audit, keys, people, projects, sessions
 from api.routes.datasets import dataset_rows, datasets
 from api.routes.jobs import batch_predictions, cross_validations, job_actions, job_changes, job_metrics, jobs, queue
 from api.routes.models import (
@@ -64,6 +65,7 @@ from api.streaming.job_events import FeedLimits, JobFeeds
 from api.web.site import answer_unrouted
 from api.web.site import bp as pages
 from shared.access.rights import Role
+from shared.access.visibility import restrict
 from shared.database.engine import Sessions, make_engine, make_sessions
 from shared.jobs.broker import JobNotifier
 from shared.preprocessing.decoding import ImageLimits
@@ -128,6 +130,7 @@ def build_application() -> Flask:
         me,
         keys,
         people,
+        projects,
         sessions,
         audit,
         health,
@@ -183,7 +186,9 @@ def _add_security_headers(response: Response) -> Response:
 
 def _build_services(settings: Settings) -> Services:
     artifacts = ArtifactStore(settings.artifacts_url)
-    database = make_sessions(make_engine(settings.database_url))
+    engine = make_engine(settings.database_url)
+    database, restricted = make_sessions(engine), make_sessions(engine)  # what serves all callers, and what serves one
+    restrict(restricted, find_viewer)
     model_cache = ModelCache(database, artifacts, settings.serving_memory_bytes)
     disk = DiskReserve(settings.data_dir, settings.reserved_disk_bytes)
     metrics = Metrics((MemoryCollector(model_cache), JobCollector(database), DiskCollector(disk)))
@@ -192,7 +197,7 @@ def _build_services(settings: Settings) -> Services:
         limits, parallel_here=max(1, (os.cpu_count() or 1) - 1), max_waiting=max(2, settings.api_threads // 16)
     )
     return Services(
-        sessions=database,
+        sessions=restricted,
         artifacts=artifacts,
         notifier=JobNotifier(settings.redis_url),
         planner=Planner(

@@ -46,6 +46,7 @@ class Services:
     """The services of an app.
 
     Attributes:
+        sessions: sessions that show the caller of a request only what it may see.
         default_model: model of requests that name none, such as `POST /invocations`; None if they are refused.
         max_request_bytes: maximum size of a request body, except uploaded data sets.
         clients: limits the number of threads that wait for clients.

@@ -134,6 +134,12 @@ class UserNotFound(ServiceError):
     kind = "user-not-found"
 
 
+class ProjectNotFound(ServiceError):
+    """Raised when there is no such project that the caller may see."""
+
+    kind = "project-not-found"
+
+
 class KeyNotFound(ServiceError):
     """Raised when there is no such key that the caller may see."""
 

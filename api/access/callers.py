@@ -1,19 +1,24 @@
 """Define the caller of a request: who it is, and what it may do."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Literal
 
-from flask import g, request
+from flask import g, has_request_context, request
 
 from shared import logs
 from shared.access.audit import Actor
-from shared.access.rights import Role, Scope, find_least_role
+from shared.access.projects import Standing
+from shared.access.rights import SCOPES_OF_ROLE, Role, Scope, find_least_role
+from shared.access.visibility import Viewer
 from shared.database.tables.jobs import ANONYMOUS
 from shared.errors import AccessIsOff, ModelNotFound, NotAllowed
 
 MAX_REMEMBERED_MODELS = 1000
 """The most names of models whose answer a caller remembers: names of requests can be anything."""
+NOWHERE = Standing(is_admin=False, roles=MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class Caller:
     """The sender of a request.
 
     Attributes:
-        role: None where nobody signs in.
+        standing: whether it is an admin, and its roles by project.
+        scopes: those that its key has, and its user in one project or another.
         models: patterns of the models that it may ask; None for all.
         key_id: the key of the request or of its session; None for others.
         via: `open` where nobody signs in, and `nobody` for one who did not.
@@ -30,49 +36,100 @@ class Caller:
     """
 
     login: str
-    role: Role | None
+    standing: Standing
     scopes: frozenset[Scope]
     models: tuple[str, ...] | None = None
     key_id: str | None = None
     via: Literal["open", "nobody", "key", "session", "proxy"] = "open"
     until: float = float("inf")
     session: str | None = None
-    _may_predict: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
+    _predictable: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
 
-    def may(self, scope: Scope) -> bool:
-        return scope in self.scopes
+    @property
+    def is_signed_in(self) -> bool:
+        return self.via not in ("open", "nobody")
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether no project hides anything from the caller."""
+        return self.standing.is_admin
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        """The roles of the caller by project. An admin can have some too, and does not need them."""
+        return self.standing.roles
+
+    def may(self, scope: Scope, project: str | None = None) -> bool:
+        """Return whether the caller has a scope in a project; with None in one project or another."""
+        if scope not in self.scopes:
+            return False
+        if project is None or self.standing.is_admin:
+            return True
+        role = self.roles.get(project)
+        return role is not None and scope in SCOPES_OF_ROLE[role]
 
     def may_predict(self, model: str) -> bool:
-        """Return whether the caller may ask a model for predictions."""
-        known = self._may_predict.get(model)
+        """Return whether the caller may ask a model for predictions, as far as that is in memory."""
+        known = self._predictable.get(model)
         if known is None:
-            known = Scope.PREDICT in self.scopes and self.sees(model)
-            if len(self._may_predict) < MAX_REMEMBERED_MODELS:
-                self._may_predict[model] = known
+            known = self.sees_all and Scope.PREDICT in self.scopes and self.includes(model)
+            if self.sees_all:
+                self._remember(model, may_predict=known)
         return known
 
-    def sees(self, model: str) -> bool:
+    def allow_predictions(self, model: str) -> None:
+        """Remember that the caller may ask a model for predictions."""
+        self._remember(model, may_predict=True)
+
+    def includes(self, model: str) -> bool:
         """Return whether the patterns of the key include a model."""
         return self.models is None or any(fnmatchcase(model, pattern) for pattern in self.models)
 
-    def check_model(self, model: str) -> None:
-        """Raise ModelNotFound if the key is limited to other models."""
-        if not self.sees(model):
-            raise ModelNotFound(f"There is no model {model!r} that this key may ask.")
+    def check(self, scope: Scope, project: str | None = None) -> None:
+        """Raise NotAllowed if the caller does not have a scope in a project; with None in one project or another.
 
-    def check(self, scope: Scope) -> None:
-        """Raise NotAllowed if the caller does not have a scope. The message says whether role or key is to blame."""
-        if scope in self.scopes:
+        The message says whether role or key is to blame.
+        """
+        if self.may(scope, project):
             return
         least = find_least_role(scope)
-        if self.role is not None and list(Role).index(self.role) < list(Role).index(least):
-            raise NotAllowed(f"This needs the role '{least}', and {self.login!r} is a '{self.role}'. Ask an admin.")
+        roles = (
+            self.standing.list_roles() if project is None else [self.roles[project]] if project in self.roles else []
+        )
+        if all(list(Role).index(role) < list(Role).index(least) for role in roles):
+            place = f" in the project {project!r}" if project is not None else ""
+            own = f"is a '{roles[-1]}'" if roles else "has none"
+            raise NotAllowed(f"This needs the role '{least}'{place}, and {self.login!r} {own}. Ask {_name(least)}.")
         raise NotAllowed(f"This needs a key with the scope '{scope}'. Use another key.")
 
+    def choose_project(self, asked: str | None = None) -> str | None:
+        """Return the project of something new: `asked`, else the first in which the caller may train; None for none."""
+        if asked is not None:
+            return asked
+        return next((name for name in self.roles if self.may(Scope.TRAIN, name)), None)
 
-EVERYBODY = Caller(ANONYMOUS, None, frozenset(Scope))
+    def list_managed(self) -> list[str] | None:
+        """Return the projects in which the caller has the scope `manage`; None for all."""
+        return None if self.sees_all else [name for name in self.roles if self.may(Scope.MANAGE, name)]
+
+    def make_viewer(self) -> Viewer | None:
+        """Return what the caller sees; None for everything."""
+        if self.sees_all:
+            return None
+        return Viewer.from_roles(self.login, self.roles)
+
+    def _remember(self, model: str, *, may_predict: bool) -> None:
+        if len(self._predictable) < MAX_REMEMBERED_MODELS:
+            self._predictable[model] = may_predict
+
+
+def _name(least: Role) -> str:
+    return "an admin" if least is Role.ADMIN else "a maintainer of the project"
+
+
+EVERYBODY = Caller(ANONYMOUS, Standing(is_admin=True, roles=NOWHERE.roles), frozenset(Scope))
 """The caller of every request where nobody signs in."""
-NOBODY = Caller("", None, frozenset(), via="nobody")
+NOBODY = Caller("", NOWHERE, frozenset(), via="nobody")
 """The caller of a view that is open to everybody, and of an address that does not exist."""
 
 
@@ -80,6 +137,11 @@ def get_caller() -> Caller:
     """Return the caller of the current request of Flask; NOBODY before `admit` has found it."""
     caller: Caller = g.get("caller", NOBODY)
     return caller
+
+
+def find_viewer() -> Viewer | None:
+    """Return what the caller of the current request sees; None for everything, also outside of a request."""
+    return get_caller().make_viewer() if has_request_context() else None
 
 
 def get_signed_in() -> Caller:
@@ -94,3 +156,8 @@ def make_actor() -> Actor:
     """Return the caller of the current request as the actor of a change. Raises AccessIsOff where nobody signs in."""
     caller = get_signed_in()
     return Actor(caller.login, caller.via, caller.key_id, logs.get_context("request_id"), request.remote_addr)
+
+
+def make_missing_model(model: str) -> ModelNotFound:
+    """Make the error for a model that the caller may not see. It reads like that for one that does not exist."""
+    return ModelNotFound(f"There is no model {model!r}. GET /api/v1/models lists the models.")

@@ -10,17 +10,21 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
-from api.access.callers import EVERYBODY, Caller
+from sqlalchemy import select
+
+from api.access.callers import EVERYBODY, NOWHERE, Caller
 from api.access.credentials import Credential, read_credential
 from api.access.owners import check_owner
 from api.http.wsgi.proxies import FROM_PROXY
 from shared.access import audit, keys, users
 from shared.access.keys import check_form
-from shared.access.rights import SCOPES_OF_ROLE, Role
+from shared.access.projects import find_standing
+from shared.access.rights import Role, Scope, list_scopes
 from shared.database.engine import DATABASE_ERRORS, Sessions
 from shared.database.tables.access import User
+from shared.database.tables.registry import Model
 from shared.errors import InvalidRequest, KeyExpired, NoAdminYet, NotAuthenticated, OriginNotAllowed
 
 if TYPE_CHECKING:
@@ -46,14 +50,33 @@ NO_ADMIN = (
 )
 
 
+class FoundModel(NamedTuple):
+    """The project of a model, and who may ask it."""
+
+    project: str
+    predictions: str
+
+
+def _make_anyone() -> Caller:
+    return Caller("", NOWHERE, frozenset({Scope.PREDICT}), via="nobody")
+
+
 class Gate:
-    """Finds the callers of requests. This one is open: everybody may do everything."""
+    """Finds the callers of requests. This one is open: everybody may do everything.
+
+    `anyone` is the caller of requests without a key for predictions that are public.
+    """
 
     is_closed = False
+    anyone = EVERYBODY
 
     def find_cached(self, environ: "WSGIEnvironment") -> Caller | None:  # noqa: ARG002 - of the closed gate
         """Return the caller of a request if it is in memory. Never raises."""
         return EVERYBODY
+
+    def find_model(self, name: str) -> FoundModel | None:  # noqa: ARG002 - of the closed gate
+        """Return the project of a model, and who may ask it; None if there is no model of this name."""
+        return None
 
     def identify(self, environ: "WSGIEnvironment") -> Caller:  # noqa: ARG002 - of the closed gate
         """Return the caller of a request."""
@@ -105,15 +128,18 @@ class KeyGate(Gate):
         self._seen: set[str] = set()  # sha256 of tokens of sessions, likewise
         self._written_at = time.monotonic()
         self._has_admin = False
+        self.anyone = _make_anyone()
 
     def find_cached(self, environ: "WSGIEnvironment") -> Caller | None:
-        """Return the caller of a request with a key if it is in memory. Never raises."""
+        """Return the caller of a request with a key, or without one, if it is in memory. Never raises."""
         header, other = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
-        if (header is None) == (other is None):
+        if header is not None and other is not None:
             return None
         time_now = time.monotonic()
         if time_now - self._checked_at > POLL_SECONDS:
             self._check_changes(time_now)
+        if header is None and other is None:
+            return self.anyone
         caller = self._callers.get(_hash_header("key", header or other or ""))
         if caller is None or time_now >= caller.until:
             return None
@@ -128,7 +154,7 @@ class KeyGate(Gate):
         session whose request does not come from a page of the service.
         """
         cached = self.find_cached(environ)
-        if cached is not None:
+        if cached is not None and cached is not self.anyone:
             return cached
         credential = read_credential(environ, with_cookie=_takes_cookies(environ))
         if self._rule is not None and FROM_PROXY in environ and (credential is None or credential.kind == "session"):
@@ -145,6 +171,12 @@ class KeyGate(Gate):
             self._used[caller.key_id] = environ.get("REMOTE_ADDR")
         return caller
 
+    def find_model(self, name: str) -> FoundModel | None:
+        """Return the project of a model, and who may ask it; None if there is no model of this name."""
+        with self._sessions() as session:
+            row = session.execute(select(Model.project, Model.predictions).where(Model.name == name)).one_or_none()
+        return FoundModel(*row) if row is not None else None
+
     def forget(self) -> None:
         """Forget all callers, after a change that this process has made."""
         self._forget(None)
@@ -156,6 +188,7 @@ class KeyGate(Gate):
     def _forget(self, generation: int | None) -> None:
         with self._memory_lock:
             self._callers, self._refused, self._generation = {}, {}, generation
+            self.anyone = _make_anyone()
             self._checked_at = float("-inf") if generation is None else self._checked_at
 
     def _look_up(self, environ: "WSGIEnvironment", credential: Credential) -> Caller:
@@ -185,7 +218,14 @@ class KeyGate(Gate):
             self._seen.add(found.session)
         via = credential.kind
         caller = Caller(
-            found.login, found.role, found.scopes, found.models, found.key_id, via, asked_at + seconds, found.session
+            found.login,
+            found.standing,
+            found.scopes,
+            found.models,
+            found.key_id,
+            via,
+            asked_at + seconds,
+            found.session,
         )
         with self._memory_lock:
             if generation == self._generation:  # otherwise a change in between would be missed
@@ -213,8 +253,10 @@ class KeyGate(Gate):
             with self._sessions.begin() as session:
                 user = users.admit_external(session, actor, login, rule.role)
         users.check_access(user, time_now)
-        own = Role(user.role)
-        caller = Caller(login, own, SCOPES_OF_ROLE[own], via="proxy", until=asked_at + SESSION_CHECK_SECONDS)
+        with self._sessions() as session:
+            standing = find_standing(session, user)
+        scopes = list_scopes(standing.list_roles())
+        caller = Caller(login, standing, scopes, via="proxy", until=asked_at + SESSION_CHECK_SECONDS)
         with self._memory_lock:
             if generation == self._generation:
                 _remember(self._callers, place, caller)

@@ -5,7 +5,7 @@ about it.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from flask import Flask, current_app, g, request
@@ -14,9 +14,10 @@ from werkzeug.routing.exceptions import RoutingException
 
 from api.access.callers import EVERYBODY, NOBODY, Caller
 from api.access.gate import Gate
+from api.access.models import admit_anyone, check_model
 from shared.access.rights import Scope
 from shared.database.engine import DATABASE_ERRORS
-from shared.errors import NotAllowed, ServiceError
+from shared.errors import NotAllowed, ProjectNotFound, ServiceError
 
 ATTRIBUTE = "__needs__"
 OPEN = "open"
@@ -25,6 +26,15 @@ SIGNED_IN = "signed-in"
 """The need of a view that answers everybody who has a valid key."""
 OPEN_ENDPOINTS = frozenset({"docs", "openapi", "swagger.swagger", "swagger.static", "swagger.oauth2-redirect"})
 """The documentation, whose views are those of libraries. It is of the product, and says nothing about its users."""
+CREDENTIALS = frozenset({"HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_COOKIE"})
+"""The keys of a request in which it can say who sends it."""
+MODEL_AND_ALIAS = frozenset({"mlflow.invoke", "hugging_face.classify"})
+"""The views whose `name` is a model, or `model@alias`."""
+MODEL_IN_REST = frozenset({"tf_serving.predict", "tf_serving.show"})
+"""The views whose `rest` is a path with a model in it."""
+NEW_MODELS = frozenset({"imports.import_model"})
+"""The views that create the model that they name. They check its name themselves."""
+MODEL_PATH = re.compile("models/([^/:]+)", re.IGNORECASE)
 View = TypeVar("View", bound=Callable[..., object])
 
 
@@ -69,7 +79,7 @@ def is_open(app: Flask, path: str, method: str) -> bool:
 def admit(gate: Gate) -> None:
     """Find the caller of the current request, and check that it may do what it asks for.
 
-    Raises what `Gate.identify` raises, NotAllowed, and ModelNotFound for a model that the key may not ask.
+    Raises what `Gate.identify` raises, NotAllowed, ModelNotFound for a model that it may not see, and ProjectNotFound.
     """
     g.caller = NOBODY if gate.is_closed else EVERYBODY
     if not gate.is_closed or request.endpoint is None:  # an address that does not exist is answered with 404
@@ -78,20 +88,41 @@ def admit(gate: Gate) -> None:
     if need == OPEN:
         g.caller = _find_anyone(gate)
         return
+    model, project = _find_model_name(request.view_args or {}), (request.view_args or {}).get("project")
+    if need is Scope.PREDICT and model is not None and CREDENTIALS.isdisjoint(request.environ):
+        anyone = admit_anyone(gate, model)
+        if anyone is not None:
+            g.caller = anyone
+            return
     g.caller = caller = gate.identify(request.environ)
     if isinstance(need, Scope):
         caller.check(need)
     elif need != SIGNED_IN:
         raise NotAllowed(f"The view {request.endpoint!r} does not declare who may use it.")
-    model = (request.view_args or {}).get("model")
-    if isinstance(model, str):
-        caller.check_model(model)
+    if model is not None and isinstance(need, Scope) and request.endpoint not in NEW_MODELS:
+        check_model(gate, caller, model, need)
+    if isinstance(project, str) and isinstance(need, Scope) and not caller.sees_all:
+        if project not in caller.roles:
+            raise ProjectNotFound(
+                f"There is no project {project!r} that you may see. GET /api/v1/projects lists yours."
+            )
+        caller.check(need, project)
+
+
+def _find_model_name(arguments: Mapping[str, object]) -> str | None:
+    """Return the name of the model in the path of the current request; None if it names none."""
+    if "model" in arguments:
+        return str(arguments["model"])
+    if request.endpoint in MODEL_AND_ALIAS:
+        return str(arguments.get("name")).partition("@")[0]
+    if request.endpoint in MODEL_IN_REST and (found := MODEL_PATH.match(str(arguments.get("rest")))) is not None:
+        return found[1]
+    return None
 
 
 def _find_anyone(gate: Gate) -> Caller:
     """Return the caller of a view that is open to everybody. Some of these views show more to who signed in."""
-    names = {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_COOKIE"}
-    if request.endpoint == "web.show_static" or names.isdisjoint(request.environ):
+    if request.endpoint == "web.show_static" or CREDENTIALS.isdisjoint(request.environ):
         return NOBODY
     try:
         return gate.identify(request.environ)

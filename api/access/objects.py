@@ -5,8 +5,8 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from api.access.callers import get_caller, make_actor
-from shared.access import audit, names
-from shared.access.rights import Scope
+from shared.access import audit, names, projects
+from shared.access.rights import DEFAULT_PROJECT, Scope
 from shared.database.tables.base import Document
 from shared.database.tables.datasets import DatasetName
 from shared.database.tables.jobs import Job, JobKind
@@ -23,12 +23,23 @@ def check_job(session: Session, job_id: UUID, action: str) -> None:
     caller = get_caller()
     if caller.via == "open":
         return
-    owner = queries.get_job(session, job_id).owner
-    if owner == caller.login:
+    job = queries.get_job(session, job_id)
+    if job.owner == caller.login:
         return
-    if not caller.may(Scope.MANAGE):
-        raise NotAllowed(f"The job belongs to {owner!r}. Only its owner and maintainers may change it.")
-    audit.record(session, make_actor(), action, "job", str(job_id), before={"owner": owner})
+    if not caller.may(Scope.MANAGE, job.project):
+        raise NotAllowed(f"The job belongs to {job.owner!r}. Only its owner and maintainers may change it.")
+    audit.record(session, make_actor(), action, "job", str(job_id), before={"owner": job.owner})
+
+
+def check_dataset(session: Session, reference: str) -> None:
+    """Check that the caller may delete or hide a data set: with the scope `manage` in its project.
+
+    `reference` is its name, or `name@revision`. Raises NotAllowed. A data set that does not exist passes.
+    """
+    caller = get_caller()
+    found = session.get(DatasetName, reference.partition("@")[0])
+    if caller.via != "open" and found is not None and not caller.may(Scope.MANAGE, found.project):
+        raise NotAllowed(f"The data set belongs to the project {found.project!r}. Only its maintainers may change it.")
 
 
 def check_priority(priority: int | None) -> None:
@@ -50,27 +61,46 @@ def claim_repeated(session: Session, job_id: UUID) -> None:
         claim_model(session, job.model)
 
 
-def claim_model(session: Session, model: str) -> None:
-    """Reserve the name of a model for the caller, in the transaction that creates its job. Raises NameTaken."""
-    _claim(session, Model, model)
+def claim_model(session: Session, model: str, project: str | None = None) -> None:
+    """Reserve the name of a model for the caller, in the transaction that creates its job.
+
+    `project` is that of a new name, as in `Caller.choose_project`. Raises NameTaken, ProjectNotFound or NotAllowed.
+    """
+    _claim(session, Model, model, project)
 
 
-def check_model_name(session: Session, model: str) -> None:
-    """Check that the caller may publish under a name, without reserving it. Raises NameTaken."""
+def check_model_name(session: Session, model: str, project: str | None = None) -> None:
+    """Check that the caller may publish under a name, without reserving it. Raises what `claim_model` raises."""
+    if get_caller().via != "open":
+        names.check_name(session, Model, model, _make_claimant(session, project))
+
+
+def claim_dataset(session: Session, name: str, project: str | None = None) -> None:
+    """Reserve the name of a data set for the caller, in the transaction that adds its revision.
+
+    Raises what `claim_model` raises.
+    """
+    _claim(session, DatasetName, name, project)
+
+
+def _claim(session: Session, table: names.Named, name: str, project: str | None) -> None:
+    if get_caller().via != "open":
+        names.claim_name(session, table, name, _make_claimant(session, project))
+
+
+def _make_claimant(session: Session, project: str | None) -> names.Claimant:
+    """Describe the caller who uses a name. Raises ProjectNotFound or NotAllowed for a project that it may not use."""
     caller = get_caller()
-    if caller.via != "open":
-        names.check_name(session, Model, model, caller.login, may_use_all=caller.may(Scope.MANAGE))
-
-
-def claim_dataset(session: Session, name: str) -> None:
-    """Reserve the name of a data set for the caller, in the transaction that adds its revision. Raises NameTaken."""
-    _claim(session, DatasetName, name)
-
-
-def _claim(session: Session, table: names.Named, name: str) -> None:
-    caller = get_caller()
-    if caller.via != "open":
-        names.claim_name(session, table, name, caller.login, may_use_all=caller.may(Scope.MANAGE))
+    chosen = caller.choose_project(project) or DEFAULT_PROJECT
+    found = projects.get_project(session, chosen, None if caller.sees_all else caller.roles)
+    caller.check(Scope.TRAIN, found.name)
+    return names.Claimant(
+        caller.login,
+        found.name,
+        is_chosen=project is not None,
+        may_train=lambda name: caller.may(Scope.TRAIN, name),
+        may_manage=lambda name: caller.may(Scope.MANAGE, name),
+    )
 
 
 def choose_model_name(model: str, *, per_user: bool) -> str:

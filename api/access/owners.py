@@ -35,7 +35,7 @@ class Owners:
         on a header with other characters than ASCII as empty; its sender must not become `anonymous`.
         """
         caller = get_caller()
-        if caller.role is not None:
+        if caller.is_signed_in:
             return caller.login
         if self.header is None or self.header not in request.headers:
             return ANONYMOUS

@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Protocol, Self
 
+from api.access.callers import Caller
 from api.access.gate import Gate
 from shared.database.engine import DATABASE_ERRORS
 from shared.errors import ServiceError
@@ -20,13 +21,13 @@ class Stream(Protocol):
 
 
 class AdmittedStream:
-    """A stream that ends when the caller of its request is no longer known, within CHECK_SECONDS and one event.
+    """A stream that ends when its caller is no longer known, or is in other projects, within CHECK_SECONDS.
 
     `environ` is that of the request. Without the database the stream goes on.
     """
 
-    def __init__(self, stream: Stream, gate: Gate, environ: "WSGIEnvironment") -> None:
-        self._stream, self._gate, self._environ = stream, gate, environ
+    def __init__(self, stream: Stream, gate: Gate, environ: "WSGIEnvironment", caller: Caller) -> None:
+        self._stream, self._gate, self._environ, self._standing = stream, gate, environ, caller.standing
         self._checked_at = time.monotonic()
 
     def __iter__(self) -> Self:
@@ -46,7 +47,7 @@ class AdmittedStream:
 
     def _is_admitted(self) -> bool:
         try:
-            self._gate.identify(self._environ)
+            return self._gate.identify(self._environ).standing == self._standing
         except ServiceError:
             return False
         except DATABASE_ERRORS:

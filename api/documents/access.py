@@ -1,12 +1,16 @@
 """Define the documents of users, keys, invitations and audit events."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from api.documents.base import Document
+from shared.access.projects import list_roles
 from shared.access.rights import Role, Scope
+from shared.database.tables.access import User
 
 
 class KeyDocument(Document):
@@ -42,7 +46,8 @@ class UserDocument(Document):
     login: str
     name: str
     kind: str
-    role: Role
+    is_admin: bool
+    projects: dict[str, Role] = Field(description="The roles by project.")
     created_at: datetime
     expires_at: datetime | None = Field(description="No key of the user is valid after this time; null: no limit.")
     disabled_at: datetime | None
@@ -60,6 +65,7 @@ class InvitationDocument(Document):
     login: str
     name: str
     role: Role
+    project: str
     created_by: str
     created_at: datetime
     expires_at: datetime
@@ -70,11 +76,12 @@ class InvitationList(Document):
 
 
 class LinkDocument(Document):
-    """The invitation of one person. `link` is shown only this once; null for who joined before, and stays as it is."""
+    """The invitation of one person. `link` is shown only this once; null for who is a user already."""
 
     login: str
     name: str
     role: Role
+    project: str | None = Field(description="Null for an admin.")
     joined: bool
     link: str | None
     expires_at: datetime | None = Field(description="When the link ends.")
@@ -89,6 +96,43 @@ class Accepted(Document):
 
     user: UserDocument
     key: NewKeyDocument
+
+
+class ProjectDocument(Document):
+    """A project. `role` is that of the caller in it."""
+
+    name: str
+    description: str
+    role: Role
+    created_at: datetime
+    archived_at: datetime | None = Field(description="Since when its members can only read; null if they can work.")
+
+
+class ProjectList(Document):
+    projects: list[ProjectDocument]
+
+
+class MemberDocument(Document):
+    """A user in a project."""
+
+    login: str
+    name: str
+    role: Role
+    created_at: datetime
+    disabled: bool
+
+
+class MemberList(Document):
+    members: list[MemberDocument]
+
+
+def format_users(session: Session, found: Sequence[User]) -> list[UserDocument]:
+    """Build the documents of users."""
+    roles = list_roles(session, [user.login for user in found])
+    fields = [name for name in UserDocument.model_fields if name != "projects"]
+    return [
+        UserDocument(**{name: getattr(user, name) for name in fields}, projects=roles[user.login]) for user in found
+    ]
 
 
 class AuditEventDocument(Document):

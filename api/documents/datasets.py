@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from api.documents.base import Document
-from shared.database.tables.datasets import Revision
+from shared.database.tables.base import Visibility
+from shared.database.tables.datasets import DatasetName, Revision
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.datasets.cells import DecimalMark
@@ -75,6 +76,8 @@ class DatasetDocument(Document):
 
     name: str
     builtin: bool = Field(description="Whether the data set belongs to Trainyard. It cannot be deleted.")
+    project: str | None = Field(description="Null for a built-in data set.")
+    visibility: Visibility = Field(description="Who sees the data set: who uploaded it, its project, or every user.")
     revisions: list[RevisionDocument]
 
 
@@ -85,17 +88,22 @@ class DatasetList(Document):
     next: str | None
 
 
-def format_dataset(name: str, found: Sequence[Revision]) -> DatasetDocument:
+def format_dataset(dataset: DatasetName, found: Sequence[Revision]) -> DatasetDocument:
     """Build the document of an uploaded data set with some of its revisions."""
-    rows = [format_revision(revision) for revision in found]
-    return DatasetDocument(name=name, builtin=False, revisions=rows)
+    return DatasetDocument(
+        name=dataset.name,
+        builtin=False,
+        project=dataset.project,
+        visibility=Visibility(dataset.visibility),
+        revisions=[format_revision(revision) for revision in found],
+    )
 
 
 def format_builtin(name: str) -> DatasetDocument:
     """Build the document of a built-in data set."""
     known: dict[str, Any] = {"columns": [], "label": None, "ignored": [], "warnings": []}
     document = _format_info(name, BUILTIN_DATASETS[name].info, known, reference=name)
-    return DatasetDocument(name=name, builtin=True, revisions=[document])
+    return DatasetDocument(name=name, builtin=True, project=None, visibility=Visibility.EVERYONE, revisions=[document])
 
 
 def format_revision(revision: Revision) -> RevisionDocument:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from api.documents.base import Document, JobProblem
 from api.documents.thinning import choose_points
 from shared.database.engine import Sessions
+from shared.database.tables.base import Visibility
 from shared.database.tables.jobs import Job, JobKind, JobStatus
 from shared.devices import Device
 from shared.jobs import events, queries
@@ -78,6 +79,8 @@ class JobSummary(Document):
     id: UUID
     kind: JobKind
     owner: str
+    project: str
+    visibility: Visibility = Field(description="Who sees the job: its owner, its project, or every user.")
     model: str
     status: JobStatus
     attempt: int

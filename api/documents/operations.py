@@ -8,12 +8,16 @@ from pydantic import Field
 
 from api.documents.base import Document
 from shared.access.rights import Role, Scope
+from shared.access.visibility import Viewer
 from shared.database.tables.jobs import Job, WorkerProcess
 from shared.jobs.workers import Usage
 
 
 class WorkerDocument(Document):
-    """A worker, or one slot of a worker that runs several jobs. `job` is the job that it runs; null if it runs none."""
+    """A worker, or one slot of a worker that runs several jobs.
+
+    `job` is the job that it runs; null if it runs none, or one that the caller does not see.
+    """
 
     name: str
     host: str
@@ -31,14 +35,18 @@ class WorkerDocument(Document):
     ended_at: datetime | None
 
     @classmethod
-    def from_worker(cls, worker: WorkerProcess, is_alive: bool, job: Job | None) -> Self:  # noqa: FBT001 - no option
-        """Build the document from the row of a worker. `job` is the job that it runs; None if it runs none."""
+    def from_worker(cls, worker: WorkerProcess, is_alive: bool, job: Job | None, viewer: Viewer | None) -> Self:  # noqa: FBT001 - no option
+        """Build the document from the row of a worker. `job` is the job that it runs; None if it runs none.
+
+        `viewer` is who asks; None for somebody who sees every job.
+        """
+        is_shown = job is not None and (viewer is None or viewer.sees_job(job))
         known = {
             name: getattr(worker, name) for name in ("name", "host", "usage", "started_at", "heartbeat_at", "ended_at")
         }
         activity = "training" if job is not None else "idle"
         state = "ended" if worker.ended_at is not None else activity if is_alive else "vanished"
-        return cls(**known, devices=worker.queues, state=state, job=job.id if job is not None else None)
+        return cls(**known, devices=worker.queues, state=state, job=job.id if job is not None and is_shown else None)
 
 
 class WorkerList(Document):
@@ -140,7 +148,8 @@ class SignedIn(Document):
     """The user of the request."""
 
     login: str
-    role: Role
+    is_admin: bool
+    projects: dict[str, Role] = Field(description="The roles by project. An admin needs none.")
     scopes: list[Scope] = Field(description="What the key of the request may do.")
     models: list[str] | None = Field(description="Patterns of the models that the key may ask; null for all.")
     key_id: str | None = Field(description="The key of the request, or the one with which the browser signed in.")

@@ -35,17 +35,24 @@ class ModelDocument(Document):
     versions: int = Field(description="The number of versions.")
     aliases: dict[str, int]
     description: str
+    project: str
+    predictions: Literal["project", "public"] = Field(
+        description="Who may ask it: the project, or with `public` everybody, without a key."
+    )
     served: int = Field(description="The number of the version that answers predictions that name none.")
     headline: Headline | None = Field(description="The main metric of that version; null if it was not measured.")
     created_at: datetime
 
 
 class ModelEdit(BaseModel):
-    """The changes of a model."""
+    """The changes of a model. A key that is left out stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    description: Notes
+    description: Notes | None = None
+    predictions: Literal["project", "public"] | None = Field(
+        default=None, description="With `public`, everybody may ask it for predictions, without a key."
+    )
 
 
 class ModelList(Document):
@@ -177,6 +184,8 @@ def format_model(session: Session, model: Model) -> ModelDocument:
         versions=versions.count_versions(session, model.name),
         aliases=numbers,
         description=model.description,
+        project=model.project,
+        predictions=model.predictions,
         served=served.number,
         headline=Headline(part=headline[0], name=headline[1], value=headline[2]) if headline is not None else None,
         created_at=model.created_at,

@@ -77,6 +77,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.TooManyJobs: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyKeys: HTTPStatus.CONFLICT,
     errors.UnsupportedContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.ProjectNotFound: HTTPStatus.NOT_FOUND,
     errors.UserNotFound: HTTPStatus.NOT_FOUND,
     errors.VersionInUse: HTTPStatus.CONFLICT,
     errors.VersionNotFound: HTTPStatus.NOT_FOUND,

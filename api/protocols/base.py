@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from flask import Response
 
 from api.access.callers import get_caller
+from api.access.models import check_model
 from api.http.bodies import read_body
 from api.http.problems import choose_headers, log_defect
 from api.protocols.call import VERSION_HEADER, PredictionCall, Reply
 from api.services import services
+from shared.access.rights import Scope
 from shared.errors import ServiceError
 from shared.inference.servable import Servable
 
@@ -52,7 +54,7 @@ def answer_in_flask(
 
     Raises ModelNotFound for a model that the caller may not ask, and what `find` and `answer` raise.
     """
-    get_caller().check_model(model)
+    check_model(services().gate, get_caller(), model, Scope.PREDICT)
     with services().metrics.count_request(route) as counted:
         servable = find()
         counted.model, counted.version = servable.model, str(servable.number)

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
+from sqlalchemy import select
 
 from api.access.needs import needs, open_to_all
 from api.http.bodies import read_body
@@ -20,7 +21,7 @@ from api.services import Services, services
 from shared.access.rights import Scope
 from shared.database.engine import DATABASE_ERRORS
 from shared.database.pagination import Page
-from shared.database.tables.registry import Version
+from shared.database.tables.registry import Model, Version
 from shared.errors import ModelNotFound, ServiceError, VersionNotFound
 from shared.inference.servable import InferenceStatistics, Servable
 from shared.preprocessing.contract import NumbersContract
@@ -203,7 +204,7 @@ def show_statistics(model: str | None = None, version: str | None = None) -> Res
     """
     cache = services().model_cache
     if model is None:
-        loaded = cache.list_loaded()
+        loaded = _list_visible(cache.list_loaded())
         rows = [_format_statistics(servable.model, servable.number, servable.statistics) for servable in loaded]
     else:
         found = _get_version(model, version)
@@ -259,6 +260,13 @@ def infer(model: str, version: str | None = None) -> Response:
     protocol = OpenInferenceProtocol(services())
     call = protocol.make_call(model, version, request.environ)
     return answer_call(protocol, call)
+
+
+def _list_visible(loaded: list[Servable]) -> list[Servable]:
+    """Return the versions whose models the caller sees."""
+    with services().sessions() as session:
+        names = set(session.scalars(select(Model.name).where(Model.name.in_({one.model for one in loaded}))))
+    return [one for one in loaded if one.model in names]
 
 
 def _get_version(model: str, version: str | None) -> Version:

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, redirect, request, url_for
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.access.callers import get_caller
+from api.access.models import check_model
 from api.access.needs import needs, open_to_all
 from api.http.bodies import read_body
 from api.http.problems import STATUS
@@ -187,7 +188,7 @@ def show(_: str, rest: str) -> Response:
     target, verb, wants_metadata = _parse_path(rest)
     if verb is not None:
         raise _build_malformed_error()
-    get_caller().check_model(target.model)
+    check_model(services().gate, get_caller(), target.model, Scope.PREDICT)
     return _show_metadata(target) if wants_metadata else _show_status(target)
 
 

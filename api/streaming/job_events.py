@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Self, TypeVar, cast
 from uuid import UUID
 
-from api.streaming.job_changes import ChangesFeed, ToJson, follow_changes
+from api.streaming.job_changes import ChangesFeed, Sees, ToJson, follow_changes, see_all
 from shared.database.engine import Sessions
 from shared.database.tables.jobs import ENDED, JobEvent
 from shared.errors import TooManyListeners
@@ -114,10 +114,13 @@ class JobFeeds:
         feed = self._add_listener(job_id, lambda: JobFeed(self._sessions, job_id, self._limits))
         return EventStream(self._follow(feed, after), partial(self._remove_listener, job_id))
 
-    def follow_all(self) -> "EventStream":
-        """Open a stream of the changes of all jobs. Raises TooManyListeners. The caller must close the stream."""
+    def follow_all(self, sees: Sees = see_all) -> "EventStream":
+        """Open a stream of the changes of all jobs that the listener sees. Raises TooManyListeners.
+
+        The caller must close the stream.
+        """
         feed = self._add_listener(None, lambda: ChangesFeed(self._sessions, self._to_json))
-        return EventStream(follow_changes(feed, self._limits.send_seconds), partial(self._remove_listener, None))
+        return EventStream(follow_changes(feed, self._limits.send_seconds, sees), partial(self._remove_listener, None))
 
     def _add_listener(self, key: UUID | None, make: Callable[[], Feed]) -> Feed:
         """Return the feed with this key, which is made for its first listener. Raises TooManyListeners."""

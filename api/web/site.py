@@ -161,6 +161,8 @@ PAGES = (
     ("/join", access.show_join),
     ("/account", access.show_account),
     ("/people", access.show_people),
+    ("/projects", access.show_projects),
+    ("/projects/<project>", access.show_project),
     ("/audit", access.show_audit),
     ("/functions", functions.show_functions),
     ("/faults", show_faults),

@@ -1,6 +1,6 @@
 """Invite people, and make users of those who accept."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from shared.access.audit import Actor, count_change, record
 from shared.access.key_text import compute_digest, make_id, make_token
 from shared.access.keys import KeyRequest, create_key, list_keys, revoke_key
-from shared.access.rights import Role
-from shared.access.users import get_user
+from shared.access.projects import find_standing, get_project, set_member
+from shared.access.rights import DEFAULT_PROJECT, Role
+from shared.access.users import add_user, get_user
 from shared.database.tables.access import Invitation, Key, User, UserKind
 from shared.database.tables.base import now
 from shared.errors import InvalidRequest, InvitationNotFound, InvitationUnusable
@@ -26,6 +27,7 @@ class Guest:
     """A person to invite.
 
     Attributes:
+        role: the role in `project`; an admin joins no project.
         expires_at: when the access of the user ends, such as the end of a course; None for no limit.
     """
 
@@ -33,6 +35,7 @@ class Guest:
     name: str
     role: Role
     expires_at: datetime | None = None
+    project: str = DEFAULT_PROJECT
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Invited:
     """A guest with the token of the new link.
 
     Attributes:
-        token: None for one who has joined before, and needs no link. `guest` then has what the user is.
+        token: None for one who is a user already, and needs no link.
         expires_at: when the link ends.
     """
 
@@ -50,11 +53,14 @@ class Invited:
 
 
 def invite(session: Session, actor: Actor, guests: Sequence[Guest], hours: float = DEFAULT_HOURS) -> list[Invited]:
-    """Invite guests. A guest who has not accepted an earlier link gets a new one, and the earlier one ends.
+    """Invite guests to projects. One who has not accepted an earlier link gets a new one, and the earlier one ends.
 
-    A guest who is a user already is left as it is. `hours` is how long the links are valid.
+    A guest who is a user already joins the project at once; if it is a member, it stays as it is. `hours` is how long
+    the links are valid. Raises ProjectNotFound.
     """
     count_change(session)
+    for name in {guest.project for guest in guests}:
+        get_project(session, name, None)
     expires_at = session.scalars(select(now(hours * 3600))).one()
     return [_invite(session, actor, guest, expires_at) for guest in guests]
 
@@ -68,7 +74,9 @@ def reset(session: Session, actor: Actor, login: str, hours: float = 24) -> Invi
     user = get_user(session, login)
     if user.disabled_at is not None:
         raise InvalidRequest(f"The user {login!r} is disabled. Enable it first.")
-    guest = Guest(login, user.name, Role(user.role), user.expires_at)
+    standing = find_standing(session, user)
+    project, role = next(iter(standing.roles.items()), (DEFAULT_PROJECT, Role.VIEWER))
+    guest = Guest(login, user.name, Role.ADMIN if user.is_admin else role, user.expires_at, project)
     return _make_link(session, actor, guest, session.scalars(select(now(hours * 3600))).one(), "user-reset")
 
 
@@ -93,32 +101,48 @@ def accept(session: Session, actor_address: str | None, request_id: str | None, 
         )
     invitation.used_at = session.scalars(select(now())).one()
     actor = Actor(invitation.login, "invitation", None, request_id, actor_address)
+    role = Role(invitation.role)
     if user is None:
-        user = User(login=invitation.login, name=invitation.name, kind=UserKind.PERSON, role=invitation.role)
-        session.add(user)
-        session.flush()
+        user = User(login=invitation.login, name=invitation.name, kind=UserKind.PERSON)
+        add_user(session, user, role, invitation.project)
     elif user.kind == UserKind.EXTERNAL:
-        user.kind, user.name, user.role = UserKind.PERSON, invitation.name, invitation.role
+        user.kind, user.name, user.is_admin = UserKind.PERSON, invitation.name, role is Role.ADMIN
+        if role is not Role.ADMIN:
+            set_member(session, actor, invitation.project, user.login, role)
     else:
         for key in list_keys(session, user.login):
             revoke_key(session, actor, key)
     user.expires_at = invitation.user_expires_at
-    record(session, actor, "invitation-accepted", "user", user.login, after={"role": user.role})
+    record(
+        session, actor, "invitation-accepted", "user", user.login, after={"role": role, "project": invitation.project}
+    )
     key, text = create_key(session, actor, user, KeyRequest(FIRST_KEY, expires_at=user.expires_at))
     return user, key, text
 
 
-def list_invitations(session: Session) -> list[Invitation]:
-    """Return the invitations that were neither used nor have expired, by login."""
+def list_open(session: Session, login: str) -> list[Invitation]:
+    """Return the invitations of somebody that were neither used nor have expired."""
+    mine = select(Invitation).where(Invitation.login == login, Invitation.used_at.is_(None))
+    return list(session.scalars(mine.where(Invitation.expires_at > now())))
+
+
+def list_invitations(session: Session, projects: Collection[str] | None) -> list[Invitation]:
+    """Return the invitations that were neither used nor have expired, by login. `projects` of them; None for all."""
     open_ones = select(Invitation).where(Invitation.used_at.is_(None), Invitation.expires_at > now())
+    if projects is not None:
+        open_ones = open_ones.where(Invitation.project.in_(projects))
     return list(session.scalars(open_ones.order_by(Invitation.login)))
 
 
-def withdraw(session: Session, actor: Actor, invitation_id: str) -> None:
-    """Withdraw an invitation. Raises InvitationNotFound if there is none, or it was used."""
+def withdraw(session: Session, actor: Actor, invitation_id: str, projects: Collection[str] | None) -> None:
+    """Withdraw an invitation to one of `projects`; None for all. Raises InvitationNotFound if there is none."""
     count_change(session)
     invitation = session.get(Invitation, invitation_id)
-    if invitation is None or invitation.used_at is not None:
+    if (
+        invitation is None
+        or invitation.used_at is not None
+        or (projects is not None and invitation.project not in projects)
+    ):
         raise InvitationNotFound(f"There is no open invitation {invitation_id!r}. GET /api/v1/invitations lists them.")
     session.delete(invitation)
     record(session, actor, "invitation-withdrawn", "user", invitation.login)
@@ -127,8 +151,17 @@ def withdraw(session: Session, actor: Actor, invitation_id: str) -> None:
 def _invite(session: Session, actor: Actor, guest: Guest, expires_at: datetime) -> Invited:
     user = session.get(User, guest.login)
     if user is not None and user.kind != UserKind.EXTERNAL:
-        return Invited(Guest(user.login, user.name, Role(user.role), user.expires_at), None, None)
+        return Invited(_admit(session, actor, user, guest), None, None)
     return _make_link(session, actor, guest, expires_at, "invited")
+
+
+def _admit(session: Session, actor: Actor, user: User, guest: Guest) -> Guest:
+    """Make a user a member of the project of its invitation, unless it is one. Returns what the user is there."""
+    role = Role.ADMIN if user.is_admin else find_standing(session, user).roles.get(guest.project)
+    if role is None:
+        role = min(guest.role, Role.MAINTAINER, key=list(Role).index)  # nobody becomes an admin without accepting it
+        set_member(session, actor, guest.project, user.login, role)
+    return Guest(user.login, user.name, role, user.expires_at, guest.project)
 
 
 def _make_link(session: Session, actor: Actor, guest: Guest, expires_at: datetime, action: str) -> Invited:
@@ -142,11 +175,12 @@ def _make_link(session: Session, actor: Actor, guest: Guest, expires_at: datetim
             login=guest.login,
             name=guest.name,
             role=guest.role,
+            project=guest.project,
             created_by=actor.login,
             expires_at=expires_at,
             user_expires_at=guest.expires_at,
         )
     )
     session.flush()
-    record(session, actor, action, "user", guest.login, after={"role": guest.role})
+    record(session, actor, action, "user", guest.login, after={"role": guest.role, "project": guest.project})
     return Invited(guest, token, expires_at)

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, count_change, record
 from shared.access.key_text import PREFIX, compute_digest, find_key_id, make_key, make_token
-from shared.access.rights import SCOPES_OF_ROLE, Role, Scope, sort_scopes
+from shared.access.projects import Standing, find_standing
+from shared.access.rights import Scope, list_scopes, sort_scopes
 from shared.access.users import check_access
 from shared.database.tables.access import BrowserSession, Key, User
 from shared.database.tables.base import now
@@ -34,7 +35,7 @@ class KeyRequest:
     """A key that is to be created.
 
     Attributes:
-        scopes: None for all scopes of the user's role.
+        scopes: None for all scopes that the user has in one project or another.
         models: patterns of names of models; None for all models.
         expires_at: None for DEFAULT_DAYS.
         never_expires: whether the key is valid for ever. `expires_at` is then None.
@@ -52,13 +53,13 @@ class Found:
     """A valid key or session with its user.
 
     Attributes:
-        scopes: those that both the key and the role of the user have.
+        scopes: those that both the key and the user have, in one project or another.
         seconds: seconds until the key expires, by the clock of the database; None if it does not.
         session: the sha256 of the token of the browser session; None for a key.
     """
 
     login: str
-    role: Role
+    standing: Standing
     key_id: str
     scopes: frozenset[Scope]
     models: tuple[str, ...] | None
@@ -69,16 +70,18 @@ class Found:
 def create_key(session: Session, actor: Actor, user: User, asked: KeyRequest) -> tuple[Key, str]:
     """Create a key of a user. Returns it with its text, which nobody can read again.
 
-    Raises InvalidRequest for scopes that the role does not have or a time that is over, or TooManyKeys.
+    Raises InvalidRequest for scopes that the user does not have or a time that is over, or TooManyKeys.
     """
     count_change(session)
-    allowed = SCOPES_OF_ROLE[Role(user.role)]
+    roles = find_standing(session, user).list_roles()
+    allowed = list_scopes(roles)
     scopes = asked.scopes if asked.scopes is not None else allowed
     if asked.models is not None:
         scopes = scopes if asked.scopes is not None else frozenset({Scope.PREDICT})
     faults = []
     if missing := sort_scopes(scopes - allowed):
-        faults.append(Fault("#/scopes", f"{user.login!r} is a {user.role!r}, without {', '.join(missing)}."))
+        most = f"a {roles[-1].value!r}" if roles else "in no project"
+        faults.append(Fault("#/scopes", f"{user.login!r} is {most}, without {', '.join(missing)}."))
     if asked.models is not None and scopes != {Scope.PREDICT}:
         faults.append(Fault("#/models", "Only a key whose one scope is `predict` can be limited to some models."))
     time = session.scalars(select(now())).one()
@@ -161,10 +164,10 @@ def find_by_text(session: Session, text: str) -> Found:
     key, user, time = row
     digest = compute_digest(text)
     if hmac.compare_digest(key.secret_sha256, digest):
-        return _check(key, user, time)
+        return _check(session, key, user, time)
     if key.previous_sha256 is None or not hmac.compare_digest(key.previous_sha256, digest):
         raise unknown
-    return _check_previous(key, user, time)
+    return _check_previous(session, key, user, time)
 
 
 def check_form(text: str) -> str:
@@ -193,7 +196,7 @@ def find_by_session(session: Session, token: str) -> Found:
     )
     if time >= too_late:
         raise ended
-    found = _check(key, user, time)
+    found = _check(session, key, user, time)
     left = (too_late - time).total_seconds()
     seconds = left if found.seconds is None else min(left, found.seconds)
     return replace(found, seconds=seconds, session=digest)
@@ -239,17 +242,17 @@ def _load(session: Session, condition: object) -> tuple[Key, User, datetime] | N
     return (row[0], row[1], row[2]) if row is not None else None
 
 
-def _check_previous(key: Key, user: User, time: datetime) -> Found:
+def _check_previous(session: Session, key: Key, user: User, time: datetime) -> Found:
     """Return what a key may do whose secret was replaced. Raises NotAuthenticated, or KeyExpired after the grace."""
     assert key.previous_until is not None  # noqa: S101 - written together with the digest
     left = (key.previous_until - time).total_seconds()
     if left <= 0:
         raise KeyExpired(f"The key {key.id!r} has a new secret since its rotation. Use that one.")
-    found = _check(key, user, time)
+    found = _check(session, key, user, time)
     return replace(found, seconds=left if found.seconds is None else min(left, found.seconds))
 
 
-def _check(key: Key, user: User, time: datetime) -> Found:
+def _check(session: Session, key: Key, user: User, time: datetime) -> Found:
     """Return what a key may do. Raises NotAuthenticated or KeyExpired if it is no longer valid."""
     if key.revoked_at is not None:
         raise NotAuthenticated(f"The key {key.id!r} was revoked.")
@@ -258,10 +261,10 @@ def _check(key: Key, user: User, time: datetime) -> Found:
     seconds = (min(ends) - time).total_seconds() if ends else None
     if seconds is not None and seconds <= 0:
         raise KeyExpired(f"The key {key.id!r} expired at {min(ends):%Y-%m-%dT%H:%M:%SZ}. Ask an admin for a new one.")
-    role = Role(user.role)
-    scopes = SCOPES_OF_ROLE[role] & frozenset(Scope(scope) for scope in key.scopes)
+    standing = find_standing(session, user)
+    scopes = list_scopes(standing.list_roles()) & frozenset(Scope(scope) for scope in key.scopes)
     models = tuple(key.models) if key.models is not None else None
-    return Found(user.login, role, key.id, scopes, models, seconds)
+    return Found(user.login, standing, key.id, scopes, models, seconds)
 
 
 def _check_count(session: Session, login: str) -> None:

@@ -1,11 +1,15 @@
-"""Reserve the names of models and data sets for who uses them first."""
+"""Reserve the names of models and data sets for a project, and in it for who uses them first."""
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from shared.access.visibility import OF_ALL
 from shared.database.tables.datasets import DatasetName
 from shared.database.tables.registry import Model
 from shared.errors import NameTaken
@@ -16,41 +20,78 @@ Named = type[Model] | type[DatasetName]
 NOUNS: dict[Named, str] = {Model: "model", DatasetName: "data set"}
 
 
-def claim_name(session: Session, table: Named, name: str, login: str, *, may_use_all: bool) -> None:
-    """Reserve a name of a model or a data set for a user. A second call for the same user has no effect.
+class _Known(NamedTuple):
+    """What is stored of a name."""
 
-    Of two transactions that claim one name, the second waits for the first. Raises NameTaken if it belongs to somebody
-    else, or to nobody who is known, and not `may_use_all`.
+    created_by: str | None
+    project: str
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """Who uses a name, and where.
+
+    Attributes:
+        project: the project of a new name; that of a known name if the caller names none.
+        may_train: tells whether the claimant may use names of a project.
+        may_manage: tells whether it may also use those of others there.
     """
-    find = select(table.created_by).where(table.name == name)
-    found = session.execute(find).one_or_none()
+
+    login: str
+    project: str
+    is_chosen: bool
+    may_train: Callable[[str], bool]
+    may_manage: Callable[[str], bool]
+
+
+def claim_name(session: Session, table: Named, name: str, claimant: Claimant) -> None:
+    """Reserve a name of a model or a data set. A second call for the same user has no effect.
+
+    Of two transactions that claim one name, the second waits for the first. Raises NameTaken if it belongs to another
+    project, or to somebody else, and the claimant may not manage the project.
+    """
+    found = _find(session, table, name)
     if found is None:
         try:
             with session.begin_nested():
-                session.execute(insert(table).values(name=name, last_number=0, created_by=login))
+                values = {"created_by": claimant.login, "project": claimant.project}
+                session.execute(insert(table).values(name=name, last_number=0, **values))
         except IntegrityError:  # another transaction has inserted the name in the meantime
-            found = session.execute(find).one()
+            found = _find(session, table, name)
         else:
             return
-    _check_owner(table, name, found.created_by, login, may_use_all=may_use_all)
+    assert found is not None  # noqa: S101 - names are never deleted
+    _check_owner(table, name, found, claimant)
     if found.created_by is None:
-        session.execute(update(table).where(table.name == name).values(created_by=login))
+        session.execute(update(table).where(table.name == name).values(created_by=claimant.login))
 
 
-def check_name(session: Session, table: Named, name: str, login: str, *, may_use_all: bool) -> None:
+def check_name(session: Session, table: Named, name: str, claimant: Claimant) -> None:
     """Check that a user may use a name, without reserving it. Raises NameTaken."""
-    found = session.execute(select(table.created_by).where(table.name == name)).one_or_none()
+    found = _find(session, table, name)
     if found is not None:
-        _check_owner(table, name, found.created_by, login, may_use_all=may_use_all)
+        _check_owner(table, name, found, claimant)
 
 
-def _check_owner(table: Named, name: str, created_by: str | None, login: str, *, may_use_all: bool) -> None:
-    if created_by == login or may_use_all:
+def _find(session: Session, table: Named, name: str) -> _Known | None:
+    query = select(table.created_by, table.project).where(table.name == name)
+    row = session.execute(query, execution_options=OF_ALL).one_or_none()
+    return _Known(row.created_by, row.project) if row is not None else None
+
+
+def _check_owner(table: Named, name: str, found: _Known, claimant: Claimant) -> None:
+    own_name = make_own_name(name, claimant.login)
+    if not claimant.may_train(found.project) or (claimant.is_chosen and claimant.project != found.project):
+        raise NameTaken(
+            f"The name {name!r} is that of a {NOUNS[table]} of another project. Choose another name, such as "
+            f"{own_name!r}."
+        )
+    if found.created_by == claimant.login or claimant.may_manage(found.project):
         return
-    owner = f"{created_by!r}" if created_by is not None else "nobody who is known"
+    owner = f"{found.created_by!r}" if found.created_by is not None else "nobody who is known"
     raise NameTaken(
-        f"The name {name!r} is that of a {NOUNS[table]} of {owner}. Choose another name, such as "
-        f"{make_own_name(name, login)!r}, or ask a maintainer."
+        f"The name {name!r} is that of a {NOUNS[table]} of {owner}. Choose another name, such as {own_name!r}, or ask "
+        "a maintainer."
     )
 
 

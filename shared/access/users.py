@@ -7,8 +7,8 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, count_change, record
-from shared.access.rights import Role
-from shared.database.tables.access import Invitation, User, UserKind
+from shared.access.rights import DEFAULT_PROJECT, Role
+from shared.database.tables.access import Invitation, Member, User, UserKind
 from shared.database.tables.base import Document, now
 from shared.errors import KeyExpired, LastAdmin, LoginTaken, NotAuthenticated, UserNotFound, suggest
 
@@ -45,26 +45,37 @@ def check_access(user: User, time: datetime) -> None:
         raise KeyExpired(f"The access of {user.login!r} ended at {user.expires_at:%Y-%m-%dT%H:%M:%SZ}. Ask an admin.")
 
 
-def create_service(session: Session, actor: Actor, login: str, name: str, role: Role) -> User:
-    """Create a service account: the user of a program, which never signs in. Raises LoginTaken."""
+def create_service(session: Session, actor: Actor, login: str, name: str, role: Role, project: str) -> User:
+    """Create a service account: the user of a program, which never signs in. Raises LoginTaken.
+
+    An admin has no project. The project must exist.
+    """
     count_change(session)
     if session.get(User, login) is not None:
         raise LoginTaken(f"There is a user {login!r} already. Choose another login.")
-    user = User(login=login, name=name, kind=UserKind.SERVICE, role=role)
-    session.add(user)
-    session.flush()
-    record(session, actor, "user-created", "user", login, after={"kind": user.kind, "role": role})
+    user = User(login=login, name=name, kind=UserKind.SERVICE)
+    add_user(session, user, role, project)
+    record(session, actor, "user-created", "user", login, after={"kind": user.kind, "role": role, "project": project})
     return user
 
 
+def add_user(session: Session, user: User, role: Role, project: str) -> None:
+    """Add a new user with its role in a project; an admin joins none."""
+    user.is_admin = role is Role.ADMIN
+    session.add(user)
+    session.flush()
+    if not user.is_admin:
+        session.add(Member(project=project, login=user.login, role=role))
+        session.flush()
+
+
 def admit_external(session: Session, actor: Actor, login: str, role: Role) -> User:
-    """Return the user that a proxy names, and create it if it comes for the first time."""
+    """Return the user that a proxy names. If it comes for the first time, it is created in the default project."""
     count_change(session)
     user = session.get(User, login)
     if user is None:
-        user = User(login=login, kind=UserKind.EXTERNAL, role=role)
-        session.add(user)
-        session.flush()
+        user = User(login=login, kind=UserKind.EXTERNAL)
+        add_user(session, user, role, DEFAULT_PROJECT)
         record(session, actor, "user-created", "user", login, after={"kind": user.kind, "role": role})
     return user
 
@@ -74,11 +85,11 @@ def change_user(
     actor: Actor,
     login: str,
     *,
-    role: Role | None = None,
+    is_admin: bool | None = None,
     disabled: bool | None = None,
     expires_at: datetime | None = None,
 ) -> User:
-    """Change the role of a user, disable or enable it, or change when its access ends. None leaves it as it is.
+    """Make a user an admin or not, disable or enable it, or change when its access ends. None leaves it as it is.
 
     The keys and sessions of a disabled user are refused until it is enabled again. Raises UserNotFound, or LastAdmin
     if no admin would be left.
@@ -86,13 +97,14 @@ def change_user(
     count_change(session)  # two admins who disable each other wait here
     user = get_user(session, login)
     before = _describe(user)
-    if role is not None:
-        user.role = role
+    if is_admin is not None:
+        user.is_admin = is_admin
     if disabled is not None and disabled != before["disabled"]:
         user.disabled_at = read_clock(session) if disabled else None
     if expires_at is not None:
         user.expires_at = expires_at
-    if user.disabled_at is not None or user.role != Role.ADMIN:  # links that an admin made do not outlive its rights
+    lost_rights = before["admin"] and not user.is_admin
+    if user.disabled_at is not None or lost_rights:  # links that an admin made do not outlive its rights
         session.execute(delete(Invitation).where(Invitation.created_by == login, Invitation.used_at.is_(None)))
     session.flush()
     if not has_admin(session):
@@ -105,11 +117,11 @@ def change_user(
 
 def _describe(user: User) -> Document:
     end = f"{user.expires_at:%Y-%m-%dT%H:%M:%SZ}" if user.expires_at is not None else None
-    return {"role": user.role, "disabled": user.disabled_at is not None, "expires_at": end}
+    return {"admin": user.is_admin, "disabled": user.disabled_at is not None, "expires_at": end}
 
 
 def _count_admins(session: Session) -> int:
-    admins = select(func.count()).select_from(User).where(User.role == Role.ADMIN, User.disabled_at.is_(None))
+    admins = select(func.count()).select_from(User).where(User.is_admin, User.disabled_at.is_(None))
     admins = admins.where(or_(User.expires_at.is_(None), User.expires_at > now()))
     return session.scalars(admins).one()
 

@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from shared.access.visibility import OF_ALL
 from shared.database.pagination import Page
 from shared.database.tables.base import Document
 from shared.database.tables.datasets import DatasetName, Revision, RevisionFile
@@ -70,6 +71,14 @@ def list_datasets(session: Session, page: Page) -> list[DatasetName]:
     return list(session.scalars(query))
 
 
+def get_dataset(session: Session, name: str) -> DatasetName:
+    """Return an uploaded data set. Raises DatasetNotFound."""
+    dataset = session.scalars(select(DatasetName).where(DatasetName.name == name)).one_or_none()
+    if dataset is None:
+        raise DatasetNotFound(f"There is no data set {name!r}.")
+    return dataset
+
+
 def list_revisions(session: Session, name: str) -> list[Revision]:
     """List the revisions of a data set, the newest first. Raises DatasetNotFound."""
     found = list(session.scalars(select(Revision).where(Revision.dataset == name).order_by(Revision.number.desc())))
@@ -115,7 +124,10 @@ def check_not_trained_on(session: Session, chosen: Sequence[Revision]) -> None:
     query = select(Version.model, Version.number).join(Job, Job.id == Version.job_id)
     ids = [revision.id for revision in chosen]
     query = query.where(or_(*(column.in_(ids) for column in READS)))
-    found = session.execute(query.order_by(Version.model, Version.number).limit(MAX_NAMED + 1)).all()
+    query = query.order_by(Version.model, Version.number).limit(MAX_NAMED + 1)
+    found = session.execute(query).all()
+    if not found and session.execute(query.limit(1), execution_options=OF_ALL).one_or_none() is not None:
+        raise DatasetInUse("Versions of another project were trained on this data. Add `?versions=keep` to delete it.")
     if found:
         names = _join_names([f"{model}/{number}" for model, number in found])
         raise DatasetInUse(
@@ -134,7 +146,8 @@ def delete_revisions(session: Session, chosen: Sequence[Revision]) -> set[str]:
     for column in READS:
         session.execute(update(Job).where(column.in_(ids), Job.status.in_(ENDED)).values({column: None}))
     reads = or_(*(column.in_(ids) for column in READS))
-    if unended := list(session.scalars(select(Job.id).where(reads).limit(MAX_NAMED + 1))):
+    query = select(Job.id).where(reads).limit(MAX_NAMED + 1)
+    if unended := list(session.scalars(query, execution_options=OF_ALL)):
         raise DatasetInUse(
             f"Jobs read this data and have not ended: {_join_names(list(map(str, unended)))}. Wait, or cancel them."
         )

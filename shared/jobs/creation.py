@@ -9,8 +9,11 @@ from sqlalchemy import and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from shared.access.rights import DEFAULT_PROJECT
+from shared.access.visibility import OF_ALL
 from shared.database.tables.base import now
 from shared.database.tables.jobs import Job, JobEvent, JobKind, JobStatus, JobTag, Owner
+from shared.database.tables.registry import Model
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.devices import Device
@@ -59,6 +62,7 @@ def make_job(session: Session, spec: Spec, owner: str) -> Job:
         owner=owner,
         kind=next(kind for kind, spec_class in SPECS.items() if isinstance(spec, spec_class)),
         model=spec.model,
+        project=_find_project(session, spec.model),
         spec=spec.model_dump(mode="json", by_alias=True),
         spec_digest=compute_spec_digest(spec),
         training_digest=compute_training_digest(training) if training is not None else "",
@@ -119,6 +123,12 @@ def compute_training_digest(spec: TrainingSpec) -> str:
     document = spec.model_dump(mode="json", by_alias=True, exclude={"resources", "tags", "notes", "reuse"})
     content = json.dumps([CODE_VERSION, document], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _find_project(session: Session, model: str) -> str:
+    """Return the project of a model. One that nobody has reserved is in the default project."""
+    query = select(Model.project).where(Model.name == model)
+    return session.scalars(query, execution_options=OF_ALL).one_or_none() or DEFAULT_PROJECT
 
 
 def _find_data(session: Session, spec: Spec) -> tuple[int | None, str | None]:

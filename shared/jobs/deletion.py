@@ -5,6 +5,7 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from shared.access.visibility import OF_ALL
 from shared.database.tables.jobs import ENDED, BatchFile, BatchPart, Job, JobEpoch, JobEvent, JobStatus, JobTag
 from shared.database.tables.registry import Version
 from shared.errors import JobInUse
@@ -24,7 +25,8 @@ def delete_job(session: Session, job_id: UUID) -> set[str]:
     if job.status not in ENDED:
         remedy = "Wait" if job.status == JobStatus.CANCELLING else "Cancel it first, and wait"
         raise JobInUse(f"Job {job_id} is {job.status}. {remedy} until it has ended.")
-    version = session.execute(select(Version.model, Version.number).where(Version.job_id == job_id)).one_or_none()
+    published = select(Version.model, Version.number).where(Version.job_id == job_id)
+    version = session.execute(published, execution_options=OF_ALL).one_or_none()
     if version is not None:
         raise JobInUse(
             f"Job {job_id} is the origin of version {version.number} of {version.model!r}. Delete the version first."

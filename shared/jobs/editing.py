@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from shared.database.tables.base import Visibility
 from shared.database.tables.jobs import Job, JobStatus, JobTag
 from shared.errors import JobHasStarted
 from shared.jobs.queries import lock_job
@@ -16,8 +17,9 @@ def edit_job(
     notes: str | None = None,
     tags: Mapping[str, str] | None = None,
     priority: int | None = None,
+    visibility: Visibility | None = None,
 ) -> Job:
-    """Replace the notes, all tags or the priority of a job. None leaves them as they are.
+    """Replace the notes, all tags, the priority or the visibility of a job. None leaves them as they are.
 
     Raises JobNotFound, or JobHasStarted for the priority of a job that does not wait.
     """
@@ -26,6 +28,8 @@ def edit_job(
         if job.status != JobStatus.QUEUED:
             raise JobHasStarted(f"Job {job_id} is {job.status}. A priority only matters to a job that is queued.")
         job.priority = priority
+    if visibility is not None:
+        job.visibility = visibility
     if notes is not None:
         job.notes = notes
     if tags is not None:

@@ -140,6 +140,11 @@ def cancel(session: Session, job_id: UUID) -> Job:
     return job
 
 
+def cancel_queued(session: Session, project: str) -> None:
+    """Cancel the queued jobs of a project."""
+    _transition(session, CANCEL, and_(Job.project == project, Job.status == JobStatus.QUEUED))
+
+
 def stop(session: Session, job_id: UUID) -> Job:
     """Ask a running job to end early and to keep its result.
 

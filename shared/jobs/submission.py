@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared.database.tables.base import Visibility
 from shared.database.tables.datasets import Revision
 from shared.database.tables.jobs import (
     ANONYMOUS,
@@ -77,6 +78,8 @@ def submit(
     max_queued: int | None,
     key: str | None = None,
     inline: StoredFile | None = None,
+    *,
+    visibility: Visibility = Visibility.PROJECT,
 ) -> tuple[Job, bool]:
     """Submit a training. Returns the job, and whether it is an earlier one with the same training (`reuse`).
 
@@ -89,7 +92,8 @@ def submit(
     """
     if resolved.spec.reuse and (equal := find_equal_training(session, resolved.spec)) is not None:
         return equal, True
-    return create_job(session, resolved.spec, owner, max_queued, key, resolved.sent, inline), False
+    job = create_job(session, resolved.spec, owner, max_queued, key, resolved.sent, inline, visibility=visibility)
+    return job, False
 
 
 def create_job(
@@ -100,6 +104,8 @@ def create_job(
     key: str | None = None,
     sent: TrainingSpec | None = None,
     inline: StoredFile | None = None,
+    *,
+    visibility: Visibility = Visibility.PROJECT,
 ) -> Job:
     """Create a queued training, or one for each fold of a cross-validation. Returns the first of them.
 
@@ -118,6 +124,8 @@ def create_job(
     first, digest = jobs[0], creation.compute_spec_digest(sent or spec)
     if key is not None and (earlier := creation.find_by_key(session, first, key, digest)) is not None:
         return earlier
+    for job in jobs:
+        job.visibility = visibility
     for job in jobs[1:]:
         job.cross_validation = first.cross_validation = first.id
     creation.add(session, jobs, max_queued)
@@ -180,7 +188,7 @@ def create_retry(
     if (running := session.scalars(unended).one_or_none()) is not None:
         return running, False
     job.retry_of, job.training_digest = old.id, old.training_digest
-    job.reproduces, job.cross_validation = old.reproduces, old.cross_validation
+    job.reproduces, job.cross_validation, job.visibility = old.reproduces, old.cross_validation, old.visibility
     if old.kind == JobKind.IMPORT and old.weights_file is not None:
         tracked_files.reference(session, [old.weights_file])
         job.weights_file = old.weights_file

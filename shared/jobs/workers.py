@@ -4,6 +4,7 @@ from pydantic import BaseModel
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from shared.access.visibility import OF_ALL
 from shared.database.tables.base import now
 from shared.database.tables.jobs import HELD, Job, WorkerProcess
 
@@ -49,12 +50,16 @@ def record_exit(session: Session, name: str) -> None:
 
 
 def list_workers(session: Session) -> list[tuple[WorkerProcess, bool, Job | None]]:
-    """List the workers, the newest first: each with True if its heartbeat is recent, and with its job or None."""
+    """List the workers, the newest first: each with True if its heartbeat is recent, and with its job or None.
+
+    The jobs are those of all projects.
+    """
     alive = WorkerProcess.heartbeat_at > now(-VANISHED_AFTER_SECONDS)
     query = select(WorkerProcess, alive).order_by(WorkerProcess.started_at.desc(), WorkerProcess.name)
     workers = session.execute(query).all()
     names = [worker.name for worker, _ in workers]
-    held = {job.worker: job for job in session.scalars(select(Job).where(Job.status.in_(HELD), Job.worker.in_(names)))}
+    running = session.scalars(select(Job).where(Job.status.in_(HELD), Job.worker.in_(names)), execution_options=OF_ALL)
+    held = {job.worker: job for job in running}
     return [(worker, bool(is_alive), held.get(worker.name)) for worker, is_alive in workers]
 
 

@@ -15,7 +15,7 @@ from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
 from shared.access import keys, users
-from shared.access.rights import SCOPES_OF_ROLE, Scope, sort_scopes
+from shared.access.rights import Scope, list_scopes, sort_scopes
 from shared.database.tables.access import Key, UserKind
 from shared.errors import (
     AccessIsOff,
@@ -100,7 +100,7 @@ def create_key(body: KeyCreation) -> Response:
     Only a key that may do all that its user may creates others.
     """
     caller, actor = get_signed_in(), make_actor()
-    if caller.role is not None and caller.scopes != SCOPES_OF_ROLE[caller.role]:
+    if caller.scopes != list_scopes(caller.standing.list_roles()):
         raise NotAllowed("Only a key that may do all that its user may creates others. Use such a key.")
     never = "expires_at" in body.model_fields_set and body.expires_at is None
     is_later = body.expires_at is not None and body.expires_at > datetime.now(UTC) + timedelta(days=keys.MAX_DAYS)
@@ -203,6 +203,6 @@ def _choose_login() -> str | None:
 
 def _check_within(caller: Caller, key: Key) -> None:
     """Check that a key of the caller may not do more than the one that changes it. Raises NotAllowed."""
-    allowed = SCOPES_OF_ROLE[caller.role] if caller.role is not None else frozenset()
+    allowed = list_scopes(caller.standing.list_roles())
     if more := sort_scopes((frozenset(map(Scope, key.scopes)) & allowed) - caller.scopes):
         raise NotAllowed(f"The key of this request does not have {', '.join(more)} itself.")

@@ -11,8 +11,9 @@ from typing import Annotated
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, RootModel, field_validator
+from sqlalchemy.orm import Session
 
-from api.access.callers import make_actor
+from api.access.callers import get_caller, make_actor
 from api.access.cookies import set_session_cookie
 from api.access.needs import needs, open_to_all
 from api.documents.access import (
@@ -25,6 +26,7 @@ from api.documents.access import (
     NewKeyDocument,
     UserDocument,
     UserList,
+    format_users,
 )
 from api.http.bodies import read_body
 from api.http.pagination import TEXT_KEY, PageQuery, make_next_cursor, parse_page
@@ -33,11 +35,13 @@ from api.http.responses import describe_bytes, describe_problems, to_response
 from api.http.validation import validate
 from api.services import services
 from shared import logs
-from shared.access import invitations, keys, users
+from shared.access import invitations, keys, projects, users
 from shared.access.audit import Actor
 from shared.access.invitations import MAX_ROWS, Guest, Invited
-from shared.access.rights import Role, Scope
+from shared.access.projects import find_standing
+from shared.access.rights import DEFAULT_PROJECT, Role, Scope
 from shared.access.users import LOGIN, LOGIN_RULE
+from shared.database.tables.access import User, UserKind
 from shared.errors import (
     MAX_FAULTS,
     AccessIsOff,
@@ -48,13 +52,15 @@ from shared.errors import (
     LastAdmin,
     LoginTaken,
     MalformedRequest,
+    ProjectNotFound,
     UserNotFound,
     list_names,
 )
+from shared.spec.fields import ProjectName
 
 CSV = "text/csv"
 MAX_CSV_BYTES = 2**20
-COLUMNS = ("login", "name", "role", "expires_at")
+COLUMNS = ("login", "name", "role", "project", "expires_at")
 
 
 bp = APIBlueprint("people", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="Access")])
@@ -82,7 +88,10 @@ class GuestRequest(BaseModel):
 
     login: Annotated[str, Field(max_length=255, description=f"It must have {LOGIN_RULE}.", examples=["ada"])]
     name: PersonName = ""
-    role: Role = Role.MEMBER
+    role: Annotated[Role, Field(description="The role in the project. Only an admin invites an admin.")] = Role.MEMBER
+    project: Annotated[ProjectName | None, Field(description="Default: the project that the caller joined first.")] = (
+        None
+    )
     expires_at: Annotated[
         AwareDatetime | None,
         Field(description="When the access ends, such as the end of a course.", examples=["2027-07-31T23:59:59Z"]),
@@ -91,7 +100,8 @@ class GuestRequest(BaseModel):
     _check = field_validator("login")(_check_login)
 
     def to_guest(self) -> Guest:
-        return Guest(self.login, self.name, self.role, self.expires_at)
+        project = self.project or get_caller().choose_project() or DEFAULT_PROJECT
+        return Guest(self.login, self.name, self.role, self.expires_at, project)
 
 
 class InvitationRequest(RootModel[list[GuestRequest]]):
@@ -114,6 +124,7 @@ class UserCreation(BaseModel):
     login: Annotated[str, Field(max_length=255, description=f"It must have {LOGIN_RULE}.", examples=["web-shop"])]
     name: PersonName = ""
     role: Role = Role.VIEWER
+    project: ProjectName = DEFAULT_PROJECT
 
     _check = field_validator("login")(_check_login)
 
@@ -123,7 +134,7 @@ class UserChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    role: Role | None = None
+    admin: bool | None = Field(default=None, description="An admin may do everything, in all projects.")
     disabled: bool | None = Field(default=None, description="A disabled user has no access: its keys are refused.")
     expires_at: AwareDatetime | None = Field(
         default=None, description="When the access ends. It can be changed, and not removed."
@@ -148,30 +159,36 @@ class InvitationPath(BaseModel):
                 **describe_bytes(CSV, "")["content"],
             },
         },
-        **describe_problems(AccessIsOff, MalformedRequest),
+        **describe_problems(AccessIsOff, MalformedRequest, ProjectNotFound),
     },
     openapi_extensions={
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": {"$ref": "#/components/schemas/InvitationRequest"}},
-                CSV: {"schema": {"type": "string"}, "example": "login,name,role\nada,Ada Lovelace,member\n"},
+                CSV: {
+                    "schema": {"type": "string"},
+                    "example": "login,name,role,project\nada,Ada Lovelace,member,class-9\n",
+                },
             },
         }
     },
 )
-@needs(Scope.ADMIN)
+@needs(Scope.MANAGE)
 @parse_request
 def invite() -> Response:
-    """Invite people: a JSON list, or a CSV table of a class.
+    """Invite people to projects: a JSON list, or a CSV table of a class.
 
     Each gets a link, with which it becomes a user and gets its first key, once.
-    Who was invited before and did not accept gets a new link; who accepted stays as it is.
-    If one row is wrong, nobody is invited.
+    Who was invited before and did not accept gets a new link.
+    Who is a user already joins the project at once, or stays in it as it is.
+    Maintainers invite to their own projects. If one row is wrong, nobody is invited.
     """
     actor, guests = make_actor(), _read_guests()
     with services().sessions.begin() as session:
+        _check_rights(session, guests)
         made = invitations.invite(session, actor, guests)
+    services().gate.forget()
     links = [_format_link(one) for one in made]
     if request.accept_mimetypes.best_match(("application/json", CSV)) == CSV:
         return Response(_write_csv(links), HTTPStatus.CREATED, content_type=f"{CSV}; charset=utf-8")
@@ -179,23 +196,23 @@ def invite() -> Response:
 
 
 @bp.get("/invitations", responses={200: InvitationList, **describe_problems()})
-@needs(Scope.ADMIN)
+@needs(Scope.MANAGE)
 @parse_request
 def list_invitations() -> Response:
-    """List the open invitations, without their links."""
+    """List the open invitations, without their links. Maintainers see those to their projects."""
     with services().sessions() as session:
-        found = invitations.list_invitations(session)
+        found = invitations.list_invitations(session, get_caller().list_managed())
     return to_response(InvitationList(invitations=[InvitationDocument.model_validate(one) for one in found]))
 
 
 @bp.delete("/invitations/<invitation_id>", responses={204: None, **describe_problems(AccessIsOff, InvitationNotFound)})
-@needs(Scope.ADMIN)
+@needs(Scope.MANAGE)
 @parse_request
 def withdraw_invitation(path: InvitationPath) -> Response:
     """Withdraw an invitation: its link no longer works."""
     actor = make_actor()
     with services().sessions.begin() as session:
-        invitations.withdraw(session, actor, path.invitation_id)
+        invitations.withdraw(session, actor, path.invitation_id, get_caller().list_managed())
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
@@ -214,7 +231,7 @@ def accept_invitation(body: Acceptance) -> Response:
         actor = Actor(user.login, "invitation", key.id, logs.get_context("request_id"), request.remote_addr)
         token = keys.sign_in(session, actor, key.id)
         document = Accepted(
-            user=UserDocument.model_validate(user),
+            user=format_users(session, [user])[0],
             key=NewKeyDocument(**KeyDocument.model_validate(key).model_dump(), key=text),
         )
     services().gate.forget()
@@ -231,11 +248,15 @@ def list_users(query: PageQuery) -> Response:
     page = parse_page(query.limit, query.cursor, TEXT_KEY)
     with services().sessions() as session:
         found = users.list_users(session, page.after[0] if page.after else "", page.limit)
+        documents = format_users(session, found)
     following = make_next_cursor(page, [(user.login,) for user in found])
-    return to_response(UserList(users=[UserDocument.model_validate(user) for user in found], next=following))
+    return to_response(UserList(users=documents, next=following))
 
 
-@bp.post("/users", responses={201: UserDocument, **describe_problems(AccessIsOff, LoginTaken, MalformedRequest)})
+@bp.post(
+    "/users",
+    responses={201: UserDocument, **describe_problems(AccessIsOff, LoginTaken, ProjectNotFound, MalformedRequest)},
+)
 @needs(Scope.ADMIN)
 @parse_request
 def create_service_account(body: UserCreation) -> Response:
@@ -245,8 +266,9 @@ def create_service_account(body: UserCreation) -> Response:
     """
     actor = make_actor()
     with services().sessions.begin() as session:
-        user = users.create_service(session, actor, body.login, body.name, body.role)
-        document = UserDocument.model_validate(user)
+        projects.get_project(session, body.project, None)
+        user = users.create_service(session, actor, body.login, body.name, body.role, body.project)
+        (document,) = format_users(session, [user])
     return to_response(document, HTTPStatus.CREATED)
 
 
@@ -256,7 +278,7 @@ def create_service_account(body: UserCreation) -> Response:
 def show_user(path: UserPath) -> Response:
     """Show a user."""
     with services().sessions() as session:
-        return to_response(UserDocument.model_validate(users.get_user(session, path.login)))
+        return to_response(format_users(session, [users.get_user(session, path.login)])[0])
 
 
 @bp.patch(
@@ -266,16 +288,16 @@ def show_user(path: UserPath) -> Response:
 @needs(Scope.ADMIN)
 @parse_request
 def change_user(path: UserPath, body: UserChange) -> Response:
-    """Change the role of a user, disable or enable it.
+    """Make a user an admin or not, disable or enable it, or change when its access ends.
 
     The keys and sessions of a disabled user are refused within a second.
     """
     actor = make_actor()
     with services().sessions.begin() as session:
         user = users.change_user(
-            session, actor, path.login, role=body.role, disabled=body.disabled, expires_at=body.expires_at
+            session, actor, path.login, is_admin=body.admin, disabled=body.disabled, expires_at=body.expires_at
         )
-        document = UserDocument.model_validate(user)
+        (document,) = format_users(session, [user])
     services().gate.forget()
     return to_response(document)
 
@@ -301,6 +323,7 @@ def _format_link(made: Invited) -> LinkDocument:
         login=guest.login,
         name=guest.name,
         role=guest.role,
+        project=guest.project if guest.role is not Role.ADMIN else None,
         joined=made.token is None,
         link=link,
         expires_at=made.expires_at,
@@ -310,18 +333,44 @@ def _format_link(made: Invited) -> LinkDocument:
 def _write_csv(links: list[LinkDocument]) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["login", "name", "role", "joined", "link", "link_expires_at"])
+    writer.writerow(["login", "name", "role", "project", "joined", "link", "link_expires_at"])
     for link in links:
         expires = f"{link.expires_at:%Y-%m-%dT%H:%M:%SZ}" if link.expires_at is not None else ""
-        writer.writerow(
-            [link.login, _neutralise(link.name), link.role, str(link.joined).lower(), link.link or "", expires]
-        )
+        place, joined = link.project or "", str(link.joined).lower()
+        writer.writerow([link.login, _neutralise(link.name), link.role, place, joined, link.link or "", expires])
     return out.getvalue()
 
 
 def _neutralise(text: str) -> str:
     """Put an apostrophe before a text that a spreadsheet would take for a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _check_rights(session: Session, guests: list[Guest]) -> None:
+    """Check that the caller may invite each guest to its project. Raises InvalidRequest, which names the rows.
+
+    A maintainer can neither make an admin nor take over what belongs to another project: the open invitation to it, or
+    an owner of earlier jobs who is no member of the project.
+    """
+    caller = get_caller()
+    if caller.sees_all:
+        return
+    faults = []
+    for index, guest in enumerate(guests):
+        user = session.get(User, guest.login)
+        is_foreign = False
+        if user is not None and user.kind == UserKind.EXTERNAL:
+            is_foreign = guest.project not in find_standing(session, user).roles
+        others = {one.project for one in invitations.list_open(session, guest.login)} - {guest.project}
+        if not caller.may(Scope.MANAGE, guest.project):
+            faults.append(Fault(f"#/{index}/project", f"You are no maintainer of the project {guest.project!r}."))
+        elif guest.role is Role.ADMIN:
+            faults.append(Fault(f"#/{index}/role", "Only an admin invites an admin."))
+        elif is_foreign or others:
+            detail = f"{guest.login!r} is invited to another project, or has jobs in one. Ask an admin."
+            faults.append(Fault(f"#/{index}/login", detail))
+    if faults:
+        raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS]))
 
 
 def _read_guests() -> list[Guest]:

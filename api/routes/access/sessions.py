@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.access.callers import get_caller, get_signed_in, make_actor
 from api.access.cookies import delete_session_cookie, set_session_cookie
 from api.access.needs import open_to_all, signed_in
-from api.documents.access import UserDocument
+from api.documents.access import UserDocument, format_users
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
@@ -48,7 +48,7 @@ def sign_in(body: SignIn) -> Response:
             raise NotAllowed("The pages need a key with the scope 'read'.")
         actor = Actor(found.login, "session", found.key_id, logs.get_context("request_id"), request.remote_addr)
         token = keys.sign_in(session, actor, found.key_id)
-        document = UserDocument.model_validate(users.get_user(session, found.login))
+        (document,) = format_users(session, [users.get_user(session, found.login)])
     response = to_response(document, HTTPStatus.CREATED)
     set_session_cookie(response, token)
     return response

@@ -10,6 +10,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.access import objects
+from api.access.callers import get_caller
 from api.access.needs import needs
 from api.charts.dataset_preview import make_builtin_preview, make_preview
 from api.charts.response import PICTURE, PictureQuery, make_picture_response
@@ -32,6 +33,7 @@ from api.ingestion.result import ColumnOptions, ParsedDataset, TableOptions
 from api.ingestion.targets import Task
 from api.services import services
 from shared.access.rights import Scope
+from shared.database.tables.base import Visibility
 from shared.database.tables.datasets import Revision
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
@@ -48,7 +50,7 @@ from shared.errors import (
     RequestTooLarge,
     UnsupportedContent,
 )
-from shared.spec.fields import ModelName
+from shared.spec.fields import PROJECT_TEXT, ModelName, ProjectName
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 from shared.version import VERSION
@@ -111,6 +113,12 @@ UPLOAD: dict[str, Any] = {
                         ),
                     },
                     "encoding": ENCODING_FIELD,
+                    "project": {"type": "string", "description": PROJECT_TEXT},
+                    "visibility": {
+                        "type": "string",
+                        "enum": list(Visibility),
+                        "description": "Who sees the data set. Default: `project`, or as it is.",
+                    },
                 },
             }
         }
@@ -155,8 +163,18 @@ class UploadForm(BaseModel):
     weight: Annotated[str, Field(max_length=1000)] | None = None
     text: Annotated[str, Field(max_length=1000)] | None = None
     encoding: Annotated[str, Field(max_length=40)] | None = None
+    project: ProjectName | None = None
+    visibility: Visibility | None = None
 
     _own_name = field_validator("name")(_check_not_builtin)
+
+
+class DatasetEdit(BaseModel):
+    """The changes of a data set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    visibility: Visibility
 
 
 class DeletionQuery(BaseModel):
@@ -192,15 +210,18 @@ def upload_dataset() -> Response:
         fields["columns"] = _parse_columns(fields["columns"])
     form = validate(UploadForm, fields)
     file = get_uploaded_file()
-    options = TableOptions(**form.model_dump(exclude={"name"}))
+    options = TableOptions(**form.model_dump(exclude={"name", "project", "visibility"}))
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         ingested = services().ingestor.ingest_dataset(file, options, Path(folder))
         digest = ingested.digest()
 
         def add(stored: list[StoredFile]) -> tuple[Revision, bool]:
             with services().sessions.begin() as session:
-                objects.claim_dataset(session, form.name)
-                return revisions.add_revision(session, form.name, digest, ingested.info, _describe(ingested), stored)
+                objects.claim_dataset(session, form.name, form.project)
+                added = revisions.add_revision(session, form.name, digest, ingested.info, _describe(ingested), stored)
+                if form.visibility is not None:
+                    revisions.get_dataset(session, form.name).visibility = form.visibility
+                return added
 
         revision, is_new = tracked_files.store_and_reference(
             services().sessions, services().artifacts, ingested.files, add
@@ -221,12 +242,12 @@ def list_datasets(query: PageQuery) -> Response:
     page = parse_page(query.limit, query.cursor, TEXT_KEY)
     after = str(page.after[0]) if page.after is not None else ""
     with services().sessions() as session:
-        uploaded = [found.name for found in revisions.list_datasets(session, page)]
+        uploaded = {found.name: found for found in revisions.list_datasets(session, page)}
         names = sorted([*uploaded, *(name for name in BUILTIN_DATASETS if name > after)])[: page.limit]
         documents = [
             format_builtin(name)
             if name in BUILTIN_DATASETS
-            else format_dataset(name, revisions.list_revisions(session, name))
+            else format_dataset(uploaded[name], revisions.list_revisions(session, name))
             for name in names
         ]
     return to_response(DatasetList(datasets=documents, next=make_next_cursor(page, [(name,) for name in names])))
@@ -247,7 +268,33 @@ def show_dataset(path: DatasetPath) -> Response:
             found = [revisions.get_revision(session, path.name)]
         else:
             found = revisions.list_revisions(session, path.name)
-    return to_response(format_dataset(found[0].dataset, found))
+        document = format_dataset(revisions.get_dataset(session, found[0].dataset), found)
+    return to_response(document)
+
+
+@bp.patch(
+    "/<name>",
+    responses={200: DatasetDocument, **describe_problems(DatasetNotFound, DatasetInUse, MalformedRequest)},
+)
+@needs(Scope.TRAIN)
+@parse_request
+def edit_dataset(path: DatasetPath, body: DatasetEdit) -> Response:
+    """Change who sees an uploaded data set.
+
+    Who uploaded it first may do this, and the maintainers of its project.
+    """
+    if path.name in BUILTIN_DATASETS:
+        raise DatasetInUse(f"{path.name!r} is a built-in data set, which everybody sees.")
+    with services().sessions.begin() as session:
+        dataset = revisions.get_dataset(session, path.name)
+        if dataset.created_by != get_caller().login:
+            objects.check_dataset(session, path.name)
+        before = {"visibility": dataset.visibility}
+        dataset.visibility = body.visibility
+        objects.record(session, "dataset-edited", "dataset", path.name, before, {"visibility": body.visibility})
+        session.flush()
+        document = format_dataset(dataset, revisions.list_revisions(session, path.name))
+    return to_response(document)
 
 
 @bp.delete("/<name>", responses={204: None, **describe_problems(DatasetNotFound, DatasetInUse)})
@@ -264,6 +311,7 @@ def delete_dataset(path: DatasetPath, query: DeletionQuery) -> Response:
     if path.name in BUILTIN_DATASETS:
         raise DatasetInUse(f"{path.name!r} is a built-in data set, which cannot be deleted.")
     with services().sessions.begin() as session:
+        objects.check_dataset(session, path.name)
         chosen = revisions.list_for_deletion(session, path.name)
         if query.versions is None:
             revisions.check_not_trained_on(session, chosen)

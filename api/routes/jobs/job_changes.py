@@ -3,6 +3,7 @@
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
+from api.access.callers import find_viewer, get_caller
 from api.access.needs import needs
 from api.access.streams import AdmittedStream
 from api.http.requests import parse_request
@@ -24,7 +25,7 @@ bp = APIBlueprint("job_changes", __name__, url_prefix="/api/v1/events", abp_tags
 @needs(Scope.READ)
 @parse_request
 def follow_jobs() -> Response:
-    """Stream the changes of all jobs.
+    """Stream the changes of all jobs that the caller sees.
 
     The stream consists of server-sent events.
     The first one, `jobs`, has the running jobs, the first 100 queued jobs in their order, those that ended just now,
@@ -32,8 +33,10 @@ def follow_jobs() -> Response:
     Then comes a `job` for each job that changes, and a `queue` when the number of queued jobs changes.
     A client that reconnects gets `jobs` again.
     """
+    viewer = find_viewer()
+    stream = services().feeds.follow_all(lambda job: viewer is None or viewer.sees_job(job))
     return Response(
-        AdmittedStream(services().feeds.follow_all(), services().gate, request.environ),
+        AdmittedStream(stream, services().gate, request.environ, get_caller()),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

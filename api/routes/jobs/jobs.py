@@ -11,6 +11,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import objects
+from api.access.callers import get_caller
 from api.access.needs import needs
 from api.access.streams import AdmittedStream
 from api.documents.jobs import JobDocument, JobList, JobSummary, load_job
@@ -25,6 +26,7 @@ from api.planner.messages import Plan, PlanRequest
 from api.services import services
 from api.streaming.job_log import format_log
 from shared.access.rights import Scope
+from shared.database.tables.base import Visibility
 from shared.database.tables.jobs import ENDED, Job, JobKind, JobStatus
 from shared.datasets.stored_inline import write_inline
 from shared.devices import Device
@@ -51,7 +53,7 @@ from shared.jobs import creation, cross_validation, deletion, editing, events, q
 from shared.networks.weights_file import POINTER, describe_weights_file
 from shared.registry import pretrained, versions
 from shared.registry.manifest import TENSORBOARD_FILE
-from shared.spec.fields import ModelName, Notes, Priority, Tags
+from shared.spec.fields import PROJECT_TEXT, ModelName, Notes, Priority, ProjectName, Tags
 from shared.spec.training import TrainingSpec
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
@@ -65,6 +67,10 @@ bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(nam
 
 class SubmitQuery(BaseModel):
     dry_run: bool = Field(default=False, description="Return the plan of the training, and submit no job.")
+    project: ProjectName | None = Field(default=None, description=PROJECT_TEXT)
+    visibility: Visibility = Field(
+        default=Visibility.PROJECT, description="Who sees the job. Its model is seen by the project."
+    )
 
 
 class JobQuery(PageQuery):
@@ -115,6 +121,7 @@ class JobEdit(BaseModel):
     notes: Notes | None = None
     tags: Tags | None = Field(default=None, description="All tags of the job: others are removed.")
     priority: Priority | None = Field(default=None, description="Only for a job that is queued.")
+    visibility: Visibility | None = Field(default=None, description="Who sees the job.")
 
 
 class EventsQuery(BaseModel):
@@ -215,14 +222,15 @@ def submit_job(query: SubmitQuery, header: SubmitHeader, body: TrainingSpec) -> 
         resolved, inline, plan = _plan(body, Path(folder))
         if query.dry_run:
             with services().sessions() as session:
-                objects.check_model_name(session, resolved.spec.model)
+                objects.check_model_name(session, resolved.spec.model, query.project)
             return to_response(plan)
 
         def submit(stored: list[StoredFile]) -> tuple[Job, bool]:
             with services().sessions.begin() as session:
-                objects.claim_model(session, resolved.spec.model)
+                objects.claim_model(session, resolved.spec.model, query.project)
+                key, inline_file = header.idempotency_key, stored[0] if stored else None
                 return submission.submit(
-                    session, resolved, owner, max_queued, header.idempotency_key, stored[0] if stored else None
+                    session, resolved, owner, max_queued, key, inline_file, visibility=query.visibility
                 )
 
         job, is_reused = tracked_files.store_and_reference(services().sessions, services().artifacts, inline, submit)
@@ -267,7 +275,7 @@ def show_job(path: JobPath) -> Response:
 @needs(Scope.TRAIN)
 @parse_request
 def edit_job(path: JobPath, body: JobEdit) -> Response:
-    """Change the notes, the tags or the priority of a job.
+    """Change the notes, the tags, the priority or the visibility of a job.
 
     The spec of the job keeps what was sent.
     """
@@ -342,7 +350,7 @@ def follow_job(path: JobPath, query: EventsQuery, header: EventsHeader) -> Respo
     if job.status in ENDED and seen == job.last_event:
         return Response(status=HTTPStatus.NO_CONTENT)  # stops the reconnection of a browser's EventSource
     feed = services().feeds.follow(path.job_id, seen)
-    stream = AdmittedStream(feed, services().gate, request.environ)
+    stream = AdmittedStream(feed, services().gate, request.environ, get_caller())
     return Response(
         stream, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )

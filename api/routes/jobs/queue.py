@@ -4,6 +4,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access.callers import find_viewer
 from api.access.needs import needs
 from api.documents.jobs import JobQueue, format_queued
 from api.http.requests import parse_request
@@ -29,8 +30,9 @@ def show_queue(query: QueueQuery) -> Response:
     """Show the queue.
 
     The first jobs are listed in the order in which they start, each with the reason of its place and an estimated wait.
+    Jobs of others that the caller does not see are not listed, and counted in the places and in `total`.
     """
     with services().sessions() as session:
-        queued = list_queue(session, query.limit, VANISHED_AFTER_SECONDS)
+        queued = list_queue(session, query.limit, VANISHED_AFTER_SECONDS, find_viewer())
         jobs, total = [format_queued(one) for one in queued], count_queue(session)
     return to_response(JobQueue(jobs=jobs, total=total))

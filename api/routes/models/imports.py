@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from api.access import objects
 from api.access.needs import needs
@@ -41,7 +41,7 @@ from shared.errors import (
 from shared.inference.samples import preprocess_samples
 from shared.jobs import version_jobs
 from shared.registry.imports import build_import_contract, complete_meaning, describe_import, make_plan_spec
-from shared.spec.fields import Notes, Priority, Tags
+from shared.spec.fields import PROJECT_TEXT, Notes, Priority, ProjectName, Tags
 from shared.spec.model_import import ImportMeaning, ImportSpec
 from shared.spec.network import NetworkSpec
 from shared.storage import tracked_files
@@ -105,6 +105,10 @@ BODY: dict[str, Any] = {
 }
 
 
+class ImportQuery(BaseModel):
+    project: ProjectName | None = Field(default=None, description=PROJECT_TEXT)
+
+
 class ImportForm(ImportMeaning):
     """The fields of the form, except `file`."""
 
@@ -132,7 +136,7 @@ class ImportForm(ImportMeaning):
 )
 @needs(Scope.TRAIN)
 @parse_request
-def import_model(path: NewModelPath) -> Response:
+def import_model(path: NewModelPath, query: ImportQuery) -> Response:
     """Import a model of Keras as a version.
 
     Nothing of the file is executed: its network must consist of the layers of the catalog.
@@ -155,7 +159,7 @@ def import_model(path: NewModelPath) -> Response:
 
         def submit(stored: list[StoredFile]) -> Job:
             with services().sessions.begin() as session:
-                objects.claim_model(session, spec.model)
+                objects.claim_model(session, spec.model, query.project)
                 return version_jobs.create_import(session, spec, stored[0], owner, owners.max_queued)
 
         paths = [Path(folder, ARRAYS_FILE)]

@@ -27,6 +27,7 @@ from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, make_download, to_response
 from api.services import services
 from api.serving.self_test import run_self_test
+from shared.access.audit import count_change
 from shared.access.rights import Scope
 from shared.errors import (
     AliasNotFound,
@@ -81,13 +82,21 @@ def show_model(path: ModelPath) -> Response:
 @needs(Scope.MANAGE)
 @parse_request
 def edit_model(path: ModelPath, body: ModelEdit) -> Response:
-    """Describe a model."""
+    """Describe a model, or let everybody ask it for predictions, without a key."""
     with services().sessions.begin() as session:
         model = versions.get_model(session, path.model)
-        objects.record(session, "model-described", "model", path.model)
-        model.description = body.description
+        if body.description is not None:
+            objects.record(session, "model-described", "model", path.model)
+            model.description = body.description
+        if body.predictions is not None and body.predictions != model.predictions:
+            before, after = {"predictions": model.predictions}, {"predictions": body.predictions}
+            objects.record(session, "model-edited", "model", path.model, before, after)
+            count_change(session)  # what processes remember of it ends
+            model.predictions = body.predictions
         session.flush()
-        return to_response(format_model(session, model))
+        document = format_model(session, model)
+    services().gate.forget()
+    return to_response(document)
 
 
 @bp.get("/<model>/versions", responses={200: VersionList, **describe_problems(ModelNotFound)})

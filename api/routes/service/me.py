@@ -32,11 +32,12 @@ def show_me() -> Response:
         queued_jobs=current.owners.max_queued,
     )
     caller, user = get_caller(), None
-    if caller.role is not None:
+    if caller.is_signed_in:
         models = list(caller.models) if caller.models is not None else None
         user = SignedIn(
             login=caller.login,
-            role=caller.role,
+            is_admin=caller.standing.is_admin,
+            projects=dict(caller.roles),
             scopes=sort_scopes(caller.scopes),
             models=models,
             key_id=caller.key_id,

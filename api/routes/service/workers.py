@@ -3,6 +3,7 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from api.access.callers import find_viewer
 from api.access.needs import needs
 from api.documents.operations import WorkerDocument, WorkerList
 from api.http.requests import parse_request
@@ -24,6 +25,4 @@ def list_workers() -> Response:
     """
     with services().sessions() as session:
         found = workers.list_workers(session)
-    return to_response(
-        WorkerList(workers=[WorkerDocument.from_worker(worker, is_alive, job) for worker, is_alive, job in found])
-    )
+    return to_response(WorkerList(workers=[WorkerDocument.from_worker(*one, find_viewer()) for one in found]))

@@ -5,10 +5,11 @@ from urllib.parse import urlencode
 from flask import Response, make_response, redirect, request, url_for
 
 from api.access.callers import get_signed_in
+from api.documents.access import format_users
 from api.http.pagination import NUMBER_KEY, make_next_cursor, parse_page
 from api.services import services
 from api.web.rendering import render
-from shared.access import audit, invitations, keys, users
+from shared.access import audit, invitations, keys, projects, users
 from shared.access.keys import DEFAULT_DAYS
 from shared.access.rights import SCOPES_OF_ROLE, Role, sort_scopes
 
@@ -47,8 +48,8 @@ def show_account() -> Response:
 def show_people() -> Response:
     """Show the users and the open invitations, to an admin."""
     with services().sessions() as session:
-        found = users.list_users(session, "", MAX_USERS)
-        invited = invitations.list_invitations(session)
+        found = format_users(session, users.list_users(session, "", MAX_USERS))
+        invited = invitations.list_invitations(session, None)
     return render(
         "access/people.html",
         script="pages/people.js",
@@ -57,6 +58,41 @@ def show_people() -> Response:
         invited=invited,
         roles=list(Role),
         scopes_of_role={role: sort_scopes(scopes) for role, scopes in SCOPES_OF_ROLE.items()},
+    )
+
+
+def show_projects() -> Response:
+    """Show the projects of the caller; all of them to an admin. Raises AccessIsOff where nobody signs in."""
+    caller = get_signed_in()
+    with services().sessions() as session:
+        found = projects.list_projects(session, None if caller.sees_all else caller.roles)
+    return render(
+        "access/projects.html",
+        script="pages/projects.js",
+        projects=found,
+        caller=caller,
+    )
+
+
+def show_project(project: str) -> Response:
+    """Show who is in a project. Raises AccessIsOff where nobody signs in, or ProjectNotFound."""
+    caller = get_signed_in()
+    managed = caller.list_managed()
+    may_manage = managed is None or project in managed
+    with services().sessions() as session:
+        found = projects.get_project(session, project, None if caller.sees_all else caller.roles)
+        members = projects.list_members(session, found.name)
+        invited = invitations.list_invitations(session, [found.name]) if may_manage else []
+    return render(
+        "access/project.html",
+        script="pages/project.js",
+        script_words=("access.script.",),
+        project=found,
+        members=members,
+        invited=invited,
+        caller=caller,
+        may_manage=may_manage,
+        roles=[role for role in Role if role is not Role.ADMIN],
     )
 
 

@@ -27,9 +27,9 @@ def show_datasets() -> Response:
     """Show a page of the data sets, uploaded and built-in, ordered by name."""
     page = parse_page(PAGE_LENGTH, request.args.get("cursor"), TEXT_KEY)
     with services().sessions() as session:
-        names = [found.name for found in revisions.list_datasets(session, page)]
-        uploaded = [format_dataset(name, revisions.list_revisions(session, name)) for name in names]
-    cursor = make_next_cursor(page, [(name,) for name in names])
+        found = revisions.list_datasets(session, page)
+        uploaded = [format_dataset(one, revisions.list_revisions(session, one.name)) for one in found]
+    cursor = make_next_cursor(page, [(one.name,) for one in found])
     return render(
         "data/datasets.html",
         "web.show_datasets",
@@ -80,7 +80,7 @@ def load_dataset(name: str) -> DatasetDocument:
         return format_builtin(name)
     with services().sessions() as session:
         found = [revisions.get_revision(session, name)] if "@" in name else revisions.list_revisions(session, name)
-    return format_dataset(found[0].dataset, found)
+        return format_dataset(revisions.get_dataset(session, found[0].dataset), found)
 
 
 def _explore(document: DatasetDocument) -> dict[str, Any]:

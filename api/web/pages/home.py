@@ -2,6 +2,7 @@
 
 from flask import Response
 
+from api.access.callers import find_viewer
 from api.documents.jobs import JobSummary
 from api.services import services
 from api.web.rendering import render
@@ -26,7 +27,7 @@ def show_home() -> Response:
         running = [JobSummary.from_job(job) for job in list_jobs(session, Page(20), JobFilters(statuses=tuple(HELD)))]
         ended = list_jobs(session, Page(MAX_ENDED), JobFilters(statuses=tuple(ENDED)))
         lately = [JobSummary.from_job(job) for job in ended]
-        waiting, queued = list_queue(session, MAX_WAITING, VANISHED_AFTER_SECONDS), count_queue(session)
+        waiting, queued = list_queue(session, MAX_WAITING, VANISHED_AFTER_SECONDS, find_viewer()), count_queue(session)
         served = versions.list_served_versions(session, MAX_MODELS)
         measured = versions.get_metrics(session, served)
         has_data = bool(revisions.list_datasets(session, Page(1)))

@@ -2,6 +2,7 @@
 
 from flask import Response
 
+from api.access.callers import find_viewer
 from api.documents.jobs import format_queued
 from api.documents.operations import WorkerDocument
 from api.services import services
@@ -15,12 +16,13 @@ MAX_JOBS = 100
 
 def show_queue() -> Response:
     """Show who waits, why, and for how long, and what the workers do."""
+    viewer = find_viewer()
     with services().sessions() as session:
-        jobs = [format_queued(one) for one in list_queue(session, MAX_JOBS, VANISHED_AFTER_SECONDS)]
+        jobs = [format_queued(one) for one in list_queue(session, MAX_JOBS, VANISHED_AFTER_SECONDS, viewer)]
         total = count_queue(session)
         found = workers.list_workers(session)
-        known = {str(job.id): job.model for _, _, job in found if job is not None}
-    documents = [WorkerDocument.from_worker(*one) for one in found]
+        known = {str(job.id): job.model for _, _, job in found if job is not None}  # of the jobs that are shown, too
+    documents = [WorkerDocument.from_worker(*one, viewer) for one in found]
     return render(
         "jobs/queue.html",
         "web.show_queue",

@@ -13,6 +13,18 @@ export function ask(dialog) {
 }
 
 /**
+ * Ask in the dialog of the page. Returns whether the answer is yes.
+ * @param {string} title @param {string} text @param {string} yes what the button says
+ */
+export function askAbout(title, text, yes) {
+  const dialog = document.querySelector("[data-ask]");
+  dialog.querySelector("h2").textContent = title;
+  dialog.querySelector("[data-text]").textContent = text;
+  dialog.querySelector("[data-yes]").textContent = yes;
+  return ask(dialog);
+}
+
+/**
  * Run an action. A problem is shown in its place and returned as false.
  * @param {Element} place
  * @param {() => Promise<void>} action

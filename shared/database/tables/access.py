@@ -1,9 +1,9 @@
-"""Define the tables of users, their keys and browser sessions, of invitations, and of audit events."""
+"""Define the tables of users, projects, keys, browser sessions, invitations, and audit events."""
 
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database.tables.base import Base, Document, now
@@ -21,6 +21,7 @@ class User(Base):
     """A user. `login` is also the name of the owner of the jobs that the user submits.
 
     Attributes:
+        is_admin: whether the user may do everything, in all projects.
         expires_at: no key of the user is valid after this time, such as the end of a course; None for no limit.
     """
 
@@ -29,10 +30,37 @@ class User(Base):
     login: Mapped[str] = mapped_column(String(255), primary_key=True)
     name: Mapped[str] = mapped_column(String(200), default="")
     kind: Mapped[str] = mapped_column(String(20), default=UserKind.PERSON)
-    role: Mapped[str] = mapped_column(String(20))
+    is_admin: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(default=now())
     expires_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
+
+
+class Project(Base):
+    """A group of users with their models, data sets and jobs, such as a class. It is never deleted.
+
+    Attributes:
+        archived_at: since when its members can only read; None if they can work.
+    """
+
+    __tablename__ = "projects"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    description: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    archived_at: Mapped[datetime | None]
+
+
+class Member(Base):
+    """A user in a project, with the role that it has there."""
+
+    __tablename__ = "members"
+    __table_args__ = (Index(None, "login"),)
+
+    project: Mapped[str] = mapped_column(ForeignKey("projects.name"), primary_key=True)
+    login: Mapped[str] = mapped_column(ForeignKey("users.login"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(20))
+    created_at: Mapped[datetime] = mapped_column(default=now())
 
 
 class Key(Base):
@@ -82,7 +110,10 @@ class BrowserSession(Base):
 
 
 class Invitation(Base):
-    """A link with which a person becomes a user, or gets a new key, once."""
+    """A link with which a person becomes a user, or gets a new key, once.
+
+    `role` is that in `project`. An admin is in no project, and has all of them.
+    """
 
     __tablename__ = "invitations"
     __table_args__ = (Index(None, "login"),)
@@ -92,6 +123,7 @@ class Invitation(Base):
     login: Mapped[str] = mapped_column(String(255))
     name: Mapped[str] = mapped_column(String(200), default="")
     role: Mapped[str] = mapped_column(String(20))
+    project: Mapped[str] = mapped_column(ForeignKey("projects.name"))
     created_by: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(default=now())
     expires_at: Mapped[datetime]

@@ -1,6 +1,7 @@
-"""Define the declarative base of the tables, the type of UTC times and the database clock."""
+"""Define the declarative base of the tables, the type of UTC times, the database clock, and who sees a row."""
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -56,6 +57,14 @@ def _now_in_postgresql(element: now, _: SQLCompiler, **__: object) -> str:
 def _now_in_sqlite(element: now, _: SQLCompiler, **__: object) -> str:
     # SQLite compares times as text. SQLAlchemy writes six digits of a second, %f three: 000 adds the rest.
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.plus_seconds:+} seconds')"
+
+
+class Visibility(StrEnum):
+    """Who sees a job or a data set: its owner and the maintainers of its project, its project, or every user."""
+
+    PRIVATE = "private"
+    PROJECT = "project"
+    EVERYONE = "everyone"
 
 
 class Base(DeclarativeBase):

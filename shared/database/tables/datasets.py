@@ -11,7 +11,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from shared.database.tables.base import Base, Document, now
+from shared.database.tables.base import Base, Document, Visibility, now
 
 
 class DatasetName(Base):
@@ -20,6 +20,7 @@ class DatasetName(Base):
     Attributes:
         last_number: number of the newest revision. It never decreases.
         created_by: the user who used the name first; None if nobody signed in then.
+        project: the project whose members see it, as far as `visibility` says so.
     """
 
     __tablename__ = "datasets"
@@ -27,6 +28,10 @@ class DatasetName(Base):
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     last_number: Mapped[int] = mapped_column(default=0)
     created_by: Mapped[str | None] = mapped_column(String(255))
+    project: Mapped[str] = mapped_column(String(100), default="default", server_default="default")
+    visibility: Mapped[str] = mapped_column(
+        String(20), default=Visibility.PROJECT, server_default=Visibility.PROJECT.value
+    )
 
 
 class Revision(Base):

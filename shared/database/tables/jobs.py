@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from shared.database.tables.base import Base, Document, now
+from shared.database.tables.base import Base, Document, Visibility, now
 from shared.database.tables.registry import Version
 
 
@@ -68,6 +68,7 @@ class Job(Base):
     Attributes:
         attempt: number of claims so far. It is the fencing token: a worker may write only while this is its own number.
         last_event: number of the newest event.
+        project: that of the model. Its members see the job, as far as `visibility` says so.
         notes: those of the spec, until they are edited. The spec keeps those that were sent.
         events_trimmed: whether the progress and the log lines were deleted.
         spec_digest: sha256 of the request. It tells whether an idempotency key comes with the same request again.
@@ -87,6 +88,8 @@ class Job(Base):
         Index(None, "status", "created_at", "id"),
         Index(None, "created_at", "id"),
         Index(None, "model", "created_at", "id"),
+        Index(None, "project", "created_at", "id"),
+        Index(None, "owner", "created_at", "id"),
         Index(None, "training_digest", "status"),
         Index(None, "checkpoint_file"),
         Index(None, "dataset_revision_id"),
@@ -102,6 +105,10 @@ class Job(Base):
     owner: Mapped[str] = mapped_column(ForeignKey("owners.name"), default=ANONYMOUS)
     kind: Mapped[str] = mapped_column(String(20))
     model: Mapped[str] = mapped_column(String(100))
+    project: Mapped[str] = mapped_column(String(100), default="default", server_default="default")
+    visibility: Mapped[str] = mapped_column(
+        String(20), default=Visibility.PROJECT, server_default=Visibility.PROJECT.value
+    )
     spec: Mapped[Document]
     dataset_revision_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_revisions.id"))
     validation_revision_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_revisions.id"))

@@ -16,6 +16,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.database.tables.base import Base, Document, now
 
+PROJECT, PUBLIC = "project", "public"
+
 
 class Model(Base):
     """A registered name that has versions.
@@ -24,6 +26,8 @@ class Model(Base):
         last_number: number of the newest version so far. It never decreases, so no number is used twice. A name that is
             only reserved has 0.
         created_by: the user who used the name first; None if nobody signed in then.
+        project: the project whose members see it.
+        predictions: who may ask it: PROJECT, or PUBLIC for everybody without a key.
     """
 
     __tablename__ = "models"
@@ -32,6 +36,8 @@ class Model(Base):
     last_number: Mapped[int] = mapped_column(default=0)
     description: Mapped[str] = mapped_column(Text, default="", server_default="")
     created_by: Mapped[str | None] = mapped_column(String(255))
+    project: Mapped[str] = mapped_column(String(100), default="default", server_default="default")
+    predictions: Mapped[str] = mapped_column(String(20), default=PROJECT, server_default=PROJECT)
     created_at: Mapped[datetime] = mapped_column(default=now())
 
 

@@ -7,12 +7,15 @@ from enum import StrEnum
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from shared.access.visibility import OF_ALL, Viewer
 from shared.database.tables.base import now
 from shared.database.tables.jobs import Job, JobStatus, Owner
 from shared.devices import Device
 from shared.jobs.queries import SUMMARY
 from shared.jobs.queue.scheduling import count_running
 from shared.jobs.queue.wait_estimate import LONG_AGO, Wait, estimate_waits
+
+MAX_LOOKED_AT = 1000
 
 
 class QueueReason(StrEnum):
@@ -45,18 +48,20 @@ class QueuedJob:
     wait: Wait | None
 
 
-def list_queue(session: Session, limit: int, silence_seconds: float) -> list[QueuedJob]:
+def list_queue(session: Session, limit: int, silence_seconds: float, viewer: Viewer | None = None) -> list[QueuedJob]:
     """List the first `limit` queued jobs in the order of `select_next_job`. Loads no specs.
 
-    The limit of running jobs of an owner is ignored. Workers without a heartbeat for `silence_seconds` are not counted.
+    `viewer` gets only the jobs that it sees, of the first MAX_LOOKED_AT; their places count the others too. The limit
+    of running jobs of an owner is ignored. Workers without a heartbeat for `silence_seconds` are not counted.
     """
-    rows = _list_in_order(session, limit)
+    rows = _list_in_order(session, limit if viewer is None else MAX_LOOKED_AT)
     jobs = [job for job, _, _ in rows]
     waits = estimate_waits(session, jobs, silence_seconds)
     return [
         QueuedJob(job, place, turn, _choose_reason(job, turn, delayed=delayed), wait)
         for (job, turn, delayed), place, wait in zip(rows, _count_places(jobs), waits, strict=True)
-    ]
+        if viewer is None or viewer.sees_job(job)
+    ][:limit]
 
 
 def list_places(session: Session, limit: int) -> list[tuple[Job, int]]:
@@ -78,12 +83,14 @@ def _list_in_order(session: Session, limit: int) -> list[tuple[Job, int, bool]]:
         .order_by(Job.priority.desc(), turn, last_claimed_at, Job.created_at, Job.id)
         .limit(limit)
     )
-    return [(job, turn, bool(delayed)) for job, turn, delayed in session.execute(query)]
+    rows = session.execute(query, execution_options=OF_ALL)
+    return [(job, turn, bool(delayed)) for job, turn, delayed in rows]
 
 
 def count_queue(session: Session) -> int:
-    """Count the queued jobs."""
-    return session.scalars(select(func.count()).select_from(Job).where(Job.status == JobStatus.QUEUED)).one()
+    """Count the queued jobs of all projects."""
+    count = select(func.count()).select_from(Job).where(Job.status == JobStatus.QUEUED)
+    return session.scalars(count, execution_options=OF_ALL).one()
 
 
 def _count_places(jobs: Sequence[Job]) -> list[int]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from shared.access.visibility import OF_ALL
 from shared.database.tables.base import now
 from shared.database.tables.jobs import HELD, Job, JobStatus, Owner, WorkerProcess
 from shared.devices import Device, list_devices
@@ -96,7 +97,8 @@ def _list_profiles_ahead(session: Session, job: Job, devices: list[Device]) -> l
     ]
     before = or_(line.c.priority > mine.c.priority, *sooner)
     query = select(line.c.kind, line.c.model).join(mine, and_(mine.c.id == job.id, before))
-    rows = session.execute(query.order_by(line.c.priority.desc(), *(line.c[name] for name in turns)))
+    query = query.order_by(line.c.priority.desc(), *(line.c[name] for name in turns))
+    rows = session.execute(query, execution_options=OF_ALL)
     return [(kind, model) for kind, model in rows]
 
 
@@ -196,7 +198,7 @@ def _get_running(session: Session, workers: Sequence[WorkerProcess]) -> dict[str
     """Return the running job of each worker, by the worker's name; none for an idle worker."""
     names = [worker.name for worker in workers]
     running = select(Job).where(Job.status.in_(HELD), Job.worker.in_(names))
-    return {held.worker: held for held in session.scalars(running)}
+    return {held.worker: held for held in session.scalars(running, execution_options=OF_ALL)}
 
 
 def _estimate_seconds_left(session: Session, running: Job, duration: Wait | None) -> Wait | None:
@@ -222,7 +224,8 @@ def _measure_duration(session: Session, profile: JobProfile) -> Wait | None:
     ended = select(Job.started_at, Job.ended_at).where(
         Job.status == JobStatus.SUCCEEDED, Job.kind == kind, Job.model == model
     )
-    rows = session.execute(ended.order_by(Job.created_at.desc(), Job.id.desc()).limit(SIMILAR_JOBS))
+    ended = ended.order_by(Job.created_at.desc(), Job.id.desc()).limit(SIMILAR_JOBS)
+    rows = session.execute(ended, execution_options=OF_ALL)
     seconds = [(end - start).total_seconds() for start, end in rows if start is not None and end is not None]
     if not seconds:
         return None

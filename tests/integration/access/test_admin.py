@@ -34,7 +34,7 @@ def test_the_command_prints_a_link_with_which_the_first_admin_joins(http: FlaskC
     bare = run(settings, "invite", "bob", "--url", "gpu-box:8000")
 
     assert (address, made.stderr) == ("https://gpu-box:8443/ui/join", "")
-    assert joined.json["user"]["role"] == "admin"
+    assert joined.json["user"]["is_admin"]
     assert "`reset` makes a link" in again.stderr
     assert "2 to 32 characters" in wrong.stderr
     assert "There is no user 'bob'" in unknown.stderr

@@ -42,7 +42,7 @@ def test_a_service_account_has_the_keys_that_an_admin_makes(http: FlaskClient, a
     )
     again = http.post("/api/v1/users", json={"login": "web-shop"}, headers=admin.headers)
 
-    assert (made.json["kind"], made.json["role"]) == ("service", "viewer")
+    assert (made.json["kind"], made.json["projects"]) == ("service", {"default": "viewer"})
     assert (key.json["login"], key.json["expires_at"]) == ("web-shop", None)
     assert_problem(again, 409, "login-taken")
 
@@ -144,7 +144,7 @@ def test_a_browser_signs_in_and_out(http: FlaskClient, app: Flask, admin: Person
 
 def test_one_who_lost_rights_can_still_revoke_its_key(http: FlaskClient, admin: Person, join: Join) -> None:
     tea = join("tea", Role.MAINTAINER)
-    http.patch("/api/v1/users/tea", json={"role": "viewer"}, headers=admin.headers)
+    http.put("/api/v1/projects/default/members/tea", json={"role": "viewer"}, headers=admin.headers)
 
     rotated = http.post(f"/api/v1/keys/{tea.key_id}/rotation", json={}, headers=tea.headers)
     revoked = http.delete(f"/api/v1/keys/{tea.key_id}", headers=tea.headers)
@@ -219,7 +219,8 @@ def test_an_event_stream_ends_with_its_key(
             self.is_closed = True
 
     inner = Endless()
-    stream = streams.AdmittedStream(inner, app.extensions[EXTENSION].gate, environ)
+    gate = app.extensions[EXTENSION].gate
+    stream = streams.AdmittedStream(inner, gate, environ, gate.identify(environ))
     first = next(stream)
     http.delete(f"/api/v1/keys/{kim.key_id}", headers=admin.headers)
 

@@ -142,12 +142,12 @@ def test_an_expired_or_withdrawn_link_does_not_work(http: FlaskClient, sessions:
 
 def test_an_owner_from_before_becomes_a_person(http: FlaskClient, sessions: Sessions, admin: Person) -> None:
     with sessions.begin() as session:
-        session.add(User(login="kim", kind="external", role="member"))
+        session.add(User(login="kim", kind="external"))
     (invited,) = invite(http, admin, "login,role\nkim,maintainer\n").json["invitations"]
 
     joined = http.post("/api/v1/invitations/acceptance", json={"token": get_token(invited["link"])}).json
 
-    assert (joined["user"]["kind"], joined["user"]["role"]) == ("person", "maintainer")
+    assert (joined["user"]["kind"], joined["user"]["projects"]) == ("person", {"default": "maintainer"})
 
 
 def test_a_reset_ends_the_old_keys_when_its_link_is_used(http: FlaskClient, admin: Person, join: Join) -> None:
@@ -174,7 +174,7 @@ def test_a_disabled_user_gets_no_new_key(http: FlaskClient, admin: Person, join:
     assert_problem(accepted, 410, "invitation-unusable")
 
 
-@pytest.mark.parametrize("change", [{"disabled": True}, {"role": "maintainer"}])
+@pytest.mark.parametrize("change", [{"disabled": True}, {"admin": False}])
 def test_the_links_of_an_admin_end_with_its_rights(
     http: FlaskClient, admin: Person, join: Join, change: dict[str, Any]
 ) -> None:
@@ -206,18 +206,18 @@ def test_no_key_of_a_user_outlives_its_access(http: FlaskClient, app: Flask, ses
 
 
 def test_the_last_admin_stays(http: FlaskClient, admin: Person, join: Join) -> None:
-    for change in ({"disabled": True}, {"role": "member"}):
+    for change in ({"disabled": True}, {"admin": False}):
         refused = http.patch("/api/v1/users/ada", json=change, headers=admin.headers)
         assert_problem(refused, 409, "last-admin")
     join("eve", Role.ADMIN)
 
-    assert http.patch("/api/v1/users/ada", json={"role": "member"}, headers=admin.headers).json["role"] == "member"
+    assert not http.patch("/api/v1/users/ada", json={"admin": False}, headers=admin.headers).json["is_admin"]
 
 
 def test_a_lower_role_takes_scopes_from_keys_that_exist(http: FlaskClient, admin: Person, join: Join) -> None:
     kim = join("kim", Role.MEMBER)
     http.get("/api/v1/me", headers=kim.headers)
-    http.patch("/api/v1/users/kim", json={"role": "viewer"}, headers=admin.headers)
+    http.put("/api/v1/projects/default/members/kim", json={"role": "viewer"}, headers=admin.headers)
 
     refused = http.post("/api/v1/jobs", json=DIGITS, headers=kim.headers)
 
@@ -317,7 +317,7 @@ def test_a_retry_publishes_only_under_a_name_that_is_free_or_own(http: FlaskClie
     http.post("/api/v1/jobs", json=DIGITS, headers=ann.headers)
     job = http.post("/api/v1/jobs", json=DIGITS, headers=tea.headers).json
     http.post(f"/api/v1/jobs/{job['id']}/cancellation", headers=tea.headers)
-    http.patch("/api/v1/users/tea", json={"role": "member"}, headers=admin.headers)
+    http.put("/api/v1/projects/default/members/tea", json={"role": "member"}, headers=admin.headers)
 
     retried = http.post(f"/api/v1/jobs/{job['id']}/retry", headers=tea.headers)
 

@@ -36,7 +36,11 @@ def test_a_name_of_the_proxy_becomes_a_user(http: FlaskClient, admin: Person) ->
     job = http.post("/api/v1/jobs", json=DIGITS, headers={HEADER: "kim@lab.example"}).json
     events = http.get("/api/v1/audit?actor=kim@lab.example", headers=admin.headers).json["events"]
 
-    assert (me["owner"], me["user"]["role"], me["user"]["key_id"]) == ("kim@lab.example", "member", None)
+    assert (me["owner"], me["user"]["projects"], me["user"]["key_id"]) == (
+        "kim@lab.example",
+        {"default": "member"},
+        None,
+    )
     assert job["owner"] == "kim@lab.example"
     assert [(event["action"], event["via"]) for event in events] == [("user-created", "proxy")]
     forbidden = http.get("/api/v1/users", headers={HEADER: "kim@lab.example"})
@@ -56,7 +60,7 @@ def test_a_header_from_elsewhere_means_nothing(http: FlaskClient, admin: Person)
 
 
 def test_the_name_of_a_user_of_the_proxy_is_no_key(http: FlaskClient, admin: Person) -> None:
-    assert http.get("/api/v1/me", headers={HEADER: "ada"}).json["user"]["role"] == "admin"  # now it is in memory
+    assert http.get("/api/v1/me", headers={HEADER: "ada"}).json["user"]["is_admin"]  # now it is in memory
 
     for headers in ({"Authorization": "proxy ada"}, {"X-Api-Key": "proxy ada"}, {"X-Api-Key": "key ada"}):
         assert_problem(http.get("/api/v1/users", headers=headers), 401, "not-authenticated")

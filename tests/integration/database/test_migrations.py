@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 
 from shared.access import audit
 from shared.database.engine import Sessions, make_engine
-from shared.database.tables.access import User
+from shared.database.tables.access import Member, User
 from shared.database.tables.base import Base
 from shared.database.tables.jobs import ANONYMOUS, Job
 from shared.database.tables.registry import Model, Version
@@ -92,9 +92,13 @@ def test_owners_of_an_earlier_release_become_users_and_own_their_models(
     command.upgrade(config, "head")
 
     with sessions() as session:
-        users = [(user.login, user.kind, user.role, user.disabled_at) for user in session.scalars(select(User))]
+        users = [(user.login, user.kind, user.is_admin, user.disabled_at) for user in session.scalars(select(User))]
+        members = [(member.project, member.login, member.role) for member in session.scalars(select(Member))]
+        jobs = session.execute(select(Job.project, Job.visibility).distinct()).one()
         created_by = {model.name: model.created_by for model in session.scalars(select(Model))}
         generation = audit.read_generation(session)
-    assert users == [("kim@lab", "external", "member", None)]
+    assert users == [("kim@lab", "external", False, None)]
+    assert members == [("default", "kim@lab", "member")]
+    assert jobs == ("default", "project")
     assert created_by == {"digits": "kim@lab", "other": None}
     assert generation == 0

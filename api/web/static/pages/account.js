@@ -1,11 +1,10 @@
 /** One's keys: create and revoke them, and sign out. */
 
 import { call, locate, say } from "../answers.js";
-import { ask, attempt } from "../dialogs.js";
+import { askAbout, attempt } from "../dialogs.js";
 import { showSecret } from "../secrets.js";
 
 const place = document.querySelector("[data-problem]");
-const dialog = document.querySelector("[data-ask]");
 const form = document.querySelector("[data-create]");
 const out = document.querySelector("[data-sign-out]");
 
@@ -38,9 +37,8 @@ form.addEventListener("submit", (event) => {
 for (const button of document.querySelectorAll("[data-revoke]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    dialog.querySelector("h2").textContent = say("access.script.revoke_title", { name: button.dataset.name });
-    dialog.querySelector("[data-text]").textContent = say("access.script.revoke_text");
-    if (!await ask(dialog)) return;
+    const title = say("access.script.revoke_title", { name: button.dataset.name });
+    if (!await askAbout(title, say("access.script.revoke_text"), button.textContent)) return;
     attempt(place, async () => {
       await call(`/api/v1/keys/${button.dataset.revoke}`, { method: "DELETE" });
       location.reload();

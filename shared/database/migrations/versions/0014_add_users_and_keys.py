@@ -1,4 +1,4 @@
-"""add users, keys, browser sessions, invitations and audit events"""
+"""add users, projects, keys, browser sessions, invitations and audit events"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,12 +19,31 @@ def upgrade() -> None:
         sa.Column("login", sa.String(255), nullable=False),
         sa.Column("name", sa.String(200), nullable=False),
         sa.Column("kind", sa.String(20), nullable=False),
-        sa.Column("role", sa.String(20), nullable=False),
+        sa.Column("is_admin", sa.Boolean(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("expires_at", TIME, nullable=True),
         sa.Column("disabled_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("login", name=op.f("pk_users")),
     )
+    op.create_table(
+        "projects",
+        sa.Column("name", sa.String(100), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("archived_at", TIME, nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_projects")),
+    )
+    op.create_table(
+        "members",
+        sa.Column("project", sa.String(100), nullable=False),
+        sa.Column("login", sa.String(255), nullable=False),
+        sa.Column("role", sa.String(20), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(["project"], ["projects.name"], name=op.f("fk_members_project")),
+        sa.ForeignKeyConstraint(["login"], ["users.login"], name=op.f("fk_members_login")),
+        sa.PrimaryKeyConstraint("project", "login", name=op.f("pk_members")),
+    )
+    op.create_index("ix_members_login", "members", ["login"])
     op.create_table(
         "keys",
         sa.Column("id", sa.String(8), nullable=False),
@@ -62,11 +81,13 @@ def upgrade() -> None:
         sa.Column("login", sa.String(255), nullable=False),
         sa.Column("name", sa.String(200), nullable=False),
         sa.Column("role", sa.String(20), nullable=False),
+        sa.Column("project", sa.String(100), nullable=False),
         sa.Column("created_by", sa.String(255), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("expires_at", TIME, nullable=False),
         sa.Column("user_expires_at", TIME, nullable=True),
         sa.Column("used_at", TIME, nullable=True),
+        sa.ForeignKeyConstraint(["project"], ["projects.name"], name=op.f("fk_invitations_project")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invitations")),
         sa.UniqueConstraint("token_sha256", name=op.f("uq_invitations_token_sha256")),
     )
@@ -98,14 +119,26 @@ def upgrade() -> None:
     op.create_index("ix_audit_events_object_kind_object_id", "audit_events", ["object_kind", "object", "id"])
     for table in ("models", "datasets"):
         op.add_column(table, sa.Column("created_by", sa.String(255), nullable=True))
+    for table in ("models", "datasets", "jobs"):
+        op.add_column(table, sa.Column("project", sa.String(100), nullable=False, server_default="default"))
+    op.add_column("models", sa.Column("predictions", sa.String(20), nullable=False, server_default="project"))
+    for table in ("datasets", "jobs"):
+        op.add_column(table, sa.Column("visibility", sa.String(20), nullable=False, server_default="project"))
+    for column in ("project", "owner"):
+        op.create_index(f"ix_jobs_{column}_created_at_id", "jobs", [column, "created_at", "id"])
     op.execute(
         "UPDATE models SET created_by = (SELECT jobs.owner FROM versions JOIN jobs ON jobs.id = versions.job_id "
         "WHERE versions.model = models.name AND jobs.owner <> 'anonymous' ORDER BY versions.number LIMIT 1)"
     )
     op.execute("INSERT INTO access_state (id, generation) VALUES (1, 0)")
     op.execute(
-        "INSERT INTO users (login, name, kind, role, created_at) SELECT name, '', 'external', 'member', "
-        "CURRENT_TIMESTAMP FROM owners WHERE name <> 'anonymous'"
+        "INSERT INTO users (login, name, kind, is_admin, created_at) SELECT name, '', 'external', "
+        "name = 'anonymous', CURRENT_TIMESTAMP FROM owners WHERE name <> 'anonymous'"
+    )
+    op.execute("INSERT INTO projects (name, description, created_at) VALUES ('default', '', CURRENT_TIMESTAMP)")
+    op.execute(
+        "INSERT INTO members (project, login, role, created_at) SELECT 'default', login, 'member', CURRENT_TIMESTAMP "
+        "FROM users"
     )
     _protect_audit_events()
 
@@ -138,9 +171,25 @@ def _protect_audit_events() -> None:
 
 
 def downgrade() -> None:
+    for column in ("project", "owner"):
+        op.drop_index(f"ix_jobs_{column}_created_at_id", "jobs")
+    for table in ("datasets", "jobs"):
+        op.drop_column(table, "visibility")
+    op.drop_column("models", "predictions")
+    for table in ("models", "datasets", "jobs"):
+        op.drop_column(table, "project")
     for table in ("models", "datasets"):
         op.drop_column(table, "created_by")
-    for name in ("audit_events", "access_state", "invitations", "browser_sessions", "keys", "users"):
+    for name in (
+        "audit_events",
+        "access_state",
+        "invitations",
+        "browser_sessions",
+        "keys",
+        "members",
+        "projects",
+        "users",
+    ):
         op.drop_table(name)
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP FUNCTION refuse_audit_change")
