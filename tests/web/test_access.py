@@ -61,7 +61,10 @@ def sign_in(page: Any, closed: ClosedStack, key: str, path: str = "/ui/") -> Non
 
 
 @pytest.mark.parametrize("view", ["wide", "phone"])
-@pytest.mark.parametrize("path", ["/ui/account", "/ui/people", "/ui/audit", "/ui/join", "/ui/sign-in"])
+@pytest.mark.parametrize(
+    "path",
+    ["/ui/account", "/ui/people", "/ui/projects", "/ui/projects/default", "/ui/audit", "/ui/join", "/ui/sign-in"],
+)
 def test_a_page_of_a_closed_service(closed: ClosedStack, open_page: Opener, view: str, path: str) -> None:
     with open_page(view) as watched:
         sign_in(watched.page, closed, closed.key)
@@ -151,3 +154,49 @@ def test_a_key_is_made_shown_once_and_revoked(closed: ClosedStack, open_page: Op
         page.click("dialog [data-yes]")
         page.wait_for_selector("tr:has-text('demo') .tag:has-text('revoked')")
     assert httpx.get(f"{closed.root}/api/v1/me", headers={"X-Api-Key": key}).status_code == 401
+
+
+def test_a_teacher_runs_a_project(closed: ClosedStack, open_page: Opener) -> None:
+    with open_page() as watched:
+        page = watched.page
+        sign_in(page, closed, closed.key, "/ui/projects")
+        page.fill("[data-create] [name=name]", "class-9")
+        page.fill("[data-create] [name=description]", "Thirty students")
+        page.click("[data-create] button[type=submit]")
+        page.click("tbody a:has-text('class-9')")
+        page.fill("[data-invite] textarea", "login,role,project\ntea,maintainer,class-9\nlee,viewer,class-9\n")
+        page.click("[data-invite] button[type=submit]")
+        page.wait_for_selector("[data-links]:not([hidden])")
+        links = dict(line.split("\t") for line in page.text_content("[data-links] [data-key]").splitlines())
+    keys = {login: accept(closed, link) for login, link in links.items()}
+    with open_page() as watched:
+        page = watched.page
+        sign_in(page, closed, keys["tea"], "/ui/projects/class-9")
+        assert page.locator("[data-archive]").count() == 0
+        page.select_option("[data-member=lee]", "member")
+        page.wait_for_function("document.querySelector('[data-member=lee] option[selected]').value === 'member'")
+        page.click("[data-remove=lee]")
+        page.click("dialog [value=no]")
+        assert page.locator("[data-member=lee]").count() == 1
+        page.click("[data-remove=lee]")
+        page.click("dialog [data-yes]")
+        page.wait_for_selector("[data-member=lee]", state="detached")
+        page.goto(f"{closed.root}/ui/projects/default")
+        assert "There is no project 'default'" in page.text_content("main")
+    with open_page() as watched:
+        page = watched.page
+        sign_in(page, closed, closed.key, "/ui/projects/class-9")
+        page.click("[data-archive]")
+        page.click("dialog [data-yes]")
+        page.wait_for_selector(".head .tag:has-text('archived')")
+        page.goto(f"{closed.root}/ui/people")
+        assert "class-9" in page.text_content("tr:has-text('tea')")
+        page.click("[data-admin=tea]")
+        page.click("dialog [data-yes]")
+        page.wait_for_selector("[data-admin=tea][data-value=false]")
+
+
+def accept(closed: ClosedStack, link: str) -> str:
+    """Accept an invitation, and return the key."""
+    answer = httpx.post(f"{closed.root}/api/v1/invitations/acceptance", json={"token": link.partition("#")[2]})
+    return str(answer.json()["key"]["key"])
