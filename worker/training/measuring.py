@@ -16,7 +16,7 @@ from worker.training.run import PreparedPart, TrainingRun, make_evaluation_batch
 
 MIN_MEASURED_ROWS, MAX_MEASURED_ROWS = 2_500, 10_000
 MAX_MEASURED_BYTES = 256 * 2**20
-MEASURED_SHARE = 20
+MEASURED_SHARE = 100
 """After the training, rows of the training and of the validation part are measured, evenly spaced: one for each
 MEASURED_SHARE rows that the training has read, within these limits.
 """
