@@ -242,6 +242,12 @@ class TooManyJobs(ServiceError):
     kind = "too-many-jobs"
 
 
+class QuotaExceeded(ServiceError):
+    """Raised when a user or a project would have more than its quota."""
+
+    kind = "quota-exceeded"
+
+
 class DiskFull(ServiceError):
     """Raised when the disk has less free space than TRAINYARD_RESERVED_DISK_BYTES, and a request would take some."""
 

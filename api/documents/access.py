@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from api.documents.base import Document
 from shared.access.projects import list_roles
 from shared.access.rights import Role, Scope
 from shared.database.tables.access import User
+from shared.jobs.quotas import QuotaKind, Subject, get_quotas, measure_use
 
 
 class KeyDocument(Document):
@@ -133,6 +134,63 @@ def format_users(session: Session, found: Sequence[User]) -> list[UserDocument]:
     return [
         UserDocument(**{name: getattr(user, name) for name in fields}, projects=roles[user.login]) for user in found
     ]
+
+
+class Quotas(Document):
+    """The limits of a user or a project. Null: no limit, or for jobs of a user that of the settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    queued_jobs: Annotated[int | None, Field(ge=0, le=2**31 - 1)] = None
+    running_jobs: Annotated[int | None, Field(ge=0, le=2**31 - 1, description="Only of a user.")] = None
+    device_minutes: Annotated[
+        int | None, Field(ge=0, le=2**31 - 1, description="In the last seven days. Running jobs go on.")
+    ] = None
+    stored_bytes: Annotated[int | None, Field(ge=0, le=2**62, description="The files of data sets and versions.")] = (
+        None
+    )
+
+    def to_limits(self) -> dict[QuotaKind, int]:
+        return {QuotaKind(kind): most for kind, most in self.model_dump(exclude_none=True).items()}
+
+
+class QuotaUse(Document):
+    """What a user or a project has now, and has used in the last seven days."""
+
+    queued_jobs: int
+    running_jobs: int
+    device_minutes: float
+    stored_bytes: int
+
+
+class QuotaDocument(Document):
+    """The quotas of a user or a project, and what it uses of them."""
+
+    quotas: Quotas
+    use: QuotaUse
+
+
+class UsageRow(Document):
+    """What somebody has used in a project: the number of attempts, and the minutes for which they held a device."""
+
+    owner: str
+    project: str
+    attempts: int
+    device_minutes: float
+
+
+class UsageList(Document):
+    since: datetime
+    usage: list[UsageRow]
+
+
+def format_quotas(session: Session, subject: Subject) -> QuotaDocument:
+    """Build the document of the quotas of a user or a project."""
+    use = measure_use(session, subject)
+    return QuotaDocument(
+        quotas=Quotas(**{kind.value: most for kind, most in get_quotas(session, subject).items()}),
+        use=QuotaUse(**{**vars(use), "device_minutes": round(use.device_minutes, 2)}),
+    )
 
 
 class AuditEventDocument(Document):

@@ -74,6 +74,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.PlanningUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.TooManyListeners: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyJobs: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyKeys: HTTPStatus.CONFLICT,
     errors.UnsupportedContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

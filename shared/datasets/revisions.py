@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from shared.access.rights import DEFAULT_PROJECT
 from shared.access.visibility import OF_ALL
 from shared.database.pagination import Page
 from shared.database.tables.base import Document
@@ -77,6 +78,12 @@ def get_dataset(session: Session, name: str) -> DatasetName:
     if dataset is None:
         raise DatasetNotFound(f"There is no data set {name!r}.")
     return dataset
+
+
+def find_project(session: Session, name: str) -> str:
+    """Return the project of a data set; the default one for a name that nobody has reserved."""
+    query = select(DatasetName.project).where(DatasetName.name == name)
+    return session.scalars(query, execution_options=OF_ALL).one_or_none() or DEFAULT_PROJECT
 
 
 def list_revisions(session: Session, name: str) -> list[Revision]:

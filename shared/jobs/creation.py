@@ -18,6 +18,7 @@ from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.devices import Device
 from shared.errors import Fault, IdempotencyKeyReused, InvalidRequest, TooManyJobs
+from shared.jobs import quotas
 from shared.spec.baselines import BaselineSpec
 from shared.spec.batch_prediction import BatchSpec
 from shared.spec.dataset import StoredInlineData, ValidationDataset
@@ -83,13 +84,15 @@ def make_job(session: Session, spec: Spec, owner: str) -> Job:
 def add(session: Session, jobs: Sequence[Job], max_queued: int | None) -> None:
     """Add new jobs of one owner to the session, each with its first event.
 
-    `max_queued` is how many jobs the owner can have in the queue; None for no limit. Raises TooManyJobs.
+    `max_queued` is how many jobs the owner can have in the queue; None for no limit, also without the quotas. Raises
+    TooManyJobs or QuotaExceeded.
     """
     for job in jobs:
         session.add_all((job, _make_first_event(job)))
     session.flush()
     if max_queued is not None:
         _check_limit(session, jobs[0].owner, max_queued, len(jobs))
+        quotas.check_jobs(session, jobs[0].owner, jobs[0].project)
 
 
 def find_by_key(session: Session, job: Job, key: str, digest: str) -> Job | None:

@@ -12,6 +12,7 @@ from shared.database.tables.base import Document, now
 from shared.database.tables.jobs import ENDED, HELD, Job, JobEpoch, JobEvent, JobStatus, Owner
 from shared.devices import Device
 from shared.errors import AttemptsUsedUp, JobHasEnded, JobNotStarted, TrainingFailure
+from shared.jobs import usage
 from shared.jobs.events import EpochReport, LogLine, format_epoch, to_problem
 from shared.jobs.outcomes import Cancelled, Failed, Finished, HandedBack, Outcome, Requeued
 from shared.jobs.queries import get_job
@@ -69,6 +70,8 @@ def claim(
             attempt=Job.attempt + 1,
             worker=worker,
             lease_until=now(lease_seconds),
+            held_at=now(),
+            renewed_at=now(),
             scheduled_at=None,
             started_at=func.coalesce(Job.started_at, now()),
             progress=None,
@@ -101,7 +104,7 @@ def renew(
     """
     new_events: list[tuple[str, Document]] = [("log", {"level": line.level, "message": line.message}) for line in lines]
     new_events += [("epoch", format_epoch(report)) for report in epochs]
-    values: dict[str, Any] = {"lease_until": now(lease_seconds)}
+    values: dict[str, Any] = {"lease_until": now(lease_seconds), "renewed_at": now()}
     if progress is not None:
         new_events.append(("progress", progress))
         values["progress"] = progress
@@ -319,6 +322,8 @@ def _transition(
     for job in moved:
         content = {"status": job.status, "attempt": job.attempt, **((outcome or {}) if job.status in ENDED else {})}
         session.add(JobEvent(job_id=job.id, number=job.last_event, kind="status", content=content))
+    if releasing:
+        usage.record_ended(session, moved, is_lost=move in (LOSE, GIVE_UP))
     return list(moved)
 
 

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from shared.database.engine import Sessions
-from shared.jobs import batch_predictions, checkpoints, events, workers
+from shared.jobs import batch_predictions, checkpoints, events, usage, workers
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore
 
@@ -40,6 +40,7 @@ def clean_up(sessions: Sessions, artifacts: ArtifactStore, retention: Retention)
         batch_predictions.delete_expired_files(session, retention.checkpoint_days * DAY_SECONDS)
         batch_predictions.delete_expired_parts(session, retention.prediction_days * DAY_SECONDS)
         workers.delete_expired(session)
+        usage.delete_expired(session)
     with sessions.begin() as session:
         trimmed = events.trim_events(session, retention.event_days * DAY_SECONDS, MAX_JOBS_PER_RUN)
     collected = tracked_files.collect_garbage(sessions, artifacts, retention.sweep_seconds, MAX_FILES_PER_RUN)

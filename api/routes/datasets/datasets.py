@@ -46,10 +46,13 @@ from shared.errors import (
     Fault,
     InvalidRequest,
     MalformedRequest,
+    NameTaken,
     PictureNotFound,
+    QuotaExceeded,
     RequestTooLarge,
     UnsupportedContent,
 )
+from shared.jobs import quotas
 from shared.spec.fields import PROJECT_TEXT, ModelName, ProjectName
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
@@ -188,7 +191,15 @@ class DeletionQuery(BaseModel):
     responses={
         201: RevisionDocument,
         200: RevisionDocument,
-        **describe_problems(DatasetRefused, DiskFull, RequestTooLarge, UnsupportedContent, MalformedRequest),
+        **describe_problems(
+            DatasetRefused,
+            DiskFull,
+            NameTaken,
+            QuotaExceeded,
+            RequestTooLarge,
+            UnsupportedContent,
+            MalformedRequest,
+        ),
     },
     openapi_extensions={"requestBody": UPLOAD},
 )
@@ -213,11 +224,13 @@ def upload_dataset() -> Response:
     options = TableOptions(**form.model_dump(exclude={"name", "project", "visibility"}))
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         ingested = services().ingestor.ingest_dataset(file, options, Path(folder))
-        digest = ingested.digest()
+        digest, owner = ingested.digest(), services().owners.get_current()
 
         def add(stored: list[StoredFile]) -> tuple[Revision, bool]:
             with services().sessions.begin() as session:
                 objects.claim_dataset(session, form.name, form.project)
+                project = revisions.find_project(session, form.name)
+                quotas.check_upload(session, owner, project, sum(file.size_bytes for file in stored))
                 added = revisions.add_revision(session, form.name, digest, ingested.info, _describe(ingested), stored)
                 if form.visibility is not None:
                     revisions.get_dataset(session, form.name).visibility = form.visibility

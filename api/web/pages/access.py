@@ -1,17 +1,20 @@
 """Sign in, accept an invitation, and show one's keys, the users and the audit log."""
 
+from datetime import timedelta
 from urllib.parse import urlencode
 
 from flask import Response, make_response, redirect, request, url_for
 
 from api.access.callers import get_signed_in
-from api.documents.access import format_users
+from api.documents.access import format_quotas, format_users
 from api.http.pagination import NUMBER_KEY, make_next_cursor, parse_page
 from api.services import services
 from api.web.rendering import render
 from shared.access import audit, invitations, keys, projects, users
 from shared.access.keys import DEFAULT_DAYS
 from shared.access.rights import SCOPES_OF_ROLE, Role, sort_scopes
+from shared.jobs.quotas import WINDOW_DAYS, Subject
+from shared.jobs.usage import list_use
 
 PAGE_LENGTH = 50
 MAX_USERS = 1000
@@ -33,6 +36,7 @@ def show_account() -> Response:
     with services().sessions() as session:
         time = users.read_clock(session)
         found = keys.list_keys(session, caller.login)
+        limits = format_quotas(session, Subject("user", caller.login))
     return render(
         "access/account.html",
         script="pages/account.js",
@@ -40,6 +44,8 @@ def show_account() -> Response:
         caller=caller,
         scopes=sort_scopes(caller.scopes),
         keys=found,
+        limits=limits,
+        window=WINDOW_DAYS,
         time=time,
         days=DEFAULT_DAYS,
     )
@@ -83,6 +89,8 @@ def show_project(project: str) -> Response:
         found = projects.get_project(session, project, None if caller.sees_all else caller.roles)
         members = projects.list_members(session, found.name)
         invited = invitations.list_invitations(session, [found.name]) if may_manage else []
+        limits = format_quotas(session, Subject("project", found.name))
+        used = list_use(session, users.read_clock(session) - timedelta(days=WINDOW_DAYS)) if may_manage else []
     return render(
         "access/project.html",
         script="pages/project.js",
@@ -92,6 +100,9 @@ def show_project(project: str) -> Response:
         invited=invited,
         caller=caller,
         may_manage=may_manage,
+        limits=limits,
+        used=[row for row in used if row.project == found.name],
+        days=WINDOW_DAYS,
         roles=[role for role in Role if role is not Role.ADMIN],
     )
 

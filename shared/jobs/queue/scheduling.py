@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from shared.database.tables.base import now
 from shared.database.tables.jobs import HELD, Job, JobStatus, Owner
+from shared.database.tables.usage import Quota
 from shared.devices import Device
 
 
@@ -24,6 +25,7 @@ def list_waiting_devices(session: Session) -> list[Device]:
     return [device for device, jobs in zip(Device, queued, strict=True) if session.scalar(select(jobs.exists()))]
 
 
+NO_LIMIT = 2**31 - 1
 CLAIM_LOCK = 7_241_153
 """The key of the advisory lock for claims in PostgreSQL. It is an arbitrary number, the same in all workers."""
 
@@ -37,6 +39,8 @@ def lock_claims(session: Session) -> None:
 def select_next_job(devices: Iterable[Device], max_running: int | None) -> Select[Job]:
     """Build the query for the next job. It skips owners with `max_running` running jobs; None for no limit.
 
+    The quota of an owner is in place of `max_running`.
+
     The first claimable job of each owner is compared by priority, number of running jobs of the owner, time of the
     owner's last claim, and age of the job.
     """
@@ -48,10 +52,11 @@ def select_next_job(devices: Iterable[Device], max_running: int | None) -> Selec
         .correlate(Owner)
         .scalar_subquery()
     )
-    heads = select(head.label("job_id"), count_running(Owner.name).label("running"), Owner.last_claimed_at).subquery()
-    query = select(Job).join(heads, heads.c.job_id == Job.id)
-    if max_running is not None:
-        query = query.where(heads.c.running < max_running)
+    own = (Quota.subject_kind == "user") & (Quota.kind == "running_jobs") & (Quota.subject == Owner.name)
+    most = func.coalesce(Quota.most, max_running if max_running is not None else NO_LIMIT)
+    columns = head.label("job_id"), count_running(Owner.name).label("running"), most.label("most")
+    heads = select(*columns, Owner.last_claimed_at).select_from(Owner).outerjoin(Quota, own).subquery()
+    query = select(Job).join(heads, heads.c.job_id == Job.id).where(heads.c.running < heads.c.most)
     turns = (Job.priority.desc(), heads.c.running, heads.c.last_claimed_at.nulls_first(), Job.created_at, Job.id)
     return query.order_by(*turns).limit(1)
 
