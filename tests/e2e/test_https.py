@@ -1,11 +1,9 @@
 """Test HTTPS: that of the service itself, and that of nginx with the file of the documentation."""
 
-import os
 import shutil
 import socket
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +44,7 @@ def test_the_service_speaks_https_and_nothing_else(certificate: tuple[Path, Path
     stack = Stack(free_port(), tmp_path, file, **settings)
     try:
         stack.start()
-        link = invite(stack, tmp_path, settings)
+        link = stack.invite("ada", "--role", "admin")
         joined = stack.http.post("/api/v1/invitations/acceptance", json={"token": link.partition("#")[2]})
 
         assert link.startswith(f"https://127.0.0.1:{stack.port}/ui/join#")
@@ -60,13 +58,6 @@ def test_the_service_speaks_https_and_nothing_else(certificate: tuple[Path, Path
     finally:
         stack.stop()
         stack.http.close()
-
-
-def invite(stack: LocalStack, folder: Path, settings: dict[str, str]) -> str:
-    environment = {**os.environ, **settings, "TRAINYARD_DATA_DIR": str(folder), "TRAINYARD_PORT": str(stack.port)}
-    command = [sys.executable, "-m", "api.admin", "invite", "ada", "--role", "admin"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 @contextmanager
@@ -113,7 +104,7 @@ def test_nginx_with_the_file_of_the_documentation(certificate: tuple[Path, Path]
             run_nginx(tmp_path, port, backend.port, certificate),
             httpx.Client(base_url=f"https://localhost:{port}", verify=context, timeout=30) as http,
         ):
-            token = invite(backend, tmp_path / "data", {"TRAINYARD_AUTH": "keys"}).partition("#")[2]
+            token = backend.invite("ada", "--role", "admin").partition("#")[2]
             joined = http.post("/api/v1/invitations/acceptance", json={"token": token})
             key = {"Authorization": f"Bearer {joined.json()['key']['key']}"}
             guests = http.post("/api/v1/invitations", json=[{"login": "kim"}], headers=key).json()["invitations"]

@@ -92,6 +92,21 @@ class LocalStack(Stack):
         self.stop()
         self.start()
 
+    def invite(self, *arguments: str) -> str:
+        """Return the link that `python -m api.admin invite` prints."""
+        environment = {**os.environ, "TRAINYARD_DATA_DIR": str(self._folder), "TRAINYARD_PORT": str(self.port)}
+        command = [sys.executable, "-m", "api.admin", "invite", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment | self._settings, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def accept(self, link: str) -> str:
+        """Accept an invitation, and return the key."""
+        answer = self.http.post("/api/v1/invitations/acceptance", json={"token": link.partition("#")[2]})
+        self.http.cookies.clear()
+        return str(answer.json()["key"]["key"])
+
     def kill(self, program: str) -> None:
         self.program(program).kill()
 

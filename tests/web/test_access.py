@@ -1,8 +1,5 @@
 """Test how people join, sign in and out, and what each sees, in a real browser."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.stacks import ROOT, LocalStack, local_stack
+from tests.support.stacks import LocalStack, local_stack
 from tests.web.conftest import Opener
 from tests.web.test_every_page import look
 
@@ -36,21 +33,7 @@ class ClosedStack:
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClosedStack]:
     folder = tmp_path_factory.mktemp("closed")
     with local_stack(folder, TRAINYARD_AUTH="keys") as stack:
-        token = invite(folder, stack, "ada", "--role", "admin").partition("#")[2]
-        answer = stack.http.post("/api/v1/invitations/acceptance", json={"token": token})
-        yield ClosedStack(stack, answer.json()["key"]["key"])
-
-
-def invite(folder: Path, stack: LocalStack, *arguments: str) -> str:
-    """Return the link that the command prints."""
-    environment = {
-        **os.environ,
-        "TRAINYARD_AUTH": "keys",
-        "TRAINYARD_DATA_DIR": str(folder),
-        "TRAINYARD_PORT": str(stack.port),
-    }
-    command = [sys.executable, "-m", "api.admin", "invite", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+        yield ClosedStack(stack, stack.accept(stack.invite("ada", "--role", "admin")))
 
 
 def sign_in(page: Any, closed: ClosedStack, key: str, path: str = "/ui/") -> None:
@@ -168,7 +151,7 @@ def test_a_teacher_runs_a_project(closed: ClosedStack, open_page: Opener) -> Non
         page.click("[data-invite] button[type=submit]")
         page.wait_for_selector("[data-links]:not([hidden])")
         links = dict(line.split("\t") for line in page.text_content("[data-links] [data-key]").splitlines())
-    keys = {login: accept(closed, link) for login, link in links.items()}
+    keys = {login: closed.stack.accept(link) for login, link in links.items()}
     with open_page() as watched:
         page = watched.page
         sign_in(page, closed, keys["tea"], "/ui/projects/class-9")
@@ -194,9 +177,3 @@ def test_a_teacher_runs_a_project(closed: ClosedStack, open_page: Opener) -> Non
         page.click("[data-admin=tea]")
         page.click("dialog [data-yes]")
         page.wait_for_selector("[data-admin=tea][data-value=false]")
-
-
-def accept(closed: ClosedStack, link: str) -> str:
-    """Accept an invitation, and return the key."""
-    answer = httpx.post(f"{closed.root}/api/v1/invitations/acceptance", json={"token": link.partition("#")[2]})
-    return str(answer.json()["key"]["key"])
