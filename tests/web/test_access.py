@@ -157,7 +157,7 @@ def test_a_teacher_runs_a_project(closed: ClosedStack, open_page: Opener) -> Non
         sign_in(page, closed, keys["tea"], "/ui/projects/class-9")
         assert page.locator("[data-archive]").count() == 0
         page.select_option("[data-member=lee]", "member")
-        page.wait_for_function("document.querySelector('[data-member=lee] option[selected]').value === 'member'")
+        page.wait_for_selector("[data-member=lee] option[selected][value=member]", state="attached")
         page.click("[data-remove=lee]")
         page.click("dialog [value=no]")
         assert page.locator("[data-member=lee]").count() == 1
