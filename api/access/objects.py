@@ -42,6 +42,12 @@ def check_dataset(session: Session, reference: str) -> None:
         raise NotAllowed(f"The data set belongs to the project {found.project!r}. Only its maintainers may change it.")
 
 
+def choose_new_project(session: Session, name: str) -> str:
+    """Return the project to which something is moved, as an admin may do. Raises NotAllowed, ProjectNotFound."""
+    get_caller().check(Scope.ADMIN)
+    return projects.get_project(session, name, None).name
+
+
 def check_priority(priority: int | None) -> None:
     """Check that the caller may give a job a priority. Above 0, it needs the scope `admin`. Raises NotAllowed."""
     if priority is not None and priority > 0:
@@ -55,8 +61,12 @@ def limit_priority(job: Job) -> None:
 
 
 def claim_repeated(session: Session, job_id: UUID) -> None:
-    """Reserve the name under which a retry of a job publishes. Raises JobNotFound or NameTaken."""
+    """Check that the caller may train in the project of a job, and reserve the name under which its retry publishes.
+
+    Raises JobNotFound, NotAllowed or NameTaken.
+    """
     job = queries.get_job(session, job_id)
+    get_caller().check(Scope.TRAIN, job.project)
     if job.kind in (JobKind.TRAINING, JobKind.IMPORT) and job.reproduces is None:
         claim_model(session, job.model)
 

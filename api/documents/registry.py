@@ -12,7 +12,7 @@ from shared.networks.layer_row import LayerRow
 from shared.preprocessing.contract import Contract
 from shared.registry import aliases, versions
 from shared.registry.manifest import Epochs, Lineage, Metrics, Part, Signature
-from shared.spec.fields import Notes
+from shared.spec.fields import Notes, ProjectName
 from shared.spec.training import Precision
 
 
@@ -52,6 +52,9 @@ class ModelEdit(BaseModel):
     description: Notes | None = None
     predictions: Literal["project", "public"] | None = Field(
         default=None, description="With `public`, everybody may ask it for predictions, without a key."
+    )
+    project: ProjectName | None = Field(
+        default=None, description="Only for an admin: move the model, with its versions and jobs, to another project."
     )
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ruamel.yaml import YAML
 
 from local.client import follow_job
+from tests.benchmarks.access import measure_access
 from tests.benchmarks.serving import measure_serving
 from tests.support.clients import await_end, await_status, submit
 from tests.support.examples import DIGITS, IRIS, Json
@@ -62,6 +63,7 @@ def main() -> None:
                 measure_training(stack, recipe, epochs)
             else:
                 print(f"{recipe}: not measured, {datasets_dir() / file} does not exist")
+    measure_access()
 
 
 def measure_import() -> None:

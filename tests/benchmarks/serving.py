@@ -100,7 +100,7 @@ def _measure_server(stack: LocalStack, name: str, request: _Request, connections
 
     send_requests(max(1, WARM_UP // request.images))
     seconds.clear()
-    process = _find_server_process(stack)
+    process = find_server_process(stack)
     before = sum(process.cpu_times()[:2])
     with ThreadPoolExecutor(connections) as pool:
         list(pool.map(send_requests, [requests // connections] * connections))
@@ -135,7 +135,7 @@ def _measure_batch(stack: LocalStack, model: str, predict: Callable[[bytes], obj
     )
 
 
-def _find_server_process(stack: LocalStack) -> psutil.Process:
+def find_server_process(stack: LocalStack) -> psutil.Process:
     """Return the process that answers requests: the child of the main process of granian."""
     parent = stack.program("api")
     (process,) = [child for child in parent.children() if "planning" not in " ".join(child.cmdline())]

@@ -48,6 +48,7 @@ from shared.errors import (
     MalformedRequest,
     NameTaken,
     PictureNotFound,
+    ProjectNotFound,
     QuotaExceeded,
     RequestTooLarge,
     UnsupportedContent,
@@ -173,11 +174,14 @@ class UploadForm(BaseModel):
 
 
 class DatasetEdit(BaseModel):
-    """The changes of a data set."""
+    """The changes of a data set. A key that is left out stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    visibility: Visibility
+    visibility: Visibility | None = None
+    project: ProjectName | None = Field(
+        default=None, description="Only for an admin: move the data set to another project."
+    )
 
 
 class DeletionQuery(BaseModel):
@@ -287,14 +291,17 @@ def show_dataset(path: DatasetPath) -> Response:
 
 @bp.patch(
     "/<name>",
-    responses={200: DatasetDocument, **describe_problems(DatasetNotFound, DatasetInUse, MalformedRequest)},
+    responses={
+        200: DatasetDocument,
+        **describe_problems(DatasetNotFound, DatasetInUse, ProjectNotFound, MalformedRequest),
+    },
 )
 @needs(Scope.TRAIN)
 @parse_request
 def edit_dataset(path: DatasetPath, body: DatasetEdit) -> Response:
-    """Change who sees an uploaded data set.
+    """Change who sees an uploaded data set, or move it to another project.
 
-    Who uploaded it first may do this, and the maintainers of its project.
+    Who uploaded it first may do the former, and the maintainers of its project.
     """
     if path.name in BUILTIN_DATASETS:
         raise DatasetInUse(f"{path.name!r} is a built-in data set, which everybody sees.")
@@ -302,9 +309,12 @@ def edit_dataset(path: DatasetPath, body: DatasetEdit) -> Response:
         dataset = revisions.get_dataset(session, path.name)
         if dataset.created_by != get_caller().login:
             objects.check_dataset(session, path.name)
-        before = {"visibility": dataset.visibility}
-        dataset.visibility = body.visibility
-        objects.record(session, "dataset-edited", "dataset", path.name, before, {"visibility": body.visibility})
+        before = {"visibility": dataset.visibility, "project": dataset.project}
+        dataset.visibility = body.visibility or dataset.visibility
+        if body.project is not None:
+            dataset.project = objects.choose_new_project(session, body.project)
+        after = {"visibility": dataset.visibility, "project": dataset.project}
+        objects.record(session, "dataset-edited", "dataset", path.name, before, after)
         session.flush()
         document = format_dataset(dataset, revisions.list_revisions(session, path.name))
     return to_response(document)

@@ -4,6 +4,8 @@ from http import HTTPStatus
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from api.access import objects
 from api.access.needs import needs
@@ -29,6 +31,8 @@ from api.services import services
 from api.serving.self_test import run_self_test
 from shared.access.audit import count_change
 from shared.access.rights import Scope
+from shared.database.tables.jobs import Job
+from shared.database.tables.registry import Model
 from shared.errors import (
     AliasNotFound,
     ArtifactDamaged,
@@ -37,6 +41,7 @@ from shared.errors import (
     InvalidRequest,
     MalformedRequest,
     ModelNotFound,
+    ProjectNotFound,
     RequestTooLarge,
     UnsupportedContent,
     VersionInUse,
@@ -76,13 +81,13 @@ def show_model(path: ModelPath) -> Response:
     "/<model>",
     responses={
         200: ModelDocument,
-        **describe_problems(ModelNotFound, MalformedRequest, RequestTooLarge, UnsupportedContent),
+        **describe_problems(ModelNotFound, ProjectNotFound, MalformedRequest, RequestTooLarge, UnsupportedContent),
     },
 )
 @needs(Scope.MANAGE)
 @parse_request
 def edit_model(path: ModelPath, body: ModelEdit) -> Response:
-    """Describe a model, or let everybody ask it for predictions, without a key."""
+    """Describe a model, let everybody ask it for predictions, or move it to another project."""
     with services().sessions.begin() as session:
         model = versions.get_model(session, path.model)
         if body.description is not None:
@@ -93,6 +98,8 @@ def edit_model(path: ModelPath, body: ModelEdit) -> Response:
             objects.record(session, "model-edited", "model", path.model, before, after)
             count_change(session)  # what processes remember of it ends
             model.predictions = body.predictions
+        if body.project is not None and body.project != model.project:
+            _move(session, model, body.project)
         session.flush()
         document = format_model(session, model)
     services().gate.forget()
@@ -253,3 +260,12 @@ def delete_alias(path: AliasPath) -> Response:
         objects.record(session, "alias-deleted", "alias", f"{path.model}@{path.alias}", before={"version": before})
     services().model_cache.invalidate(path.model)
     return Response(status=HTTPStatus.NO_CONTENT)
+
+
+def _move(session: Session, model: Model, name: str) -> None:
+    """Move a model with its jobs to another project. Raises NotAllowed or ProjectNotFound."""
+    project = objects.choose_new_project(session, name)
+    objects.record(session, "model-edited", "model", model.name, {"project": model.project}, {"project": project})
+    count_change(session)
+    model.project = project
+    session.execute(update(Job).where(Job.model == model.name).values(project=project))

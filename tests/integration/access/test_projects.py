@@ -18,7 +18,7 @@ from shared.access import projects
 from shared.access.audit import count_change
 from shared.access.rights import Role, Scope
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import Job, JobStatus
+from shared.database.tables.jobs import Job, JobKind, JobStatus
 from shared.database.tables.registry import Model
 from tests.integration.access.conftest import COMMAND, Person
 from tests.support.examples import DIGITS, XOR, changed
@@ -451,3 +451,42 @@ def test_a_change_of_a_model_is_known_in_every_process(app: Flask, sessions: Ses
 
     assert kim
     assert gate.find_model("digits").predictions == "public"
+
+
+def test_an_admin_moves_a_model_and_a_data_set(http: FlaskClient, kim: Person, admin: Person, enter: Enter) -> None:
+    boss, eve = enter("boss", "north", Role.MAINTAINER), enter("eve", "south", Role.MEMBER)
+    (job_id,) = list_names(http, "/api/v1/queue", "jobs", kim)
+    http.post(PREDICT, json=IMAGE, headers=kim.headers)
+    for path in ("models/digits", "models/xor", "datasets/points"):
+        refused = http.patch(f"/api/v1/{path}", json={"project": "south"}, headers=boss.headers)
+        if path != "models/xor":  # it has no version yet
+            assert_problem(refused, 403, "not-allowed")
+
+    for path in ("models/digits", "datasets/points"):
+        moved = http.patch(f"/api/v1/{path}", json={"project": "south"}, headers=admin.headers)
+        assert moved.json["project"] == "south"
+
+    for path, status in (("/api/v1/models/digits", 200), ("/api/v1/datasets/points", 200)):
+        assert http.get(path, headers=eve.headers).status_code == status
+    assert http.get("/api/v1/models/digits", headers=kim.headers).status_code == HTTPStatus.NOT_FOUND
+    assert http.post(PREDICT, json=IMAGE, headers=kim.headers).status_code == HTTPStatus.NOT_FOUND
+    assert http.get("/api/v1/jobs?model=digits", headers=eve.headers).json["jobs"] != []
+    assert http.get(f"/api/v1/jobs/{job_id}", headers=kim.headers).status_code == HTTPStatus.OK
+    nowhere = http.patch("/api/v1/models/digits", json={"project": "nowhere"}, headers=admin.headers)
+    assert_problem(nowhere, 404, "project-not-found")
+
+
+def test_one_who_left_a_project_does_not_retry_there(
+    http: FlaskClient, sessions: Sessions, kim: Person, admin: Person
+) -> None:
+    (job_id,) = list_names(http, "/api/v1/queue", "jobs", kim)
+    http.post(f"/api/v1/jobs/{job_id}/cancellation", headers=kim.headers)
+    http.delete("/api/v1/projects/north/members/kim", headers=admin.headers)
+    with sessions.begin() as session:
+        projects.put_project(session, COMMAND, "south", None)
+        projects.set_member(session, COMMAND, "south", "kim", Role.MEMBER)
+        session.execute(update(Job).values(kind=JobKind.EVALUATION))
+
+    retried = http.post(f"/api/v1/jobs/{job_id}/retry", headers=kim.headers)
+
+    assert_problem(retried, 403, "not-allowed")
