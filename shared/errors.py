@@ -140,6 +140,12 @@ class ProjectNotFound(ServiceError):
     kind = "project-not-found"
 
 
+class RateExceeded(ServiceError):
+    """Raised when a key sends more requests a second than it may."""
+
+    kind = "rate-exceeded"
+
+
 class KeyNotFound(ServiceError):
     """Raised when there is no such key that the caller may see."""
 

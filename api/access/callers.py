@@ -1,5 +1,7 @@
 """Define the caller of a request: who it is, and what it may do."""
 
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -21,6 +23,29 @@ MAX_REMEMBERED_MODELS = 1000
 NOWHERE = Standing(is_admin=False, roles=MappingProxyType({}))
 
 
+class TokenBucket:
+    """Lets `rate` requests a second pass, and as many at once after a pause. Safe for threads."""
+
+    clock = staticmethod(time.monotonic)
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self._tokens = float(rate)
+        self._filled_at = self.clock()
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Take a token. Returns whether there was one."""
+        with self._lock:
+            time_now = self.clock()
+            self._tokens = min(self.rate, self._tokens + (time_now - self._filled_at) * self.rate)
+            self._filled_at = time_now
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
+
+
 @dataclass(frozen=True)
 class Caller:
     """The sender of a request.
@@ -33,6 +58,7 @@ class Caller:
         via: `open` where nobody signs in, and `nobody` for one who did not.
         until: time of `time.monotonic` until which this is known to be true.
         session: the sha256 of the token of the browser session; None for others.
+        bucket: limits its requests; None for no limit.
     """
 
     login: str
@@ -43,6 +69,7 @@ class Caller:
     via: Literal["open", "nobody", "key", "session", "proxy"] = "open"
     until: float = float("inf")
     session: str | None = None
+    bucket: TokenBucket | None = None
     _predictable: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -67,6 +94,10 @@ class Caller:
             return True
         role = self.roles.get(project)
         return role is not None and scope in SCOPES_OF_ROLE[role]
+
+    def take_turn(self) -> bool:
+        """Count a request. Returns whether the rate of the key allows it."""
+        return self.bucket is None or self.bucket.take()
 
     def may_predict(self, model: str) -> bool:
         """Return whether the caller may ask a model for predictions, as far as that is in memory."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import select
 
-from api.access.callers import EVERYBODY, NOWHERE, Caller
+from api.access.callers import EVERYBODY, NOWHERE, Caller, TokenBucket
 from api.access.credentials import Credential, read_credential
 from api.access.owners import check_owner
 from api.http.wsgi.proxies import FROM_PROXY
@@ -226,6 +226,7 @@ class KeyGate(Gate):
             via,
             asked_at + seconds,
             found.session,
+            TokenBucket(found.rate) if found.rate is not None else None,
         )
         with self._memory_lock:
             if generation == self._generation:  # otherwise a change in between would be missed

@@ -17,7 +17,7 @@ from api.access.gate import Gate
 from api.access.models import admit_anyone, check_model
 from shared.access.rights import Scope
 from shared.database.engine import DATABASE_ERRORS
-from shared.errors import NotAllowed, ProjectNotFound, ServiceError
+from shared.errors import NotAllowed, ProjectNotFound, RateExceeded, ServiceError
 
 ATTRIBUTE = "__needs__"
 OPEN = "open"
@@ -88,24 +88,33 @@ def admit(gate: Gate) -> None:
     if need == OPEN:
         g.caller = _find_anyone(gate)
         return
-    model, project = _find_model_name(request.view_args or {}), (request.view_args or {}).get("project")
+    model = _find_model_name(request.view_args or {})
     if need is Scope.PREDICT and model is not None and CREDENTIALS.isdisjoint(request.environ):
         anyone = admit_anyone(gate, model)
         if anyone is not None:
             g.caller = anyone
             return
     g.caller = caller = gate.identify(request.environ)
+    if caller.bucket is not None and not caller.take_turn():
+        raise RateExceeded(f"The key {caller.key_id!r} may send {caller.bucket.rate} requests a second. Send fewer.")
     if isinstance(need, Scope):
         caller.check(need)
+        _check_objects(gate, caller, need, model)
     elif need != SIGNED_IN:
         raise NotAllowed(f"The view {request.endpoint!r} does not declare who may use it.")
-    if model is not None and isinstance(need, Scope) and request.endpoint not in NEW_MODELS:
+
+
+def _check_objects(gate: Gate, caller: Caller, need: Scope, model: str | None) -> None:
+    """Check that the caller has a scope on the model and in the project that the path of the request names.
+
+    Raises ModelNotFound, ProjectNotFound or NotAllowed.
+    """
+    if model is not None and request.endpoint not in NEW_MODELS:
         check_model(gate, caller, model, need)
-    if isinstance(project, str) and isinstance(need, Scope) and not caller.sees_all:
+    project = (request.view_args or {}).get("project")
+    if isinstance(project, str) and not caller.sees_all:
         if project not in caller.roles:
-            raise ProjectNotFound(
-                f"There is no project {project!r} that you may see. GET /api/v1/projects lists yours."
-            )
+            raise ProjectNotFound(f"There is no project {project!r}. GET /api/v1/projects lists yours.")
         caller.check(need, project)
 
 

@@ -23,6 +23,7 @@ class KeyDocument(Document):
     last4: str = Field(description="The last four characters of the key.")
     scopes: list[Scope]
     models: list[str] | None = Field(description="Patterns of the models that it may ask; null for all.")
+    rate: int | None = Field(description="Requests a second that each process answers; null: no limit.")
     created_at: datetime
     expires_at: datetime | None = Field(description="Null: never.")
     revoked_at: datetime | None

@@ -27,6 +27,7 @@ TRANSIENT_ERRORS = (
     errors.DatabaseUnavailable,
     errors.Overloaded,
     errors.PlanningUnavailable,
+    errors.RateExceeded,
     errors.TooManyJobs,
     errors.TooManyListeners,
 )
@@ -75,6 +76,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.TooManyListeners: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.RateExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyJobs: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyKeys: HTTPStatus.CONFLICT,
     errors.UnsupportedContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -49,7 +49,7 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
         if caller is None or not caller.may_predict(call.model):
             return application(environ, start_response)
         servable = services.model_cache.find_cached(call.model, call.reference)
-        if servable is None:
+        if servable is None or not caller.take_turn():
             return application(environ, start_response)
         request_id, outcome, body = get_request_id(environ), OK, LimitedBody(environ, services.clients)
         with logs.add_context(request_id=request_id):

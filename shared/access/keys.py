@@ -39,6 +39,7 @@ class KeyRequest:
         models: patterns of names of models; None for all models.
         expires_at: None for DEFAULT_DAYS.
         never_expires: whether the key is valid for ever. `expires_at` is then None.
+        rate: requests a second; None for no limit.
     """
 
     name: str
@@ -46,6 +47,7 @@ class KeyRequest:
     models: tuple[str, ...] | None = None
     expires_at: datetime | None = None
     never_expires: bool = False
+    rate: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Found:
     scopes: frozenset[Scope]
     models: tuple[str, ...] | None
     seconds: float | None
+    rate: int | None
     session: str | None = None
 
 
@@ -106,6 +109,7 @@ def create_key(session: Session, actor: Actor, user: User, asked: KeyRequest) ->
         last4=new.text[-4:],
         scopes=list(sort_scopes(scopes)),
         models=list(asked.models) if asked.models is not None else None,
+        rate=asked.rate,
         created_at=time,
         expires_at=expires_at,
     )
@@ -264,7 +268,7 @@ def _check(session: Session, key: Key, user: User, time: datetime) -> Found:
     standing = find_standing(session, user)
     scopes = list_scopes(standing.list_roles()) & frozenset(Scope(scope) for scope in key.scopes)
     models = tuple(key.models) if key.models is not None else None
-    return Found(user.login, standing, key.id, scopes, models, seconds)
+    return Found(user.login, standing, key.id, scopes, models, seconds, key.rate)
 
 
 def _check_count(session: Session, login: str) -> None:

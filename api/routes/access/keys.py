@@ -59,6 +59,10 @@ class KeyCreation(BaseModel):
     expires_at: Annotated[
         AwareDatetime | None, Field(description="Default: in 90 days. An admin can send null: never.")
     ] = None
+    rate: Annotated[
+        int | None,
+        Field(ge=1, le=100_000, description="The requests a second that each process answers. Default: no limit."),
+    ] = None
     user: Annotated[Login | None, Field(description="Only for an admin: the user of the key. Default: the caller.")] = (
         None
     )
@@ -115,6 +119,7 @@ def create_key(body: KeyCreation) -> Response:
         tuple(body.models) if body.models is not None else None,
         body.expires_at,
         never_expires=never,
+        rate=body.rate,
     )
     with services().sessions.begin() as session:
         user = users.get_user(session, body.user or caller.login)

@@ -49,8 +49,8 @@ class UsageQuery(BaseModel):
 def show_user_quotas(path: UserPath) -> Response:
     """Show the quotas of a user, and what it uses of them: one's own, and for an admin those of all."""
     caller = get_signed_in()
-    if path.login != caller.login:
-        caller.check(Scope.ADMIN)
+    if path.login != caller.login and not caller.may(Scope.ADMIN):
+        raise UserNotFound(f"There is no user {path.login!r} whose quotas you may see.")
     with services().sessions() as session:
         users.get_user(session, path.login)
         return to_response(format_quotas(session, Subject("user", path.login)))

@@ -72,6 +72,7 @@ class Key(Base):
         last4: the last four characters, by which a person recognises the key.
         scopes: what the key may do, of all that its user may.
         models: patterns of the names of models that it may ask, such as `digits-*`; None for all.
+        rate: how many requests a second each process of the API answers; None for no limit.
         last_used_at: a time not more than about a minute before its last use.
     """
 
@@ -87,6 +88,7 @@ class Key(Base):
     last4: Mapped[str] = mapped_column(String(4))
     scopes: Mapped[list[str]]
     models: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    rate: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=now())
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

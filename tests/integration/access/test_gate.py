@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from api.access import gate
+from api.access.callers import TokenBucket
 from api.access.needs import find_need
 from api.app import build_application
 from api.services import EXTENSION
@@ -357,3 +358,27 @@ def test_a_reproduction_does_not_overtake_others(
     by_admin = digits.post(path, headers=admin.headers).json["priority"]
 
     assert (by_member, by_admin) == (0, 90)
+
+
+def test_a_key_with_a_rate_is_answered_so_often(
+    digits: FlaskClient, admin: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = digits.post("/api/v1/keys", json={"name": "demo", "models": ["digits"], "rate": 3}, headers=admin.headers)
+    headers = {"X-Api-Key": made.json["key"]}
+    clock = [time.monotonic()]
+    monkeypatch.setattr(TokenBucket, "clock", lambda _: clock[0])
+    path, body = "/api/v1/models/digits/predictions", {"instances": [[[0.0] * 8] * 8]}
+
+    def send(count: int) -> list[int]:
+        return [digits.post(path, json=body, headers=headers).status_code for _ in range(count)]
+
+    assert made.json["rate"] == 3
+    assert send(5) == [200, 200, 200, 429, 429]
+    clock[0] += 0.4
+    assert send(2) == [200, 429]
+    clock[0] += 60.0
+    digits.get("/api/v1/me", headers=headers)
+    answer = [digits.post(path, json=body, headers=headers) for _ in range(3)][-1]
+    assert "3 requests a second" in assert_problem(answer, 429, "rate-exceeded")["detail"]
+    assert answer.headers["Retry-After"]
+    assert digits.post(path, json=body, headers=admin.headers).status_code == HTTPStatus.OK

@@ -189,7 +189,7 @@ def test_who_sees_quotas_and_use(http: FlaskClient, sessions: Sessions, admin: P
     table = http.get("/api/v1/usage", headers={**tea.headers, "Accept": "text/csv"})
     assert table.text.splitlines()[0] == "owner,project,attempts,device_minutes"
     assert table.text.count("default") == 2
-    assert http.get("/api/v1/users/lee/quotas", headers=kim.headers).status_code == HTTPStatus.FORBIDDEN
+    assert_problem(http.get("/api/v1/users/lee/quotas", headers=kim.headers), 404, "user-not-found")
     assert set_quotas(http, tea, "projects/default", queued_jobs=1).status_code == HTTPStatus.FORBIDDEN
     assert http.get("/api/v1/projects/default/quotas", headers=kim.headers).json["use"]["running_jobs"] == 2
     assert_problem(set_quotas(http, admin, "users/nobody", queued_jobs=1), 404, "user-not-found")

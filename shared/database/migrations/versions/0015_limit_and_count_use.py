@@ -1,4 +1,4 @@
-"""add quotas, and records of what attempts have used"""
+"""add quotas, rates of keys, and records of what attempts have used"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,6 +14,7 @@ TIME = sa.DateTime(timezone=True)
 def upgrade() -> None:
     for name in ("held_at", "renewed_at"):
         op.add_column("jobs", sa.Column(name, TIME, nullable=True))
+    op.add_column("keys", sa.Column("rate", sa.Integer(), nullable=True))
     op.create_table(
         "usage_records",
         sa.Column("job_id", sa.Uuid(), nullable=False),
@@ -41,5 +42,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("quotas")
     op.drop_table("usage_records")
+    op.drop_column("keys", "rate")
     for name in ("held_at", "renewed_at"):
         op.drop_column("jobs", name)
