@@ -17,6 +17,7 @@ from shared.errors import (
     NotAllowed,
     NotAuthenticated,
     OriginNotAllowed,
+    RateExceeded,
     ServiceError,
 )
 
@@ -33,6 +34,7 @@ EVERYWHERE: tuple[type[ServiceError], ...] = (
     KeyExpired,
     NotAllowed,
     NoAdminYet,
+    RateExceeded,
 )
 """The problems that every route can answer."""
 
