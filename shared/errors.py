@@ -146,6 +146,12 @@ class RateExceeded(ServiceError):
     kind = "rate-exceeded"
 
 
+class ProjectArchived(ServiceError):
+    """Raised when something in an archived project is to change."""
+
+    kind = "project-archived"
+
+
 class KeyNotFound(ServiceError):
     """Raised when there is no such key that the caller may see."""
 

@@ -123,6 +123,12 @@ class Caller:
         """
         if self.may(scope, project):
             return
+        if project in self.standing.archived:
+            raise NotAllowed(
+                f"The project {project!r} is archived: it can only be read. Ask an admin to open it again."
+            )
+        if self.is_signed_in and not self.sees_all and not self.roles:
+            raise NotAllowed(f"{self.login!r} is in no project. Ask an admin, or a maintainer of one, to add you.")
         least = find_least_role(scope)
         roles = (
             self.standing.list_roles() if project is None else [self.roles[project]] if project in self.roles else []

@@ -13,10 +13,12 @@ from shared.database.tables.jobs import Job, JobKind
 from shared.database.tables.registry import Model
 from shared.errors import NotAllowed
 from shared.jobs import queries
+from shared.registry import pretrained
+from shared.spec.training import TrainingSpec
 
 
 def check_job(session: Session, job_id: UUID, action: str) -> None:
-    """Check that the caller may change a job: its own, or with the scope `manage` that of another user.
+    """Check that the caller may change a job in its project: its own, or with the scope `manage` that of another user.
 
     A change of another user's job is recorded as `action`. Raises JobNotFound or NotAllowed.
     """
@@ -25,6 +27,7 @@ def check_job(session: Session, job_id: UUID, action: str) -> None:
         return
     job = queries.get_job(session, job_id)
     if job.owner == caller.login:
+        caller.check(Scope.TRAIN, job.project)
         return
     if not caller.may(Scope.MANAGE, job.project):
         raise NotAllowed(f"The job belongs to {job.owner!r}. Only its owner and maintainers may change it.")
@@ -63,10 +66,12 @@ def limit_priority(job: Job) -> None:
 def claim_repeated(session: Session, job_id: UUID) -> None:
     """Check that the caller may train in the project of a job, and reserve the name under which its retry publishes.
 
-    Raises JobNotFound, NotAllowed or NameTaken.
+    Raises JobNotFound, NotAllowed, NameTaken, or InvalidRequest if the version that it starts from is not to be seen.
     """
     job = queries.get_job(session, job_id)
     get_caller().check(Scope.TRAIN, job.project)
+    if job.kind == JobKind.TRAINING:
+        pretrained.find_pretrained(session, TrainingSpec.model_validate(job.spec).network)  # is it still to be seen
     if job.kind in (JobKind.TRAINING, JobKind.IMPORT) and job.reproduces is None:
         claim_model(session, job.model)
 
@@ -104,6 +109,7 @@ def _make_claimant(session: Session, project: str | None) -> names.Claimant:
     chosen = caller.choose_project(project) or DEFAULT_PROJECT
     found = projects.get_project(session, chosen, None if caller.sees_all else caller.roles)
     caller.check(Scope.TRAIN, found.name)
+    projects.check_open(found)
     return names.Claimant(
         caller.login,
         found.name,

@@ -1,10 +1,11 @@
 """Define the documents of users, keys, invitations and audit events."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from api.documents.base import Document
@@ -12,6 +13,16 @@ from shared.access.projects import list_roles
 from shared.access.rights import Role, Scope
 from shared.database.tables.access import User
 from shared.jobs.quotas import QuotaKind, Subject, get_quotas, measure_use
+
+
+def _complete_date(value: object) -> object:
+    """Add the end of the day, in UTC, to a date without a time."""
+    is_date = isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value) is not None
+    return f"{value}T23:59:59Z" if is_date else value
+
+
+EndTime = Annotated[AwareDatetime, BeforeValidator(_complete_date)]
+"""A time with its zone, or a date, which means its end in UTC: `2027-07-31T12:00:00+09:00`, or `2027-07-31`."""
 
 
 class KeyDocument(Document):

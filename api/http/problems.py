@@ -80,6 +80,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.TooManyJobs: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyKeys: HTTPStatus.CONFLICT,
     errors.UnsupportedContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.ProjectArchived: HTTPStatus.CONFLICT,
     errors.ProjectNotFound: HTTPStatus.NOT_FOUND,
     errors.UserNotFound: HTTPStatus.NOT_FOUND,
     errors.VersionInUse: HTTPStatus.CONFLICT,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, request
 from sqlalchemy import select
 
+from api.access import objects
 from api.access.needs import needs, open_to_all
 from api.http.bodies import read_body
 from api.http.problems import STATUS
@@ -246,6 +247,8 @@ def unload_model(model: str) -> Response:
     It is unavailable until it is loaded again: by `load`, or by the next prediction. Its statistics stay.
     """
     services().model_cache.unload(model, _get_version(model, None).id)
+    with services().sessions.begin() as session:
+        objects.record(session, "model-unloaded", "model", model)
     return make_json_response({"name": model, "unload": True})
 
 

@@ -4,13 +4,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, count_change, record
 from shared.access.key_text import compute_digest, make_id, make_token
 from shared.access.keys import KeyRequest, create_key, list_keys, revoke_key
-from shared.access.projects import find_standing, get_project, set_member
+from shared.access.projects import check_open, find_standing, get_project, set_member
 from shared.access.rights import DEFAULT_PROJECT, Role
 from shared.access.users import add_user, get_user
 from shared.database.tables.access import Invitation, Key, User, UserKind
@@ -56,11 +56,11 @@ def invite(session: Session, actor: Actor, guests: Sequence[Guest], hours: float
     """Invite guests to projects. One who has not accepted an earlier link gets a new one, and the earlier one ends.
 
     A guest who is a user already joins the project at once; if it is a member, it stays as it is. `hours` is how long
-    the links are valid. Raises ProjectNotFound.
+    the links are valid. Raises ProjectNotFound or ProjectArchived.
     """
     count_change(session)
     for name in {guest.project for guest in guests}:
-        get_project(session, name, None)
+        check_open(get_project(session, name, None))
     expires_at = session.scalars(select(now(hours * 3600))).one()
     return [_invite(session, actor, guest, expires_at) for guest in guests]
 
@@ -77,7 +77,8 @@ def reset(session: Session, actor: Actor, login: str, hours: float = 24) -> Invi
     standing = find_standing(session, user)
     project, role = next(iter(standing.roles.items()), (DEFAULT_PROJECT, Role.VIEWER))
     guest = Guest(login, user.name, Role.ADMIN if user.is_admin else role, user.expires_at, project)
-    return _make_link(session, actor, guest, session.scalars(select(now(hours * 3600))).one(), "user-reset")
+    expires_at = session.scalars(select(now(hours * 3600))).one()
+    return _make_link(session, actor, guest, expires_at, "user-reset", is_reset=True)
 
 
 def accept(session: Session, actor_address: str | None, request_id: str | None, token: str) -> tuple[User, Key, str]:
@@ -95,11 +96,12 @@ def accept(session: Session, actor_address: str | None, request_id: str | None, 
         )
     ).one_or_none()
     user = session.get(User, invitation.login) if invitation is not None else None
-    if invitation is None or (user is not None and user.disabled_at is not None):
+    time = session.scalars(select(now())).one()
+    if invitation is None or not _is_usable(invitation, user, time):
         raise InvitationUnusable(
             "The link was used already, has expired, or was withdrawn. Ask the person who sent it for a new one."
         )
-    invitation.used_at = session.scalars(select(now())).one()
+    invitation.used_at = time
     actor = Actor(invitation.login, "invitation", None, request_id, actor_address)
     role = Role(invitation.role)
     if user is None:
@@ -112,12 +114,24 @@ def accept(session: Session, actor_address: str | None, request_id: str | None, 
     else:
         for key in list_keys(session, user.login):
             revoke_key(session, actor, key)
-    user.expires_at = invitation.user_expires_at
+    if not invitation.is_reset:
+        user.expires_at = invitation.user_expires_at
     record(
         session, actor, "invitation-accepted", "user", user.login, after={"role": role, "project": invitation.project}
     )
     key, text = create_key(session, actor, user, KeyRequest(FIRST_KEY, expires_at=user.expires_at))
     return user, key, text
+
+
+def _is_usable(invitation: Invitation, user: User | None, time: datetime) -> bool:
+    """Return whether a link still fits its user: one of an invitation never gives the keys of somebody who has some."""
+    if user is None:
+        return not invitation.is_reset
+    if user.disabled_at is not None:
+        return False
+    if invitation.is_reset:
+        return user.expires_at is None or user.expires_at > time
+    return user.kind == UserKind.EXTERNAL
 
 
 def list_open(session: Session, login: str) -> list[Invitation]:
@@ -130,19 +144,21 @@ def list_invitations(session: Session, projects: Collection[str] | None) -> list
     """Return the invitations that were neither used nor have expired, by login. `projects` of them; None for all."""
     open_ones = select(Invitation).where(Invitation.used_at.is_(None), Invitation.expires_at > now())
     if projects is not None:
-        open_ones = open_ones.where(Invitation.project.in_(projects))
+        open_ones = open_ones.where(*_limit(projects))
     return list(session.scalars(open_ones.order_by(Invitation.login)))
+
+
+def _limit(projects: Collection[str]) -> list[ColumnElement[bool]]:
+    """Match the invitations that maintainers of projects may see: neither those of admins nor new keys of users."""
+    return [Invitation.project.in_(projects), Invitation.role != Role.ADMIN, Invitation.is_reset.is_(False)]
 
 
 def withdraw(session: Session, actor: Actor, invitation_id: str, projects: Collection[str] | None) -> None:
     """Withdraw an invitation to one of `projects`; None for all. Raises InvitationNotFound if there is none."""
     count_change(session)
-    invitation = session.get(Invitation, invitation_id)
-    if (
-        invitation is None
-        or invitation.used_at is not None
-        or (projects is not None and invitation.project not in projects)
-    ):
+    mine = select(Invitation).where(Invitation.id == invitation_id, Invitation.used_at.is_(None))
+    invitation = session.scalars(mine.where(*_limit(projects)) if projects is not None else mine).one_or_none()
+    if invitation is None:
         raise InvitationNotFound(f"There is no open invitation {invitation_id!r}. GET /api/v1/invitations lists them.")
     session.delete(invitation)
     record(session, actor, "invitation-withdrawn", "user", invitation.login)
@@ -157,14 +173,16 @@ def _invite(session: Session, actor: Actor, guest: Guest, expires_at: datetime) 
 
 def _admit(session: Session, actor: Actor, user: User, guest: Guest) -> Guest:
     """Make a user a member of the project of its invitation, unless it is one. Returns what the user is there."""
-    role = Role.ADMIN if user.is_admin else find_standing(session, user).roles.get(guest.project)
+    role = guest.role if user.is_admin else find_standing(session, user).roles.get(guest.project)
     if role is None:
         role = min(guest.role, Role.MAINTAINER, key=list(Role).index)  # nobody becomes an admin without accepting it
         set_member(session, actor, guest.project, user.login, role)
-    return Guest(user.login, user.name, role, user.expires_at, guest.project)
+    return Guest(user.login, guest.name, role, user.expires_at, guest.project)  # who invites learns no name
 
 
-def _make_link(session: Session, actor: Actor, guest: Guest, expires_at: datetime, action: str) -> Invited:
+def _make_link(
+    session: Session, actor: Actor, guest: Guest, expires_at: datetime, action: str, *, is_reset: bool = False
+) -> Invited:
     """Make a link for a guest. Open links of the same login end."""
     session.execute(delete(Invitation).where(Invitation.login == guest.login, Invitation.used_at.is_(None)))
     token = make_token()
@@ -179,6 +197,7 @@ def _make_link(session: Session, actor: Actor, guest: Guest, expires_at: datetim
             created_by=actor.login,
             expires_at=expires_at,
             user_expires_at=guest.expires_at,
+            is_reset=is_reset,
         )
     )
     session.flush()

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, count_change, record
 from shared.access.rights import Role
-from shared.access.users import get_user, read_clock
+from shared.access.users import read_clock
 from shared.database.tables.access import Invitation, Member, Project, User
 from shared.database.tables.base import Document
-from shared.errors import ProjectNotFound, suggest
+from shared.errors import ProjectArchived, ProjectNotFound, UserNotFound, suggest
 
 PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 NAME_RULE = "1 to 100 characters of a-z, 0-9, dot, hyphen and underscore, and begin with a letter or a digit"
@@ -25,10 +25,12 @@ class Standing:
     Attributes:
         roles: the roles by project, the project that the user joined first at the beginning. Members of an archived
             project are viewers there.
+        archived: those of these projects that are archived.
     """
 
     is_admin: bool
     roles: Mapping[str, Role]
+    archived: frozenset[str] = frozenset()
 
     def list_roles(self) -> list[Role]:
         """Return the roles of the user, each once, from the fewest rights to the most."""
@@ -39,9 +41,10 @@ class Standing:
 def find_standing(session: Session, user: User) -> Standing:
     """Return what a user is."""
     mine = select(Member.project, Member.role, Project.archived_at).join(Project, Project.name == Member.project)
-    rows = session.execute(mine.where(Member.login == user.login).order_by(Member.created_at, Member.project))
+    mine = mine.where(Member.login == user.login).order_by(Member.created_at, Member.project)
+    rows = session.execute(mine).all()
     roles = {row.project: Role(row.role) if row.archived_at is None else Role.VIEWER for row in rows}
-    return Standing(user.is_admin, roles)
+    return Standing(user.is_admin, roles, frozenset(row.project for row in rows if row.archived_at is not None))
 
 
 def list_roles(session: Session, logins: Sequence[str]) -> dict[str, dict[str, Role]]:
@@ -60,6 +63,15 @@ def get_project(session: Session, name: str, visible: Mapping[str, Role] | None)
         known = list_projects(session, visible)
         raise ProjectNotFound(f"There is no project {name!r}.{suggest(name, [one.name for one in known])}")
     return project
+
+
+def check_open(project: Project) -> None:
+    """Check that a project is not archived. Raises ProjectArchived."""
+    if project.archived_at is not None:
+        raise ProjectArchived(
+            f"The project {project.name!r} is archived: it can only be read. An admin opens it again with DELETE "
+            f"/api/v1/projects/{project.name}/archive."
+        )
 
 
 def list_projects(session: Session, visible: Mapping[str, Role] | None) -> list[Project]:
@@ -114,9 +126,11 @@ def list_leavers(session: Session, project: str) -> list[str]:
 
 
 def set_member(session: Session, actor: Actor, project: str, login: str, role: Role) -> Member:
-    """Give a user a role in a project. `role` is not ADMIN. Raises UserNotFound."""
+    """Give a user a role in a project. `role` is not ADMIN. Raises UserNotFound or ProjectArchived."""
     count_change(session)
-    get_user(session, login)
+    if session.get(User, login) is None:  # no suggestion: who may invite does not see all users
+        raise UserNotFound(f"There is no user {login!r}. Invite the person first.")
+    check_open(session.get_one(Project, project))
     member = session.get(Member, (project, login))
     before: Document | None = None
     if member is None:

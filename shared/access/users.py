@@ -60,7 +60,8 @@ def create_service(session: Session, actor: Actor, login: str, name: str, role: 
 
 
 def add_user(session: Session, user: User, role: Role, project: str) -> None:
-    """Add a new user with its role in a project; an admin joins none."""
+    """Add a new user with its role in a project; an admin joins none. Open invitations of the same login end."""
+    session.execute(delete(Invitation).where(Invitation.login == user.login, Invitation.used_at.is_(None)))
     user.is_admin = role is Role.ADMIN
     session.add(user)
     session.flush()

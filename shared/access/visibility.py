@@ -42,13 +42,11 @@ class Viewer:
         return cls(login, tuple(roles), tuple(managed))
 
     def sees_job(self, job: Job) -> bool:
-        """Return whether the viewer sees a job. It says what `_make_job_condition` says to the database."""
-        return (
-            job.owner == self.login
-            or job.visibility == Visibility.EVERYONE
-            or (job.visibility == Visibility.PROJECT and job.project in self.projects)
-            or job.project in self.managed
-        )
+        """Return whether the viewer sees a job. It says what `_make_condition` says to the database."""
+        if job.visibility == Visibility.EVERYONE:
+            return True
+        is_shown = job.visibility == Visibility.PROJECT or job.owner == self.login or job.project in self.managed
+        return is_shown and job.project in self.projects
 
 
 def restrict(sessions: Sessions, find_viewer: Callable[[], Viewer | None]) -> None:
@@ -70,32 +68,20 @@ def restrict(sessions: Sessions, find_viewer: Callable[[], Viewer | None]) -> No
 
 def _make_conditions(viewer: Viewer) -> list[Any]:
     models = select(Model.__table__.c.name).where(Model.__table__.c.project.in_(viewer.projects))
-    names = select(DatasetName.__table__.c.name).where(_make_dataset_condition(viewer, DatasetName.__table__.c))
+    table = DatasetName.__table__.c
+    names = select(table.name).where(_make_condition(viewer, table, table.created_by))
+    of_data = _make_condition(viewer, DatasetName, DatasetName.created_by)
     return [
         with_loader_criteria(Model, Model.project.in_(viewer.projects), include_aliases=True),
         with_loader_criteria(Version, Version.model.in_(models), include_aliases=True),
         with_loader_criteria(Alias, Alias.model.in_(models), include_aliases=True),
-        with_loader_criteria(DatasetName, _make_dataset_condition(viewer, DatasetName), include_aliases=True),
+        with_loader_criteria(DatasetName, of_data, include_aliases=True),
         with_loader_criteria(Revision, Revision.dataset.in_(names), include_aliases=True),
-        with_loader_criteria(Job, _make_job_condition(viewer), include_aliases=True),
+        with_loader_criteria(Job, _make_condition(viewer, Job, Job.owner), include_aliases=True),
     ]
 
 
-def _make_dataset_condition(viewer: Viewer, columns: Any) -> ColumnElement[bool]:  # noqa: ANN401 - a class or a table
-    in_project = and_(columns.visibility == Visibility.PROJECT, columns.project.in_(viewer.projects))
-    return or_(
-        columns.created_by == viewer.login,
-        columns.visibility == Visibility.EVERYONE,
-        in_project,
-        columns.project.in_(viewer.managed),
-    )
-
-
-def _make_job_condition(viewer: Viewer) -> ColumnElement[bool]:
-    in_project = and_(Job.visibility == Visibility.PROJECT, Job.project.in_(viewer.projects))
-    return or_(
-        Job.owner == viewer.login,
-        Job.visibility == Visibility.EVERYONE,
-        in_project,
-        Job.project.in_(viewer.managed),
-    )
+def _make_condition(viewer: Viewer, columns: Any, owner: Any) -> ColumnElement[bool]:  # noqa: ANN401 - of a class or a table
+    """Match the rows that everyone sees, and those of the viewer's projects that are not private to somebody else."""
+    is_shown = or_(columns.visibility == Visibility.PROJECT, owner == viewer.login, columns.project.in_(viewer.managed))
+    return or_(columns.visibility == Visibility.EVERYONE, and_(columns.project.in_(viewer.projects), is_shown))

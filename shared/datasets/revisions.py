@@ -80,10 +80,11 @@ def get_dataset(session: Session, name: str) -> DatasetName:
     return dataset
 
 
-def find_project(session: Session, name: str) -> str:
-    """Return the project of a data set; the default one for a name that nobody has reserved."""
-    query = select(DatasetName.project).where(DatasetName.name == name)
-    return session.scalars(query, execution_options=OF_ALL).one_or_none() or DEFAULT_PROJECT
+def find_creator(session: Session, name: str) -> tuple[str | None, str]:
+    """Return who used the name of a data set first, and its project: nobody and the default one for a new name."""
+    query = select(DatasetName.created_by, DatasetName.project).where(DatasetName.name == name)
+    row = session.execute(query, execution_options=OF_ALL).one_or_none()
+    return (row.created_by, row.project) if row is not None else (None, DEFAULT_PROJECT)
 
 
 def list_revisions(session: Session, name: str) -> list[Revision]:
@@ -154,10 +155,9 @@ def delete_revisions(session: Session, chosen: Sequence[Revision]) -> set[str]:
         session.execute(update(Job).where(column.in_(ids), Job.status.in_(ENDED)).values({column: None}))
     reads = or_(*(column.in_(ids) for column in READS))
     query = select(Job.id).where(reads).limit(MAX_NAMED + 1)
-    if unended := list(session.scalars(query, execution_options=OF_ALL)):
-        raise DatasetInUse(
-            f"Jobs read this data and have not ended: {_join_names(list(map(str, unended)))}. Wait, or cancel them."
-        )
+    if session.scalars(query, execution_options=OF_ALL).first() is not None:
+        seen = _join_names(list(map(str, session.scalars(query)))) or "jobs of another project"
+        raise DatasetInUse(f"Jobs read this data and have not ended: {seen}. Wait, or cancel them.")
     session.execute(delete(RevisionFile).where(RevisionFile.revision_id.in_(ids)))
     session.execute(delete(Revision).where(Revision.id.in_(ids)))
     return digests

@@ -143,9 +143,10 @@ def cancel(session: Session, job_id: UUID) -> Job:
     return job
 
 
-def cancel_queued(session: Session, project: str) -> None:
-    """Cancel the queued jobs of a project."""
-    _transition(session, CANCEL, and_(Job.project == project, Job.status == JobStatus.QUEUED))
+def cancel_queued(session: Session, project: str, owner: str | None = None) -> list[Job]:
+    """Cancel the queued jobs of a project, or those of one owner in it. Returns them."""
+    chosen = and_(Job.project == project, Job.status == JobStatus.QUEUED)
+    return _transition(session, CANCEL, chosen if owner is None else and_(chosen, Job.owner == owner))
 
 
 def stop(session: Session, job_id: UUID) -> Job:

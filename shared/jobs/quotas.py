@@ -135,7 +135,7 @@ def check_jobs(session: Session, owner: str, project: str) -> None:
             minutes = measure_minutes(session, subject)
             if minutes >= most:
                 raise QuotaExceeded(
-                    f"{subject} has used {minutes:.1f} of {most} device-minutes in the last {WINDOW_DAYS} days. {_WAIT}"
+                    f"{subject} has used {minutes:.2f} of {most} device-minutes in the last {WINDOW_DAYS} days. {_WAIT}"
                 )
         _check_bytes(session, subject, limits, 0)
 
@@ -160,8 +160,8 @@ def _check_bytes(session: Session, subject: Subject, limits: Mapping[QuotaKind, 
     stored = measure_bytes(session, subject)
     if stored + added > most or stored >= most:
         raise QuotaExceeded(
-            f"{subject} has stored {stored:,} of {most:,} bytes, and asks for {added:,} more. Delete data sets or "
-            "versions, or ask an admin for a larger quota."
+            f"{subject} has stored {stored:,} of {most:,} bytes{f', and asks for {added:,} more' if added else ''}. "
+            "Ask a maintainer to delete data sets or versions, or an admin for a larger quota."
         )
 
 

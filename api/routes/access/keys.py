@@ -6,11 +6,11 @@ from typing import Annotated
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.access.callers import Caller, get_signed_in, make_actor
 from api.access.needs import needs
-from api.documents.access import KeyDocument, KeyList, NewKeyDocument
+from api.documents.access import EndTime, KeyDocument, KeyList, NewKeyDocument
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
@@ -56,9 +56,9 @@ class KeyCreation(BaseModel):
             examples=[["digits-*"]],
         ),
     ] = None
-    expires_at: Annotated[
-        AwareDatetime | None, Field(description="Default: in 90 days. An admin can send null: never.")
-    ] = None
+    expires_at: Annotated[EndTime | None, Field(description="Default: in 90 days. An admin can send null: never.")] = (
+        None
+    )
     rate: Annotated[
         int | None,
         Field(ge=1, le=100_000, description="The requests a second that each process answers. Default: no limit."),

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -10,7 +9,7 @@ from typing import Annotated
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, RootModel, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, field_validator
 from sqlalchemy.orm import Session
 
 from api.access.callers import get_caller, make_actor
@@ -18,6 +17,7 @@ from api.access.cookies import set_session_cookie
 from api.access.needs import needs, open_to_all
 from api.documents.access import (
     Accepted,
+    EndTime,
     InvitationDocument,
     InvitationList,
     KeyDocument,
@@ -41,7 +41,7 @@ from shared.access.invitations import MAX_ROWS, Guest, Invited
 from shared.access.projects import find_standing
 from shared.access.rights import DEFAULT_PROJECT, Role, Scope
 from shared.access.users import LOGIN, LOGIN_RULE
-from shared.database.tables.access import User, UserKind
+from shared.database.tables.access import Invitation, User, UserKind
 from shared.errors import (
     MAX_FAULTS,
     AccessIsOff,
@@ -52,12 +52,14 @@ from shared.errors import (
     LastAdmin,
     LoginTaken,
     MalformedRequest,
+    ProjectArchived,
     ProjectNotFound,
     UserNotFound,
     list_names,
 )
 from shared.spec.fields import ProjectName
 
+WAIT_FOR_IT = "Invite again when it was accepted, or withdraw it first."
 CSV = "text/csv"
 MAX_CSV_BYTES = 2**20
 COLUMNS = ("login", "name", "role", "project", "expires_at")
@@ -93,7 +95,7 @@ class GuestRequest(BaseModel):
         None
     )
     expires_at: Annotated[
-        AwareDatetime | None,
+        EndTime | None,
         Field(description="When the access ends, such as the end of a course.", examples=["2027-07-31T23:59:59Z"]),
     ] = None
 
@@ -136,7 +138,7 @@ class UserChange(BaseModel):
 
     admin: bool | None = Field(default=None, description="An admin may do everything, in all projects.")
     disabled: bool | None = Field(default=None, description="A disabled user has no access: its keys are refused.")
-    expires_at: AwareDatetime | None = Field(
+    expires_at: EndTime | None = Field(
         default=None, description="When the access ends. It can be changed, and not removed."
     )
 
@@ -159,7 +161,7 @@ class InvitationPath(BaseModel):
                 **describe_bytes(CSV, "")["content"],
             },
         },
-        **describe_problems(AccessIsOff, MalformedRequest, ProjectNotFound),
+        **describe_problems(AccessIsOff, MalformedRequest, ProjectArchived, ProjectNotFound),
     },
     openapi_extensions={
         "requestBody": {
@@ -202,7 +204,8 @@ def list_invitations() -> Response:
     """List the open invitations, without their links. Maintainers see those to their projects."""
     with services().sessions() as session:
         found = invitations.list_invitations(session, get_caller().list_managed())
-    return to_response(InvitationList(invitations=[InvitationDocument.model_validate(one) for one in found]))
+    documents = [InvitationDocument.model_validate(one) for one in found]
+    return to_response(InvitationList(invitations=documents))
 
 
 @bp.delete("/invitations/<invitation_id>", responses={204: None, **describe_problems(AccessIsOff, InvitationNotFound)})
@@ -349,28 +352,34 @@ def _neutralise(text: str) -> str:
 def _check_rights(session: Session, guests: list[Guest]) -> None:
     """Check that the caller may invite each guest to its project. Raises InvalidRequest, which names the rows.
 
-    A maintainer can neither make an admin nor take over what belongs to another project: the open invitation to it, or
-    an owner of earlier jobs who is no member of the project.
+    Nobody can replace the open invitation to another project, or that of an admin. A maintainer can neither make an
+    admin nor take over an owner of earlier jobs who is no member of the project.
     """
+    faults = [
+        Fault(f"#/{index}/login", f"{guest.login!r} has an open invitation {_describe(one)}. {WAIT_FOR_IT}")
+        for index, guest in enumerate(guests)
+        for one in invitations.list_open(session, guest.login)
+        if (one.project, one.role == Role.ADMIN) != (guest.project, guest.role is Role.ADMIN)
+    ]
     caller = get_caller()
-    if caller.sees_all:
-        return
-    faults = []
-    for index, guest in enumerate(guests):
+    for index, guest in enumerate(guests if not caller.sees_all else ()):
         user = session.get(User, guest.login)
         is_foreign = False
         if user is not None and user.kind == UserKind.EXTERNAL:
             is_foreign = guest.project not in find_standing(session, user).roles
-        others = {one.project for one in invitations.list_open(session, guest.login)} - {guest.project}
         if not caller.may(Scope.MANAGE, guest.project):
             faults.append(Fault(f"#/{index}/project", f"You are no maintainer of the project {guest.project!r}."))
         elif guest.role is Role.ADMIN:
             faults.append(Fault(f"#/{index}/role", "Only an admin invites an admin."))
-        elif is_foreign or others:
-            detail = f"{guest.login!r} is invited to another project, or has jobs in one. Ask an admin."
+        elif is_foreign:
+            detail = f"{guest.login!r} has jobs in another project from before there were users. Ask an admin."
             faults.append(Fault(f"#/{index}/login", detail))
     if faults:
         raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS]))
+
+
+def _describe(invitation: Invitation) -> str:
+    return "as an admin" if invitation.role == Role.ADMIN else f"to the project {invitation.project!r}"
 
 
 def _read_guests() -> list[Guest]:
@@ -405,7 +414,8 @@ def _check_guests(document: object) -> list[Guest]:
     faults, seen = [], set()
     for index, guest in enumerate(asked):
         if guest.login in seen:
-            faults.append(Fault(f"#/{index}/login", f"{guest.login!r} stands above already. Each login occurs once."))
+            detail = f"{guest.login!r} stands above already. Each login occurs once: send a table for each project."
+            faults.append(Fault(f"#/{index}/login", detail))
         seen.add(guest.login)
         if guest.expires_at is not None and guest.expires_at <= datetime.now(UTC):
             faults.append(Fault(f"#/{index}/expires_at", f"{guest.login!r}: the time is over. Send one to come."))
@@ -449,8 +459,6 @@ def _parse_csv(body: bytes) -> list[tuple[int, dict[str, str]]]:
             detail = f"The row has {len(cells)} cells, and the table has {len(header)} columns."
             raise InvalidRequest("The request is invalid.", (Fault(f"#/{number}", detail),))
         row = {name: cell.strip() for name, cell in zip(header, cells, strict=False) if cell.strip()}
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", row.get("expires_at", "")):
-            row["expires_at"] += "T23:59:59Z"
         if "role" in row:
             row["role"] = row["role"].lower()
         rows.append((line, {"login": "", **row}))

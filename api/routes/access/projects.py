@@ -14,10 +14,11 @@ from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
 from shared.access import projects
+from shared.access.audit import record
 from shared.access.keys import list_keys, revoke_key
 from shared.access.rights import Role, Scope
 from shared.database.tables.access import Member, Project, User
-from shared.errors import AccessIsOff, MalformedRequest, ProjectNotFound, UserNotFound
+from shared.errors import AccessIsOff, MalformedRequest, ProjectArchived, ProjectNotFound, UserNotFound
 from shared.jobs import lifecycle
 from shared.spec.fields import Notes, ProjectName
 
@@ -44,7 +45,7 @@ class Membership(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     role: Annotated[
-        Literal[Role.VIEWER, Role.MEMBER, Role.MAINTAINER], Field(description="The role of the user in the project.")
+        Literal["viewer", "member", "maintainer"], Field(description="The role of the user in the project.")
     ]
 
 
@@ -97,7 +98,8 @@ def archive_project(path: ProjectPath) -> Response:
     with services().sessions.begin() as session:
         project = projects.get_project(session, path.project, None)
         projects.set_archived(session, actor, project, archived=True)
-        lifecycle.cancel_queued(session, project.name)
+        for job in lifecycle.cancel_queued(session, project.name):
+            record(session, actor, "job-cancelled", "job", str(job.id), before={"owner": job.owner})
         for login in projects.list_leavers(session, project.name):
             for key in list_keys(session, login):
                 revoke_key(session, actor, key)
@@ -134,7 +136,7 @@ def list_members(path: ProjectPath) -> Response:
 
 @bp.put(
     "/<project>/members/<login>",
-    responses={200: MemberDocument, **describe_problems(AccessIsOff, ProjectNotFound, UserNotFound, MalformedRequest)},
+    responses={200: MemberDocument, **describe_problems(AccessIsOff, ProjectArchived, ProjectNotFound, UserNotFound)},
 )
 @needs(Scope.MANAGE)
 @parse_request
@@ -143,7 +145,7 @@ def put_member(path: MemberPath, body: Membership) -> Response:
     actor = make_actor()
     with services().sessions.begin() as session:
         projects.get_project(session, path.project, None)
-        member = projects.set_member(session, actor, path.project, path.login, body.role)
+        member = projects.set_member(session, actor, path.project, path.login, Role(body.role))
         document = _format_member(member, session.get_one(User, path.login))
     services().gate.forget()
     return to_response(document)
@@ -153,11 +155,16 @@ def put_member(path: MemberPath, body: Membership) -> Response:
 @needs(Scope.MANAGE)
 @parse_request
 def remove_member(path: MemberPath) -> Response:
-    """Remove a user from a project. Its models, data sets and jobs stay in the project."""
+    """Remove a user from a project.
+
+    Its models, data sets and jobs stay in the project. Its queued jobs are cancelled.
+    """
     actor = make_actor()
     with services().sessions.begin() as session:
         projects.get_project(session, path.project, None)
         projects.remove_member(session, actor, path.project, path.login)
+        for job in lifecycle.cancel_queued(session, path.project, path.login):
+            record(session, actor, "job-cancelled", "job", str(job.id), before={"owner": job.owner})
     services().gate.forget()
     return Response(status=HTTPStatus.NO_CONTENT)
 

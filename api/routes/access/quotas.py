@@ -6,13 +6,13 @@ from datetime import timedelta
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import Session
 
 from api.access.callers import get_caller, get_signed_in, make_actor
 from api.access.needs import needs
-from api.documents.access import QuotaDocument, Quotas, UsageList, UsageRow, format_quotas
+from api.documents.access import EndTime, QuotaDocument, Quotas, UsageList, UsageRow, format_quotas
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, to_response
 from api.services import services
@@ -40,7 +40,7 @@ class ProjectPath(BaseModel):
 class UsageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime | None = Field(default=None, description="Default: seven days ago.")
+    since: EndTime | None = Field(default=None, description="Default: seven days ago. A date means the end of its day.")
 
 
 @bp.get("/users/<login>/quotas", responses={200: QuotaDocument, **describe_problems(AccessIsOff, UserNotFound)})

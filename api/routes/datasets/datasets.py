@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from sqlalchemy.orm import Session
 
 from api.access import objects
 from api.access.callers import get_caller
@@ -34,7 +35,7 @@ from api.ingestion.targets import Task
 from api.services import services
 from shared.access.rights import Scope
 from shared.database.tables.base import Visibility
-from shared.database.tables.datasets import Revision
+from shared.database.tables.datasets import DatasetName, Revision
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.errors import (
@@ -233,11 +234,11 @@ def upload_dataset() -> Response:
         def add(stored: list[StoredFile]) -> tuple[Revision, bool]:
             with services().sessions.begin() as session:
                 objects.claim_dataset(session, form.name, form.project)
-                project = revisions.find_project(session, form.name)
-                quotas.check_upload(session, owner, project, sum(file.size_bytes for file in stored))
+                creator, project = revisions.find_creator(session, form.name)
+                quotas.check_upload(session, creator or owner, project, sum(file.size_bytes for file in stored))
                 added = revisions.add_revision(session, form.name, digest, ingested.info, _describe(ingested), stored)
                 if form.visibility is not None:
-                    revisions.get_dataset(session, form.name).visibility = form.visibility
+                    _change(session, revisions.get_dataset(session, form.name), form.visibility, None)
                 return added
 
         revision, is_new = tracked_files.store_and_reference(
@@ -307,17 +308,23 @@ def edit_dataset(path: DatasetPath, body: DatasetEdit) -> Response:
         raise DatasetInUse(f"{path.name!r} is a built-in data set, which everybody sees.")
     with services().sessions.begin() as session:
         dataset = revisions.get_dataset(session, path.name)
-        if dataset.created_by != get_caller().login:
+        if dataset.created_by != get_caller().login or not get_caller().may(Scope.TRAIN, dataset.project):
             objects.check_dataset(session, path.name)
-        before = {"visibility": dataset.visibility, "project": dataset.project}
-        dataset.visibility = body.visibility or dataset.visibility
-        if body.project is not None:
-            dataset.project = objects.choose_new_project(session, body.project)
-        after = {"visibility": dataset.visibility, "project": dataset.project}
-        objects.record(session, "dataset-edited", "dataset", path.name, before, after)
-        session.flush()
+        _change(session, dataset, body.visibility, body.project)
         document = format_dataset(dataset, revisions.list_revisions(session, path.name))
     return to_response(document)
+
+
+def _change(session: Session, dataset: DatasetName, visibility: Visibility | None, project: str | None) -> None:
+    """Change who sees a data set, and its project; None leaves it. Raises NotAllowed or ProjectNotFound."""
+    before = {"visibility": dataset.visibility, "project": dataset.project}
+    dataset.visibility = visibility or dataset.visibility
+    if project is not None:
+        dataset.project = objects.choose_new_project(session, project)
+    after = {"visibility": dataset.visibility, "project": dataset.project}
+    if before != after:
+        objects.record(session, "dataset-edited", "dataset", dataset.name, before, after)
+    session.flush()
 
 
 @bp.delete("/<name>", responses={204: None, **describe_problems(DatasetNotFound, DatasetInUse)})

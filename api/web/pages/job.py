@@ -4,11 +4,13 @@ from uuid import UUID
 
 from flask import Response
 
+from api.access.callers import find_viewer, get_caller
 from api.documents.cross_validation import CrossValidationDocument
-from api.documents.jobs import load_columns, load_job
+from api.documents.jobs import JobDocument, load_columns, load_job
 from api.services import services
 from api.streaming.job_log import format_log
 from api.web.rendering import render
+from shared.access.rights import Scope
 from shared.database.tables.jobs import ENDED, JobKind, JobStatus
 from shared.jobs import events, queries
 
@@ -31,7 +33,7 @@ def show_job(job_id: UUID) -> Response:
     job = load_job(services().sessions, job_id)
     lines = "".join(format_log(event for event in logged if event.number <= columns.last_event))
     names = list(columns.metrics)
-    has_ended = job.status in ENDED
+    has_ended, viewer = job.status in ENDED, find_viewer()
     return render(
         "jobs/job.html",
         "web.show_jobs",
@@ -40,6 +42,7 @@ def show_job(job_id: UUID) -> Response:
         job=job,
         folds=folds,
         is_training=job.kind == JobKind.TRAINING,
+        sees_version=viewer is None or job.project in viewer.projects,
         has_ended=has_ended,
         adds_file=job.kind in ADDS_FILE,
         can_stop=job.kind not in {*ADDS_FILE, JobKind.IMPORT} and job.status in (JobStatus.RUNNING, JobStatus.QUEUED),
@@ -54,7 +57,15 @@ def show_job(job_id: UUID) -> Response:
             "id": str(job.id),
             "status": job.status,
             "kind": job.kind,
+            "mayEdit": _may_edit(job),
             "lastEvent": columns.last_event,
             "columns": columns.model_dump(),
         },
     )
+
+
+def _may_edit(job: JobDocument) -> bool:
+    """Return whether the caller may change a job."""
+    caller = get_caller()
+    is_own = job.owner == services().owners.get_current()
+    return caller.may(Scope.TRAIN, job.project) and (is_own or caller.may(Scope.MANAGE, job.project))

@@ -131,6 +131,7 @@ class Invitation(Base):
     expires_at: Mapped[datetime]
     user_expires_at: Mapped[datetime | None]  # `User.expires_at` of who accepts
     used_at: Mapped[datetime | None]
+    is_reset: Mapped[bool] = mapped_column(default=False)  # whether it gives a user new keys
 
 
 class AccessState(Base):

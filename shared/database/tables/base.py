@@ -20,6 +20,9 @@ Document = dict[str, Any]
 """A JSON object."""
 
 
+FIRST_TIME, LAST_TIME = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A time in UTC. SQLite stores no time zone: a value is converted to UTC before, and gets this time zone back."""
 
@@ -27,7 +30,12 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        return value.astimezone(UTC) if value is not None and value.tzinfo is not None else value
+        if value is None or value.tzinfo is None:
+            return value
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:  # less than a day before the first time, or after the last one
+            return FIRST_TIME if value.year == FIRST_TIME.year else LAST_TIME
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value

@@ -322,3 +322,63 @@ def test_a_retry_publishes_only_under_a_name_that_is_free_or_own(http: FlaskClie
     retried = http.post(f"/api/v1/jobs/{job['id']}/retry", headers=tea.headers)
 
     assert_problem(retried, 409, "name-taken")
+
+
+def test_an_old_invitation_does_not_give_the_keys_of_a_user(http: FlaskClient, admin: Person, join: Join) -> None:
+    tea = join("tea", Role.MAINTAINER)
+    (invited,) = invite(http, tea, "login\nweb-shop\n").json["invitations"]
+    http.post("/api/v1/users", json={"login": "web-shop", "role": "admin"}, headers=admin.headers)
+
+    accepted = http.post("/api/v1/invitations/acceptance", json={"token": get_token(invited["link"])})
+
+    assert_problem(accepted, 410, "invitation-unusable")
+
+
+def test_a_reset_neither_ends_nor_prolongs_an_access(
+    http: FlaskClient, sessions: Sessions, admin: Person, join: Join
+) -> None:
+    for login in ("kim", "lee"):
+        join(login, Role.MEMBER)
+    links = {
+        login: http.post(f"/api/v1/users/{login}/reset", headers=admin.headers).json["link"] for login in ("kim", "lee")
+    }
+    http.patch("/api/v1/users/kim", json={"expires_at": "2027-12-05"}, headers=admin.headers)
+    with sessions.begin() as session:
+        session.execute(update(User).where(User.login == "lee").values(expires_at=now(-1)))
+
+    kept = http.post("/api/v1/invitations/acceptance", json={"token": get_token(links["kim"])})
+    ended = http.post("/api/v1/invitations/acceptance", json={"token": get_token(links["lee"])})
+
+    assert kept.json["user"]["expires_at"] == "2027-12-05T23:59:59Z"
+    assert_problem(ended, 410, "invitation-unusable")
+
+
+def test_maintainers_neither_see_nor_replace_the_links_of_admins(http: FlaskClient, admin: Person, join: Join) -> None:
+    tea = join("tea", Role.MAINTAINER)
+    join("kim", Role.MEMBER)
+    invite(http, admin, "login,role\nnew,admin\n")
+    http.post("/api/v1/users/kim/reset", headers=admin.headers)
+    open_ones = http.get("/api/v1/invitations", headers=admin.headers).json["invitations"]
+
+    listed = http.get("/api/v1/invitations", headers=tea.headers).json["invitations"]
+    withdrawn = [http.delete(f"/api/v1/invitations/{one['id']}", headers=tea.headers) for one in open_ones]
+    replaced = [invite(http, person, "login,role\nnew,member\n") for person in (tea, admin)]
+
+    assert [one["login"] for one in open_ones] == ["kim", "new"]
+    assert listed == []
+    for answer in withdrawn:
+        assert_problem(answer, 404, "invitation-not-found")
+    for answer in replaced:
+        assert "open invitation as an admin" in assert_problem(answer, 422, "invalid-request")["errors"][0]["detail"]
+
+
+def test_maintainers_learn_nothing_of_other_users(http: FlaskClient, admin: Person, join: Join) -> None:
+    tea = join("tea", Role.MAINTAINER)
+    join("mem-a", Role.MEMBER)
+
+    unknown = http.put("/api/v1/projects/default/members/mem-aa", json={"role": "member"}, headers=tea.headers)
+    (invited,) = invite(http, tea, "login,name\nada,Somebody\n").json["invitations"]
+
+    assert admin.login == "ada"
+    assert "mem-a'" not in assert_problem(unknown, 404, "user-not-found")["detail"]
+    assert (invited["name"], invited["role"]) == ("Somebody", "member")

@@ -18,7 +18,7 @@ from shared.access import projects
 from shared.access.audit import count_change
 from shared.access.rights import Role, Scope
 from shared.database.engine import Sessions
-from shared.database.tables.jobs import Job, JobKind, JobStatus
+from shared.database.tables.jobs import Job, JobStatus
 from shared.database.tables.registry import Model
 from tests.integration.access.conftest import COMMAND, Person
 from tests.support.examples import DIGITS, XOR, changed
@@ -215,7 +215,7 @@ def test_a_name_belongs_to_its_project(http: FlaskClient, kim: Person, enter: En
 
 
 def test_the_role_is_that_in_the_project_of_the_object(
-    http: FlaskClient, sessions: Sessions, kim: Person, enter: Enter
+    http: FlaskClient, sessions: Sessions, kim: Person, admin: Person, enter: Enter
 ) -> None:
     tea = enter("tea", "south", Role.MAINTAINER)
     with sessions.begin() as session:
@@ -237,8 +237,7 @@ def test_the_role_is_that_in_the_project_of_the_object(
     assert [answer.status_code for answer in refusals] == [HTTPStatus.FORBIDDEN] * len(refusals)
     here = http.post("/api/v1/jobs", json=changed(DIGITS, "model", "tea"), headers=tea.headers).json
     assert here["project"] == "south"
-    with sessions.begin() as session:
-        projects.set_member(session, COMMAND, "north", "tea", Role.MAINTAINER)
+    http.put("/api/v1/projects/north/members/tea", json={"role": "maintainer"}, headers=admin.headers)
     assert http.post(f"/api/v1/jobs/{mine}/cancellation", headers=tea.headers).status_code == HTTPStatus.OK
     there = http.post("/api/v1/jobs?project=north", json=changed(DIGITS, "model", "t"), headers=tea.headers).json
     assert there["project"] == "north"
@@ -476,17 +475,98 @@ def test_an_admin_moves_a_model_and_a_data_set(http: FlaskClient, kim: Person, a
     assert_problem(nowhere, 404, "project-not-found")
 
 
-def test_one_who_left_a_project_does_not_retry_there(
+def test_one_who_left_a_project_sees_and_changes_nothing_there(
     http: FlaskClient, sessions: Sessions, kim: Person, admin: Person
 ) -> None:
-    (job_id,) = list_names(http, "/api/v1/queue", "jobs", kim)
-    http.post(f"/api/v1/jobs/{job_id}/cancellation", headers=kim.headers)
-    http.delete("/api/v1/projects/north/members/kim", headers=admin.headers)
     with sessions.begin() as session:
         projects.put_project(session, COMMAND, "south", None)
         projects.set_member(session, COMMAND, "south", "kim", Role.MEMBER)
-        session.execute(update(Job).values(kind=JobKind.EVALUATION))
+    (job_id,) = list_names(http, "/api/v1/queue", "jobs", kim)
+    http.delete("/api/v1/projects/north/members/kim", headers=admin.headers)
 
-    retried = http.post(f"/api/v1/jobs/{job_id}/retry", headers=kim.headers)
+    job = f"/api/v1/jobs/{job_id}"
+    answers = [
+        http.get(job, headers=kim.headers),
+        http.patch(job, json={"visibility": "everyone"}, headers=kim.headers),
+        http.post(f"{job}/retry", headers=kim.headers),
+        http.get("/api/v1/datasets/points", headers=kim.headers),
+        http.patch("/api/v1/datasets/points", json={"visibility": "everyone"}, headers=kim.headers),
+    ]
 
-    assert_problem(retried, 403, "not-allowed")
+    assert [answer.status_code for answer in answers] == [HTTPStatus.NOT_FOUND] * len(answers)
+    assert http.get(job, headers=admin.headers).json["status"] == "cancelled"
+    (event,) = http.get("/api/v1/audit?action=job-cancelled", headers=admin.headers).json["events"]
+    assert (event["object"], event["before"]) == (job_id, {"owner": "kim"})
+
+
+def test_owners_change_nothing_in_an_archived_project(http: FlaskClient, kim: Person, admin: Person) -> None:
+    (job_id,) = list_names(http, "/api/v1/queue", "jobs", kim)
+    http.put("/api/v1/projects/south", json={}, headers=admin.headers)
+    http.put("/api/v1/projects/south/members/kim", json={"role": "member"}, headers=admin.headers)
+    http.post("/api/v1/projects/north/archive", headers=admin.headers)
+
+    answers = [
+        http.patch(f"/api/v1/jobs/{job_id}", json={"visibility": "everyone"}, headers=kim.headers),
+        http.post(f"/api/v1/jobs/{job_id}/retry", headers=kim.headers),
+        http.delete(f"/api/v1/jobs/{job_id}", headers=kim.headers),
+        http.patch("/api/v1/datasets/points", json={"visibility": "everyone"}, headers=kim.headers),
+    ]
+    of_admin = [
+        http.post("/api/v1/jobs?project=north", json=changed(DIGITS, "model", "n"), headers=admin.headers),
+        http.put("/api/v1/projects/north/members/ada", json={"role": "member"}, headers=admin.headers),
+        http.post("/api/v1/invitations", json=[{"login": "new", "project": "north"}], headers=admin.headers),
+    ]
+
+    assert [answer.status_code for answer in answers] == [HTTPStatus.FORBIDDEN] * len(answers)
+    assert "archived" in answers[0].json["detail"]
+    for answer in of_admin:
+        assert_problem(answer, 409, "project-archived")
+
+
+def test_a_retry_starts_only_from_what_one_still_sees(http: FlaskClient, kim: Person, admin: Person) -> None:
+    http.put("/api/v1/projects/south", json={}, headers=admin.headers)
+    http.put("/api/v1/projects/south/members/kim", json={"role": "member"}, headers=admin.headers)
+    spec = changed(changed(DIGITS, "model", "own"), "network", {"from": "digits@1"})
+    job = http.post("/api/v1/jobs?project=south", json=spec, headers=kim.headers).json
+    http.post(f"/api/v1/jobs/{job['id']}/cancellation", headers=kim.headers)
+    http.delete("/api/v1/projects/north/members/kim", headers=admin.headers)
+
+    refused = http.post(f"/api/v1/jobs/{job['id']}/retry", headers=kim.headers)
+
+    assert "#/network/from" in assert_problem(refused, 422, "invalid-request")["errors"][0]["pointer"]
+
+
+def test_a_name_under_which_nothing_was_published_is_free_again(http: FlaskClient, kim: Person, enter: Enter) -> None:
+    eve = enter("eve", "south", Role.MEMBER)
+    taken = http.post("/api/v1/jobs", json=XOR, headers=eve.headers)
+    (job_id,) = list_names(http, "/api/v1/queue", "jobs", kim)
+    http.post(f"/api/v1/jobs/{job_id}/cancellation", headers=kim.headers)
+
+    freed = http.post("/api/v1/jobs", json=XOR, headers=eve.headers)
+
+    assert_problem(taken, 409, "name-taken")
+    assert (freed.status_code, freed.json["project"]) == (HTTPStatus.ACCEPTED, "south")
+    assert_problem(http.post(f"/api/v1/jobs/{job_id}/retry", headers=kim.headers), 409, "name-taken")
+    assert http.post("/api/v1/jobs", json=DIGITS, headers=eve.headers).status_code == HTTPStatus.CONFLICT
+
+
+def test_a_hidden_job_is_not_named_by_a_refusal(http: FlaskClient, kim: Person, enter: Enter) -> None:
+    boss, eve = enter("boss", "north", Role.MAINTAINER), enter("eve", "south", Role.MEMBER)
+    http.patch("/api/v1/datasets/points", json={"visibility": "everyone"}, headers=kim.headers)
+    spec = changed(changed(XOR, "model", "own"), "dataset", {"name": "points"})
+    spec = changed(spec, "network.layers", [{"layer": "Dense", "units": 2, "activation": "softmax"}])
+    job = http.post("/api/v1/jobs", json=changed(spec, "training", {"epochs": 1}), headers=eve.headers).json
+
+    refused = http.delete("/api/v1/datasets/points?versions=keep", headers=boss.headers)
+
+    assert "jobs of another project" in assert_problem(refused, 409, "dataset-in-use")["detail"]
+    assert job["id"] not in refused.text
+
+
+def test_an_upload_that_shows_a_data_set_to_more_is_in_the_log(http: FlaskClient, kim: Person, admin: Person) -> None:
+    upload(http, kim, "secret", visibility="private")
+    upload(http, kim, "secret", visibility="everyone")
+
+    events = http.get("/api/v1/audit?action=dataset-edited&object=secret", headers=admin.headers).json["events"]
+
+    assert [event["after"]["visibility"] for event in events] == ["everyone", "private"]

@@ -175,6 +175,21 @@ def test_stored_bytes_limit_uploads_and_trainings(http: FlaskClient, admin: Pers
     assert_problem(submit(http, kim), 429, "quota-exceeded")
 
 
+def test_bytes_are_those_of_who_used_the_name_first(http: FlaskClient, admin: Person, join: Join) -> None:
+    kim, tea = join("kim", Role.MEMBER), join("tea", Role.MAINTAINER)
+    upload(http, kim, "first")
+    set_quotas(http, admin, "users/kim", stored_bytes=1)
+
+    refused = upload(http, tea, "first", leave_out="a")
+
+    assert "'kim' has stored" in assert_problem(refused, 429, "quota-exceeded")["detail"]
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59-23:59", "2026-11-30"])
+def test_any_time_can_be_asked_for(http: FlaskClient, admin: Person, time: str) -> None:
+    assert http.get(f"/api/v1/usage?since={time}", headers=admin.headers).status_code == HTTPStatus.OK
+
+
 def test_who_sees_quotas_and_use(http: FlaskClient, sessions: Sessions, admin: Person, join: Join) -> None:
     kim, lee, tea = join("kim", Role.MEMBER), join("lee", Role.MEMBER), join("tea", Role.MAINTAINER)
     for person, model in ((kim, "k"), (lee, "l")):

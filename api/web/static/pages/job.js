@@ -133,6 +133,7 @@ function reloadUnlessEdited() {
 }
 
 function showActions() {
+  if (!data.mayEdit) return;
   const actions = find("[data-actions]");
   actions.hidden = false;
   find('[data-act="stop"]').hidden = !["training", "prediction"].includes(data.kind) || status !== "running";
@@ -169,7 +170,7 @@ if (smooth) {
 }
 
 const edit = find("[data-edit]");
-find("[data-edit-box]").hidden = false;
+find("[data-edit-box]").hidden = !data.mayEdit;
 edit.addEventListener("submit", async (event) => {
   event.preventDefault();
   const fields = new FormData(edit);
@@ -196,7 +197,7 @@ edit.addEventListener("submit", async (event) => {
 
 const remove = find("[data-delete]");
 if (remove) {
-  remove.hidden = false;
+  remove.hidden = !data.mayEdit;
   remove.addEventListener("click", async () => {
     if (!await ask(find("[data-ask-delete]"))) return;
     attempt(find("[data-problem]"), async () => {

@@ -87,6 +87,7 @@ def upgrade() -> None:
         sa.Column("expires_at", TIME, nullable=False),
         sa.Column("user_expires_at", TIME, nullable=True),
         sa.Column("used_at", TIME, nullable=True),
+        sa.Column("is_reset", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["project"], ["projects.name"], name=op.f("fk_invitations_project")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invitations")),
         sa.UniqueConstraint("token_sha256", name=op.f("uq_invitations_token_sha256")),
