@@ -74,6 +74,10 @@ class Gate:
         """Return the caller of a request if it is in memory. Never raises."""
         return EVERYBODY
 
+    def find_refusal(self, environ: "WSGIEnvironment") -> NotAuthenticated | KeyExpired | None:  # noqa: ARG002 - of the closed gate
+        """Return why the key of a request is refused, as far as that is known without the database. Never raises."""
+        return None
+
     def find_model(self, name: str) -> FoundModel | None:  # noqa: ARG002 - of the closed gate
         """Return the project of a model, and who may ask it; None if there is no model of this name."""
         return None
@@ -147,6 +151,22 @@ class KeyGate(Gate):
             self._used[caller.key_id] = environ.get("REMOTE_ADDR")
         return caller
 
+    def find_refusal(self, environ: "WSGIEnvironment") -> NotAuthenticated | KeyExpired | None:
+        """Return why the key of a request is refused, as far as that is known without the database. Never raises."""
+        try:
+            credential = read_credential(environ, with_cookie=False)
+            if credential is None:
+                return None
+            check_form(credential.text)
+        except NotAuthenticated as error:
+            return error
+        except InvalidRequest:
+            return None
+        refused = self._refused.get(_hash_header("key", _get_key_header(environ)))
+        if refused is None or time.monotonic() >= refused[0]:
+            return None
+        return type(refused[1])(refused[1].detail)
+
     def identify(self, environ: "WSGIEnvironment") -> Caller:
         """Return the caller of a request. It is looked up in the database if it is not in memory.
 
@@ -193,8 +213,7 @@ class KeyGate(Gate):
 
     def _look_up(self, environ: "WSGIEnvironment", credential: Credential) -> Caller:
         is_key = credential.kind == "key"
-        header = environ.get("HTTP_AUTHORIZATION") or environ.get("HTTP_X_API_KEY") or ""
-        place = _hash_header(credential.kind, header if is_key else credential.text)
+        place = _hash_header(credential.kind, _get_key_header(environ) if is_key else credential.text)
         asked_at = time.monotonic()
         if asked_at - self._checked_at > POLL_SECONDS:
             self._check_changes(asked_at)
@@ -314,6 +333,10 @@ class KeyGate(Gate):
 def _hash_header(kind: Literal["key", "session", "proxy"], text: str) -> bytes:
     """Return the place of a caller in memory. The kind keeps headers, tokens and names apart."""
     return hashlib.sha256(f"{kind} {text}".encode("utf-8", "surrogateescape")).digest()
+
+
+def _get_key_header(environ: "WSGIEnvironment") -> str:
+    return environ.get("HTTP_AUTHORIZATION") or environ.get("HTTP_X_API_KEY") or ""
 
 
 def _remember(known: dict[bytes, Value], place: bytes, value: Value) -> None:

@@ -4,7 +4,7 @@ For a small network, Flask and the middleware take twice as long as the rest of 
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,11 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
             return application(environ, start_response)
         protocol, call = parsed
         caller = services.gate.find_cached(environ)
+        if caller is None and (refusal := services.gate.find_refusal(environ)) is not None:
+            request_id = get_request_id(environ)
+            with logs.add_context(request_id=request_id):
+                reply = make_error_reply(protocol.error, refusal)
+            return _send(start_response, reply, request_id, LimitedBody(environ, services.clients))
         if caller is None or not caller.may_predict(call.model):
             return application(environ, start_response)
         servable = services.model_cache.find_cached(call.model, call.reference)
@@ -64,21 +69,32 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
             finally:
                 services.clients.end()
         services.metrics.count(call.route, servable.model, str(servable.number), outcome)
-        headers = [
-            ("Content-Type", reply.media_type),
-            ("Content-Length", str(len(reply.body))),
-            (REQUEST_ID_HEADER, request_id),
-            NO_SNIFF,
-            *reply.headers,
-        ]
-        if outcome is OK:
-            headers.append((VERSION_HEADER, servable.name))
-        if not body.drain():
-            headers.append(("Connection", "close"))
-        start_response(f"{reply.status.value} {reply.status.phrase}", headers)
-        return [reply.body]
+        further = [(VERSION_HEADER, servable.name)] if outcome is OK else []
+        return _send(start_response, reply, request_id, body, further)
 
     return call_wsgi
+
+
+def _send(
+    start_response: "StartResponse",
+    reply: Reply,
+    request_id: str,
+    body: LimitedBody,
+    further: Sequence[tuple[str, str]] = (),
+) -> list[bytes]:
+    """Send a reply with its headers and `further` ones. What is left of the body of the request is read before."""
+    headers = [
+        ("Content-Type", reply.media_type),
+        ("Content-Length", str(len(reply.body))),
+        (REQUEST_ID_HEADER, request_id),
+        NO_SNIFF,
+        *reply.headers,
+        *further,
+    ]
+    if not body.drain():
+        headers.append(("Connection", "close"))
+    start_response(f"{reply.status.value} {reply.status.phrase}", headers)
+    return [reply.body]
 
 
 def _make_protocols(services: Services) -> tuple[tuple[str, AnyProtocol], ...]:

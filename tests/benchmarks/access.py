@@ -5,13 +5,15 @@ Both services run at the same time, and are asked in turn.
 
 import http.client
 import json
+import multiprocessing
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 from shared.access import keys, users
 from shared.access.audit import Actor
@@ -27,7 +29,6 @@ PAIRS = 10
 REQUESTS = 2000
 KEYS = 1000
 FLOOD_SECONDS = 5.0
-FLOOD_THREADS = 4
 MIB = 2**20
 PATH = "/api/v1/models/digits/predictions"
 BODY = json.dumps({"instances": [[[0.0] * 8] * 8]}).encode()
@@ -42,7 +43,7 @@ def measure_access() -> None:
             on.http.headers["Authorization"] = f"Bearer {key}"
             for stack in (off, on):
                 assert await_end(stack.http, submit(stack.http, DIGITS))["status"] == "succeeded"
-            clients = {off: _Client(off, {}), on: _Client(on, {"Authorization": f"Bearer {key}"})}
+            clients = {off: _Client(off.port, {}), on: _Client(on.port, {"Authorization": f"Bearer {key}"})}
             _measure_pairs(clients, off, on)
             _measure_memory(folder, off, on)
             _measure_flood(clients[on], on)
@@ -51,8 +52,8 @@ def measure_access() -> None:
 class _Client:
     """A connection that asks for predictions."""
 
-    def __init__(self, stack: LocalStack, headers: dict[str, str]) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", stack.port)
+    def __init__(self, port: int, headers: dict[str, str]) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port)
         self.headers = {"Content-Type": "application/json", **headers}
 
     def ask(self, expected: int = 200) -> float:
@@ -92,7 +93,7 @@ def _measure_memory(folder: Path, off: LocalStack, on: LocalStack) -> None:
             texts.append(keys.create_key(session, actor, user, KeyRequest("x"))[1])
     sessions.kw["bind"].dispose()
     process = find_server_process(on)
-    client = _Client(on, {"Authorization": f"Bearer {texts[0]}"})
+    client = _Client(on.port, {"Authorization": f"Bearer {texts[0]}"})
     client.ask()
     before = process.memory_full_info().uss
     for text in texts:
@@ -106,7 +107,7 @@ def _measure_memory(folder: Path, off: LocalStack, on: LocalStack) -> None:
 
 def _measure_flood(client: _Client, on: LocalStack) -> None:
     """Print p99 of predictions without a flood of wrong keys, and beside one of half of what the server can answer."""
-    most = _count_refusals(on, None, FLOOD_SECONDS / 2) / (FLOOD_SECONDS / 2)
+    most = _count_refusals(on, FLOOD_SECONDS) / FLOOD_SECONDS
     quiet = _measure_p99(client)
     with _flood(on, most / 2):
         flooded = _measure_p99(client)
@@ -123,37 +124,36 @@ def _measure_p99(client: _Client) -> float:
 
 @contextmanager
 def _flood(on: LocalStack, rate: float) -> Iterator[None]:
-    ends, each = threading.Event(), rate / FLOOD_THREADS
-    threads = [threading.Thread(target=_send_wrong_keys, args=(on, each, ends, [])) for _ in range(FLOOD_THREADS)]
-    for thread in threads:
-        thread.start()
+    """Send `rate` wrong keys a second from a process of its own, which does not take turns with this one."""
+    ends = multiprocessing.Event()
+    flood = multiprocessing.Process(target=_send_wrong_keys, args=(on.port, rate, ends, None))
+    flood.start()
     try:
         yield
     finally:
         ends.set()
-        for thread in threads:
-            thread.join()
+        flood.join()
 
 
-def _count_refusals(on: LocalStack, rate: float | None, seconds: float) -> int:
-    ends, counts = threading.Event(), list[int]()
-    threads = [threading.Thread(target=_send_wrong_keys, args=(on, rate, ends, counts)) for _ in range(FLOOD_THREADS)]
-    for thread in threads:
-        thread.start()
+def _count_refusals(on: LocalStack, seconds: float) -> int:
+    """Return how many wrong keys a process sends in some seconds, one after another."""
+    ends, count = multiprocessing.Event(), multiprocessing.Value("q", 0)
+    flood = multiprocessing.Process(target=_send_wrong_keys, args=(on.port, None, ends, count))
+    flood.start()
     time.sleep(seconds)
     ends.set()
-    for thread in threads:
-        thread.join()
-    return sum(counts)
+    flood.join()
+    return int(count.value)
 
 
-def _send_wrong_keys(on: LocalStack, rate: float | None, ends: threading.Event, counts: list[int]) -> None:
-    """Send requests with wrong keys, `rate` a second, or as many as are answered. Adds their number to `counts`."""
-    client, count, began = _Client(on, {}), 0, time.monotonic()
+def _send_wrong_keys(port: int, rate: float | None, ends: Event, total: Any) -> None:
+    """Send requests with wrong keys, `rate` a second, or as many as are answered. Writes their number to `total`."""
+    client, count, began = _Client(port, {}), 0, time.monotonic()
     while not ends.is_set():
         client.headers["Authorization"] = f"Bearer ty_AAAAAAAA_{count % 1000:032}000000"
         client.ask(expected=401)
         count += 1
         if rate is not None:
             time.sleep(max(0.0, began + count / rate - time.monotonic()))
-    counts.append(count)
+    if total is not None:
+        total.value = count

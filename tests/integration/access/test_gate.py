@@ -382,3 +382,26 @@ def test_a_key_with_a_rate_is_answered_so_often(
     assert "3 requests a second" in assert_problem(answer, 429, "rate-exceeded")["detail"]
     assert answer.headers["Retry-After"]
     assert digits.post(path, json=body, headers=admin.headers).status_code == HTTPStatus.OK
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/models/digits/predictions", "/v1/models/digits:predict", "/v2/models/digits/infer"]
+)
+def test_a_wrong_key_is_refused_before_flask_in_the_same_words(
+    digits: FlaskClient, admin: Person, met_by_flask: list[str], path: str
+) -> None:
+    revoked = digits.post("/api/v1/keys", json={"name": "x"}, headers=admin.headers).json
+    digits.delete(f"/api/v1/keys/{revoked['id']}", headers=admin.headers)
+    headers = [{"X-Api-Key": "ty_AAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA000000"}, {"X-Api-Key": revoked["key"]}]
+
+    answers = [[digits.post(path, json={"instances": []}, headers=one) for one in headers] for _ in range(2)]
+    in_flask = digits.post(f"{path}?x=1" if "api" in path else path, data=b"", headers=headers[0])
+
+    assert len([one for one in met_by_flask if one.startswith(path)]) == 1 + 1
+    for first, again in zip(*answers, strict=True):
+        assert (first.status_code, first.headers["WWW-Authenticate"]) == (401, 'Bearer realm="trainyard"')
+        assert {name: value for name, value in first.json.items() if name != "request_id"} == {
+            name: value for name, value in again.json.items() if name != "request_id"
+        }
+    assert in_flask.status_code == HTTPStatus.UNAUTHORIZED
+    assert set(in_flask.json or {}) == set(answers[0][0].json or {})
