@@ -177,3 +177,23 @@ def test_a_teacher_runs_a_project(closed: ClosedStack, open_page: Opener) -> Non
         page.click("[data-admin=tea]")
         page.click("dialog [data-yes]")
         page.wait_for_selector("[data-admin=tea][data-value=false]")
+
+
+def test_one_in_two_projects_chooses_where_to_train(closed: ClosedStack, open_page: Opener) -> None:
+    for project in ("first", "second"):
+        closed.call("PUT", f"/api/v1/projects/{project}", json={}).raise_for_status()
+    guests = [{"login": "sam", "project": "first"}]
+    (invited,) = closed.call("POST", "/api/v1/invitations", json=guests).json()["invitations"]
+    key = closed.stack.accept(invited["link"])
+    closed.call("PUT", "/api/v1/projects/second/members/sam", json={"role": "member"}).raise_for_status()
+    with open_page() as watched:
+        page = watched.page
+        sign_in(page, closed, key, "/ui/jobs/new?recipe=xor-2")
+        page.select_option("[data-project]", "second")
+        page.select_option("[data-visibility]", "private")
+        page.wait_for_selector("[data-train]:not([hidden])")
+        page.click("[data-train]")
+        page.wait_for_url(f"{closed.root}/ui/jobs/*-*-*-*-*")
+        assert "second · private" in page.text_content("dl.facts")
+        page.click("dl.facts a:has-text('second')")
+        page.wait_for_url(f"{closed.root}/ui/projects/second")

@@ -8,12 +8,14 @@ from flask import Response, request
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
+from api.access.callers import get_caller
 from api.documents.datasets import RevisionDocument
 from api.documents.recipes import load_recipes
 from api.services import services
 from api.web.pages.datasets import load_dataset
 from api.web.pages.recipe_gallery import group_recipes
 from api.web.rendering import render
+from shared.access.rights import Scope
 from shared.database.pagination import Page
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
@@ -91,8 +93,15 @@ def show_new_job() -> Response:
         dataset=request.args.get("dataset", ""),
         chosen=source,
         text=text,
+        projects=_list_projects(),
         data={"source": source, "keys": _list_keys()},
     )
+
+
+def _list_projects() -> list[str]:
+    """List the projects in which the caller may train, in the order in which it joined them."""
+    caller = get_caller()
+    return [name for name in caller.roles if caller.may(Scope.TRAIN, name) and name not in caller.standing.archived]
 
 
 def _list_keys() -> dict[str, list[str]]:

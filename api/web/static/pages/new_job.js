@@ -37,11 +37,19 @@ function number() {
   lines.scrollTop = text.scrollTop;
 }
 
+/** Return where the spec is sent to, with the project and the visibility that are chosen. @param {object} query */
+function address(query) {
+  const project = find("[data-project]")?.value;
+  const visibility = find("[data-visibility]")?.value;
+  const given = new URLSearchParams({ ...query, ...(project ? { project } : {}), ...(visibility ? { visibility } : {}) });
+  return `/api/v1/jobs${given.size ? `?${given}` : ""}`;
+}
+
 async function look() {
   withdraw();
   const mine = running = new AbortController();
   try {
-    const found = await call("/api/v1/jobs?dry_run=true", { method: "POST", body: text.value, headers, signal: mine.signal });
+    const found = await call(address({ dry_run: "true" }), { method: "POST", body: text.value, headers, signal: mine.signal });
     faulty = new Set();
     showPlan(found);
     tellQueue();
@@ -120,11 +128,12 @@ text.addEventListener("input", () => {
 });
 text.addEventListener("scroll", () => { lines.scrollTop = text.scrollTop; });
 new Completion(text, find("[data-help]"), data.keys);
+find("[data-project]")?.addEventListener("change", look);
 
 train.addEventListener("click", async () => {
   train.disabled = true;
   try {
-    const job = await call("/api/v1/jobs", { method: "POST", body: text.value, headers: { ...headers, "Idempotency-Key": chooseKey() } });
+    const job = await call(address({}), { method: "POST", body: text.value, headers: { ...headers, "Idempotency-Key": chooseKey() } });
     announce(say("new.script.queued"));
     sessionStorage.removeItem(DRAFT);
     location.assign(locate(`/ui/jobs/${job.id}`));
