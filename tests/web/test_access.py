@@ -169,6 +169,10 @@ def test_a_teacher_runs_a_project(closed: ClosedStack, open_page: Opener) -> Non
     with open_page() as watched:
         page = watched.page
         sign_in(page, closed, closed.key, "/ui/projects/class-9")
+        page.click("details:has([data-quotas]) summary")
+        page.fill("[data-quotas] [name=device_minutes]", "600")
+        page.click("[data-quotas] button[type=submit]")
+        page.wait_for_selector("dl.facts dd:has-text('of 600')")
         page.click("[data-archive]")
         page.click("dialog [data-yes]")
         page.wait_for_selector(".head .tag:has-text('archived')")

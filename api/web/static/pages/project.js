@@ -34,3 +34,13 @@ for (const button of document.querySelectorAll("[data-archive]")) {
     if (await askAbout(button.textContent, text, button.textContent)) await change(place, `${project}/archive`, method);
   });
 }
+
+const quotas = document.querySelector("[data-quotas]");
+if (quotas) {
+  quotas.hidden = false;
+  quotas.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const given = [...new FormData(quotas)].filter(([, most]) => most !== "");
+    change(place, `${project}/quotas`, "PUT", Object.fromEntries(given.map(([kind, most]) => [kind, Number(most)])));
+  });
+}
