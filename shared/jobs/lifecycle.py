@@ -323,7 +323,7 @@ def _transition(
     for job in moved:
         content = {"status": job.status, "attempt": job.attempt, **((outcome or {}) if job.status in ENDED else {})}
         session.add(JobEvent(job_id=job.id, number=job.last_event, kind="status", content=content))
-    if releasing:
+    if releasing and HELD.issuperset(releasing):
         usage.record_ended(session, moved, is_lost=move in (LOSE, GIVE_UP))
     return list(moved)
 

@@ -26,16 +26,14 @@ class UseRow:
 
 
 def record_ended(session: Session, jobs: Sequence[Job], *, is_lost: bool) -> None:
-    """Record what the attempts have used that no longer hold these jobs, in the transaction that releases them.
+    """Record what attempts have used, in the transaction that releases their jobs.
 
-    A lost attempt counts to the last sign of its life. A job that no attempt held is left out.
+    `jobs` were held until now. A lost attempt counts to the last sign of its life.
     """
-    released = [job for job in jobs if job.status not in HELD and job.held_at is not None]
-    if not released:
-        return
-    time = session.scalars(select(now())).one()
-    for job in released:
-        assert job.held_at is not None  # noqa: S101 - chosen above
+    for job in jobs:
+        if job.held_at is None:  # claimed by an earlier release
+            continue
+        time = job.ended_at or session.scalars(select(now())).one()
         end = job.renewed_at if is_lost and job.renewed_at is not None else time
         session.add(
             UsageRecord(
@@ -48,7 +46,6 @@ def record_ended(session: Session, jobs: Sequence[Job], *, is_lost: bool) -> Non
                 ended_at=time,
             )
         )
-        job.held_at = job.renewed_at = None
 
 
 def list_use(session: Session, since: datetime, condition: ColumnElement[bool] | None = None) -> list[UseRow]:

@@ -124,7 +124,7 @@ class Job(Base):
     stop_asked: Mapped[bool] = mapped_column(default=False)  # the request survives the loss of an attempt
     worker: Mapped[str | None] = mapped_column(String(255))
     lease_until: Mapped[datetime | None]
-    held_at: Mapped[datetime | None]  # when the attempt that holds the job has claimed it
+    held_at: Mapped[datetime | None]  # when the newest attempt has claimed it
     renewed_at: Mapped[datetime | None]  # the last sign of its life
     scheduled_at: Mapped[datetime | None]  # no worker claims the job before this time
     checkpoint_file: Mapped[str | None] = mapped_column(ForeignKey("tracked_files.sha256"))

@@ -147,15 +147,20 @@ def test_a_lost_attempt_counts_to_the_last_sign_of_its_life(
         records = session.scalars(select(UsageRecord).order_by(UsageRecord.attempt)).all()
         ended = session.get_one(Job, job.id)
     assert [(record.attempt, round(record.seconds)) for record in records] == [(1, 100), (2, 0)]
-    assert (ended.status, ended.held_at, ended.renewed_at) == (JobStatus.CANCELLED, None, None)
+    assert ended.status == JobStatus.CANCELLED
 
 
-def test_a_job_that_was_never_held_uses_nothing(http: FlaskClient, sessions: Sessions, admin: Person) -> None:
-    job = submit(http, admin).json
-    http.post(f"/api/v1/jobs/{job['id']}/cancellation", headers=admin.headers)
+def test_a_queued_job_uses_nothing(http: FlaskClient, sessions: Sessions, admin: Person) -> None:
+    first, second = (submit(http, admin).json["id"] for _ in range(2))
+    assert claim(sessions) is not None
+    with sessions.begin() as session:
+        lifecycle.hand_back_all(session, "w")
+    for job_id in (first, second):
+        http.post(f"/api/v1/jobs/{job_id}/cancellation", headers=admin.headers)
 
     with sessions() as session:
-        assert session.scalars(select(UsageRecord)).all() == []
+        records = session.scalars(select(UsageRecord)).all()
+    assert [(str(record.job_id), record.attempt) for record in records] == [(first, 1)]
 
 
 def test_stored_bytes_limit_uploads_and_trainings(http: FlaskClient, admin: Person, join: Join) -> None:
