@@ -16,7 +16,7 @@ from shared.access.projects import Standing
 from shared.access.rights import SCOPES_OF_ROLE, Role, Scope, find_least_role
 from shared.access.visibility import Viewer
 from shared.database.tables.jobs import ANONYMOUS
-from shared.errors import AccessIsOff, ModelNotFound, NotAllowed
+from shared.errors import AccessIsOff, ModelNotFound, NotAllowed, list_names
 
 MAX_REMEMBERED_MODELS = 1000
 """The most names of models whose answer a caller remembers: names of requests can be anything."""
@@ -123,16 +123,16 @@ class Caller:
         """
         if self.may(scope, project):
             return
-        if project in self.standing.archived:
-            raise NotAllowed(
-                f"The project {project!r} is archived: it can only be read. Ask an admin to open it again."
-            )
+        asked = self.standing.archived.intersection(self.roles if project is None else [project])
+        if asked and (project is not None or len(asked) == len(self.roles)):
+            names = list_names(sorted(asked))
+            raise NotAllowed(f"This can only be read, as it is archived: {names}. Ask an admin to open it again.")
         if self.is_signed_in and not self.sees_all and not self.roles:
             raise NotAllowed(f"{self.login!r} is in no project. Ask an admin, or a maintainer of one, to add you.")
         least = find_least_role(scope)
-        roles = (
-            self.standing.list_roles() if project is None else [self.roles[project]] if project in self.roles else []
-        )
+        roles = self.standing.list_roles()
+        if project is not None:
+            roles = [role for name, role in self.roles.items() if name == project]
         if all(list(Role).index(role) < list(Role).index(least) for role in roles):
             place = f" in the project {project!r}" if project is not None else ""
             own = f"is a '{roles[-1]}'" if roles else "has none"
