@@ -98,15 +98,19 @@ def add(session: Session, jobs: Sequence[Job], max_queued: int | None) -> None:
 def find_by_key(session: Session, job: Job, key: str, digest: str) -> Job | None:
     """Find the job that the owner created with this key. Returns None if there is none: `job` then has the key.
 
-    `digest` is the sha256 of the request. Raises IdempotencyKeyReused if the request of the found job is different.
+    `digest` is the sha256 of the request. Raises IdempotencyKeyReused if the request of the found job is different, or
+    if it is in a project that the owner has left.
     """
     job.idempotency_key, job.spec_digest = key, digest
     same_key = and_(Job.owner == job.owner, Job.idempotency_key == key)
     expired = and_(same_key, Job.created_at < now(-IDEMPOTENCY_HOURS * 3600))
     session.execute(update(Job).where(expired).values(idempotency_key=None))
     # The owner's row is locked: a concurrent request with the same key waits, and then finds this job.
-    first = session.scalars(select(Job).where(same_key)).one_or_none()
-    if first is not None and first.spec_digest != digest:
+    first = session.scalars(select(Job).where(same_key), execution_options=OF_ALL).one_or_none()
+    if first is None:
+        return None
+    is_seen = session.scalars(select(Job.id).where(Job.id == first.id)).one_or_none() is not None
+    if not is_seen or first.spec_digest != digest:
         raise IdempotencyKeyReused(
             f"The idempotency key {key!r} belongs to another request. Use a new key for each job."
         )

@@ -571,3 +571,19 @@ def test_an_upload_that_shows_a_data_set_to_more_is_in_the_log(http: FlaskClient
     events = http.get("/api/v1/audit?action=dataset-edited&object=secret", headers=admin.headers).json["events"]
 
     assert [event["after"]["visibility"] for event in events] == ["everyone", "private"]
+
+
+def test_an_idempotency_key_of_a_project_that_one_has_left_is_used_up(
+    http: FlaskClient, kim: Person, admin: Person
+) -> None:
+    http.put("/api/v1/projects/south", json={}, headers=admin.headers)
+    http.put("/api/v1/projects/south/members/kim", json={"role": "member"}, headers=admin.headers)
+    headers = {**kim.headers, "Idempotency-Key": "once"}
+    first = http.post("/api/v1/jobs", json=changed(XOR, "model", "a"), headers=headers)
+    again = http.post("/api/v1/jobs", json=changed(XOR, "model", "a"), headers=headers)
+    http.delete("/api/v1/projects/north/members/kim", headers=admin.headers)
+
+    other = http.post("/api/v1/jobs", json=changed(XOR, "model", "a"), headers=headers)
+
+    assert first.json["id"] == again.json["id"]
+    assert_problem(other, 422, "idempotency-key-reused")
