@@ -14,6 +14,7 @@ from api.access.callers import find_viewer
 from api.access.gate import Gate, KeyGate, ProxyRule
 from api.access.needs import admit, is_open
 from api.access.owners import Owners
+from api.access.sign_ins import SignInLimiter
 from api.charts.cache import PictureCache
 from api.charts.dataset_rows import OpenDatasets
 from api.charts.evaluation_tiles import TestImageCache
@@ -237,6 +238,7 @@ def _build_services(settings: Settings) -> Services:
             settings.owner_header, settings.max_queued_per_owner, names_per_user=settings.model_names == "per-user"
         ),
         gate=_make_gate(settings, database),
+        sign_ins=SignInLimiter(),
         clients=SlowClients(max_reads=settings.api_threads, max_sends=max(1, settings.api_threads // 4)),
         feeds=JobFeeds(database, FeedLimits(listeners=max(1, settings.api_threads // 2)), write_change),
     )

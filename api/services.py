@@ -7,6 +7,7 @@ from flask import current_app
 
 from api.access.gate import Gate
 from api.access.owners import Owners
+from api.access.sign_ins import SignInLimiter
 from api.charts.cache import PictureCache
 from api.charts.dataset_rows import OpenDatasets
 from api.charts.evaluation_tiles import TestImageCache
@@ -71,6 +72,7 @@ class Services:
     datasets: OpenDatasets
     owners: Owners
     gate: Gate
+    sign_ins: SignInLimiter
     feeds: JobFeeds
     clients: SlowClients
 

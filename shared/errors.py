@@ -140,6 +140,12 @@ class ProjectNotFound(ServiceError):
     kind = "project-not-found"
 
 
+class TooManySignIns(ServiceError):
+    """Raised when too many wrong keys were sent to sign in."""
+
+    kind = "too-many-sign-ins"
+
+
 class RateExceeded(ServiceError):
     """Raised when a key sends more requests a second than it may."""
 

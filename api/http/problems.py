@@ -30,6 +30,7 @@ TRANSIENT_ERRORS = (
     errors.RateExceeded,
     errors.TooManyJobs,
     errors.TooManyListeners,
+    errors.TooManySignIns,
 )
 """Errors after which the same request can succeed later. Their responses have a `Retry-After` header."""
 CHALLENGE = 'Bearer realm="trainyard"'
@@ -78,6 +79,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.RateExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyJobs: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManySignIns: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyKeys: HTTPStatus.CONFLICT,
     errors.UnsupportedContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.ProjectArchived: HTTPStatus.CONFLICT,

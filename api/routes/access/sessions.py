@@ -18,7 +18,7 @@ from shared import logs
 from shared.access import keys, users
 from shared.access.audit import Actor
 from shared.access.rights import Scope
-from shared.errors import AccessIsOff, MalformedRequest, NotAllowed
+from shared.errors import AccessIsOff, KeyExpired, MalformedRequest, NotAllowed, NotAuthenticated, TooManySignIns
 
 bp = APIBlueprint("sessions", __name__, url_prefix="/api/v1/sessions", abp_tags=[Tag(name="Access")])
 
@@ -31,7 +31,7 @@ class SignIn(BaseModel):
 
 @bp.post(
     "",
-    responses={201: UserDocument, **describe_problems(AccessIsOff, MalformedRequest)},
+    responses={201: UserDocument, **describe_problems(AccessIsOff, MalformedRequest, TooManySignIns)},
 )
 @open_to_all
 @parse_request
@@ -42,8 +42,14 @@ def sign_in(body: SignIn) -> Response:
     and after 7 days.
     """
     get_signed_in()
+    text, address = body.key.strip(), request.remote_addr or ""
+    services().sign_ins.check(address, text)
     with services().sessions.begin() as session:
-        found = keys.find_by_text(session, body.key.strip())
+        try:
+            found = keys.find_by_text(session, text)
+        except (NotAuthenticated, KeyExpired):
+            services().sign_ins.add_failure(address, text)
+            raise
         if Scope.READ not in found.scopes:
             raise NotAllowed("The pages need a key with the scope 'read'.")
         actor = Actor(found.login, "session", found.key_id, logs.get_context("request_id"), request.remote_addr)

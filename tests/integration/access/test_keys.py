@@ -227,3 +227,12 @@ def test_an_event_stream_ends_with_its_key(
     assert first == ":\n\n"
     assert list(stream) == []
     assert inner.is_closed
+
+
+def test_brute_force_is_stopped_at_the_eleventh_attempt(http: FlaskClient, admin: Person) -> None:
+    answers = [http.post("/api/v1/sessions", json={"key": f"guess-{number}"}) for number in range(12)]
+
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
+    assert answers[-1].headers["Retry-After"]
+    assert_problem(answers[-1], 429, "too-many-sign-ins")
+    assert http.post("/api/v1/sessions", json={"key": admin.key}).status_code == HTTPStatus.CREATED
