@@ -1,16 +1,23 @@
 """Test a whole class: 200 students by a table, thirty scripts at once, and no secret anywhere afterwards."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
 
 from tests.support.examples import XOR
-from tests.support.stacks import LocalStack, local_stack
+from tests.support.stacks import ROOT, LocalStack, free_port, local_stack
 from tests.support.waiting import wait_for
 
 STUDENTS, SCRIPTS = 200, 30
@@ -112,3 +119,57 @@ def test_no_secret_is_stored_or_logged(school: Class) -> None:
     assert found == []
     audit = school.call("GET", "/audit.jsonl").text
     assert not [secret for secret in secrets if secret.decode() in audit]
+
+
+@contextmanager
+def second_api(school: Class) -> Iterator[int]:
+    """Run another process of the API on the same database. Yields its port."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "TRAINYARD_AUTH": "keys",
+        "TRAINYARD_DATA_DIR": str(school.folder),
+        "TRAINYARD_PORT": str(port),
+    }
+    with (school.folder / "logs" / "second.log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "api"], cwd=ROOT, env=environment, stderr=log, stdout=log)
+        try:
+            wait_for(lambda: is_alive(port), seconds=120)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def is_alive(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health/live").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_a_revoked_key_ends_in_every_process(school: Class) -> None:
+    job = school.call("POST", "/jobs", json={**XOR, "model": "served"}).json()
+    wait_for(lambda: school.call("GET", f"/jobs/{job['id']}").json()["status"] == "succeeded", seconds=240)
+    made = school.call("POST", "/keys", json={"name": "demo", "models": ["served"]}).json()
+    given = triton.InferInput("input", [1, 2], "FP32")
+    given.set_data_from_numpy(np.array([[0, 1]], np.float32))
+
+    def predict(port: int) -> None:
+        with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
+            client.infer("served", [given], headers={"Authorization": f"Bearer {made['key']}"})
+
+    def is_refused(port: int) -> bool:
+        try:
+            predict(port)
+        except InferenceServerException as error:
+            return bool(error.status() == "401")
+        return False
+
+    with second_api(school) as port:
+        for one in (school.stack.port, port):
+            predict(one)
+        school.call("DELETE", f"/keys/{made['id']}").raise_for_status()
+
+        wait_for(lambda: is_refused(port), seconds=10)
+        assert is_refused(school.stack.port)
