@@ -359,7 +359,7 @@ def _check_rights(session: Session, guests: list[Guest]) -> None:
         Fault(f"#/{index}/login", f"{guest.login!r} has an open invitation {_describe(one)}. {WAIT_FOR_IT}")
         for index, guest in enumerate(guests)
         for one in invitations.list_open(session, guest.login)
-        if (one.project, one.role == Role.ADMIN) != (guest.project, guest.role is Role.ADMIN)
+        if not one.is_reset and (one.project, one.role == Role.ADMIN) != (guest.project, guest.role is Role.ADMIN)
     ]
     caller = get_caller()
     for index, guest in enumerate(guests if not caller.sees_all else ()):

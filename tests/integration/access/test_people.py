@@ -382,3 +382,15 @@ def test_maintainers_learn_nothing_of_other_users(http: FlaskClient, admin: Pers
     assert admin.login == "ada"
     assert "mem-a'" not in assert_problem(unknown, 404, "user-not-found")["detail"]
     assert (invited["name"], invited["role"]) == ("Somebody", "member")
+
+
+def test_a_user_with_a_link_for_a_new_key_joins_a_further_project(http: FlaskClient, admin: Person, join: Join) -> None:
+    join("kim", Role.MEMBER)
+    http.put("/api/v1/projects/north", json={}, headers=admin.headers)
+    link = http.post("/api/v1/users/kim/reset", headers=admin.headers).json["link"]
+
+    (invited,) = invite(http, admin, "login,project\nkim,north\n").json["invitations"]
+    accepted = http.post("/api/v1/invitations/acceptance", json={"token": get_token(link)})
+
+    assert (invited["joined"], invited["project"]) == (True, "north")
+    assert accepted.json["user"]["projects"] == {"default": "member", "north": "member"}
