@@ -49,6 +49,7 @@ class ChildProcess:
         self._command = command
         self._start_seconds = start_seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._ending = threading.Lock()  # two threads can end the process at the same time
         self.is_ready = False
 
     def start(self) -> None:
@@ -99,13 +100,14 @@ class ChildProcess:
         return self._read(seconds)
 
     def end(self) -> None:
-        """Kill the process. It has no state to save, and it may be busy or blocked."""
-        if self._process is not None:
-            self._process.kill()
-            with contextlib.suppress(BrokenPipeError):  # of an unsent part of a message
-                self._process.communicate()
-            self._process = None
-        self.is_ready = False
+        """Kill the process. It has no state to save, and it may be busy or blocked. Safe for threads."""
+        with self._ending:
+            if self._process is not None:
+                self._process.kill()
+                with contextlib.suppress(BrokenPipeError):  # of an unsent part of a message
+                    self._process.communicate()
+                self._process = None
+            self.is_ready = False
 
     def _await_readiness(self) -> None:
         if self.is_ready:

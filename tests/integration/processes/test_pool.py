@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from shared.errors import Overloaded
-from shared.processes.child import ChildFailed
+from shared.processes.child import ChildFailed, ChildProcess
 from shared.processes.messages import Message
 from shared.processes.pool import ProcessPool
 from tests.support.waiting import wait_for
@@ -53,3 +53,14 @@ serve_messages(lambda: respond)
         pool.ask(Message(b""), 60)
 
     pool.close()
+
+
+def test_a_process_is_ended_by_several_threads_at_once() -> None:
+    child = ChildProcess("waiting", [sys.executable, "-c", "input()"])
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(20):
+            child.start()
+            for ended in [threads.submit(child.end) for _ in range(8)]:
+                ended.result()
+
+    assert child.pid is None
