@@ -78,12 +78,12 @@ class Caller:
 
     @property
     def sees_all(self) -> bool:
-        """Whether no project hides anything from the caller."""
+        """Return whether no project hides anything from the caller."""
         return self.standing.is_admin
 
     @property
     def roles(self) -> Mapping[str, Role]:
-        """The roles of the caller by project. An admin can have some too, and does not need them."""
+        """Return the roles of the caller by project. An admin can have some too, and does not need them."""
         return self.standing.roles
 
     def may(self, scope: Scope, project: str | None = None) -> bool:

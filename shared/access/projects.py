@@ -1,6 +1,5 @@
 """Create, change and list projects, and the roles of users in them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,9 +12,6 @@ from shared.access.users import read_clock
 from shared.database.tables.access import Invitation, Member, Project, User
 from shared.database.tables.base import Document
 from shared.errors import ProjectArchived, ProjectNotFound, UserNotFound, suggest
-
-PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-NAME_RULE = "1 to 100 characters of a-z, 0-9, dot, hyphen and underscore, and begin with a letter or a digit"
 
 
 @dataclass(frozen=True)
@@ -157,7 +153,7 @@ def remove_member(session: Session, actor: Actor, project: str, login: str) -> N
 
 
 def _end_links(session: Session, project: str, login: str, role: Role | None) -> None:
-    """Delete the unused invitations to a project of somebody who may not invite there."""
-    if role is not Role.MAINTAINER:
+    """Delete the unused invitations to a project of somebody who may not invite there, which an admin always may."""
+    if role is not Role.MAINTAINER and not session.get_one(User, login).is_admin:
         mine = delete(Invitation).where(Invitation.project == project, Invitation.created_by == login)
         session.execute(mine.where(Invitation.used_at.is_(None)))

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from sqlalchemy import ColumnElement, delete, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, record
 from shared.access.users import read_clock
@@ -16,7 +16,7 @@ from shared.database.tables.base import Document
 from shared.database.tables.datasets import DatasetName, Revision, RevisionFile
 from shared.database.tables.jobs import HELD, Job, JobStatus
 from shared.database.tables.registry import Model, Version, VersionFile
-from shared.database.tables.usage import Quota, UsageRecord
+from shared.database.tables.usage import Quota
 from shared.errors import QuotaExceeded
 from shared.jobs import usage
 
@@ -43,16 +43,9 @@ class Subject:
     def __str__(self) -> str:
         return f"{self.name!r}" if self.kind == "user" else f"The project {self.name!r}"
 
-    def owns_job(self) -> ColumnElement[bool]:
-        column: InstrumentedAttribute[str] = Job.owner if self.kind == "user" else Job.project
-        return column == self.name
-
-    def has(self, row: usage.UseRow) -> bool:
-        return self.name == (row.owner if self.kind == "user" else row.project)
-
-    def owns_record(self) -> ColumnElement[bool]:
-        column: InstrumentedAttribute[str] = UsageRecord.owner if self.kind == "user" else UsageRecord.project
-        return column == self.name
+    def owns(self, table: usage.Used) -> ColumnElement[bool]:
+        """Match the rows of the user or the project."""
+        return (table.owner if self.kind == "user" else table.project) == self.name
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ def set_quotas(session: Session, actor: Actor, subject: Subject, limits: Mapping
 
 def measure_use(session: Session, subject: Subject) -> Use:
     """Measure what a user or a project has now, and has used in the last WINDOW_DAYS."""
-    count = select(func.count()).select_from(Job).where(subject.owns_job())
+    count = select(func.count()).select_from(Job).where(subject.owns(Job))
     queued, running = (
         session.scalars(count.where(condition), execution_options=OF_ALL).one()
         for condition in (Job.status == JobStatus.QUEUED, Job.status.in_(HELD))
@@ -103,10 +96,7 @@ def measure_use(session: Session, subject: Subject) -> Use:
 def measure_minutes(session: Session, subject: Subject) -> float:
     """Measure the minutes for which jobs have held devices in the last WINDOW_DAYS."""
     since = read_clock(session) - timedelta(days=WINDOW_DAYS)
-    rows = usage.list_use(session, since, subject.owns_record())
-    return (
-        sum(row.seconds for row in rows if subject.name == (row.owner if subject.kind == "user" else row.project)) / 60
-    )
+    return sum(row.seconds for row in usage.list_use(session, since, subject.owns)) / 60
 
 
 def measure_bytes(session: Session, subject: Subject) -> int:
@@ -127,7 +117,7 @@ def check_jobs(session: Session, owner: str, project: str) -> None:
     for subject in (Subject("user", owner), Subject("project", project)):
         limits = _lock_quotas(session, subject)
         if (most := limits.get(QuotaKind.QUEUED_JOBS)) is not None:
-            count = select(func.count()).select_from(Job).where(subject.owns_job(), Job.status == JobStatus.QUEUED)
+            count = select(func.count()).select_from(Job).where(subject.owns(Job), Job.status == JobStatus.QUEUED)
             queued = session.scalars(count, execution_options=OF_ALL).one()
             if queued > most:
                 raise QuotaExceeded(f"{subject} would have {queued} queued jobs; the quota is {most}. {_WAIT}")

@@ -1,10 +1,10 @@
 """Count the seconds for which attempts hold devices."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select, true
 from sqlalchemy.orm import Session
 
 from shared.access.visibility import OF_ALL
@@ -48,21 +48,27 @@ def record_ended(session: Session, jobs: Sequence[Job], *, is_lost: bool) -> Non
         )
 
 
-def list_use(session: Session, since: datetime, condition: ColumnElement[bool] | None = None) -> list[UseRow]:
-    """List what was used since a time, by owner and project. Running attempts count as far as they have come.
+Used = type[UsageRecord] | type[Job]
+Choose = Callable[[Used], ColumnElement[bool]]
+"""Makes the condition on the columns `owner` and `project` of what is counted."""
 
-    `condition` is on the columns `owner` and `project` of UsageRecord; None for everything.
-    """
+
+def choose_all(_: Used) -> ColumnElement[bool]:
+    """Count everything."""
+    return true()
+
+
+def list_use(session: Session, since: datetime, choose: Choose = choose_all) -> list[UseRow]:
+    """List what was used since a time, by owner and project. Running attempts count as far as they have come."""
     time = session.scalars(select(now())).one()
     query = select(UsageRecord.owner, UsageRecord.project, func.count(), func.sum(UsageRecord.seconds))
-    query = query.where(UsageRecord.ended_at >= since)
-    if condition is not None:
-        query = query.where(condition)
+    query = query.where(UsageRecord.ended_at >= since, choose(UsageRecord))
     found = {
         (owner, project): (attempts, float(seconds))
         for owner, project, attempts, seconds in session.execute(query.group_by(UsageRecord.owner, UsageRecord.project))
     }
     running = select(Job.owner, Job.project, Job.held_at).where(Job.status.in_(HELD), Job.held_at.is_not(None))
+    running = running.where(choose(Job))
     for owner, project, held_at in session.execute(running, execution_options=OF_ALL):
         assert held_at is not None  # noqa: S101 - chosen above
         attempts, seconds = found.get((owner, project), (0, 0.0))

@@ -18,7 +18,6 @@ from api.http.responses import describe_bytes, describe_problems, to_response
 from api.services import services
 from shared.access import projects, users
 from shared.access.rights import Scope
-from shared.database.tables.usage import UsageRecord
 from shared.errors import AccessIsOff, Fault, InvalidRequest, MalformedRequest, ProjectNotFound, UserNotFound
 from shared.jobs import quotas, usage
 from shared.jobs.quotas import WINDOW_DAYS, Subject
@@ -119,7 +118,7 @@ def list_usage(query: UsageQuery) -> Response:
     get_signed_in()
     with services().sessions() as session:
         since = query.since or users.read_clock(session) - timedelta(days=WINDOW_DAYS)
-        rows = [row for row in usage.list_use(session, since, _list_conditions()) if _sees(row)]
+        rows = usage.list_use(session, since, _choose_visible)
     found = [
         UsageRow(owner=row.owner, project=row.project, attempts=row.attempts, device_minutes=round(row.seconds / 60, 2))
         for row in rows
@@ -135,16 +134,12 @@ def _set(session: Session, subject: Subject, body: Quotas) -> Response:
     return to_response(format_quotas(session, subject))
 
 
-def _list_conditions() -> ColumnElement[bool] | None:
+def _choose_visible(table: usage.Used) -> ColumnElement[bool]:
+    """Match what the caller may see the use of."""
     managed = get_caller().list_managed()
     if managed is None:
-        return None
-    return or_(UsageRecord.owner == get_caller().login, UsageRecord.project.in_(managed))
-
-
-def _sees(row: usage.UseRow) -> bool:
-    managed = get_caller().list_managed()
-    return managed is None or row.owner == get_caller().login or row.project in managed
+        return usage.choose_all(table)
+    return or_(table.owner == get_caller().login, table.project.in_(managed))
 
 
 def _write_csv(rows: list[UsageRow]) -> str:

@@ -89,8 +89,10 @@ def show_project(project: str) -> Response:
         found = projects.get_project(session, project, None if caller.sees_all else caller.roles)
         members = projects.list_members(session, found.name)
         invited = invitations.list_invitations(session, [found.name]) if may_manage else []
-        limits = format_quotas(session, Subject("project", found.name))
-        used = list_use(session, users.read_clock(session) - timedelta(days=WINDOW_DAYS)) if may_manage else []
+        subject = Subject("project", found.name)
+        limits = format_quotas(session, subject)
+        since = users.read_clock(session) - timedelta(days=WINDOW_DAYS)
+        used = list_use(session, since, subject.owns) if may_manage else []
     return render(
         "access/project.html",
         script="pages/project.js",
@@ -101,7 +103,7 @@ def show_project(project: str) -> Response:
         caller=caller,
         may_manage=may_manage,
         limits=limits,
-        used=[row for row in used if row.project == found.name],
+        used=used,
         days=WINDOW_DAYS,
         roles=[role for role in Role if role is not Role.ADMIN],
     )

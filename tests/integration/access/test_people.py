@@ -394,3 +394,13 @@ def test_a_user_with_a_link_for_a_new_key_joins_a_further_project(http: FlaskCli
 
     assert (invited["joined"], invited["project"]) == (True, "north")
     assert accepted.json["user"]["projects"] == {"default": "member", "north": "member"}
+
+
+def test_a_role_of_an_admin_in_a_project_does_not_end_its_links(http: FlaskClient, admin: Person, join: Join) -> None:
+    tea = join("tea", Role.MAINTAINER)
+    (invited,) = invite(http, admin, "login\nkim\n").json["invitations"]
+    http.put("/api/v1/projects/default/members/ada", json={"role": "viewer"}, headers=tea.headers)
+
+    accepted = http.post("/api/v1/invitations/acceptance", json={"token": get_token(invited["link"])})
+
+    assert accepted.status_code == HTTPStatus.CREATED
