@@ -40,7 +40,7 @@ from api.planner.client import Planner
 from api.protocols import hugging_face, mlflow, open_inference, tf_serving
 from api.protocols.descriptions import describe_foreign_paths
 from api.protocols.fast_path import with_fast_path
-from api.routes.access import audit, keys, people, projects, quotas, sessions
+from api.routes.access import audit, invitations, keys, projects, quotas, sessions, users
 from api.routes.datasets import dataset_rows, datasets
 from api.routes.jobs import batch_predictions, cross_validations, job_actions, job_changes, job_metrics, jobs, queue
 from api.routes.models import (
@@ -130,7 +130,8 @@ def build_application() -> Flask:
         workers,
         me,
         keys,
-        people,
+        invitations,
+        users,
         projects,
         quotas,
         sessions,

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from api.documents.base import Document
+from shared.access.invitations import Invited
 from shared.access.projects import list_roles
 from shared.access.rights import Role, Scope
+from shared.access.users import LOGIN, LOGIN_RULE
 from shared.database.tables.access import User
 from shared.jobs.quotas import QuotaKind, Subject, get_quotas, measure_use
 
@@ -23,6 +25,22 @@ def _complete_date(value: object) -> object:
 
 EndTime = Annotated[AwareDatetime, BeforeValidator(_complete_date)]
 """A time with its zone, or a date, which means its end in UTC: `2027-07-31T12:00:00+09:00`, or `2027-07-31`."""
+
+
+def _check_login(login: str) -> str:
+    if LOGIN.fullmatch(login) is None:
+        raise ValueError(f"A login must have {LOGIN_RULE}.")
+    return login
+
+
+def _check_name(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("A name must have visible characters only.")
+    return name
+
+
+Login = Annotated[str, Field(max_length=255, description=f"It must have {LOGIN_RULE}."), AfterValidator(_check_login)]
+PersonName = Annotated[str, Field(max_length=200), AfterValidator(_check_name)]
 
 
 class KeyDocument(Document):
@@ -98,6 +116,20 @@ class LinkDocument(Document):
     joined: bool
     link: str | None
     expires_at: datetime | None = Field(description="When the link ends.")
+
+
+def format_link(made: Invited, address: str) -> LinkDocument:
+    """Build the document of an invitation. `address` is that of the service, with `/` at its end."""
+    guest = made.guest
+    return LinkDocument(
+        login=guest.login,
+        name=guest.name,
+        role=guest.role,
+        project=guest.project if guest.role is not Role.ADMIN else None,
+        joined=made.token is None,
+        link=f"{address}ui/join#{made.token}" if made.token is not None else None,
+        expires_at=made.expires_at,
+    )
 
 
 class LinkList(Document):

@@ -78,7 +78,7 @@ def test_what_is_open_to_everybody_is_known(application: Flask) -> None:
         "open_inference.show_liveness",
         "open_inference.show_readiness",
         "openapi",
-        "people.accept_invitation",
+        "invitations.accept_invitation",
         "problem_types.explain_problem_type",
         "sessions.sign_in",
         "swagger.oauth2-redirect",
@@ -107,7 +107,7 @@ def test_each_role_and_each_scope_may_do_what_the_table_says(
     wrong = []
     for method, path, endpoint in RULES:
         need = find_need(application, endpoint)
-        if endpoint in ("people.accept_invitation", "sessions.sign_in", "sessions.sign_out"):
+        if endpoint in ("invitations.accept_invitation", "sessions.sign_in", "sessions.sign_out"):
             continue
         for key, scopes in keys:
             status = ask(http, method, path, {"Authorization": f"Bearer {key}"})

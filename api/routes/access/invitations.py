@@ -1,4 +1,4 @@
-"""Invite people, and list and change users."""
+"""Invite people, and list, withdraw and accept invitations."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from typing import Annotated
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, field_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 from sqlalchemy.orm import Session
 
 from api.access.callers import get_caller, make_actor
@@ -23,24 +23,23 @@ from api.documents.access import (
     KeyDocument,
     LinkDocument,
     LinkList,
+    Login,
     NewKeyDocument,
-    UserDocument,
-    UserList,
+    PersonName,
+    format_link,
     format_users,
 )
 from api.http.bodies import read_body
-from api.http.pagination import TEXT_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, to_response
 from api.http.validation import validate
 from api.services import services
 from shared import logs
-from shared.access import invitations, keys, projects, users
+from shared.access import invitations, keys
 from shared.access.audit import Actor
-from shared.access.invitations import MAX_ROWS, Guest, Invited
+from shared.access.invitations import MAX_ROWS, Guest
 from shared.access.projects import find_standing
 from shared.access.rights import DEFAULT_PROJECT, Role, Scope
-from shared.access.users import LOGIN, LOGIN_RULE
 from shared.database.tables.access import Invitation, User, UserKind
 from shared.errors import (
     MAX_FAULTS,
@@ -49,12 +48,9 @@ from shared.errors import (
     InvalidRequest,
     InvitationNotFound,
     InvitationUnusable,
-    LastAdmin,
-    LoginTaken,
     MalformedRequest,
     ProjectArchived,
     ProjectNotFound,
-    UserNotFound,
     list_names,
 )
 from shared.spec.fields import ProjectName
@@ -64,23 +60,7 @@ CSV = "text/csv"
 MAX_CSV_BYTES = 2**20
 COLUMNS = ("login", "name", "role", "project", "expires_at")
 
-
-bp = APIBlueprint("people", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="Access")])
-
-
-def _check_login(login: str) -> str:
-    if LOGIN.fullmatch(login) is None:
-        raise ValueError(f"A login must have {LOGIN_RULE}.")
-    return login
-
-
-def _check_name(name: str) -> str:
-    if not name.isprintable():
-        raise ValueError("A name must have visible characters only.")
-    return name
-
-
-PersonName = Annotated[str, Field(max_length=200), AfterValidator(_check_name)]
+bp = APIBlueprint("invitations", __name__, url_prefix="/api/v1/invitations", abp_tags=[Tag(name="Access")])
 
 
 class GuestRequest(BaseModel):
@@ -88,7 +68,7 @@ class GuestRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    login: Annotated[str, Field(max_length=255, description=f"It must have {LOGIN_RULE}.", examples=["ada"])]
+    login: Annotated[Login, Field(examples=["ada"])]
     name: PersonName = ""
     role: Annotated[Role, Field(description="The role in the project. Only an admin invites an admin.")] = Role.MEMBER
     project: Annotated[ProjectName | None, Field(description="Default: the project that the caller joined first.")] = (
@@ -98,8 +78,6 @@ class GuestRequest(BaseModel):
         EndTime | None,
         Field(description="When the access ends, such as the end of a course.", examples=["2027-07-31T23:59:59Z"]),
     ] = None
-
-    _check = field_validator("login")(_check_login)
 
     def to_guest(self) -> Guest:
         project = self.project or get_caller().choose_project() or DEFAULT_PROJECT
@@ -118,41 +96,12 @@ class Acceptance(BaseModel):
     token: Annotated[str, Field(min_length=1, max_length=200, description="What stands after `#` in the link.")]
 
 
-class UserCreation(BaseModel):
-    """A service account: the user of a program."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    login: Annotated[str, Field(max_length=255, description=f"It must have {LOGIN_RULE}.", examples=["web-shop"])]
-    name: PersonName = ""
-    role: Role = Role.VIEWER
-    project: ProjectName = DEFAULT_PROJECT
-
-    _check = field_validator("login")(_check_login)
-
-
-class UserChange(BaseModel):
-    """The changes of a user. A key that is left out stays as it is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    admin: bool | None = Field(default=None, description="An admin may do everything, in all projects.")
-    disabled: bool | None = Field(default=None, description="A disabled user has no access: its keys are refused.")
-    expires_at: EndTime | None = Field(
-        default=None, description="When the access ends. It can be changed, and not removed."
-    )
-
-
-class UserPath(BaseModel):
-    login: str = Field(max_length=255)
-
-
 class InvitationPath(BaseModel):
     invitation_id: str = Field(max_length=20)
 
 
 @bp.post(
-    "/invitations",
+    "",
     responses={
         201: {
             "description": "The links, as JSON, or as CSV with `Accept: text/csv`.",
@@ -191,13 +140,13 @@ def invite() -> Response:
         _check_rights(session, guests)
         made = invitations.invite(session, actor, guests)
     services().gate.forget()
-    links = [_format_link(one) for one in made]
+    links = [format_link(one, request.host_url) for one in made]
     if request.accept_mimetypes.best_match(("application/json", CSV)) == CSV:
         return Response(_write_csv(links), HTTPStatus.CREATED, content_type=f"{CSV}; charset=utf-8")
     return to_response(LinkList(invitations=links), HTTPStatus.CREATED)
 
 
-@bp.get("/invitations", responses={200: InvitationList, **describe_problems()})
+@bp.get("", responses={200: InvitationList, **describe_problems()})
 @needs(Scope.MANAGE)
 @parse_request
 def list_invitations() -> Response:
@@ -208,7 +157,7 @@ def list_invitations() -> Response:
     return to_response(InvitationList(invitations=documents))
 
 
-@bp.delete("/invitations/<invitation_id>", responses={204: None, **describe_problems(AccessIsOff, InvitationNotFound)})
+@bp.delete("/<invitation_id>", responses={204: None, **describe_problems(AccessIsOff, InvitationNotFound)})
 @needs(Scope.MANAGE)
 @parse_request
 def withdraw_invitation(path: InvitationPath) -> Response:
@@ -219,9 +168,7 @@ def withdraw_invitation(path: InvitationPath) -> Response:
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
-@bp.post(
-    "/invitations/acceptance", responses={201: Accepted, **describe_problems(InvitationUnusable, MalformedRequest)}
-)
+@bp.post("/acceptance", responses={201: Accepted, **describe_problems(InvitationUnusable, MalformedRequest)})
 @open_to_all
 @parse_request
 def accept_invitation(body: Acceptance) -> Response:
@@ -241,96 +188,6 @@ def accept_invitation(body: Acceptance) -> Response:
     response = to_response(document, HTTPStatus.CREATED)
     set_session_cookie(response, token)
     return response
-
-
-@bp.get("/users", responses={200: UserList, **describe_problems()})
-@needs(Scope.ADMIN)
-@parse_request
-def list_users(query: PageQuery) -> Response:
-    """List the users by login."""
-    page = parse_page(query.limit, query.cursor, TEXT_KEY)
-    with services().sessions() as session:
-        found = users.list_users(session, page.after[0] if page.after else "", page.limit)
-        documents = format_users(session, found)
-    following = make_next_cursor(page, [(user.login,) for user in found])
-    return to_response(UserList(users=documents, next=following))
-
-
-@bp.post(
-    "/users",
-    responses={201: UserDocument, **describe_problems(AccessIsOff, LoginTaken, ProjectNotFound, MalformedRequest)},
-)
-@needs(Scope.ADMIN)
-@parse_request
-def create_service_account(body: UserCreation) -> Response:
-    """Create a service account, whose keys outlive people.
-
-    `POST /api/v1/keys` with `user` creates its keys. People are invited instead.
-    """
-    actor = make_actor()
-    with services().sessions.begin() as session:
-        projects.get_project(session, body.project, None)
-        user = users.create_service(session, actor, body.login, body.name, body.role, body.project)
-        (document,) = format_users(session, [user])
-    return to_response(document, HTTPStatus.CREATED)
-
-
-@bp.get("/users/<login>", responses={200: UserDocument, **describe_problems(AccessIsOff, UserNotFound)})
-@needs(Scope.ADMIN)
-@parse_request
-def show_user(path: UserPath) -> Response:
-    """Show a user."""
-    with services().sessions() as session:
-        return to_response(format_users(session, [users.get_user(session, path.login)])[0])
-
-
-@bp.patch(
-    "/users/<login>",
-    responses={200: UserDocument, **describe_problems(AccessIsOff, UserNotFound, LastAdmin, MalformedRequest)},
-)
-@needs(Scope.ADMIN)
-@parse_request
-def change_user(path: UserPath, body: UserChange) -> Response:
-    """Make a user an admin or not, disable or enable it, or change when its access ends.
-
-    The keys and sessions of a disabled user are refused within a second.
-    """
-    actor = make_actor()
-    with services().sessions.begin() as session:
-        user = users.change_user(
-            session, actor, path.login, is_admin=body.admin, disabled=body.disabled, expires_at=body.expires_at
-        )
-        (document,) = format_users(session, [user])
-    services().gate.forget()
-    return to_response(document)
-
-
-@bp.post("/users/<login>/reset", responses={201: LinkDocument, **describe_problems(AccessIsOff, UserNotFound)})
-@needs(Scope.ADMIN)
-@parse_request
-def reset_user(path: UserPath) -> Response:
-    """Make a link with which a user gets a new key, after all others were lost.
-
-    The earlier keys end when the link is used. No admin ever sees the key.
-    """
-    actor = make_actor()
-    with services().sessions.begin() as session:
-        made = invitations.reset(session, actor, path.login)
-    return to_response(_format_link(made), HTTPStatus.CREATED)
-
-
-def _format_link(made: Invited) -> LinkDocument:
-    link = f"{request.host_url}ui/join#{made.token}" if made.token is not None else None
-    guest = made.guest
-    return LinkDocument(
-        login=guest.login,
-        name=guest.name,
-        role=guest.role,
-        project=guest.project if guest.role is not Role.ADMIN else None,
-        joined=made.token is None,
-        link=link,
-        expires_at=made.expires_at,
-    )
 
 
 def _write_csv(links: list[LinkDocument]) -> str:
