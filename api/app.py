@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import cache, partial
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 from flask_openapi3 import Info, OpenAPI
@@ -12,6 +13,7 @@ from flask_openapi3_swagger.plugins import RegisterPlugin
 
 from api.access.callers import find_viewer
 from api.access.gate import Gate, KeyGate, ProxyRule
+from api.access.identity_provider import IdentityProvider, ProviderSettings
 from api.access.needs import admit, is_open
 from api.access.owners import Owners
 from api.access.sign_ins import SignInLimiter
@@ -240,8 +242,25 @@ def _build_services(settings: Settings) -> Services:
         ),
         gate=_make_gate(settings, database),
         sign_ins=SignInLimiter(),
+        identity_provider=_make_identity_provider(settings),
         clients=SlowClients(max_reads=settings.api_threads, max_sends=max(1, settings.api_threads // 4)),
         feeds=JobFeeds(database, FeedLimits(listeners=max(1, settings.api_threads // 2)), write_change),
+    )
+
+
+def _make_identity_provider(settings: Settings) -> IdentityProvider | None:
+    if settings.oidc_issuer is None or settings.oidc_client_id is None:
+        return None
+    file, host = settings.oidc_client_secret_file, urlsplit(settings.oidc_issuer).netloc
+    role = Role(settings.oidc_role) if settings.oidc_role is not None else None
+    return IdentityProvider(
+        ProviderSettings(
+            settings.oidc_issuer,
+            settings.oidc_client_id,
+            file.read_text().strip() if file is not None else None,
+            settings.oidc_name or host,
+            role,
+        )
     )
 
 

@@ -6,6 +6,7 @@ from typing import cast
 from flask import current_app
 
 from api.access.gate import Gate
+from api.access.identity_provider import IdentityProvider
 from api.access.owners import Owners
 from api.access.sign_ins import SignInLimiter
 from api.charts.cache import PictureCache
@@ -50,6 +51,7 @@ class Services:
         sessions: sessions that show the caller of a request only what it may see.
         default_model: model of requests that name none, such as `POST /invocations`; None if they are refused.
         max_request_bytes: maximum size of a request body, except uploaded data sets.
+        identity_provider: signs people in without a key; None if only keys do.
         clients: limits the number of threads that wait for clients.
     """
 
@@ -73,6 +75,7 @@ class Services:
     owners: Owners
     gate: Gate
     sign_ins: SignInLimiter
+    identity_provider: IdentityProvider | None
     feeds: JobFeeds
     clients: SlowClients
 

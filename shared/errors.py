@@ -122,6 +122,24 @@ class NameTaken(ServiceError):
     kind = "name-taken"
 
 
+class IdentityProviderUnavailable(ServiceError):
+    """Raised when the OpenID provider does not answer, or not as one."""
+
+    kind = "identity-provider-unavailable"
+
+
+class IdentityTaken(ServiceError):
+    """Raised when an account at the OpenID provider is that of another user."""
+
+    kind = "identity-taken"
+
+
+class SignInFailed(ServiceError):
+    """Raised when a sign-in with the OpenID provider was not begun here, or does not end as it should."""
+
+    kind = "sign-in-failed"
+
+
 class LoginTaken(ServiceError):
     """Raised when the login of a new user is that of another one."""
 

@@ -3,7 +3,7 @@
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -114,6 +114,11 @@ class Settings(BaseSettings):
     auth: Literal["off", "keys", "proxy"] | None = None
     proxy_role: Literal["viewer", "member", "maintainer"] = "member"
     model_names: Literal["shared", "per-user"] = "shared"
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret_file: Path | None = None
+    oidc_name: str | None = None
+    oidc_role: Literal["viewer", "member", "maintainer"] | None = None
     trusted_proxies: NameList = frozenset()
     published_on: str | None = None
     tls_certificate: Path | None = None
@@ -140,9 +145,24 @@ class Settings(BaseSettings):
                 "TRAINYARD_AUTH=proxy needs TRAINYARD_TRUSTED_PROXIES, the addresses of the proxy, and "
                 "TRAINYARD_OWNER_HEADER, the header in which it names the user."
             )
+        if self.oidc_issuer is not None:
+            self._check_provider(self.oidc_issuer)
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("TRAINYARD_TLS_CERTIFICATE and TRAINYARD_TLS_KEY belong together. Set both or neither.")
         return self
+
+    def _check_provider(self, issuer: str) -> None:
+        address = urlsplit(issuer)
+        if address.scheme != "https" and not (address.scheme == "http" and _is_loopback(address.hostname or "")):
+            raise ValueError(
+                f"TRAINYARD_OIDC_ISSUER must begin with https://, and is {issuer!r}. Only on this machine can a "
+                "provider use http://."
+            )
+        if self.auth != "keys" or self.oidc_client_id is None:
+            raise ValueError(
+                "TRAINYARD_OIDC_ISSUER needs TRAINYARD_AUTH=keys and TRAINYARD_OIDC_CLIENT_ID, the id under which the "
+                "provider knows this service."
+            )
 
     @property
     def scheme(self) -> str:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 COOKIE = "trainyard-session"
-SECURE_COOKIE = f"__Host-{COOKIE}"
-"""The name under HTTPS. Browsers take a cookie with this prefix only from the host itself, and never over HTTP."""
+SECURE_PREFIX = "__Host-"
+"""What names of cookies begin with under HTTPS. Browsers take these only from the host itself, and never over HTTP."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def read_cookie(environ: "WSGIEnvironment") -> str | None:
         cookies = SimpleCookie(environ.get("HTTP_COOKIE", ""))
     except CookieError:
         return None
-    morsel = cookies.get(SECURE_COOKIE) or cookies.get(COOKIE)
+    morsel = cookies.get(f"{SECURE_PREFIX}{COOKIE}") or cookies.get(COOKIE)
     return morsel.value if morsel is not None else None
 
 

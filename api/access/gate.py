@@ -18,7 +18,7 @@ from api.access.callers import EVERYBODY, NOWHERE, Caller, TokenBucket
 from api.access.credentials import Credential, read_credential
 from api.access.owners import check_owner
 from api.http.wsgi.proxies import FROM_PROXY
-from shared.access import audit, keys, users
+from shared.access import audit, browser_sessions, keys, users
 from shared.access.keys import check_form
 from shared.access.projects import find_standing
 from shared.access.rights import Role, Scope, list_scopes
@@ -226,7 +226,7 @@ class KeyGate(Gate):
                 check_form(credential.text)  # a flood of nonsense does not reach the database
             with self._sessions() as session:
                 generation = audit.read_generation(session)
-                found = (keys.find_by_text if is_key else keys.find_by_session)(session, credential.text)
+                found = (keys.find_by_text if is_key else browser_sessions.find_by_token)(session, credential.text)
         except (NotAuthenticated, KeyExpired) as error:
             with self._memory_lock:
                 _remember(self._refused, place, (asked_at + UNKNOWN_SECONDS, error))
@@ -316,7 +316,8 @@ class KeyGate(Gate):
         seen, self._seen = self._seen, set()
         try:
             with self._sessions.begin() as session:
-                keys.remember_use(session, dict(used), set(seen))  # another thread can still write into them
+                keys.remember_use(session, dict(used))  # another thread can still write into it
+                browser_sessions.remember_sessions(session, set(seen))
         except DATABASE_ERRORS as error:
             logger.warning("the last uses of keys could not be written: %s", error)
 

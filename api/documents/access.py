@@ -82,6 +82,7 @@ class UserDocument(Document):
     created_at: datetime
     expires_at: datetime | None = Field(description="No key of the user is valid after this time; null: no limit.")
     disabled_at: datetime | None
+    issuer: str | None = Field(description="The OpenID provider with which the user signs in; null: only with keys.")
 
 
 class UserList(Document):

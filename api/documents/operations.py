@@ -152,7 +152,9 @@ class SignedIn(Document):
     projects: dict[str, Role] = Field(description="The roles by project. An admin needs none.")
     scopes: list[Scope] = Field(description="What the key of the request may do.")
     models: list[str] | None = Field(description="Patterns of the models that the key may ask; null for all.")
-    key_id: str | None = Field(description="The key of the request, or the one with which the browser signed in.")
+    key_id: str | None = Field(
+        description="The key of the request, or the one with which the browser signed in; null without one."
+    )
 
 
 class Identity(Document):

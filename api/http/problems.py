@@ -25,6 +25,7 @@ PATH_PARAMETER = re.compile(r"<(?:[^<>:]+:)?([^<>]+)>")
 """A parameter in a rule of Flask: `<name>` or `<converter:name>`."""
 TRANSIENT_ERRORS = (
     errors.DatabaseUnavailable,
+    errors.IdentityProviderUnavailable,
     errors.Overloaded,
     errors.PlanningUnavailable,
     errors.RateExceeded,
@@ -47,6 +48,8 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.EvaluationNotFound: HTTPStatus.NOT_FOUND,
     errors.FileNotFound: HTTPStatus.NOT_FOUND,
     errors.HostNotAllowed: HTTPStatus.MISDIRECTED_REQUEST,
+    errors.IdentityProviderUnavailable: HTTPStatus.BAD_GATEWAY,
+    errors.IdentityTaken: HTTPStatus.CONFLICT,
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidImage: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -75,6 +78,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.PictureNotFound: HTTPStatus.NOT_FOUND,
     errors.PlanningUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.SignInFailed: HTTPStatus.BAD_REQUEST,
     errors.TooManyListeners: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.RateExceeded: HTTPStatus.TOO_MANY_REQUESTS,

@@ -158,6 +158,7 @@ PAGES = (
     ("/datasets/new", datasets.show_new_dataset),
     ("/datasets/<name>", datasets.show_dataset),
     ("/sign-in", access.show_sign_in),
+    ("/sign-in/oidc", access.finish_sign_in),
     ("/join", access.show_join),
     ("/account", access.show_account),
     ("/people", access.show_people),
@@ -173,6 +174,7 @@ PAGES = (
 )
 
 OPEN_PAGES = {
+    access.finish_sign_in,
     access.show_join,
     access.show_sign_in,
     show_faults,

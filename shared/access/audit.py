@@ -16,7 +16,7 @@ class Actor:
     """Who makes a change, and on which way.
 
     Attributes:
-        via: `key`, `session`, `proxy`, `invitation` or `command`.
+        via: `key`, `session`, `proxy`, `invitation`, `identity` or `command`.
         address: the address of the client; None for a command.
     """
 

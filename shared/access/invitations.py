@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, count_change, record
+from shared.access.identities import disconnect
 from shared.access.key_text import compute_digest, make_id, make_token
 from shared.access.keys import KeyRequest, create_key, list_keys, revoke_key
 from shared.access.projects import check_open, find_standing, get_project, set_member
@@ -81,8 +82,8 @@ def reset(session: Session, actor: Actor, login: str, hours: float = 24) -> Invi
     return _make_link(session, actor, guest, expires_at, "user-reset", is_reset=True)
 
 
-def accept(session: Session, actor_address: str | None, request_id: str | None, token: str) -> tuple[User, Key, str]:
-    """Make a user of a guest. Returns the user, its first key and the text of the key.
+def accept(session: Session, address: str | None, request_id: str | None, token: str) -> User:
+    """Make a user of a guest, or end what a user had who lost its keys. Returns the user, who has no key yet.
 
     Raises InvitationUnusable if the link was used, has expired, was withdrawn or never existed.
     """
@@ -102,7 +103,7 @@ def accept(session: Session, actor_address: str | None, request_id: str | None, 
             "The link was used already, has expired, or was withdrawn. Ask the person who sent it for a new one."
         )
     invitation.used_at = time
-    actor = Actor(invitation.login, "invitation", None, request_id, actor_address)
+    actor = Actor(invitation.login, "invitation", None, request_id, address)
     role = Role(invitation.role)
     if user is None:
         user = User(login=invitation.login, name=invitation.name, kind=UserKind.PERSON)
@@ -114,13 +115,18 @@ def accept(session: Session, actor_address: str | None, request_id: str | None, 
     else:
         for key in list_keys(session, user.login):
             revoke_key(session, actor, key)
+        disconnect(session, actor, user)
     if not invitation.is_reset:
         user.expires_at = invitation.user_expires_at
     record(
         session, actor, "invitation-accepted", "user", user.login, after={"role": role, "project": invitation.project}
     )
-    key, text = create_key(session, actor, user, KeyRequest(FIRST_KEY, expires_at=user.expires_at))
-    return user, key, text
+    return user
+
+
+def create_first_key(session: Session, actor: Actor, user: User) -> tuple[Key, str]:
+    """Create the key of a user who has accepted an invitation. Returns it with its text, shown only once."""
+    return create_key(session, actor, user, KeyRequest(FIRST_KEY, expires_at=user.expires_at))
 
 
 def _is_usable(invitation: Invitation, user: User | None, time: datetime) -> bool:

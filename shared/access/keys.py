@@ -1,7 +1,7 @@
-"""Create, find, rotate and revoke keys, and sign browsers in with them."""
+"""Create, find, rotate and revoke keys."""
 
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, count_change, record
-from shared.access.key_text import PREFIX, compute_digest, find_key_id, make_key, make_token
+from shared.access.key_text import PREFIX, compute_digest, find_key_id, make_key
 from shared.access.projects import Standing, find_standing
 from shared.access.rights import Scope, list_scopes, sort_scopes
 from shared.access.users import check_access
@@ -20,14 +20,8 @@ from shared.errors import Fault, InvalidRequest, KeyExpired, KeyNotFound, NotAut
 DEFAULT_DAYS = 90
 MAX_KEYS = 20
 """Limit on the keys of one user that are neither revoked nor expired."""
-MAX_SESSIONS = 20
-"""Limit on the browsers that are signed in with one key. One more signs out the one that signed in first."""
 MAX_DAYS = 366
 """Limit on the time until a key expires that its user chooses. Admins choose freely."""
-SESSION_HOURS = 12
-"""A browser session ends when no request has come for this time."""
-SESSION_DAYS = 7
-"""A browser session ends after this time."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +49,7 @@ class Found:
     """A valid key or session with its user.
 
     Attributes:
+        key_id: the key; None for a session of a user who signed in without one.
         scopes: those that both the key and the user have, in one project or another.
         seconds: seconds until the key expires, by the clock of the database; None if it does not.
         session: the sha256 of the token of the browser session; None for a key.
@@ -62,7 +57,7 @@ class Found:
 
     login: str
     standing: Standing
-    key_id: str
+    key_id: str | None
     scopes: frozenset[Scope]
     models: tuple[str, ...] | None
     seconds: float | None
@@ -168,7 +163,7 @@ def find_by_text(session: Session, text: str) -> Found:
     key, user, time = row
     digest = compute_digest(text)
     if hmac.compare_digest(key.secret_sha256, digest):
-        return _check(session, key, user, time)
+        return check_key(session, key, user, time)
     if key.previous_sha256 is None or not hmac.compare_digest(key.previous_sha256, digest):
         raise unknown
     return _check_previous(session, key, user, time)
@@ -184,59 +179,10 @@ def check_form(text: str) -> str:
     return key_id
 
 
-def find_by_session(session: Session, token: str) -> Found:
-    """Find the key with which a browser is signed in. Raises NotAuthenticated, or KeyExpired."""
-    digest = compute_digest(token)
-    ended = NotAuthenticated("The session has ended. Sign in again.")
-    signed_in = session.get(BrowserSession, digest)
-    if signed_in is None:
-        raise ended
-    row = _load(session, Key.id == signed_in.key_id)
-    if row is None:
-        raise ended
-    key, user, time = row
-    too_late = min(
-        signed_in.seen_at + timedelta(hours=SESSION_HOURS), signed_in.created_at + timedelta(days=SESSION_DAYS)
-    )
-    if time >= too_late:
-        raise ended
-    found = _check(session, key, user, time)
-    left = (too_late - time).total_seconds()
-    seconds = left if found.seconds is None else min(left, found.seconds)
-    return replace(found, seconds=seconds, session=digest)
-
-
-def sign_in(session: Session, actor: Actor, key_id: str) -> str:
-    """Sign a browser in with a key. Returns the token of the session, for its cookie."""
-    token = make_token()
-    session.execute(delete(BrowserSession).where(BrowserSession.created_at < now(-SESSION_DAYS * 24 * 3600)))
-    newest = select(BrowserSession.token_sha256).where(BrowserSession.key_id == key_id)
-    kept = newest.order_by(BrowserSession.created_at.desc()).limit(MAX_SESSIONS - 1)
-    others = delete(BrowserSession).where(BrowserSession.key_id == key_id)
-    session.execute(others.where(BrowserSession.token_sha256.not_in(list(session.scalars(kept)))))
-    session.add(BrowserSession(token_sha256=compute_digest(token), key_id=key_id))
-    record(session, actor, "signed-in", "user", actor.login)
-    return token
-
-
-def sign_out(session: Session, actor: Actor, digest: str) -> None:
-    """End a browser session. `digest` is the sha256 of its token."""
-    count_change(session)
-    session.execute(delete(BrowserSession).where(BrowserSession.token_sha256 == digest))
-    record(session, actor, "signed-out", "user", actor.login)
-
-
-def remember_use(session: Session, used: Mapping[str, str | None], seen: Iterable[str]) -> None:
-    """Write when keys and sessions were used last: now.
-
-    Args:
-        used: the address of the client by the id of the key.
-        seen: sha256 of the tokens of sessions.
-    """
+def remember_use(session: Session, used: Mapping[str, str | None]) -> None:
+    """Write that keys were used last now. `used` has the address of the client by the id of the key."""
     for key_id, address in sorted(used.items()):  # in one order: two processes cannot wait for each other
         session.execute(update(Key).where(Key.id == key_id).values(last_used_at=now(), last_used_from=address))
-    for digest in sorted(seen):
-        session.execute(update(BrowserSession).where(BrowserSession.token_sha256 == digest).values(seen_at=now()))
 
 
 def _load(session: Session, condition: object) -> tuple[Key, User, datetime] | None:
@@ -252,31 +198,47 @@ def _check_previous(session: Session, key: Key, user: User, time: datetime) -> F
     left = (key.previous_until - time).total_seconds()
     if left <= 0:
         raise KeyExpired(f"The key {key.id!r} has a new secret since its rotation. Use that one.")
-    found = _check(session, key, user, time)
+    found = check_key(session, key, user, time)
     return replace(found, seconds=left if found.seconds is None else min(left, found.seconds))
 
 
-def _check(session: Session, key: Key, user: User, time: datetime) -> Found:
+def check_key(session: Session, key: Key, user: User, time: datetime) -> Found:
     """Return what a key may do. Raises NotAuthenticated or KeyExpired if it is no longer valid."""
     if key.revoked_at is not None:
         raise NotAuthenticated(f"The key {key.id!r} was revoked.")
-    check_access(user, time)
-    ends = [end for end in (key.expires_at, user.expires_at) if end is not None]
-    seconds = (min(ends) - time).total_seconds() if ends else None
-    if seconds is not None and seconds <= 0:
-        raise KeyExpired(f"The key {key.id!r} expired at {min(ends):%Y-%m-%dT%H:%M:%SZ}. Ask an admin for a new one.")
-    standing = find_standing(session, user)
-    scopes = list_scopes(standing.list_roles()) & frozenset(Scope(scope) for scope in key.scopes)
+    found = find_rights(session, user, time)
+    seconds = found.seconds
+    if key.expires_at is not None:
+        left = (key.expires_at - time).total_seconds()
+        if left <= 0:
+            end = f"{key.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+            raise KeyExpired(f"The key {key.id!r} expired at {end}. Ask an admin for a new one.")
+        seconds = left if seconds is None else min(left, seconds)
+    scopes = found.scopes & frozenset(Scope(scope) for scope in key.scopes)
     models = tuple(key.models) if key.models is not None else None
-    return Found(user.login, standing, key.id, scopes, models, seconds, key.rate)
+    return replace(found, key_id=key.id, scopes=scopes, models=models, seconds=seconds, rate=key.rate)
+
+
+def find_rights(session: Session, user: User, time: datetime) -> Found:
+    """Return what a user may do who signs in without a key. Raises NotAuthenticated or KeyExpired."""
+    check_access(user, time)
+    standing = find_standing(session, user)
+    seconds = (user.expires_at - time).total_seconds() if user.expires_at is not None else None
+    return Found(user.login, standing, None, list_scopes(standing.list_roles()), None, seconds, None)
+
+
+def can_sign_in(session: Session, login: str) -> bool:
+    """Return whether a user has a valid key with which a browser can sign in."""
+    return any(Scope.READ in key.scopes for key in _list_valid(session, login))
+
+
+def _list_valid(session: Session, login: str) -> Sequence[Key]:
+    mine = select(Key).where(Key.login == login, Key.revoked_at.is_(None))
+    return session.scalars(mine.where(Key.expires_at.is_(None) | (Key.expires_at > now()))).all()
 
 
 def _check_count(session: Session, login: str) -> None:
     """Check that a user can have one more key. Raises TooManyKeys."""
-    valid: Sequence[str] = session.scalars(
-        select(Key.id).where(
-            Key.login == login, Key.revoked_at.is_(None), (Key.expires_at.is_(None)) | (Key.expires_at > now())
-        )
-    ).all()
+    valid = _list_valid(session, login)
     if len(valid) >= MAX_KEYS:
         raise TooManyKeys(f"{login!r} has {len(valid)} valid keys, the limit. Revoke one that is no longer used.")

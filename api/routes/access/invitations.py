@@ -35,7 +35,7 @@ from api.http.responses import describe_bytes, describe_problems, to_response
 from api.http.validation import validate
 from api.services import services
 from shared import logs
-from shared.access import invitations, keys
+from shared.access import browser_sessions, invitations
 from shared.access.audit import Actor
 from shared.access.invitations import MAX_ROWS, Guest
 from shared.access.projects import find_standing
@@ -177,9 +177,11 @@ def accept_invitation(body: Acceptance) -> Response:
     The response has the user and its first key, which is shown only this once. It also signs the browser in.
     """
     with services().sessions.begin() as session:
-        user, key, text = invitations.accept(session, request.remote_addr, logs.get_context("request_id"), body.token)
-        actor = Actor(user.login, "invitation", key.id, logs.get_context("request_id"), request.remote_addr)
-        token = keys.sign_in(session, actor, key.id)
+        request_id, address = logs.get_context("request_id"), request.remote_addr
+        user = invitations.accept(session, address, request_id, body.token)
+        actor = Actor(user.login, "invitation", None, request_id, address)
+        key, text = invitations.create_first_key(session, actor, user)
+        token = browser_sessions.sign_in(session, actor, user.login, key.id)
         document = Accepted(
             user=format_users(session, [user])[0],
             key=NewKeyDocument(**KeyDocument.model_validate(key).model_dump(), key=text),

@@ -1,18 +1,40 @@
 """Tell a client who it is, and the limits that it should know before it sends."""
 
+from http import HTTPStatus
+
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from api.access.callers import get_caller
+from api.access.callers import get_caller, make_actor
 from api.access.needs import signed_in
 from api.documents.operations import Identity, Limits, SignedIn
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
 from api.services import services
+from shared.access import identities, keys, users
 from shared.access.rights import sort_scopes
+from shared.errors import AccessIsOff, InvalidRequest
 from shared.version import VERSION
 
 bp = APIBlueprint("me", __name__, url_prefix="/api/v1/me", abp_tags=[Tag(name="Service")])
+
+
+@bp.delete("/identity", responses={204: None, **describe_problems(AccessIsOff)})
+@signed_in
+@parse_request
+def disconnect_identity() -> Response:
+    """End the connection of the caller with its account at the OpenID provider, and the sessions that came of it.
+
+    The caller must have a key to sign in with.
+    """
+    actor = make_actor()
+    with services().sessions.begin() as session:
+        user = users.get_user(session, get_caller().login)
+        if user.issuer is not None and not keys.can_sign_in(session, user.login):
+            raise InvalidRequest("You could not sign in any more: create a key that may `read` first, and keep it.")
+        identities.disconnect(session, actor, user)
+    services().gate.forget()
+    return Response(status=HTTPStatus.NO_CONTENT)
 
 
 @bp.get("", responses={200: Identity, **describe_problems()})

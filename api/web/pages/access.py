@@ -5,7 +5,9 @@ from urllib.parse import urlencode
 
 from flask import Response, make_response, redirect, request, url_for
 
+from api.access import identity_sign_in
 from api.access.callers import get_signed_in
+from api.access.identity_sign_in import check_provider
 from api.documents.access import format_quotas, format_users
 from api.http.pagination import NUMBER_KEY, make_next_cursor, parse_page
 from api.services import services
@@ -22,12 +24,29 @@ MAX_USERS = 1000
 
 def show_sign_in() -> Response:
     """Show the form with which a browser signs in."""
-    return render("access/sign_in.html", script="pages/sign_in.js", script_words=("access.script.",))
+    return render(
+        "access/sign_in.html",
+        script="pages/sign_in.js",
+        script_words=("access.script.",),
+        provider=services().identity_provider,
+    )
+
+
+def finish_sign_in() -> Response:
+    """Sign in who comes back from the OpenID provider."""
+    response = identity_sign_in.finish(check_provider(services().identity_provider), services().sessions)
+    services().gate.forget()
+    return response
 
 
 def show_join() -> Response:
     """Show the page of an invitation. Its token stands behind `#` in the address, which no browser sends."""
-    return render("access/join.html", script="pages/join.js", script_words=("access.script.",))
+    return render(
+        "access/join.html",
+        script="pages/join.js",
+        script_words=("access.script.",),
+        provider=services().identity_provider,
+    )
 
 
 def show_account() -> Response:
@@ -37,11 +56,14 @@ def show_account() -> Response:
         time = users.read_clock(session)
         found = keys.list_keys(session, caller.login)
         limits = format_quotas(session, Subject("user", caller.login))
+        user = users.get_user(session, caller.login)
     return render(
         "access/account.html",
         script="pages/account.js",
         script_words=("access.script.",),
         caller=caller,
+        user=user,
+        provider=services().identity_provider,
         scopes=sort_scopes(caller.scopes),
         keys=found,
         limits=limits,

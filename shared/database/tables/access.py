@@ -22,10 +22,12 @@ class User(Base):
 
     Attributes:
         is_admin: whether the user may do everything, in all projects.
+        issuer: the OpenID provider with which the user signs in, and `subject` the user there; None for nobody.
         expires_at: no key of the user is valid after this time, such as the end of a course; None for no limit.
     """
 
     __tablename__ = "users"
+    __table_args__ = (Index("uq_users_issuer_subject", "issuer", "subject", unique=True),)
 
     login: Mapped[str] = mapped_column(String(255), primary_key=True)
     name: Mapped[str] = mapped_column(String(200), default="")
@@ -34,6 +36,8 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(default=now())
     expires_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
+    issuer: Mapped[str | None] = mapped_column(String(500))
+    subject: Mapped[str | None] = mapped_column(String(255))
 
 
 class Project(Base):
@@ -97,16 +101,17 @@ class Key(Base):
 
 
 class BrowserSession(Base):
-    """A browser that is signed in with a key. It has the rights of this key, and ends with it.
+    """A browser that is signed in: with a key, whose rights it has and with which it ends, or as a user.
 
     `seen_at` is a time not more than about a minute before its last request.
     """
 
     __tablename__ = "browser_sessions"
-    __table_args__ = (Index(None, "key_id"),)
+    __table_args__ = (Index(None, "key_id"), Index(None, "login"))
 
     token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    key_id: Mapped[str] = mapped_column(ForeignKey("keys.id"))
+    login: Mapped[str] = mapped_column(ForeignKey("users.login"))
+    key_id: Mapped[str | None] = mapped_column(ForeignKey("keys.id"))
     created_at: Mapped[datetime] = mapped_column(default=now())
     seen_at: Mapped[datetime] = mapped_column(default=now())
 
@@ -149,7 +154,7 @@ class AuditEvent(Base):
     Triggers of the database refuse to change a row, and to delete one that is younger than 400 days.
 
     Attributes:
-        via: `key`, `session`, `proxy`, `invitation` or `command`.
+        via: `key`, `session`, `proxy`, `invitation`, `identity` or `command`.
         object_kind: the kind of what was changed, such as `job`.
         object: its name or id.
         before: what it was, as far as it tells something; None for new things.

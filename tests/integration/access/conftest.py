@@ -43,7 +43,8 @@ def join(sessions: Sessions) -> Callable[[str, Role], Person]:
         with sessions.begin() as session:
             (made,) = invitations.invite(session, COMMAND, [Guest(login, "", role)])
             assert made.token is not None
-            user, key, text = invitations.accept(session, None, None, made.token)
+            user = invitations.accept(session, None, None, made.token)
+            key, text = invitations.create_first_key(session, COMMAND, user)
             return Person(user.login, key.id, text)
 
     return join

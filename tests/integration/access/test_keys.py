@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from api.access import streams
 from api.services import EXTENSION
-from shared.access import keys
+from shared.access import browser_sessions, keys
 from shared.access.rights import Role
 from shared.database.engine import Sessions
 from shared.database.tables.access import Key
@@ -165,7 +165,7 @@ def test_a_rotation_signs_the_other_browsers_out(http: FlaskClient, app: Flask, 
 
 
 def test_only_so_many_browsers_are_signed_in_with_a_key(http: FlaskClient, app: Flask, admin: Person) -> None:
-    browsers = [app.test_client() for _ in range(keys.MAX_SESSIONS + 1)]
+    browsers = [app.test_client() for _ in range(browser_sessions.MAX_SESSIONS + 1)]
     for browser in browsers:
         browser.post("/api/v1/sessions", json={"key": admin.key})
 

@@ -2,11 +2,21 @@
 
 import { call, locate, say } from "../answers.js";
 import { askAbout, attempt } from "../dialogs.js";
+import { offerIdentity } from "../identity.js";
 import { showSecret } from "../secrets.js";
 
 const place = document.querySelector("[data-problem]");
 const form = document.querySelector("[data-create]");
 const out = document.querySelector("[data-sign-out]");
+
+offerIdentity(place, () => ({ connect: true, next: locate("/ui/account") }));
+for (const button of document.querySelectorAll("[data-disconnect]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => attempt(place, async () => {
+    await call("/api/v1/me/identity", { method: "DELETE" });
+    location.reload();
+  }));
+}
 
 form.hidden = false;
 out.hidden = false;

@@ -2,13 +2,16 @@
 
 import { call, say } from "../answers.js";
 import { attempt } from "../dialogs.js";
+import { offerIdentity } from "../identity.js";
 import { showSecret } from "../secrets.js";
 
 const place = document.querySelector("[data-problem]");
 const button = document.querySelector("[data-accept]");
 
+offerIdentity(place, () => ({ invitation: location.hash.slice(1) }));
+
 if (location.hash.length < 2) {
-  button.disabled = true;
+  for (const one of document.querySelectorAll("[data-invited] button")) one.disabled = true;
   document.querySelector("[data-cut]").hidden = false;
 }
 

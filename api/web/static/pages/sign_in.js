@@ -1,7 +1,10 @@
-/** Sign the browser in with a key, and show the page that was asked for. */
+/** Sign the browser in with a key or the OpenID provider, and show the page that was asked for. */
 
 import { call, locate } from "../answers.js";
 import { attempt } from "../dialogs.js";
+import { offerIdentity } from "../identity.js";
+
+offerIdentity(document.querySelector("[data-problem]"), () => ({ next: new URLSearchParams(location.search).get("next") ?? "" }));
 
 const form = document.querySelector("[data-sign-in]");
 const place = document.querySelector("[data-problem]");
