@@ -19,6 +19,7 @@ from shared.jobs.lifecycle import RetryPolicy
 from shared.settings import Settings
 from shared.storage.artifacts import ArtifactStore
 from shared.storage.scratch import Scratch
+from worker.maintenance.audit_archive import archive_events
 from worker.maintenance.image_caches import clean_caches
 from worker.maintenance.rescue import rescue_jobs
 from worker.maintenance.retention import Retention, clean_up
@@ -64,7 +65,8 @@ class Worker:
             rescue_jobs(self.sessions, self.notifier, self.retry_policy)
 
     def clean_up(self) -> None:
-        """Delete data after its retention period, files that nothing references, and what the caches hold too much."""
+        """Delete data after its retention period, files that nothing references, and what the caches hold too
+        much; and archive old audit events."""
         settings = self.settings
         retention = Retention(
             settings.retain_checkpoints_days,
@@ -73,7 +75,9 @@ class Worker:
             settings.sweep_after_seconds,
         )
         with tolerate_database_outage():
-            clean_up(self.sessions, ArtifactStore(settings.artifacts_url), retention)
+            artifacts = ArtifactStore(settings.artifacts_url)
+            clean_up(self.sessions, artifacts, retention)
+            archive_events(self.sessions, artifacts)
         clean_caches(settings.data_dir / "cache", settings.max_cache_bytes)
 
     def _requeue_lost_job(self, slot: str) -> None:

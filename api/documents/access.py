@@ -258,3 +258,19 @@ class AuditEventDocument(Document):
 class AuditList(Document):
     events: list[AuditEventDocument]
     next: str | None = Field(description="The cursor of the next page; null on the last page.")
+
+
+class AuditArchiveDocument(Document):
+    """A file with audit events that are no longer in the database."""
+
+    first_id: int
+    last_id: int
+    first_at: datetime
+    last_at: datetime
+    events: int
+    sha256: str
+    size: int = Field(description="Bytes.")
+
+
+class AuditArchiveList(Document):
+    archives: list[AuditArchiveDocument]

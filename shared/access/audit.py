@@ -1,12 +1,15 @@
 """Write audit events, each in the transaction of the change that it tells, and list them."""
 
+import json
 from dataclasses import dataclass
+from datetime import UTC
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from shared.database.tables.access import AccessState, AuditEvent
+from shared.database.tables.access import AccessState, AuditArchive, AuditEvent
 from shared.database.tables.base import Document
+from shared.errors import FileNotFound
 
 MAX_OBJECT = 300
 
@@ -97,3 +100,23 @@ def count_change(session: Session) -> None:
 def read_generation(session: Session) -> int:
     """Return the number of changes that `count_change` counted."""
     return session.scalars(select(AccessState.generation)).one()
+
+
+def write_line(event: AuditEvent) -> str:
+    """Write an audit event as a line of JSON, with its end."""
+    fields = {column.key: getattr(event, column.key) for column in AuditEvent.__table__.columns}
+    time = event.at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return f"{json.dumps({**fields, 'at': time}, ensure_ascii=False)}\n"
+
+
+def list_archives(session: Session) -> list[AuditArchive]:
+    """Return the files with old audit events, the newest first."""
+    return list(session.scalars(select(AuditArchive).order_by(AuditArchive.first_id.desc())))
+
+
+def get_archive(session: Session, first_id: int) -> AuditArchive:
+    """Return the file with old audit events that begins with the event `first_id`. Raises FileNotFound."""
+    archive = session.get(AuditArchive, first_id)
+    if archive is None:
+        raise FileNotFound(f"No file of old events begins with {first_id}. GET /api/v1/audit/archives lists them.")
+    return archive

@@ -1,7 +1,7 @@
 """Track the files of the artifact store in the database, and delete files that nothing references.
 
 A file is registered before it is written. The transaction that deletes the registration also deletes the file. Foreign
-keys prevent the deletion while a version, a data set or a job references the file.
+keys prevent the deletion while a version, a data set, a job or an archive of audit events references the file.
 """
 
 import logging
@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.database.engine import Sessions
+from shared.database.tables.access import AuditArchive
 from shared.database.tables.base import now
 from shared.database.tables.datasets import RevisionFile
 from shared.database.tables.files import TrackedFile
@@ -37,6 +38,7 @@ _UNREFERENCED = and_(
             Job.weights_file,
             BatchFile.sha256,
             BatchPart.sha256,
+            AuditArchive.sha256,
         )
     )
 )

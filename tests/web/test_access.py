@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from oidc_provider_mock import User, run_server_in_thread
 
 from tests.support.stacks import LocalStack, local_stack
 from tests.web.conftest import Opener
@@ -30,16 +31,27 @@ class ClosedStack:
 
 
 @pytest.fixture(scope="module")
-def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClosedStack]:
+def provider() -> Iterator[str]:
+    """Run an OpenID provider with a form of its own, and provide its address."""
+    accounts = [User(sub="account-1", claims={"preferred_username": "lee", "name": "Lee"})]
+    with run_server_in_thread(user_claims=accounts) as server:
+        yield f"http://localhost:{server.server_port}"
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory, provider: str) -> Iterator[ClosedStack]:
     folder = tmp_path_factory.mktemp("closed")
-    with local_stack(folder, TRAINYARD_AUTH="keys") as stack:
+    settings = {"OIDC_ISSUER": provider, "OIDC_CLIENT_ID": "trainyard", "OIDC_NAME": "School account"}
+    with local_stack(
+        folder, TRAINYARD_AUTH="keys", **{f"TRAINYARD_{name}": value for name, value in settings.items()}
+    ) as stack:
         yield ClosedStack(stack, stack.accept(stack.invite("ada", "--role", "admin")))
 
 
 def sign_in(page: Any, closed: ClosedStack, key: str, path: str = "/ui/") -> None:
     page.goto(f"{closed.root}{path}")
     page.fill("[name=key]", key)
-    page.click("[data-sign-in] button")
+    page.click("[data-sign-in] [type=submit]")
     page.wait_for_url(f"{closed.root}{path}")
 
 
@@ -81,6 +93,48 @@ def test_a_student_joins_by_a_link_and_sees_who_they_are(closed: ClosedStack, op
         watched.page.click("[data-accept]")
         watched.page.wait_for_selector("[data-problem] [role=alert]")
         assert "Invitation unusable" in watched.page.text_content("[data-problem]")
+
+
+def test_a_student_joins_with_an_account_and_signs_in_with_it(
+    closed: ClosedStack, provider: str, open_page: Opener
+) -> None:
+    made = closed.call("POST", "/api/v1/invitations", json=[{"login": "lee"}])
+    with open_page() as watched:
+        page = watched.page
+        for address in (made.json()["invitations"][0]["link"], f"{closed.root}/ui/models"):
+            page.goto(address)
+            page.click("[data-identity-begin]")
+            page.wait_for_url(f"{provider}/**")
+            assert page.text_content("body").count("account-1")
+            page.click("button:has-text('account-1')")
+            page.wait_for_url(f"{closed.root}/ui/**")
+            assert page.text_content("header .choices a[href='/ui/account']") == "lee"
+            last = page.url
+            page.goto(f"{closed.root}/ui/account")
+            assert "School account" in page.text_content("#identity + p")
+            assert page.text_content("[data-disconnect]") == "Disconnect"
+            page.click("[data-sign-out]")
+            page.wait_for_url(f"{closed.root}/ui/sign-in")
+        assert last == f"{closed.root}/ui/models"
+        page.goto(f"{closed.root}/ui/sign-in")
+        page.click("[data-identity-begin]")
+        page.fill("[name=sub]", "stranger")
+        page.press("[name=sub]", "Enter")
+        page.wait_for_url(f"{closed.root}/ui/sign-in/oidc?*")
+        assert "that of nobody here" in page.text_content("main")
+
+
+def test_a_user_connects_an_account(closed: ClosedStack, provider: str, open_page: Opener) -> None:
+    with open_page() as watched:
+        page = watched.page
+        sign_in(page, closed, closed.key, "/ui/account")
+        page.click("[data-identity-begin]")
+        page.wait_for_url(f"{provider}/**")
+        page.fill("[name=sub]", "account-of-ada")
+        page.press("[name=sub]", "Enter")
+        page.wait_for_url(f"{closed.root}/ui/account")
+        page.click("[data-disconnect]")
+        page.wait_for_selector("[data-identity-begin]")
 
 
 def test_signing_out_ends_the_session_also_for_the_back_button(closed: ClosedStack, open_page: Opener) -> None:

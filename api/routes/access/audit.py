@@ -4,17 +4,18 @@ from collections.abc import Iterator
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from api.access.needs import needs
-from api.documents.access import AuditEventDocument, AuditList
+from api.documents.access import AuditArchiveDocument, AuditArchiveList, AuditEventDocument, AuditList
 from api.http.pagination import NUMBER_KEY, PageQuery, make_next_cursor, parse_page
 from api.http.requests import parse_request
-from api.http.responses import describe_bytes, describe_problems, to_response
+from api.http.responses import describe_bytes, describe_problems, make_download, to_response
 from api.services import services
 from shared.access import audit
 from shared.access.rights import Scope
 from shared.database.engine import Sessions
+from shared.errors import ArtifactDamaged, FileNotFound
 
 EXPORTED_AT_ONCE = 1000
 
@@ -30,6 +31,10 @@ class AuditQuery(PageQuery):
 
     def to_filters(self) -> audit.AuditFilters:
         return audit.AuditFilters(self.actor, self.action, self.object)
+
+
+class ArchivePath(BaseModel):
+    first_id: int
 
 
 @bp.get("/audit", responses={200: AuditList, **describe_problems()})
@@ -54,8 +59,36 @@ def list_audit_events(query: AuditQuery) -> Response:
 @needs(Scope.ADMIN)
 @parse_request
 def export_audit_events() -> Response:
-    """Download all audit events, one line of JSON each."""
+    """Download all audit events of the database, one line of JSON each. Older ones are in the archives."""
     return Response(_write_lines(services().sessions), content_type="application/jsonl")
+
+
+@bp.get("/audit/archives", responses={200: AuditArchiveList, **describe_problems()})
+@needs(Scope.ADMIN)
+@parse_request
+def list_audit_archives() -> Response:
+    """List the files with audit events that are older than 400 days, the newest first."""
+    with services().sessions() as session:
+        found = audit.list_archives(session)
+    return to_response(AuditArchiveList(archives=[AuditArchiveDocument.model_validate(one) for one in found]))
+
+
+@bp.get(
+    "/audit/archives/<int:first_id>",
+    responses={
+        200: describe_bytes("application/jsonl", "One event in each line, the oldest first. Its ETag is its sha256."),
+        **describe_problems(FileNotFound, ArtifactDamaged),
+    },
+)
+@needs(Scope.ADMIN)
+@parse_request
+def download_audit_archive(path: ArchivePath) -> Response:
+    """Download a file with old audit events."""
+    with services().sessions() as session:
+        found = audit.get_archive(session, path.first_id)
+    name = f"audit-{found.first_id}-{found.last_id}.jsonl"
+    content = services().artifacts.open(found.sha256)
+    return make_download(content, found.sha256, found.size, name, "application/jsonl")
 
 
 def _write_lines(sessions: Sessions) -> Iterator[str]:
@@ -63,7 +96,7 @@ def _write_lines(sessions: Sessions) -> Iterator[str]:
     while True:
         with sessions() as session:
             found = audit.list_events(session, audit.AuditFilters(), before, EXPORTED_AT_ONCE)
-        yield from (f"{AuditEventDocument.model_validate(event).model_dump_json()}\n" for event in found)
+        yield from (audit.write_line(event) for event in found)
         if len(found) < EXPORTED_AT_ONCE:
             return
         before = found[-1].id

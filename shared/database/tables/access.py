@@ -176,3 +176,25 @@ class AuditEvent(Base):
     after: Mapped[Document | None]
     request_id: Mapped[str | None] = mapped_column(String(200))
     address: Mapped[str | None] = mapped_column(String(45))
+
+
+class AuditArchive(Base):
+    """A file with old audit events, in lines of JSON, which are no longer in the database.
+
+    Attributes:
+        first_id: the number of its first event; `last_id` that of its last one.
+        first_at: the time of its oldest event; `last_at` that of its newest one.
+        sha256: its file in the artifact store.
+        size: bytes of the file.
+    """
+
+    __tablename__ = "audit_archives"
+    __table_args__ = (Index(None, "sha256"),)
+
+    first_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    last_id: Mapped[int] = mapped_column(BigInteger)
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+    events: Mapped[int]
+    sha256: Mapped[str] = mapped_column(ForeignKey("tracked_files.sha256"))
+    size: Mapped[int] = mapped_column(BigInteger)
