@@ -1,5 +1,7 @@
 """Test how people join, sign in and out, and what each sees, in a real browser."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from oidc_provider_mock import User, run_server_in_thread
 
-from tests.support.stacks import LocalStack, local_stack
+from tests.support.stacks import LocalStack, free_port, local_stack
+from tests.support.waiting import wait_for
 from tests.web.conftest import Opener
 from tests.web.test_every_page import look
 
@@ -33,15 +35,35 @@ class ClosedStack:
 @pytest.fixture(scope="module")
 def provider() -> Iterator[str]:
     """Run an OpenID provider with a form of its own, and provide its address."""
-    accounts = [User(sub="account-1", claims={"preferred_username": "lee", "name": "Lee"})]
-    with run_server_in_thread(user_claims=accounts) as server:
-        yield f"http://localhost:{server.server_port}"
+    port = free_port()
+    options = ["--port", str(port), "--user-claims", '{"sub": "account-1", "preferred_username": "noor"}']
+    server = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", *options])
+    try:
+        wait_for(lambda: _answers(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
 
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory, provider: str) -> Iterator[ClosedStack]:
     folder = tmp_path_factory.mktemp("closed")
-    settings = {"OIDC_ISSUER": provider, "OIDC_CLIENT_ID": "trainyard", "OIDC_NAME": "School account"}
+    secret = folder / "client-secret"
+    secret.write_text("any")
+    settings = {
+        "OIDC_ISSUER": provider,
+        "OIDC_CLIENT_ID": "trainyard",
+        "OIDC_CLIENT_SECRET_FILE": str(secret),
+        "OIDC_NAME": "School account",
+    }
     with local_stack(
         folder, TRAINYARD_AUTH="keys", **{f"TRAINYARD_{name}": value for name, value in settings.items()}
     ) as stack:
@@ -98,7 +120,7 @@ def test_a_student_joins_by_a_link_and_sees_who_they_are(closed: ClosedStack, op
 def test_a_student_joins_with_an_account_and_signs_in_with_it(
     closed: ClosedStack, provider: str, open_page: Opener
 ) -> None:
-    made = closed.call("POST", "/api/v1/invitations", json=[{"login": "lee"}])
+    made = closed.call("POST", "/api/v1/invitations", json=[{"login": "noor"}])
     with open_page() as watched:
         page = watched.page
         for address in (made.json()["invitations"][0]["link"], f"{closed.root}/ui/models"):
@@ -108,7 +130,7 @@ def test_a_student_joins_with_an_account_and_signs_in_with_it(
             assert page.text_content("body").count("account-1")
             page.click("button:has-text('account-1')")
             page.wait_for_url(f"{closed.root}/ui/**")
-            assert page.text_content("header .choices a[href='/ui/account']") == "lee"
+            assert page.text_content("header .choices a[href='/ui/account']") == "noor"
             last = page.url
             page.goto(f"{closed.root}/ui/account")
             assert "School account" in page.text_content("#identity + p")

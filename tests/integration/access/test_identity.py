@@ -164,6 +164,7 @@ def test_with_a_role_for_everybody_a_stranger_becomes_a_user(
         assert back.status_code == HTTPStatus.SEE_OTHER, back.text
         assert show_me(open_browser)["user"]["login"] == login
         assert show_me(open_browser)["user"]["projects"] == {"default": "member"}
+    assert {(form["client_id"], form["authorization"]) for form in issuer.exchanged} == {(CLIENT_ID, "")}  # no secret
 
 
 @pytest.mark.parametrize("name", ["ada", "ADA@elsewhere.example", "grace", "김", "", "anonymous"])
