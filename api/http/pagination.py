@@ -51,3 +51,9 @@ class PageQuery(BaseModel):
 
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, description="The value of `next` in the previous page.", max_length=500)
+
+
+class ProjectQuery(PageQuery):
+    """Query parameters of a list of what projects have."""
+
+    project: str | None = Field(default=None, description="Only what belongs to this project.", max_length=100)

@@ -162,6 +162,7 @@ PAGES = (
     ("/join", access.show_join),
     ("/account", access.show_account),
     ("/people", access.show_people),
+    ("/people/<login>", access.show_person),
     ("/projects", access.show_projects),
     ("/projects/<project>", access.show_project),
     ("/audit", access.show_audit),
@@ -184,7 +185,7 @@ OPEN_PAGES = {
     problem_types.show_problem_type,
 }
 
-ADMIN_PAGES = {access.show_people, access.show_audit}
+ADMIN_PAGES = {access.show_people, access.show_person, access.show_audit}
 
 bp = Blueprint("web", __name__, url_prefix="/ui", template_folder="templates")
 for path, view in PAGES:

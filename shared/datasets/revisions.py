@@ -63,10 +63,15 @@ def add_revision(
     return revision, True
 
 
-def list_datasets(session: Session, page: Page) -> list[DatasetName]:
-    """List the data sets of a page that have a revision, ordered by name."""
+def list_datasets(session: Session, page: Page, project: str | None = None) -> list[DatasetName]:
+    """List the data sets of a page that have a revision, ordered by name: those of `project`, or all.
+
+    A session of a request shows only what its caller sees.
+    """
     has_revisions = select(Revision.id).where(Revision.dataset == DatasetName.name).exists()
     query = select(DatasetName).where(has_revisions).order_by(DatasetName.name).limit(page.limit)
+    if project is not None:
+        query = query.where(DatasetName.project == project)
     if page.after is not None:
         query = query.where(DatasetName.name > page.after[0])
     return list(session.scalars(query))

@@ -52,13 +52,19 @@ class JobFilters:
     kind: JobKind | None = None
     owner: str | None = None
     model: str | None = None
+    project: str | None = None
     ids: tuple[UUID, ...] = ()
     tag: tuple[str, str | None] | None = None
     text: str | None = None
 
     def list_conditions(self) -> list[ColumnElement[bool]]:
         """List the conditions on the rows of jobs, all but `tag`."""
-        equal = ((Job.kind, self.kind), (Job.owner, self.owner), (Job.model, self.model))
+        equal = (
+            (Job.kind, self.kind),
+            (Job.owner, self.owner),
+            (Job.model, self.model),
+            (Job.project, self.project),
+        )
         conditions = [column == value for column, value in equal if value is not None]
         if self.statuses:
             conditions.append(Job.status.in_(self.statuses))

@@ -17,9 +17,11 @@ PRODUCTION = "production"
 LATEST = "latest"
 
 
-def list_models(session: Session, page: Page) -> list[Model]:
-    """List the models that have a version, ordered by name."""
+def list_models(session: Session, page: Page, project: str | None = None) -> list[Model]:
+    """List the models that have a version, ordered by name: those of `project`, or all that the session shows."""
     query = select(Model).where(_has_versions).order_by(Model.name).limit(page.limit)
+    if project is not None:
+        query = query.where(Model.project == project)
     if page.after is not None:
         query = query.where(Model.name > page.after[0])
     return list(session.scalars(query))

@@ -123,14 +123,18 @@ class LocalStack(Stack):
 
 
 class ComposeStack(Stack):
-    """A service of containers, started by `docker compose up` in a separate project."""
+    """A service of containers, started by `docker compose up` in a separate project.
 
-    def __init__(self, port: int) -> None:
+    `file` is a second compose file, which adds to ours.
+    """
+
+    def __init__(self, port: int, project: str = "trainyard-e2e", file: Path | None = None) -> None:
         super().__init__(port)
         self._environment = {
             **os.environ,
             **SETTINGS,
-            "COMPOSE_PROJECT_NAME": "trainyard-e2e",
+            "COMPOSE_PROJECT_NAME": project,
+            "COMPOSE_FILE": f"{ROOT / 'docker-compose.yml'}{f':{file}' if file is not None else ''}",
             "TRAINYARD_PORT": str(port),
             "TRAINYARD_DATASETS_DIR": str(datasets_dir()),
         }
@@ -187,10 +191,10 @@ def local_stack(folder: Path, **settings: str) -> Iterator[LocalStack]:
 
 
 @contextmanager
-def compose_stack() -> Iterator[ComposeStack]:
+def compose_stack(project: str = "trainyard-e2e", file: Path | None = None) -> Iterator[ComposeStack]:
     if not has_docker_engine():
         pytest.skip("no Docker engine is running. Start one and repeat `make e2e-compose`.")
-    stack = ComposeStack(free_port())
+    stack = ComposeStack(free_port(), project, file)
     with stack.http:
         try:
             stack.start()

@@ -80,7 +80,16 @@ def sign_in(page: Any, closed: ClosedStack, key: str, path: str = "/ui/") -> Non
 @pytest.mark.parametrize("view", ["wide", "phone"])
 @pytest.mark.parametrize(
     "path",
-    ["/ui/account", "/ui/people", "/ui/projects", "/ui/projects/default", "/ui/audit", "/ui/join", "/ui/sign-in"],
+    [
+        "/ui/account",
+        "/ui/people",
+        "/ui/people/ada",
+        "/ui/projects",
+        "/ui/projects/default",
+        "/ui/audit",
+        "/ui/join",
+        "/ui/sign-in",
+    ],
 )
 def test_a_page_of_a_closed_service(closed: ClosedStack, open_page: Opener, view: str, path: str) -> None:
     with open_page(view) as watched:

@@ -24,7 +24,7 @@ from api.documents.datasets import (
     format_revision,
 )
 from api.http.bodies import parse_document
-from api.http.pagination import TEXT_KEY, PageQuery, make_next_cursor, parse_page
+from api.http.pagination import TEXT_KEY, ProjectQuery, make_next_cursor, parse_page
 from api.http.paths import DatasetPath, PreviewPath
 from api.http.requests import parse_request
 from api.http.responses import describe_problems, to_response
@@ -252,16 +252,14 @@ def upload_dataset() -> Response:
 @bp.get("", responses={200: DatasetList, **describe_problems()})
 @needs(Scope.READ)
 @parse_request
-def list_datasets(query: PageQuery) -> Response:
-    """List the data sets, uploaded and built-in.
-
-    They are ordered by name.
-    """
+def list_datasets(query: ProjectQuery) -> Response:
+    """List the data sets, uploaded and built-in, ordered by name. Built-in ones belong to no project."""
     page = parse_page(query.limit, query.cursor, TEXT_KEY)
     after = str(page.after[0]) if page.after is not None else ""
     with services().sessions() as session:
-        uploaded = {found.name: found for found in revisions.list_datasets(session, page)}
-        names = sorted([*uploaded, *(name for name in BUILTIN_DATASETS if name > after)])[: page.limit]
+        uploaded = {found.name: found for found in revisions.list_datasets(session, page, query.project)}
+        builtin = [name for name in BUILTIN_DATASETS if name > after and query.project is None]
+        names = sorted([*uploaded, *builtin])[: page.limit]
         documents = [
             format_builtin(name)
             if name in BUILTIN_DATASETS

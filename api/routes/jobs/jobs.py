@@ -16,7 +16,7 @@ from api.access.needs import needs
 from api.access.streams import AdmittedStream
 from api.documents.jobs import JobDocument, JobList, JobSummary, load_job
 from api.http.headers import SubmitHeader
-from api.http.pagination import TIME_KEY, PageQuery, make_next_cursor, parse_page
+from api.http.pagination import TIME_KEY, ProjectQuery, make_next_cursor, parse_page
 from api.http.paths import JobPath
 from api.http.reading.all_faults import with_all_faults
 from api.http.requests import parse_request
@@ -76,7 +76,7 @@ class SubmitQuery(BaseModel):
     )
 
 
-class JobQuery(PageQuery):
+class JobQuery(ProjectQuery):
     status: str | None = Field(
         default=None,
         pattern=f"^({_STATUSES})(,({_STATUSES})){{0,6}}$",
@@ -110,6 +110,7 @@ class JobQuery(PageQuery):
             kind=self.kind,
             owner=services().owners.get_current() if self.owner == "me" else self.owner,
             model=self.model,
+            project=self.project,
             ids=tuple(map(UUID, self.ids.split(","))) if self.ids else (),
             tag=(key, value or None) if key else None,
             text=self.q,

@@ -23,7 +23,7 @@ from api.documents.registry import (
     format_model,
     format_version,
 )
-from api.http.pagination import NUMBER_KEY, TEXT_KEY, PageQuery, make_next_cursor, parse_page
+from api.http.pagination import NUMBER_KEY, TEXT_KEY, PageQuery, ProjectQuery, make_next_cursor, parse_page
 from api.http.paths import AliasPath, FilePath, ModelPath, VersionPath
 from api.http.requests import parse_request
 from api.http.responses import describe_bytes, describe_problems, make_download, to_response
@@ -56,11 +56,11 @@ bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag
 @bp.get("", responses={200: ModelList, **describe_problems()})
 @needs(Scope.READ)
 @parse_request
-def list_models(query: PageQuery) -> Response:
+def list_models(query: ProjectQuery) -> Response:
     """List the models, ordered by name."""
     page = parse_page(query.limit, query.cursor, TEXT_KEY)
     with services().sessions() as session:
-        found = versions.list_models(session, page)
+        found = versions.list_models(session, page, query.project)
         documents = [format_model(session, model) for model in found]
     return to_response(ModelList(models=documents, next=make_next_cursor(page, [(model.name,) for model in found])))
 

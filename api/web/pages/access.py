@@ -89,6 +89,18 @@ def show_people() -> Response:
     )
 
 
+def show_person(login: str) -> Response:
+    """Show a user with its quotas and what it has used, to an admin. Raises UserNotFound."""
+    subject = Subject("user", login)
+    with services().sessions() as session:
+        (found,) = format_users(session, [users.get_user(session, login)])
+        limits = format_quotas(session, subject)
+        used = list_use(session, users.read_clock(session) - timedelta(days=WINDOW_DAYS), subject.owns)
+    return render(
+        "access/person.html", script="pages/person.js", user=found, limits=limits, used=used, days=WINDOW_DAYS
+    )
+
+
 def show_projects() -> Response:
     """Show the projects of the caller; all of them to an admin. Raises AccessIsOff where nobody signs in."""
     caller = get_signed_in()

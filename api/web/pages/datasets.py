@@ -10,6 +10,7 @@ from api.charts.scatter import list_numeric_columns
 from api.documents.datasets import DatasetDocument, RevisionDocument, format_builtin, format_dataset
 from api.http.pagination import NUMBER_KEY, TEXT_KEY, make_next_cursor, parse_page
 from api.services import services
+from api.web.pages.project_filter import list_projects, read_project
 from api.web.rendering import choose_theme, render
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
@@ -25,9 +26,10 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 def show_datasets() -> Response:
     """Show a page of the data sets, uploaded and built-in, ordered by name."""
-    page = parse_page(PAGE_LENGTH, request.args.get("cursor"), TEXT_KEY)
+    page, project = parse_page(PAGE_LENGTH, request.args.get("cursor"), TEXT_KEY), read_project()
     with services().sessions() as session:
-        found = revisions.list_datasets(session, page)
+        projects = list_projects(session)
+        found = revisions.list_datasets(session, page, project)
         uploaded = [format_dataset(one, revisions.list_revisions(session, one.name)) for one in found]
     cursor = make_next_cursor(page, [(one.name,) for one in found])
     return render(
@@ -36,7 +38,9 @@ def show_datasets() -> Response:
         script="pages/times.js",
         uploaded=uploaded,
         builtin=[format_builtin(name) for name in sorted(BUILTIN_DATASETS)],
-        next_page=url_for("web.show_datasets", cursor=cursor) if cursor else None,
+        projects=projects,
+        project=project,
+        next_page=url_for("web.show_datasets", cursor=cursor, project=project) if cursor else None,
     )
 
 

@@ -8,6 +8,7 @@ from api.access.callers import get_caller
 from api.documents.registry import VersionSummary, format_model, format_version
 from api.http.pagination import NUMBER_KEY, TEXT_KEY, make_next_cursor, parse_page
 from api.services import services
+from api.web.pages.project_filter import list_projects, read_project
 from api.web.rendering import render
 from shared.access.rights import Scope
 from shared.registry import aliases, versions
@@ -18,16 +19,19 @@ MIN_HISTORY = 2
 
 def show_models() -> Response:
     """Show a page of the models, ordered by name."""
-    page = parse_page(PAGE_LENGTH, request.args.get("cursor"), TEXT_KEY)
+    page, project = parse_page(PAGE_LENGTH, request.args.get("cursor"), TEXT_KEY), read_project()
     with services().sessions() as session:
-        models = [format_model(session, model) for model in versions.list_models(session, page)]
+        models = [format_model(session, model) for model in versions.list_models(session, page, project)]
+        projects = list_projects(session)
     cursor = make_next_cursor(page, [(model.name,) for model in models])
     return render(
         "models/models.html",
         "web.show_models",
         script="pages/times.js",
         models=models,
-        next_page=url_for("web.show_models", cursor=cursor) if cursor else None,
+        projects=projects,
+        project=project,
+        next_page=url_for("web.show_models", cursor=cursor, project=project) if cursor else None,
     )
 
 

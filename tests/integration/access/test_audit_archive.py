@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -17,12 +16,10 @@ from shared.database.tables.access import AuditArchive, AuditEvent
 from shared.settings import Settings
 from shared.storage import tracked_files
 from shared.storage.artifacts import ArtifactStore
-from tests.integration.access.conftest import Person
+from tests.integration.access.conftest import Join, Person
 from tests.support.problems import assert_problem
 from worker.maintenance import audit_archive
 from worker.maintenance.audit_archive import archive_events
-
-Join = Callable[[str, Role], Person]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import base64
 import time
-from collections.abc import Callable
 from copy import deepcopy
 from http import HTTPStatus
 from typing import Any
@@ -24,11 +23,10 @@ from shared.database.tables.base import Base
 from shared.errors import NotAuthenticated
 from shared.registry import versions
 from shared.settings import Settings
-from tests.integration.access.conftest import Person
+from tests.integration.access.conftest import Join, Person
 from tests.support.examples import DIGITS
 from tests.support.problems import assert_problem
 
-Join = Callable[[str, Role], Person]
 NIL = "00000000-0000-0000-0000-000000000000"
 
 
@@ -38,6 +36,7 @@ def list_rules(app: Flask) -> list[tuple[str, str, str]]:
         "job_id": NIL,
         "index": 0,
         "number": 1,
+        "first_id": 1,
         "picture_format": "png",
         "answer_format": "jsonl",
         "reference": "1",
@@ -80,11 +79,13 @@ def test_what_is_open_to_everybody_is_known(application: Flask) -> None:
         "openapi",
         "invitations.accept_invitation",
         "problem_types.explain_problem_type",
+        "sessions.begin_sign_in",
         "sessions.sign_in",
         "swagger.oauth2-redirect",
         "swagger.static",
         "swagger.swagger",
         "tf_serving.show_liveness",
+        "web.finish_sign_in",
         "web.show_faults",
         "web.show_join",
         "web.show_missing",

@@ -3,7 +3,7 @@
 import base64
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,10 @@ from shared.access.rights import Role
 from shared.database.engine import Sessions
 from shared.errors import IdentityProviderUnavailable
 from shared.settings import Settings
-from tests.integration.access.conftest import COMMAND, Person
+from tests.integration.access.conftest import COMMAND, Join, Person
 from tests.support.issuer import CLIENT_ID, CLIENT_SECRET, Issuer, run_issuer
 from tests.support.problems import assert_problem
 
-Join = Callable[[str, Role], Person]
 BEGIN = "/api/v1/sessions/oidc"
 RETURN = "/ui/sign-in/oidc"
 COOKIE = "trainyard-session"

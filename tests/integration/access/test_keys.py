@@ -1,6 +1,5 @@
 """Test keys and the browsers that sign in with them."""
 
-from collections.abc import Callable
 from http import HTTPStatus
 
 import pytest
@@ -15,11 +14,10 @@ from shared.access.rights import Role
 from shared.database.engine import Sessions
 from shared.database.tables.access import Key
 from shared.database.tables.base import now
-from tests.integration.access.conftest import Person
+from tests.integration.access.conftest import Join, Person
 from tests.support.examples import DIGITS
 from tests.support.problems import assert_problem
 
-Join = Callable[[str, Role], Person]
 CSV = {"Content-Type": "text/csv"}
 
 

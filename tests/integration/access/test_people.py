@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import threading
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -19,11 +18,10 @@ from shared.access.rights import Role
 from shared.database.engine import Sessions
 from shared.database.tables.access import AuditEvent, Invitation, User
 from shared.database.tables.base import now
-from tests.integration.access.conftest import Person
+from tests.integration.access.conftest import Join, Person
 from tests.support.examples import DIGITS
 from tests.support.problems import assert_problem
 
-Join = Callable[[str, Role], Person]
 CSV = {"Content-Type": "text/csv"}
 
 

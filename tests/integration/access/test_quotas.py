@@ -1,7 +1,6 @@
 """Test quotas of users and projects, and the count of what attempts use."""
 
 import threading
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -17,12 +16,10 @@ from shared.database.tables.usage import UsageRecord
 from shared.devices import Device
 from shared.jobs import lifecycle, usage
 from shared.jobs.lifecycle import RetryPolicy
-from tests.integration.access.conftest import Person
-from tests.integration.access.test_projects import upload
+from tests.integration.access.conftest import Join, Person, upload
 from tests.support.examples import XOR, changed
 from tests.support.problems import assert_problem
 
-Join = Callable[[str, Role], Person]
 POLICY = RetryPolicy(attempts=3, seconds=0.0)
 
 

@@ -3,6 +3,7 @@
 import { say } from "../answers.js";
 import { askAbout } from "../dialogs.js";
 import { change, enableInvitations } from "../invitations.js";
+import { enableQuotas } from "../quotas.js";
 
 const place = document.querySelector("[data-problem]");
 const links = document.querySelector("[data-links]");
@@ -34,13 +35,4 @@ for (const button of document.querySelectorAll("[data-archive]")) {
     if (await askAbout(button.textContent, text, button.textContent)) await change(place, `${project}/archive`, method);
   });
 }
-
-const quotas = document.querySelector("[data-quotas]");
-if (quotas) {
-  quotas.hidden = false;
-  quotas.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const given = [...new FormData(quotas)].filter(([, most]) => most !== "");
-    change(place, `${project}/quotas`, "PUT", Object.fromEntries(given.map(([kind, most]) => [kind, Number(most)])));
-  });
-}
+enableQuotas(place, `${project}/quotas`);
