@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
@@ -20,8 +20,11 @@ from shared.errors import IdentityProviderUnavailable, SignInFailed
 if TYPE_CHECKING:
     from authlib.integrations.requests_client import OAuth2Session
     from joserfc.jwk import KeySet, KeySetSerialization
+    from requests import Session
 
 logger = logging.getLogger(__name__)
+
+AnySession = TypeVar("AnySession", bound="Session")
 
 SCOPE = "openid profile"
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
@@ -30,6 +33,9 @@ CLIENT_AUTHENTICATIONS = ("client_secret_basic", "client_secret_post")
 """How a client secret is sent, the first one that the provider knows."""
 TIMEOUT_SECONDS = (3.05, 10.0)
 """Limits on the time to connect, and on the time between two parts of an answer."""
+MAX_ANSWER_SECONDS = 15.0
+MAX_ANSWER_BYTES = 2**20
+CHUNK_BYTES = 2**14
 PAUSE_SECONDS = 3.0
 """A provider that did not answer is asked again after this time."""
 KNOWN_SECONDS = 3600.0
@@ -154,17 +160,18 @@ class IdentityProvider:
         from requests import RequestException
 
         try:
-            answer = self._make_session(metadata, return_address).fetch_token(
+            answer = _limit(self._make_session(metadata, return_address)).fetch_token(
                 metadata.token_endpoint,
                 grant_type="authorization_code",
                 code=code,
                 code_verifier=ticket.verifier,
                 timeout=TIMEOUT_SECONDS,
+                allow_redirects=False,  # the secret goes nowhere else
             )
         except OAuthError as error:
             logger.warning("the provider refused a code: %s", error)
             raise SignInFailed(f"{self.name} refused the sign-in: {str(error)[:300]!r}.") from None
-        except (RequestException, ValueError) as error:
+        except (RequestException, ValueError, TypeError, RecursionError) as error:
             raise self._make_outage(error) from None
         token = answer.get("id_token")
         if not isinstance(token, str):
@@ -216,7 +223,7 @@ class IdentityProvider:
                 raise self._make_outage(ConnectionError("it did not answer a moment ago"))
             try:
                 self._metadata, self._keys = self._ask()
-            except (requests.RequestException, JoseError, ValueError, KeyError, TypeError) as error:
+            except (requests.RequestException, JoseError, ValueError, KeyError, TypeError, RecursionError) as error:
                 self._next_try = self._clock() + PAUSE_SECONDS
                 raise self._make_outage(error) from None
             self._known_until = self._clock() + KNOWN_SECONDS
@@ -256,12 +263,40 @@ class IdentityProvider:
 
 
 def _get_json(address: str) -> dict[str, Any]:
-    """Read a JSON object. Raises RequestException, or ValueError."""
+    """Read a JSON object. Raises RequestException, RecursionError or ValueError."""
     import requests
 
-    answer = requests.get(address, timeout=TIMEOUT_SECONDS)
+    with _limit(requests.Session()) as session:
+        answer = session.get(address, timeout=TIMEOUT_SECONDS, allow_redirects=False)
     answer.raise_for_status()
     document = answer.json()
     if not isinstance(document, dict):
         raise ValueError(f"{address} has no JSON object")
     return document
+
+
+def _limit(session: AnySession) -> AnySession:
+    """Make a session of `requests` refuse answers that are too long or take too long. Returns the session."""
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    class LimitedAdapter(HTTPAdapter):
+        def send(self, request: requests.PreparedRequest, *_: object, **options: Any) -> requests.Response:  # noqa: ANN401 - passed on
+            """Read an answer. Raises RequestException."""
+            end = time.monotonic() + MAX_ANSWER_SECONDS
+            response = super().send(request, **{**options, "stream": True})
+            content = bytearray()
+            for chunk in response.iter_content(CHUNK_BYTES):
+                content += chunk
+                if len(content) > MAX_ANSWER_BYTES or time.monotonic() > end:
+                    response.close()
+                    raise requests.RequestException(
+                        f"the answer of {request.url} has more than {MAX_ANSWER_BYTES} bytes, or takes more than "
+                        f"{MAX_ANSWER_SECONDS:g} s"
+                    )
+            response._content = bytes(content)  # noqa: SLF001 - as `requests` does it itself
+            return response
+
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, LimitedAdapter())
+    return session

@@ -29,6 +29,7 @@ class Issuer:
         metadata: what it says of itself beside what is right.
         algorithm: how it signs; `none` not at all, and `HS256` with its public key.
         is_away: whether it answers everything with 500.
+        bodies: answers that are sent as they are, by their paths.
         exchanged: the forms of the requests for tokens, with their headers `Authorization`.
     """
 
@@ -36,6 +37,7 @@ class Issuer:
     metadata: dict[str, Any] = field(default_factory=dict)
     algorithm: str = "RS256"
     is_away: bool = False
+    bodies: dict[str, bytes] = field(default_factory=dict)
     exchanged: list[dict[str, str]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "first"}))
@@ -99,9 +101,11 @@ def run_issuer() -> Iterator[Issuer]:
     issuer = Issuer(f"http://127.0.0.1:{server.server_port}")
 
     @app.before_request
-    def answer_nothing() -> tuple[str, int] | None:
+    def answer_wrongly() -> Response | None:
         issuer.asked.append(request.path)
-        return ("out of order", 500) if issuer.is_away else None
+        if request.path in issuer.bodies:
+            return Response(issuer.bodies[request.path], content_type="application/json")
+        return Response("out of order", 500) if issuer.is_away else None
 
     @app.get("/.well-known/openid-configuration")
     def describe() -> dict[str, Any]:
@@ -112,6 +116,10 @@ def run_issuer() -> Iterator[Issuer]:
     @app.get("/keys")
     def show_keys() -> dict[str, Any]:
         return {"keys": [issuer.key.as_dict(private=False)]}
+
+    @app.post("/elsewhere")
+    def lead_elsewhere() -> Response:
+        return Response(status=307, headers={"Location": f"{issuer.address}/token"})
 
     @app.post("/token")
     def make_token() -> Response:

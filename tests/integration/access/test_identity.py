@@ -20,7 +20,7 @@ from shared.access import invitations
 from shared.access.invitations import Guest
 from shared.access.rights import Role
 from shared.database.engine import Sessions
-from shared.errors import IdentityProviderUnavailable
+from shared.errors import IdentityProviderUnavailable, SignInFailed
 from shared.settings import Settings
 from tests.integration.access.conftest import COMMAND, Join, Person
 from tests.support.issuer import CLIENT_ID, CLIENT_SECRET, Issuer, run_issuer
@@ -377,6 +377,29 @@ def test_a_provider_that_is_none_is_named(browser: FlaskClient, issuer: Issuer, 
     answer = assert_problem(browser.post(BEGIN, json={}), 502, "identity-provider-unavailable")
 
     assert "School account" in answer["detail"]
+
+
+@pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/keys", "/token"])
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a": "' + b"x" * 2**21, b"[]", b"<html>", b""], ids=len)
+def test_a_provider_whose_answers_are_hostile(issuer: Issuer, path: str, body: bytes) -> None:
+    provider = IdentityProvider(ProviderSettings(issuer.address, CLIENT_ID, None, "SSO", None))
+    issuer.bodies[path] = body
+    ticket = Ticket()
+
+    with pytest.raises((IdentityProviderUnavailable, SignInFailed)):
+        provider.finish(ticket, "http://localhost/", issuer.sign_in(provider.begin(ticket, "http://localhost/"), "x"))
+
+
+def test_a_provider_is_not_followed_elsewhere(issuer: Issuer) -> None:
+    provider = IdentityProvider(ProviderSettings(issuer.address, CLIENT_ID, None, "SSO", None))
+    ticket = Ticket()
+    arguments = issuer.sign_in(provider.begin(ticket, "http://localhost/"), "x")
+    issuer.metadata = {"token_endpoint": f"{issuer.address}/elsewhere"}
+    other = IdentityProvider(ProviderSettings(issuer.address, CLIENT_ID, None, "SSO", None))
+
+    with pytest.raises(IdentityProviderUnavailable):
+        other.finish(ticket, "http://localhost/", arguments)
+    assert issuer.exchanged == []
 
 
 def test_a_provider_that_is_away_is_asked_again_after_a_pause(issuer: Issuer) -> None:
