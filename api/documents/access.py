@@ -103,6 +103,17 @@ class InvitationDocument(Document):
     expires_at: datetime
 
 
+class InvitationPreview(Document):
+    """What an invitation gives. An admin joins no project; a reset gives a user a new key."""
+
+    login: str
+    name: str
+    role: Role
+    project: str
+    expires_at: datetime
+    is_reset: bool
+
+
 class InvitationList(Document):
     invitations: list[InvitationDocument]
 

@@ -39,6 +39,8 @@ SECTIONS = (
     Section("web.show_datasets", "nav.data"),
     Section("web.show_queue", "nav.queue"),
 )
+PROJECTS = Section("web.show_projects", "nav.projects")
+"""The section of those who are signed in."""
 
 
 def render(
@@ -58,7 +60,7 @@ def render(
         t=partial(words.translate, language),
         language=language,
         theme=theme,
-        sections=SECTIONS,
+        sections=(*SECTIONS, PROJECTS) if get_caller().is_signed_in else SECTIONS,
         section=section,
         script=script,
         script_words=words.select_words(language, *PAGE_WORDS, *script_words) if script else {},

@@ -73,6 +73,11 @@ def translate(language: str, key: str, **values: object) -> str:
     return load_words(language)[key].format(**values)
 
 
+def list_words(language: str, prefix: str) -> dict[str, str]:
+    """Return the words whose keys begin with a prefix, by the rest of their keys."""
+    return {key.removeprefix(prefix): text for key, text in load_words(language).items() if key.startswith(prefix)}
+
+
 def select_words(language: str, *prefixes: str) -> dict[str, str]:
     """Return the words whose keys begin with one of the prefixes, for a script."""
     return {key: text for key, text in load_words(language).items() if key.startswith(prefixes)}

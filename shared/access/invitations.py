@@ -13,7 +13,7 @@ from shared.access.key_text import compute_digest, make_id, make_token
 from shared.access.keys import KeyRequest, create_key, list_keys, revoke_key
 from shared.access.projects import check_open, find_standing, get_project, set_member
 from shared.access.rights import DEFAULT_PROJECT, Role
-from shared.access.users import add_user, get_user
+from shared.access.users import add_user, get_user, read_clock
 from shared.database.tables.access import Invitation, Key, User, UserKind
 from shared.database.tables.base import now
 from shared.errors import InvalidRequest, InvitationNotFound, InvitationUnusable
@@ -88,20 +88,8 @@ def accept(session: Session, address: str | None, request_id: str | None, token:
     Raises InvitationUnusable if the link was used, has expired, was withdrawn or never existed.
     """
     count_change(session)  # of two who use one link, the second waits here, and then finds it used
-    invitation = session.scalars(
-        select(Invitation).where(
-            Invitation.token_sha256 == compute_digest(token),
-            Invitation.used_at.is_(None),
-            Invitation.expires_at > now(),
-            or_(Invitation.user_expires_at.is_(None), Invitation.user_expires_at > now()),
-        )
-    ).one_or_none()
-    user = session.get(User, invitation.login) if invitation is not None else None
-    time = session.scalars(select(now())).one()
-    if invitation is None or not _is_usable(invitation, user, time):
-        raise InvitationUnusable(
-            "The link was used already, has expired, or was withdrawn. Ask the person who sent it for a new one."
-        )
+    invitation, time = find_usable(session, token), read_clock(session)
+    user = session.get(User, invitation.login)
     invitation.used_at = time
     actor = Actor(invitation.login, "invitation", None, request_id, address)
     role = Role(invitation.role)
@@ -122,6 +110,27 @@ def accept(session: Session, address: str | None, request_id: str | None, token:
         session, actor, "invitation-accepted", "user", user.login, after={"role": role, "project": invitation.project}
     )
     return user
+
+
+def find_usable(session: Session, token: str) -> Invitation:
+    """Return the invitation of a link.
+
+    Raises InvitationUnusable if the link was used, has expired, was withdrawn or never existed.
+    """
+    invitation = session.scalars(
+        select(Invitation).where(
+            Invitation.token_sha256 == compute_digest(token),
+            Invitation.used_at.is_(None),
+            Invitation.expires_at > now(),
+            or_(Invitation.user_expires_at.is_(None), Invitation.user_expires_at > now()),
+        )
+    ).one_or_none()
+    user = session.get(User, invitation.login) if invitation is not None else None
+    if invitation is None or not _is_usable(invitation, user, read_clock(session)):
+        raise InvitationUnusable(
+            "The link was used already, has expired, or was withdrawn. Ask the person who sent it for a new one."
+        )
+    return invitation
 
 
 def create_first_key(session: Session, actor: Actor, user: User) -> tuple[Key, str]:

@@ -106,6 +106,9 @@ def test_a_student_joins_by_a_link_and_sees_who_they_are(closed: ClosedStack, op
     with open_page() as watched:
         page = watched.page
         page.goto(invited["link"])
+        page.wait_for_selector("[data-invitation]:not([hidden])")
+        told = page.text_content("[data-invitation]")
+        assert told == "You are invited as kim, with the role member in the project default."
         page.click("[data-accept]")
         page.wait_for_selector("[data-accepted]:not([hidden])")
         key = page.text_content("[data-accepted] [data-key]")

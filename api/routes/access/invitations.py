@@ -2,7 +2,9 @@
 
 import csv
 import io
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -20,6 +22,7 @@ from api.documents.access import (
     EndTime,
     InvitationDocument,
     InvitationList,
+    InvitationPreview,
     KeyDocument,
     LinkDocument,
     LinkList,
@@ -135,9 +138,12 @@ def invite() -> Response:
     Who is a user already joins the project at once, or stays in it as it is.
     Maintainers invite to their own projects. If one row is wrong, nobody is invited.
     """
-    actor, guests = make_actor(), _read_guests()
+    actor, table = make_actor(), _read_table()
+    with _lines_in_faults(table):
+        guests = _check_guests(table.rows)
     with services().sessions.begin() as session:
-        _check_rights(session, guests)
+        with _lines_in_faults(table):
+            _check_rights(session, guests)
         made = invitations.invite(session, actor, guests)
     services().gate.forget()
     links = [format_link(one, request.host_url) for one in made]
@@ -166,6 +172,16 @@ def withdraw_invitation(path: InvitationPath) -> Response:
     with services().sessions.begin() as session:
         invitations.withdraw(session, actor, path.invitation_id, get_caller().list_managed())
     return Response(status=HTTPStatus.NO_CONTENT)
+
+
+@bp.post("/preview", responses={200: InvitationPreview, **describe_problems(InvitationUnusable, MalformedRequest)})
+@open_to_all
+@parse_request
+def preview_invitation(body: Acceptance) -> Response:
+    """Tell what an invitation gives, without accepting it."""
+    with services().sessions() as session:
+        found = invitations.find_usable(session, body.token)
+    return to_response(InvitationPreview.model_validate(found))
 
 
 @bp.post("/acceptance", responses={201: Accepted, **describe_problems(InvitationUnusable, MalformedRequest)})
@@ -241,30 +257,45 @@ def _describe(invitation: Invitation) -> str:
     return "as an admin" if invitation.role == Role.ADMIN else f"to the project {invitation.project!r}"
 
 
-def _read_guests() -> list[Guest]:
-    """Read the guests of the body. Raises InvalidRequest, which names the row and the column, or MalformedRequest."""
+@dataclass(frozen=True)
+class Table:
+    """The people to invite, as they were sent. `lines` are those of a table in CSV, by row; None for JSON."""
+
+    rows: object
+    lines: list[tuple[int, str]] | None
+
+
+def _read_table() -> Table:
+    """Read the people of the body. Raises InvalidRequest or MalformedRequest."""
     body = read_body(MAX_CSV_BYTES)
     if request.mimetype == CSV:
-        rows = _parse_csv(body)
-        try:
-            return _check_guests([row for _, row in rows])
-        except InvalidRequest as error:  # a spreadsheet counts lines, and the first one has the names of the columns
-            faults = tuple(_add_line(fault, rows) for fault in error.faults)
-            raise InvalidRequest(error.detail, faults) from None
+        parsed = _parse_csv(body)
+        return Table([row for _, row in parsed], [(line, row["login"]) for line, row in parsed])
     try:
-        document = services().bodies.read_json(body)
+        return Table(services().bodies.read_json(body), None)
     except (ValueError, RecursionError) as error:
         detail = f"The body is not valid JSON: {error}. A table has the Content-Type text/csv."
         raise MalformedRequest(detail) from None
-    return _check_guests(document)
 
 
-def _add_line(fault: Fault, rows: list[tuple[int, dict[str, str]]]) -> Fault:
+@contextmanager
+def _lines_in_faults(table: Table) -> Iterator[None]:
+    """Add the lines of a table to the faults of its rows: a spreadsheet counts lines, the names of columns as one."""
+    try:
+        yield
+    except InvalidRequest as error:
+        lines = table.lines
+        if lines is None:
+            raise
+        raise InvalidRequest(error.detail, tuple(_add_line(fault, lines) for fault in error.faults)) from None
+
+
+def _add_line(fault: Fault, lines: list[tuple[int, str]]) -> Fault:
     index = fault.pointer.split("/")[1] if "/" in fault.pointer else ""
     if not index.isdecimal():
         return fault
-    line, row = rows[int(index)]
-    return replace(fault, line=line, detail=f"Line {line}, {row['login']!r}: {fault.detail}")
+    line, login = lines[int(index)]
+    return replace(fault, line=line, detail=f"Line {line}, {login!r}: {fault.detail}")
 
 
 def _check_guests(document: object) -> list[Guest]:

@@ -11,6 +11,7 @@ from api.access.identity_sign_in import check_provider
 from api.documents.access import format_quotas, format_users
 from api.http.pagination import NUMBER_KEY, make_next_cursor, parse_page
 from api.services import services
+from api.web import words
 from api.web.rendering import render
 from shared.access import audit, invitations, keys, projects, users
 from shared.access.keys import DEFAULT_DAYS
@@ -108,6 +109,7 @@ def show_projects() -> Response:
         found = projects.list_projects(session, None if caller.sees_all else caller.roles)
     return render(
         "access/projects.html",
+        "web.show_projects",
         script="pages/projects.js",
         projects=found,
         caller=caller,
@@ -129,6 +131,7 @@ def show_project(project: str) -> Response:
         used = list_use(session, since, subject.owns) if may_manage else []
     return render(
         "access/project.html",
+        "web.show_projects",
         script="pages/project.js",
         script_words=("access.script.",),
         project=found,
@@ -146,17 +149,20 @@ def show_project(project: str) -> Response:
 def show_audit() -> Response:
     """Show a page of the audit log, to an admin."""
     page = parse_page(PAGE_LENGTH, request.args.get("cursor"), NUMBER_KEY)
-    given = {name: request.args.get(name, "")[:300] for name in ("actor", "object")}
-    filters = audit.AuditFilters(actor=given["actor"] or None, object=given["object"] or None)
+    given = {name: request.args.get(name, "")[:300] for name in ("actor", "action", "object")}
+    filters = audit.AuditFilters(**{name: text or None for name, text in given.items()})
     with services().sessions() as session:
         events = audit.list_events(session, filters, page.after[0] if page.after else None, page.limit)
     cursor = make_next_cursor(page, [(event.id,) for event in events])
-    following = url_for("web.show_audit", cursor=cursor, actor=given["actor"], object=given["object"])
+    following = f"{url_for('web.show_audit')}?{urlencode({'cursor': cursor or '', **given})}"
+    language = words.choose_language()
     return render(
         "access/audit.html",
         script="pages/times.js",
         events=events,
         given=given,
+        actions=words.list_words(language, "access.audit.action."),
+        kinds=words.list_words(language, "access.audit.kind."),
         next_page=following if cursor else None,
     )
 

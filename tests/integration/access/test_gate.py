@@ -78,6 +78,7 @@ def test_what_is_open_to_everybody_is_known(application: Flask) -> None:
         "open_inference.show_readiness",
         "openapi",
         "invitations.accept_invitation",
+        "invitations.preview_invitation",
         "problem_types.explain_problem_type",
         "sessions.begin_sign_in",
         "sessions.sign_in",

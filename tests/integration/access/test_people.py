@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import re
 import threading
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DatabaseError
 
 from api.services import EXTENSION
+from api.web.words import list_words
 from shared.access.rights import Role
 from shared.database.engine import Sessions
 from shared.database.tables.access import AuditEvent, Invitation, User
@@ -21,6 +23,7 @@ from shared.database.tables.base import now
 from tests.integration.access.conftest import Join, Person
 from tests.support.examples import DIGITS
 from tests.support.problems import assert_problem
+from tests.support.stacks import ROOT
 
 CSV = {"Content-Type": "text/csv"}
 
@@ -402,3 +405,29 @@ def test_a_role_of_an_admin_in_a_project_does_not_end_its_links(http: FlaskClien
     accepted = http.post("/api/v1/invitations/acceptance", json={"token": get_token(invited["link"])})
 
     assert accepted.status_code == HTTPStatus.CREATED
+
+
+def test_a_link_tells_what_it_gives_before_it_is_accepted(http: FlaskClient, admin: Person) -> None:
+    link = invite(http, admin, "login,name\nkim,김민준\n").json["invitations"][0]["link"]
+    token = {"token": get_token(link)}
+    previews = [http.post("/api/v1/invitations/preview", json=token).json for _ in range(2)]
+    http.post("/api/v1/invitations/acceptance", json=token)
+    reset = http.post("/api/v1/users/kim/reset", headers=admin.headers).json["link"]
+
+    assert previews[0] == previews[1]
+    shown = {name: previews[0][name] for name in ("login", "name", "role", "project", "is_reset")}
+    assert shown == {"login": "kim", "name": "김민준", "role": "member", "project": "default", "is_reset": False}
+    assert_problem(http.post("/api/v1/invitations/preview", json=token), 410, "invitation-unusable")
+    assert http.post("/api/v1/invitations/preview", json={"token": get_token(reset)}).json["is_reset"]
+
+
+def test_every_action_of_the_log_has_words() -> None:
+    text = (ROOT / "docs" / "access.md").read_text()
+    table = text.partition("| object | actions |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[2] for line in table.splitlines()[2:]]
+    documented = {action for row in rows for action in re.findall(r"`([a-z-]+)`", row)}
+    code = "".join(path.read_text() for folder in ("api", "shared") for path in (ROOT / folder).rglob("*.py"))
+    recorded = set(re.findall(r"record\(\s*session, (?:actor, |make_actor\(\), )?\"([a-z-]+)\"", code))
+
+    assert recorded <= documented
+    assert documented == list_words("ko", "access.audit.action.").keys()

@@ -130,6 +130,17 @@ def test_maintainers_invite_to_their_own_projects(http: FlaskClient, kim: Person
     assert_problem(withdrawn, 404, "invitation-not-found")
 
 
+def test_a_table_tells_the_line_of_who_may_not_be_invited(http: FlaskClient, enter: Enter, admin: Person) -> None:
+    boss = enter("boss", "north", Role.MAINTAINER)
+    table = "login,role,project\nnew,member,north\n\nx2,member,south\n"
+    refused = http.post("/api/v1/invitations", data=table, headers={"Content-Type": "text/csv", **boss.headers})
+
+    (fault,) = assert_problem(refused, 422, "invalid-request")["errors"]
+    assert (fault["line"], fault["pointer"]) == (4, "#/1/project")
+    assert fault["detail"].startswith("Line 4, 'x2': ")
+    assert http.get("/api/v1/invitations", headers=admin.headers).json["invitations"] == []
+
+
 def test_projects_are_made_by_admins_and_seen_by_their_members(
     http: FlaskClient, kim: Person, admin: Person, enter: Enter
 ) -> None:
