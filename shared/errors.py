@@ -332,6 +332,12 @@ class DatasetInUse(ServiceError):
     kind = "dataset-in-use"
 
 
+class VersionNotPublished(ServiceError):
+    """Raised when something needs the number of a version that has none."""
+
+    kind = "version-not-published"
+
+
 class VersionInUse(ServiceError):
     """Raised when a user deletes a version that an alias points to."""
 

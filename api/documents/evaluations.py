@@ -88,7 +88,7 @@ def describe_rows(
     manifest = VersionManifest.model_validate(version.manifest)
     encodings = manifest.preprocessing.columns if isinstance(manifest.preprocessing, NumbersContract) else ()
     classes = manifest.classes
-    address = partial(url_for, "evaluations.draw_test_image", model=version.model, reference=str(version.number))
+    address = partial(url_for, "evaluations.draw_test_image", model=version.model, reference=version.reference)
     return [
         EvaluationRow(
             index=row,

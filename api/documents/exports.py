@@ -43,7 +43,7 @@ def list_exports(session: Session, version: Version) -> ExportList:
         if export_format in NOT_FOR_TEXTS and version.manifest["preprocessing"]["kind"] == "texts":
             continue
         job, file = jobs.get(export_format), files.get(name)
-        path = f"/api/v1/models/{version.model}/versions/{version.number}/files/{name}"
+        path = f"/api/v1/models/{version.model}/versions/{version.reference}/files/{name}"
         exports.append(
             ExportDocument(
                 format=export_format,

@@ -72,7 +72,8 @@ class BatchDocument(Document):
 class JobSummary(Document):
     """A job in a list.
 
-    `version` is the number of the version that the job has published. `checkpoint_epoch` is the number of complete
+    `version` is the number of the version that the job has published; `candidate` tells whether it has one without a
+    number, which can be published. `checkpoint_epoch` is the number of complete
     epochs in its checkpoint, from which the next attempt or a retry resumes. `retry_of` is the job that it retries.
     """
 
@@ -90,6 +91,7 @@ class JobSummary(Document):
     batch: BatchDocument | None = Field(description="The state of a batch prediction; null for a training.")
     error: JobProblem | None
     version: int | None
+    candidate: bool
     device: Device
     priority: int
     tags: dict[str, str]
@@ -105,6 +107,7 @@ class JobSummary(Document):
             {
                 **{name: getattr(job, name) for name in cls.model_fields if hasattr(job, name)},
                 "version": job.version.number if job.version is not None else None,
+                "candidate": job.version is not None and job.version.number is None,
                 "tags": {tag.key: tag.value for tag in job.tags},
                 "ready_at": job.scheduled_at,
                 **known,
@@ -323,7 +326,7 @@ def _list_links(job: Job) -> dict[str, str]:
         links["curves"] = f"{path}/curves.svg"
     if job.version is None:
         return links
-    links["version"] = f"/api/v1/models/{job.model}/versions/{job.version.number}"
+    links["version"] = f"/api/v1/models/{job.model}/versions/{job.version.reference}"
     if any(file.name == EVALUATION_FILE for file in job.version.files):
         links["evaluation"] = f"{links['version']}/evaluation"
     return links

@@ -62,5 +62,5 @@ class Predictions(Document):
     """The predictions of a version, in the order of the inputs."""
 
     model: str
-    version: int
+    version: int | None = Field(description="Null for a candidate, which is not published.")
     predictions: list[Prediction | LabelsPrediction | NumericPrediction | FailedPrediction]

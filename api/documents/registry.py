@@ -78,7 +78,7 @@ class VersionSummary(Document):
     """A version in a list. `aliases` are the aliases that point to it."""
 
     model: str
-    version: int
+    version: int | None = Field(description="Null for a candidate, which is not published.")
     aliases: list[str]
     metrics: Metrics
     created_at: datetime
@@ -142,7 +142,7 @@ class SelfTest(Document):
     """
 
     model: str
-    version: int
+    version: int | None
     passed: bool
     samples: int = Field(description="The number of golden samples; 0 if the files of the version cannot be read.")
     difference: float | None = Field(

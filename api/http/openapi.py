@@ -26,7 +26,7 @@ HEADERS: dict[str, str] = {
     "Location": "The path of what was created.",
     "Retry-After": "The seconds after which the same request can succeed.",
     "Trainyard-Input": "What the numbers of images were: `pixels`, or the input of the `network`.",
-    "Trainyard-Version": "The version that predicted, as `model/number`.",
+    "Trainyard-Version": "The version that predicted, as `model/number`, or `model/job` for a candidate.",
     "X-Request-ID": "The id of the request, as the log has it. A request can bring its own.",
 }
 SECURITY_SCHEMES: Json = {

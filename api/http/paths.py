@@ -27,7 +27,9 @@ AliasName = Annotated[
         ),
     ),
 ]
-Reference = Annotated[str, Field(description="The version: its number, `latest` or an alias.", max_length=200)]
+Reference = Annotated[
+    str, Field(description="The version: its number, `latest`, an alias, or the id of its job.", max_length=200)
+]
 
 
 class ModelPath(BaseModel):

@@ -91,6 +91,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.UserNotFound: HTTPStatus.NOT_FOUND,
     errors.VersionInUse: HTTPStatus.CONFLICT,
     errors.VersionNotFound: HTTPStatus.NOT_FOUND,
+    errors.VersionNotPublished: HTTPStatus.CONFLICT,
     errors.VersionNotServable: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """The status of every ServiceError. A test checks that none is missing."""

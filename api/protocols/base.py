@@ -57,7 +57,7 @@ def answer_in_flask(
     check_model(services().gate, get_caller(), model, Scope.PREDICT)
     with services().metrics.count_request(route) as counted:
         servable = find()
-        counted.model, counted.version = servable.model, str(servable.number)
+        counted.model, counted.version = servable.model, servable.reference
         reply = answer(servable)
     return to_flask_response(reply, servable)
 

@@ -68,7 +68,7 @@ def with_fast_path(application: "WSGIApplication", services: Services) -> "WSGIA
                 outcome, reply = INTERNAL_ERROR, _make_defect_reply()
             finally:
                 services.clients.end()
-        services.metrics.count(call.route, servable.model, str(servable.number), outcome)
+        services.metrics.count(call.route, servable.model, servable.reference, outcome)
         further = [(VERSION_HEADER, servable.name)] if outcome is OK else []
         return _send(start_response, reply, request_id, body, further)
 

@@ -136,7 +136,7 @@ def show_model(model: str, version: str | None = None) -> Response:
     """
     servable = services().model_cache.get(model, version)
     with services().sessions() as session:
-        numbers = [str(found.number) for found in versions.list_versions(session, model, Page(MAX_MODELS))]
+        numbers = [found.reference for found in versions.list_versions(session, model, Page(MAX_MODELS))]
     signature = servable.manifest.signature
     return make_json_response(
         {
@@ -206,10 +206,10 @@ def show_statistics(model: str | None = None, version: str | None = None) -> Res
     cache = services().model_cache
     if model is None:
         loaded = _list_visible(cache.list_loaded())
-        rows = [_format_statistics(servable.model, servable.number, servable.statistics) for servable in loaded]
+        rows = [_format_statistics(servable.model, servable.reference, servable.statistics) for servable in loaded]
     else:
         found = _get_version(model, version)
-        rows = [_format_statistics(found.model, found.number, cache.get_statistics(found.id))]
+        rows = [_format_statistics(found.model, found.reference, cache.get_statistics(found.id))]
     return make_json_response({"model_stats": rows})
 
 
@@ -292,7 +292,7 @@ def _format_index_row(version: Version) -> dict[str, str]:
     cache = services().model_cache
     reason = cache.get_failure(version.id) or ("unloaded" if cache.is_unloaded(version.id) else "")
     state = "UNAVAILABLE" if reason else READY
-    return {"name": version.model, "version": str(version.number), "state": state, "reason": reason}
+    return {"name": version.model, "version": version.reference, "state": state, "reason": reason}
 
 
 def _describe_input(servable: Servable, tensor: TensorSignature) -> dict[str, Any]:
@@ -319,12 +319,12 @@ def _describe_inputs(servable: Servable) -> dict[str, Any]:
     }
 
 
-def _format_statistics(model: str, number: int, statistics: InferenceStatistics) -> dict[str, Any]:
+def _format_statistics(model: str, version: str, statistics: InferenceStatistics) -> dict[str, Any]:
     duration = {"count": statistics.requests, "ns": statistics.nanoseconds}
     nothing = {"count": 0, "ns": 0}
     return {
         "name": model,
-        "version": str(number),
+        "version": version,
         "last_inference": statistics.last_milliseconds,
         "inference_count": statistics.inputs,
         "execution_count": statistics.requests,

@@ -368,7 +368,7 @@ def _format_reply(
     request_id = document.get("id")
     document = {
         "model_name": servable.model,
-        "model_version": str(servable.number),
+        "model_version": servable.reference,
         "id": request_id if isinstance(request_id, str) else uuid4().hex,
         "outputs": [output],
     }

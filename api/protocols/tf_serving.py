@@ -260,7 +260,7 @@ def _format_status(version: Version) -> dict[str, Any]:
     if failure is not None:
         error = {"error_code": "DATA_LOSS", "error_message": failure}
     is_gone = failure is not None or services().model_cache.is_unloaded(version.id)
-    return {"version": str(version.number), "state": "END" if is_gone else "AVAILABLE", "status": error}
+    return {"version": version.reference, "state": "END" if is_gone else "AVAILABLE", "status": error}
 
 
 def _show_metadata(target: Target) -> Response:
@@ -274,7 +274,7 @@ def _show_metadata(target: Target) -> Response:
     }
     return make_json_response(
         {
-            "model_spec": {"name": servable.model, "signature_name": "", "version": str(servable.number)},
+            "model_spec": {"name": servable.model, "signature_name": "", "version": servable.reference},
             "metadata": {"signature_def": {"signature_def": {SIGNATURE: definition}}},
         },
         servable=servable,

@@ -125,6 +125,8 @@ class ModelCache:
         """
         with self._loading.setdefault(version.id, threading.Lock()):
             if (servable := self._servables.get(version.id)) is not None:
+                if servable.number != version.number:
+                    servable.rename(version)
                 return servable
             failure = self._failures.get(version.id)
             if failure is not None and time.monotonic() < failure.until:
@@ -146,7 +148,9 @@ class ModelCache:
 
     def list_loaded(self) -> list[Servable]:
         """List the versions in memory, ordered by model and number."""
-        return sorted(self._servables.values(), key=lambda servable: (servable.model, servable.number))
+        return sorted(
+            self._servables.values(), key=lambda servable: (servable.model, servable.number or 0, servable.name)
+        )
 
     def unload(self, model: str, version_id: int) -> None:
         """Remove the versions of a model from memory. The next prediction loads the version again.
@@ -245,7 +249,7 @@ class ModelCache:
         logger.info("version %s loaded, %d in memory", servable.name, len(kept))
 
     def _remember_failure(self, version: Version, error: ServiceError) -> None:
-        logger.error("version %s/%d could not be loaded: %s", version.model, version.number, error.detail)
-        failure = _Failure(f"{version.model}/{version.number}", error, time.monotonic() + self._retry_seconds)
+        logger.error("version %s/%s could not be loaded: %s", version.model, version.reference, error.detail)
+        failure = _Failure(f"{version.model}/{version.reference}", error, time.monotonic() + self._retry_seconds)
         with self._changing:
             self._failures[version.id] = failure

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from shared.access.visibility import OF_ALL
 from shared.database.tables.datasets import DatasetName
 from shared.database.tables.jobs import ENDED, Job
-from shared.database.tables.registry import Model
+from shared.database.tables.registry import Model, Version
 from shared.errors import NameTaken
 
 MAX_CHARACTERS = 100
@@ -80,9 +80,12 @@ def check_name(session: Session, table: Named, name: str, claimant: Claimant) ->
 
 
 def _is_unused(session: Session, name: str, found: _Known) -> bool:
-    """Return whether a name of a model is free again: nothing was published under it, and no job is to do so."""
+    """Return whether a name of a model is free again: nothing was stored under it, and no job is to do so."""
+    if found.last_number:
+        return False
     unended = select(Job.id).where(Job.model == name, Job.status.not_in(ENDED)).limit(1)
-    return not found.last_number and session.scalars(unended, execution_options=OF_ALL).first() is None
+    candidates = select(Version.job_id).where(Version.model == name).limit(1)
+    return all(session.scalars(one, execution_options=OF_ALL).first() is None for one in (unended, candidates))
 
 
 def _find(session: Session, table: Named, name: str, *, locked: bool) -> _Known | None:

@@ -142,7 +142,7 @@ def check_not_trained_on(session: Session, chosen: Sequence[Revision]) -> None:
     if not found and session.execute(query.limit(1), execution_options=OF_ALL).one_or_none() is not None:
         raise DatasetInUse("Versions of another project were trained on this data. Add `?versions=keep` to delete it.")
     if found:
-        names = _join_names([f"{model}/{number}" for model, number in found])
+        names = _join_names([f"{model}/{number or 'candidate'}" for model, number in found])
         raise DatasetInUse(
             f"Versions were trained on this data: {names}. Without it they cannot be reproduced. Delete the versions "
             "first, or add `?versions=keep`."

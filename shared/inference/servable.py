@@ -68,8 +68,7 @@ class Servable:
 
     def __init__(self, version: Version, manifest: ManifestFile, session: Any, size_bytes: int) -> None:  # noqa: ANN401 - onnxruntime
         self.model = version.model
-        self.number = version.number
-        self.name = f"{version.model}/{version.number}"
+        self.rename(version)
         self.manifest = manifest
         self.size_bytes = size_bytes
         self.last_used_at = time.monotonic()
@@ -78,6 +77,12 @@ class Servable:
         """Return whether one run of several inputs takes less time than one run for each."""
         self._session = session
         self._mirrors = answers_with_mirror_images(manifest.preprocessing)
+
+    def rename(self, version: Version) -> None:
+        """Take over what names the version. A candidate gets a number when it is published."""
+        self.number = version.number
+        self.reference = version.reference
+        self.name = f"{version.model}/{version.reference}"
 
     @property
     def tolerance(self) -> float:
@@ -139,7 +144,7 @@ def open_servable(version: Version, artifacts: ArtifactStore) -> Servable:
     """Load a version without a check of its golden samples. Raises ArtifactDamaged or VersionNotServable."""
     import onnxruntime  # imported late: a process without predictions saves its memory
 
-    name = f"{version.model}/{version.number}"
+    name = f"{version.model}/{version.reference}"
     digests = {file.name: file.sha256 for file in version.files}
     try:
         manifest = ManifestFile.model_validate_json(artifacts.read(digests[MANIFEST_FILE]))

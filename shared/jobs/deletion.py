@@ -28,8 +28,10 @@ def delete_job(session: Session, job_id: UUID) -> set[str]:
     published = select(Version.model, Version.number).where(Version.job_id == job_id)
     version = session.execute(published, execution_options=OF_ALL).one_or_none()
     if version is not None:
+        name = f"version {version.number}" if version.number is not None else "a candidate"
         raise JobInUse(
-            f"Job {job_id} is the origin of version {version.number} of {version.model!r}. Delete the version first."
+            f"Job {job_id} is the origin of {name} of {version.model!r}. Delete the version first: DELETE "
+            f"/api/v1/models/{version.model}/versions/{version.number or job_id}."
         )
     digests = {job.checkpoint_file, job.inline_file, job.weights_file}
     for table in (BatchFile, BatchPart):

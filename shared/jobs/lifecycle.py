@@ -171,8 +171,8 @@ def stop(session: Session, job_id: UUID) -> Job:
     return job
 
 
-def succeed(session: Session, job_id: UUID, attempt: int, number: int) -> None:
-    """End the job as succeeded, in the transaction that publishes version `number`.
+def succeed(session: Session, job_id: UUID, attempt: int, number: int | None) -> None:
+    """End the job as succeeded, in the transaction that publishes version `number`; None for a candidate.
 
     Raises LeaseLost, also when the job is being cancelled.
     """

@@ -10,7 +10,7 @@ from shared.database.tables.base import Document
 from shared.database.tables.registry import Version, VersionFile
 from shared.errors import VersionNotFound
 from shared.jobs import lifecycle
-from shared.registry.versions import take_next_number
+from shared.registry.versions import reserve_model, take_next_number
 from shared.storage import tracked_files
 from shared.storage.artifacts import StoredFile
 
@@ -22,12 +22,30 @@ def publish(
 
     Raises lifecycle.LeaseLost, or tracked_files.FilesCollected.
     """
-    rows = [VersionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
-    tracked_files.reference(session, [row.sha256 for row in rows])
+    rows = _reference(session, files)
     number = take_next_number(session, model)
     lifecycle.succeed(session, job_id, attempt, number)
     session.add(Version(model=model, number=number, job_id=job_id, manifest=manifest, files=rows))
     return number
+
+
+def store_candidate(
+    session: Session, job_id: UUID, attempt: int, model: str, manifest: Document, files: Iterable[StoredFile]
+) -> None:
+    """Create a version without a number, which nothing serves, and end the job as succeeded, in one transaction.
+
+    Raises what `publish` raises.
+    """
+    rows = _reference(session, files)
+    reserve_model(session, model)
+    lifecycle.succeed(session, job_id, attempt, None)
+    session.add(Version(model=model, number=None, job_id=job_id, manifest=manifest, files=rows))
+
+
+def _reference(session: Session, files: Iterable[StoredFile]) -> list[VersionFile]:
+    rows = [VersionFile(name=file.name, sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
+    tracked_files.reference(session, [row.sha256 for row in rows])
+    return rows
 
 
 def add_file(

@@ -34,7 +34,10 @@ def lock_job(session: Session, job_id: UUID) -> Job:
 
 
 _HEXADECIMAL = re.compile("[0-9a-f]+")
-SUMMARY = defer(Job.spec), selectinload(Job.version).options(load_only(Version.number), lazyload(Version.files))
+SUMMARY = (
+    defer(Job.spec),
+    selectinload(Job.version).options(load_only(Version.number, Version.job_id), lazyload(Version.files)),
+)
 """Options of a query for jobs that are only listed."""
 
 

@@ -16,8 +16,8 @@ def list_aliases(session: Session, model: str) -> dict[str, int]:
 
 def set_alias(session: Session, model: str, alias: str, number: int) -> Alias:
     """Create the alias, or move it if it exists. Raises ModelNotFound or VersionNotFound."""
-    version = get_version(session, model, str(number))
-    return session.merge(Alias(model=model, alias=alias, number=version.number))
+    get_version(session, model, str(number))
+    return session.merge(Alias(model=model, alias=alias, number=number))
 
 
 def delete_alias(session: Session, model: str, alias: str) -> None:

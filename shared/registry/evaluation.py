@@ -272,7 +272,7 @@ def get_evaluation_file(version: Version, name: str) -> VersionFile:
     for file in version.files:
         if file.name == name:
             return file
-    raise EvaluationNotFound(f"Version {version.number} of {version.model!r} has {_MISSING[name]}.")
+    raise EvaluationNotFound(f"Version {version.reference} of {version.model!r} has {_MISSING[name]}.")
 
 
 def read_evaluation_file(artifacts: ArtifactStore, version: Version, name: str) -> bytes:

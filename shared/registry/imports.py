@@ -41,7 +41,9 @@ def check_has_data(version: Version, what: str) -> None:
     Raises InvalidRequest.
     """
     if is_imported(version.manifest):
-        detail = f"Version {version.number} of {version.model!r} was imported, and {what} needs the data of a training."
+        detail = (
+            f"Version {version.reference} of {version.model!r} was imported, and {what} needs the data of a training."
+        )
         raise InvalidRequest(detail)
 
 

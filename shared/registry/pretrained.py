@@ -109,7 +109,7 @@ def read_pretrained(version: Version, artifacts: ArtifactStore) -> PretrainedVer
 
 
 def _format_reference(version: Version) -> str:
-    return f"{version.model}@{version.number}"
+    return f"{version.model}@{version.reference}"
 
 
 def _count_outputs(info: DatasetInfo) -> int | None:

@@ -1,18 +1,22 @@
-"""Read and write models and their numbered versions."""
+"""Read and write models, their numbered versions, and candidates: versions that are not published."""
 
+import contextlib
 from collections.abc import Sequence
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, lazyload, load_only
 
+from shared.access.visibility import OF_ALL
 from shared.database.pagination import Page
 from shared.database.tables.base import Document
+from shared.database.tables.jobs import Job
 from shared.database.tables.registry import Alias, Model, Version, VersionFile
-from shared.errors import FileNotFound, ModelNotFound, VersionInUse, VersionNotFound
-from shared.references import parse_version_number
+from shared.errors import FileNotFound, ModelNotFound, VersionInUse, VersionNotFound, VersionNotPublished
+from shared.references import parse_job_id, parse_version_number
 
-_has_versions = select(Version.id).where(Version.model == Model.name).exists()
+_is_published = Version.number.is_not(None)
+_has_versions = select(Version.id).where(Version.model == Model.name, _is_published).exists()
 PRODUCTION = "production"
 LATEST = "latest"
 
@@ -35,9 +39,13 @@ def get_model(session: Session, name: str) -> Model:
     return model
 
 
-def delete_version(session: Session, model: str, number: int) -> Version:
-    """Delete a version. Its number is never used again. Raises ModelNotFound, VersionNotFound or VersionInUse."""
-    version = get_version(session, model, str(number))
+def delete_version(session: Session, model: str, reference: str) -> Version:
+    """Delete a version by its number, or a candidate by its job. The number is never used again.
+
+    Raises ModelNotFound, VersionNotFound or VersionInUse.
+    """
+    version = get_version(session, model, reference)
+    number = version.number
     session.execute(delete(VersionFile).where(VersionFile.version_id == version.id))
     try:
         with session.begin_nested():
@@ -54,12 +62,16 @@ def delete_version(session: Session, model: str, number: int) -> Version:
 
 
 def count_versions(session: Session, model: str) -> int:
-    return session.scalars(select(func.count()).select_from(Version).where(Version.model == model)).one()
+    """Count the published versions of a model."""
+    counted = select(func.count()).select_from(Version).where(Version.model == model, _is_published)
+    return session.scalars(counted).one()
 
 
 def list_versions(session: Session, model: str, page: Page) -> list[Version]:
-    """List the versions of a model, newest first. Loads neither manifests nor files."""
-    query = select(Version).where(Version.model == model).order_by(Version.number.desc()).limit(page.limit)
+    """List the published versions of a model, newest first. Loads neither manifests nor files."""
+    query = (
+        select(Version).where(Version.model == model, _is_published).order_by(Version.number.desc()).limit(page.limit)
+    )
     query = query.options(lazyload(Version.files))
     if page.after is not None:
         query = query.where(Version.number < page.after[0])
@@ -68,8 +80,9 @@ def list_versions(session: Session, model: str, page: Page) -> list[Version]:
 
 def list_numbers(session: Session, model: str, limit: int) -> list[int]:
     """List the numbers of the newest versions of a model, the newest first."""
-    query = select(Version.number).where(Version.model == model).order_by(Version.number.desc()).limit(limit)
-    return list(session.scalars(query))
+    query = select(Version.number).where(Version.model == model, _is_published)
+    query = query.order_by(Version.number.desc()).limit(limit)
+    return [number for number in session.scalars(query) if number is not None]
 
 
 def get_metrics(session: Session, found: Sequence[Version]) -> list[Document]:
@@ -89,13 +102,17 @@ def get_described_version(session: Session, model: str, reference: str) -> Versi
 
 
 def get_version(session: Session, model: str, reference: str) -> Version:
-    """Get a version by `reference`: a number, `latest` or an alias. The manifest can be read only in the session.
+    """Get a version by `reference`: a number, `latest`, an alias, or the id of its job, which can be a candidate.
+
+    The manifest can be read only in the session.
 
     Raises ModelNotFound or VersionNotFound.
     """
     versions = select(Version).where(Version.model == model)
     if reference == LATEST:
-        query = versions.order_by(Version.number.desc()).limit(1)
+        query = versions.where(_is_published).order_by(Version.number.desc()).limit(1)
+    elif (job_id := parse_job_id(reference)) is not None:
+        query = versions.where(Version.job_id == job_id)
     elif reference.isdecimal():
         query = versions.where(Version.number == parse_version_number(reference))
     else:
@@ -103,6 +120,8 @@ def get_version(session: Session, model: str, reference: str) -> Version:
         query = query.where(Alias.alias == reference)
     version = session.scalars(query).one_or_none()
     if version is None:
+        if parse_job_id(reference) is not None:
+            raise VersionNotFound(f"No version of {model!r} comes from the job {reference}. Look at the job.")
         get_model(session, model)
         what = f"version {reference}" if reference.isdecimal() else f"alias {reference!r}"
         raise VersionNotFound(
@@ -122,13 +141,14 @@ def get_served_version(session: Session, model: str) -> Version:
 
 def list_served_versions(session: Session, limit: int) -> list[Version]:
     """List the version that each model serves, ordered by model name. Loads neither manifests nor files."""
-    latest = select(Version.model, func.max(Version.number).label("number")).group_by(Version.model).subquery()
+    newest = select(Version.model, func.max(Version.number).label("number")).where(_is_published)
+    latest = newest.group_by(Version.model).subquery()
     production = (Alias.model == latest.c.model) & (Alias.alias == PRODUCTION)
     served = select(latest.c.model, func.coalesce(Alias.number, latest.c.number).label("number"))
     served = served.select_from(latest).outerjoin(Alias, production).order_by(latest.c.model).limit(limit)
     found = served.subquery()
     query = select(Version).join(found, (Version.model == found.c.model) & (Version.number == found.c.number))
-    options = load_only(Version.id, Version.model, Version.number), lazyload(Version.files)
+    options = load_only(Version.id, Version.model, Version.number, Version.job_id), lazyload(Version.files)
     return list(session.scalars(query.order_by(Version.model).options(*options)))
 
 
@@ -138,7 +158,48 @@ def get_file(version: Version, name: str) -> VersionFile:
         if file.name == name:
             return file
     names = ", ".join(file.name for file in version.files)
-    raise FileNotFound(f"Version {version.number} of {version.model!r} has no file {name!r}. Its files are {names}.")
+    raise FileNotFound(f"Version {version.reference} of {version.model!r} has no file {name!r}. Its files are {names}.")
+
+
+def get_of_job(session: Session, job: Job) -> Version:
+    """Get the version that a job has stored, with a number or without. Raises VersionNotFound."""
+    version = session.scalars(select(Version).where(Version.job_id == job.id)).one_or_none()
+    if version is None:
+        raise VersionNotFound(f"The job {job.id} is {job.status}, and has no version.")
+    return version
+
+
+def get_number(version: Version) -> int:
+    """Return the number of a version. Raises VersionNotPublished for a candidate."""
+    if version.number is None:
+        raise VersionNotPublished(
+            f"The version of the job {version.job_id} is a candidate. Publish it first, with POST "
+            f"/api/v1/jobs/{version.job_id}/publication."
+        )
+    return version.number
+
+
+def publish_candidate(session: Session, version: Version) -> bool:
+    """Give a candidate the next number of its model. Returns whether it had none; a second call changes nothing.
+
+    Of two transactions that publish one candidate, the second waits for the first.
+    """
+    model = version.model
+    session.execute(select(Model.name).where(Model.name == model).with_for_update())
+    session.refresh(version, ["number"])
+    if version.number is not None:
+        return False
+    number = take_next_number(session, model)
+    version.number = number
+    session.flush()
+    return True
+
+
+def reserve_model(session: Session, model: str) -> None:
+    """Add the row of a model if there is none, for a version without a number."""
+    if session.scalars(select(Model.name).where(Model.name == model), execution_options=OF_ALL).first() is None:
+        with contextlib.suppress(IntegrityError), session.begin_nested():  # another transaction may have added it
+            session.execute(insert(Model).values(name=model, last_number=0))
 
 
 def take_next_number(session: Session, model: str) -> int:

@@ -255,6 +255,15 @@ class TrainingSpec(SpecPart):
             exclude_if=lambda wanted: not wanted,
         ),
     ] = False
+    publish: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="`false`: the version is a candidate without a number, which nothing serves. The id of its job "
+            "names it, and it can be published later: `POST /api/v1/jobs/<id>/publication`.",
+            exclude_if=lambda wanted: wanted,
+        ),
+    ] = True
     reuse: Annotated[
         bool,
         Field(

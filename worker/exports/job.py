@@ -85,7 +85,7 @@ def _load_source(context: WorkerContext, version: Version, folder: Path) -> "Exp
     exports = folder / "exports"
     exports.mkdir()
     inputs, raw = read_golden_inputs(manifest, context.decoder)
-    return ExportSource(network, manifest, version.number, fetch(ONNX_FILE), exports, inputs, raw)
+    return ExportSource(network, manifest, versions.get_number(version), fetch(ONNX_FILE), exports, inputs, raw)
 
 
 def _export(context: WorkerContext, export_format: ExportFormat, source: "ExportSource", lease: Lease) -> ExportResult:

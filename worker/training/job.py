@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -107,8 +108,9 @@ def run_training_job(context: WorkerContext, job: Job, lease: Lease, folder: Pat
             *zip_logs(training.logs_dir, folder),
         ]
         lease.flush()
-        number = _publish(context, job, manifest, paths, lease)
-        logger.info("version %s/%d published", spec.model, number)
+        store_version = publishing.publish if spec.publish else publishing.store_candidate
+        number = _publish(context, job, manifest, paths, lease, store_version)
+        logger.info("version %s/%s stored", spec.model, number if number is not None else "candidate")
     store.delete_file()
 
 
@@ -210,23 +212,23 @@ def _load_initial_weights(context: WorkerContext, version: Version | None, folde
     return InitialWeights(pretrained.read_pretrained(version, context.artifacts), path)
 
 
-def _publish(context: WorkerContext, job: Job, manifest: VersionManifest, paths: list[Path], lease: Lease) -> int:
-    """Publish the version and end the job as succeeded, in one transaction. Returns the number of the version.
+def _publish(
+    context: WorkerContext,
+    job: Job,
+    manifest: VersionManifest,
+    paths: list[Path],
+    lease: Lease,
+    store: Callable[..., int | None],
+) -> int | None:
+    """Store the version and end the job as succeeded, in one transaction. Returns what `store` returns.
 
     Raises LeaseLost, or JobCancelled if the job was cancelled in the meantime.
     """
     document = manifest.dump()
 
-    def publish(files: list[StoredFile]) -> int:
+    def publish(files: list[StoredFile]) -> int | None:
         return lease.write_with_retry(
-            partial(
-                publishing.publish,
-                job_id=job.id,
-                attempt=job.attempt,
-                model=job.model,
-                manifest=document,
-                files=files,
-            )
+            partial(store, job_id=job.id, attempt=job.attempt, model=job.model, manifest=document, files=files)
         )
 
     try:

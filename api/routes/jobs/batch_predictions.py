@@ -46,6 +46,7 @@ from shared.errors import (
     TooManyJobs,
     UnsupportedContent,
     VersionNotFound,
+    VersionNotPublished,
 )
 from shared.jobs import batch_predictions, queries
 from shared.jobs.batch_predictions import BatchState
@@ -148,6 +149,7 @@ REQUEST_BODY: dict[str, Any] = {
             TooManyJobs,
             UnsupportedContent,
             VersionNotFound,
+            VersionNotPublished,
         ),
     },
     openapi_extensions={"requestBody": REQUEST_BODY},
@@ -173,7 +175,7 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
     spec = BatchSpec(
         **body.model_dump(exclude={"version", "dataset"}),
         model=version.model,
-        version=version.number,
+        version=versions.get_number(version),
         dataset=f"{revision.dataset}@{revision.number}" if revision is not None else None,
     )
     objects.check_priority(body.priority)
@@ -184,7 +186,7 @@ def submit_batch_prediction(path: ModelPath, header: SubmitHeader) -> Response:
             paths, rows = _ingest_upload(description, encoding, Path(folder))
         else:
             paths, rows = [], _count_rows(revision, description)
-        batch = BatchState(version=version.number, rows=rows, columns=_list_columns(description))
+        batch = BatchState(version=versions.get_number(version), rows=rows, columns=_list_columns(description))
 
         def submit(files: list[StoredFile]) -> Job:
             with services().sessions.begin() as session:

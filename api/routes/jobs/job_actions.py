@@ -1,4 +1,4 @@
-"""Cancel, stop and retry jobs."""
+"""Cancel, stop and retry jobs, and publish what they have trained."""
 
 from http import HTTPStatus
 from typing import Literal
@@ -26,8 +26,10 @@ from shared.errors import (
     JobNotStarted,
     NameTaken,
     TooManyJobs,
+    VersionNotFound,
 )
-from shared.jobs import lifecycle, submission
+from shared.jobs import lifecycle, queries, submission
+from shared.registry import versions
 
 bp = APIBlueprint("job_actions", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="Jobs")])
 
@@ -110,3 +112,23 @@ def retry_job(path: JobPath, query: RetryQuery) -> Response:
     location = url_for("jobs.show_job", job_id=job.id)
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     return to_response(load_job(services().sessions, job.id), status, {"Location": location})
+
+
+@bp.post(
+    "/<uuid:job_id>/publication",
+    responses={201: JobDocument, 200: JobDocument, **describe_problems(JobNotFound, VersionNotFound)},
+)
+@needs(Scope.TRAIN)
+@parse_request
+def publish_candidate(path: JobPath) -> Response:
+    """Publish the candidate of a job, the version of a training with `publish: false`.
+
+    It gets the next number of its model. A second request changes nothing (status 200).
+    """
+    with services().sessions.begin() as session:
+        objects.check_job(session, path.job_id, "job-published")
+        version = versions.get_of_job(session, queries.get_job(session, path.job_id))
+        is_new = versions.publish_candidate(session, version)
+        model = version.model
+    services().model_cache.invalidate(model)
+    return to_response(load_job(services().sessions, path.job_id), HTTPStatus.CREATED if is_new else HTTPStatus.OK)

@@ -20,6 +20,7 @@ from shared.errors import (
     ModelNotFound,
     TooManyJobs,
     VersionNotFound,
+    VersionNotPublished,
 )
 from shared.jobs import version_jobs
 from shared.registry import versions
@@ -57,7 +58,7 @@ def show_baselines(path: VersionPath) -> Response:
     responses={
         200: JobDocument,
         202: JobDocument,
-        **describe_problems(DiskFull, ModelNotFound, TooManyJobs, VersionNotFound),
+        **describe_problems(DiskFull, ModelNotFound, TooManyJobs, VersionNotFound, VersionNotPublished),
     },
 )
 @needs(Scope.TRAIN)
@@ -73,7 +74,7 @@ def compute_baselines(path: VersionPath) -> Response:
     with services().sessions.begin() as session:
         version = versions.get_described_version(session, path.model, path.reference)
         check_has_data(version, "a baseline")
-        spec = BaselineSpec(model=version.model, version=version.number, priority=0, tags={}, notes="")
+        spec = BaselineSpec(model=version.model, version=versions.get_number(version), priority=0, tags={}, notes="")
         job, is_new = version_jobs.create_version_job(session, spec, owners.get_current(), owners.max_queued)
     if is_new:
         services().notifier.notify(Device(job.device))

@@ -140,7 +140,7 @@ def draw_test_image(path: TilePath, query: TileQuery) -> Response:
     position = int(np.searchsorted(stored.rows, path.index))
     if position == len(stored.rows) or stored.rows[position] != path.index:
         raise FileNotFound(
-            f"Version {version.number} of {version.model!r} keeps no image of test row {path.index}. It keeps "
+            f"Version {version.reference} of {version.model!r} keeps no image of test row {path.index}. It keeps "
             f"{len(stored.rows)} of them: `GET …/evaluation/rows` names those."
         )
     response = Response(encode_tile(stored.images[position], query.side), content_type="image/png")

@@ -25,6 +25,7 @@ from shared.errors import (
     TooManyJobs,
     UnsupportedContent,
     VersionNotFound,
+    VersionNotPublished,
 )
 from shared.jobs import version_jobs
 from shared.registry import versions
@@ -57,7 +58,13 @@ class ExportRequest(BaseModel):
         200: JobDocument,
         202: JobDocument,
         **describe_problems(
-            DiskFull, MalformedRequest, ModelNotFound, TooManyJobs, UnsupportedContent, VersionNotFound
+            DiskFull,
+            MalformedRequest,
+            ModelNotFound,
+            TooManyJobs,
+            UnsupportedContent,
+            VersionNotFound,
+            VersionNotPublished,
         ),
     },
 )
@@ -79,7 +86,7 @@ def export_version(path: VersionPath, body: ExportRequest) -> Response:
         if body.format in NOT_FOR_TEXTS and version.manifest["preprocessing"]["kind"] == "texts":
             detail = f"`{body.format}` scales inputs, and those of this version are word indices. Use another format."
             raise InvalidRequest("The version cannot be exported.", (Fault("#/format", detail),))
-        spec = ExportSpec(**body.model_dump(), model=version.model, version=version.number)
+        spec = ExportSpec(**body.model_dump(), model=version.model, version=versions.get_number(version))
         job, is_new = version_jobs.create_version_job(session, spec, owners.get_current(), owners.max_queued)
     if is_new:
         services().notifier.notify(Device(job.device))

@@ -29,6 +29,7 @@ from shared.errors import (
     TooManyJobs,
     UnsupportedContent,
     VersionNotFound,
+    VersionNotPublished,
 )
 from shared.jobs import version_jobs
 from shared.registry import versions
@@ -98,6 +99,7 @@ class EvaluationList(Document):
             TooManyJobs,
             UnsupportedContent,
             VersionNotFound,
+            VersionNotPublished,
         ),
     },
 )
@@ -129,7 +131,7 @@ def evaluate_version(path: VersionPath, body: EvaluationRequest) -> Response:
             check_labels(manifest, info)
         spec = EvaluationSpec(
             model=version.model,
-            version=version.number,
+            version=versions.get_number(version),
             dataset=dataset,
             part=body.part or ("test" if dataset is None else "all"),
             **body.model_dump(include={"priority", "tags", "notes"}),
@@ -185,5 +187,6 @@ def show_further_evaluation(path: EvaluationPath) -> Response:
         if file.name == name and find_key(name) is not None:
             return to_response(FurtherEvaluation.model_validate_json(services().artifacts.read(file.sha256)))
     raise EvaluationNotFound(
-        f"Version {version.number} of {version.model!r} has no evaluation {path.key!r}. POST to `evaluations` makes it."
+        f"Version {version.reference} of {version.model!r} has no evaluation {path.key!r}. POST to `evaluations` makes "
+        "it."
     )

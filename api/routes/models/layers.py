@@ -114,7 +114,7 @@ def download_weights(path: LayerPath) -> Response:
     """
     version = services().get_version(path.model, path.reference)
     _check_layer(version, path.layer)
-    name = f"{version.model}-{version.number}-weights.npz"
+    name = f"{version.model}-{version.reference}-weights.npz"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(_read_weights(version, path.layer), content_type="application/zip", headers=headers)
 
@@ -130,7 +130,7 @@ def draw_kernels(path: LayerPicturePath, query: PictureQuery) -> Response:
     """
     version = services().get_version(path.model, path.reference)
     _check_layer(version, path.layer)
-    title = f"{version.model} version {version.number}, {path.layer}"
+    title = f"{version.model} version {version.reference}, {path.layer}"
     content = ("kernels", title, version.manifest["weights_digest"])
 
     def make() -> Drawing:
@@ -176,7 +176,7 @@ def draw_feature_maps(path: LayerPicturePath, query: PictureQuery) -> Response:
     if isinstance(given, ServiceError):
         raise given
     row = preprocess_input(given, manifest.preprocessing, decoder).values
-    title = f"{version.model} version {version.number}, {path.layer}"
+    title = f"{version.model} version {version.reference}, {path.layer}"
     content = ("feature maps", title, version.manifest["weights_digest"], row.tobytes())
 
     def make() -> Drawing:
@@ -198,7 +198,8 @@ def _check_layer(version: Version, name: str) -> None:
     names = [row["name"] for row in version.manifest["layers"]]
     if name not in names:
         raise LayerNotFound(
-            f"Version {version.number} of {version.model!r} has no layer {name!r}. Its layers are {', '.join(names)}."
+            f"Version {version.reference} of {version.model!r} has no layer {name!r}. Its layers are "
+            f"{', '.join(names)}."
         )
 
 

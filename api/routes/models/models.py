@@ -47,7 +47,7 @@ from shared.errors import (
     VersionInUse,
     VersionNotFound,
 )
-from shared.references import parse_version_number
+from shared.references import parse_job_id
 from shared.registry import aliases, versions
 
 bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="Models")])
@@ -145,7 +145,7 @@ def show_version(path: VersionPath) -> Response:
             name=file.name,
             size=file.size_bytes,
             sha256=file.sha256,
-            href=url_for("models.download_file", model=version.model, reference=version.number, file=file.name),
+            href=url_for("models.download_file", model=version.model, reference=version.reference, file=file.name),
         )
         for file in version.files
     ]
@@ -163,16 +163,17 @@ def show_version(path: VersionPath) -> Response:
 def delete_version(path: VersionPath) -> Response:
     """Delete a version.
 
-    `reference` must be the number of the version. No later version gets this number.
+    `reference` must be the number of the version, or the id of the job of a candidate. No later version gets this
+    number.
     A version that an alias points to cannot be deleted (status 409).
     Files that nothing else references are deleted later.
     """
-    if not path.reference.isdecimal():
+    if not path.reference.isdecimal() and parse_job_id(path.reference) is None:
         detail = f"{path.reference!r} is not the number of a version. Delete a version by its number."
-        raise InvalidRequest(detail, (Fault("#/reference", "Must be an integer."),))
+        raise InvalidRequest(detail, (Fault("#/reference", "Must be an integer, or the id of a job."),))
     with services().sessions.begin() as session:
-        version = versions.delete_version(session, path.model, parse_version_number(path.reference))
-        objects.record(session, "version-deleted", "version", f"{version.model}/{version.number}")
+        version = versions.delete_version(session, path.model, path.reference)
+        objects.record(session, "version-deleted", "version", f"{version.model}/{version.reference}")
     services().model_cache.evict(version)
     return Response(status=HTTPStatus.NO_CONTENT)
 

@@ -75,7 +75,7 @@ def draw_prepared_input(path: VersionPath, query: PreparedQuery) -> Response:
     contract = manifest.preprocessing
     if not isinstance(contract, ImageContract):
         raise PictureNotFound(
-            f"Version {version.number} of {version.model!r} takes rows of numbers, which have no picture."
+            f"Version {version.reference} of {version.model!r} takes rows of numbers, which have no picture."
         )
     decoder = services().decoder
     given = read_inputs(request, decoder.limits, manifest.columns)[0]

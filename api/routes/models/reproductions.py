@@ -14,7 +14,7 @@ from api.http.responses import describe_problems, to_response
 from api.services import services
 from shared.access.rights import Scope
 from shared.devices import Device
-from shared.errors import DatasetNotFound, JobNotFound, ModelNotFound, TooManyJobs, VersionNotFound
+from shared.errors import DatasetNotFound, JobNotFound, ModelNotFound, TooManyJobs, VersionNotFound, VersionNotPublished
 from shared.jobs import submission
 from shared.registry import versions
 from shared.registry.imports import check_has_data
@@ -29,7 +29,11 @@ bp = APIBlueprint(
 
 
 @bp.post(
-    "", responses={202: JobDocument, **describe_problems(ModelNotFound, VersionNotFound, DatasetNotFound, TooManyJobs)}
+    "",
+    responses={
+        202: JobDocument,
+        **describe_problems(ModelNotFound, VersionNotFound, VersionNotPublished, DatasetNotFound, TooManyJobs),
+    },
 )
 @needs(Scope.TRAIN)
 @parse_request
@@ -45,7 +49,7 @@ def reproduce_version(path: VersionPath) -> Response:
         check_has_data(version, "a reproduction")
         spec = TrainingSpec.model_validate(version.manifest["lineage"]["spec"])
         job = submission.create_reproduction(
-            session, spec, version.model, version.number, owners.get_current(), owners.max_queued
+            session, spec, version.model, versions.get_number(version), owners.get_current(), owners.max_queued
         )
         objects.limit_priority(job)
     services().notifier.notify(Device(job.device))
@@ -53,12 +57,15 @@ def reproduce_version(path: VersionPath) -> Response:
     return to_response(load_job(services().sessions, job.id), HTTPStatus.ACCEPTED, {"Location": location})
 
 
-@bp.get("", responses={200: JobDocument, **describe_problems(ModelNotFound, VersionNotFound, JobNotFound)})
+@bp.get(
+    "",
+    responses={200: JobDocument, **describe_problems(ModelNotFound, VersionNotFound, VersionNotPublished, JobNotFound)},
+)
 @needs(Scope.READ)
 @parse_request
 def show_reproduction(path: VersionPath) -> Response:
     """Show the newest reproduction of a version."""
     with services().sessions() as session:
         version = versions.get_version(session, path.model, path.reference)
-        job = submission.find_reproduction(session, version.model, version.number)
+        job = submission.find_reproduction(session, version.model, versions.get_number(version))
     return to_response(load_job(services().sessions, job.id))

@@ -195,4 +195,4 @@ def _format_caption(answers: TestPredictions, classes: list[str], row: int) -> s
 
 
 def _format_name(version: Version) -> str:
-    return f"{version.model} version {version.number}"
+    return f"{version.model} version {version.reference}"

@@ -47,6 +47,7 @@ def show_job(job_id: UUID) -> Response:
         adds_file=job.kind in ADDS_FILE,
         can_stop=job.kind not in {*ADDS_FILE, JobKind.IMPORT} and job.status in (JobStatus.RUNNING, JobStatus.QUEUED),
         can_cancel=job.status in (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.STOPPING),
+        can_publish=job.candidate,
         can_retry=job.status in (JobStatus.FAILED, JobStatus.CANCELLED),
         has_classes=job.metrics is not None and any("accuracy" in name for name in job.metrics.test or {}),
         names=names,

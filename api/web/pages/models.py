@@ -51,7 +51,7 @@ class History:
 
 def _draw_history(listed: list[VersionSummary]) -> History | None:
     """Return the history of the metric that the newest version is judged by; None for fewer than two versions."""
-    headlines = [(version.version, version.metrics.choose_headline()) for version in reversed(listed)]
+    headlines = [(version.version or 0, version.metrics.choose_headline()) for version in reversed(listed)]
     newest = headlines[-1][1] if headlines else None
     values = [(number, found[2]) for number, found in headlines if found and newest and found[:2] == newest[:2]]
     if newest is None or len(values) < MIN_HISTORY:

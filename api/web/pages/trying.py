@@ -25,10 +25,10 @@ def show_try(model: str) -> Response:
     """
     with services().sessions() as session:
         versions.get_model(session, model)
-        served = versions.get_served_version(session, model).number
+        served = versions.get_number(versions.get_served_version(session, model))
         numbers = versions.list_numbers(session, model, MAX_VERSIONS)
     version = load_version(model, request.args.get("version") or str(served))
-    if version.version not in numbers:
+    if version.version is not None and version.version not in numbers:
         numbers.append(version.version)
     contract = version.preprocessing
     is_image, is_text = isinstance(contract, ImageContract), contract.kind == "texts"

@@ -42,9 +42,10 @@ class Model(Base):
 
 
 class Version(Base):
-    """A published version of a model. A unique constraint allows at most one version for each job.
+    """What a job has trained for a model. A unique constraint allows at most one version for each job.
 
     Attributes:
+        number: None for a candidate, which is not published: nothing serves it, and only its job names it.
         manifest: the fields of `VersionManifest`. It can be large, so it is loaded when it is read in the session.
     """
 
@@ -53,11 +54,16 @@ class Version(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(ForeignKey("models.name"))
-    number: Mapped[int]
+    number: Mapped[int | None]
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"))
     manifest: Mapped[Document] = mapped_column(deferred=True)
     created_at: Mapped[datetime] = mapped_column(default=now())
     files: Mapped[list["VersionFile"]] = relationship(lazy="selectin", order_by="VersionFile.name")
+
+    @property
+    def reference(self) -> str:
+        """Return what names the version in its model: its number, or the id of the job of a candidate."""
+        return str(self.number) if self.number is not None else str(self.job_id)
 
 
 class VersionFile(Base):

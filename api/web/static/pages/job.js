@@ -146,7 +146,8 @@ async function act(name) {
   showProblem(place, null);
   try {
     const job = await call(`${path}/${name}`, { method: "POST" });
-    if (name.startsWith("retry")) location.assign(locate(`/ui/jobs/${job.id}`));
+    if (name === "publication") location.reload();
+    else if (name.startsWith("retry")) location.assign(locate(`/ui/jobs/${job.id}`));
     else showStatus(job.status);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
