@@ -69,7 +69,7 @@ class Ticket(BaseModel):
     Attributes:
         next: the path of the page to show afterwards; empty for the first one.
         invitation: the token of an invitation that is accepted with it; None for one of a user.
-        connects: whether the account is connected with the user who is signed in already.
+        connects: the user who is signed in already, and whose account it becomes; None for a sign-in.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,7 +79,7 @@ class Ticket(BaseModel):
     verifier: str = Field(default_factory=lambda: secrets.token_urlsafe(TOKEN_BYTES))
     next: str = ""
     invitation: str | None = None
-    connects: bool = False
+    connects: str | None = None
 
 
 def _check_address(address: str, info: ValidationInfo) -> str:

@@ -7,7 +7,7 @@ from flask import Response, redirect, request, url_for
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from api.access.callers import get_caller, get_signed_in, make_actor
+from api.access.callers import get_caller, make_actor
 from api.access.cookies import delete_ticket_cookie, read_ticket_cookie, set_session_cookie
 from api.access.identity_provider import IdentityProvider, Ticket
 from shared import logs
@@ -50,9 +50,10 @@ def finish(provider: IdentityProvider, sessions: Sessions) -> Response:
     identity = provider.finish(ticket, make_return_address(), request.args.to_dict())
     response = _lead_on(ticket.next)
     with sessions.begin() as session:
-        if ticket.connects:
-            caller = get_signed_in()
-            identities.connect(session, make_actor(), users.get_user(session, caller.login), identity)
+        if ticket.connects is not None:
+            if get_caller().session is None or get_caller().login != ticket.connects:
+                raise SignInFailed(f"To connect the account, sign in as {ticket.connects!r} and begin again.")
+            identities.connect(session, make_actor(), users.get_user(session, ticket.connects), identity)
         else:
             user = _find_user(session, provider, ticket, identity)
             actor = Actor(user.login, "identity", None, logs.get_context("request_id"), request.remote_addr)
@@ -86,8 +87,7 @@ def _find_user(session: Session, provider: IdentityProvider, ticket: Ticket, ide
 
 def _lead_on(wanted: str) -> Response:
     """Redirect to one of our own pages; to the first one for anything else."""
-    own = request.script_root and wanted.startswith(request.script_root) and wanted.removeprefix(request.script_root)
-    path = own or wanted
+    path = wanted.removeprefix(request.script_root)
     address = f"{request.script_root}{path}" if _OWN_PAGE.fullmatch(path) else url_for("web.show_home")
     response = redirect(address, HTTPStatus.SEE_OTHER)
     response.headers["Cache-Control"] = "no-store"

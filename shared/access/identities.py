@@ -11,6 +11,7 @@ from shared.access.browser_sessions import end_sessions
 from shared.access.rights import DEFAULT_PROJECT, Role
 from shared.access.users import LOGIN, add_user
 from shared.database.tables.access import Invitation, User, UserKind
+from shared.database.tables.base import now
 from shared.errors import IdentityTaken, LoginTaken
 
 MAX_NAME = 200
@@ -78,7 +79,9 @@ def admit(session: Session, address: str | None, request_id: str | None, identit
     login = _NOT_IN_LOGINS.sub("-", identity.username.partition("@")[0].lower())
     if LOGIN.fullmatch(login) is None:
         raise LoginTaken("Your account has no name that can be a login here. Ask an admin for a link to join.")
-    invited = select(Invitation.id).where(Invitation.login == login, Invitation.used_at.is_(None))
+    invited = select(Invitation.id).where(
+        Invitation.login == login, Invitation.used_at.is_(None), Invitation.expires_at > now()
+    )
     if session.get(User, login) is not None or session.scalars(invited).first() is not None:
         raise LoginTaken(
             f"The login {login!r} is that of somebody else, or is kept for who was invited. If you are it, open your "

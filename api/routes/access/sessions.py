@@ -106,7 +106,7 @@ def begin_sign_in(body: SignInBeginning) -> Response:
     provider = check_provider(services().identity_provider)
     if body.connect and get_caller().session is None:
         raise SignInFailed("To connect an account, sign in with your key first.")
-    ticket = Ticket(next=body.next, invitation=body.invitation, connects=body.connect)
+    ticket = Ticket(next=body.next, invitation=body.invitation, connects=get_caller().login if body.connect else None)
     response = to_response(SignInAddress(location=provider.begin(ticket, make_return_address())), HTTPStatus.CREATED)
     set_ticket_cookie(response, ticket.model_dump_json())
     return response

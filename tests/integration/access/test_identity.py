@@ -208,6 +208,23 @@ def test_a_user_connects_an_account_and_disconnects_it(
     ]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_account_is_connected_with_who_began_it(browser: FlaskClient, issuer: Issuer, join: Join) -> None:
+    own = {"Sec-Fetch-Site": "same-origin"}
+    statuses: list[int] = []
+    for follower in (None, join("lee", Role.MEMBER)):
+        kim = join(f"kim-{len(statuses)}", Role.MEMBER)
+        browser.post("/api/v1/sessions", json={"key": kim.key}, headers=own)
+        location = browser.post(BEGIN, json={"connect": True}, headers=own).json["location"]
+        browser.delete("/api/v1/sessions/current", headers=own)
+        if follower is not None:
+            browser.post("/api/v1/sessions", json={"key": follower.key}, headers=own)
+        statuses.append(come_back(browser, issuer.sign_in(location, "subject-of-kim")).status_code)
+
+    assert statuses == [HTTPStatus.BAD_REQUEST, HTTPStatus.BAD_REQUEST]
+    assert sign_in(browser, issuer, "subject-of-kim").status_code == HTTPStatus.FORBIDDEN  # nobody has it
+
+
 def test_an_account_belongs_to_one_user(
     browser: FlaskClient, issuer: Issuer, sessions: Sessions, http: FlaskClient
 ) -> None:
