@@ -182,16 +182,18 @@ def get_number(version: Version) -> int:
 def publish_candidate(session: Session, version: Version) -> bool:
     """Give a candidate the next number of its model. Returns whether it had none; a second call changes nothing.
 
-    Of two transactions that publish one candidate, the second waits for the first.
+    Of two transactions that publish or delete one candidate, the second waits for the first. Raises VersionNotFound if
+    it was deleted.
     """
-    model = version.model
-    session.execute(select(Model.name).where(Model.name == model).with_for_update())
-    session.refresh(version, ["number"])
-    if version.number is not None:
+    locked = select(Version.id, Version.number).where(Version.id == version.id).with_for_update()
+    row = session.execute(locked).one_or_none()
+    if row is None:
+        raise VersionNotFound(f"The version of the job {version.job_id} was deleted just now.")
+    if row.number is not None:
         return False
-    number = take_next_number(session, model)
-    version.number = number
-    session.flush()
+    number = take_next_number(session, version.model)
+    session.execute(update(Version).where(Version.id == version.id).values(number=number))
+    session.refresh(version, ["number"])
     return True
 
 

@@ -299,8 +299,8 @@ def edit_job(path: JobPath, body: JobEdit) -> Response:
 def delete_job(path: JobPath) -> Response:
     """Delete a job that has ended.
 
-    Its events, metrics, log, checkpoint, input files and results are deleted.
-    A job that has not ended, and one whose version exists, cannot be deleted (status 409).
+    Its events, metrics, log, checkpoint, input files and results are deleted, and its candidate.
+    A job that has not ended, and one whose version is published, cannot be deleted (status 409).
     """
     with services().sessions.begin() as session:
         objects.check_job(session, path.job_id, "job-deleted")

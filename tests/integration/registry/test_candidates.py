@@ -123,14 +123,37 @@ def test_a_training_starts_from_a_candidate(http: FlaskClient, worker: InProcess
 
 
 def test_a_candidate_is_deleted_by_its_job(http: FlaskClient, candidate: Json) -> None:
-    in_use = http.delete(f"/api/v1/jobs/{candidate['id']}")
     deleted = http.delete(candidate["links"]["version"])
 
-    assert candidate["links"]["version"] in assert_problem(in_use, 409, "job-in-use")["detail"]
     assert deleted.status_code == HTTPStatus.NO_CONTENT
     assert show_job(http, candidate["id"])["candidate"] is False
     assert_problem(http.post(f"/api/v1/jobs/{candidate['id']}/publication"), 404, "version-not-found")
+
+
+def test_a_candidate_goes_with_its_job(http: FlaskClient, candidate: Json) -> None:
+    files = http.get(candidate["links"]["version"]).json["files"]
+
     assert http.delete(f"/api/v1/jobs/{candidate['id']}").status_code == HTTPStatus.NO_CONTENT
+    assert_problem(http.get(candidate["links"]["version"]), 404, "version-not-found")
+    assert http.get(files[0]["href"]).status_code == HTTPStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize("_", range(3))
+def test_of_a_publication_and_a_deletion_one_wins(http: FlaskClient, candidate: Json, _: int) -> None:
+    path = f"/api/v1/jobs/{candidate['id']}"
+    answers: list[int] = []
+
+    def call(method: str, address: str) -> None:
+        answers.append(http.application.test_client().open(address, method=method).status_code)
+
+    calls = [("POST", f"{path}/publication"), ("DELETE", path)]
+    threads = [threading.Thread(target=call, args=one) for one in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(answers) in ([201, 409], [204, 404])
 
 
 def test_a_job_without_a_version_publishes_nothing(http: FlaskClient) -> None:
