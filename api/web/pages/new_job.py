@@ -1,6 +1,8 @@
 """Show the editor of a spec, with the recipes beside it."""
 
+import contextlib
 import io
+import re
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +10,7 @@ from flask import Response, request
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
+from api.access import objects
 from api.access.callers import get_caller
 from api.documents.datasets import RevisionDocument
 from api.documents.recipes import load_recipes
@@ -15,18 +18,21 @@ from api.services import services
 from api.web.pages.datasets import load_dataset
 from api.web.pages.recipe_gallery import group_recipes
 from api.web.rendering import render
+from shared.access.names import make_own_name
 from shared.access.rights import Scope
 from shared.database.pagination import Page
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
 from shared.datasets.info import TargetKind
-from shared.errors import FileNotFound, JobNotFound, suggest
+from shared.errors import FileNotFound, JobNotFound, NameTaken, NotAllowed, ProjectArchived, ProjectNotFound, suggest
 from shared.jobs import queries
 from shared.spec.dataset import DatasetSpec
 from shared.spec.network import NetworkSpec
 from shared.spec.preprocessing import Preprocessing
 from shared.spec.training import EarlyStopping, ReduceOnPlateau, Resources, TrainingOptions, TrainingSpec
 
+MODEL = re.compile(r"^model: *(\S+)", re.MULTILINE)
+"""The name in the text of a spec."""
 FIRST_RECIPE = "digits-cnn"
 MAX_DATASETS = 200
 FINE_TUNING = """model: {model}
@@ -92,10 +98,25 @@ def show_new_job() -> Response:
         datasets=list_dataset_names(),
         dataset=request.args.get("dataset", ""),
         chosen=source,
-        text=text,
+        text=_give_own_name(text) if source else text,
         projects=_list_projects(),
         data={"source": source, "keys": _list_keys()},
     )
+
+
+def _give_own_name(text: str) -> str:
+    """Add the login to the model of a recipe if the caller cannot publish under its name."""
+    found = MODEL.search(text)
+    if found is None or services().owners.names_per_user:
+        return text
+    with contextlib.suppress(NotAllowed, ProjectArchived, ProjectNotFound):  # who may not train is told when it tries
+        try:
+            with services().sessions() as session:
+                objects.check_model_name(session, found[1])
+        except NameTaken:
+            own_name = make_own_name(found[1], get_caller().login)
+            return f"{text[: found.start(1)]}{own_name}{text[found.end(1) :]}"
+    return text
 
 
 def _list_projects() -> list[str]:

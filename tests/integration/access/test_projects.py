@@ -307,3 +307,14 @@ def test_an_idempotency_key_of_a_project_that_one_has_left_is_used_up(
 
     assert first.json["id"] == again.json["id"]
     assert_problem(other, 422, "idempotency-key-reused")
+
+
+def test_a_recipe_opens_with_a_name_that_one_can_use(http: FlaskClient, kim: Person, enter: Enter) -> None:
+    eve = enter("eve", "south", Role.MEMBER)
+    pages = [http.get("/ui/jobs/new?recipe=digits-cnn", headers=person.headers) for person in (kim, eve)]
+    assert [page.status_code for page in pages] == [HTTPStatus.OK] * 2
+    http.post("/api/v1/jobs", json={**DIGITS, "model": "digits-cnn"}, headers=kim.headers)
+    own, others = (http.get("/ui/jobs/new?recipe=digits-cnn", headers=person.headers).text for person in (kim, eve))
+
+    assert "model: digits-cnn\n" in own
+    assert "model: digits-cnn.eve\n" in others
