@@ -251,13 +251,13 @@ def _build_services(settings: Settings) -> Services:
 def _make_identity_provider(settings: Settings) -> IdentityProvider | None:
     if settings.oidc_issuer is None or settings.oidc_client_id is None:
         return None
-    file, host = settings.oidc_client_secret_file, urlsplit(settings.oidc_issuer).netloc
+    host = urlsplit(settings.oidc_issuer).netloc
     role = Role(settings.oidc_role) if settings.oidc_role is not None else None
     return IdentityProvider(
         ProviderSettings(
             settings.oidc_issuer,
             settings.oidc_client_id,
-            file.read_text().strip() if file is not None else None,
+            settings.read_client_secret(),
             settings.oidc_name or host,
             role,
         )

@@ -1,8 +1,9 @@
 """Parse the number, or the id of a job, in a reference such as `digits@3`."""
 
+import re
 from uuid import UUID
 
-ID_LENGTH, ID_HYPHENS = 36, 4
+JOB_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_DIGITS = 9
 """Every number of nine digits fits into a 32-bit column."""
 
@@ -13,10 +14,5 @@ def parse_version_number(text: str) -> int:
 
 
 def parse_job_id(text: str) -> UUID | None:
-    """Parse the id of a job, in its usual form with four hyphens. Returns None for all other text."""
-    if len(text) != ID_LENGTH or text.count("-") != ID_HYPHENS:
-        return None
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
+    """Parse the id of a job, in the form in which the API writes it. Returns None for all other text."""
+    return UUID(text) if JOB_ID.fullmatch(text) is not None else None

@@ -164,6 +164,15 @@ class Settings(BaseSettings):
                 "provider knows this service."
             )
 
+        try:
+            self.read_client_secret()
+        except OSError as error:
+            raise ValueError(f"TRAINYARD_OIDC_CLIENT_SECRET_FILE cannot be read: {error}") from None
+
+    def read_client_secret(self) -> str | None:
+        """Read the secret of this service at the OpenID provider; None without one. Raises OSError."""
+        return self.oidc_client_secret_file.read_text().strip() if self.oidc_client_secret_file is not None else None
+
     @property
     def scheme(self) -> str:
         """Return the scheme of the API's addresses: `https` with a certificate."""

@@ -13,7 +13,7 @@ from flask import g, has_request_context, request
 from shared import logs
 from shared.access.audit import Actor
 from shared.access.projects import Standing
-from shared.access.rights import SCOPES_OF_ROLE, Role, Scope, find_least_role
+from shared.access.rights import SCOPES_OF_ROLE, Role, Scope, find_least_role, list_scopes
 from shared.access.visibility import Viewer
 from shared.database.tables.jobs import ANONYMOUS
 from shared.errors import AccessIsOff, ModelNotFound, NotAllowed, list_names
@@ -138,6 +138,14 @@ class Caller:
             own = f"is a '{roles[-1]}'" if roles else "has none"
             raise NotAllowed(f"This needs the role '{least}'{place}, and {self.login!r} {own}. Ask {_name(least)}.")
         raise NotAllowed(f"This needs a key with the scope '{scope}'. Use another key.")
+
+    def check_whole(self, what: str) -> None:
+        """Check that the caller may do all that its user may, and not only what a limited key may.
+
+        `what` completes "Only a key that may do all that its user may …". Raises NotAllowed.
+        """
+        if self.scopes != list_scopes(self.standing.list_roles()) or self.models is not None:
+            raise NotAllowed(f"Only a key that may do all that its user may {what}. Use such a key.")
 
     def choose_project(self, asked: str | None = None) -> str | None:
         """Return the project of something new: `asked`, else the first in which the caller may train; None for none."""

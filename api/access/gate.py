@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 from sqlalchemy import select
 
 from api.access.callers import EVERYBODY, NOWHERE, Caller, TokenBucket
-from api.access.credentials import Credential, read_credential
+from api.access.credentials import Credential, read_cookie, read_credential
 from api.access.owners import check_owner
 from api.http.wsgi.proxies import FROM_PROXY
 from shared.access import audit, browser_sessions, keys, users
@@ -345,6 +345,13 @@ def _remember(known: dict[bytes, Value], place: bytes, value: Value) -> None:
     if len(known) >= MAX_REMEMBERED:
         known.clear()
     known[place] = value
+
+
+def brings_credential(environ: "WSGIEnvironment") -> bool:
+    """Return whether a request says who sends it. Cookies of other programs on this host say nothing."""
+    if "HTTP_AUTHORIZATION" in environ or "HTTP_X_API_KEY" in environ:
+        return True
+    return _takes_cookies(environ) and read_cookie(environ) is not None
 
 
 def _takes_cookies(environ: "WSGIEnvironment") -> bool:

@@ -171,7 +171,7 @@ class IdentityProvider:
         except OAuthError as error:
             logger.warning("the provider refused a code: %s", error)
             raise SignInFailed(f"{self.name} refused the sign-in: {str(error)[:300]!r}.") from None
-        except (RequestException, ValueError, TypeError, RecursionError) as error:
+        except (RequestException, ArithmeticError, ValueError, TypeError, RecursionError) as error:
             raise self._make_outage(error) from None
         token = answer.get("id_token")
         if not isinstance(token, str):
@@ -200,14 +200,17 @@ class IdentityProvider:
             except (InvalidKeyIdError, BadSignatureError):  # the provider may have changed its keys
                 claims = jwt.decode(token, self._load(again=True)[1], algorithms=ALGORITHMS).claims
             rules.validate(claims)
-        except (JoseError, ValueError) as error:
+        except (JoseError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
             logger.warning("an ID token was refused: %s", error)
             raise SignInFailed(f"The ID token of {self.name} is not valid: {str(error)[:300]}. Try again.") from None
         audience = claims["aud"]
         if isinstance(audience, list) and len(audience) > 1 and "azp" not in claims:
             raise SignInFailed(f"The ID token of {self.name} is for several clients, and does not say for which.")
-        if len(claims["sub"]) > MAX_SUBJECT:
-            raise SignInFailed(f"The ID token of {self.name} has a `sub` of more than {MAX_SUBJECT} characters.")
+        subject = claims["sub"]
+        if len(subject) > MAX_SUBJECT or not (subject.isascii() and subject.isprintable()):
+            raise SignInFailed(
+                f"The `sub` in the ID token of {self.name} is not {MAX_SUBJECT} characters of ASCII or fewer."
+            )
         return dict(claims)
 
     def _load(self, *, again: bool = False) -> tuple[_Metadata, "KeySet"]:

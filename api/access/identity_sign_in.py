@@ -12,7 +12,7 @@ from api.access.cookies import delete_ticket_cookie, read_ticket_cookie, set_ses
 from api.access.identity_provider import IdentityProvider, Ticket
 from shared import logs
 from shared.access import browser_sessions, identities, invitations, users
-from shared.access.audit import Actor
+from shared.access.audit import Actor, count_change
 from shared.access.identities import Identity
 from shared.database.engine import Sessions
 from shared.database.tables.access import User
@@ -50,9 +50,11 @@ def finish(provider: IdentityProvider, sessions: Sessions) -> Response:
     identity = provider.finish(ticket, make_return_address(), request.args.to_dict())
     response = _lead_on(ticket.next)
     with sessions.begin() as session:
+        count_change(session)  # a change of the user waits until the end of this sign-in, or is seen by it
         if ticket.connects is not None:
             if get_caller().session is None or get_caller().login != ticket.connects:
                 raise SignInFailed(f"To connect the account, sign in as {ticket.connects!r} and begin again.")
+            get_caller().check_whole("connects an account")
             identities.connect(session, make_actor(), users.get_user(session, ticket.connects), identity)
         else:
             user = _find_user(session, provider, ticket, identity)

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing.exceptions import RoutingException
 
 from api.access.callers import EVERYBODY, NOBODY, Caller
-from api.access.gate import Gate
+from api.access.gate import Gate, brings_credential
 from api.access.models import admit_anyone, check_model
 from shared.access.rights import Scope
 from shared.database.engine import DATABASE_ERRORS
@@ -26,8 +26,6 @@ SIGNED_IN = "signed-in"
 """The need of a view that answers everybody who has a valid key."""
 OPEN_ENDPOINTS = frozenset({"docs", "openapi", "swagger.swagger", "swagger.static", "swagger.oauth2-redirect"})
 """The documentation, whose views are those of libraries. It is of the product, and says nothing about its users."""
-CREDENTIALS = frozenset({"HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_COOKIE"})
-"""The keys of a request in which it can say who sends it."""
 MODEL_AND_ALIAS = frozenset({"mlflow.invoke", "hugging_face.classify"})
 """The views whose `name` is a model, or `model@alias`."""
 MODEL_IN_REST = frozenset({"tf_serving.predict", "tf_serving.show"})
@@ -89,7 +87,7 @@ def admit(gate: Gate) -> None:
         g.caller = _find_anyone(gate)
         return
     model = _find_model_name(request.view_args or {})
-    if need is Scope.PREDICT and model is not None and CREDENTIALS.isdisjoint(request.environ):
+    if need is Scope.PREDICT and model is not None and not brings_credential(request.environ):
         anyone = admit_anyone(gate, model)
         if anyone is not None:
             g.caller = anyone
@@ -131,7 +129,7 @@ def _find_model_name(arguments: Mapping[str, object]) -> str | None:
 
 def _find_anyone(gate: Gate) -> Caller:
     """Return the caller of a view that is open to everybody. Some of these views show more to who signed in."""
-    if request.endpoint == "web.show_static" or CREDENTIALS.isdisjoint(request.environ):
+    if request.endpoint == "web.show_static" or not brings_credential(request.environ):
         return NOBODY
     try:
         return gate.identify(request.environ)

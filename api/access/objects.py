@@ -17,10 +17,10 @@ from shared.registry import pretrained
 from shared.spec.training import TrainingSpec
 
 
-def check_job(session: Session, job_id: UUID, action: str) -> None:
+def check_job(session: Session, job_id: UUID, action: str | None) -> None:
     """Check that the caller may change a job in its project: its own, or with the scope `manage` that of another user.
 
-    A change of another user's job is recorded as `action`. Raises JobNotFound or NotAllowed.
+    A change of another user's job is recorded as `action`, unless it is None. Raises JobNotFound or NotAllowed.
     """
     caller = get_caller()
     if caller.via == "open":
@@ -31,7 +31,8 @@ def check_job(session: Session, job_id: UUID, action: str) -> None:
         return
     if not caller.may(Scope.MANAGE, job.project):
         raise NotAllowed(f"The job belongs to {job.owner!r}. Only its owner and maintainers may change it.")
-    audit.record(session, make_actor(), action, "job", str(job_id), before={"owner": job.owner})
+    if action is not None:
+        audit.record(session, make_actor(), action, "job", str(job_id), before={"owner": job.owner})
 
 
 def check_dataset(session: Session, reference: str) -> None:

@@ -6,19 +6,22 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field
 
 from api.charts.kinds import PictureFormat
+from shared.references import parse_job_id
 from shared.registry import versions
 from shared.spec.fields import ModelName
 
 
-def _check_not_latest(alias: str) -> str:
+def _check_free(alias: str) -> str:
     if alias == versions.LATEST:
         raise ValueError("`latest` always refers to the newest version. Choose another name for the alias.")
+    if parse_job_id(alias) is not None:
+        raise ValueError("The id of a job always refers to its version. Choose another name for the alias.")
     return alias
 
 
 AliasName = Annotated[
     str,
-    AfterValidator(_check_not_latest),
+    AfterValidator(_check_free),
     Field(
         pattern=r"^[a-z][a-z0-9._-]{0,99}$",
         description=(

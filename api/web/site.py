@@ -97,7 +97,8 @@ def add_headers(response: Response) -> Response:
 
 def show_problem(error: ServiceError) -> Response:
     """Show an error as a page."""
-    response = render("problem.html", problem=to_problem(error), kind=error.kind)
+    again = url_for("web.show_sign_in") if request.endpoint == "web.finish_sign_in" else None  # its code is used
+    response = render("problem.html", problem=to_problem(error), kind=error.kind, again=again)
     response.status_code = STATUS[type(error)]
     return response
 

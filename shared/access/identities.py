@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from shared.access.audit import Actor, count_change, record
 from shared.access.browser_sessions import end_sessions
+from shared.access.projects import check_open, get_project
 from shared.access.rights import DEFAULT_PROJECT, Role
 from shared.access.users import LOGIN, add_user
 from shared.database.tables.access import Invitation, User, UserKind
@@ -70,7 +71,9 @@ def disconnect(session: Session, actor: Actor, user: User) -> None:
 def admit(session: Session, address: str | None, request_id: str | None, identity: Identity, role: Role) -> User:
     """Make a user of an identity that comes for the first time, with a role in the default project.
 
-    Raises LoginTaken if its name is that of somebody else, who is never taken over, or if it is no login.
+    It is external until it accepts an invitation: its name is what the provider says, and maybe what it chose itself.
+    Raises LoginTaken if its name is that of somebody else, who is never taken over, or if it is no login; and
+    ProjectArchived.
     """
     count_change(session)  # of two who come at once, the second waits here, and then finds the user
     user = find_user(session, identity)
@@ -87,7 +90,8 @@ def admit(session: Session, address: str | None, request_id: str | None, identit
             f"The login {login!r} is that of somebody else, or is kept for who was invited. If you are it, open your "
             "link, or sign in with your key and connect your account there. If not, ask an admin for a link to join."
         )
-    user = User(login=login, name=clean_name(identity.name), kind=UserKind.PERSON)
+    check_open(get_project(session, DEFAULT_PROJECT, None))
+    user = User(login=login, name=clean_name(identity.name), kind=UserKind.EXTERNAL)
     add_user(session, user, role, DEFAULT_PROJECT)
     actor = Actor(login, "identity", None, request_id, address)
     record(session, actor, "user-created", "user", login, after={"kind": user.kind, "role": role})

@@ -97,19 +97,25 @@ def accept(session: Session, address: str | None, request_id: str | None, token:
         user = User(login=invitation.login, name=invitation.name, kind=UserKind.PERSON)
         add_user(session, user, role, invitation.project)
     elif user.kind == UserKind.EXTERNAL:
+        _end_access(session, actor, user)
         user.kind, user.name, user.is_admin = UserKind.PERSON, invitation.name, role is Role.ADMIN
         if role is not Role.ADMIN:
             set_member(session, actor, invitation.project, user.login, role)
     else:
-        for key in list_keys(session, user.login):
-            revoke_key(session, actor, key)
-        disconnect(session, actor, user)
+        _end_access(session, actor, user)
     if not invitation.is_reset:
         user.expires_at = invitation.user_expires_at
     record(
         session, actor, "invitation-accepted", "user", user.login, after={"role": role, "project": invitation.project}
     )
     return user
+
+
+def _end_access(session: Session, actor: Actor, user: User) -> None:
+    """End all ways in which somebody could sign in as a user until now."""
+    for key in list_keys(session, user.login):
+        revoke_key(session, actor, key)
+    disconnect(session, actor, user)
 
 
 def find_usable(session: Session, token: str) -> Invitation:

@@ -156,6 +156,8 @@ def test_a_student_joins_with_an_account_and_signs_in_with_it(
         page.press("[name=sub]", "Enter")
         page.wait_for_url(f"{closed.root}/ui/sign-in/oidc?*")
         assert "that of nobody here" in page.text_content("main")
+        page.click("main a:has-text('Try again')")
+        page.wait_for_url(f"{closed.root}/ui/sign-in")
 
 
 def test_a_user_connects_an_account(closed: ClosedStack, provider: str, open_page: Opener) -> None:
@@ -235,7 +237,7 @@ def test_a_teacher_runs_a_project(closed: ClosedStack, open_page: Opener) -> Non
         page.fill("[data-create] [name=description]", "Thirty students")
         page.click("[data-create] button[type=submit]")
         page.click("tbody a:has-text('class-9')")
-        page.fill("[data-invite] textarea", "login,role,project\ntea,maintainer,class-9\nlee,viewer,class-9\n")
+        page.fill("[data-invite] textarea", "login,role\ntea,maintainer\nlee,viewer\n")
         page.click("[data-invite] button[type=submit]")
         page.wait_for_selector("[data-links]:not([hidden])")
         links = dict(line.split("\t") for line in page.text_content("[data-links] [data-key]").splitlines())

@@ -1,6 +1,7 @@
 """Show who changed what."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -34,7 +35,7 @@ class AuditQuery(PageQuery):
 
 
 class ArchivePath(BaseModel):
-    first_id: int
+    first_id: Annotated[int, Field(lt=2**63)]
 
 
 @bp.get("/audit", responses={200: AuditList, **describe_problems()})

@@ -41,7 +41,6 @@ from shared import logs
 from shared.access import browser_sessions, invitations
 from shared.access.audit import Actor
 from shared.access.invitations import MAX_ROWS, Guest
-from shared.access.projects import find_standing
 from shared.access.rights import DEFAULT_PROJECT, Role, Scope
 from shared.database.tables.access import Invitation, User, UserKind
 from shared.errors import (
@@ -82,9 +81,13 @@ class GuestRequest(BaseModel):
         Field(description="When the access ends, such as the end of a course.", examples=["2027-07-31T23:59:59Z"]),
     ] = None
 
-    def to_guest(self) -> Guest:
-        project = self.project or get_caller().choose_project() or DEFAULT_PROJECT
+    def to_guest(self, project_of_all: str | None) -> Guest:
+        project = self.project or project_of_all or get_caller().choose_project() or DEFAULT_PROJECT
         return Guest(self.login, self.name, self.role, self.expires_at, project)
+
+
+class InviteQuery(BaseModel):
+    project: ProjectName | None = Field(default=None, description="The project of those who name none.")
 
 
 class InvitationRequest(RootModel[list[GuestRequest]]):
@@ -130,7 +133,7 @@ class InvitationPath(BaseModel):
 )
 @needs(Scope.MANAGE)
 @parse_request
-def invite() -> Response:
+def invite(query: InviteQuery) -> Response:
     """Invite people to projects: a JSON list, or a CSV table of a class.
 
     Each gets a link, with which it becomes a user and gets its first key, once.
@@ -140,7 +143,7 @@ def invite() -> Response:
     """
     actor, table = make_actor(), _read_table()
     with _lines_in_faults(table):
-        guests = _check_guests(table.rows)
+        guests = _check_guests(table.rows, query.project)
     with services().sessions.begin() as session:
         with _lines_in_faults(table):
             _check_rights(session, guests)
@@ -228,7 +231,7 @@ def _check_rights(session: Session, guests: list[Guest]) -> None:
     """Check that the caller may invite each guest to its project. Raises InvalidRequest, which names the rows.
 
     Nobody can replace the open invitation to another project, or that of an admin. A maintainer can neither make an
-    admin nor take over an owner of earlier jobs who is no member of the project.
+    admin nor take over somebody who is here without an invitation: its link would end the access that it has.
     """
     faults = [
         Fault(f"#/{index}/login", f"{guest.login!r} has an open invitation {_describe(one)}. {WAIT_FOR_IT}")
@@ -239,15 +242,14 @@ def _check_rights(session: Session, guests: list[Guest]) -> None:
     caller = get_caller()
     for index, guest in enumerate(guests if not caller.sees_all else ()):
         user = session.get(User, guest.login)
-        is_foreign = False
-        if user is not None and user.kind == UserKind.EXTERNAL:
-            is_foreign = guest.project not in find_standing(session, user).roles
         if not caller.may(Scope.MANAGE, guest.project):
             faults.append(Fault(f"#/{index}/project", f"You are no maintainer of the project {guest.project!r}."))
         elif guest.role is Role.ADMIN:
             faults.append(Fault(f"#/{index}/role", "Only an admin invites an admin."))
-        elif is_foreign:
-            detail = f"{guest.login!r} has jobs in another project from before there were users. Ask an admin."
+        elif user is not None and user.kind == UserKind.EXTERNAL:
+            detail = (
+                f"{guest.login!r} is known, and was never invited. Add it on the page of the project, or ask an admin."
+            )
             faults.append(Fault(f"#/{index}/login", detail))
     if faults:
         raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS]))
@@ -298,8 +300,8 @@ def _add_line(fault: Fault, lines: list[tuple[int, str]]) -> Fault:
     return replace(fault, line=line, detail=f"Line {line}, {login!r}: {fault.detail}")
 
 
-def _check_guests(document: object) -> list[Guest]:
-    """Check all guests. Raises InvalidRequest."""
+def _check_guests(document: object, project: str | None) -> list[Guest]:
+    """Check all guests, who are invited to `project` if they name none. Raises InvalidRequest."""
     asked = validate(InvitationRequest, document).root
     faults, seen = [], set()
     for index, guest in enumerate(asked):
@@ -311,7 +313,7 @@ def _check_guests(document: object) -> list[Guest]:
             faults.append(Fault(f"#/{index}/expires_at", f"{guest.login!r}: the time is over. Send one to come."))
     if faults:
         raise InvalidRequest("The request is invalid.", tuple(faults[:MAX_FAULTS]))
-    return [guest.to_guest() for guest in asked]
+    return [guest.to_guest(project) for guest in asked]
 
 
 def _parse_csv(body: bytes) -> list[tuple[int, dict[str, str]]]:

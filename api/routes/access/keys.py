@@ -104,8 +104,7 @@ def create_key(body: KeyCreation) -> Response:
     Only a key that may do all that its user may creates others.
     """
     caller, actor = get_signed_in(), make_actor()
-    if caller.scopes != list_scopes(caller.standing.list_roles()):
-        raise NotAllowed("Only a key that may do all that its user may creates others. Use such a key.")
+    caller.check_whole("creates others")
     never = "expires_at" in body.model_fields_set and body.expires_at is None
     is_later = body.expires_at is not None and body.expires_at > datetime.now(UTC) + timedelta(days=keys.MAX_DAYS)
     if is_later and not caller.may(Scope.ADMIN):

@@ -104,8 +104,10 @@ def begin_sign_in(body: SignInBeginning) -> Response:
     """
     get_signed_in()
     provider = check_provider(services().identity_provider)
-    if body.connect and get_caller().session is None:
-        raise SignInFailed("To connect an account, sign in with your key first.")
+    if body.connect:
+        if get_caller().session is None:
+            raise SignInFailed("To connect an account, sign in with your key first.")
+        get_caller().check_whole("connects an account")
     ticket = Ticket(next=body.next, invitation=body.invitation, connects=get_caller().login if body.connect else None)
     response = to_response(SignInAddress(location=provider.begin(ticket, make_return_address())), HTTPStatus.CREATED)
     set_ticket_cookie(response, ticket.model_dump_json())

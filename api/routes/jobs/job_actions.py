@@ -126,9 +126,10 @@ def publish_candidate(path: JobPath) -> Response:
     It gets the next number of its model. A second request changes nothing (status 200).
     """
     with services().sessions.begin() as session:
-        objects.check_job(session, path.job_id, "job-published")
+        objects.check_job(session, path.job_id, None)
         version = versions.get_of_job(session, queries.get_job(session, path.job_id))
-        is_new = versions.publish_candidate(session, version)
-        model = version.model
+        is_new, model = versions.publish_candidate(session, version), version.model
+        if is_new:
+            objects.record(session, "job-published", "job", str(path.job_id), after={"version": version.number})
     services().model_cache.invalidate(model)
     return to_response(load_job(services().sessions, path.job_id), HTTPStatus.CREATED if is_new else HTTPStatus.OK)

@@ -28,6 +28,7 @@ def disconnect_identity() -> Response:
     The caller must have a key to sign in with.
     """
     actor = make_actor()
+    get_caller().check_whole("disconnects the account")
     with services().sessions.begin() as session:
         user = users.get_user(session, get_caller().login)
         if user.issuer is not None and not keys.can_sign_in(session, user.login):

@@ -10,7 +10,7 @@ from api.charts.scatter import list_numeric_columns
 from api.documents.datasets import DatasetDocument, RevisionDocument, format_builtin, format_dataset
 from api.http.pagination import NUMBER_KEY, TEXT_KEY, make_next_cursor, parse_page
 from api.services import services
-from api.web.pages.project_filter import list_projects, read_project
+from api.web.pages.project_filter import list_projects, list_trainable, read_project
 from api.web.rendering import choose_theme, render
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
@@ -74,6 +74,7 @@ def show_new_dataset() -> Response:
         script="pages/upload.js",
         script_words=("upload.script.",),
         limits=limits,
+        projects=list_trainable(),
         data={"bytes": limits.bytes},
     )
 

@@ -16,10 +16,10 @@ from api.documents.datasets import RevisionDocument
 from api.documents.recipes import load_recipes
 from api.services import services
 from api.web.pages.datasets import load_dataset
+from api.web.pages.project_filter import list_trainable
 from api.web.pages.recipe_gallery import group_recipes
 from api.web.rendering import render
 from shared.access.names import make_own_name
-from shared.access.rights import Scope
 from shared.database.pagination import Page
 from shared.datasets import revisions
 from shared.datasets.builtin import BUILTIN_DATASETS
@@ -99,7 +99,7 @@ def show_new_job() -> Response:
         dataset=request.args.get("dataset", ""),
         chosen=source,
         text=_give_own_name(text) if source else text,
-        projects=_list_projects(),
+        projects=list_trainable(),
         data={"source": source, "keys": _list_keys()},
     )
 
@@ -117,12 +117,6 @@ def _give_own_name(text: str) -> str:
             own_name = make_own_name(found[1], get_caller().login)
             return f"{text[: found.start(1)]}{own_name}{text[found.end(1) :]}"
     return text
-
-
-def _list_projects() -> list[str]:
-    """List the projects in which the caller may train, in the order in which it joined them."""
-    caller = get_caller()
-    return [name for name in caller.roles if caller.may(Scope.TRAIN, name) and name not in caller.standing.archived]
 
 
 def _list_keys() -> dict[str, list[str]]:

@@ -16,14 +16,18 @@ export function change(place, path, method, json) {
   });
 }
 
-/** Let the form and the buttons of the page work. @param {Element} place @param {Element} links */
-export function enableInvitations(place, links) {
+/**
+ * Let the form and the buttons of the page work.
+ * @param {Element} place @param {Element} links @param {string} [project] that of who names none
+ */
+export function enableInvitations(place, links, project) {
   const form = document.querySelector("[data-invite]");
   form.hidden = false;
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     attempt(place, async () => {
-      const { invitations } = await call("/api/v1/invitations", {
+      const query = project ? `?project=${encodeURIComponent(project)}` : "";
+      const { invitations } = await call(`/api/v1/invitations${query}`, {
         method: "POST",
         body: form.elements.table.value,
         headers: { "Content-Type": "text/csv" },

@@ -65,6 +65,8 @@ def test_old_events_move_to_a_file_that_an_admin_downloads(
     for path in ("", f"/{listed['first_id']}"):
         refused = http.get(f"/api/v1/audit/archives{path}", headers=member.headers)
         assert_problem(refused, 403, "not-allowed")
+    too_large = http.get(f"/api/v1/audit/archives/{10**22}", headers=admin.headers)
+    assert_problem(too_large, 422, "invalid-request")
     missing = http.get("/api/v1/audit/archives/999", headers=admin.headers)
     assert_problem(missing, HTTPStatus.NOT_FOUND, "file-not-found")
 

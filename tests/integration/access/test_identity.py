@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import threading
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -209,6 +210,73 @@ def test_a_user_connects_an_account_and_disconnects_it(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_limited_key_neither_connects_nor_disconnects_an_account(
+    http: FlaskClient, browser: FlaskClient, issuer: Issuer, sessions: Sessions, admin: Person
+) -> None:
+    own = {"Sec-Fetch-Site": "same-origin"}
+    made = http.post("/api/v1/keys", json={"name": "reader", "scopes": ["read"]}, headers=admin.headers).json
+    browser.post("/api/v1/sessions", json={"key": made["key"]}, headers=own)
+    refused = browser.post(BEGIN, json={"connect": True}, headers=own)
+    sign_in(browser.application.test_client(use_cookies=True), issuer, "a", {"invitation": invite(sessions, "kim")})
+    disconnected = http.delete("/api/v1/me/identity", headers={"Authorization": f"Bearer {made['key']}"})
+
+    assert_problem(refused, 403, "not-allowed")
+    assert_problem(disconnected, 403, "not-allowed")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_no_sign_in_outlives_the_end_of_its_connection(
+    http: FlaskClient, browser: FlaskClient, issuer: Issuer, join: Join
+) -> None:
+    own = {"Sec-Fetch-Site": "same-origin"}
+    kim = join("kim", Role.MEMBER)
+    for number in range(8):
+        browser.post("/api/v1/sessions", json={"key": kim.key}, headers=own)
+        location = browser.post(BEGIN, json={"connect": True}, headers=own).json["location"]
+        come_back(browser, issuer.sign_in(location, f"subject-{number}"))
+        other = browser.application.test_client(use_cookies=True)
+        arguments = issuer.sign_in(begin(other), f"subject-{number}")
+        threads = [
+            threading.Thread(target=come_back, args=(other, arguments)),
+            threading.Thread(target=http.delete, args=("/api/v1/me/identity",), kwargs={"headers": kim.headers}),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert other.get("/api/v1/me").status_code == HTTPStatus.UNAUTHORIZED
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_who_chose_a_login_gets_nothing_of_its_invitation(
+    http: FlaskClient, open_browser: FlaskClient, issuer: Issuer, admin: Person
+) -> None:
+    come_back(open_browser, issuer.sign_in(begin(open_browser), "squatter", preferred_username="newprof"))
+    http.put("/api/v1/projects/class-9", json={}, headers=admin.headers)
+    guest = {"login": "newprof", "role": "maintainer", "project": "class-9"}
+    made = http.post("/api/v1/invitations", json=[guest], headers=admin.headers).json["invitations"][0]
+    before = show_me(open_browser)["user"]["projects"]
+    http.post("/api/v1/invitations/acceptance", json={"token": made["link"].partition("#")[2]})
+    after = open_browser.get("/api/v1/me").status_code
+
+    assert (made["joined"], before, after) == (False, {"default": "member"}, HTTPStatus.UNAUTHORIZED)
+    again = come_back(open_browser, issuer.sign_in(begin(open_browser), "squatter", preferred_username="newprof"))
+    assert again.status_code == HTTPStatus.CONFLICT
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_nobody_comes_into_an_archived_project(
+    http: FlaskClient, open_browser: FlaskClient, issuer: Issuer, admin: Person
+) -> None:
+    http.post("/api/v1/projects/default/archive", headers=admin.headers)
+    refused = come_back(open_browser, issuer.sign_in(begin(open_browser), "late", preferred_username="late"))
+
+    assert refused.status_code == HTTPStatus.CONFLICT
+    assert http.get("/api/v1/users/late", headers=admin.headers).status_code == HTTPStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_account_is_connected_with_who_began_it(browser: FlaskClient, issuer: Issuer, join: Join) -> None:
     own = {"Sec-Fetch-Site": "same-origin"}
     statuses: list[int] = []
@@ -286,6 +354,8 @@ def test_a_disabled_user_and_one_who_was_reset_are_out(
         {"sub": ""},
         {"sub": "x" * 256},
         {"sub": 7},
+        {"sub": "\ud800"},
+        {"sub": "a\0b"},
         {"exp": 1},
         {"exp": None},
         {"exp": "soon"},
@@ -397,7 +467,9 @@ def test_a_provider_that_is_none_is_named(browser: FlaskClient, issuer: Issuer, 
 
 
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/keys", "/token"])
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a": "' + b"x" * 2**21, b"[]", b"<html>", b""], ids=len)
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, b'{"a": "' + b"x" * 2**21, b"[]", b"<html>", b"", b'{"expires_in": 1e999}'], ids=len
+)
 def test_a_provider_whose_answers_are_hostile(issuer: Issuer, path: str, body: bytes) -> None:
     provider = IdentityProvider(ProviderSettings(issuer.address, CLIENT_ID, None, "SSO", None))
     issuer.bodies[path] = body
@@ -441,6 +513,7 @@ def test_a_provider_that_is_away_is_asked_again_after_a_pause(issuer: Issuer) ->
         ({"oidc_issuer": "sso.example"}, "must begin with https://"),
         ({"oidc_client_id": None}, "TRAINYARD_OIDC_CLIENT_ID"),
         ({"auth": "off"}, "TRAINYARD_AUTH=keys"),
+        ({"oidc_client_secret_file": "/nonexistent"}, "TRAINYARD_OIDC_CLIENT_SECRET_FILE"),
     ],
     ids=str,
 )

@@ -13,6 +13,7 @@ from shared.access.rights import Role, Scope
 from tests.integration.access.conftest import Enter, Person, upload
 from tests.support.examples import DIGITS, XOR, changed
 from tests.support.problems import assert_problem
+from tests.support.worker import InProcessWorker
 
 NIL = "00000000-0000-0000-0000-000000000000"
 PREDICT = "/api/v1/models/digits/predictions"
@@ -281,3 +282,24 @@ def test_lists_can_show_one_project(http: FlaskClient, kim: Person, admin: Perso
         assert f'<option value="{project}" selected>' in page
         assert (">digits</a>" in page) == ("digits" in models)
     assert list_names(http, "/api/v1/datasets?project=default", "datasets", kim) == []
+
+
+def test_a_publication_is_in_the_log_once(
+    http: FlaskClient, kim: Person, admin: Person, worker: InProcessWorker
+) -> None:
+    job = http.post("/api/v1/jobs", json={**XOR, "publish": False}, headers=kim.headers).json
+    worker.run_all()
+    for person in (kim, admin, kim):
+        assert http.post(f"/api/v1/jobs/{job['id']}/publication", headers=person.headers).json["version"]
+    events = http.get(f"/api/v1/audit?object=job:{job['id']}", headers=admin.headers).json["events"]
+
+    assert [(event["actor"], event["action"]) for event in events] == [("kim", "job-published")]
+
+
+def test_cookies_of_other_programs_do_not_close_a_public_model(http: FlaskClient, kim: Person, admin: Person) -> None:
+    assert kim
+    http.patch("/api/v1/models/digits", json={"predictions": "public"}, headers=admin.headers)
+
+    for cookie in ("x=y", "trainyard-session=stale"):
+        assert http.get("/v2/models/digits", headers={"Cookie": cookie}).status_code == HTTPStatus.OK
+    assert http.post(PREDICT, json=IMAGE, headers={"Cookie": "x=y"}).status_code == HTTPStatus.OK

@@ -80,6 +80,15 @@ def test_a_candidate_is_published_once_and_only_then_served(
     assert [one["version"] for one in http.get(f"/api/v1/models/{IRIS['model']}/versions").json["versions"]] == [2, 1]
 
 
+def test_only_the_form_of_the_api_names_a_job(http: FlaskClient, candidate: Json) -> None:
+    for text in (candidate["id"].upper(), f"----{candidate['id'].replace('-', '')}"):
+        assert ask(http, f"/versions/{text}/predictions").status_code == HTTPStatus.NOT_FOUND
+    alias = http.put(
+        f"/api/v1/models/{IRIS['model']}/aliases/abcdefab-cdef-abcd-efab-cdefabcdefab", json={"version": 1}
+    )
+    assert_problem(alias, 422, "invalid-request")
+
+
 def test_many_publications_at_once_give_one_number(http: FlaskClient, candidate: Json) -> None:
     answers: list[tuple[int, int]] = []
 

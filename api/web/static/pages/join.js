@@ -25,8 +25,8 @@ offerIdentity(place, () => ({ invitation: location.hash.slice(1) }));
 if (location.hash.length < 2) {
   for (const one of document.querySelectorAll("[data-invited] button")) one.disabled = true;
   document.querySelector("[data-cut]").hidden = false;
-} else {
-  tell();
+} else if (!await tell()) {
+  for (const one of document.querySelectorAll("[data-invited] button")) one.hidden = true;
 }
 
 button.addEventListener("click", async () => {

@@ -7,9 +7,10 @@ import { enableQuotas } from "../quotas.js";
 
 const place = document.querySelector("[data-problem]");
 const links = document.querySelector("[data-links]");
-const project = `/api/v1/projects/${encodeURIComponent(document.querySelector("h1").textContent)}`;
+const name = document.querySelector("h1").textContent;
+const project = `/api/v1/projects/${encodeURIComponent(name)}`;
 
-if (links) enableInvitations(place, links);
+if (links) enableInvitations(place, links, name);
 for (const select of document.querySelectorAll("[data-member]")) {
   select.disabled = false;
   const before = select.value;
