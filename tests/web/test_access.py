@@ -124,9 +124,9 @@ def test_a_student_joins_by_a_link_and_sees_who_they_are(closed: ClosedStack, op
     assert key.startswith("ty_")
     with open_page() as watched:
         watched.page.goto(invited["link"])
-        watched.page.click("[data-accept]")
         watched.page.wait_for_selector("[data-problem] [role=alert]")
         assert "Invitation unusable" in watched.page.text_content("[data-problem]")
+        assert not watched.page.is_visible("[data-accept]")
 
 
 def test_a_student_joins_with_an_account_and_signs_in_with_it(

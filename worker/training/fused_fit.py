@@ -82,6 +82,8 @@ def _compile_epochs(
     rows = len(train[0])
     train_columns = [tf.constant(column) for column in train]
     validation_columns = [tf.constant(column) for column in validation or ()]
+    # Keras makes the metrics at the first step. A function that is traced before resets only the loss.
+    network.test_step(tuple(column[:1] for column in train_columns))
 
     def batches(
         step: Callable[[Any], Any], columns: Sequence[tf.Tensor], order: tf.Tensor, count: int, size: int

@@ -354,7 +354,6 @@ def test_a_disabled_user_and_one_who_was_reset_are_out(
         {"sub": ""},
         {"sub": "x" * 256},
         {"sub": 7},
-        {"sub": "\ud800"},
         {"sub": "a\0b"},
         {"exp": 1},
         {"exp": None},

@@ -13,6 +13,7 @@ from tests.support.worker import InProcessWorker
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 BALANCED = changed(changed(IRIS, "training.class_weight", "balanced"), "training.epochs", 6)
 SCHEDULED = changed(BALANCED, "training.learning_rate_schedule", {"name": "CosineDecay"})
+WITH_METRICS = {**XOR, "training": {"epochs": 5, "loss": "mse", "metrics": ["mean_absolute_error"], "batch_size": 1}}
 WITH_DROPOUT = changed(
     DIGITS,
     "network.layers",
@@ -27,8 +28,8 @@ WITH_DROPOUT = changed(
 
 @pytest.mark.parametrize(
     "spec",
-    [XOR, BALANCED, SCHEDULED, DIGITS, WITH_DROPOUT],
-    ids=["xor", "class weights", "schedule", "images", "dropout"],
+    [XOR, BALANCED, SCHEDULED, DIGITS, WITH_DROPOUT, WITH_METRICS],
+    ids=["xor", "class weights", "schedule", "images", "dropout", "metrics"],
 )
 def test_the_fused_fit_gives_the_weights_and_curves_of_fit(
     http: FlaskClient, worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch, spec: Json
